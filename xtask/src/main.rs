@@ -1,2 +1,111 @@
-//! x
-fn main() {}
+//! Set-up and chores of the workspace: `cargo xtask help`.
+//!
+//! A fresh machine has cargo and little else. `setup` gets the rest (a wasm toolchain, `nats-server`, the guests as
+//! components), and the other commands begin with it, so that one line is enough to see Weir run. What is found is said
+//! on standard error; standard output belongs to the program that is run.
+
+mod error;
+mod guests;
+mod manifest;
+mod nats_server;
+mod process;
+mod setup;
+mod version;
+mod wasm_target;
+mod workspace;
+
+use std::ffi::OsStr;
+use std::process::{Command, ExitCode};
+
+use error::Result;
+use guests::Profile;
+
+const HELP: &str = "\
+Set-up and chores of Weir.
+
+Usage: cargo xtask <command> [args…]
+
+Commands:
+  setup                    find or get the wasm toolchain and nats-server, and build the guests
+  guests [--profile NAME]  build the guests to components in target/guests (profile: guest)
+  demo [args…]             set up, then run `weir demo args…`
+  test [args…]             set up, then run `cargo test --workspace args…`
+  bench [--json] [args…]   set up, then run the benchmark, optimised
+  help                     print this
+
+Examples:
+  cargo xtask demo                         see the three reference scenarios run
+  cargo xtask test                         everything that must hold
+  cargo xtask test -p weir-tests           the tests that cross a boundary, alone
+  cargo xtask bench --json > figures.json  the figures, for a program to read
+  NATS_SERVER=/opt/nats/nats-server cargo xtask setup
+                                           use this server and no other
+";
+
+/// The exit code for a command line that means nothing, as usual for command-line tools.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // A `Vec<String>` would panic on arguments that are no text, and those that are passed on need not be.
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let (command, args) = match args.split_first() {
+        Some((command, args)) => (command.to_string_lossy(), args),
+        None => ("help".into(), [].as_slice()),
+    };
+
+    let outcome = match (&*command, args) {
+        ("help" | "-h" | "--help", _) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ("setup", []) => setup::run().map(|_| ()),
+        ("guests", []) => build_guests(&Profile::default()),
+        ("guests", [option, name]) if option == "--profile" => build_guests(&Profile::named(&name.to_string_lossy())),
+        ("demo", _) => with_nats_server(
+            cargo(["run", "--release", "-p", "weir", "--bin", "weir", "--", "demo"]),
+            args,
+        ),
+        ("test", _) => with_nats_server(cargo(["test", "--workspace"]), args),
+        ("bench", _) => with_nats_server(
+            cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
+            args,
+        ),
+        ("setup" | "guests", _) => return usage(&format!("{command:?} does not take these arguments: {args:?}")),
+        _ => return usage(&format!("unknown command {command:?}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
+fn build_guests(profile: &Profile) -> Result<()> {
+    guests::build(&wasm_target::find_or_install()?, profile)
+}
+
+/// A cargo of the user's own toolchain, run at the root of the workspace.
+fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = process::cargo();
+    command.args(args);
+    command
+}
+
+/// Sets up, then becomes `command` with the user's `args`, so that its exit code is ours.
+///
+/// # Errors
+/// Only if the set-up failed or the program could not be started: otherwise this does not return.
+fn with_nats_server<S: AsRef<OsStr>>(mut command: Command, args: &[S]) -> Result<()> {
+    let server = setup::run()?;
+    command.args(args).env("NATS_SERVER", server.path);
+    match process::become_program(command)? {}
+}
+
+/// Says what was wrong with the command line, and what would have been right.
+fn usage(problem: &str) -> ExitCode {
+    eprint!("error: {problem}\n\n{HELP}");
+    ExitCode::from(EXIT_USAGE)
+}

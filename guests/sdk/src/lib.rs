@@ -1,1 +1,98 @@
-//! x
+//! Write rules for Weir: a struct for what the rule reads, a struct for what it gives, a function between them.
+//!
+//! ```
+//! use weir_guest::{Context, Input, LocalHour, Output, Parameters, TimeZone, stage};
+//!
+//! /// What the rule reads of an order.
+//! #[derive(Input)]
+//! struct Order {
+//!     gmt_modified: Option<i64>,
+//! }
+//!
+//! /// An order of the local day, with the hour that it counts in.
+//! #[derive(Output)]
+//! #[pass(id, order_no, gmt_modified)]
+//! struct HourlyOrder {
+//!     biz_date: LocalHour,
+//! }
+//!
+//! #[derive(Parameters)]
+//! struct Settings {
+//!     /// Zone whose midnight begins the day.
+//!     #[default("Asia/Shanghai")]
+//!     zone: TimeZone,
+//! }
+//!
+//! /// Orders of the local day, each stamped with the business hour that it counts in.
+//! #[stage]
+//! fn todays_orders(order: Order, cx: &Context<Settings>) -> Option<HourlyOrder> {
+//!     let zone = &cx.parameters.zone;
+//!     let modified_ms = order.gmt_modified?;
+//!     (modified_ms >= zone.start_of_day_ms(cx.now_ms())).then(|| HourlyOrder { biz_date: zone.local_hour(modified_ms) })
+//! }
+//!
+//! // A rule's test is an ordinary test of a function.
+//! let noon = 1_773_547_200_000; // 2026-03-15T12:00 in Shanghai
+//! let cx = Context::for_test(Settings::defaults()?, noon);
+//! let given = todays_orders(Order { gmt_modified: Some(noon - 1) }, &cx).expect("an order of this morning is kept");
+//! assert_eq!(given.biz_date.as_str(), "2026031511");
+//! assert!(todays_orders(Order { gmt_modified: None }, &cx).is_none());
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! - [`Input`]: what the rule reads. The host decodes these columns and no others for the rule's sake.
+//! - [`Output`] and [`Outputs`]: what it gives. Columns that go through unchanged are named and never seen.
+//! - [`Parameters`]: what a pipeline can tell it.
+//! - [`Context`]: the time of the event, and the parameters.
+//! - [`Reject`]: for an event that cannot be judged.
+//! - [`TimeZone`]: local days and hours.
+//! - [`log`]: lines for the host's log.
+//!
+//! A rule is a pure function: it has no clock, no randomness, no files and no memory of earlier events, so the same
+//! events always give the same rows. The crate of a rule is a `cdylib` (the component) and an `rlib` (for tests), and
+//! holds one [`#[stage]`](macro@stage).
+
+pub use weir_guest_macros::{Input, Output, Outputs, Parameters, stage};
+
+pub use context::Context;
+pub use input::Input;
+pub use local_hour::LocalHour;
+pub use output::{BooleanColumn, Computed, DoubleColumn, IntColumn, Output, Outputs, TextColumn};
+pub use parameters::{ParameterField, Parameters};
+pub use reject::Reject;
+pub use stage::Stage;
+pub use time_zone::TimeZone;
+
+// In reading order; the blank lines keep it.
+mod input;
+mod output;
+
+mod context;
+mod parameters;
+
+mod reject;
+mod stage;
+
+mod local_hour;
+mod time_zone;
+
+pub mod log;
+
+pub mod abi;
+pub mod bounds;
+
+#[doc(hidden)]
+pub mod bindings;
+
+// Generated code names this crate from outside and from inside.
+extern crate self as weir_guest;
+
+/// What the macros' code names. No part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings;
+    pub use crate::output::{Sink, passed};
+    pub use crate::parameters::{DefaultOf, spec, take};
+    pub use crate::stage::{configure, describe, process};
+    pub use wit_bindgen::rt;
+}

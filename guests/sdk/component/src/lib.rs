@@ -1,1 +1,128 @@
-//! x
+//! Turns the core module that cargo makes of a rule into a component, which is what Weir runs.
+
+use std::fmt;
+
+use wasmparser::{Parser, Payload};
+use wit_component::ComponentEncoder;
+
+/// Wraps a core module that was built with `weir-guest` for `wasm32-unknown-unknown` into a component.
+///
+/// The same bytes in give the same bytes out.
+///
+/// # Errors
+///
+/// The bytes are no core module, the module was not built with `weir-guest` or has no `#[stage]`, or it imports what the
+/// contract does not have.
+pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, Error> {
+    if !has_contract(core)? {
+        return Err(Error(
+            "the module does not carry the contract: it was not built with weir-guest, or its crate has no `#[stage]`"
+                .into(),
+        ));
+    }
+    ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .and_then(ComponentEncoder::encode)
+        .map_err(|error| Error(format!("{error:#}")))
+}
+
+/// Whether the module carries the types of the contract, which `weir-guest` puts into a custom section.
+fn has_contract(core: &[u8]) -> Result<bool, Error> {
+    for payload in Parser::new(0).parse_all(core) {
+        match payload.map_err(|error| Error(format!("not a WebAssembly module: {error}")))? {
+            Payload::Version {
+                encoding: wasmparser::Encoding::Component,
+                ..
+            } => {
+                return Err(Error(
+                    "this is a component already, where a core module is expected".into(),
+                ));
+            }
+            Payload::CustomSection(section) if section.name().starts_with("component-type") => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Why a module cannot become a component.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
+    use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(core: &[u8], expected: &str) {
+        let error = component_from_core(core).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    /// `core` with the contract in it, as `weir-guest` puts it there.
+    fn with_contract(core: impl Fn(&Resolve, WorldId) -> Vec<u8>) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir("../../../wit").unwrap();
+        let world = resolve.select_world(&[package], None).unwrap();
+        let mut core = core(&resolve, world);
+        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        core
+    }
+
+    #[test]
+    fn a_module_of_the_contract_becomes_a_component_and_always_the_same() {
+        let core =
+            with_contract(|resolve, world| dummy_module(resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync)));
+        let component = component_from_core(&core).unwrap();
+        assert_eq!(&component[..8], b"\0asm\x0d\0\x01\0", "the header of a component");
+        assert_eq!(component, component_from_core(&core).unwrap());
+    }
+
+    #[test]
+    fn a_module_that_lacks_the_exports_is_refused() {
+        let core = with_contract(|_, _| wat::parse_str("(module)").unwrap());
+        check_refused(
+            &core,
+            "failed to decode world from module: module was not valid: failed to find export",
+        );
+    }
+
+    #[test]
+    fn a_module_that_imports_more_than_the_contract_has_is_refused() {
+        let core = with_contract(|_, _| {
+            wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#).unwrap()
+        });
+        check_refused(
+            &core,
+            "failed to decode world from module: module was not valid: failed to resolve import",
+        );
+    }
+
+    #[test]
+    fn a_module_without_the_contract_is_refused() {
+        let core = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+        check_refused(
+            &core,
+            "the module does not carry the contract: it was not built with weir-guest",
+        );
+    }
+
+    #[test]
+    fn what_is_no_core_module_is_refused() {
+        check_refused(b"", "not a WebAssembly module: ");
+        check_refused(b"#!/bin/sh", "not a WebAssembly module: ");
+        check_refused(&wat::parse_str("(component)").unwrap(), "this is a component already");
+    }
+}

@@ -1,0 +1,91 @@
+//! The `weir` command: arguments in, exit code out.
+//!
+//! clap is named here and in `command/`. Each subcommand is a file. Results go to standard output, everything else
+//! (progress, summaries, errors) to standard error.
+
+mod check;
+mod dead_letters;
+mod replay;
+mod show;
+mod table;
+
+use crate::{
+    definition::File,
+    error::{Error, Result},
+    plan::{Now, Plan},
+    stage::StageHost,
+};
+use clap::{Parser, Subcommand};
+use std::{path::Path, process::ExitCode};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed on the way: a file, the database, the server
+  2  the arguments, a pipeline file or a module have to be changed first
+  3  done, but some rows were refused (table load)
+
+Examples:
+  weir demo
+  weir check guests/hourly-orders/pipeline.toml
+  weir replay guests/last-page/pipeline.toml --input events.jsonl --database last-page.db
+  weir run guests/*/pipeline.toml --nats nats://127.0.0.1:4222";
+
+/// Runs business rules, compiled to WebAssembly, over NATS JetStream event streams, into SQLite tables.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Replay),
+    #[command(subcommand)]
+    Table(table::Table),
+    Check(check::Check),
+    DeadLetters(dead_letters::DeadLetters),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Replay(replay) => replay.run(),
+        Command::Table(table) => table.run(),
+        Command::Check(check) => check.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("weir: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+/// The engine for guests, with the cache of compiled code where one can be kept.
+fn stage_host() -> Result<StageHost> {
+    StageHost::new(StageHost::default_cache().as_deref())
+}
+
+/// Reads and checks a pipeline file. `now` stands above what the file says.
+fn load_plan(path: &Path, host: &StageHost, now: Option<jiff::Timestamp>) -> Result<Plan> {
+    let mut plan = Plan::build(&File::read(path)?, host)?;
+    if let Some(now) = now {
+        plan.now = Now::Fixed(now.as_millisecond());
+    }
+    Ok(plan)
+}
+
+/// An instant in RFC 3339.
+fn parse_now(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "accepted is an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00".to_owned())
+}
+
+/// An error of standard output. A reader that went away (`| head`) is none.
+fn write_failed(cause: &std::io::Error) -> Error {
+    if cause.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    Error::environment(format!("cannot write to standard output: {cause}"))
+}

@@ -1,0 +1,180 @@
+//! `weir check`: a pipeline, checked and drawn.
+
+use super::{load_plan, stage_host, write_failed};
+use crate::{
+    column::Field,
+    error::Result,
+    plan::{Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, Target},
+};
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+/// Checks a pipeline and draws it, with the columns on each edge.
+///
+/// Columns in parentheses are checked by decode, or offered by a step, and read by nobody.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir check guests/premium-drop/pipeline.toml")]
+pub(super) struct Check {
+    /// The pipeline file.
+    pipeline: PathBuf,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let plan = load_plan(&self.pipeline, &host, None)?;
+        let mut out = std::io::stdout().lock();
+        for line in draw(&plan) {
+            writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Columns that a line of the diagram holds.
+const WIDTH: usize = 100;
+
+fn draw(plan: &Plan) -> Vec<String> {
+    let now = match plan.now {
+        Now::StoreTime => "now is the store time".to_owned(),
+        Now::Fixed(ms) => format!("now is fixed at {ms} ms"),
+        Now::Column(column) => {
+            let name = plan.columns.get(column).map_or("", |column| column.field.name.as_str());
+            format!("now is column {name}")
+        }
+    };
+    let mut lines = vec![format!("pipeline {} ({now})", plan.name), String::new()];
+    for (at, node) in plan.nodes.iter().enumerate() {
+        lines.push(title(plan, node));
+        for (number, output) in node.outputs.iter().enumerate() {
+            let edge = Edge { node: at, output: number };
+            let name = if node.outputs.len() > 1 { format!("{}: ", output.name) } else { String::new() };
+            let columns = wrap(&format!("{name}{}", describe_output(output)), WIDTH - 6);
+            for (at, line) in columns.iter().enumerate() {
+                lines.push(format!("  {} {line}", if at == 0 { "│" } else { "│  " }));
+            }
+            for table in plan.tables.iter().filter(|table| table.update.as_ref().is_some_and(|(from, _)| *from == edge)) {
+                lines.push(format!("  ├─► sets lookup table {}", table.name));
+            }
+            for sink in plan.sinks.iter().filter(|sink| sink.input == edge) {
+                lines.push(format!("  ├─► {}", describe_sink(sink)));
+            }
+        }
+        if at + 1 < plan.nodes.len() {
+            lines.push("  ▼".to_owned());
+        }
+    }
+    for table in &plan.tables {
+        let columns: Vec<String> = table.columns.iter().map(|column| field(&column.field)).collect();
+        let key: Vec<&str> = table.columns.iter().take(table.key_len).map(|c| c.field.name.as_str()).collect();
+        lines.push(String::new());
+        lines.push(format!("lookup table {} by {}", table.name, key.join(", ")));
+        lines.extend(wrap(&columns.join(", "), WIDTH - 4).into_iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
+
+fn title(plan: &Plan, node: &Node) -> String {
+    let column = |edge: Edge, index: usize| {
+        let output = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+        output.and_then(|output| output.schema.get(index)).map_or("?", |field| field.name.as_str())
+    };
+    let input = |indices: &[usize]| indices.iter().map(|&i| column(node.input, i)).collect::<Vec<_>>().join(", ");
+    let from = match plan.nodes.get(node.input.node) {
+        Some(from) if from.outputs.len() > 1 || !follows(plan, node) => {
+            let output = from.outputs.get(node.input.output).map_or("", |output| output.name.as_str());
+            let output = if from.outputs.len() > 1 { format!(".{output}") } else { String::new() };
+            format!("   ◄ {}{output}", from.name)
+        }
+        _ => String::new(),
+    };
+    let what = match &node.kind {
+        NodeKind::Source => format!("stream {}, subject {}, json", plan.stream, plan.subject),
+        NodeKind::Stage(stage) => {
+            let description = &stage.module.description;
+            let parameters: Vec<String> = stage.parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let parameters =
+                if parameters.is_empty() { String::new() } else { format!(", {}", parameters.join(", ")) };
+            format!("rule {} {} ({}){parameters}", description.name, description.version, stage.module.short_digest())
+        }
+        NodeKind::LastValue(last_value) => format!("last_value by {}", input(&last_value.key)),
+        NodeKind::Aggregate(aggregate) => {
+            let functions: Vec<String> = aggregate
+                .aggregates
+                .iter()
+                .map(|spec| {
+                    let of = spec.column.map_or("*", |index| column(node.input, index));
+                    match (spec.function, spec.coalesce) {
+                        (Function::Sum | Function::Avg, Some(value)) => {
+                            format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
+                        }
+                        _ => format!("{} = {}({of})", spec.name, spec.function.name()),
+                    }
+                })
+                .collect();
+            format!("aggregate by {}: {}", input(&aggregate.group), functions.join(", "))
+        }
+        NodeKind::Lookup(lookup) => {
+            let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
+            format!("lookup in {table} by {}", input(&lookup.on))
+        }
+    };
+    format!("{}: {what}{from}", node.name)
+}
+
+/// Whether a step reads the step that stands right above it.
+fn follows(plan: &Plan, node: &Node) -> bool {
+    let at = plan.nodes.iter().position(|other| std::ptr::eq(other, node)).unwrap_or(0);
+    at == 0 || node.input.node + 1 == at
+}
+
+fn describe_output(output: &Output) -> String {
+    let columns: Vec<String> = output
+        .offered
+        .iter()
+        .map(|offered| match output.schema.iter().any(|held| held.name == offered.name) {
+            true => field(offered),
+            false => format!("({})", field(offered)),
+        })
+        .collect();
+    let change = match &output.change {
+        Change::Append => "",
+        Change::Keyed(_) => "changelog of ",
+    };
+    format!("{change}{}", columns.join(", "))
+}
+
+fn describe_sink(sink: &SinkPlan) -> String {
+    let columns: Vec<&str> = sink.columns.iter().map(|(field, _)| field.name.as_str()).collect();
+    match &sink.target {
+        Target::Table { name, primary_key, rows_by } => {
+            let key: Vec<&str> = primary_key.iter().filter_map(|&at| columns.get(at).copied()).collect();
+            let latest = if rows_by.is_some() { ", latest change shows" } else { "" };
+            format!("table {name} by {}{latest} ({})", key.join(", "), columns.join(", "))
+        }
+        Target::Append { name } => format!("table {name}, appended ({})", columns.join(", ")),
+        Target::Subject { name } => format!("subject {name} ({})", columns.join(", ")),
+    }
+}
+
+fn field(field: &Field) -> String {
+    format!("{} {}{}", field.name, field.column_type, if field.nullable { "?" } else { "" })
+}
+
+/// Breaks a text at spaces into lines of up to `width` characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(", ") {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() + 2 <= width => {
+                line.push_str(", ");
+                line.push_str(word);
+            }
+            Some(line) => {
+                line.push(',');
+                lines.push(word.to_owned());
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

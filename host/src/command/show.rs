@@ -1,0 +1,66 @@
+//! What people look at: numbers, durations, summaries.
+
+use crate::{error::Result, turn::Counts};
+use std::{path::Path, time::Duration};
+
+/// A whole number with spaces between thousands: `1 234 567`.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(' ');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// Events per second, as a whole number.
+pub(super) fn rate(events: u64, elapsed: Duration) -> u64 {
+    (events as f64 / elapsed.as_secs_f64().max(1e-9)) as u64
+}
+
+/// A duration as people read it.
+pub(super) fn seconds(elapsed: Duration) -> String {
+    match elapsed.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    }
+}
+
+/// The end of a run: what became of the events, and how many rows each table has.
+pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>, elapsed: Duration) -> String {
+    let mut lines = vec![title.to_owned()];
+    let mut line = |name: &str, number: u64, note: &str| lines.push(format!("  {name:<13} {:>13}{note}", thousands(number)));
+    line("events", counts.events, &format!("   in {}, {} a second", seconds(elapsed), thousands(rate(counts.events, elapsed))));
+    line("applied", counts.applied, "");
+    line("filtered", counts.filtered, "");
+    line("dead letters", counts.dead_letters, "");
+    line("blank", counts.blank, "");
+    if let Some((count, note)) = messages {
+        line("messages", count, &format!("   {note}"));
+    }
+    lines.join("\n")
+}
+
+/// One line per table with its number of rows.
+pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
+    let sizes = crate::database::table_sizes(database, pipeline)?;
+    let width = sizes.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(13);
+    let lines = sizes.iter().map(|(name, rows)| format!("  {name:<width$} {:>13} rows", thousands(*rows)));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1000), "1 000");
+        assert_eq!(thousands(12_345_678), "12 345 678");
+    }
+}

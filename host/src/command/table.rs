@@ -1,0 +1,119 @@
+//! `weir table load`: fills a lookup table.
+
+use super::{load_plan, show, stage_host};
+use crate::{
+    database::{Database, DatabaseFile, Messages},
+    decode::Decoder,
+    error::{Context, Error, Result},
+    limits::BATCH_EVENTS_MAX,
+    operator::lookup,
+    plan::Now,
+};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+/// Lookup tables.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Table {
+    Load(Load),
+}
+
+impl Table {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Load(load) => load.run(),
+        }
+    }
+}
+
+/// Fills a lookup table from a file of rows, one JSON object per line.
+///
+/// A row whose key is there already replaces it. Rows that do not fit the table are refused, each with its line and the
+/// reason; the others are loaded, all in one transaction, and the exit code is 3. The pipeline must not be running.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir table load guests/premium-drop/pipeline.toml raw_info \\\n      \
+                  --input customers.jsonl --database premium-drop.db")]
+pub(super) struct Load {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The table, as the pipeline file names it.
+    table: String,
+    /// The rows: one JSON object per line.
+    #[arg(long, value_name = "FILE.jsonl")]
+    input: PathBuf,
+    /// The SQLite file; made when it is missing. By default that of `weir run`.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+}
+
+impl Load {
+    fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let plan = Arc::new(load_plan(&self.pipeline, &host, None)?);
+        let Some(index) = plan.tables.iter().position(|table| table.name == self.table) else {
+            let known: Vec<&str> = plan.tables.iter().map(|table| table.name.as_str()).collect();
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+            return Err(Error::definition(format!("pipeline {} has no lookup table \"{}\"; {known}", plan.name, self.table)));
+        };
+        let Some(table_plan) = plan.tables.get(index) else { return Ok(ExitCode::FAILURE) };
+        let file = File::open(&self.input)
+            .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", self.input.display())))?;
+
+        let mut table = lookup::Table::new(table_plan.clone(), 1);
+        let all: Vec<usize> = (0..table_plan.columns.len()).collect();
+        let mut refused = 0u64;
+        let mut rows = 0u64;
+        let mut refuse = |line: u64, reason: &str| {
+            refused += 1;
+            eprintln!("{}:{line}: refused: {reason}", self.input.display());
+        };
+        // Columns of the table in its own order: the key first, as the table wants them.
+        let mut decoder = Decoder::new(&table_plan.columns, Now::StoreTime, BATCH_EVENTS_MAX)?;
+        let mut reader = BufReader::new(file);
+        let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
+        while open {
+            line.clear();
+            open = reader.read_until(b'\n', &mut line).environment(|| format!("cannot read {}", self.input.display()))? > 0;
+            if open {
+                number += 1;
+                decoder.push(number, 0, line.strip_suffix(b"\n").unwrap_or(&line));
+            }
+            if decoder.is_empty() || open && !decoder.is_full() {
+                continue;
+            }
+            let batch = decoder.take();
+            for rejected in &batch.rejected {
+                refuse(batch.deliveries.sequence(rejected.delivery), &rejected.reason);
+            }
+            let mut kept = Vec::new();
+            for row in 0..batch.events.len() {
+                let null = (0..table_plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
+                match null.and_then(|key| table_plan.columns.get(key)) {
+                    None => kept.push(row as u32),
+                    Some(column) => {
+                        let delivery = batch.events.deliveries.get(row).copied().unwrap_or(0);
+                        let reason = format!("column \"{}\" of the primary key is null", column.field.name);
+                        refuse(batch.deliveries.sequence(delivery), &reason);
+                    }
+                }
+            }
+            rows += kept.len() as u64;
+            table.set(&batch.events.gather(&kept), &all);
+        }
+
+        let path = self.database.unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
+        let mut database = Database::open(&DatabaseFile::hold(&path)?, plan.clone(), Messages::Drop)?;
+        database.load_table(index, &mut table)?;
+        println!("loaded {} rows into table {} of {}", show::thousands(rows), self.table, path.display());
+        if refused > 0 {
+            eprintln!("weir: refused {} rows of {}; they are listed above", show::thousands(refused), self.input.display());
+            return Ok(ExitCode::from(3));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

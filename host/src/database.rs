@@ -1,0 +1,296 @@
+//! The database: one SQLite file that holds the tables that people read, and all that a pipeline needs to go on.
+//!
+//! rusqlite is named in `database/` and nowhere else.
+//!
+//! Everything that a turn changes is written in one transaction: sink rows, lookup tables, dead letters, messages to
+//! publish, state log, and position. Whatever dies in between, the file holds whole turns, and its position says what
+//! comes next. The tables of Weir itself begin with `weir_`.
+
+mod commit;
+mod outbox;
+mod read;
+mod schema;
+
+pub use outbox::{Outbox, OutgoingMessage};
+pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
+
+use crate::{
+    column::Value,
+    engine::Engine,
+    error::{Context, Error, Result},
+    limits::WAL_BYTES_BEFORE_CHECKPOINT,
+    operator::lookup,
+    plan::Plan,
+    turn::Counts,
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+/// How long a statement waits for another connection's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A database that one process holds. Several pipelines of that process may be in it.
+#[derive(Clone, Debug)]
+pub struct DatabaseFile {
+    path: PathBuf,
+    /// Held until the last pipeline is done.
+    _lock: Arc<File>,
+}
+
+impl DatabaseFile {
+    /// Takes hold of the database at `path`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When another process holds it, or the folder cannot be written to.
+    pub fn hold(path: &Path) -> Result<Self> {
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push("-lock");
+        let lock_path = PathBuf::from(lock_path);
+        let lock = File::create(&lock_path).environment(|| format!("cannot create {}", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::environment(format!(
+                "database {} is in use by another weir; stop that one first",
+                path.display()
+            ))),
+            Err(std::fs::TryLockError::Error(cause)) => {
+                Err(Error::environment(format!("cannot lock {}: {cause}", lock_path.display())))
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What becomes of messages to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// They are written to the outbox, in the transaction of their turn.
+    Outbox,
+    /// They are counted and dropped: a replay tells nobody.
+    Drop,
+}
+
+/// One pipeline in a database.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    file: DatabaseFile,
+    plan: Arc<Plan>,
+    messages: Messages,
+    statements: commit::Statements,
+    stored: StoredPipeline,
+    checkpoints: mpsc::SyncSender<()>,
+}
+
+impl Database {
+    /// Opens the database of `plan`, and makes the tables that are missing.
+    ///
+    /// # Errors
+    /// When the file is no database, of another version, or holds a table of the same name with other columns.
+    pub fn open(file: &DatabaseFile, plan: Arc<Plan>, messages: Messages) -> Result<Self> {
+        let path = file.path().to_owned();
+        let mut connection = connect(&path)?;
+        schema::prepare(&mut connection, &path)?;
+        schema::make_tables(&mut connection, &plan, &path)?;
+        let stored = read::pipeline(&connection, &plan.name)
+            .environment(|| format!("cannot read database {}", path.display()))?
+            .unwrap_or_default();
+        let statements = commit::Statements::new(&plan);
+        let checkpoints = start_checkpoints(&path)?;
+        Ok(Self { connection, file: file.clone(), plan, messages, statements, stored, checkpoints })
+    }
+
+    /// What the last commit left.
+    pub fn stored(&self) -> &StoredPipeline {
+        &self.stored
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Claims the pipeline's place for a source, or finds that it belongs to it.
+    ///
+    /// # Errors
+    /// When the database was filled from another source.
+    pub fn claim(&mut self, source: &str) -> Result<()> {
+        let path = self.path().display().to_string();
+        if let Some(known) = &self.stored.source
+            && known != source
+        {
+            return Err(Error::mismatch(format!(
+                "database {path} was filled from {known}, not from {source}; name another --database, or go on with that source"
+            )));
+        }
+        self.stored.source = Some(source.to_owned());
+        if self.stored.seed == 0 {
+            self.stored.seed = fastrand::u64(1..i64::MAX as u64);
+        }
+        read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
+            .environment(|| format!("cannot write database {path}"))
+    }
+
+    /// Fills an engine with the state and the tables of the last commit.
+    ///
+    /// # Errors
+    /// When the stored state was built for other settings, or cannot be read.
+    pub fn restore(&self, engine: &mut Engine) -> Result<()> {
+        let path = self.path().display().to_string();
+        let wrap = || format!("cannot read the state in database {path}");
+        for (state, fingerprint) in engine.fingerprints() {
+            let known: Option<String> = self
+                .connection
+                .query_row(
+                    "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
+                    (&self.plan.name, &state),
+                    |row| row.get(0),
+                )
+                .optional()
+                .environment(wrap)?;
+            match known {
+                Some(known) if known != fingerprint => {
+                    return Err(Error::mismatch(format!(
+                        "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
+                         name another --database, or give the step another name to start it afresh"
+                    )));
+                }
+                Some(_) => {}
+                None => {
+                    self.connection
+                        .execute(
+                            "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
+                            (&self.plan.name, &state, &fingerprint),
+                        )
+                        .environment(wrap)?;
+                }
+            }
+        }
+        // Snapshots first: whatever changed after one stands in the log, in order.
+        for query in [
+            "SELECT state, entries FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
+            "SELECT state, entries FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
+        ] {
+            let mut statement = self.connection.prepare(query).environment(wrap)?;
+            let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
+            while let Some(row) = rows.next().environment(wrap)? {
+                let state: String = row.get(0).environment(wrap)?;
+                let entries = row.get_ref(1).and_then(|entries| Ok(entries.as_blob()?)).environment(wrap)?;
+                engine.restore(&state, entries).map_err(|error| error.context(format!("database {path}")))?;
+            }
+        }
+        engine.restored();
+        for table in engine.tables() {
+            self.restore_table(table).environment(wrap)?;
+        }
+        Ok(())
+    }
+
+    fn restore_table(&self, table: &mut lookup::Table) -> rusqlite::Result<()> {
+        let columns: Vec<String> = table.plan().columns.iter().map(|c| schema::quote(&c.field.name)).collect();
+        let width = columns.len();
+        let query = format!("SELECT {} FROM {}", columns.join(", "), schema::quote(&table.plan().name));
+        let booleans: Vec<bool> = table
+            .plan()
+            .columns
+            .iter()
+            .map(|column| column.field.column_type == crate::column::ColumnType::Boolean)
+            .collect();
+        let mut statement = self.connection.prepare(&query)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::with_capacity(width);
+            for index in 0..width {
+                values.push(value_of(row.get_ref(index)?, booleans.get(index) == Some(&true)));
+            }
+            table.restore(values.into_iter());
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a lookup table, in one transaction, over those of the same key.
+    ///
+    /// # Errors
+    /// When SQLite fails. The table then is as it was.
+    pub fn load_table(&mut self, index: usize, table: &mut lookup::Table) -> Result<()> {
+        let mut tables: Vec<Vec<crate::sink::KeyedRow>> = vec![Vec::new(); index];
+        let mut rows = Vec::new();
+        table.rows().take_changes(|key, row| rows.push((key.into(), row.cloned())));
+        tables.push(rows);
+        let stored = self.stored.clone();
+        let receipt = crate::delivery::Receipt { ack_subject: None, content_hash: stored.content_hash };
+        self.commit(crate::turn::Turn { epoch: stored.epoch, position: stored.position, receipt, tables, ..Default::default() })
+    }
+
+    /// The totals over the life of the database.
+    pub fn counts(&self) -> Counts {
+        self.stored.counts
+    }
+}
+
+/// A value of SQLite as a cell.
+pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+        ValueRef::Integer(value) if boolean => Value::Boolean(value != 0),
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Real(value) => Value::Double(value),
+        ValueRef::Text(text) => Value::Text(text),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let wrap = || format!("cannot open database {}", path.display());
+    let connection = Connection::open(path).environment(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    let pragmas = "PRAGMA journal_mode = WAL;
+         -- A commit survives the death of the process at once, and a power cut from the next checkpoint on; the position
+         -- is part of the commit, so a commit that a power cut takes back is done again from the stream.
+         PRAGMA synchronous = NORMAL;
+         -- Checkpoints run on a thread of their own.
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA cache_size = -32768;
+         PRAGMA temp_store = MEMORY;";
+    connection.execute_batch(pragmas).environment(wrap)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Opens a database for reading alone.
+pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
+    let wrap = || format!("cannot open database {}", path.display());
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).environment(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    Ok(connection)
+}
+
+/// Starts the thread that copies the write-ahead log into the database file whenever it is told to.
+///
+/// A checkpoint on the commit's own connection would stall the commit; one beside it does not block it. It never gets
+/// quite to the end while commits go on, so the commits themselves do the rest once in a while, see `commit.rs`.
+fn start_checkpoints(path: &Path) -> Result<mpsc::SyncSender<()>> {
+    let connection = connect(path)?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::Builder::new()
+        .name("weir-checkpoint".to_owned())
+        .spawn(move || {
+            while receiver.recv().is_ok() {
+                // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
+                let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            }
+        })
+        .environment(|| "cannot start a thread".to_owned())?;
+    Ok(sender)
+}
+
+/// Bytes of write-ahead log beyond which a commit waits for it to be copied: the bound on its size.
+const WAL_BYTES_MAX: u64 = 8 * WAL_BYTES_BEFORE_CHECKPOINT;

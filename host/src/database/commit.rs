@@ -1,0 +1,286 @@
+//! The commit of a turn: one transaction.
+
+use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote};
+use crate::{
+    column::Value,
+    error::{Context, Result},
+    limits::WAL_BYTES_BEFORE_CHECKPOINT,
+    plan::{Plan, Target},
+    row::cells,
+    sink::{KeyedRow, SinkRows},
+    turn::Turn,
+};
+use rusqlite::{CachedStatement, Transaction, TransactionBehavior, types::Null};
+
+/// The statements for each table.
+#[derive(Debug)]
+pub(super) struct Statements {
+    sinks: Vec<Option<TableStatements>>,
+    tables: Vec<TableStatements>,
+}
+
+#[derive(Debug)]
+struct TableStatements {
+    name: String,
+    /// The key, as indices of the columns.
+    key: Vec<usize>,
+    nullable_key: bool,
+    insert: String,
+    /// By key, with nulls equal to each other: first all columns that are not in the key, then the key.
+    update: Option<String>,
+    delete: String,
+    /// The columns that `update` sets.
+    others: Vec<usize>,
+}
+
+impl Statements {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let sinks = plan.sinks.iter().map(|sink| {
+            let columns: Vec<(&str, bool)> = sink.columns.iter().map(|(f, _)| (f.name.as_str(), f.nullable)).collect();
+            match &sink.target {
+                Target::Table { name, primary_key, .. } => Some(TableStatements::new(name, &columns, primary_key)),
+                Target::Append { name } => Some(TableStatements::new(name, &columns, &[])),
+                Target::Subject { .. } => None,
+            }
+        });
+        let tables = plan.tables.iter().map(|table| {
+            let columns: Vec<(&str, bool)> =
+                table.columns.iter().map(|c| (c.field.name.as_str(), c.field.nullable)).collect();
+            TableStatements::new(&table.name, &columns, &(0..table.key_len).collect::<Vec<_>>())
+        });
+        Self { sinks: sinks.collect(), tables: tables.collect() }
+    }
+}
+
+impl TableStatements {
+    fn new(table: &str, columns: &[(&str, bool)], key: &[usize]) -> Self {
+        let name = |&index: &usize| columns.get(index).map(|(name, _)| quote(name)).unwrap_or_default();
+        let others: Vec<usize> = (0..columns.len()).filter(|index| !key.contains(index)).collect();
+        let all: Vec<String> = (0..columns.len()).map(|index| name(&index)).collect();
+        let marks: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+        let mut insert = format!("INSERT INTO {} ({}) VALUES ({})", quote(table), all.join(", "), marks.join(", "));
+        if !key.is_empty() {
+            let key_names: Vec<String> = key.iter().map(name).collect();
+            insert += &format!(" ON CONFLICT ({}) DO ", key_names.join(", "));
+            let set: Vec<String> = others.iter().map(|index| format!("{0} = excluded.{0}", name(index))).collect();
+            insert += &if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+        }
+        let condition = |first: usize| {
+            let parts = key.iter().enumerate().map(|(at, index)| format!("{} IS ?{}", name(index), first + at));
+            parts.collect::<Vec<_>>().join(" AND ")
+        };
+        let update = (!others.is_empty()).then(|| {
+            let set: Vec<String> =
+                others.iter().enumerate().map(|(at, index)| format!("{} = ?{}", name(index), at + 1)).collect();
+            format!("UPDATE {} SET {} WHERE {}", quote(table), set.join(", "), condition(others.len() + 1))
+        });
+        Self {
+            name: table.to_owned(),
+            key: key.to_vec(),
+            nullable_key: key.iter().any(|&index| columns.get(index).is_some_and(|(_, nullable)| *nullable)),
+            insert,
+            update,
+            delete: format!("DELETE FROM {} WHERE {}", quote(table), condition(1)),
+            others,
+        }
+    }
+
+    fn upsert_all(&self, transaction: &Transaction<'_>, mut rows: Vec<KeyedRow>) -> rusqlite::Result<()> {
+        // In the order of the B-tree, so that each page is touched once.
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut insert = transaction.prepare_cached(&self.insert)?;
+        let mut delete = transaction.prepare_cached(&self.delete)?;
+        let mut update = match &self.update {
+            Some(update) if self.nullable_key => Some(transaction.prepare_cached(update)?),
+            _ => None,
+        };
+        for (key, row) in rows {
+            let Some(row) = row else {
+                let mut text = Vec::new();
+                let mut rest: &[u8] = &key;
+                let mut number = 0;
+                while let Some(value) = crate::row::take_key_cell(&mut rest, &mut text) {
+                    number += 1;
+                    bind(&mut delete, number, value)?;
+                }
+                delete.raw_execute()?;
+                continue;
+            };
+            if self.nullable_key && self.set_null_key(transaction, &mut update, &row)? {
+                continue;
+            }
+            for (at, value) in cells(&row).enumerate() {
+                bind(&mut insert, at + 1, value)?;
+            }
+            insert.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    /// Updates the row of a key that holds a null; says whether nothing is left to do.
+    fn set_null_key(
+        &self,
+        transaction: &Transaction<'_>,
+        update: &mut Option<CachedStatement<'_>>,
+        row: &[u8],
+    ) -> rusqlite::Result<bool> {
+        let values: Vec<Value<'_>> = cells(row).collect();
+        let value = |&index: &usize| values.get(index).copied().unwrap_or(Value::Null);
+        if !self.key.iter().map(value).any(Value::is_null) {
+            return Ok(false);
+        }
+        match update {
+            Some(update) => {
+                for (at, index) in self.others.iter().chain(&self.key).enumerate() {
+                    bind(update, at + 1, value(index))?;
+                }
+                Ok(update.raw_execute()? > 0)
+            }
+            None => {
+                // Nothing but the key: it is there, or is inserted.
+                let condition = self.delete.replacen("DELETE", "SELECT 1", 1);
+                let mut found = transaction.prepare_cached(&condition)?;
+                for (at, index) in self.key.iter().enumerate() {
+                    bind(&mut found, at + 1, value(index))?;
+                }
+                Ok(found.raw_query().next()?.is_some())
+            }
+        }
+    }
+
+    fn append_all(&self, transaction: &Transaction<'_>, rows: Vec<Vec<u8>>) -> rusqlite::Result<()> {
+        let mut insert = transaction.prepare_cached(&self.insert)?;
+        for row in rows {
+            for (at, value) in cells(&row).enumerate() {
+                bind(&mut insert, at + 1, value)?;
+            }
+            insert.raw_execute()?;
+        }
+        Ok(())
+    }
+}
+
+/// Binds one cell. Text goes in as it is: it was checked to be UTF-8 when it came in.
+fn bind(statement: &mut CachedStatement<'_>, number: usize, value: Value<'_>) -> rusqlite::Result<()> {
+    match value {
+        Value::Null => statement.raw_bind_parameter(number, Null),
+        Value::Int(value) => statement.raw_bind_parameter(number, value),
+        Value::Double(value) => statement.raw_bind_parameter(number, value),
+        Value::Boolean(value) => statement.raw_bind_parameter(number, value),
+        Value::Text(text) => statement.raw_bind_parameter(number, Text(text)),
+    }
+}
+
+struct Text<'a>(&'a [u8]);
+
+impl rusqlite::ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(self.0)))
+    }
+}
+
+impl Database {
+    /// Commits a turn: all of it, or nothing.
+    ///
+    /// # Errors
+    /// When SQLite fails (a full disk, say). The database then holds what the turn before left.
+    pub fn commit(&mut self, turn: Turn) -> Result<()> {
+        let path = self.path().display().to_string();
+        let epoch = turn.epoch;
+        self.write(turn).environment(|| format!("cannot commit turn {epoch} to database {path}"))?;
+        self.bound_wal().environment(|| format!("cannot checkpoint database {path}"))
+    }
+
+    fn write(&mut self, turn: Turn) -> rusqlite::Result<()> {
+        let pipeline = &self.plan.name;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
+            match (statements, rows) {
+                (Some(statements), Some(SinkRows::Upserts(rows))) => statements.upsert_all(&transaction, rows)?,
+                (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(&transaction, rows)?,
+                _ => {}
+            }
+        }
+        for (statements, rows) in self.statements.tables.iter().zip(turn.tables) {
+            debug_assert!(!statements.name.is_empty());
+            statements.upsert_all(&transaction, rows)?;
+        }
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO weir_dead_letter (pipeline, sequence, time_ms, step, module, reason, payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            for letter in &turn.dead_letters {
+                insert.execute((
+                    pipeline,
+                    letter.sequence as i64,
+                    letter.time_ms,
+                    &letter.step,
+                    &letter.module,
+                    &letter.reason,
+                    &letter.payload,
+                ))?;
+            }
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for (part, row) in turn.log.iter().enumerate() {
+                insert.execute((pipeline, turn.epoch as i64, part as i64, &row.state, &row.entries))?;
+            }
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (pipeline, state, bucket) DO UPDATE SET entries = excluded.entries",
+            )?;
+            for snapshot in &turn.snapshots {
+                insert.execute((pipeline, &snapshot.state, snapshot.bucket as i64, &snapshot.entries))?;
+            }
+            transaction
+                .prepare_cached("DELETE FROM weir_state_log WHERE pipeline = ?1 AND epoch <= ?2")?
+                .execute((pipeline, turn.log_obsolete_through as i64))?;
+        }
+        if self.messages == Messages::Outbox {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for message in &turn.messages {
+                let Some(sink) = self.plan.sinks.get(message.sink) else { continue };
+                let Target::Subject { name: subject } = &sink.target else { continue };
+                let id = message_id(&self.plan, sink.input, message.sink, message.sequence, message.ordinal);
+                insert.execute((pipeline, subject, id, message.sequence as i64, &message.payload))?;
+            }
+        }
+        let mut stored = self.stored.clone();
+        stored.epoch = turn.epoch;
+        stored.position = turn.position.max(stored.position);
+        stored.content_hash = turn.receipt.content_hash;
+        stored.counts += turn.counts;
+        read::write_pipeline(&transaction, pipeline, &stored)?;
+        transaction.commit()?;
+        self.stored = stored;
+        Ok(())
+    }
+
+    /// Keeps the write-ahead log small: beside the commits as long as that suffices, else before the next one.
+    fn bound_wal(&mut self) -> rusqlite::Result<()> {
+        let mut wal = self.path().as_os_str().to_owned();
+        wal.push("-wal");
+        let bytes = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+        if bytes > WAL_BYTES_MAX {
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        } else if bytes > WAL_BYTES_BEFORE_CHECKPOINT {
+            // One that still runs is enough.
+            let _ = self.checkpoints.try_send(());
+        }
+        Ok(())
+    }
+}
+
+/// Names a message by what caused it: stream, sequence, and step (with the sink where a step feeds several). The same
+/// event makes the same name again after a crash, so that the server can drop the second one.
+fn message_id(plan: &Plan, edge: crate::plan::Edge, sink: usize, sequence: u64, ordinal: u32) -> String {
+    let node = plan.nodes.get(edge.node);
+    let step = node.map_or("", |node| node.name.as_str());
+    let output = node.and_then(|node| node.outputs.get(edge.output)).map_or("", |output| output.name.as_str());
+    let (stream, pipeline) = (&plan.stream, &plan.name);
+    format!("{stream}:{sequence}:{pipeline}/{step}.{output}#{sink}.{ordinal}")
+}

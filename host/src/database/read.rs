@@ -1,0 +1,192 @@
+//! Reading a database: where its pipelines are, and what commands list.
+
+use super::{connect_read_only, schema::quote};
+use crate::{
+    error::{Context, Error, Result},
+    turn::Counts,
+};
+use rusqlite::{Connection, OptionalExtension, types::ValueRef};
+use std::path::Path;
+
+/// What the last commit of a pipeline left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredPipeline {
+    /// The source that it was filled from; absent before the first start.
+    pub source: Option<String>,
+    /// The last stream sequence whose effects are committed; 0 for none.
+    pub position: u64,
+    /// The number of the last turn.
+    pub epoch: u64,
+    /// For a file: the hash of all bytes up to and with the line `position`.
+    pub content_hash: u64,
+    /// Seeds the hashes of keys; 0 before the first start.
+    pub seed: u64,
+    /// What became of all deliveries so far.
+    pub counts: Counts,
+}
+
+pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
+    connection
+        .query_row(
+            "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank
+             FROM weir_pipeline WHERE name = ?1",
+            [name],
+            |row| {
+                let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
+                Ok(StoredPipeline {
+                    source: row.get(0)?,
+                    position: unsigned(1)?,
+                    epoch: unsigned(2)?,
+                    content_hash: unsigned(3)?,
+                    seed: unsigned(4)?,
+                    counts: Counts {
+                        events: unsigned(5)?,
+                        applied: unsigned(6)?,
+                        filtered: unsigned(7)?,
+                        dead_letters: unsigned(8)?,
+                        blank: unsigned(9)?,
+                    },
+                })
+            },
+        )
+        .optional()
+}
+
+pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &StoredPipeline) -> rusqlite::Result<()> {
+    let counts = stored.counts;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO weir_pipeline
+             (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute((
+            name,
+            &stored.source,
+            stored.position as i64,
+            stored.epoch as i64,
+            stored.content_hash as i64,
+            stored.seed as i64,
+            counts.events as i64,
+            counts.applied as i64,
+            counts.filtered as i64,
+            counts.dead_letters as i64,
+            counts.blank as i64,
+        ))
+        .map(|_| ())
+}
+
+/// A dead letter in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stream sequence; in a replay the number of the line.
+    pub sequence: u64,
+    /// When the message was stored, in milliseconds since 1970-01-01T00:00:00Z.
+    pub time_ms: i64,
+    /// The step that rejected it.
+    pub step: String,
+    /// The module version of that step, when it is a stage.
+    pub module: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The payload, byte for byte.
+    pub payload: Vec<u8>,
+}
+
+/// Calls `each` with the dead letters of a database, in order of pipeline and sequence.
+///
+/// # Errors
+/// When the file is no database of Weir, or `each` fails.
+pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> Result<()>) -> Result<()> {
+    let wrap = || format!("cannot read dead letters of {}", path.display());
+    let connection = open_weir(path)?;
+    let mut statement = connection
+        .prepare(
+            "SELECT pipeline, sequence, time_ms, step, module, reason, payload
+             FROM weir_dead_letter ORDER BY pipeline, sequence, id",
+        )
+        .environment(wrap)?;
+    let mut rows = statement.query([]).environment(wrap)?;
+    while let Some(row) = rows.next().environment(wrap)? {
+        let letter = || -> rusqlite::Result<StoredDeadLetter> {
+            Ok(StoredDeadLetter {
+                pipeline: row.get(0)?,
+                sequence: row.get::<_, i64>(1)? as u64,
+                time_ms: row.get(2)?,
+                step: row.get(3)?,
+                module: row.get(4)?,
+                reason: row.get(5)?,
+                payload: row.get(6)?,
+            })
+        };
+        each(letter().environment(wrap)?)?;
+    }
+    Ok(())
+}
+
+/// Opens a database that exists and is Weir's.
+fn open_weir(path: &Path) -> Result<Connection> {
+    if !path.exists() {
+        return Err(Error::environment(format!("there is no database {}", path.display())));
+    }
+    let connection = connect_read_only(path)?;
+    let known = connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'weir_pipeline'", [], |row| {
+        row.get::<_, i64>(0)
+    });
+    match known {
+        Ok(1) => Ok(connection),
+        Ok(_) => Err(Error::mismatch(format!("{} is a SQLite database that Weir did not make", path.display()))),
+        Err(cause) => Err(Error::environment(format!("cannot read database {}: {cause}", path.display()))),
+    }
+}
+
+/// How many rows each table of a pipeline has, by name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
+    let wrap = || format!("cannot read database {}", path.display());
+    let connection = open_weir(path)?;
+    let mut statement =
+        connection.prepare("SELECT name FROM weir_table WHERE pipeline = ?1 ORDER BY name").environment(wrap)?;
+    let names = statement.query_map([pipeline], |row| row.get::<_, String>(0)).environment(wrap)?;
+    let mut sizes = Vec::new();
+    for name in names {
+        let name = name.environment(wrap)?;
+        let query = format!("SELECT count(*) FROM {}", quote(&name));
+        let size: i64 = connection.query_row(&query, [], |row| row.get(0)).environment(wrap)?;
+        sizes.push((name, size as u64));
+    }
+    Ok(sizes)
+}
+
+/// The names of a table's columns, and up to `rows_max` of its rows as text, in the order of `order`.
+///
+/// # Errors
+/// When the database cannot be read, or there is no such table or column.
+pub fn read_table(path: &Path, table: &str, order: &str, rows_max: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+    let wrap = || format!("cannot read table {table} of database {}", path.display());
+    let connection = open_weir(path)?;
+    let query = format!("SELECT * FROM {} ORDER BY {order} LIMIT {rows_max}", quote(table));
+    let mut statement = connection.prepare(&query).environment(wrap)?;
+    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let width = names.len();
+    let mut found = statement.query([]).environment(wrap)?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next().environment(wrap)? {
+        let mut cells = Vec::with_capacity(width);
+        for index in 0..width {
+            cells.push(match row.get_ref(index).environment(wrap)? {
+                ValueRef::Null => "∅".to_owned(),
+                ValueRef::Integer(value) => value.to_string(),
+                ValueRef::Real(value) => format!("{value:.2}"),
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+            });
+        }
+        rows.push(cells);
+    }
+    Ok((names, rows))
+}

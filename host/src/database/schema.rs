@@ -1,0 +1,187 @@
+//! Tables: Weir's own, and those that a pipeline names.
+
+use crate::{
+    column::{ColumnType, Field},
+    error::{Context, Error, Result},
+    plan::{Plan, Target},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction};
+use std::path::Path;
+
+/// The layout of Weir's own tables.
+const VERSION: i64 = 1;
+
+/// Marks a file as a database of Weir ("Weir" in ASCII).
+const APPLICATION_ID: i64 = 0x5765_6972;
+
+const TABLES: &str = "
+    -- One row per pipeline: where it is, and what became of everything up to there.
+    CREATE TABLE weir_pipeline (
+        name TEXT PRIMARY KEY,
+        source TEXT,
+        position INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        content_hash INTEGER NOT NULL,
+        seed INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        applied INTEGER NOT NULL,
+        filtered INTEGER NOT NULL,
+        dead_letters INTEGER NOT NULL,
+        blank INTEGER NOT NULL
+    ) STRICT;
+    -- What each keyed state was built for.
+    CREATE TABLE weir_state (
+        pipeline TEXT NOT NULL, state TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        PRIMARY KEY (pipeline, state)
+    ) STRICT, WITHOUT ROWID;
+    -- The entries that each turn changed; several parts where they are many.
+    CREATE TABLE weir_state_log (
+        pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL,
+        state TEXT NOT NULL, entries BLOB NOT NULL,
+        PRIMARY KEY (pipeline, epoch, part)
+    ) STRICT;
+    -- The entries of one bucket of keys, as of some turn.
+    CREATE TABLE weir_state_snapshot (
+        pipeline TEXT NOT NULL, state TEXT NOT NULL, bucket INTEGER NOT NULL, entries BLOB NOT NULL,
+        PRIMARY KEY (pipeline, state, bucket)
+    ) STRICT;
+    CREATE TABLE weir_dead_letter (
+        id INTEGER PRIMARY KEY,
+        pipeline TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        step TEXT NOT NULL,
+        module TEXT,
+        reason TEXT NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT;
+    -- Messages that are committed and not yet known to be published.
+    CREATE TABLE weir_outbox (
+        id INTEGER PRIMARY KEY,
+        pipeline TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        payload TEXT NOT NULL
+    ) STRICT;
+    -- Which pipeline writes which table.
+    CREATE TABLE weir_table (name TEXT PRIMARY KEY, pipeline TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Makes Weir's own tables in a new database, and checks the version of one that is there.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let wrap = || format!("cannot open database {shown}");
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).environment(wrap)?;
+    let pragma = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let (application, version) = (pragma("application_id").environment(wrap)?, pragma("user_version").environment(wrap)?);
+    if application != APPLICATION_ID {
+        let tables: i64 = transaction
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .environment(wrap)?;
+        if application != 0 || tables > 0 {
+            return Err(Error::mismatch(format!(
+                "{shown} is a SQLite database that Weir did not make; name another file"
+            )));
+        }
+        transaction.execute_batch(TABLES).environment(wrap)?;
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+        transaction.execute_batch(&marks).environment(wrap)?;
+    } else if version != VERSION {
+        return Err(Error::mismatch(format!(
+            "database {shown} has layout {version}, and this weir reads layout {VERSION}; use the weir that made it, or replay into a new file"
+        )));
+    }
+    transaction.commit().environment(wrap)
+}
+
+/// Makes the tables of a pipeline that are missing, and checks those that are there.
+pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path) -> Result<()> {
+    let shown = path.display().to_string();
+    let wrap = || format!("cannot make tables in database {shown}");
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).environment(wrap)?;
+    for table in &plan.tables {
+        let fields: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
+        make_table(&transaction, &plan.name, &table.name, &fields, &(0..table.key_len).collect::<Vec<_>>())
+            .map_err(|error| error.context(format!("database {shown}")))?;
+    }
+    for sink in &plan.sinks {
+        let fields: Vec<&Field> = sink.columns.iter().map(|(field, _)| field).collect();
+        let (name, key) = match &sink.target {
+            Target::Table { name, primary_key, .. } => (name, primary_key.as_slice()),
+            Target::Append { name } => (name, [].as_slice()),
+            Target::Subject { .. } => continue,
+        };
+        make_table(&transaction, &plan.name, name, &fields, key)
+            .map_err(|error| error.context(format!("database {shown}")))?;
+    }
+    transaction.commit().environment(wrap)
+}
+
+fn make_table(transaction: &Transaction<'_>, pipeline: &str, name: &str, fields: &[&Field], key: &[usize]) -> Result<()> {
+    let wrap = || format!("cannot make table {name}");
+    let owner: Option<String> = transaction
+        .query_row("SELECT pipeline FROM weir_table WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+        .environment(wrap)?;
+    if let Some(owner) = owner {
+        if owner != pipeline {
+            return Err(Error::mismatch(format!(
+                "table {name} belongs to pipeline {owner}; name another --database, or another table"
+            )));
+        }
+        let wanted = create_statement(name, fields, key);
+        let found: Option<String> = transaction
+            .query_row("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1", [name], |row| row.get(0))
+            .optional()
+            .environment(wrap)?;
+        return match found {
+            Some(found) if found == wanted => Ok(()),
+            Some(found) => Err(Error::mismatch(format!(
+                "table {name} is there with other columns: {found}; the pipeline now has: {wanted}; name another --database"
+            ))),
+            None => Err(Error::mismatch(format!("table {name} was dropped by somebody; name another --database"))),
+        };
+    }
+    transaction.execute_batch(&create_statement(name, fields, key)).environment(wrap)?;
+    transaction
+        .execute("INSERT INTO weir_table (name, pipeline) VALUES (?1, ?2)", (name, pipeline))
+        .environment(wrap)?;
+    Ok(())
+}
+
+/// A key without nulls is the table's own B-tree. SQLite takes two nulls of a key for different; where there may be
+/// some, the key is a unique index and the commit looks for nulls itself.
+fn create_statement(name: &str, fields: &[&Field], key: &[usize]) -> String {
+    let key_fields: Vec<&&Field> = key.iter().filter_map(|&column| fields.get(column)).collect();
+    let in_key = |field: &Field| key_fields.iter().any(|key| key.name == field.name);
+    let mut columns: Vec<String> = fields
+        .iter()
+        .map(|field| {
+            let not_null = if !field.nullable && in_key(field) { " NOT NULL" } else { "" };
+            format!("{} {}{not_null}", quote(&field.name), sql_type(field.column_type))
+        })
+        .collect();
+    if !key.is_empty() {
+        let names: Vec<String> = key_fields.iter().map(|field| quote(&field.name)).collect();
+        columns.push(format!("PRIMARY KEY ({})", names.join(", ")));
+    }
+    let clustered = !key.is_empty() && key_fields.iter().all(|field| !field.nullable);
+    let options = if clustered { "STRICT, WITHOUT ROWID" } else { "STRICT" };
+    format!("CREATE TABLE {} ({}) {options}", quote(name), columns.join(", "))
+}
+
+fn sql_type(column_type: ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::Int | ColumnType::Boolean => "INTEGER",
+        ColumnType::Double => "REAL",
+        ColumnType::Text => "TEXT",
+    }
+}
+
+/// A name as SQL takes it, whatever is in it.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

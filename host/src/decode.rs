@@ -1,0 +1,125 @@
+//! Decode: payloads to columns.
+//!
+//! A payload is one JSON object. Every declared column is checked, also one that no step reads; only those that some
+//! step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
+
+mod columns;
+mod json;
+mod number;
+
+pub use columns::{ColumnBuilders, Decoded, Reject};
+pub use json::Scanner;
+
+use crate::{
+    column::Batch,
+    definition::TextFormat,
+    delivery::{DecodedBatch, Rejected},
+    error::{Error, Result},
+    limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
+    plan::{Now, SourceColumn},
+};
+
+/// The name under which the decoder rejects deliveries.
+pub const STEP: &str = "decode";
+
+/// Collects deliveries into a batch.
+#[derive(Debug)]
+pub struct Decoder {
+    columns: Vec<SourceColumn>,
+    formats: Vec<(usize, TextFormat)>,
+    now: Now,
+    events_max: usize,
+    scanner: Scanner,
+    builders: ColumnBuilders,
+    batch: DecodedBatch,
+}
+
+impl Decoder {
+    /// A decoder for `columns`, whose batches hold up to `events_max` deliveries.
+    ///
+    /// # Errors
+    /// When two columns are read from one value.
+    pub fn new(columns: &[SourceColumn], now: Now, events_max: usize) -> Result<Self> {
+        let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
+        let formats = columns.iter().enumerate().filter_map(|(index, column)| Some((index, column.format?)));
+        Ok(Self {
+            scanner: Scanner::new(columns).map_err(Error::definition)?,
+            builders: ColumnBuilders::new(columns, events_max),
+            formats: formats.collect(),
+            columns: columns.to_vec(),
+            now,
+            events_max,
+            batch: DecodedBatch::default(),
+        })
+    }
+
+    /// Takes in one delivery. `store_time_ms` is when the source stored it.
+    pub fn push(&mut self, sequence: u64, store_time_ms: i64, payload: &[u8]) {
+        self.batch.last_sequence = sequence;
+        let row = self.builders.rows();
+        let outcome = self.scanner.decode(payload, &mut self.builders).and_then(|decoded| match decoded {
+            Decoded::Row => self.check_formats(row).map(|()| decoded),
+            Decoded::Blank => Ok(decoded),
+        });
+        let now_ms = match self.now {
+            Now::StoreTime => store_time_ms,
+            Now::Fixed(now_ms) => now_ms,
+            Now::Column(column) => match outcome {
+                Ok(Decoded::Row) => self.builders.int(column, row).unwrap_or(store_time_ms),
+                _ => store_time_ms,
+            },
+        };
+        match outcome {
+            Ok(Decoded::Row) => {
+                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
+                self.batch.events.deliveries.push(delivery);
+            }
+            Ok(Decoded::Blank) => self.batch.blank += 1,
+            Err(reject) => {
+                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
+                let reason = reject.to_string();
+                self.batch.rejected.push(Rejected { delivery, step: STEP.to_owned(), module: None, reason });
+            }
+        }
+    }
+
+    fn check_formats(&mut self, row: usize) -> Result<(), Reject> {
+        let wrong = self.formats.iter().find_map(|&(index, TextFormat::Number)| {
+            let text = self.builders.text(index, row).filter(|text| !number::is_number(text))?;
+            let shown: String = String::from_utf8_lossy(text).chars().take(40).collect();
+            Some(Reject {
+                column: self.columns.get(index).map(|column| column.field.name.clone()),
+                reason: format!(
+                    "found the text \"{}\"; accepted is a finite number in decimal, or null",
+                    shown.escape_debug()
+                ),
+            })
+        });
+        match wrong {
+            None => Ok(()),
+            Some(reject) => {
+                self.builders.drop_row();
+                Err(reject)
+            }
+        }
+    }
+
+    /// Whether the batch has to be taken before more is pushed.
+    pub fn is_full(&self) -> bool {
+        self.batch.deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
+            || self.batch.deliveries.payloads.data.len() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing was pushed since the last [`Decoder::take`].
+    pub fn is_empty(&self) -> bool {
+        self.batch.last_sequence == 0
+    }
+
+    /// The batch, and an empty one in its place.
+    pub fn take(&mut self) -> DecodedBatch {
+        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.events_max));
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.events = Batch { columns: builders.finish(), deliveries: batch.events.deliveries, kinds: None };
+        batch
+    }
+}

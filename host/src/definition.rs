@@ -1,0 +1,379 @@
+//! Pipeline files: the TOML as written, with where each thing stands.
+//!
+//! This module knows the shape of the file and nothing of what it means; [`crate::plan`] checks the meaning and reports
+//! with the places kept here. The reference for people is `docs/PIPELINES.md`.
+
+use crate::{
+    column::ColumnType,
+    error::{Error, Result},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_spanned::Spanned;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// Text with its place in the file.
+pub type Name = Spanned<String>;
+
+/// A pipeline file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// The pipeline's name: its database, its consumer and its state are called by it.
+    pub name: Name,
+    /// What "now" is.
+    #[serde(default)]
+    pub now: Now,
+    /// Where events come from.
+    pub source: Source,
+    /// Lookup tables by name.
+    #[serde(default, rename = "table")]
+    pub tables: BTreeMap<String, Spanned<Table>>,
+    /// The steps, in order.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Spanned<Step>>,
+    /// Where rows go.
+    #[serde(rename = "sink")]
+    pub sinks: Vec<Spanned<Sink>>,
+}
+
+/// What "now" is for each event.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Now {
+    /// The time at which JetStream stored the message.
+    #[default]
+    StoreTime,
+    /// One instant, in RFC 3339.
+    Fixed(Name),
+    /// An integer column of the source, in milliseconds since 1970-01-01T00:00:00Z.
+    Column(Name),
+}
+
+/// The stream that events come from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The JetStream stream.
+    pub stream: Name,
+    /// The subject within it; may hold the wildcards of NATS.
+    pub subject: Name,
+    /// The columns of a payload.
+    pub columns: ColumnMap<SourceColumn>,
+}
+
+/// A column of a payload or a table: `"text"`, or `{ type = "text", … }`.
+#[derive(Clone, Debug)]
+pub struct SourceColumn {
+    /// The type.
+    pub column_type: ColumnType,
+    /// The path in the payload, when it is not the column's name.
+    pub path: Option<Vec<String>>,
+    /// What a text has to look like.
+    pub format: Option<TextFormat>,
+}
+
+/// What a text column has to look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextFormat {
+    /// A finite number in decimal: spaces around it, sign, point and exponent are optional.
+    Number,
+}
+
+/// A lookup table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The columns by which rows are found; none of them may be null.
+    pub primary_key: Vec<Name>,
+    /// The columns.
+    pub columns: ColumnMap<SourceColumn>,
+    /// The step, or `step.output`, whose rows are set in the table.
+    pub update_from: Option<Name>,
+}
+
+/// One step: a stage, or an operator.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The step's name, unique in the pipeline.
+    pub name: Name,
+    /// The step, or `step.output`, that rows come from; the step before, when absent.
+    pub from: Option<Name>,
+    /// A guest.
+    pub stage: Option<Spanned<Stage>>,
+    /// The last value of each column by key.
+    pub last_value: Option<Spanned<LastValue>>,
+    /// Sums and counts by group.
+    pub aggregate: Option<Spanned<Aggregate>>,
+    /// A join with a table.
+    pub lookup: Option<Spanned<Lookup>>,
+}
+
+/// A guest with its parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The component's file, relative to the pipeline file.
+    pub module: Spanned<PathBuf>,
+    /// Parameters by name; those left out have the rule's defaults.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Spanned<toml::Value>>,
+    /// Bounds other than the defaults.
+    #[serde(default)]
+    pub limits: StageLimits,
+}
+
+/// Bounds on a guest; see [`crate::limits`] for the defaults.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageLimits {
+    /// Memory of an instance, in MiB.
+    pub memory_mib: Option<Spanned<u64>>,
+    /// Bytes of one answer, in MiB.
+    pub output_mib: Option<Spanned<u64>>,
+    /// Time of one call, in milliseconds.
+    pub deadline_ms: Option<Spanned<u64>>,
+}
+
+/// The last value that was not null, per column and key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastValue {
+    /// The key.
+    pub key: Vec<Name>,
+    /// The columns that are kept; all others that come in, when absent.
+    pub columns: Option<Vec<Name>>,
+}
+
+/// Aggregates by group.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aggregate {
+    /// The group's columns; may be empty for one group of everything.
+    pub group_by: Vec<Name>,
+    /// What is computed, by the name of the resulting column.
+    pub columns: ColumnMap<AggregateColumn>,
+}
+
+/// One aggregate: exactly one function with its column.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregateColumn {
+    /// The sum of a column of numbers.
+    pub sum: Option<Name>,
+    /// How many rows (`"*"`), or how many values of a column, there are.
+    pub count: Option<Name>,
+    /// How many different values a column has.
+    pub count_distinct: Option<Name>,
+    /// The least value.
+    pub min: Option<Name>,
+    /// The greatest value.
+    pub max: Option<Name>,
+    /// The mean of a column of numbers.
+    pub avg: Option<Name>,
+    /// What a null in the column counts as. Only with `sum` and `avg`.
+    pub coalesce: Option<Spanned<f64>>,
+}
+
+/// A join with a table as it stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// The table.
+    pub table: Name,
+    /// For each column of the table's primary key the column that has to equal it.
+    pub on: BTreeMap<String, Name>,
+    /// The table's columns that are added; all that are not in its key, when absent.
+    pub columns: Option<Vec<Name>>,
+}
+
+/// Where rows go: a table, or a subject.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sink {
+    /// The step, or `step.output`, that rows come from; the last step, when absent.
+    pub from: Option<Name>,
+    /// A table of the database.
+    pub table: Option<Name>,
+    /// The key of the table; without one rows are appended.
+    pub primary_key: Option<Vec<Name>>,
+    /// A subject that messages are published to.
+    pub subject: Option<Name>,
+    /// The columns, in order; all, when absent.
+    pub columns: Option<Vec<Name>>,
+}
+
+/// Named columns in the order of the file.
+#[derive(Debug)]
+pub struct ColumnMap<T>(pub Vec<(Name, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ColumnMap<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Columns<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Columns<T> {
+            type Value = ColumnMap<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of columns by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut columns = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    columns.push(entry);
+                }
+                Ok(ColumnMap(columns))
+            }
+        }
+        deserializer.deserialize_map(Columns(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for ColumnType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::parse(&name)
+    }
+}
+
+impl ColumnType {
+    fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
+        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
+            E::custom(format!("unknown column type \"{name}\"; expected one of int, double, boolean, text"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceColumn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Long {
+            #[serde(rename = "type")]
+            column_type: ColumnType,
+            path: Option<ColumnPath>,
+            format: Option<TextFormat>,
+        }
+
+        struct Column;
+        impl<'de> Visitor<'de> for Column {
+            type Value = SourceColumn;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column type (int, double, boolean or text) or { type = …, path = …, format = … }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<SourceColumn, E> {
+                Ok(SourceColumn { column_type: ColumnType::parse(name)?, path: None, format: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SourceColumn, A::Error> {
+                let long = Long::deserialize(MapAccessDeserializer::new(map))?;
+                let path = long.path.map(|path| path.0);
+                Ok(SourceColumn { column_type: long.column_type, path, format: long.format })
+            }
+        }
+        deserializer.deserialize_any(Column)
+    }
+}
+
+/// A path: `"address.city"`, or `["address", "city"]` for names that hold dots.
+struct ColumnPath(Vec<String>);
+
+impl<'de> Deserialize<'de> for ColumnPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Path;
+        impl<'de> Visitor<'de> for Path {
+            type Value = ColumnPath;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path such as \"address.city\" or [\"address\", \"city\"]")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<ColumnPath, E> {
+                Ok(ColumnPath(path.split('.').map(str::to_owned).collect()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<ColumnPath, A::Error> {
+                let mut path = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    path.push(name);
+                }
+                match path.is_empty() {
+                    true => Err(de::Error::custom("a path holds at least one name")),
+                    false => Ok(ColumnPath(path)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Path)
+    }
+}
+
+/// A pipeline file as text, for messages that point into it.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Where it was read from.
+    pub path: PathBuf,
+    text: String,
+}
+
+impl File {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self { path: path.to_owned(), text }),
+            Err(cause) => Err(Error::definition(format!("cannot read pipeline file {}: {cause}", path.display()))),
+        }
+    }
+
+    /// A file that is already in memory.
+    pub fn from_text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into() }
+    }
+
+    /// Reads the text as a pipeline.
+    ///
+    /// # Errors
+    /// When it is not TOML, or not of a pipeline's shape: with file, line, key, and what would be accepted.
+    pub fn parse(&self) -> Result<Definition> {
+        toml::from_str(&self.text).map_err(|error| {
+            let mut message = error.message().trim().to_owned();
+            if let Some(key) = error.span().and_then(|span| self.key_of(span.start)) {
+                message = format!("key `{key}`: {message}");
+            }
+            self.error(error.span(), &message)
+        })
+    }
+
+    /// The key on the line that holds `offset`, if that line has one.
+    fn key_of(&self, offset: usize) -> Option<&str> {
+        let before = self.text.get(..offset)?;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text.get(start..)?.lines().next()?;
+        let (key, _) = line.split_once('=')?;
+        Some(key.trim()).filter(|key| !key.is_empty())
+    }
+
+    /// An error at a place in the file: `file:line:column: message`.
+    pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
+        let path = self.path.display();
+        let Some(before) = span.and_then(|span| self.text.get(..span.start)) else {
+            return Error::definition(format!("{path}: {message}"));
+        };
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Error::definition(format!("{path}:{line}:{column}: {message}"))
+    }
+}

@@ -1,0 +1,100 @@
+//! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
+
+use crate::column::{Batch, TextValues};
+
+/// The deliveries of one batch, in the order of the stream.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    /// The stream sequence of each, strictly ascending.
+    pub sequences: Vec<u64>,
+    /// "Now" for each, in milliseconds since 1970-01-01T00:00:00Z.
+    pub times_ms: Vec<i64>,
+    /// The payload of each. Kept until the batch is through, because a guest may still make a dead letter of it.
+    pub payloads: TextValues,
+}
+
+impl Deliveries {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Adds a delivery and returns its index.
+    pub fn push(&mut self, sequence: u64, time_ms: i64, payload: &[u8]) -> u32 {
+        self.sequences.push(sequence);
+        self.times_ms.push(time_ms);
+        self.payloads.push(payload);
+        (self.sequences.len() - 1) as u32
+    }
+
+    /// The stream sequence of delivery `index`; 0 beyond the last.
+    pub fn sequence(&self, index: u32) -> u64 {
+        self.sequences.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// "Now" for delivery `index`; 0 beyond the last.
+    pub fn time_ms(&self, index: u32) -> i64 {
+        self.times_ms.get(index as usize).copied().unwrap_or(0)
+    }
+}
+
+/// A batch on its way from decode to the engine.
+#[derive(Debug, Default)]
+pub struct DecodedBatch {
+    /// What the source handed over, blank payloads left out.
+    pub deliveries: Deliveries,
+    /// The events among them.
+    pub events: Batch,
+    /// Those that are no events.
+    pub rejected: Vec<Rejected>,
+    /// How many payloads were empty or white space.
+    pub blank: u64,
+    /// The last sequence that was looked at; 0 when none was.
+    pub last_sequence: u64,
+    /// What the source needs to acknowledge everything up to `last_sequence`.
+    pub receipt: Receipt,
+}
+
+/// What a source wants back once everything up to a batch is committed.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// JetStream: the subject that takes the ack.
+    pub ack_subject: Option<String>,
+    /// File: hash of all bytes up to and with the last line, see [`crate::source::file`].
+    pub content_hash: u64,
+}
+
+/// A delivery that cannot be processed, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The index of the delivery in its batch.
+    pub delivery: u32,
+    /// The step that rejected it; `decode` for the decoder.
+    pub step: String,
+    /// The module version of that step, when it is a stage: SHA-256 of the component, in hexadecimal.
+    pub module: Option<String>,
+    /// A sentence for a person.
+    pub reason: String,
+}
+
+/// A rejected delivery as the database keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The stream sequence.
+    pub sequence: u64,
+    /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
+    pub time_ms: i64,
+    /// The step that rejected it.
+    pub step: String,
+    /// The module version of that step, when it is a stage.
+    pub module: Option<String>,
+    /// A sentence for a person.
+    pub reason: String,
+    /// The payload, byte for byte.
+    pub payload: Vec<u8>,
+}

@@ -1,0 +1,494 @@
+//! The engine: batches through the steps of a plan, collected into turns.
+//!
+//! A batch takes effect event by event: one that a stage rejects, or that makes a guest fail, has no effect at all, and
+//! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
+//! without the event.
+
+mod fold;
+mod stages;
+
+use crate::{
+    column::Batch,
+    delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
+    error::{Error, Result},
+    operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
+    plan::{Edge, Node, NodeKind, Plan},
+    sink::{Message, Sink},
+    stage::{Instance, StageHost},
+    state::take_entry,
+    turn::{Counts, LogRow, Turn},
+};
+use fold::Fold;
+use std::sync::Arc;
+
+/// A plan that runs.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    steps: Vec<Step>,
+    tables: Vec<lookup::Table>,
+    sinks: Vec<Sink>,
+    fold: Fold,
+    /// Whether some stage may reject an event that already changed state.
+    undoes: bool,
+    counts: Counts,
+    position: u64,
+    receipt: Receipt,
+    dead_letters: Vec<DeadLetter>,
+    dead_letter_bytes: usize,
+}
+
+/// The running part of a step.
+#[derive(Debug)]
+enum Step {
+    Source,
+    Stage(Box<Instance>),
+    LastValue(Box<LastValue>),
+    Aggregate(Box<Aggregate>),
+    Lookup,
+}
+
+impl Step {
+    fn stateful(&mut self) -> Option<&mut dyn Stateful> {
+        match self {
+            Self::LastValue(operator) => Some(operator.as_mut()),
+            Self::Aggregate(operator) => Some(operator.as_mut()),
+            Self::Source | Self::Stage(_) | Self::Lookup => None,
+        }
+    }
+}
+
+/// What a pass over some events found out about each delivery of the batch.
+#[derive(Debug)]
+struct Fates {
+    /// Reached a state, a table or a sink.
+    applied: Vec<bool>,
+    /// Is a dead letter.
+    dead: Vec<bool>,
+    rejected: Vec<Rejected>,
+}
+
+/// The rows on each edge while a batch passes.
+type Edges = Vec<Vec<Batch>>;
+
+/// A stage rejected an event after steps that may already have taken it in.
+struct MustUndo(Rejected);
+
+impl Engine {
+    /// An engine without state. `seed` belongs to the database, see [`crate::state::KeyedState::new`].
+    ///
+    /// # Errors
+    /// When a guest refuses its parameters.
+    pub fn new(plan: Arc<Plan>, host: &StageHost, seed: u64) -> Result<Self> {
+        let mut steps = Vec::with_capacity(plan.nodes.len());
+        for node in &plan.nodes {
+            steps.push(Self::step(node, host, seed)?);
+        }
+        let tables: Vec<_> = plan.tables.iter().map(|table| lookup::Table::new(table.clone(), seed)).collect();
+        let sinks: Vec<_> = plan.sinks.iter().enumerate().map(|(index, sink)| Sink::new(index, sink, seed)).collect();
+        let undoes = plan.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
+        Ok(Self {
+            plan,
+            steps,
+            tables,
+            sinks,
+            fold: Fold::default(),
+            undoes,
+            counts: Counts::default(),
+            position: 0,
+            receipt: Receipt::default(),
+            dead_letters: Vec::new(),
+            dead_letter_bytes: 0,
+        })
+    }
+
+    fn step(node: &Node, host: &StageHost, seed: u64) -> Result<Step> {
+        let output = node.outputs.first();
+        let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
+        let before_needed = output.is_none_or(|output| output.before_needed);
+        let collapsible = output.is_some_and(|output| output.collapsible);
+        Ok(match &node.kind {
+            NodeKind::Source => Step::Source,
+            NodeKind::Stage(stage) => {
+                let mut instance = Instance::new(host, stage.module.clone(), stage.parameters.clone(), &stage.limits);
+                instance
+                    .configure()
+                    .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
+                Step::Stage(Box::new(instance))
+            }
+            NodeKind::LastValue(plan) => {
+                Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, before_needed, seed)))
+            }
+            NodeKind::Aggregate(plan) => {
+                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, seed);
+                Step::Aggregate(Box::new(operator))
+            }
+            NodeKind::Lookup(_) => Step::Lookup,
+        })
+    }
+
+    // ---- a batch ------------------------------------------------------------------------------------------------------
+
+    /// Takes in a batch. What it changes is part of the turn that is open.
+    pub fn process(&mut self, batch: DecodedBatch) {
+        let DecodedBatch { deliveries, events, rejected, blank, last_sequence, receipt } = batch;
+        let count = deliveries.len();
+        let mut fates = Fates { applied: vec![false; count], dead: vec![false; count], rejected: Vec::new() };
+        for rejected in rejected {
+            fates.reject(rejected);
+        }
+        if self.undoes {
+            self.process_undoable(&events, &deliveries, &mut fates);
+        } else if let Ok(edges) = self.pass(&events, &deliveries, &mut fates) {
+            self.collect(&edges, &deliveries, &mut fates);
+        }
+
+        self.counts.events += count as u64 + blank;
+        self.counts.blank += blank;
+        for (applied, dead) in fates.applied.iter().zip(&fates.dead) {
+            match (dead, applied) {
+                (true, _) => self.counts.dead_letters += 1,
+                (false, true) => self.counts.applied += 1,
+                (false, false) => self.counts.filtered += 1,
+            }
+        }
+        fates.rejected.sort_by_key(|rejected| rejected.delivery);
+        for rejected in fates.rejected {
+            let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
+            self.dead_letter_bytes += payload.len() + rejected.reason.len();
+            self.dead_letters.push(DeadLetter {
+                sequence: deliveries.sequence(rejected.delivery),
+                time_ms: deliveries.time_ms(rejected.delivery),
+                step: rejected.step,
+                module: rejected.module,
+                reason: rejected.reason,
+                payload,
+            });
+        }
+        if last_sequence > 0 {
+            self.position = last_sequence;
+            self.receipt = receipt;
+        }
+    }
+
+    /// Goes over the batch in parts. A part in which an event has to be undone is rolled back and cut in front of that
+    /// event; the next parts are short and grow again, so that many such events do not cost the whole batch each.
+    fn process_undoable(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) {
+        let end = deliveries.len() as u32;
+        let (mut start, mut step) = (0, end);
+        while start < end {
+            let stop = start.saturating_add(step).min(end);
+            self.each_state(|state| state.checkpoint());
+            let applied = fates.applied.clone();
+            match self.pass(&events.of_deliveries(start..stop), deliveries, fates) {
+                Ok(edges) => {
+                    self.each_state(|state| state.keep());
+                    self.collect(&edges, deliveries, fates);
+                    (start, step) = (stop, step.saturating_mul(2));
+                }
+                Err(MustUndo(rejected)) => {
+                    self.each_state(|state| state.rollback());
+                    fates.applied = applied;
+                    let at = rejected.delivery;
+                    if at > start {
+                        // The events in front of it are known to be good; they are done on their own.
+                        (step, start) = (at - start, start);
+                    } else {
+                        fates.reject(rejected);
+                        (start, step) = (at + 1, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn each_state(&mut self, mut each: impl FnMut(&mut dyn Stateful)) {
+        self.steps.iter_mut().filter_map(Step::stateful).for_each(&mut each);
+        for table in &mut self.tables {
+            each(table);
+        }
+    }
+
+    /// Runs events through all steps and gives the rows on every edge.
+    fn pass(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) -> Result<Edges, MustUndo> {
+        let plan = self.plan.clone();
+        let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
+        let mut done = vec![false; plan.nodes.len()];
+        for (at, node) in plan.nodes.iter().enumerate() {
+            if done.get(at) == Some(&true) {
+                continue; // It ran in the rounds of a lookup.
+            }
+            let input = of(&edges, node.input);
+            let output = match &node.kind {
+                NodeKind::Source => vec![events.clone()],
+                NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
+                NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
+                    let input = fates.living(input);
+                    fates.apply(&input);
+                    match self.steps.get_mut(at) {
+                        Some(Step::LastValue(operator)) => vec![operator.update(&input)],
+                        Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
+                        _ => Vec::new(),
+                    }
+                }
+                NodeKind::Lookup(lookup) => {
+                    let input = fates.living(input);
+                    let path = lookup.rounds.clone().unwrap_or_default();
+                    let mut rounds = self.lookup(at, node, &input, &path, deliveries, fates)?;
+                    for &step in &path {
+                        if let (Some(edge), Some(rows), Some(done)) =
+                            (edges.get_mut(step), rounds.get_mut(step), done.get_mut(step))
+                        {
+                            *edge = std::mem::take(rows);
+                            *done = true;
+                        }
+                    }
+                    rounds.get_mut(at).map(std::mem::take).unwrap_or_default()
+                }
+            };
+            if let Some(edge) = edges.get_mut(at) {
+                *edge = output;
+            }
+        }
+        Ok(edges)
+    }
+
+    /// A lookup, with the steps on `path` up to the one that updates its table, in rounds in each of which a key occurs
+    /// once. Gives the rows of all of them, in order of arrival.
+    fn lookup(
+        &mut self,
+        at: usize,
+        node: &Node,
+        input: &Batch,
+        path: &[usize],
+        deliveries: &Deliveries,
+        fates: &mut Fates,
+    ) -> Result<Edges, MustUndo> {
+        let plan = self.plan.clone();
+        let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else { return Ok(Vec::new()) };
+        let rounds = match self.tables.get(lookup.table) {
+            Some(table) => lookup::rounds(lookup, table, input),
+            None => Vec::new(),
+        };
+        let mut collected: Vec<Vec<Vec<Batch>>> =
+            plan.nodes.iter().map(|node| vec![Vec::new(); node.outputs.len()]).collect();
+        let mut keep = |step: usize, rows: Vec<Batch>| {
+            if let Some(outputs) = collected.get_mut(step) {
+                outputs.iter_mut().zip(rows).for_each(|(output, rows)| output.push(rows));
+            }
+        };
+        for rows in rounds {
+            let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
+            let mut set = |edges: &mut Edges, step: usize, rows: Vec<Batch>| {
+                keep(step, rows.clone());
+                if let Some(edge) = edges.get_mut(step) {
+                    *edge = rows;
+                }
+            };
+            if let Some(table) = self.tables.get(lookup.table) {
+                let joined = lookup::join(lookup, table, &output.schema, &input.gather(&rows));
+                set(&mut edges, at, vec![joined]);
+            }
+            for &step in path {
+                let Some(node) = plan.nodes.get(step) else { continue };
+                let rows = self.stage(step, node, of(&edges, node.input), deliveries, fates)?;
+                set(&mut edges, step, rows);
+            }
+            if let Some(table) = self.tables.get_mut(lookup.table)
+                && let Some((edge, columns)) = table.plan().update.clone()
+            {
+                let update = fates.living(of(&edges, edge));
+                fates.apply(&update);
+                table.set(&update, &columns);
+            }
+        }
+        Ok(collected.into_iter().map(|outputs| outputs.into_iter().map(Batch::merge).collect()).collect())
+    }
+
+    fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
+        for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
+            let rows = fates.living(of(edges, plan.input));
+            fates.apply(&rows);
+            sink.collect(&rows, |delivery| deliveries.sequence(delivery));
+        }
+    }
+
+    // ---- a turn -------------------------------------------------------------------------------------------------------
+
+    /// How many rows and entries the open turn holds.
+    pub fn turn_entries(&mut self) -> usize {
+        let states: usize =
+            self.steps.iter_mut().filter_map(Step::stateful).flat_map(|s| s.states()).map(|(_, state)| state.changed()).sum();
+        let tables: usize = self.tables.iter_mut().map(|table| table.rows().changed_len()).sum();
+        states + tables + self.sinks.iter().map(Sink::pending).sum::<usize>() + self.dead_letters.len()
+    }
+
+    /// How many bytes the open turn holds that do not collapse.
+    pub fn turn_bytes(&self) -> usize {
+        self.dead_letter_bytes + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
+    }
+
+    /// Whether anything happened since the turn before.
+    pub fn has_turn(&self) -> bool {
+        self.counts.events > 0 || self.position > 0
+    }
+
+    /// Ends the turn: everything since the one before, under the number `epoch`.
+    pub fn take_turn(&mut self, epoch: u64) -> Turn {
+        let mut log = Vec::new();
+        for (name, state) in self.states() {
+            log.extend(state.log_changes().into_iter().map(|entries| LogRow { state: name.clone(), entries }));
+        }
+        let log_bytes = log.iter().map(|row| row.entries.len()).sum();
+        let mut fold = std::mem::take(&mut self.fold);
+        let (snapshots, log_obsolete_through) = fold.advance(epoch, log_bytes, &self.states());
+        self.fold = fold;
+
+        let tables = self.tables.iter_mut().map(|table| {
+            let mut rows = Vec::new();
+            table.rows().take_changes(|key, row| rows.push((key.into(), row.cloned())));
+            rows
+        });
+        let tables = tables.collect();
+        let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
+        messages.sort_by_key(|message| (message.sequence, message.sink, message.ordinal));
+        self.dead_letter_bytes = 0;
+        Turn {
+            epoch,
+            position: std::mem::take(&mut self.position),
+            receipt: std::mem::take(&mut self.receipt),
+            counts: std::mem::take(&mut self.counts),
+            sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
+            tables,
+            messages,
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            log,
+            snapshots,
+            log_obsolete_through,
+        }
+    }
+
+    // ---- state --------------------------------------------------------------------------------------------------------
+
+    /// Every keyed state, by the name that the state log has for it.
+    fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
+        let steps = self.steps.iter_mut().zip(&self.plan.nodes).filter_map(|(step, node)| Some((step.stateful()?, node)));
+        let steps = steps.flat_map(|(operator, node)| {
+            operator.states().into_iter().map(move |(name, state)| (format!("{}/{name}", node.name), state))
+        });
+        let sinks = self.sinks.iter_mut().zip(&self.plan.sinks).filter_map(|(sink, plan)| {
+            let crate::plan::Target::Table { name, .. } = &plan.target else { return None };
+            Some((format!("table {name}/rows"), sink.state()?))
+        });
+        steps.chain(sinks).collect()
+    }
+
+    /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
+    pub fn fingerprints(&mut self) -> Vec<(String, String)> {
+        let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
+        names.into_iter().map(|name| (name.clone(), fingerprint(&self.plan, &name))).collect()
+    }
+
+    /// How many entries each state has.
+    pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
+        self.states().into_iter().map(|(name, state)| (name, state.live())).collect()
+    }
+
+    /// Puts entries of a snapshot or a row of the log in place.
+    ///
+    /// # Errors
+    /// When there is no such state, or the bytes are none of it. The engine is of no use then.
+    pub fn restore(&mut self, state: &str, entries: &[u8]) -> Result<()> {
+        let broken = || Error::mismatch(format!("the stored state \"{state}\" cannot be read: its bytes are damaged"));
+        let mut states = self.states();
+        let Some((_, map)) = states.iter_mut().find(|(name, _)| name == state) else {
+            return Err(Error::mismatch(format!("the database holds state \"{state}\", which this pipeline does not have")));
+        };
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (key, value) = take_entry(&mut rest).ok_or_else(broken)?;
+            if !map.restore_entry(key, value) {
+                return Err(broken());
+            }
+        }
+        Ok(())
+    }
+
+    /// Called once after everything was restored.
+    pub fn restored(&mut self) {
+        for operator in self.steps.iter_mut().filter_map(Step::stateful) {
+            operator.restored();
+        }
+        self.sinks.iter_mut().for_each(Sink::restored);
+    }
+
+    /// The lookup tables, to be filled before the first batch.
+    pub fn tables(&mut self) -> &mut [lookup::Table] {
+        &mut self.tables
+    }
+}
+
+impl Fates {
+    fn reject(&mut self, rejected: Rejected) {
+        if let Some(dead) = self.dead.get_mut(rejected.delivery as usize)
+            && !std::mem::replace(dead, true)
+        {
+            self.rejected.push(rejected);
+        }
+    }
+
+    fn apply(&mut self, rows: &Batch) {
+        for &delivery in &rows.deliveries {
+            if let Some(applied) = self.applied.get_mut(delivery as usize) {
+                *applied = true;
+            }
+        }
+    }
+
+    /// The rows whose event is no dead letter.
+    fn living(&self, rows: &Batch) -> Batch {
+        let dead = |delivery: u32| self.dead.get(delivery as usize) == Some(&true);
+        if !rows.deliveries.iter().any(|&delivery| dead(delivery)) {
+            return rows.clone();
+        }
+        let alive = (0..rows.len() as u32).filter(|&row| rows.deliveries.get(row as usize).is_some_and(|&d| !dead(d)));
+        rows.gather(&alive.collect::<Vec<_>>())
+    }
+}
+
+/// The rows on an edge; none where nothing came through.
+fn of(edges: &Edges, edge: Edge) -> &Batch {
+    static NOTHING: Batch = Batch { columns: Vec::new(), deliveries: Vec::new(), kinds: None };
+    edges.get(edge.node).and_then(|outputs| outputs.get(edge.output)).unwrap_or(&NOTHING)
+}
+
+/// The columns and settings that a state depends on.
+fn fingerprint(plan: &Plan, state: &str) -> String {
+    let columns = |fields: &mut dyn Iterator<Item = &crate::column::Field>| {
+        fields.map(|field| format!("{} {}", field.name, field.column_type)).collect::<Vec<_>>().join(", ")
+    };
+    let step = state.split_once('/').map_or(state, |(step, _)| step);
+    if let Some(table) = step.strip_prefix("table ") {
+        let sink = plan.sinks.iter().find(|sink| {
+            matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table)
+        });
+        return sink.map(|sink| columns(&mut sink.columns.iter().map(|(field, _)| field))).unwrap_or_default();
+    }
+    let Some(node) = plan.nodes.iter().find(|node| node.name == step) else { return String::new() };
+    let schema = node.outputs.first().map(|output| columns(&mut output.schema.iter())).unwrap_or_default();
+    match &node.kind {
+        NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
+        NodeKind::Aggregate(plan) => {
+            let functions: Vec<String> = plan
+                .aggregates
+                .iter()
+                .map(|spec| {
+                    let coalesce = spec.coalesce.map(|value| format!(" coalesce {value}")).unwrap_or_default();
+                    format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
+                })
+                .collect();
+            format!("aggregate ({}) by the first {} of {schema}", functions.join(", "), plan.group.len())
+        }
+        _ => String::new(),
+    }
+}

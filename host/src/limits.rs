@@ -1,0 +1,69 @@
+//! Every bound in the process, and why it has this value.
+
+use std::time::Duration;
+
+/// Events in one batch. A call into a guest costs 1 to 2 µs before the first row, so that a thousand rows make it
+/// negligible; beyond some thousands the columns of a batch fall out of the processor's cache.
+pub const BATCH_EVENTS_MAX: usize = 4096;
+
+/// Bytes of payload in one batch. A batch ends early here, so that large payloads do not fill a guest's memory.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Batches between decode and the engine. Two are enough for the decoder never to wait for a slower engine; each more
+/// is memory and latency.
+pub const BATCHES_QUEUED_MAX: usize = 4;
+
+/// Changed rows and state entries in one turn. A larger turn collapses more changes of one key and writes its pages in
+/// order; a smaller one bounds memory, and the time that a commit (about 3 to 5 µs an entry) keeps the next waiting.
+pub const TURN_ENTRIES_MAX: usize = 400_000;
+
+/// Bytes that one turn may hold in dead letters and messages, which do not collapse.
+pub const TURN_BYTES_MAX: usize = 32 << 20;
+
+/// Buckets into which each operator's keys are cut. A commit folds the log by whole buckets, so one bucket of a million
+/// keys is some thousand entries: a millisecond.
+pub const STATE_BUCKETS: usize = 256;
+
+/// Bytes of one row of the state log. Larger turns write several rows, so that no blob is held twice in memory.
+pub const STATE_LOG_CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes of write-ahead log after which it is copied into the database file, off the path of the commits.
+pub const WAL_BYTES_BEFORE_CHECKPOINT: u64 = 32 << 20;
+
+/// Bytes of memory that an instance of a guest may grow to, unless its step says otherwise (`memory_mib`).
+pub const GUEST_MEMORY_BYTES: usize = 64 << 20;
+
+/// The largest `memory_mib` of a step: what the pool reserves address space for.
+pub const GUEST_MEMORY_MIB_MAX: u64 = 1024;
+
+/// Bytes that one answer of a guest may hold, unless its step says otherwise (`output_mib`).
+pub const GUEST_OUTPUT_BYTES: usize = 32 << 20;
+
+/// How long one call of a guest may take, unless its step says otherwise (`deadline_ms`).
+pub const GUEST_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How often the clock behind [`GUEST_DEADLINE`] ticks; a call is ended at most one tick late.
+pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Bytes of a component. A rule in Rust has some 30 to 300 KB.
+pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
+
+/// Outputs of one stage, as the contract says.
+pub const GUEST_OUTPUTS_MAX: usize = 64;
+
+/// Bytes of one log line of a guest; the rest is cut.
+pub const GUEST_LOG_LINE_BYTES: usize = 4096;
+
+/// Log lines of a guest in one call; further ones are counted and dropped.
+pub const GUEST_LOG_LINES: u32 = 100;
+
+/// Bytes of the reason of a dead letter; the rest is cut.
+pub const REASON_BYTES_MAX: usize = 1024;
+
+const _: () = {
+    // A turn that is being committed and one that collects are both in memory.
+    assert!(TURN_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "a turn holds the dead letters of at least two whole batches");
+    // Columns are copies of payloads, and a guest also has to build its answer.
+    assert!(GUEST_MEMORY_BYTES >= 8 * BATCH_BYTES_MAX, "a guest has room for a batch and its answer");
+    assert!(EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(), "the deadline is many ticks long");
+};

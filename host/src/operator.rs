@@ -1,0 +1,123 @@
+//! Operators: steps that the host owns, with keyed state and a changelog.
+//!
+//! An operator takes a [`Batch`] and gives one. It never waits, never reads a clock, and never prints. What it gives does
+//! not depend on where a batch ends, except that an operator whose only readers want the last state of each key may
+//! leave out what came between (see [`Output::collapsible`](crate::plan::Output::collapsible)).
+
+pub mod aggregate;
+pub mod last_value;
+pub mod lookup;
+
+use crate::{
+    column::{Batch, Column, RowKind, Schema, Value},
+    limits::STATE_LOG_CHUNK_BYTES,
+    state::{KeyedState, StateValue, push_entry},
+};
+use std::sync::Arc;
+
+/// The state of an operator, as the turn and the restart see it.
+pub trait Stateful {
+    /// Starts to keep old values, until [`Stateful::keep`] or [`Stateful::rollback`].
+    fn checkpoint(&mut self);
+    /// What happened since the checkpoint stays.
+    fn keep(&mut self);
+    /// Puts everything back to what it was at the checkpoint.
+    fn rollback(&mut self);
+    /// The keyed states, each with its name within the operator.
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)>;
+    /// Called once after all entries were restored.
+    fn restored(&mut self) {}
+}
+
+/// A [`KeyedState`] without its type: bytes in, bytes out.
+pub trait StateMap {
+    /// How many keys have a value.
+    fn live(&self) -> usize;
+    /// How many entries changed since the last turn.
+    fn changed(&self) -> usize;
+    /// The changed entries, in chunks for the log.
+    fn log_changes(&mut self) -> Vec<Vec<u8>>;
+    /// All entries of one bucket.
+    fn log_bucket(&self, bucket: usize) -> Vec<u8>;
+    /// Sets or removes one entry while state is read back. Says whether the value could be read.
+    fn restore_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> bool;
+}
+
+impl<V: StateValue> StateMap for KeyedState<V> {
+    fn live(&self) -> usize {
+        self.len()
+    }
+
+    fn changed(&self) -> usize {
+        self.changed_len()
+    }
+
+    fn log_changes(&mut self) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        let (mut chunk, mut scratch) = (Vec::new(), Vec::new());
+        self.take_changes(|key, value| {
+            push_entry(&mut chunk, &mut scratch, key, value);
+            if chunk.len() >= STATE_LOG_CHUNK_BYTES {
+                chunks.push(std::mem::take(&mut chunk));
+            }
+        });
+        if !chunk.is_empty() {
+            chunks.push(chunk);
+        }
+        chunks
+    }
+
+    fn log_bucket(&self, bucket: usize) -> Vec<u8> {
+        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        for (key, value) in self.bucket(bucket) {
+            push_entry(&mut bytes, &mut scratch, key, Some(value));
+        }
+        bytes
+    }
+
+    fn restore_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+        match value.map(V::decode) {
+            None => self.restore(key, None),
+            Some(Some(value)) => self.restore(key, Some(value)),
+            Some(None) => return false,
+        }
+        true
+    }
+}
+
+/// Builds a changelog row by row.
+#[derive(Debug)]
+pub(crate) struct ChangelogBuilder {
+    columns: Vec<Column>,
+    deliveries: Vec<u32>,
+    kinds: Vec<RowKind>,
+}
+
+impl ChangelogBuilder {
+    pub(crate) fn new(schema: &Schema, rows: usize) -> Self {
+        Self {
+            columns: schema.iter().map(|field| Column::with_capacity(field.column_type, rows)).collect(),
+            deliveries: Vec::with_capacity(rows),
+            kinds: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Adds a row; `values` has one value per column.
+    #[inline]
+    pub(crate) fn push<'v>(&mut self, kind: RowKind, delivery: u32, values: impl Iterator<Item = Value<'v>>) {
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(value);
+        }
+        self.deliveries.push(delivery);
+        self.kinds.push(kind);
+    }
+
+    pub(crate) fn finish(self) -> Batch {
+        debug_assert!(self.columns.iter().all(|column| column.len() == self.deliveries.len()));
+        Batch {
+            columns: self.columns.into_iter().map(Arc::new).collect(),
+            deliveries: self.deliveries,
+            kinds: Some(self.kinds),
+        }
+    }
+}

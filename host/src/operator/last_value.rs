@@ -1,0 +1,91 @@
+//! `last_value`: per key and column, the last value that was not null, in order of arrival.
+//!
+//! - Emits: an insert for a key's first event, update-before and update-after when a column changed, nothing otherwise.
+//! - Order: arrival (stream sequence), never an event's own time: there is no late event.
+//! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other.
+//! - Restart: the state holds every key's row, so nothing changes.
+
+use super::{ChangelogBuilder, StateMap, Stateful};
+use crate::{
+    column::{Batch, Column, RowKind, Schema, Value},
+    plan::LastValuePlan,
+    row::{cells, push_cell, push_key},
+    state::KeyedState,
+};
+
+/// The operator.
+#[derive(Debug)]
+pub struct LastValue {
+    plan: LastValuePlan,
+    schema: Schema,
+    before_needed: bool,
+    rows: KeyedState<Box<[u8]>>,
+}
+
+impl LastValue {
+    /// An operator without state. `schema` is that of the output: the key, then the columns.
+    pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, seed: u64) -> Self {
+        Self { plan, schema, before_needed, rows: KeyedState::new(seed) }
+    }
+
+    /// Takes in events and gives what changed.
+    pub fn update(&mut self, input: &Batch) -> Batch {
+        let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
+        let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
+        let (mut key, mut merged) = (Vec::new(), Vec::new());
+
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            key.clear();
+            push_key(&mut key, &keys, row);
+            self.rows.modify(&key, |current| {
+                merged.clear();
+                let Some(before) = current else {
+                    columns.iter().for_each(|column| push_cell(&mut merged, column.get(row)));
+                    out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
+                    *current = Some(merged.as_slice().into());
+                    return true;
+                };
+                for (column, old) in columns.iter().zip(cells(before)) {
+                    let new = column.get(row);
+                    push_cell(&mut merged, if new.is_null() { old } else { new });
+                }
+                if merged == **before {
+                    return false;
+                }
+                if self.before_needed {
+                    out.push(RowKind::UpdateBefore, delivery, key_cells(&keys, row).chain(cells(before)));
+                }
+                out.push(RowKind::UpdateAfter, delivery, key_cells(&keys, row).chain(cells(&merged)));
+                if before.len() == merged.len() {
+                    before.copy_from_slice(&merged);
+                } else {
+                    *before = merged.as_slice().into();
+                }
+                true
+            });
+        }
+        out.finish()
+    }
+}
+
+fn key_cells<'b>(keys: &'b [&Column], row: usize) -> impl Iterator<Item = Value<'b>> {
+    keys.iter().map(move |column| column.get(row))
+}
+
+impl Stateful for LastValue {
+    fn checkpoint(&mut self) {
+        self.rows.checkpoint();
+    }
+
+    fn keep(&mut self) {
+        self.rows.keep();
+    }
+
+    fn rollback(&mut self) {
+        self.rows.rollback(|_, _| {});
+    }
+
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        vec![("rows", &mut self.rows)]
+    }
+}

@@ -1,0 +1,156 @@
+//! `lookup`: an inner join with a table, as the table stands when the event is processed.
+//!
+//! - Emits: one row for each event whose key is in the table, in order of arrival; others are filtered.
+//! - Order: arrival. Where the pipeline itself updates the table, an event sees what the one before wrote, also within a
+//!   batch: the engine runs the steps between the lookup and the update in rounds, in each of which a key occurs once.
+//! - Nulls: a null in the key joins nothing.
+//! - Restart: the table is read from the database, where each turn writes what it changed.
+
+use super::{StateMap, Stateful};
+use crate::{
+    column::{Batch, Column, Field, Value},
+    plan::{LookupPlan, TablePlan},
+    row::{cells, push_cell, push_key, push_key_cell},
+    state::KeyedState,
+};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// A lookup table: rows by primary key.
+#[derive(Debug)]
+pub struct Table {
+    plan: TablePlan,
+    rows: KeyedState<Box<[u8]>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(plan: TablePlan, seed: u64) -> Self {
+        Self { plan, rows: KeyedState::new(seed) }
+    }
+
+    /// What the table is.
+    pub fn plan(&self) -> &TablePlan {
+        &self.plan
+    }
+
+    /// The rows, each with all of the table's columns, by key.
+    pub fn rows(&mut self) -> &mut KeyedState<Box<[u8]>> {
+        &mut self.rows
+    }
+
+    /// Puts a row in place while the table is read from the database.
+    pub fn restore<'v>(&mut self, values: impl Iterator<Item = Value<'v>>) {
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        for (at, value) in values.enumerate() {
+            if at < self.plan.key_len {
+                push_key_cell(&mut key, value);
+            }
+            push_cell(&mut row, value);
+        }
+        self.rows.restore(&key, Some(row.into()));
+    }
+
+    /// Sets the rows of an update, in order.
+    pub fn set(&mut self, input: &Batch, columns: &[usize]) {
+        let columns = input.pick(columns);
+        let keys = columns.get(..self.plan.key_len).unwrap_or_default();
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        for at in 0..input.len() {
+            key.clear();
+            row.clear();
+            push_key(&mut key, keys, at);
+            columns.iter().for_each(|column| push_cell(&mut row, column.get(at)));
+            self.rows.modify(&key, |current| {
+                if current.as_deref() == Some(row.as_slice()) {
+                    return false;
+                }
+                *current = Some(row.as_slice().into());
+                true
+            });
+        }
+    }
+}
+
+impl Stateful for Table {
+    fn checkpoint(&mut self) {
+        self.rows.checkpoint();
+    }
+
+    fn keep(&mut self) {
+        self.rows.keep();
+    }
+
+    fn rollback(&mut self) {
+        self.rows.rollback(|_, _| {});
+    }
+
+    /// None for the state log: the table itself is in the database.
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        Vec::new()
+    }
+}
+
+/// The events of a batch that have a row in the table, cut into rounds in each of which a key occurs once.
+///
+/// Joining does not depend on what rows the updates set, only on which keys there are, and updates set rows of keys that
+/// were found.
+pub fn rounds(plan: &LookupPlan, table: &Table, input: &Batch) -> Vec<Vec<u32>> {
+    let keys = input.pick(&plan.on);
+    let mut rounds: Vec<Vec<u32>> = Vec::new();
+    let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
+    for row in hits(&keys, table, input.len()) {
+        let round = match plan.rounds {
+            None => 0,
+            Some(_) => {
+                let mut key = Vec::new();
+                push_key(&mut key, &keys, row as usize);
+                let next = seen.entry(key).or_default();
+                *next += 1;
+                *next - 1
+            }
+        };
+        match rounds.get_mut(round) {
+            Some(rows) => rows.push(row),
+            None => rounds.push(vec![row]),
+        }
+    }
+    rounds
+}
+
+fn hits(keys: &[&Column], table: &Table, rows: usize) -> Vec<u32> {
+    let mut key = Vec::new();
+    (0..rows)
+        .filter(|&row| {
+            key.clear();
+            push_key(&mut key, keys, row);
+            !keys.iter().any(|column| column.is_null(row)) && table.rows.get(&key).is_some()
+        })
+        .map(|row| row as u32)
+        .collect()
+}
+
+/// Joins events, each of which has a row in the table. `schema` is that of the output.
+pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -> Batch {
+    let keys = input.pick(&plan.on);
+    let types = schema.iter().skip(plan.passed.len());
+    let mut added: Vec<Column> = types.map(|field| Column::with_capacity(field.column_type, input.len())).collect();
+    let mut key = Vec::new();
+    let mut values = Vec::new();
+    for row in 0..input.len() {
+        key.clear();
+        push_key(&mut key, &keys, row);
+        let found = table.rows.get(&key).map(|row| &**row).unwrap_or_default();
+        values.clear();
+        values.extend(cells(found));
+        for (column, &index) in added.iter_mut().zip(&plan.added) {
+            column.push(values.get(index).copied().unwrap_or(Value::Null));
+        }
+    }
+    let passed = plan.passed.iter().filter_map(|&index| input.columns.get(index).cloned());
+    Batch {
+        columns: passed.chain(added.into_iter().map(Arc::new)).collect(),
+        deliveries: input.deliveries.clone(),
+        kinds: None,
+    }
+}

@@ -1,0 +1,205 @@
+//! The data path: three threads with bounded queues between them.
+//!
+//! ```text
+//! source ──► decode ──► engine (stages, operators, sinks) ──► commit ──► acknowledge
+//! └── this thread ──┘   └─────── a thread ───────────┘   └──── a thread ────┘
+//! ```
+//!
+//! A queue that is full stops those before it, so a slow disk slows the source and memory stays flat. Turns size
+//! themselves: while one is committed the next collects, and an idle committer takes whatever there is. The order of the
+//! three last steps is the promise: rows, state and position commit together, and only then the source is told. Whatever
+//! dies in between, the position says what to skip.
+
+use crate::{
+    database::Database,
+    delivery::DecodedBatch,
+    engine::Engine,
+    error::{Error, Result},
+    limits::{BATCHES_QUEUED_MAX, TURN_BYTES_MAX, TURN_ENTRIES_MAX},
+    source::{Acknowledge, Source},
+    turn::{Counts, Turn},
+};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+/// Where turns go.
+#[derive(Debug)]
+pub enum Store {
+    /// Into a database.
+    Database(Box<Database>),
+    /// Nowhere: to measure what the rest costs.
+    Discard,
+}
+
+/// How far a running pipeline is; kept up to date by [`run`], read by whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Deliveries that are committed, since the start.
+    pub events: AtomicU64,
+    /// Those of them that were applied.
+    pub applied: AtomicU64,
+    /// Those of them that were filtered.
+    pub filtered: AtomicU64,
+    /// Those of them that became dead letters.
+    pub dead_letters: AtomicU64,
+    /// Those of them that were blank.
+    pub blank: AtomicU64,
+    /// The last committed stream sequence.
+    pub position: AtomicU64,
+    /// How many deliveries the last turn covered.
+    pub turn_events: AtomicU64,
+    /// How long its commit took, in microseconds.
+    pub commit_us: AtomicU64,
+    /// Messages that were handed to the outbox, or dropped in a replay.
+    pub messages: AtomicU64,
+}
+
+impl Progress {
+    /// The counts since the start.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            events: self.events.load(Ordering::Relaxed),
+            applied: self.applied.load(Ordering::Relaxed),
+            filtered: self.filtered.load(Ordering::Relaxed),
+            dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            blank: self.blank.load(Ordering::Relaxed),
+        }
+    }
+
+    fn add(&self, counts: Counts) {
+        self.events.fetch_add(counts.events, Ordering::Relaxed);
+        self.applied.fetch_add(counts.applied, Ordering::Relaxed);
+        self.filtered.fetch_add(counts.filtered, Ordering::Relaxed);
+        self.dead_letters.fetch_add(counts.dead_letters, Ordering::Relaxed);
+        self.blank.fetch_add(counts.blank, Ordering::Relaxed);
+        self.turn_events.store(counts.events, Ordering::Relaxed);
+    }
+}
+
+/// Runs until the source ends, and commits what it gave.
+///
+/// # Errors
+/// What stopped the source or the commit. The database holds what the last commit left.
+pub fn run(
+    mut source: impl Source,
+    engine: Engine,
+    store: Store,
+    acknowledge: impl Acknowledge + 'static,
+    progress: Arc<Progress>,
+) -> Result<Store> {
+    let epoch = match &store {
+        Store::Database(database) => database.stored().epoch,
+        Store::Discard => 0,
+    };
+    let (batches, decoded) = bounded::<DecodedBatch>(BATCHES_QUEUED_MAX);
+    let (turns, closed) = bounded::<Turn>(1);
+    // Holds a token while the committer has nothing to do.
+    let (idle, committer_idle) = bounded::<()>(1);
+
+    let committer = spawn("weir-commit", move || commit_turns(store, &closed, &idle, acknowledge, &progress))?;
+    let engine = spawn("weir-engine", move || collect_turns(engine, epoch, &decoded, &committer_idle, &turns))?;
+
+    let mut outcome = Ok(());
+    loop {
+        match source.next_batch() {
+            Ok(Some(batch)) => {
+                if batches.send(batch).is_err() {
+                    break; // The engine ended first; the committer says why.
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    drop(batches);
+    let engine = join(engine);
+    let committed = join(committer);
+    // A commit that failed is the cause of all that stopped after it.
+    let store = committed??;
+    engine?;
+    outcome.map(|()| store)
+}
+
+/// Takes batches in, and hands turns to the committer whenever it is idle.
+fn collect_turns(
+    mut engine: Engine,
+    mut epoch: u64,
+    decoded: &Receiver<DecodedBatch>,
+    committer_idle: &Receiver<()>,
+    turns: &Sender<Turn>,
+) {
+    let closed = never();
+    let mut open = true;
+    let mut idle = false;
+    while open || engine.has_turn() {
+        // A turn at its bounds waits for the committer, and the queue before it fills up.
+        let full = engine.turn_entries() >= TURN_ENTRIES_MAX || engine.turn_bytes() >= TURN_BYTES_MAX;
+        let source = if open && !full { decoded } else { &closed };
+        if idle && engine.has_turn() {
+            epoch += 1;
+            if turns.send(engine.take_turn(epoch)).is_err() {
+                return; // The committer failed, and says why.
+            }
+            idle = false;
+            continue;
+        }
+        select! {
+            recv(source) -> batch => match batch {
+                Ok(batch) => engine.process(batch),
+                Err(_) => open = false,
+            },
+            recv(committer_idle) -> token => match token {
+                Ok(()) => idle = true,
+                Err(_) => return, // As above.
+            },
+        }
+    }
+}
+
+/// Commits turns in order, and tells the source of each.
+fn commit_turns(
+    mut store: Store,
+    closed: &Receiver<Turn>,
+    idle: &Sender<()>,
+    mut acknowledge: impl Acknowledge,
+    progress: &Progress,
+) -> Result<Store> {
+    let _ = idle.try_send(());
+    while let Ok(turn) = closed.recv() {
+        let (position, receipt, counts) = (turn.position, turn.receipt.clone(), turn.counts);
+        let messages = turn.messages.len() as u64;
+        let begun = Instant::now();
+        match &mut store {
+            Store::Database(database) => database.commit(turn)?,
+            Store::Discard => drop(turn),
+        }
+        // After the commit: a crash between the two brings the deliveries once more, and the position drops them.
+        acknowledge.committed(position, &receipt);
+        progress.add(counts);
+        progress.messages.fetch_add(messages, Ordering::Relaxed);
+        progress.position.store(position, Ordering::Relaxed);
+        progress.commit_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        let _ = idle.try_send(());
+    }
+    Ok(store)
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<thread::JoinHandle<T>> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|cause| Error::environment(format!("cannot start thread {name}: {cause}")))
+}
+
+fn join<T>(thread: thread::JoinHandle<T>) -> Result<T> {
+    let name = thread.thread().name().unwrap_or("?").to_owned();
+    thread.join().map_err(|_| Error::environment(format!("thread {name} panicked; this is a defect of weir")))
+}

@@ -1,0 +1,303 @@
+//! Plans: pipeline files, checked and wired.
+//!
+//! [`Plan::build`] turns a [`Definition`](crate::definition::Definition) into a graph of steps whose columns, types and
+//! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
+//! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
+
+mod resolve;
+mod wire;
+
+use crate::{
+    column::{ColumnType, Field, Schema},
+    definition::{File, StageLimits, TextFormat},
+    error::Result,
+    stage::{Module, ParameterValue, StageHost},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// A pipeline that can run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// The JetStream stream.
+    pub stream: String,
+    /// The subject within the stream.
+    pub subject: String,
+    /// What "now" is.
+    pub now: Now,
+    /// The first step that reads "now", if any.
+    pub time_reader: Option<String>,
+    /// The columns of a payload.
+    pub columns: Vec<SourceColumn>,
+    /// Lookup tables.
+    pub tables: Vec<TablePlan>,
+    /// The steps; the first is the source.
+    pub nodes: Vec<Node>,
+    /// Where rows go.
+    pub sinks: Vec<SinkPlan>,
+}
+
+impl Plan {
+    /// Checks the pipeline in `file` and wires it. Modules are loaded, and asked to describe and to configure
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), with the place in the file.
+    pub fn build(file: &File, host: &StageHost) -> Result<Self> {
+        let definition = file.parse()?;
+        let resolved = resolve::resolve(file, &definition, host)?;
+        Ok(wire::wire(file, &definition, resolved))
+    }
+}
+
+/// What "now" is for each event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Now {
+    /// The time at which JetStream stored the message.
+    StoreTime,
+    /// One instant, in milliseconds since 1970-01-01T00:00:00Z.
+    Fixed(i64),
+    /// The column of [`Plan::columns`] with this index; where it is null, the store time.
+    Column(usize),
+}
+
+/// A column of a payload or a table.
+#[derive(Clone, Debug)]
+pub struct SourceColumn {
+    /// Name and type; nullable, except for the key of a table.
+    pub field: Field,
+    /// Where it is in the payload.
+    pub path: Vec<String>,
+    /// What a text has to look like.
+    pub format: Option<TextFormat>,
+    /// Whether some step or sink reads it. The others are checked only.
+    pub materialised: bool,
+}
+
+/// A lookup table.
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// The name, in the pipeline file and in the database.
+    pub name: String,
+    /// The columns, those of the key first.
+    pub columns: Vec<SourceColumn>,
+    /// How many of the columns are the primary key.
+    pub key_len: usize,
+    /// The edge whose rows are set in the table, and for each of the table's columns the column of that edge.
+    pub update: Option<(Edge, Vec<usize>)>,
+}
+
+/// An output of a step, as something to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Edge {
+    /// The index of the step in [`Plan::nodes`].
+    pub node: usize,
+    /// The index of the output in [`Node::outputs`].
+    pub output: usize,
+}
+
+/// A step.
+#[derive(Debug)]
+pub struct Node {
+    /// The step's name.
+    pub name: String,
+    /// Where its rows come from. The source reads itself.
+    pub input: Edge,
+    /// What it does.
+    pub kind: NodeKind,
+    /// What it gives.
+    pub outputs: Vec<Output>,
+}
+
+/// What a step does. Columns are indices into the schema of the input.
+#[derive(Debug)]
+pub enum NodeKind {
+    /// Events as decoded.
+    Source,
+    /// A guest.
+    Stage(StagePlan),
+    /// See [`crate::operator::last_value`].
+    LastValue(LastValuePlan),
+    /// See [`crate::operator::aggregate`].
+    Aggregate(AggregatePlan),
+    /// See [`crate::operator::lookup`].
+    Lookup(LookupPlan),
+}
+
+/// One output of a step.
+#[derive(Debug)]
+pub struct Output {
+    /// The output's name; `out` where there is only one.
+    pub name: String,
+    /// The columns that are held at run time.
+    pub schema: Schema,
+    /// All columns that the step offers, also those that nobody reads.
+    pub offered: Schema,
+    /// Whether rows are changed later.
+    pub change: Change,
+    /// Whether someone needs rows as they were before an update.
+    pub before_needed: bool,
+    /// Whether every reader only wants the last state of each key, so that changes within a batch may be collapsed.
+    pub collapsible: bool,
+}
+
+/// Whether the rows of an edge are changed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Each row stands for itself.
+    Append,
+    /// Rows are inserted, updated and deleted by these columns (indices into `schema`); absent where a stage dropped one.
+    Keyed(Option<Vec<usize>>),
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct StagePlan {
+    /// The component.
+    pub module: Arc<Module>,
+    /// Every parameter that the rule has, in the order of its description.
+    pub parameters: Vec<(String, ParameterValue)>,
+    /// Bounds.
+    pub limits: StageLimits,
+    /// For each column that the rule reads, the column of the input.
+    pub inputs: Vec<usize>,
+    /// For each output the columns that go on.
+    pub outputs: Vec<StageOutput>,
+    /// Whether an event that it rejects may already have changed an operator's state, which has to be undone then.
+    pub undoes: bool,
+}
+
+/// What one output of a stage hands on.
+#[derive(Debug)]
+pub struct StageOutput {
+    /// For each column of the output where it comes from.
+    pub columns: Vec<StageColumn>,
+}
+
+/// Where a column of a stage's output comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageColumn {
+    /// The column of the input, unchanged.
+    Passed(usize),
+    /// The computed column of the answer.
+    Computed(usize),
+}
+
+/// `last_value`: the output is the key, then the columns.
+#[derive(Clone, Debug)]
+pub struct LastValuePlan {
+    /// The key.
+    pub key: Vec<usize>,
+    /// The columns that are kept.
+    pub columns: Vec<usize>,
+}
+
+/// `aggregate`: the output is the group, then the aggregates.
+#[derive(Clone, Debug)]
+pub struct AggregatePlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+}
+
+/// One aggregate.
+#[derive(Clone, Debug)]
+pub struct AggregateSpec {
+    /// The name of the resulting column.
+    pub name: String,
+    /// What is computed.
+    pub function: Function,
+    /// Of which column; absent to count rows.
+    pub column: Option<usize>,
+    /// The type of that column.
+    pub column_type: ColumnType,
+    /// What a null counts as.
+    pub coalesce: Option<f64>,
+}
+
+/// What an aggregate computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// The sum.
+    Sum,
+    /// The number of rows, or of values.
+    Count,
+    /// The number of different values.
+    CountDistinct,
+    /// The least value.
+    Min,
+    /// The greatest value.
+    Max,
+    /// The mean.
+    Avg,
+}
+
+impl Function {
+    /// The name used in pipeline files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::CountDistinct => "count_distinct",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Avg => "avg",
+        }
+    }
+}
+
+/// `lookup`: the output is columns of the input, then columns of the table.
+#[derive(Clone, Debug)]
+pub struct LookupPlan {
+    /// The index of the table in [`Plan::tables`].
+    pub table: usize,
+    /// For each column of the table's key the column of the input.
+    pub on: Vec<usize>,
+    /// The columns of the input that go on.
+    pub passed: Vec<usize>,
+    /// The table's columns that are added.
+    pub added: Vec<usize>,
+    /// Where the pipeline updates the table: the steps from here to the one that does it. They run in rounds, in each
+    /// of which a key occurs once.
+    pub rounds: Option<Vec<usize>>,
+}
+
+/// A sink.
+#[derive(Debug)]
+pub struct SinkPlan {
+    /// Where rows come from.
+    pub input: Edge,
+    /// For each column of the sink, its name and the column of the input.
+    pub columns: Vec<(Field, usize)>,
+    /// Where they go.
+    pub target: Target,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A table by primary key: the indices of the key among the sink's columns.
+    Table {
+        /// The table's name.
+        name: String,
+        /// The key, as indices of the sink's columns.
+        primary_key: Vec<usize>,
+        /// Where the key of the rows is not the table's: the columns of the input that tell them apart. Of the rows of
+        /// one primary key the latest shows.
+        rows_by: Option<Vec<usize>>,
+    },
+    /// A table to which rows are appended.
+    Append {
+        /// The table's name.
+        name: String,
+    },
+    /// A subject to which each row is published as a JSON object.
+    Subject {
+        /// The subject.
+        name: String,
+    },
+}

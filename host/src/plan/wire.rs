@@ -1,0 +1,329 @@
+//! From names to indices: which columns are held at run time, and what each reader needs of each edge.
+
+use super::{
+    AggregatePlan, AggregateSpec, Change, Edge, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan, SinkPlan,
+    SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target,
+    resolve::{self, Resolved, ResolvedKind, ResolvedNode, ResolvedTarget},
+};
+use crate::{
+    column::{Field, Schema},
+    definition::{Definition, File, StageLimits},
+};
+use std::collections::BTreeSet;
+
+/// For each step and output the names of the columns that somebody reads.
+type Needed = Vec<Vec<BTreeSet<String>>>;
+
+pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> Plan {
+    let mut needed = needed(&resolved);
+    // A column with a format is looked at by decode itself.
+    if let Some(needed) = needed.first_mut().and_then(|outputs| outputs.first_mut()) {
+        let formatted = definition.source.columns.0.iter().filter(|(_, column)| column.format.is_some());
+        needed.extend(formatted.map(|(name, _)| name.get_ref().clone()));
+    }
+    let schemas: Vec<Vec<Schema>> = resolved
+        .nodes
+        .iter()
+        .zip(&needed)
+        .map(|(node, needed)| {
+            node.outputs
+                .iter()
+                .zip(needed)
+                .map(|(output, needed)| output.schema.iter().filter(|f| needed.contains(&f.name)).cloned().collect())
+                .collect()
+        })
+        .collect();
+    let wiring = Wiring { resolved: &resolved, schemas: &schemas, definition };
+
+    let source_needed = needed.first().and_then(|outputs| outputs.first());
+    let columns = definition
+        .source
+        .columns
+        .0
+        .iter()
+        .map(|(name, column)| SourceColumn {
+            field: Field { name: name.get_ref().clone(), column_type: column.column_type, nullable: true },
+            path: resolve::path(name, column).into_iter().map(str::to_owned).collect(),
+            format: column.format,
+            materialised: source_needed.is_some_and(|needed| needed.contains(name.get_ref())),
+        })
+        .collect();
+    let tables: Vec<TablePlan> = resolved.tables.iter().map(|table| wiring.table(table)).collect();
+    let sinks: Vec<SinkPlan> = resolved.sinks.iter().map(|sink| wiring.sink(sink)).collect();
+    let nodes: Vec<Node> = resolved.nodes.iter().enumerate().map(|(at, node)| wiring.node(at, node, &sinks)).collect();
+    let time_reader = nodes.iter().find_map(|node| match &node.kind {
+        NodeKind::Stage(stage) if stage.module.description.reads_time => Some(node.name.clone()),
+        _ => None,
+    });
+    Plan {
+        name: definition.name.get_ref().clone(),
+        path: file.path.clone(),
+        stream: definition.source.stream.get_ref().clone(),
+        subject: definition.source.subject.get_ref().clone(),
+        now: resolved.now.clone(),
+        time_reader,
+        columns,
+        tables,
+        nodes,
+        sinks,
+    }
+}
+
+/// Walks from the sinks back to the source.
+fn needed(resolved: &Resolved) -> Needed {
+    let mut needed: Needed = resolved.nodes.iter().map(|node| vec![BTreeSet::new(); node.outputs.len()]).collect();
+    let need = |needed: &mut Needed, edge: Edge, names: &mut dyn Iterator<Item = &String>| {
+        if let Some(set) = needed.get_mut(edge.node).and_then(|outputs| outputs.get_mut(edge.output)) {
+            set.extend(names.cloned());
+        }
+    };
+    for sink in &resolved.sinks {
+        need(&mut needed, sink.input, &mut sink.columns.iter());
+        if let ResolvedTarget::Table { rows_by: Some(rows_by), .. } = &sink.target {
+            need(&mut needed, sink.input, &mut rows_by.iter());
+        }
+    }
+    for table in &resolved.tables {
+        if let Some(update) = table.update {
+            need(&mut needed, update, &mut table.columns.iter().map(|(field, _)| &field.name));
+        }
+    }
+    if let super::Now::Column(column) = resolved.now {
+        let schema = resolved.nodes.first().and_then(|node| node.outputs.first()).map(|output| &output.schema);
+        let name = schema.and_then(|schema| schema.get(column)).map(|field| &field.name);
+        need(&mut needed, Edge { node: 0, output: 0 }, &mut name.into_iter());
+    }
+    for (at, node) in resolved.nodes.iter().enumerate().rev() {
+        let wanted = needed.get(at).cloned().unwrap_or_default();
+        match &node.kind {
+            ResolvedKind::Source => {}
+            ResolvedKind::Stage { module, .. } => {
+                let description = &module.description;
+                need(&mut needed, node.input, &mut description.inputs.iter().map(|field| &field.name));
+                for (output, wanted) in description.outputs.iter().zip(&wanted) {
+                    let passed = output.passed.iter().filter(|(_, to)| wanted.contains(to)).map(|(from, _)| from);
+                    need(&mut needed, node.input, &mut passed.into_iter());
+                }
+            }
+            ResolvedKind::LastValue { key, columns } => {
+                let wanted = wanted.first().cloned().unwrap_or_default();
+                need(&mut needed, node.input, &mut key.iter());
+                need(&mut needed, node.input, &mut columns.iter().filter(|column| wanted.contains(*column)));
+                // The key is always part of what comes out: it says which row is meant.
+                need(&mut needed, Edge { node: at, output: 0 }, &mut key.iter());
+            }
+            ResolvedKind::Aggregate { group, aggregates } => {
+                let wanted = wanted.first().cloned().unwrap_or_default();
+                need(&mut needed, node.input, &mut group.iter());
+                let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
+                need(&mut needed, node.input, &mut read.filter_map(|aggregate| aggregate.column.as_ref()));
+                need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
+            }
+            ResolvedKind::Lookup { on, added, .. } => {
+                let wanted = wanted.first().cloned().unwrap_or_default();
+                need(&mut needed, node.input, &mut on.iter());
+                need(&mut needed, node.input, &mut wanted.iter().filter(|column| !added.contains(*column)));
+            }
+        }
+        // A stage over a changelog keeps the key columns that it passes on, for those who tell rows apart by them.
+        if let Some(outputs) = needed.get(at).cloned() {
+            for (output, _) in node.outputs.iter().zip(outputs).enumerate().map(|(number, (o, n))| ((number, o), n)) {
+                let (number, output) = output;
+                if let resolve::ResolvedChange::Keyed(Some(key)) = &output.change {
+                    need(&mut needed, Edge { node: at, output: number }, &mut key.iter());
+                }
+            }
+        }
+    }
+    needed
+}
+
+struct Wiring<'a> {
+    resolved: &'a Resolved,
+    schemas: &'a [Vec<Schema>],
+    definition: &'a Definition,
+}
+
+impl Wiring<'_> {
+    fn schema(&self, edge: Edge) -> &[Field] {
+        self.schemas.get(edge.node).and_then(|outputs| outputs.get(edge.output)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The index of a column of `edge` at run time. Names were resolved and marked as needed before.
+    fn index(&self, edge: Edge, name: &str) -> usize {
+        let found = self.schema(edge).iter().position(|field| field.name == name);
+        debug_assert!(found.is_some(), "column {name} of {edge:?} is read and not marked as needed");
+        found.unwrap_or(usize::MAX)
+    }
+
+    fn indices<'n>(&self, edge: Edge, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
+        names.into_iter().map(|name| self.index(edge, name)).collect()
+    }
+
+    fn table(&self, table: &resolve::ResolvedTable) -> TablePlan {
+        let columns: Vec<SourceColumn> = table
+            .columns
+            .iter()
+            .map(|(field, column)| SourceColumn {
+                field: field.clone(),
+                path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
+                format: column.format,
+                materialised: true,
+            })
+            .collect();
+        let update = table.update.map(|edge| (edge, self.indices(edge, columns.iter().map(|column| &column.field.name))));
+        TablePlan { name: table.name.clone(), columns, key_len: table.key_len, update }
+    }
+
+    fn sink(&self, sink: &resolve::ResolvedSink) -> SinkPlan {
+        let schema = self.schema(sink.input);
+        let columns: Vec<(Field, usize)> = sink
+            .columns
+            .iter()
+            .map(|name| self.index(sink.input, name))
+            .filter_map(|index| Some((schema.get(index)?.clone(), index)))
+            .collect();
+        let of_sink = |names: &[String]| names.iter().filter_map(|name| sink.columns.iter().position(|c| c == name)).collect();
+        let target = match &sink.target {
+            ResolvedTarget::Table { name, primary_key, rows_by } => Target::Table {
+                name: name.clone(),
+                primary_key: of_sink(primary_key),
+                rows_by: rows_by.as_ref().map(|key| self.indices(sink.input, key)),
+            },
+            ResolvedTarget::Append { name } => Target::Append { name: name.clone() },
+            ResolvedTarget::Subject { name } => Target::Subject { name: name.clone() },
+        };
+        SinkPlan { input: sink.input, columns, target }
+    }
+
+    fn node(&self, at: usize, node: &ResolvedNode, sinks: &[SinkPlan]) -> Node {
+        let outputs = node
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(number, output)| {
+                let edge = Edge { node: at, output: number };
+                let schema = self.schema(edge).to_vec();
+                let change = output.change.wire(&schema);
+                let (before_needed, collapsible) = self.readers(edge, &schema, &change, sinks);
+                Output { name: output.name.clone(), schema, offered: output.schema.clone(), change, before_needed, collapsible }
+            })
+            .collect();
+        Node { name: node.name.clone(), input: node.input, kind: self.kind(at, node), outputs }
+    }
+
+    /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
+    fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> (bool, bool) {
+        let Change::Keyed(Some(key)) = change else { return (true, false) };
+        let read_by_step = self.resolved.nodes.iter().skip(1).any(|node| node.input == edge);
+        let own_key = sinks.iter().filter(|sink| sink.input == edge).all(|sink| match &sink.target {
+            Target::Table { primary_key, rows_by: None, .. } => {
+                let primary: BTreeSet<usize> =
+                    primary_key.iter().filter_map(|&column| sink.columns.get(column)).map(|(_, index)| *index).collect();
+                primary == key.iter().copied().collect::<BTreeSet<usize>>()
+            }
+            _ => false,
+        });
+        debug_assert!(key.iter().all(|&column| column < schema.len()), "the key is part of the schema");
+        let simple = !read_by_step && own_key;
+        (!simple, simple)
+    }
+
+    fn kind(&self, at: usize, node: &ResolvedNode) -> NodeKind {
+        let input = node.input;
+        match &node.kind {
+            ResolvedKind::Source => NodeKind::Source,
+            ResolvedKind::Stage { module, parameters } => NodeKind::Stage(StagePlan {
+                module: module.clone(),
+                parameters: parameters.clone(),
+                limits: self.limits(at),
+                inputs: self.indices(input, module.description.inputs.iter().map(|field| &field.name)),
+                outputs: self.stage_outputs(at, node),
+                undoes: self.undoes(at),
+            }),
+            ResolvedKind::LastValue { key, columns } => {
+                let held = columns.iter().filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
+                NodeKind::LastValue(LastValuePlan { key: self.indices(input, key), columns: self.indices(input, held) })
+            }
+            ResolvedKind::Aggregate { group, aggregates } => {
+                let held = self.schema(Edge { node: at, output: 0 });
+                let aggregates = aggregates
+                    .iter()
+                    .filter(|aggregate| held.iter().any(|field| field.name == aggregate.name))
+                    .map(|aggregate| AggregateSpec {
+                        name: aggregate.name.clone(),
+                        function: aggregate.function,
+                        column: aggregate.column.as_ref().map(|column| self.index(input, column)),
+                        column_type: aggregate.column_type,
+                        coalesce: aggregate.coalesce,
+                    })
+                    .collect();
+                NodeKind::Aggregate(AggregatePlan { group: self.indices(input, group), aggregates })
+            }
+            ResolvedKind::Lookup { table, on, added } => {
+                let held = self.schema(Edge { node: at, output: 0 });
+                let table_plan = self.resolved.tables.get(*table);
+                let column_of = |name: &str| {
+                    table_plan.and_then(|table| table.columns.iter().position(|(field, _)| field.name == name))
+                };
+                NodeKind::Lookup(LookupPlan {
+                    table: *table,
+                    on: self.indices(input, on),
+                    passed: held.iter().filter(|f| !added.contains(&f.name)).map(|f| self.index(input, &f.name)).collect(),
+                    added: held.iter().filter(|f| added.contains(&f.name)).filter_map(|f| column_of(&f.name)).collect(),
+                    rounds: table_plan.and_then(|table| table.update).map(|update| self.path(at, update.node)),
+                })
+            }
+        }
+    }
+
+    fn limits(&self, at: usize) -> StageLimits {
+        let step = at.checked_sub(1).and_then(|at| self.definition.steps.get(at));
+        step.and_then(|step| step.get_ref().stage.as_ref()).map(|stage| stage.get_ref().limits.clone()).unwrap_or_default()
+    }
+
+    /// The steps after `start` up to and with `end`, which comes from it.
+    fn path(&self, start: usize, end: usize) -> Vec<usize> {
+        let mut path = Vec::new();
+        let mut at = end;
+        while at != start {
+            path.push(at);
+            match self.resolved.nodes.get(at) {
+                Some(node) if node.input.node < at => at = node.input.node,
+                _ => break,
+            }
+        }
+        path.reverse();
+        path
+    }
+
+    fn stage_outputs(&self, at: usize, node: &ResolvedNode) -> Vec<StageOutput> {
+        let ResolvedKind::Stage { module, .. } = &node.kind else { return Vec::new() };
+        let outputs = module.description.outputs.iter().enumerate();
+        outputs
+            .map(|(number, output)| {
+                let held = self.schema(Edge { node: at, output: number });
+                let columns = held
+                    .iter()
+                    .filter_map(|field| match output.passed.iter().find(|(_, to)| *to == field.name) {
+                        Some((from, _)) => Some(StageColumn::Passed(self.index(node.input, from))),
+                        None => output.computed.iter().position(|c| c.name == field.name).map(StageColumn::Computed),
+                    })
+                    .collect();
+                StageOutput { columns }
+            })
+            .collect()
+    }
+
+    /// Whether an operator's state or a table may have taken in an event before this step sees it.
+    fn undoes(&self, at: usize) -> bool {
+        self.resolved.nodes.iter().enumerate().take(at).any(|(earlier, node)| match &node.kind {
+            ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => true,
+            ResolvedKind::Lookup { table, .. } => {
+                let update = self.resolved.tables.get(*table).and_then(|table| table.update);
+                update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
+            }
+            ResolvedKind::Source | ResolvedKind::Stage { .. } => false,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! Sinks: rows on their way out, collected until the turn is committed.
+//!
+//! A table sink with a primary key collapses all changes of one key within a turn into one; an append-only table and a
+//! subject get every row.
+
+mod table;
+
+pub use table::TableSink;
+
+use crate::{
+    column::{Batch, Column, Value},
+    operator::StateMap,
+    plan::{SinkPlan, Target},
+    row::push_cell,
+};
+use serde_json::{Map, Number, Value as Json};
+
+/// What one sink hands to the turn.
+#[derive(Debug)]
+pub enum SinkRows {
+    /// For each primary key that changed the row that it has now.
+    Upserts(Vec<KeyedRow>),
+    /// Rows to append.
+    Appends(Vec<Vec<u8>>),
+}
+
+/// A key as bytes (see [`crate::row`]), and the row that it has now: the cells of all columns, or nothing.
+pub type KeyedRow = (Box<[u8]>, Option<Box<[u8]>>);
+
+/// A message to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The stream sequence of the event that caused it.
+    pub sequence: u64,
+    /// The index of the sink in the plan.
+    pub sink: usize,
+    /// Which of several messages of that event and sink it is, from 0.
+    pub ordinal: u32,
+    /// The row as a JSON object.
+    pub payload: String,
+}
+
+/// A sink that collects.
+#[derive(Debug)]
+pub enum Sink {
+    /// A table by primary key.
+    Table(TableSink),
+    /// An append-only table.
+    Append(AppendSink),
+    /// A subject.
+    Subject(SubjectSink),
+}
+
+impl Sink {
+    /// A sink with nothing in it.
+    pub fn new(index: usize, plan: &SinkPlan, seed: u64) -> Self {
+        let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+        match &plan.target {
+            Target::Table { primary_key, rows_by, .. } => {
+                let key = primary_key.iter().filter_map(|&column| columns.get(column).copied()).collect();
+                Self::Table(TableSink::new(columns, key, rows_by.clone(), seed))
+            }
+            Target::Append { .. } => Self::Append(AppendSink { columns, rows: Vec::new() }),
+            Target::Subject { .. } => {
+                let names = plan.columns.iter().map(|(field, _)| field.name.clone()).collect();
+                Self::Subject(SubjectSink { index, names, columns, messages: Vec::new(), bytes: 0 })
+            }
+        }
+    }
+
+    /// Takes in the rows of a batch. `sequence_of` gives the stream sequence of a delivery.
+    pub fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
+        match self {
+            Self::Table(table) => table.collect(input),
+            Self::Append(append) => append.collect(input),
+            Self::Subject(subject) => subject.collect(input, sequence_of),
+        }
+    }
+
+    /// How many rows wait for the commit.
+    pub fn pending(&self) -> usize {
+        match self {
+            Self::Table(table) => table.pending(),
+            Self::Append(append) => append.rows.len(),
+            Self::Subject(subject) => subject.messages.len(),
+        }
+    }
+
+    /// How many bytes wait that do not collapse.
+    pub fn pending_bytes(&self) -> usize {
+        match self {
+            Self::Table(_) => 0,
+            Self::Append(append) => append.rows.iter().map(Vec::len).sum(),
+            Self::Subject(subject) => subject.bytes,
+        }
+    }
+
+    /// Hands over the rows for the turn.
+    pub fn take_rows(&mut self) -> Option<SinkRows> {
+        match self {
+            Self::Table(table) => Some(SinkRows::Upserts(table.take())),
+            Self::Append(append) => Some(SinkRows::Appends(std::mem::take(&mut append.rows))),
+            Self::Subject(_) => None,
+        }
+    }
+
+    /// Hands over the messages for the turn.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        match self {
+            Self::Subject(subject) => {
+                subject.bytes = 0;
+                std::mem::take(&mut subject.messages)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The state that the sink keeps, if any.
+    pub fn state(&mut self) -> Option<&mut dyn StateMap> {
+        match self {
+            Self::Table(table) => table.state(),
+            _ => None,
+        }
+    }
+
+    /// Called once after all state was restored.
+    pub fn restored(&mut self) {
+        if let Self::Table(table) = self {
+            table.restored();
+        }
+    }
+}
+
+/// An append-only table.
+#[derive(Debug)]
+pub struct AppendSink {
+    columns: Vec<usize>,
+    rows: Vec<Vec<u8>>,
+}
+
+impl AppendSink {
+    fn collect(&mut self, input: &Batch) {
+        let columns = input.pick(&self.columns);
+        for row in 0..input.len() {
+            let mut bytes = Vec::new();
+            columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
+            self.rows.push(bytes);
+        }
+    }
+}
+
+/// A subject.
+#[derive(Debug)]
+pub struct SubjectSink {
+    index: usize,
+    names: Vec<String>,
+    columns: Vec<usize>,
+    messages: Vec<Message>,
+    bytes: usize,
+}
+
+impl SubjectSink {
+    fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
+        let columns = input.pick(&self.columns);
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            let sequence = sequence_of(delivery);
+            let ordinal = match self.messages.last() {
+                Some(last) if last.sequence == sequence => last.ordinal + 1,
+                _ => 0,
+            };
+            let payload = json(&self.names, &columns, row);
+            self.bytes += payload.len();
+            self.messages.push(Message { sequence, sink: self.index, ordinal, payload });
+        }
+    }
+}
+
+/// A row as a JSON object.
+fn json(names: &[String], columns: &[&Column], row: usize) -> String {
+    let object: Map<String, Json> = names
+        .iter()
+        .zip(columns)
+        .map(|(name, column)| {
+            let value = match column.get(row) {
+                Value::Null => Json::Null,
+                Value::Int(value) => Json::from(value),
+                // An infinite sum has no number in JSON.
+                Value::Double(value) => Number::from_f64(value).map_or(Json::Null, Json::Number),
+                Value::Boolean(value) => Json::Bool(value),
+                Value::Text(text) => Json::String(String::from_utf8_lossy(text).into_owned()),
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    Json::Object(object).to_string()
+}

@@ -1,0 +1,53 @@
+//! Sources: where deliveries come from, decoded as they come.
+
+pub mod file;
+
+use crate::{delivery::DecodedBatch, error::Result};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Deliveries in the order of their stream.
+///
+/// [`Source::next_batch`] is called from one thread, again and again until it gives nothing; [`Acknowledge`] is told of
+/// commits from another.
+pub trait Source: Send {
+    /// The next batch; nothing at the end of the source, or once [`Stop`] was set.
+    ///
+    /// Sequences ascend strictly over all batches, and begin after the position that the source was opened at.
+    ///
+    /// # Errors
+    /// When no more deliveries can be had and waiting will not help. Batches that were given before stay good.
+    fn next_batch(&mut self) -> Result<Option<DecodedBatch>>;
+}
+
+/// Told of each commit.
+pub trait Acknowledge: Send {
+    /// Everything up to `position` is committed.
+    fn committed(&mut self, position: u64, receipt: &crate::delivery::Receipt);
+}
+
+/// Acknowledges nothing: for sources that keep no account.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAcknowledge;
+
+impl Acknowledge for NoAcknowledge {
+    fn committed(&mut self, _: u64, _: &crate::delivery::Receipt) {}
+}
+
+/// Asks a source to end. What it gave before is committed still.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,126 @@
+//! A file of payloads, one per line: the same engine without a server.
+//!
+//! A line's number is its stream sequence. The database keeps, beside the position, a hash of all bytes up to there; a
+//! file is continued only where it is still the same up to that line. (A last line without an end of line counts as a
+//! line, and has to be unchanged as well when the file has grown.)
+
+use super::{Source, Stop};
+use crate::{
+    decode::Decoder,
+    delivery::{DecodedBatch, Receipt},
+    error::{Context, Error, Result},
+};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Bytes that are read from the file at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// The name under which a database knows that it was filled from a file.
+pub const IDENTITY: &str = "a file of events";
+
+/// A file of payloads.
+pub struct FileSource {
+    path: PathBuf,
+    reader: BufReader<File>,
+    decoder: Decoder,
+    hash: Xxh3,
+    sequence: u64,
+    line: Vec<u8>,
+    stop: Stop,
+    bytes_read: Arc<AtomicU64>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSource").field("path", &self.path).field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl FileSource {
+    /// Opens the file, and passes over the `position` lines that a database already holds, whose bytes have
+    /// `content_hash`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has fewer lines than that, or other ones.
+    pub fn open(path: &Path, decoder: Decoder, position: u64, content_hash: u64, stop: Stop) -> Result<Self> {
+        let file = File::open(path).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", path.display())))?;
+        let mut source = Self {
+            path: path.to_owned(),
+            reader: BufReader::with_capacity(READ_BYTES, file),
+            decoder,
+            hash: Xxh3::new(),
+            sequence: 0,
+            line: Vec::new(),
+            stop,
+            bytes_read: Arc::default(),
+            ended: false,
+        };
+        while source.sequence < position {
+            if !source.read_line()? {
+                return Err(Error::mismatch(format!(
+                    "{} has {} lines, but the database holds {position}; name the file that it was filled from, or another --database",
+                    path.display(),
+                    source.sequence
+                )));
+            }
+        }
+        if position > 0 && source.hash.digest() != content_hash {
+            return Err(Error::mismatch(format!(
+                "the first {position} lines of {} are not those that the database was filled from; name that file, or another --database",
+                path.display()
+            )));
+        }
+        Ok(source)
+    }
+
+    /// Counts the bytes that were read so far, for a progress bar.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        self.bytes_read.clone()
+    }
+
+    /// Reads the next line into `self.line`, without its end; false at the end of the file.
+    fn read_line(&mut self) -> Result<bool> {
+        self.line.clear();
+        let path = &self.path;
+        let read = self.reader.read_until(b'\n', &mut self.line).environment(|| format!("cannot read {}", path.display()))?;
+        if read == 0 {
+            return Ok(false);
+        }
+        self.hash.update(&self.line);
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        self.sequence += 1;
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        }
+        Ok(true)
+    }
+}
+
+impl Source for FileSource {
+    fn next_batch(&mut self) -> Result<Option<DecodedBatch>> {
+        while !self.ended && !self.decoder.is_full() {
+            if self.stop.is_set() || !self.read_line()? {
+                self.ended = true;
+                break;
+            }
+            // A file knows no store times. Where a step reads the time, the pipeline or --now fixes it.
+            self.decoder.push(self.sequence, 0, &self.line);
+        }
+        if self.decoder.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = self.decoder.take();
+        batch.receipt = Receipt { ack_subject: None, content_hash: self.hash.digest() };
+        Ok(Some(batch))
+    }
+}

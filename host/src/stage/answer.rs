@@ -1,0 +1,271 @@
+//! Answers of guests, checked against what they said of themselves. What passes here is used without a further look.
+
+use super::{bindings::exports::weir::stage::stage as abi, description::Description};
+use crate::{
+    column::{Column, ColumnType, TextValues, Values},
+    limits::REASON_BYTES_MAX,
+};
+
+/// A checked answer to a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// One entry per output of the description.
+    pub outputs: Vec<OutputRows>,
+    /// Rows that the rule could not judge, ascending.
+    pub rejected: Vec<RejectedRow>,
+}
+
+/// What goes to one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputRows {
+    /// The numbers of the rows, ascending.
+    pub rows: Vec<u32>,
+    /// The computed columns, one value per entry of `rows`.
+    pub computed: Vec<Column>,
+}
+
+/// A row that becomes a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// The number of the row.
+    pub row: u32,
+    /// A sentence for a person.
+    pub reason: String,
+}
+
+impl Answer {
+    /// Takes an answer to `row_count` rows from a guest.
+    ///
+    /// # Errors
+    /// Which promise of the contract it breaks.
+    pub(super) fn from_guest(given: abi::Answer, row_count: u32, description: &Description) -> Result<Self, String> {
+        if given.outputs.len() != description.outputs.len() {
+            let (found, said) = (given.outputs.len(), description.outputs.len());
+            return Err(format!("it answered with {found} outputs instead of {said}"));
+        }
+        let mut kept = vec![false; if given.rejected.is_empty() { 0 } else { row_count as usize }];
+        let mut outputs = Vec::with_capacity(given.outputs.len());
+        for (output, spec) in given.outputs.into_iter().zip(&description.outputs) {
+            let broken = |what: String| format!("in output \"{}\": {what}", spec.name);
+            check_rows(output.rows.iter().copied(), row_count).map_err(broken)?;
+            for &row in &output.rows {
+                if let Some(kept) = kept.get_mut(row as usize) {
+                    *kept = true;
+                }
+            }
+            if output.computed.len() != spec.computed.len() {
+                let (found, said) = (output.computed.len(), spec.computed.len());
+                return Err(broken(format!("it answered with {found} columns instead of {said}")));
+            }
+            let mut computed = Vec::with_capacity(spec.computed.len());
+            for (column, field) in output.computed.into_iter().zip(&spec.computed) {
+                let column = check_column(column, field.column_type, field.nullable, output.rows.len())
+                    .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
+                computed.push(column);
+            }
+            outputs.push(OutputRows { rows: output.rows, computed });
+        }
+        check_rows(given.rejected.iter().map(|rejected| rejected.row), row_count)
+            .map_err(|what| format!("among the rejected rows: {what}"))?;
+        if let Some(both) = given.rejected.iter().find(|rejected| kept.get(rejected.row as usize) == Some(&true)) {
+            return Err(format!("row {} is both rejected and in an output", both.row));
+        }
+        let rejected = given.rejected.into_iter().map(|rejected| RejectedRow {
+            row: rejected.row,
+            reason: shorten(rejected.reason),
+        });
+        Ok(Self { outputs, rejected: rejected.collect() })
+    }
+
+    /// Adds the answer to the rows from `offset` on, which come after all rows of this one.
+    pub(super) fn append(&mut self, more: Self, offset: u32) {
+        if self.outputs.is_empty() {
+            self.outputs = more
+                .outputs
+                .iter()
+                .map(|output| OutputRows {
+                    rows: Vec::new(),
+                    computed: output.computed.iter().map(|c| Column::with_capacity(c.column_type(), 0)).collect(),
+                })
+                .collect();
+        }
+        for (output, more) in self.outputs.iter_mut().zip(more.outputs) {
+            output.rows.extend(more.rows.iter().map(|row| row + offset));
+            for (column, more) in output.computed.iter_mut().zip(&more.computed) {
+                column.extend(more);
+            }
+        }
+        self.rejected.extend(more.rejected.into_iter().map(|r| RejectedRow { row: r.row + offset, ..r }));
+    }
+}
+
+/// Cuts a reason to what the database keeps.
+pub(super) fn shorten(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason
+}
+
+fn check_rows(rows: impl Iterator<Item = u32>, row_count: u32) -> Result<(), String> {
+    let mut next = 0;
+    for row in rows {
+        if row >= row_count {
+            return Err(format!("row {row} of a batch of {row_count}"));
+        }
+        if row < next {
+            return Err(format!("row {row} comes again or after a later one"));
+        }
+        next = row + 1;
+    }
+    Ok(())
+}
+
+fn check_column(given: abi::ColumnResult, wanted: ColumnType, nullable: bool, rows: usize) -> Result<Column, String> {
+    let length = |found: usize, what: &str| match found == rows {
+        true => Ok(()),
+        false => Err(format!("{found} {what} for {rows} rows")),
+    };
+    if let Some(validity) = &given.validity {
+        length(validity.len(), "validity bytes")?;
+        if let Some(byte) = validity.iter().find(|&&byte| byte > 1) {
+            return Err(format!("validity byte {byte}; accepted are 0 and 1"));
+        }
+        if !nullable && validity.contains(&0) {
+            return Err("a null, though it is described as never null".to_owned());
+        }
+    }
+    let valid = |row: usize| given.validity.as_ref().is_none_or(|validity| validity.get(row) == Some(&1));
+    let values = match given.values {
+        abi::ColumnValuesResult::Int(values) => {
+            length(values.len(), "values")?;
+            Values::Int(values)
+        }
+        abi::ColumnValuesResult::Double(values) => {
+            length(values.len(), "values")?;
+            if let Some((_, value)) = values.iter().enumerate().find(|&(row, value)| !value.is_finite() && valid(row)) {
+                return Err(format!("{value}; accepted are finite numbers"));
+            }
+            Values::Double(values)
+        }
+        abi::ColumnValuesResult::Boolean(values) => {
+            length(values.len(), "values")?;
+            if let Some(byte) = values.iter().find(|&&byte| byte > 1) {
+                return Err(format!("boolean {byte}; accepted are 0 and 1"));
+            }
+            Values::Boolean(values)
+        }
+        abi::ColumnValuesResult::Text(texts) => {
+            length(texts.offsets.len().wrapping_sub(1), "texts")?;
+            check_texts(&texts.offsets, &texts.data)?;
+            Values::Text(TextValues { offsets: texts.offsets, data: texts.data })
+        }
+    };
+    let column = Column { validity: given.validity, values };
+    match column.column_type() == wanted {
+        true => Ok(column),
+        false => Err(format!("{} values, though it is described as {wanted}", column.column_type())),
+    }
+}
+
+fn check_texts(offsets: &[u32], data: &[u8]) -> Result<(), String> {
+    if offsets.first() != Some(&0) || offsets.last().map(|&last| last as usize) != Some(data.len()) {
+        return Err("offsets of texts that do not begin at 0 and end with the data".to_owned());
+    }
+    if !offsets.is_sorted() {
+        return Err("offsets of texts that descend".to_owned());
+    }
+    // Offsets into ASCII cannot fall into the middle of a character.
+    if data.is_ascii() {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(data).map_err(|cause| format!("text that is not UTF-8: {cause}"))?;
+    match offsets.iter().find(|&&offset| !text.is_char_boundary(offset as usize)) {
+        Some(offset) => Err(format!("a text that ends within a character, at byte {offset}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{column::Field, stage::OutputSpec};
+
+    fn description() -> Description {
+        Description {
+            name: "test".into(),
+            version: "1".into(),
+            doc: String::new(),
+            inputs: vec![],
+            reads_time: false,
+            outputs: vec![OutputSpec {
+                name: "out".into(),
+                passed: vec![],
+                computed: vec![
+                    Field { name: "text".into(), column_type: ColumnType::Text, nullable: true },
+                    Field { name: "double".into(), column_type: ColumnType::Double, nullable: false },
+                ],
+            }],
+            parameters: vec![],
+        }
+    }
+
+    fn text(offsets: &[u32], data: &[u8]) -> abi::ColumnResult {
+        let texts = abi::TextValuesResult { offsets: offsets.to_vec(), data: data.to_vec() };
+        abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Text(texts) }
+    }
+
+    fn doubles(values: &[f64]) -> abi::ColumnResult {
+        abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Double(values.to_vec()) }
+    }
+
+    fn answer(rows: &[u32], text: abi::ColumnResult, double: abi::ColumnResult) -> abi::Answer {
+        abi::Answer { outputs: vec![abi::OutputRows { rows: rows.to_vec(), computed: vec![text, double] }], rejected: vec![] }
+    }
+
+    #[track_caller]
+    fn check(answer: abi::Answer, expected: &str) {
+        let found = Answer::from_guest(answer, 4, &description()).map(|_| ()).unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    }
+
+    #[test]
+    fn a_right_answer_passes() {
+        let good = answer(&[0, 3], text(&[0, 3, 6], "保单".as_bytes()), doubles(&[1.0, -0.0]));
+        let checked = Answer::from_guest(good, 4, &description()).unwrap();
+        assert_eq!(checked.outputs[0].rows, [0, 3]);
+        assert_eq!(checked.outputs[0].computed[0].get(1), crate::column::Value::Text("单".as_bytes()));
+    }
+
+    #[test]
+    fn broken_answers_are_named() {
+        let fine = || doubles(&[0.0, 0.0]);
+        check(abi::Answer { outputs: vec![], rejected: vec![] }, "0 outputs instead of 1");
+        check(answer(&[0, 4], text(&[0, 0, 0], b""), fine()), "row 4 of a batch of 4");
+        check(answer(&[1, 1], text(&[0, 0, 0], b""), fine()), "row 1 comes again");
+        check(answer(&[2, 1], text(&[0, 0, 0], b""), fine()), "row 1 comes again or after");
+        check(answer(&[0, 1], text(&[0, 0], b""), fine()), "1 texts for 2 rows");
+        check(answer(&[0, 1], text(&[], b""), fine()), "texts for 2 rows");
+        check(answer(&[0, 1], text(&[0, 2, 1], b"a"), fine()), "descend");
+        check(answer(&[0, 1], text(&[0, 1, 1], b"ab"), fine()), "end with the data");
+        check(answer(&[0, 1], text(&[0, 1, 2], &[0xff, 0xfe]), fine()), "not UTF-8");
+        check(answer(&[0, 1], text(&[0, 1, 3], "保".as_bytes()), fine()), "within a character, at byte 1");
+        check(answer(&[0, 1], text(&[0, 0, 0], b""), doubles(&[f64::NAN, 0.0])), "NaN");
+        check(answer(&[0, 1], text(&[0, 0, 0], b""), doubles(&[0.0])), "1 values for 2 rows");
+        let ints = abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Int(vec![1, 2]) };
+        check(answer(&[0, 1], text(&[0, 0, 0], b""), ints), "int values, though it is described as double");
+        let null = abi::ColumnResult { validity: Some(vec![1, 0]), ..fine() };
+        check(answer(&[0, 1], text(&[0, 0, 0], b""), null), "a null");
+        let odd = abi::ColumnResult { validity: Some(vec![1, 7]), ..fine() };
+        check(answer(&[0, 1], text(&[0, 0, 0], b""), odd), "validity byte 7");
+        let mut both = answer(&[0, 1], text(&[0, 0, 0], b""), fine());
+        both.rejected.push(abi::RejectedRow { row: 1, reason: String::new() });
+        check(both, "row 1 is both rejected and in an output");
+    }
+
+    #[test]
+    fn what_stands_at_a_null_row_does_not_matter() {
+        let nan = abi::ColumnResult { validity: Some(vec![1, 0]), ..doubles(&[1.0, f64::NAN]) };
+        let mut nullable = description();
+        nullable.outputs[0].computed[1].nullable = true;
+        assert!(Answer::from_guest(answer(&[0, 1], text(&[0, 0, 0], b""), nan), 4, &nullable).is_ok());
+    }
+}

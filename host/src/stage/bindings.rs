@@ -1,0 +1,9 @@
+//! Bindings generated from `wit/`. Nothing here is written by hand; the docs live in the WIT files.
+#![expect(clippy::all, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "generated code")]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "stage-component",
+    // Columns go to the guest as slices of the batch, without a copy on this side.
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

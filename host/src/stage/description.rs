@@ -1,0 +1,249 @@
+//! What a guest says of itself, checked.
+
+use super::bindings::exports::weir::stage::stage as abi;
+use crate::{
+    column::{ColumnType, Field},
+    limits::GUEST_OUTPUTS_MAX,
+};
+use std::{collections::BTreeSet, fmt};
+
+/// What a stage reads, gives, and can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// The rule's name.
+    pub name: String,
+    /// The rule's version.
+    pub version: String,
+    /// What it does.
+    pub doc: String,
+    /// The columns that it reads.
+    pub inputs: Vec<Field>,
+    /// Whether it reads the time of each row.
+    pub reads_time: bool,
+    /// Its outputs, at least one.
+    pub outputs: Vec<OutputSpec>,
+    /// Its parameters.
+    pub parameters: Vec<ParameterSpec>,
+}
+
+/// One output of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// The output's name.
+    pub name: String,
+    /// Columns that go through unchanged: name on the way in, name on the way out.
+    pub passed: Vec<(String, String)>,
+    /// Columns that the rule computes.
+    pub computed: Vec<Field>,
+}
+
+/// One parameter of a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterSpec {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub parameter_type: ParameterType,
+    /// What holds when the pipeline says nothing.
+    pub default: Option<ParameterValue>,
+    /// One line for the person who sets it.
+    pub doc: String,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterType {
+    /// An integer.
+    Int,
+    /// A finite double.
+    Double,
+    /// A boolean.
+    Boolean,
+    /// A text.
+    Text,
+    /// A list of integers.
+    IntList,
+    /// A list of finite doubles.
+    DoubleList,
+    /// A list of texts.
+    TextList,
+}
+
+impl ParameterType {
+    /// The type in words, for messages.
+    pub fn described(self) -> &'static str {
+        match self {
+            Self::Int => "an integer",
+            Self::Double => "a finite number",
+            Self::Boolean => "true or false",
+            Self::Text => "a text",
+            Self::IntList => "a list of integers",
+            Self::DoubleList => "a list of finite numbers",
+            Self::TextList => "a list of texts",
+        }
+    }
+}
+
+impl fmt::Display for ParameterType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::Boolean => "boolean",
+            Self::Text => "text",
+            Self::IntList => "list of int",
+            Self::DoubleList => "list of double",
+            Self::TextList => "list of text",
+        })
+    }
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParameterValue {
+    /// An integer.
+    Int(i64),
+    /// A finite double.
+    Double(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// A text.
+    Text(String),
+    /// Integers.
+    IntList(Vec<i64>),
+    /// Finite doubles.
+    DoubleList(Vec<f64>),
+    /// Texts.
+    TextList(Vec<String>),
+}
+
+impl ParameterValue {
+    /// The type of the value.
+    pub fn parameter_type(&self) -> ParameterType {
+        match self {
+            Self::Int(_) => ParameterType::Int,
+            Self::Double(_) => ParameterType::Double,
+            Self::Boolean(_) => ParameterType::Boolean,
+            Self::Text(_) => ParameterType::Text,
+            Self::IntList(_) => ParameterType::IntList,
+            Self::DoubleList(_) => ParameterType::DoubleList,
+            Self::TextList(_) => ParameterType::TextList,
+        }
+    }
+}
+
+impl fmt::Display for ParameterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Double(value) => write!(f, "{value}"),
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Text(value) => write!(f, "{value:?}"),
+            Self::IntList(values) => write!(f, "{values:?}"),
+            Self::DoubleList(values) => write!(f, "{values:?}"),
+            Self::TextList(values) => write!(f, "{values:?}"),
+        }
+    }
+}
+
+impl Description {
+    /// Takes a description from a guest, if it keeps the rules of the contract.
+    pub(super) fn from_guest(given: abi::Description) -> Result<Self, String> {
+        let inputs: Vec<Field> =
+            given.inputs.into_iter().map(|column| field(column.name, column.column_type, column.nullable)).collect();
+        unique("an input column", inputs.iter().map(|field| field.name.as_str()))?;
+
+        let outputs: Vec<OutputSpec> = given
+            .outputs
+            .into_iter()
+            .map(|output| OutputSpec {
+                name: output.name,
+                passed: output.passed.into_iter().map(|column| (column.input, column.output)).collect(),
+                computed: output
+                    .computed
+                    .into_iter()
+                    .map(|column| field(column.name, column.column_type, column.nullable))
+                    .collect(),
+            })
+            .collect();
+        if outputs.is_empty() || outputs.len() > GUEST_OUTPUTS_MAX {
+            return Err(format!("it has {} outputs; accepted are 1 to {GUEST_OUTPUTS_MAX}", outputs.len()));
+        }
+        unique("an output", outputs.iter().map(|output| output.name.as_str()))?;
+        for output in &outputs {
+            let passed = output.passed.iter().map(|(_, to)| to.as_str());
+            let computed = output.computed.iter().map(|field| field.name.as_str());
+            unique(&format!("a column of output \"{}\"", output.name), passed.chain(computed))?;
+        }
+
+        let mut parameters = Vec::new();
+        for spec in given.parameters {
+            let default = spec.default.map(parameter_value);
+            let parameter_type = parameter_type(spec.parameter_type);
+            if let Some(default) = &default
+                && default.parameter_type() != parameter_type
+            {
+                let found = default.parameter_type();
+                return Err(format!("parameter \"{}\" is {parameter_type}, but its default is {found}", spec.name));
+            }
+            parameters.push(ParameterSpec { name: spec.name, parameter_type, default, doc: spec.doc });
+        }
+        unique("a parameter", parameters.iter().map(|spec| spec.name.as_str()))?;
+        Ok(Self {
+            name: given.name,
+            version: given.version,
+            doc: given.doc,
+            inputs,
+            reads_time: given.reads_time,
+            outputs,
+            parameters,
+        })
+    }
+}
+
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.is_empty() {
+            return Err(format!("{what} has no name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{what} is named \"{name}\" twice"));
+        }
+    }
+    Ok(())
+}
+
+fn field(name: String, column_type: abi::ColumnType, nullable: bool) -> Field {
+    let column_type = match column_type {
+        abi::ColumnType::Int => ColumnType::Int,
+        abi::ColumnType::Double => ColumnType::Double,
+        abi::ColumnType::Boolean => ColumnType::Boolean,
+        abi::ColumnType::Text => ColumnType::Text,
+    };
+    Field { name, column_type, nullable }
+}
+
+fn parameter_type(given: abi::ParameterType) -> ParameterType {
+    match given {
+        abi::ParameterType::Int => ParameterType::Int,
+        abi::ParameterType::Double => ParameterType::Double,
+        abi::ParameterType::Boolean => ParameterType::Boolean,
+        abi::ParameterType::Text => ParameterType::Text,
+        abi::ParameterType::IntList => ParameterType::IntList,
+        abi::ParameterType::DoubleList => ParameterType::DoubleList,
+        abi::ParameterType::TextList => ParameterType::TextList,
+    }
+}
+
+fn parameter_value(given: abi::ParameterValueResult) -> ParameterValue {
+    match given {
+        abi::ParameterValueResult::Int(value) => ParameterValue::Int(value),
+        abi::ParameterValueResult::Double(value) => ParameterValue::Double(value),
+        abi::ParameterValueResult::Boolean(value) => ParameterValue::Boolean(value),
+        abi::ParameterValueResult::Text(value) => ParameterValue::Text(value),
+        abi::ParameterValueResult::IntList(values) => ParameterValue::IntList(values),
+        abi::ParameterValueResult::DoubleList(values) => ParameterValue::DoubleList(values),
+        abi::ParameterValueResult::TextList(values) => ParameterValue::TextList(values),
+    }
+}

@@ -1,0 +1,79 @@
+//! Turns: what one commit covers.
+
+use crate::{
+    delivery::{DeadLetter, Receipt},
+    sink::{KeyedRow, Message, SinkRows},
+};
+use std::ops::AddAssign;
+
+/// How many deliveries there were, and what became of them. `events` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deliveries.
+    pub events: u64,
+    /// Reached an operator's state, a table, or another sink.
+    pub applied: u64,
+    /// Left out by a rule, or not found by a lookup.
+    pub filtered: u64,
+    /// Could not be processed, and are kept with the reason.
+    pub dead_letters: u64,
+    /// Had an empty payload.
+    pub blank: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.applied += more.applied;
+        self.filtered += more.filtered;
+        self.dead_letters += more.dead_letters;
+        self.blank += more.blank;
+    }
+}
+
+/// The effects of all deliveries since the turn before: committed as one, or not at all.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The number of the turn, from 1, over the life of the database.
+    pub epoch: u64,
+    /// The last stream sequence that is covered.
+    pub position: u64,
+    /// What the source needs to acknowledge it.
+    pub receipt: Receipt,
+    /// What became of the deliveries.
+    pub counts: Counts,
+    /// For each sink of the plan its rows; nothing for a subject.
+    pub sinks: Vec<Option<SinkRows>>,
+    /// For each lookup table of the plan the rows that the pipeline set.
+    pub tables: Vec<Vec<KeyedRow>>,
+    /// Messages to publish after the commit.
+    pub messages: Vec<Message>,
+    /// Deliveries that could not be processed.
+    pub dead_letters: Vec<DeadLetter>,
+    /// What changed in the state of operators.
+    pub log: Vec<LogRow>,
+    /// Buckets that are written whole, so that older rows of the log can go.
+    pub snapshots: Vec<Snapshot>,
+    /// Rows of the log up to this epoch are not needed any more.
+    pub log_obsolete_through: u64,
+}
+
+/// A row of the state log.
+#[derive(Debug)]
+pub struct LogRow {
+    /// The state: `step/name`.
+    pub state: String,
+    /// Entries, see [`crate::state::push_entry`].
+    pub entries: Vec<u8>,
+}
+
+/// One bucket of one state.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The state: `step/name`.
+    pub state: String,
+    /// The bucket.
+    pub bucket: usize,
+    /// All of its entries.
+    pub entries: Vec<u8>,
+}

@@ -1,0 +1,339 @@
+//! Building the guests: Rust to core module by cargo, core module to component by `weir-component`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::setup::say;
+use crate::wasm_target::WasmTarget;
+use crate::{process, workspace};
+
+/// The folders whose sub-folders are guests: the scenarios, and the ones that tests alone run.
+const GUEST_FOLDERS: [&str; 2] = ["guests", "tests/guests"];
+
+/// The crate of the tool that makes components.
+const COMPONENT_TOOL: &str = "weir-component";
+
+/// What that tool is made from: its own crate, and the versions of the crates that it stands on.
+/// A change there makes every component stale.
+const COMPONENT_TOOL_PARTS: [&str; 2] = ["guests/sdk/component", "Cargo.lock"];
+
+/// The ending of the notes on what a component was made from.
+const NOTE_EXTENSION: &str = "made-from";
+
+/// Under which of the workspace's `[profile]`s the guests are built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Profile(String);
+
+impl Profile {
+    /// The profile `name`, which cargo will refuse if the workspace has none of that name.
+    pub(crate) fn named(name: &str) -> Profile {
+        Profile(name.to_owned())
+    }
+
+    /// The folder that cargo puts the profile's results in: the built-in ones are older than the rule that the folder
+    /// has the profile's name.
+    fn folder(&self) -> &str {
+        match &*self.0 {
+            "dev" | "test" => "debug",
+            "bench" => "release",
+            name => name,
+        }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile::named("guest")
+    }
+}
+
+/// Builds every guest of the workspace to `target/guests/<package>.wasm`.
+///
+/// # Errors
+/// If cargo or the component tool fails, with their own words on standard error. Components that were made before stay
+/// as they are, and so does the older component of a guest that fails.
+pub(crate) fn build(target: &WasmTarget, profile: &Profile) -> Result<()> {
+    let guests = find_all(&workspace::root())?;
+    if guests.is_empty() {
+        say("guests", "none: no cdylib in guests/ or tests/guests/");
+        return Ok(());
+    }
+
+    let components = workspace::target().join("guests");
+    // Apart from the host's own folder: the two may have different compilers and would lock each other out.
+    let build = components.join("build");
+    let mut cargo = target.cargo_build();
+    cargo.arg("--profile").arg(&profile.0).arg("--target-dir").arg(&build);
+    for guest in &guests {
+        cargo.args(["-p", &guest.package]);
+    }
+    process::run(&mut cargo)?;
+
+    let modules = build.join(crate::wasm_target::TRIPLE).join(profile.folder());
+    let mut stale = Vec::new();
+    for guest in &guests {
+        let component = Component {
+            module: modules.join(guest.library_file()).with_extension("wasm"),
+            file: components.join(&guest.package).with_extension("wasm"),
+            partial: components.join(format!(".{}.wasm.part", guest.package)),
+            note: build.join(&guest.package).with_extension(NOTE_EXTENSION),
+        };
+        let origin = Origin::of(&component.module)?;
+        if !component.is_made_from(&origin) {
+            stale.push((component, origin));
+        }
+    }
+    if !stale.is_empty() {
+        // Built by itself, to show its progress: the first time takes a minute.
+        process::run(process::cargo().args(["build", "-p", COMPONENT_TOOL]))?;
+    }
+    for (component, origin) in &stale {
+        component.make(origin)?;
+    }
+    remove_orphans(&guests, &components, &build)?;
+
+    say(
+        "guests",
+        format_args!("{} in target/guests ({} new)", guests.len(), stale.len()),
+    );
+    Ok(())
+}
+
+/// Removes the components of guests that are no more, which a pipeline might go on finding.
+///
+/// Only those that have a note of ours: what somebody else put into the folder is theirs.
+fn remove_orphans(guests: &[Manifest], components: &Path, build: &Path) -> Result<()> {
+    for entry in fs::read_dir(build).into_iter().flatten().flatten() {
+        let note = entry.path();
+        let is_note = note.extension().is_some_and(|ending| ending == NOTE_EXTENSION);
+        let Some(package) = note.file_stem().filter(|_| is_note) else {
+            continue;
+        };
+        if guests.iter().any(|guest| package == &*guest.package) {
+            continue;
+        }
+        let component = components.join(package).with_extension("wasm");
+        for file in [&component, &note] {
+            if file.exists() {
+                fs::remove_file(file).map_err(|error| file_error("remove", file, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The guests below the workspace's `root`, by folder name: each folder with a manifest that makes a `cdylib`.
+///
+/// So a new scenario is a new folder, and no list names it. `guests/sdk` makes none, and the same rule passes it over.
+fn find_all(root: &Path) -> Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    for folder in GUEST_FOLDERS {
+        // Either folder may be missing, and that is no mistake.
+        let Ok(entries) = fs::read_dir(root.join(folder)) else {
+            continue;
+        };
+        manifests.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("Cargo.toml"))
+                .filter(|file| file.is_file()),
+        );
+    }
+    manifests.sort();
+
+    let mut guests = Vec::new();
+    for file in manifests {
+        let text = fs::read_to_string(&file).map_err(|error| file_error("read", &file, &error))?;
+        let manifest = Manifest::parse(&text);
+        if manifest.is_cdylib {
+            guests.push(manifest);
+        }
+    }
+    Ok(guests)
+}
+
+/// A component to be made, and the files that have to do with it.
+struct Component {
+    /// The core module that it is made from.
+    module: PathBuf,
+    /// Where it shall be.
+    file: PathBuf,
+    /// Where it is until it is whole.
+    partial: PathBuf,
+    /// Holds the [`Origin`] of the one that is there.
+    note: PathBuf,
+}
+
+impl Component {
+    /// Whether it is there and was made from this very module by this very tool.
+    fn is_made_from(&self, origin: &Origin) -> bool {
+        self.file.is_file() && fs::read_to_string(&self.note).is_ok_and(|noted| noted == origin.to_string())
+    }
+
+    /// Makes it. It appears under its name in one step: a host that looks at the folder never loads half of one.
+    fn make(&self, origin: &Origin) -> Result<()> {
+        let mut tool = process::cargo();
+        tool.args(["run", "--quiet", "-p", COMPONENT_TOOL, "--"])
+            .arg(&self.module)
+            .arg("-o")
+            .arg(&self.partial);
+        process::read(&mut tool)?;
+        fs::rename(&self.partial, &self.file).map_err(|error| file_error("write", &self.file, &error))?;
+        // Last: without the note, or with an older one, it is made again and nothing is lost.
+        fs::write(&self.note, origin.to_string()).map_err(|error| file_error("write", &self.note, &error))
+    }
+}
+
+/// What a component is made from. Two that print the same text would make the same component.
+///
+/// Times are compared for being the same and not for being later: after a change of compiler and back, cargo puts the
+/// older module in place again, with its older time.
+struct Origin {
+    module: PathBuf,
+    module_changed: SystemTime,
+    module_bytes: u64,
+    tool_changed: SystemTime,
+}
+
+impl Origin {
+    fn of(module: &Path) -> Result<Origin> {
+        let root = workspace::root();
+        let metadata = module.metadata().map_err(|error| file_error("read", module, &error))?;
+        Ok(Origin {
+            module: module.to_owned(),
+            module_changed: metadata
+                .modified()
+                .map_err(|error| file_error("read", module, &error))?,
+            module_bytes: metadata.len(),
+            tool_changed: COMPONENT_TOOL_PARTS
+                .map(|part| last_change(&root.join(part)))
+                .into_iter()
+                .fold(UNIX_EPOCH, SystemTime::max),
+        })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ns = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        writeln!(f, "module: {}", self.module.display())?;
+        writeln!(f, "module changed at ns: {}", ns(self.module_changed))?;
+        writeln!(f, "module bytes: {}", self.module_bytes)?;
+        writeln!(f, "tool changed at ns: {}", ns(self.tool_changed))
+    }
+}
+
+/// When `folder` (or a plain file) or anything in it was last changed, or added (which changes the folder itself).
+fn last_change(folder: &Path) -> SystemTime {
+    let own = folder
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(UNIX_EPOCH);
+    let Ok(entries) = fs::read_dir(folder) else { return own };
+    entries
+        .flatten()
+        .map(|entry| last_change(&entry.path()))
+        .fold(own, SystemTime::max)
+}
+
+fn file_error(what: &str, file: &Path, error: &std::io::Error) -> Error {
+    Error::new(format!("cannot {what} {:?}: {error}", file.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of this test alone, removed when it ends.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str, files: &[(&str, &str)]) -> Scratch {
+            let root = std::env::temp_dir().join(format!("weir-xtask-{test}-{}", std::process::id()));
+            for (name, text) in files {
+                let file = root.join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, text).unwrap();
+            }
+            Scratch(root)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn guests_are_the_folders_that_make_a_cdylib() {
+        let guest = |name: &str| format!("[package]\nname = \"{name}\"\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n");
+        let root = Scratch::new(
+            "discovery",
+            &[
+                ("guests/last-page/Cargo.toml", &guest("last-page")),
+                ("guests/hourly-orders/Cargo.toml", &guest("hourly-orders")),
+                (
+                    "guests/hourly-orders/cases/deep/Cargo.toml",
+                    &guest("not-directly-below"),
+                ),
+                ("guests/sdk/Cargo.toml", "[package]\nname = \"weir-guest\"\n"),
+                ("guests/notes/README.md", "no crate"),
+                ("guests/README.md", "no folder"),
+                ("tests/guests/traps/Cargo.toml", &guest("traps")),
+            ],
+        );
+        let names: Vec<String> = find_all(&root.0)
+            .unwrap()
+            .into_iter()
+            .map(|guest| guest.package)
+            .collect();
+        assert_eq!(names, ["hourly-orders", "last-page", "traps"]);
+    }
+
+    #[test]
+    fn a_workspace_without_guests_is_no_mistake() {
+        let root = Scratch::new("empty", &[("Cargo.toml", "[workspace]\n")]);
+        assert_eq!(find_all(&root.0).unwrap(), []);
+    }
+
+    #[test]
+    fn only_components_that_we_made_are_removed_with_their_guest() {
+        let root = Scratch::new(
+            "orphans",
+            &[
+                ("here.wasm", ""),
+                ("gone.wasm", ""),
+                ("theirs.wasm", ""),
+                ("build/here.made-from", ""),
+                ("build/gone.made-from", ""),
+            ],
+        );
+        let guests = [Manifest::parse("[package]\nname = \"here\"\n")];
+        remove_orphans(&guests, &root.0, &root.0.join("build")).unwrap();
+        let left = ["here", "gone", "theirs"].map(|name| root.0.join(name).with_extension("wasm").exists());
+        assert_eq!(left, [true, false, true]);
+    }
+
+    #[test]
+    fn a_change_deep_in_a_folder_is_seen() {
+        let root = Scratch::new("change", &[("src/bin/main.rs", "")]);
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        fs::File::options()
+            .append(true)
+            .open(root.0.join("src/bin/main.rs"))
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert_eq!(last_change(&root.0), later);
+    }
+
+    #[test]
+    fn built_in_profiles_have_folders_of_other_names() {
+        assert_eq!(Profile::named("dev").folder(), "debug");
+        assert_eq!(Profile::default().folder(), "guest");
+    }
+}
