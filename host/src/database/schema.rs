@@ -164,11 +164,12 @@ fn create_statement(name: &str, fields: &[&Field], key: &[usize]) -> String {
             format!("{} {}{not_null}", quote(&field.name), sql_type(field.column_type))
         })
         .collect();
+    let clustered = !key.is_empty() && key_fields.iter().all(|field| !field.nullable);
     if !key.is_empty() {
         let names: Vec<String> = key_fields.iter().map(|field| quote(&field.name)).collect();
-        columns.push(format!("PRIMARY KEY ({})", names.join(", ")));
+        // The primary key of a STRICT table takes no nulls at all.
+        columns.push(format!("{} ({})", if clustered { "PRIMARY KEY" } else { "UNIQUE" }, names.join(", ")));
     }
-    let clustered = !key.is_empty() && key_fields.iter().all(|field| !field.nullable);
     let options = if clustered { "STRICT, WITHOUT ROWID" } else { "STRICT" };
     format!("CREATE TABLE {} ({}) {options}", quote(name), columns.join(", "))
 }
