@@ -6,6 +6,7 @@
 mod check;
 mod dead_letters;
 mod replay;
+mod run;
 mod show;
 mod table;
 
@@ -41,6 +42,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
     Replay(replay::Replay),
     #[command(subcommand)]
     Table(table::Table),
@@ -52,6 +54,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Run(run) => run.run(),
         Command::Replay(replay) => replay.run(),
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),

@@ -20,8 +20,8 @@ pub struct ZoneOffset {
 pub fn offset_at(zone: &str, instant_ms: i64) -> Result<ZoneOffset, String> {
     let time_zone = TimeZone::get(zone)
         .map_err(|_| format!("there is no time zone \"{zone}\"; accepted are IANA names such as Asia/Shanghai, and UTC"))?;
-    let clamped_ms = instant_ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
-    let instant = Timestamp::from_millisecond(clamped_ms).map_err(|cause| cause.to_string())?;
+    let nearest = if instant_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    let instant = Timestamp::from_millisecond(instant_ms).unwrap_or(nearest);
     // A transition is the first instant of its span, so one that falls on the instant itself counts as before it.
     let just_after = instant.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(instant);
     Ok(ZoneOffset {

@@ -58,10 +58,9 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
     let text = doc(&item.attrs);
     let title = format!("`{function}` as a stage. {text}");
     let rule = quote_spanned!(function.span()=> Rule);
-    // Checked one by one with the spans of the function, so that a type that does not fit is reported where it stands.
     let input = without_lifetimes(input);
     let verdict = without_lifetimes(returned);
-    let input = quote_spanned!(input.span()=> #input);
+    // With the span of the argument's type, a type that is no context is reported there.
     let parameters = quote_spanned!(argument.span()=> <#argument as ::weir_guest::bounds::Argument>::Parameters);
 
     Ok(quote! {

@@ -1,0 +1,235 @@
+//! `weir run`: pipelines over a live stream.
+
+use super::{load_plan, parse_now, show, stage_host};
+use crate::{
+    database::DatabaseFile,
+    error::{Context, Error, Result},
+    live::{Live, LiveOptions},
+    nats::{Gap, Nats, NatsOptions},
+    source::Stop,
+    turn::Counts,
+};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::{
+    io::IsTerminal,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// Runs pipelines over their JetStream streams, into SQLite.
+///
+/// Each has a database of its own, NAME.db in this folder, unless --database names one for all. Ctrl-C ends it: the
+/// first drains and commits what is under way, the second ends at once (and loses nothing either: what was not committed
+/// is read again). Results do not depend on when and how often it is stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
+                  --nats nats://127.0.0.1:4222\n  \
+                  weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up")]
+pub(super) struct Run {
+    /// The pipeline files.
+    #[arg(required = true)]
+    pipelines: Vec<PathBuf>,
+    /// The SQLite file, made when it is missing.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// "Now" for every event, in RFC 3339, in place of the time at which each message was stored.
+    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    now: Option<jiff::Timestamp>,
+    /// End with exit code 0 when everything that is stored in the stream at the start is committed.
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Go on although messages were removed from the stream before they were processed.
+    #[arg(long)]
+    accept_gap: bool,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Where NATS is, and who we are.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub(super) struct NatsArguments {
+    /// The server; may hold user:password@ or token@.
+    #[arg(long = "nats", value_name = "URL", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
+    url: String,
+    /// A .creds file.
+    #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
+    creds: Option<PathBuf>,
+    /// User, with its password.
+    #[arg(long, value_name = "NAME", env = "NATS_USER")]
+    user: Option<String>,
+    /// Password.
+    #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Token.
+    #[arg(long, value_name = "TOKEN", env = "NATS_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Certificates of the authority that signed the server's.
+    #[arg(long, value_name = "FILE", env = "NATS_CA")]
+    tls_ca: Option<PathBuf>,
+    /// Our certificate.
+    #[arg(long, value_name = "FILE", env = "NATS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The key of our certificate.
+    #[arg(long, value_name = "FILE", env = "NATS_KEY")]
+    tls_key: Option<PathBuf>,
+}
+
+impl NatsArguments {
+    fn options(self) -> NatsOptions {
+        NatsOptions {
+            url: self.url,
+            credentials: self.creds,
+            user: self.user,
+            password: self.password,
+            token: self.token,
+            ca: self.tls_ca,
+            certificate: self.tls_cert,
+            key: self.tls_key,
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let mut plans = Vec::new();
+        for path in &self.pipelines {
+            let plan = Arc::new(load_plan(path, &host, self.now)?);
+            if plans.iter().any(|other: &Arc<crate::plan::Plan>| other.name == plan.name) {
+                return Err(Error::definition(format!("two of the pipeline files are named {}; names are unique", plan.name)));
+            }
+            plans.push(plan);
+        }
+        let nats = Nats::connect(&self.nats.options())?;
+        let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
+        let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
+        let options = LiveOptions { until_caught_up: self.until_caught_up, gap };
+        let stop = Stop::default();
+        stop_on_signal(&nats, &stop);
+
+        let mut lives = Vec::new();
+        let mut outcome = Ok(());
+        for plan in plans {
+            let database = match &shared {
+                Some(database) => Ok(database.clone()),
+                None => DatabaseFile::hold(&PathBuf::from(format!("{}.db", plan.name))),
+            };
+            match database.and_then(|database| Live::start(&nats, &host, plan, &database, options, &stop)) {
+                Ok(live) => {
+                    eprintln!(
+                        "{}: stream {}, subject {}, consumer {}, into {}, from sequence {}",
+                        live.plan.name,
+                        live.plan.stream,
+                        live.plan.subject,
+                        live.consumer,
+                        live.database.path().display(),
+                        live.progress.position.load(Ordering::Relaxed) + 1
+                    );
+                    lives.push(live);
+                }
+                Err(error) => {
+                    stop.set();
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        let begun = Instant::now();
+        watch(&lives, self.until_caught_up, &stop)?;
+        for live in lives {
+            let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
+            match live.finish() {
+                Ok(report) => {
+                    let sent = report.published > 0 || report.waiting > 0;
+                    let note = match (report.waiting, &report.reason) {
+                        (0, _) => "published".to_owned(),
+                        (waiting, None) => format!("published; {waiting} wait in the outbox"),
+                        (waiting, Some(reason)) => format!("published; {waiting} wait in the outbox: {reason}"),
+                    };
+                    let messages = sent.then_some((report.published, note.as_str()));
+                    eprintln!("{}", show::summary(&plan.name, progress.counts(), messages, begun.elapsed()));
+                    eprintln!("{}", show::tables(database.path(), &plan.name)?);
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The first signal asks the pipelines to drain, the second ends the process.
+pub(super) fn stop_on_signal(nats: &Nats, stop: &Stop) {
+    let stop = stop.clone();
+    nats.runtime().spawn(async move {
+        let mut asked = false;
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
+                _ = terminate.recv() => {}
+            }
+            if asked {
+                std::process::exit(130);
+            }
+            asked = true;
+            eprintln!("weir: draining; once more ends at once");
+            stop.set();
+        }
+    });
+}
+
+/// Shows how far each pipeline is, until all have ended. One that fails ends the others.
+fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop) -> Result<()> {
+    let terminal = std::io::stderr().is_terminal();
+    let bars = MultiProgress::new();
+    let style = ProgressStyle::with_template("{spinner} {msg}").environment(|| "cannot draw a status line".to_owned())?;
+    let mut lines: Vec<(ProgressBar, Counts, Instant)> = lives
+        .iter()
+        .map(|_| {
+            let bar = bars.add(ProgressBar::new_spinner().with_style(style.clone()));
+            (bar, Counts::default(), Instant::now())
+        })
+        .collect();
+    let (refresh, each) = if terminal { (Duration::from_millis(250), 1) } else { (Duration::from_millis(50), 200) };
+    let mut round = 0u64;
+    while !lives.iter().all(Live::is_finished) {
+        std::thread::park_timeout(refresh);
+        round += 1;
+        if round.is_multiple_of(each) {
+            for (live, (bar, before, since)) in lives.iter().zip(&mut lines) {
+                let counts = live.progress.counts();
+                let rate = show::rate(counts.events.saturating_sub(before.events), since.elapsed());
+                let line = status(live, counts, rate);
+                if terminal {
+                    bar.set_message(line);
+                    bar.tick();
+                } else {
+                    eprintln!("{line}");
+                }
+                (*before, *since) = (counts, Instant::now());
+            }
+        }
+        // One that caught up leaves the others alone. Without that, one that ended has failed, and ends the others.
+        if !until_caught_up && lives.iter().any(Live::is_finished) {
+            stop.set();
+        }
+    }
+    lines.iter().for_each(|(bar, ..)| bar.finish_and_clear());
+    Ok(())
+}
+
+fn status(live: &Live, counts: Counts, rate: u64) -> String {
+    let progress = &live.progress;
+    format!(
+        "{:<16} {:>9} events/s  lag {:>9}  turn {:>7} in {:>4} ms  dead letters {}",
+        live.plan.name,
+        show::thousands(rate),
+        show::thousands(live.lag()),
+        show::thousands(progress.turn_events.load(Ordering::Relaxed)),
+        progress.commit_us.load(Ordering::Relaxed) / 1000,
+        show::thousands(counts.dead_letters),
+    )
+}

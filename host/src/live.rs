@@ -1,0 +1,142 @@
+//! Live pipelines: stream, engine, database and publisher put together, each pipeline on threads of its own.
+
+use crate::{
+    database::{Database, DatabaseFile, Messages, Outbox},
+    decode::Decoder,
+    delivery::Receipt,
+    engine::Engine,
+    error::{Context, Error, Result},
+    limits::BATCH_EVENTS_MAX,
+    nats::{Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport},
+    pipeline::{self, Progress, Store},
+    plan::{Plan, Target},
+    source::{Acknowledge, Stop},
+    stage::StageHost,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    thread::JoinHandle,
+};
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveOptions {
+    /// End when everything that is stored now is committed.
+    pub until_caught_up: bool,
+    /// What to do about messages that were removed before they were processed.
+    pub gap: Gap,
+}
+
+/// A pipeline that runs.
+#[derive(Debug)]
+pub struct Live {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its database.
+    pub database: DatabaseFile,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// The consumer's name.
+    pub consumer: String,
+    lag: Arc<AtomicU64>,
+    thread: JoinHandle<Result<PublisherReport>>,
+}
+
+impl Live {
+    /// Opens everything and starts.
+    ///
+    /// # Errors
+    /// When the stream is missing, does not belong to the database, or anything of it cannot be opened. Nothing runs
+    /// then.
+    pub fn start(
+        nats: &Nats,
+        host: &StageHost,
+        plan: Arc<Plan>,
+        file: &DatabaseFile,
+        options: LiveOptions,
+        stop: &Stop,
+    ) -> Result<Self> {
+        let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
+        database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subject)?)?;
+        let stored = database.stored().clone();
+        let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
+        database.restore(&mut engine)?;
+
+        // A copy of the database may run beside the original: each has a consumer of its own.
+        let consumer = format!("weir-{}-{:08x}", plan.name, stored.seed as u32);
+        let source_options = JetStreamSourceOptions {
+            stream: plan.stream.clone(),
+            subject: plan.subject.clone(),
+            consumer: consumer.clone(),
+            position: stored.position,
+            gap: options.gap,
+            until_caught_up: options.until_caught_up,
+        };
+        let decoder = Decoder::new(&plan.columns, plan.now.clone(), BATCH_EVENTS_MAX)?;
+        let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
+        let publishes = plan.sinks.iter().any(|sink| matches!(sink.target, Target::Subject { .. }));
+        let publisher = match publishes {
+            true => Some(Publisher::start(nats, Outbox::open(file.path(), &plan.name)?)?),
+            false => None,
+        };
+        let acknowledge = AfterCommit {
+            source: Box::new(source.acknowledge()),
+            publisher: publisher.as_ref().map(Publisher::waker),
+        };
+        let progress = Arc::new(Progress::default());
+        progress.position.store(stored.position, Ordering::Relaxed);
+        let lag = source.lag();
+
+        let (name, running, nats) = (plan.name.clone(), progress.clone(), nats.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("weir-{name}"))
+            .spawn(move || {
+                let outcome = pipeline::run(source, engine, Store::Database(Box::new(database)), acknowledge, running);
+                let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
+                // The acks of the last turn are on their way; a server that is gone does not need them.
+                let _ = nats.flush();
+                outcome.map_err(|error| error.context(format!("pipeline {name}")))?;
+                report
+            })
+            .environment(|| "cannot start a thread".to_owned())?;
+        Ok(Self { plan, database: file.clone(), progress, consumer, lag, thread })
+    }
+
+    /// How many messages of the stream wait behind the last one that was received.
+    pub fn lag(&self) -> u64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What ended it, other than its source or [`Stop`].
+    pub fn finish(self) -> Result<PublisherReport> {
+        self.thread.join().map_err(|_| Error::environment("a pipeline panicked; this is a defect of weir"))?
+    }
+}
+
+/// What happens after a commit: the source is told, and the publisher woken.
+struct AfterCommit {
+    source: Box<dyn Acknowledge>,
+    publisher: Option<SyncSender<()>>,
+}
+
+impl Acknowledge for AfterCommit {
+    fn committed(&mut self, position: u64, receipt: &Receipt) {
+        self.source.committed(position, receipt);
+        if let Some(publisher) = &self.publisher {
+            // One wake-up that waits is enough.
+            let _ = publisher.try_send(());
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! NATS: the connection, the JetStream source, and the publisher of outgoing messages.
+//!
+//! async-nats is named in `nats/` and nowhere else. The rest of the program is synchronous: a connection brings a small
+//! runtime of its own, and the threads of the data path wait on it.
+
+mod connect;
+mod publish;
+mod source;
+
+pub use connect::{Nats, NatsOptions};
+pub use publish::{Publisher, PublisherReport};
+pub use source::{Gap, JetStreamSource, JetStreamSourceOptions};
+
+use std::time::Duration;
+
+/// Pauses between attempts at something that the server did not grant: doubling, with jitter, up to ten seconds.
+#[derive(Debug)]
+pub(crate) struct BackOff {
+    next: Duration,
+}
+
+impl BackOff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    /// How long to wait now. Between half of the pause and all of it, so that many hosts do not come back at once.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}

@@ -1,0 +1,199 @@
+//! The publisher: messages from the outbox to JetStream, each under the name that its event gave it.
+//!
+//! A message stays in the outbox until the server has it. What is published twice (the process died in between) carries
+//! the same name, and the server drops the second copy within its duplicate window. A publisher that starts with old
+//! messages in the outbox may be later than that: it first looks at the last message of the subject, and removes those
+//! up to it.
+
+use super::{BackOff, Nats};
+use crate::{
+    database::{Outbox, OutgoingMessage},
+    error::{Context, Error, Result},
+};
+use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::context::PublishErrorKind};
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Messages that are published before the first answer is waited for.
+const MESSAGES_AT_ONCE: usize = 256;
+
+/// How long the last messages may take when the pipeline ends.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Publishes what commits leave in an outbox, on a thread of its own.
+#[derive(Debug)]
+pub struct Publisher {
+    wake: SyncSender<()>,
+    thread: JoinHandle<Result<PublisherReport>>,
+}
+
+/// What became of the messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublisherReport {
+    /// Messages that the server has.
+    pub published: u64,
+    /// Messages that are still in the outbox.
+    pub waiting: u64,
+    /// Why they wait.
+    pub reason: Option<String>,
+}
+
+impl Publisher {
+    /// Starts to publish the messages of `outbox`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(nats: &Nats, outbox: Outbox) -> Result<Self> {
+        let (wake, woken) = sync_channel(1);
+        let worker = Worker { nats: nats.clone(), outbox, report: PublisherReport::default() };
+        let thread = std::thread::Builder::new()
+            .name("weir-publish".to_owned())
+            .spawn(move || worker.run(&woken))
+            .environment(|| "cannot start a thread".to_owned())?;
+        Ok(Self { wake, thread })
+    }
+
+    /// Something that tells the publisher of commits.
+    pub fn waker(&self) -> SyncSender<()> {
+        self.wake.clone()
+    }
+
+    /// Publishes what is left, for a few seconds at most, and ends.
+    ///
+    /// # Errors
+    /// When the outbox cannot be read or written.
+    pub fn finish(self) -> Result<PublisherReport> {
+        drop(self.wake);
+        self.thread.join().map_err(|_| Error::environment("the publisher panicked; this is a defect of weir"))?
+    }
+}
+
+struct Worker {
+    nats: Nats,
+    outbox: Outbox,
+    report: PublisherReport,
+}
+
+impl Worker {
+    fn run(mut self, woken: &Receiver<()>) -> Result<PublisherReport> {
+        self.forget_published()?;
+        let mut pauses = BackOff::new();
+        let mut ending: Option<Instant> = None;
+        loop {
+            let failed = self.publish_all()?;
+            if failed.is_none() {
+                pauses = BackOff::new();
+            } else if failed != self.report.reason
+                && let Some(reason) = &failed
+            {
+                eprintln!("weir: messages wait in the outbox: {reason}");
+            }
+            self.report.reason = failed;
+            if let Some(deadline) = ending {
+                let final_failure = self.report.reason.is_some();
+                if !final_failure || Instant::now() >= deadline || self.no_stream() {
+                    break;
+                }
+            }
+            let wait = if self.report.reason.is_some() { pauses.next() } else { Duration::from_secs(60) };
+            match woken.recv_timeout(wait) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    if ending.is_some() {
+                        std::thread::sleep(wait.min(Duration::from_millis(200)));
+                    }
+                    ending.get_or_insert(Instant::now() + DRAIN_MAX);
+                }
+            }
+        }
+        self.report.waiting = self.outbox.waiting()?;
+        Ok(self.report)
+    }
+
+    /// Whether waiting is of no use, because nobody takes the subject.
+    fn no_stream(&self) -> bool {
+        self.report.reason.as_deref().is_some_and(|reason| reason.starts_with(NO_STREAM))
+    }
+
+    /// Publishes until the outbox is empty, or the server does not take a message: then it says why.
+    fn publish_all(&mut self) -> Result<Option<String>> {
+        loop {
+            let messages = self.outbox.oldest(MESSAGES_AT_ONCE)?;
+            if messages.is_empty() {
+                return Ok(None);
+            }
+            let (taken, failed) = self.nats.runtime.block_on(publish(&self.nats, &messages));
+            self.report.published += taken.len() as u64;
+            self.outbox.remove(&taken)?;
+            if failed.is_some() {
+                return Ok(failed);
+            }
+        }
+    }
+
+    /// Removes what an earlier process published and did not live to remove.
+    fn forget_published(&self) -> Result<()> {
+        let waiting = self.outbox.oldest(usize::MAX >> 1)?;
+        let subjects: BTreeSet<&str> = waiting.iter().map(|message| message.subject.as_str()).collect();
+        for subject in subjects {
+            let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else { continue };
+            let mine: Vec<&OutgoingMessage> = waiting.iter().filter(|message| message.subject == subject).collect();
+            if let Some(at) = mine.iter().position(|message| message.message_id == last) {
+                let ids: Vec<i64> = mine.iter().take(at + 1).map(|message| message.id).collect();
+                self.outbox.remove(&ids)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const NO_STREAM: &str = "no stream takes";
+
+/// Publishes messages in order. Gives those that the server has, and why it does not have the rest.
+async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option<String>) {
+    let mut sent = Vec::with_capacity(messages.len());
+    for message in messages {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
+        let payload = message.payload.clone().into();
+        let ack = nats.jetstream.publish_with_headers(message.subject.clone(), headers, payload).await;
+        let failed = ack.is_err();
+        sent.push((message, ack));
+        if failed {
+            break;
+        }
+    }
+    let mut taken = Vec::new();
+    for (message, ack) in sent {
+        let outcome = match ack {
+            Ok(ack) => ack.await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => taken.push(message.id),
+            Err(error) => {
+                let subject = &message.subject;
+                let reason = match error.kind() {
+                    PublishErrorKind::StreamNotFound => format!(
+                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add ALERTS --subjects '{subject}' --storage file --defaults"
+                    ),
+                    _ => format!("{subject} at {}: {error}", nats.server),
+                };
+                return (taken, Some(reason));
+            }
+        }
+    }
+    (taken, None)
+}
+
+/// The name of the last message that a stream holds of `subject`.
+async fn last_message_id(nats: &Nats, subject: &str) -> Option<String> {
+    let stream = nats.jetstream.stream_by_subject(subject).await.ok()?;
+    let stream = nats.jetstream.get_stream(stream).await.ok()?;
+    let last = stream.get_last_raw_message_by_subject(subject).await.ok()?;
+    last.headers.get(NATS_MESSAGE_ID).map(ToString::to_string)
+}

@@ -1,0 +1,406 @@
+//! The JetStream source: a durable pull consumer, whose place is the database's position and not its own.
+//!
+//! - The consumer starts at the position. One that is anywhere else (a database restored from a backup, a process that
+//!   died with deliveries in hand) is made anew there.
+//! - A delivery at or below the last one that was seen is dropped, always: it came twice.
+//! - A delivery that is missing (the client dropped it under load) shows as a gap in the consumer's own count; the
+//!   consumer is made anew after the last delivery that was seen.
+//! - The server may go away and come back: the source waits, says so once, and goes on. It stops only where going on
+//!   would lose something: the stream was made anew, or purged past the position.
+
+use super::{BackOff, Nats};
+use crate::{
+    decode::Decoder,
+    delivery::{DecodedBatch, Receipt},
+    error::{Error, Result},
+    source::{Acknowledge, Source, Stop},
+};
+use async_nats::{
+    Subject,
+    jetstream::{
+        self, Message,
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+        context::GetStreamErrorKind,
+        stream::{LastRawMessageErrorKind, Stream},
+    },
+};
+use futures_util::{FutureExt, StreamExt};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Messages in one pull; the next one is sent when half of them have come.
+const PULL_MESSAGES: usize = 5000;
+
+/// A pull that nothing is heard of for twice this long is sent again.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long the server keeps a pull that it has no messages for.
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+
+/// After this the server delivers again what was not acknowledged. Longer than any commit takes.
+const ACK_WAIT: Duration = Duration::from_secs(120);
+
+/// A consumer that nobody used for this long is removed by the server. The position is the database's, so nothing is
+/// lost with it.
+const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a batch that is not full waits for more, so that a fast stream does not come in crumbs.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// How often a source that hears nothing looks whether it is to stop.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
+
+const _: () = assert!(
+    // Two pulls may be under way at once, and the client drops silently what it has no room for.
+    super::connect::SUBSCRIPTION_MESSAGES_MAX >= 3 * PULL_MESSAGES,
+    "the subscription has room for all messages under way"
+);
+
+/// What to do about messages that were removed from the stream before they were processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Stop with an error.
+    Refuse,
+    /// Go on after it.
+    Accept,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct JetStreamSourceOptions {
+    /// The stream.
+    pub stream: String,
+    /// The subject within it.
+    pub subject: String,
+    /// The name of the durable consumer.
+    pub consumer: String,
+    /// The last sequence that the database holds.
+    pub position: u64,
+    /// What to do about removed messages.
+    pub gap: Gap,
+    /// End when everything that is stored now was given.
+    pub until_caught_up: bool,
+}
+
+/// A JetStream stream.
+pub struct JetStreamSource {
+    nats: Nats,
+    options: JetStreamSourceOptions,
+    created: String,
+    decoder: Decoder,
+    messages: pull::Stream,
+    /// The last sequence that was seen.
+    last: u64,
+    /// The consumer's count of the last message; 0 before the first.
+    last_in_consumer: u64,
+    /// Where an ack for the last message goes.
+    ack_subject: Option<Subject>,
+    /// With `until_caught_up`: the last sequence that was stored at the start.
+    target: Option<u64>,
+    lag: Arc<AtomicU64>,
+    stop: Stop,
+}
+
+impl std::fmt::Debug for JetStreamSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JetStreamSource").field("options", &self.options).field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+/// What came in.
+enum Arrival {
+    Message(Box<Message>),
+    Nothing,
+    /// The pull failed, for this reason.
+    Broken(String),
+}
+
+impl JetStreamSource {
+    /// The name under which a database knows the stream: a stream that was made anew is another one.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the server does not answer.
+    pub fn identity(nats: &Nats, stream: &str, subject: &str) -> Result<String> {
+        let found = nats.runtime.block_on(get_stream(nats, stream, subject))?;
+        Ok(identity_of(&found))
+    }
+
+    /// Opens the stream at the position.
+    ///
+    /// # Errors
+    /// When there is no such stream, messages after the position are gone, or the server does not answer.
+    pub fn open(nats: &Nats, options: JetStreamSourceOptions, decoder: Decoder, stop: Stop) -> Result<Self> {
+        let runtime = nats.runtime.clone();
+        runtime.block_on(async {
+            let stream = get_stream(nats, &options.stream, &options.subject).await?;
+            check_position(&stream, &options)?;
+            let target = match options.until_caught_up {
+                true => Some(last_sequence(nats, &stream, &options.subject).await?),
+                false => None,
+            };
+            let messages = pull_from(nats, &stream, &options, options.position).await?;
+            Ok(Self {
+                nats: nats.clone(),
+                created: identity_of(&stream),
+                decoder,
+                messages,
+                last: options.position,
+                last_in_consumer: 0,
+                ack_subject: None,
+                target,
+                lag: Arc::default(),
+                stop,
+                options,
+            })
+        })
+    }
+
+    /// How many messages of the stream wait behind the last one that was received.
+    pub fn lag(&self) -> Arc<AtomicU64> {
+        self.lag.clone()
+    }
+
+    /// Sends the acks for what this source gave.
+    pub fn acknowledge(&self) -> JetStreamAcknowledge {
+        JetStreamAcknowledge { nats: self.nats.clone() }
+    }
+
+    fn reached_target(&self) -> bool {
+        self.target.is_some_and(|target| self.last >= target)
+    }
+
+    async fn collect(&mut self) -> Result<Option<DecodedBatch>> {
+        let mut look = Instant::now() + Duration::from_secs(1);
+        while self.decoder.is_empty() {
+            if self.stop.is_set() || self.reached_target() {
+                return Ok(None);
+            }
+            match self.arrival(IDLE_LOOK).await {
+                Arrival::Message(message) => self.take(&message).await?,
+                Arrival::Broken(reason) => self.reconnect(&reason).await?,
+                // Messages up to the target may have been removed meanwhile.
+                Arrival::Nothing if self.target.is_some() && Instant::now() > look => {
+                    if self.nothing_waits().await {
+                        return Ok(None);
+                    }
+                    look = Instant::now() + Duration::from_secs(1);
+                }
+                Arrival::Nothing => {}
+            }
+        }
+        let deadline = Instant::now() + LINGER;
+        while !self.decoder.is_full() && !self.reached_target() {
+            let next = match self.messages.next().now_or_never() {
+                Some(next) => next,
+                None => match timeout_at(deadline, self.messages.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                },
+            };
+            match next {
+                Some(Ok(message)) => self.take(&message).await?,
+                Some(Err(error)) => self.reconnect(&error.to_string()).await?,
+                None => self.reconnect("the pull ended").await?,
+            }
+        }
+        let mut batch = self.decoder.take();
+        let ack_subject = self.ack_subject.as_ref().map(ToString::to_string);
+        batch.receipt = Receipt { ack_subject, content_hash: 0 };
+        Ok(Some(batch))
+    }
+
+    async fn arrival(&mut self, wait: Duration) -> Arrival {
+        match timeout(wait, self.messages.next()).await {
+            Err(_) => Arrival::Nothing,
+            Ok(Some(Ok(message))) => Arrival::Message(Box::new(message)),
+            Ok(Some(Err(error))) => Arrival::Broken(error.to_string()),
+            Ok(None) => Arrival::Broken("the pull ended".to_owned()),
+        }
+    }
+
+    /// Decodes one message at once: its payload would keep a whole read buffer in memory.
+    async fn take(&mut self, message: &Message) -> Result<()> {
+        // Without a reply subject it is no delivery of a consumer, but a status of the server.
+        let Ok(info) = message.info() else { return Ok(()) };
+        if self.last_in_consumer > 0 && info.consumer_sequence > self.last_in_consumer + 1 {
+            return self.reconnect("messages were lost on the way").await;
+        }
+        self.last_in_consumer = info.consumer_sequence;
+        if info.stream_sequence <= self.last {
+            return Ok(());
+        }
+        self.last = info.stream_sequence;
+        self.lag.store(info.pending, Ordering::Relaxed);
+        let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
+        self.decoder.push(info.stream_sequence, stored_ms, &message.payload);
+        self.ack_subject.clone_from(&message.reply);
+        Ok(())
+    }
+
+    /// Makes the consumer anew after the last delivery that was seen, once the server lets us.
+    async fn reconnect(&mut self, reason: &str) -> Result<()> {
+        let mut pauses = BackOff::new();
+        let mut said = false;
+        loop {
+            let attempt = async {
+                let stream = get_stream(&self.nats, &self.options.stream, &self.options.subject).await?;
+                if identity_of(&stream) != self.created {
+                    return Err(Error::mismatch(format!(
+                        "stream {} was deleted and made anew while it was read; name another --database for the new one",
+                        self.options.stream
+                    )));
+                }
+                let options = JetStreamSourceOptions { position: self.last, ..self.options.clone() };
+                check_position(&stream, &options)?;
+                pull_from(&self.nats, &stream, &options, self.last).await
+            };
+            match attempt.await {
+                Ok(messages) => {
+                    self.messages = messages;
+                    self.last_in_consumer = 0;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
+                    if !said {
+                        eprintln!("weir: reading {} stopped ({reason}): {error}; trying again", self.options.stream);
+                        said = true;
+                    }
+                    if self.stop.is_set() {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(pauses.next()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn nothing_waits(&self) -> bool {
+        let Ok(stream) = self.nats.jetstream.get_stream(&self.options.stream).await else { return false };
+        let consumer = stream.consumer_info(&self.options.consumer).await;
+        consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.last)
+    }
+}
+
+impl Source for JetStreamSource {
+    fn next_batch(&mut self) -> Result<Option<DecodedBatch>> {
+        let runtime = self.nats.runtime.clone();
+        // Without the budget of cooperative tasks, which would cut batches short: this thread does nothing else.
+        runtime.block_on(tokio::task::unconstrained(self.collect()))
+    }
+}
+
+/// Sends one ack per commit, for everything up to it.
+#[derive(Debug)]
+pub struct JetStreamAcknowledge {
+    nats: Nats,
+}
+
+impl Acknowledge for JetStreamAcknowledge {
+    fn committed(&mut self, _: u64, receipt: &Receipt) {
+        let Some(subject) = &receipt.ack_subject else { return };
+        // An ack that is lost costs nothing: the next one covers it, and the position drops what comes twice.
+        let _ = self.nats.wait(self.nats.client.publish(subject.clone(), jetstream::AckKind::Ack.into()));
+    }
+}
+
+fn identity_of(stream: &Stream) -> String {
+    let info = stream.cached_info();
+    format!("stream {} made at {}", info.config.name, info.created)
+}
+
+async fn get_stream(nats: &Nats, name: &str, subject: &str) -> Result<Stream> {
+    nats.jetstream.get_stream(name).await.map_err(|error| match error.kind() {
+        GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Error::definition(format!(
+            "there is no stream {name} at {}; make it with\n  nats stream add {name} --subjects '{subject}' --storage file --defaults",
+            nats.server
+        )),
+        GetStreamErrorKind::JetStream(cause) => {
+            Error::environment(format!("cannot read stream {name} at {}: {cause}", nats.server))
+        }
+        _ => Error::environment(format!("stream {name} at {} does not answer: {error}", nats.server)),
+    })
+}
+
+/// Whether everything after the position is still there.
+fn check_position(stream: &Stream, options: &JetStreamSourceOptions) -> Result<()> {
+    let state = &stream.cached_info().state;
+    let (name, position) = (&options.stream, options.position);
+    if state.last_sequence < position {
+        return Err(Error::mismatch(format!(
+            "the database holds everything of stream {name} up to sequence {position}, but the stream ends at {}: \
+             it was restored from an older copy; name another --database, or restore the stream",
+            state.last_sequence
+        )));
+    }
+    if position > 0 && state.first_sequence > position + 1 && options.gap == Gap::Refuse {
+        return Err(Error::mismatch(format!(
+            "stream {name} begins at sequence {}, but the database ends at {position}: what was between is gone. \
+             Say --accept-gap to go on without it, or name another --database to start afresh",
+            state.first_sequence
+        )));
+    }
+    Ok(())
+}
+
+/// The last sequence of the subject that is stored now; 0 when there is none.
+async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u64> {
+    match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => Ok(message.sequence),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+        Err(error) => Err(Error::environment(format!(
+            "cannot read the last message of {subject} in stream {} at {}: {error}",
+            stream.cached_info().config.name,
+            nats.server
+        ))),
+    }
+}
+
+/// A pull from the consumer, which stands right after `position`.
+async fn pull_from(
+    nats: &Nats,
+    stream: &Stream,
+    options: &JetStreamSourceOptions,
+    position: u64,
+) -> Result<pull::Stream> {
+    let name = &options.consumer;
+    let failed = |what: &str, cause: &dyn std::fmt::Display| {
+        Error::environment(format!("cannot {what} consumer {name} of stream {} at {}: {cause}", options.stream, nats.server))
+    };
+    let config = pull::Config {
+        durable_name: Some(name.clone()),
+        description: Some("weir: the position of its database, acknowledged after each commit".to_owned()),
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: position + 1 },
+        ack_policy: AckPolicy::All,
+        ack_wait: ACK_WAIT,
+        filter_subject: options.subject.clone(),
+        // Bounded by the turn, not by the server: a stalled commit stops the pulls.
+        max_ack_pending: -1,
+        inactive_threshold: CONSUMER_INACTIVE_MAX,
+        ..Default::default()
+    };
+    // One that stands right there, with nothing under way, is used as it is; any other is made anew.
+    let known: Option<PullConsumer> = stream.get_consumer(name).await.ok();
+    let fits = known.filter(|consumer| {
+        let info = consumer.cached_info();
+        info.ack_floor.stream_sequence == position
+            && info.delivered.stream_sequence == position
+            && info.num_ack_pending == 0
+            && info.config.filter_subject == options.subject
+    });
+    let consumer = match fits {
+        Some(consumer) => consumer,
+        None => {
+            let _ = stream.delete_consumer(name).await;
+            stream.create_consumer(config).await.map_err(|cause| failed("make", &cause))?
+        }
+    };
+    let pulls = consumer.stream().max_messages_per_batch(PULL_MESSAGES).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
+    pulls.messages().await.map_err(|cause| failed("pull from", &cause))
+}
