@@ -5,6 +5,7 @@
 
 mod check;
 mod dead_letters;
+mod demo;
 mod replay;
 mod run;
 mod show;
@@ -48,6 +49,7 @@ enum Command {
     Table(table::Table),
     Check(check::Check),
     DeadLetters(dead_letters::DeadLetters),
+    Demo(demo::Demo),
 }
 
 /// Runs the command that the arguments name.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Demo(demo) => demo.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("weir: {error}");

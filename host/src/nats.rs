@@ -4,6 +4,7 @@
 //! runtime of its own, and the threads of the data path wait on it.
 
 mod connect;
+mod feed;
 mod publish;
 mod source;
 

@@ -125,23 +125,18 @@ fn remove_orphans(guests: &[Manifest], components: &Path, build: &Path) -> Resul
     Ok(())
 }
 
-/// The guests below the workspace's `root`, by folder name: each folder with a manifest that makes a `cdylib`.
+/// The guests below the workspace's `root`, by folder name: each folder with a manifest that makes a `cdylib`, and those
+/// right inside of it (a scenario may have several rules).
 ///
 /// So a new scenario is a new folder, and no list names it. `guests/sdk` makes none, and the same rule passes it over.
 fn find_all(root: &Path) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for folder in GUEST_FOLDERS {
-        // Either folder may be missing, and that is no mistake.
-        let Ok(entries) = fs::read_dir(root.join(folder)) else {
-            continue;
-        };
-        manifests.extend(
-            entries
-                .flatten()
-                .map(|entry| entry.path().join("Cargo.toml"))
-                .filter(|file| file.is_file()),
-        );
+        for guest in folders_in(&root.join(folder)) {
+            manifests.extend(folders_in(&guest).into_iter().chain([guest]).map(|folder| folder.join("Cargo.toml")));
+        }
     }
+    manifests.retain(|file| file.is_file());
     manifests.sort();
 
     let mut guests = Vec::new();
@@ -153,6 +148,11 @@ fn find_all(root: &Path) -> Result<Vec<Manifest>> {
         }
     }
     Ok(guests)
+}
+
+/// The entries of a folder, which may be missing: that is no mistake.
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// A component to be made, and the files that have to do with it.

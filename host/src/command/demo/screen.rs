@@ -1,0 +1,129 @@
+//! The demo's screen: the tables as they fill. On a terminal it is drawn again and again in its place; through a pipe
+//! there is a line every few seconds, and the tables once at the end.
+
+use crate::{
+    command::show,
+    database::read_table,
+    error::{Context, Result},
+    live::Live,
+};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use console::Term;
+use std::{
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+/// Rows of each table that are shown.
+const ROWS: usize = 6;
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(3);
+
+/// The widest that tables are drawn.
+const WIDTH_MAX: u16 = 110;
+
+/// What is shown of each database: file, table, order, title.
+const TABLES: [(&str, &str, &str, &str); 3] = [
+    ("hourly-orders", "hs_order", "biz_date DESC", "Orders by the hour (hs_order, latest first)"),
+    ("premium-drop", "wechat_activity_user", "id", "Customers whose premium dropped (wechat_activity_user)"),
+    ("last-page", "user_last_log", "account_id, device_id", "Each user's last page (user_last_log)"),
+];
+
+pub(super) struct Screen {
+    term: Term,
+    server: String,
+    begun: Instant,
+    lines: usize,
+    last_line: Instant,
+}
+
+impl Screen {
+    pub(super) fn new(server: &str, begun: Instant) -> Self {
+        Self { term: Term::stdout(), server: server.to_owned(), begun, lines: 0, last_line: begun }
+    }
+
+    /// Shows how far the pipelines are.
+    pub(super) fn draw(&mut self, lives: &[Live], published: u64) -> Result<()> {
+        let home = lives.first().and_then(|live| live.database.path().parent()).unwrap_or(Path::new("."));
+        if !self.term.is_term() {
+            if self.last_line.elapsed() >= LINE_EVERY {
+                self.last_line = Instant::now();
+                for line in self.status(lives, published) {
+                    eprintln!("{line}");
+                }
+            }
+            return Ok(());
+        }
+        let mut lines = self.status(lives, published);
+        lines.push(String::new());
+        lines.extend(self.table_lines(home)?);
+        // What does not fit would scroll away and could not be drawn over.
+        let (height, _) = self.term.size();
+        lines.truncate(usize::from(height).saturating_sub(1));
+        self.clear()?;
+        self.lines = lines.len();
+        self.term.write_line(&lines.join("\n")).environment(|| "cannot write to the terminal".to_owned())
+    }
+
+    /// Takes away what was drawn.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        let lines = std::mem::take(&mut self.lines);
+        self.term.clear_last_lines(lines).environment(|| "cannot write to the terminal".to_owned())
+    }
+
+    /// Writes the tables for good.
+    pub(super) fn tables(&self, home: &Path) -> Result<()> {
+        for line in self.table_lines(home)? {
+            println!("{line}");
+        }
+        Ok(())
+    }
+
+    fn status(&self, lives: &[Live], published: u64) -> Vec<String> {
+        let seconds = show::seconds(self.begun.elapsed());
+        let mut lines = vec![format!(
+            "weir demo: {} events published to {} in {seconds}",
+            show::thousands(published),
+            self.server
+        )];
+        for live in lives {
+            let counts = live.progress.counts();
+            lines.push(format!(
+                "  {:<14} {:>9} events  {:>9} applied  {:>7} filtered  {:>4} dead letters  {:>5} alerts  lag {}",
+                live.plan.name,
+                show::thousands(counts.events),
+                show::thousands(counts.applied),
+                show::thousands(counts.filtered),
+                show::thousands(counts.dead_letters),
+                show::thousands(live.progress.messages.load(Ordering::Relaxed)),
+                show::thousands(live.lag()),
+            ));
+        }
+        lines
+    }
+
+    fn table_lines(&self, home: &Path) -> Result<Vec<String>> {
+        let (_, width) = self.term.size();
+        let width = if self.term.is_term() { width.min(WIDTH_MAX) } else { WIDTH_MAX };
+        let mut lines = Vec::new();
+        for (database, table, order, title) in TABLES {
+            let path = home.join(format!("{database}.db"));
+            let (names, rows) = read_table(&path, table, order, ROWS)?;
+            let mut drawn = Table::new();
+            drawn.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+            drawn.set_width(width).set_header(&names).add_rows(rows);
+            for (at, name) in names.iter().enumerate() {
+                if (name.starts_with("total") || name.ends_with("cnt") || name.ends_with("premium"))
+                    && let Some(column) = drawn.column_mut(at)
+                {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+            lines.push(title.to_owned());
+            lines.extend(drawn.to_string().lines().map(str::to_owned));
+        }
+        Ok(lines)
+    }
+}

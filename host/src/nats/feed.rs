@@ -1,0 +1,47 @@
+//! Making streams and filling them: for the demo, which has a server of its own.
+
+use super::Nats;
+use crate::error::{Error, Result};
+use async_nats::jetstream::stream::Config;
+
+/// Messages that are published before the first answer is waited for.
+const MESSAGES_AT_ONCE: usize = 500;
+
+impl Nats {
+    /// Makes a file stream.
+    ///
+    /// # Errors
+    /// When the server does not make it.
+    pub fn make_stream(&self, name: &str, subjects: &[&str]) -> Result<()> {
+        let config = Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            ..Default::default()
+        };
+        let made = self.runtime.block_on(self.jetstream.create_stream(config));
+        made.map(|_| ()).map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
+    }
+
+    /// Publishes messages, in order, and waits until the server has stored them all.
+    ///
+    /// # Errors
+    /// When the server did not store one. Those before it, and some after it, are stored.
+    pub fn publish_all(&self, messages: &[(&str, Vec<u8>)]) -> Result<()> {
+        self.runtime.block_on(async {
+            for part in messages.chunks(MESSAGES_AT_ONCE) {
+                let mut acks = Vec::with_capacity(part.len());
+                for (subject, payload) in part {
+                    acks.push(self.jetstream.publish((*subject).to_owned(), payload.clone().into()).await);
+                }
+                for ack in acks {
+                    let stored = match ack {
+                        Ok(ack) => ack.await.map(|_| ()),
+                        Err(error) => Err(error),
+                    };
+                    stored.map_err(|cause| Error::environment(format!("cannot publish at {}: {cause}", self.server)))?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
