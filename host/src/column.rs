@@ -85,7 +85,10 @@ pub struct TextValues {
 
 impl Default for TextValues {
     fn default() -> Self {
-        Self { offsets: vec![0], data: Vec::new() }
+        Self {
+            offsets: vec![0],
+            data: Vec::new(),
+        }
     }
 }
 
@@ -139,7 +142,10 @@ impl Column {
             ColumnType::Text => {
                 let mut offsets = Vec::with_capacity(rows + 1);
                 offsets.push(0);
-                Values::Text(TextValues { offsets, data: Vec::with_capacity(rows * 16) })
+                Values::Text(TextValues {
+                    offsets,
+                    data: Vec::with_capacity(rows * 16),
+                })
             }
         };
         Self { validity: None, values }
@@ -208,7 +214,11 @@ impl Column {
             (Values::Boolean(values), Value::Boolean(value)) => values.push(u8::from(value)),
             (Values::Text(texts), Value::Text(value)) => texts.push(value),
             (_, value) => {
-                debug_assert!(value.is_null(), "a {value:?} was pushed to a column of {}", self.column_type());
+                debug_assert!(
+                    value.is_null(),
+                    "a {value:?} was pushed to a column of {}",
+                    self.column_type()
+                );
                 return self.push_null();
             }
         }
@@ -251,15 +261,21 @@ impl Column {
         let validity = self
             .validity
             .as_ref()
-            .map(|validity| rows.iter().map(|&row| validity.get(row as usize).copied().unwrap_or(0)).collect::<Vec<_>>())
+            .map(|validity| {
+                rows.iter()
+                    .map(|&row| validity.get(row as usize).copied().unwrap_or(0))
+                    .collect::<Vec<_>>()
+            })
             .filter(|validity| validity.contains(&0));
         let values = match &self.values {
             Values::Int(values) => Values::Int(gather(values, rows)),
             Values::Double(values) => Values::Double(gather(values, rows)),
             Values::Boolean(values) => Values::Boolean(gather(values, rows)),
             Values::Text(texts) => {
-                let mut picked =
-                    TextValues { offsets: Vec::with_capacity(rows.len() + 1), data: Vec::with_capacity(rows.len() * 16) };
+                let mut picked = TextValues {
+                    offsets: Vec::with_capacity(rows.len() + 1),
+                    data: Vec::with_capacity(rows.len() * 16),
+                };
                 picked.offsets.push(0);
                 for &row in rows {
                     picked.push(texts.get(row as usize));
@@ -295,7 +311,9 @@ impl Column {
 }
 
 fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
-    rows.iter().map(|&row| values.get(row as usize).copied().unwrap_or_default()).collect()
+    rows.iter()
+        .map(|&row| values.get(row as usize).copied().unwrap_or_default())
+        .collect()
 }
 
 /// How a row of a changelog changes the table that it belongs to.
@@ -344,12 +362,19 @@ impl Batch {
     /// The kind of `row`.
     #[inline]
     pub fn kind(&self, row: usize) -> RowKind {
-        self.kinds.as_ref().and_then(|kinds| kinds.get(row).copied()).unwrap_or(RowKind::Insert)
+        self.kinds
+            .as_ref()
+            .and_then(|kinds| kinds.get(row).copied())
+            .unwrap_or(RowKind::Insert)
     }
 
     /// The columns at `indices`, in that order.
     pub fn pick(&self, indices: &[usize]) -> Vec<&Column> {
-        indices.iter().filter_map(|&index| self.columns.get(index)).map(|column| &**column).collect()
+        indices
+            .iter()
+            .filter_map(|&index| self.columns.get(index))
+            .map(|column| &**column)
+            .collect()
     }
 
     /// The given rows, in the given order.
@@ -359,12 +384,17 @@ impl Batch {
             return self.clone();
         }
         Self {
-            columns: self.columns.iter().map(|column| Arc::new(column.gather(rows))).collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| Arc::new(column.gather(rows)))
+                .collect(),
             deliveries: gather(&self.deliveries, rows),
-            kinds: self
-                .kinds
-                .as_ref()
-                .map(|kinds| rows.iter().filter_map(|&row| kinds.get(row as usize).copied()).collect()),
+            kinds: self.kinds.as_ref().map(|kinds| {
+                rows.iter()
+                    .filter_map(|&row| kinds.get(row as usize).copied())
+                    .collect()
+            }),
         }
     }
 
@@ -380,7 +410,9 @@ impl Batch {
     #[must_use]
     pub fn merge(batches: Vec<Self>) -> Self {
         let mut parts = batches.into_iter().filter(|batch| !batch.is_empty());
-        let Some(mut all) = parts.next() else { return Self::default() };
+        let Some(mut all) = parts.next() else {
+            return Self::default();
+        };
         let mut alone = true;
         for part in parts {
             alone = false;

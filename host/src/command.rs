@@ -85,7 +85,8 @@ fn load_plan(path: &Path, host: &StageHost, now: Option<jiff::Timestamp>) -> Res
 
 /// An instant in RFC 3339.
 fn parse_now(text: &str) -> Result<jiff::Timestamp, String> {
-    text.parse().map_err(|_| "accepted is an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00".to_owned())
+    text.parse()
+        .map_err(|_| "accepted is an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00".to_owned())
 }
 
 /// An error of standard output. A reader that went away (`| head`) is none.

@@ -53,14 +53,18 @@ impl DatabaseFile {
         let lock_path = PathBuf::from(lock_path);
         let lock = File::create(&lock_path).environment(|| format!("cannot create {}", lock_path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: Arc::new(lock),
+            }),
             Err(std::fs::TryLockError::WouldBlock) => Err(Error::environment(format!(
                 "database {} is in use by another weir; stop that one first",
                 path.display()
             ))),
-            Err(std::fs::TryLockError::Error(cause)) => {
-                Err(Error::environment(format!("cannot lock {}: {cause}", lock_path.display())))
-            }
+            Err(std::fs::TryLockError::Error(cause)) => Err(Error::environment(format!(
+                "cannot lock {}: {cause}",
+                lock_path.display()
+            ))),
         }
     }
 
@@ -106,7 +110,15 @@ impl Database {
             .unwrap_or_default();
         let statements = commit::Statements::new(&plan);
         let checkpoints = start_checkpoints(&path)?;
-        Ok(Self { connection, file: file.clone(), plan, messages, statements, stored, checkpoints })
+        Ok(Self {
+            connection,
+            file: file.clone(),
+            plan,
+            messages,
+            statements,
+            stored,
+            checkpoints,
+        })
     }
 
     /// What the last commit left.
@@ -184,8 +196,13 @@ impl Database {
             let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
             while let Some(row) = rows.next().environment(wrap)? {
                 let state: String = row.get(0).environment(wrap)?;
-                let entries = row.get_ref(1).and_then(|entries| Ok(entries.as_blob()?)).environment(wrap)?;
-                engine.restore(&state, entries).map_err(|error| error.context(format!("database {path}")))?;
+                let entries = row
+                    .get_ref(1)
+                    .and_then(|entries| Ok(entries.as_blob()?))
+                    .environment(wrap)?;
+                engine
+                    .restore(&state, entries)
+                    .map_err(|error| error.context(format!("database {path}")))?;
             }
         }
         engine.restored();
@@ -196,9 +213,18 @@ impl Database {
     }
 
     fn restore_table(&self, table: &mut lookup::Table) -> rusqlite::Result<()> {
-        let columns: Vec<String> = table.plan().columns.iter().map(|c| schema::quote(&c.field.name)).collect();
+        let columns: Vec<String> = table
+            .plan()
+            .columns
+            .iter()
+            .map(|c| schema::quote(&c.field.name))
+            .collect();
         let width = columns.len();
-        let query = format!("SELECT {} FROM {}", columns.join(", "), schema::quote(&table.plan().name));
+        let query = format!(
+            "SELECT {} FROM {}",
+            columns.join(", "),
+            schema::quote(&table.plan().name)
+        );
         let booleans: Vec<bool> = table
             .plan()
             .columns
@@ -224,11 +250,22 @@ impl Database {
     pub fn load_table(&mut self, index: usize, table: &mut lookup::Table) -> Result<()> {
         let mut tables: Vec<Vec<crate::sink::KeyedRow>> = vec![Vec::new(); index];
         let mut rows = Vec::new();
-        table.rows().take_changes(|key, row| rows.push((key.into(), row.cloned())));
+        table
+            .rows()
+            .take_changes(|key, row| rows.push((key.into(), row.cloned())));
         tables.push(rows);
         let stored = self.stored.clone();
-        let receipt = crate::delivery::Receipt { ack_subject: None, content_hash: stored.content_hash };
-        self.commit(crate::turn::Turn { epoch: stored.epoch, position: stored.position, receipt, tables, ..Default::default() })
+        let receipt = crate::delivery::Receipt {
+            ack_subject: None,
+            content_hash: stored.content_hash,
+        };
+        self.commit(crate::turn::Turn {
+            epoch: stored.epoch,
+            position: stored.position,
+            receipt,
+            tables,
+            ..Default::default()
+        })
     }
 
     /// The totals over the life of the database.

@@ -41,7 +41,10 @@ impl Decoder {
     /// When two columns are read from one value.
     pub fn new(columns: &[SourceColumn], now: Now, events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
-        let formats = columns.iter().enumerate().filter_map(|(index, column)| Some((index, column.format?)));
+        let formats = columns
+            .iter()
+            .enumerate()
+            .filter_map(|(index, column)| Some((index, column.format?)));
         Ok(Self {
             scanner: Scanner::new(columns).map_err(Error::definition)?,
             builders: ColumnBuilders::new(columns, events_max),
@@ -57,10 +60,13 @@ impl Decoder {
     pub fn push(&mut self, sequence: u64, store_time_ms: i64, payload: &[u8]) {
         self.batch.last_sequence = sequence;
         let row = self.builders.rows();
-        let outcome = self.scanner.decode(payload, &mut self.builders).and_then(|decoded| match decoded {
-            Decoded::Row => self.check_formats(row).map(|()| decoded),
-            Decoded::Blank => Ok(decoded),
-        });
+        let outcome = self
+            .scanner
+            .decode(payload, &mut self.builders)
+            .and_then(|decoded| match decoded {
+                Decoded::Row => self.check_formats(row).map(|()| decoded),
+                Decoded::Blank => Ok(decoded),
+            });
         let now_ms = match self.now {
             Now::StoreTime => store_time_ms,
             Now::Fixed(now_ms) => now_ms,
@@ -78,7 +84,12 @@ impl Decoder {
             Err(reject) => {
                 let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
                 let reason = reject.to_string();
-                self.batch.rejected.push(Rejected { delivery, step: STEP.to_owned(), module: None, reason });
+                self.batch.rejected.push(Rejected {
+                    delivery,
+                    step: STEP.to_owned(),
+                    module: None,
+                    reason,
+                });
             }
         }
     }
@@ -119,7 +130,11 @@ impl Decoder {
     pub fn take(&mut self) -> DecodedBatch {
         let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.events_max));
         let mut batch = std::mem::take(&mut self.batch);
-        batch.events = Batch { columns: builders.finish(), deliveries: batch.events.deliveries, kinds: None };
+        batch.events = Batch {
+            columns: builders.finish(),
+            deliveries: batch.events.deliveries,
+            kinds: None,
+        };
         batch
     }
 }

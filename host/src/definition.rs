@@ -248,7 +248,9 @@ impl<'de> Deserialize<'de> for ColumnType {
 impl ColumnType {
     fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
         Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
-            E::custom(format!("unknown column type \"{name}\"; expected one of int, double, boolean, text"))
+            E::custom(format!(
+                "unknown column type \"{name}\"; expected one of int, double, boolean, text"
+            ))
         })
     }
 }
@@ -273,13 +275,21 @@ impl<'de> Deserialize<'de> for SourceColumn {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<SourceColumn, E> {
-                Ok(SourceColumn { column_type: ColumnType::parse(name)?, path: None, format: None })
+                Ok(SourceColumn {
+                    column_type: ColumnType::parse(name)?,
+                    path: None,
+                    format: None,
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SourceColumn, A::Error> {
                 let long = Long::deserialize(MapAccessDeserializer::new(map))?;
                 let path = long.path.map(|path| path.0);
-                Ok(SourceColumn { column_type: long.column_type, path, format: long.format })
+                Ok(SourceColumn {
+                    column_type: long.column_type,
+                    path,
+                    format: long.format,
+                })
             }
         }
         deserializer.deserialize_any(Column)
@@ -333,14 +343,23 @@ impl File {
     /// When the file cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self { path: path.to_owned(), text }),
-            Err(cause) => Err(Error::definition(format!("cannot read pipeline file {}: {cause}", path.display()))),
+            Ok(text) => Ok(Self {
+                path: path.to_owned(),
+                text,
+            }),
+            Err(cause) => Err(Error::definition(format!(
+                "cannot read pipeline file {}: {cause}",
+                path.display()
+            ))),
         }
     }
 
     /// A file that is already in memory.
     pub fn from_text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into() }
+        Self {
+            path: path.into(),
+            text: text.into(),
+        }
     }
 
     /// Reads the text as a pipeline.

@@ -84,9 +84,21 @@ impl Engine {
         for node in &plan.nodes {
             steps.push(Self::step(node, host, seed)?);
         }
-        let tables: Vec<_> = plan.tables.iter().map(|table| lookup::Table::new(table.clone(), seed)).collect();
-        let sinks: Vec<_> = plan.sinks.iter().enumerate().map(|(index, sink)| Sink::new(index, sink, seed)).collect();
-        let undoes = plan.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
+        let tables: Vec<_> = plan
+            .tables
+            .iter()
+            .map(|table| lookup::Table::new(table.clone(), seed))
+            .collect();
+        let sinks: Vec<_> = plan
+            .sinks
+            .iter()
+            .enumerate()
+            .map(|(index, sink)| Sink::new(index, sink, seed))
+            .collect();
+        let undoes = plan
+            .nodes
+            .iter()
+            .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
         Ok(Self {
             plan,
             steps,
@@ -131,9 +143,20 @@ impl Engine {
 
     /// Takes in a batch. What it changes is part of the turn that is open.
     pub fn process(&mut self, batch: DecodedBatch) {
-        let DecodedBatch { deliveries, events, rejected, blank, last_sequence, receipt } = batch;
+        let DecodedBatch {
+            deliveries,
+            events,
+            rejected,
+            blank,
+            last_sequence,
+            receipt,
+        } = batch;
         let count = deliveries.len();
-        let mut fates = Fates { applied: vec![false; count], dead: vec![false; count], rejected: Vec::new() };
+        let mut fates = Fates {
+            applied: vec![false; count],
+            dead: vec![false; count],
+            rejected: Vec::new(),
+        };
         for rejected in rejected {
             fates.reject(rejected);
         }
@@ -265,16 +288,24 @@ impl Engine {
         fates: &mut Fates,
     ) -> Result<Edges, MustUndo> {
         let plan = self.plan.clone();
-        let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else { return Ok(Vec::new()) };
+        let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else {
+            return Ok(Vec::new());
+        };
         let rounds = match self.tables.get(lookup.table) {
             Some(table) => lookup::rounds(lookup, table, input),
             None => Vec::new(),
         };
-        let mut collected: Vec<Vec<Vec<Batch>>> =
-            plan.nodes.iter().map(|node| vec![Vec::new(); node.outputs.len()]).collect();
+        let mut collected: Vec<Vec<Vec<Batch>>> = plan
+            .nodes
+            .iter()
+            .map(|node| vec![Vec::new(); node.outputs.len()])
+            .collect();
         let mut keep = |step: usize, rows: Vec<Batch>| {
             if let Some(outputs) = collected.get_mut(step) {
-                outputs.iter_mut().zip(rows).for_each(|(output, rows)| output.push(rows));
+                outputs
+                    .iter_mut()
+                    .zip(rows)
+                    .for_each(|(output, rows)| output.push(rows));
             }
         };
         for rows in rounds {
@@ -302,7 +333,10 @@ impl Engine {
                 table.set(&update, &columns);
             }
         }
-        Ok(collected.into_iter().map(|outputs| outputs.into_iter().map(Batch::merge).collect()).collect())
+        Ok(collected
+            .into_iter()
+            .map(|outputs| outputs.into_iter().map(Batch::merge).collect())
+            .collect())
     }
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
@@ -317,8 +351,13 @@ impl Engine {
 
     /// How many rows and entries the open turn holds.
     pub fn turn_entries(&mut self) -> usize {
-        let states: usize =
-            self.steps.iter_mut().filter_map(Step::stateful).flat_map(|s| s.states()).map(|(_, state)| state.changed()).sum();
+        let states: usize = self
+            .steps
+            .iter_mut()
+            .filter_map(Step::stateful)
+            .flat_map(|s| s.states())
+            .map(|(_, state)| state.changed())
+            .sum();
         let tables: usize = self.tables.iter_mut().map(|table| table.rows().changed_len()).sum();
         states + tables + self.sinks.iter().map(Sink::pending).sum::<usize>() + self.dead_letters.len()
     }
@@ -337,7 +376,10 @@ impl Engine {
     pub fn take_turn(&mut self, epoch: u64) -> Turn {
         let mut log = Vec::new();
         for (name, state) in self.states() {
-            log.extend(state.log_changes().into_iter().map(|entries| LogRow { state: name.clone(), entries }));
+            log.extend(state.log_changes().into_iter().map(|entries| LogRow {
+                state: name.clone(),
+                entries,
+            }));
         }
         let log_bytes = log.iter().map(|row| row.entries.len()).sum();
         let mut fold = std::mem::take(&mut self.fold);
@@ -346,7 +388,9 @@ impl Engine {
 
         let tables = self.tables.iter_mut().map(|table| {
             let mut rows = Vec::new();
-            table.rows().take_changes(|key, row| rows.push((key.into(), row.cloned())));
+            table
+                .rows()
+                .take_changes(|key, row| rows.push((key.into(), row.cloned())));
             rows
         });
         let tables = tables.collect();
@@ -372,12 +416,21 @@ impl Engine {
 
     /// Every keyed state, by the name that the state log has for it.
     fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
-        let steps = self.steps.iter_mut().zip(&self.plan.nodes).filter_map(|(step, node)| Some((step.stateful()?, node)));
+        let steps = self
+            .steps
+            .iter_mut()
+            .zip(&self.plan.nodes)
+            .filter_map(|(step, node)| Some((step.stateful()?, node)));
         let steps = steps.flat_map(|(operator, node)| {
-            operator.states().into_iter().map(move |(name, state)| (format!("{}/{name}", node.name), state))
+            operator
+                .states()
+                .into_iter()
+                .map(move |(name, state)| (format!("{}/{name}", node.name), state))
         });
         let sinks = self.sinks.iter_mut().zip(&self.plan.sinks).filter_map(|(sink, plan)| {
-            let crate::plan::Target::Table { name, .. } = &plan.target else { return None };
+            let crate::plan::Target::Table { name, .. } = &plan.target else {
+                return None;
+            };
             Some((format!("table {name}/rows"), sink.state()?))
         });
         steps.chain(sinks).collect()
@@ -386,12 +439,18 @@ impl Engine {
     /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
     pub fn fingerprints(&mut self) -> Vec<(String, String)> {
         let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
-        names.into_iter().map(|name| (name.clone(), fingerprint(&self.plan, &name))).collect()
+        names
+            .into_iter()
+            .map(|name| (name.clone(), fingerprint(&self.plan, &name)))
+            .collect()
     }
 
     /// How many entries each state has.
     pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
-        self.states().into_iter().map(|(name, state)| (name, state.live())).collect()
+        self.states()
+            .into_iter()
+            .map(|(name, state)| (name, state.live()))
+            .collect()
     }
 
     /// Puts entries of a snapshot or a row of the log in place.
@@ -399,10 +458,16 @@ impl Engine {
     /// # Errors
     /// When there is no such state, or the bytes are none of it. The engine is of no use then.
     pub fn restore(&mut self, state: &str, entries: &[u8]) -> Result<()> {
-        let broken = || Error::mismatch(format!("the stored state \"{state}\" cannot be read: its bytes are damaged"));
+        let broken = || {
+            Error::mismatch(format!(
+                "the stored state \"{state}\" cannot be read: its bytes are damaged"
+            ))
+        };
         let mut states = self.states();
         let Some((_, map)) = states.iter_mut().find(|(name, _)| name == state) else {
-            return Err(Error::mismatch(format!("the database holds state \"{state}\", which this pipeline does not have")));
+            return Err(Error::mismatch(format!(
+                "the database holds state \"{state}\", which this pipeline does not have"
+            )));
         };
         let mut rest = entries;
         while !rest.is_empty() {
@@ -458,24 +523,43 @@ impl Fates {
 
 /// The rows on an edge; none where nothing came through.
 fn of(edges: &Edges, edge: Edge) -> &Batch {
-    static NOTHING: Batch = Batch { columns: Vec::new(), deliveries: Vec::new(), kinds: None };
-    edges.get(edge.node).and_then(|outputs| outputs.get(edge.output)).unwrap_or(&NOTHING)
+    static NOTHING: Batch = Batch {
+        columns: Vec::new(),
+        deliveries: Vec::new(),
+        kinds: None,
+    };
+    edges
+        .get(edge.node)
+        .and_then(|outputs| outputs.get(edge.output))
+        .unwrap_or(&NOTHING)
 }
 
 /// The columns and settings that a state depends on.
 fn fingerprint(plan: &Plan, state: &str) -> String {
     let columns = |fields: &mut dyn Iterator<Item = &crate::column::Field>| {
-        fields.map(|field| format!("{} {}", field.name, field.column_type)).collect::<Vec<_>>().join(", ")
+        fields
+            .map(|field| format!("{} {}", field.name, field.column_type))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let step = state.split_once('/').map_or(state, |(step, _)| step);
     if let Some(table) = step.strip_prefix("table ") {
-        let sink = plan.sinks.iter().find(|sink| {
-            matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table)
-        });
-        return sink.map(|sink| columns(&mut sink.columns.iter().map(|(field, _)| field))).unwrap_or_default();
+        let sink = plan
+            .sinks
+            .iter()
+            .find(|sink| matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table));
+        return sink
+            .map(|sink| columns(&mut sink.columns.iter().map(|(field, _)| field)))
+            .unwrap_or_default();
     }
-    let Some(node) = plan.nodes.iter().find(|node| node.name == step) else { return String::new() };
-    let schema = node.outputs.first().map(|output| columns(&mut output.schema.iter())).unwrap_or_default();
+    let Some(node) = plan.nodes.iter().find(|node| node.name == step) else {
+        return String::new();
+    };
+    let schema = node
+        .outputs
+        .first()
+        .map(|output| columns(&mut output.schema.iter()))
+        .unwrap_or_default();
     match &node.kind {
         NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
         NodeKind::Aggregate(plan) => {
@@ -483,11 +567,18 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
                 .aggregates
                 .iter()
                 .map(|spec| {
-                    let coalesce = spec.coalesce.map(|value| format!(" coalesce {value}")).unwrap_or_default();
+                    let coalesce = spec
+                        .coalesce
+                        .map(|value| format!(" coalesce {value}"))
+                        .unwrap_or_default();
                     format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
                 })
                 .collect();
-            format!("aggregate ({}) by the first {} of {schema}", functions.join(", "), plan.group.len())
+            format!(
+                "aggregate ({}) by the first {} of {schema}",
+                functions.join(", "),
+                plan.group.len()
+            )
         }
         _ => String::new(),
     }

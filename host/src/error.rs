@@ -30,17 +30,26 @@ pub enum ErrorKind {
 impl Error {
     /// An error in what was asked for: a pipeline file, a module, an argument.
     pub fn definition(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Definition, message: message.into() }
+        Self {
+            kind: ErrorKind::Definition,
+            message: message.into(),
+        }
     }
 
     /// An error of the world around: files, the database, the server.
     pub fn environment(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Environment, message: message.into() }
+        Self {
+            kind: ErrorKind::Environment,
+            message: message.into(),
+        }
     }
 
     /// The database does not belong to what is to be run over it.
     pub fn mismatch(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Mismatch, message: message.into() }
+        Self {
+            kind: ErrorKind::Mismatch,
+            message: message.into(),
+        }
     }
 
     /// Puts `context` and a colon before the message.

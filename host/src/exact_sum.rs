@@ -42,7 +42,11 @@ impl ExactSum {
         let exponent = (bits >> 52) & 0x7ff;
         let fraction = bits & ((1 << 52) - 1);
         // A normal double is (2^52 + fraction) · 2^(exponent - 1) units, a subnormal one is fraction units.
-        let (mantissa, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent as u32 - 1) };
+        let (mantissa, shift) = if exponent == 0 {
+            (fraction, 0)
+        } else {
+            (fraction | 1 << 52, exponent as u32 - 1)
+        };
         let digit = (shift / DIGIT_BITS) as usize;
         let wide = u128::from(mantissa) << (shift % DIGIT_BITS);
         let negative = value.is_sign_negative() != negate;
@@ -151,7 +155,11 @@ impl ExactSum {
         let dropped = window & 0x7ff;
         let up = dropped > 0x400 || dropped == 0x400 && (sticky || kept & 1 == 1);
         let bits = (((length - 52) as u64) << 52) + (kept & ((1 << 52) - 1)) + u64::from(up);
-        if bits >= f64::INFINITY.to_bits() { f64::INFINITY } else { f64::from_bits(bits) }
+        if bits >= f64::INFINITY.to_bits() {
+            f64::INFINITY
+        } else {
+            f64::from_bits(bits)
+        }
     }
 }
 
@@ -206,7 +214,11 @@ impl ExactSum {
                 *bytes = rest;
             }
         }
-        Some(Self { first, digits, additions: 0 })
+        Some(Self {
+            first,
+            digits,
+            additions: 0,
+        })
     }
 }
 
@@ -243,7 +255,14 @@ mod tests {
                 assert_eq!(sum(&[value]).value().to_bits(), value.to_bits(), "{value:e}");
             }
         }
-        for value in [5e-324, f64::MIN_POSITIVE, -f64::MIN_POSITIVE, f64::MAX, f64::MIN, 2.2250738585072011e-308] {
+        for value in [
+            5e-324,
+            f64::MIN_POSITIVE,
+            -f64::MIN_POSITIVE,
+            f64::MAX,
+            f64::MIN,
+            f64::from_bits((1 << 52) - 1),
+        ] {
             assert_eq!(sum(&[value]).value(), value);
         }
         assert_eq!(sum(&[]).value().to_bits(), 0.0f64.to_bits());
@@ -259,7 +278,10 @@ mod tests {
             let a = (random.f64() - 0.5) * 1e6;
             let b = (random.f64() - 0.5) * 2f64.powi(scale);
             assert_eq!(sum(&[a, b]).value().to_bits(), (a + b + 0.0).to_bits(), "{a:e} + {b:e}");
-            let (c, d) = (f64::from_bits(random.u64(..1 << 53)), -f64::from_bits(random.u64(..1 << 53)));
+            let (c, d) = (
+                f64::from_bits(random.u64(..1 << 53)),
+                -f64::from_bits(random.u64(..1 << 53)),
+            );
             assert_eq!(sum(&[c, d]).value().to_bits(), (c + d + 0.0).to_bits(), "{c:e} + {d:e}");
         }
     }
@@ -268,8 +290,9 @@ mod tests {
     fn order_does_not_matter_and_bytes_are_canonical() {
         let mut random = fastrand::Rng::with_seed(13);
         for _ in 0..2_000 {
-            let values: Vec<f64> =
-                (0..random.usize(1..40)).map(|_| (random.f64() - 0.5) * 10f64.powi(random.i32(-30..30))).collect();
+            let values: Vec<f64> = (0..random.usize(1..40))
+                .map(|_| (random.f64() - 0.5) * 10f64.powi(random.i32(-30..30)))
+                .collect();
             let mut shuffled = values.clone();
             random.shuffle(&mut shuffled);
             let (mut a, mut b) = (sum(&values), sum(&shuffled));

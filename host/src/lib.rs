@@ -22,4 +22,3 @@ pub mod stage;
 pub mod state;
 pub mod time_zone;
 pub mod turn;
-

@@ -62,8 +62,17 @@ pub const REASON_BYTES_MAX: usize = 1024;
 
 const _: () = {
     // A turn that is being committed and one that collects are both in memory.
-    assert!(TURN_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "a turn holds the dead letters of at least two whole batches");
+    assert!(
+        TURN_BYTES_MAX >= 2 * BATCH_BYTES_MAX,
+        "a turn holds the dead letters of at least two whole batches"
+    );
     // Columns are copies of payloads, and a guest also has to build its answer.
-    assert!(GUEST_MEMORY_BYTES >= 8 * BATCH_BYTES_MAX, "a guest has room for a batch and its answer");
-    assert!(EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(), "the deadline is many ticks long");
+    assert!(
+        GUEST_MEMORY_BYTES >= 8 * BATCH_BYTES_MAX,
+        "a guest has room for a batch and its answer"
+    );
+    assert!(
+        EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(),
+        "the deadline is many ticks long"
+    );
 };

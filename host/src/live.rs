@@ -78,7 +78,10 @@ impl Live {
         };
         let decoder = Decoder::new(&plan.columns, plan.now.clone(), BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
-        let publishes = plan.sinks.iter().any(|sink| matches!(sink.target, Target::Subject { .. }));
+        let publishes = plan
+            .sinks
+            .iter()
+            .any(|sink| matches!(sink.target, Target::Subject { .. }));
         let publisher = match publishes {
             true => Some(Publisher::start(nats, Outbox::open(file.path(), &plan.name)?)?),
             false => None,
@@ -95,7 +98,13 @@ impl Live {
         let thread = std::thread::Builder::new()
             .name(format!("weir-{name}"))
             .spawn(move || {
-                let outcome = pipeline::run(source, engine, Store::Database(Box::new(database)), acknowledge, running);
+                let outcome = pipeline::run(
+                    source,
+                    engine,
+                    Store::Database(Box::new(database)),
+                    acknowledge,
+                    running,
+                );
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.
                 let _ = nats.flush();
@@ -103,7 +112,14 @@ impl Live {
                 report
             })
             .environment(|| "cannot start a thread".to_owned())?;
-        Ok(Self { plan, database: file.clone(), progress, consumer, lag, thread })
+        Ok(Self {
+            plan,
+            database: file.clone(),
+            progress,
+            consumer,
+            lag,
+            thread,
+        })
     }
 
     /// How many messages of the stream wait behind the last one that was received.
@@ -121,7 +137,9 @@ impl Live {
     /// # Errors
     /// What ended it, other than its source or [`Stop`].
     pub fn finish(self) -> Result<PublisherReport> {
-        self.thread.join().map_err(|_| Error::environment("a pipeline panicked; this is a defect of weir"))?
+        self.thread
+            .join()
+            .map_err(|_| Error::environment("a pipeline panicked; this is a defect of weir"))?
     }
 }
 

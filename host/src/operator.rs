@@ -96,7 +96,10 @@ pub(crate) struct ChangelogBuilder {
 impl ChangelogBuilder {
     pub(crate) fn new(schema: &Schema, rows: usize) -> Self {
         Self {
-            columns: schema.iter().map(|field| Column::with_capacity(field.column_type, rows)).collect(),
+            columns: schema
+                .iter()
+                .map(|field| Column::with_capacity(field.column_type, rows))
+                .collect(),
             deliveries: Vec::with_capacity(rows),
             kinds: Vec::with_capacity(rows),
         }

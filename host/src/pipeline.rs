@@ -103,8 +103,12 @@ pub fn run(
     // Holds a token while the committer has nothing to do.
     let (idle, committer_idle) = bounded::<()>(1);
 
-    let committer = spawn("weir-commit", move || commit_turns(store, &closed, &idle, acknowledge, &progress))?;
-    let engine = spawn("weir-engine", move || collect_turns(engine, epoch, &decoded, &committer_idle, &turns))?;
+    let committer = spawn("weir-commit", move || {
+        commit_turns(store, &closed, &idle, acknowledge, &progress)
+    })?;
+    let engine = spawn("weir-engine", move || {
+        collect_turns(engine, epoch, &decoded, &committer_idle, &turns)
+    })?;
 
     let mut outcome = Ok(());
     loop {
@@ -188,7 +192,9 @@ fn commit_turns(
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
         progress.position.store(position, Ordering::Relaxed);
-        progress.commit_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        progress
+            .commit_us
+            .store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
         let _ = idle.try_send(());
     }
     Ok(store)
@@ -201,5 +207,7 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
 
 fn join<T>(thread: thread::JoinHandle<T>) -> Result<T> {
     let name = thread.thread().name().unwrap_or("?").to_owned();
-    thread.join().map_err(|_| Error::environment(format!("thread {name} panicked; this is a defect of weir")))
+    thread
+        .join()
+        .map_err(|_| Error::environment(format!("thread {name} panicked; this is a defect of weir")))
 }

@@ -146,7 +146,11 @@ pub fn take_key_cell<'a>(key: &mut &[u8], text: &'a mut Vec<u8>) -> Option<Value
         INT => Value::Int((u64::from_be_bytes(*take_array(key)?) ^ (1 << 63)) as i64),
         DOUBLE => {
             let ordered = u64::from_be_bytes(*take_array(key)?);
-            Value::Double(f64::from_bits(if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered }))
+            Value::Double(f64::from_bits(if ordered >> 63 == 1 {
+                ordered & !(1 << 63)
+            } else {
+                !ordered
+            }))
         }
         FALSE => Value::Boolean(false),
         TRUE => Value::Boolean(true),
@@ -193,7 +197,10 @@ mod tests {
         written.iter().for_each(|&value| push_cell(&mut row, value));
         assert_eq!(cells(&row).collect::<Vec<_>>(), written);
         for cut in 0..row.len() {
-            assert!(cells(&row[..cut]).count() < written.len(), "a row cut at {cut} is no whole row");
+            assert!(
+                cells(&row[..cut]).count() < written.len(),
+                "a row cut at {cut} is no whole row"
+            );
         }
     }
 
@@ -223,7 +230,13 @@ mod tests {
 
     #[test]
     fn keys_read_back_as_written() {
-        let written = [Value::Text(b"a\0\0b"), Value::Null, Value::Int(-7), Value::Double(-2.5), Value::Boolean(true)];
+        let written = [
+            Value::Text(b"a\0\0b"),
+            Value::Null,
+            Value::Int(-7),
+            Value::Double(-2.5),
+            Value::Boolean(true),
+        ];
         let bytes = key(&written);
         let (mut rest, mut text) = (bytes.as_slice(), Vec::new());
         for value in written {

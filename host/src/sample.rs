@@ -40,7 +40,8 @@ impl Times {
     /// The time of event `number`, from 0.
     fn of(self, number: u64) -> i64 {
         let passed_ms = u128::from(self.span_ms) * u128::from(number) / u128::from(self.events.max(1));
-        self.start_ms.saturating_add(i64::try_from(passed_ms).unwrap_or(i64::MAX))
+        self.start_ms
+            .saturating_add(i64::try_from(passed_ms).unwrap_or(i64::MAX))
     }
 }
 
@@ -73,7 +74,7 @@ fn choose<'a>(random: &mut Rng, choices: &[&'a str]) -> &'a str {
 
 /// The entry of `choices` that `number` leads to.
 fn pick<'a>(choices: &[&'a str], number: u32) -> &'a str {
-    let place = u64::from(number) * choices.len() as u64 >> 32;
+    let place = (u64::from(number) * choices.len() as u64) >> 32;
     choices.get(place as usize).copied().unwrap_or_default()
 }
 
@@ -83,13 +84,13 @@ fn trait_of(of: u32, which: u64) -> u64 {
 }
 
 const SURNAMES: [&str; 24] = [
-    "王", "李", "张", "刘", "陈", "杨", "黄", "赵", "吴", "周", "徐", "孙", "马", "朱", "胡", "郭", "何", "高", "林", "罗",
-    "郑", "梁", "欧", "欧阳",
+    "王", "李", "张", "刘", "陈", "杨", "黄", "赵", "吴", "周", "徐", "孙", "马", "朱", "胡", "郭", "何", "高", "林",
+    "罗", "郑", "梁", "欧", "欧阳",
 ];
 
 const GIVEN: [&str; 31] = [
-    "伟", "芳", "娜", "敏", "静", "丽", "强", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞", "平", "刚",
-    "桂", "英", "梓", "轩", "浩", "然", "涵", "雨", "桐", "欣", "𠮷",
+    "伟", "芳", "娜", "敏", "静", "丽", "强", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞", "平",
+    "刚", "桂", "英", "梓", "轩", "浩", "然", "涵", "雨", "桐", "欣", "𠮷",
 ];
 
 /// Appends the name that belongs to `identity`.
@@ -236,7 +237,11 @@ mod tests {
     use super::*;
     use serde_json::Value as Json;
 
-    pub(super) const DAY: Times = Times { start_ms: 1_773_504_000_000, span_ms: 86_400_000, events: 20_000 };
+    pub(super) const DAY: Times = Times {
+        start_ms: 1_773_504_000_000,
+        span_ms: 86_400_000,
+        events: 20_000,
+    };
 
     /// Checks what holds for all scenarios, and gives the payloads.
     pub(super) fn check(
@@ -276,7 +281,13 @@ mod tests {
             push_hundredths(&mut out, hundredths);
             String::from_utf8(out).unwrap()
         };
-        for (hundredths, expected) in [(0, "0"), (-27907, "-279.07"), (8350, "83.5"), (5, "0.05"), (10000, "100")] {
+        for (hundredths, expected) in [
+            (0, "0"),
+            (-27907, "-279.07"),
+            (8350, "83.5"),
+            (5, "0.05"),
+            (10000, "100"),
+        ] {
             assert_eq!(written(hundredths), expected);
         }
         let mut out = Vec::new();
@@ -288,8 +299,15 @@ mod tests {
 
     #[test]
     fn times_spread_over_the_span_and_go_on() {
-        let times = Times { start_ms: 1_000, span_ms: 100, events: 4 };
-        assert_eq!([0, 1, 3, 4, 8].map(|number| times.of(number)), [1_000, 1_025, 1_075, 1_100, 1_200]);
+        let times = Times {
+            start_ms: 1_000,
+            span_ms: 100,
+            events: 4,
+        };
+        assert_eq!(
+            [0, 1, 3, 4, 8].map(|number| times.of(number)),
+            [1_000, 1_025, 1_075, 1_100, 1_200]
+        );
         assert_eq!(Times { events: 0, ..times }.of(1), 1_100, "no division by zero");
     }
 
@@ -300,7 +318,12 @@ mod tests {
         for _ in 0..100_000 {
             counts[skewed(&mut random, 1_000) as usize] += 1;
         }
-        assert!(counts[0] > 8_000 && counts[999] > 10, "{} and {}", counts[0], counts[999]);
+        assert!(
+            counts[0] > 8_000 && counts[999] > 10,
+            "{} and {}",
+            counts[0],
+            counts[999]
+        );
     }
 
     #[test]

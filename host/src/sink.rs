@@ -56,14 +56,28 @@ impl Sink {
     pub fn new(index: usize, plan: &SinkPlan, seed: u64) -> Self {
         let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
         match &plan.target {
-            Target::Table { primary_key, rows_by, .. } => {
-                let key = primary_key.iter().filter_map(|&column| columns.get(column).copied()).collect();
+            Target::Table {
+                primary_key, rows_by, ..
+            } => {
+                let key = primary_key
+                    .iter()
+                    .filter_map(|&column| columns.get(column).copied())
+                    .collect();
                 Self::Table(TableSink::new(columns, key, rows_by.clone(), seed))
             }
-            Target::Append { .. } => Self::Append(AppendSink { columns, rows: Vec::new() }),
+            Target::Append { .. } => Self::Append(AppendSink {
+                columns,
+                rows: Vec::new(),
+            }),
             Target::Subject { .. } => {
                 let names = plan.columns.iter().map(|(field, _)| field.name.clone()).collect();
-                Self::Subject(SubjectSink { index, names, columns, messages: Vec::new(), bytes: 0 })
+                Self::Subject(SubjectSink {
+                    index,
+                    names,
+                    columns,
+                    messages: Vec::new(),
+                    bytes: 0,
+                })
             }
         }
     }
@@ -170,7 +184,12 @@ impl SubjectSink {
             };
             let payload = json(&self.names, &columns, row);
             self.bytes += payload.len();
-            self.messages.push(Message { sequence, sink: self.index, ordinal, payload });
+            self.messages.push(Message {
+                sequence,
+                sink: self.index,
+                ordinal,
+                payload,
+            });
         }
     }
 }

@@ -63,7 +63,11 @@ struct Bucket<V> {
 
 impl<V> Default for Bucket<V> {
     fn default() -> Self {
-        Self { index: HashTable::new(), entries: Vec::new(), free: Vec::new() }
+        Self {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -134,14 +138,19 @@ impl<V: StateValue> KeyedState<V> {
     pub fn modify(&mut self, key: &[u8], change: impl FnOnce(&mut Option<V>) -> bool) {
         let hash = hash(self.seed, key);
         let number = bucket_of(hash);
-        let Some(bucket) = self.buckets.get_mut(number) else { return };
+        let Some(bucket) = self.buckets.get_mut(number) else {
+            return;
+        };
         let entries = &bucket.entries;
         let found = bucket.index.find(hash, |&at| key_at(entries, at) == key).copied();
 
         let Some(at) = found else {
             let mut value = None;
             if change(&mut value) && value.is_some() {
-                let place = Place { bucket: number as u32, entry: bucket.insert(self.seed, hash, key, value) };
+                let place = Place {
+                    bucket: number as u32,
+                    entry: bucket.insert(self.seed, hash, key, value),
+                };
                 self.live += 1;
                 self.changed.push(place);
                 if let Some(journal) = &mut self.journal {
@@ -151,8 +160,13 @@ impl<V: StateValue> KeyedState<V> {
             return;
         };
 
-        let Some(entry) = bucket.entries.get_mut(at as usize).and_then(Option::as_mut) else { return };
-        let place = Place { bucket: number as u32, entry: at };
+        let Some(entry) = bucket.entries.get_mut(at as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let place = Place {
+            bucket: number as u32,
+            entry: at,
+        };
         let had = entry.value.is_some();
         let before = match &self.journal {
             Some(_) if !entry.journaled => Some(entry.value.clone()),
@@ -201,7 +215,9 @@ impl<V: StateValue> KeyedState<V> {
     fn end_journal(&mut self, mut each: impl FnMut(&mut Entry<V>, Option<V>)) {
         for (place, before) in self.journal.take().unwrap_or_default() {
             let bucket = self.buckets.get_mut(place.bucket as usize);
-            let entry = bucket.and_then(|bucket| bucket.entries.get_mut(place.entry as usize)).and_then(Option::as_mut);
+            let entry = bucket
+                .and_then(|bucket| bucket.entries.get_mut(place.entry as usize))
+                .and_then(Option::as_mut);
             if let Some(entry) = entry {
                 entry.journaled = false;
                 each(entry, before);
@@ -213,8 +229,12 @@ impl<V: StateValue> KeyedState<V> {
     pub fn take_changes(&mut self, mut each: impl FnMut(&[u8], Option<&V>)) {
         let seed = self.seed;
         for place in std::mem::take(&mut self.changed) {
-            let Some(bucket) = self.buckets.get_mut(place.bucket as usize) else { continue };
-            let Some(Some(entry)) = bucket.entries.get_mut(place.entry as usize) else { continue };
+            let Some(bucket) = self.buckets.get_mut(place.bucket as usize) else {
+                continue;
+            };
+            let Some(Some(entry)) = bucket.entries.get_mut(place.entry as usize) else {
+                continue;
+            };
             entry.changed = false;
             each(&entry.key, entry.value.as_ref());
             if entry.value.is_none() {
@@ -225,8 +245,15 @@ impl<V: StateValue> KeyedState<V> {
 
     /// Every entry of one bucket that has a value.
     pub fn bucket(&self, number: usize) -> impl Iterator<Item = (&[u8], &V)> {
-        let entries = self.buckets.get(number).map(|bucket| bucket.entries.as_slice()).unwrap_or_default();
-        entries.iter().flatten().filter_map(|entry| Some((&*entry.key, entry.value.as_ref()?)))
+        let entries = self
+            .buckets
+            .get(number)
+            .map(|bucket| bucket.entries.as_slice())
+            .unwrap_or_default();
+        entries
+            .iter()
+            .flatten()
+            .filter_map(|entry| Some((&*entry.key, entry.value.as_ref()?)))
     }
 
     /// Every entry that has a value.
@@ -246,7 +273,12 @@ impl<V: StateValue> KeyedState<V> {
 
 impl<V> Bucket<V> {
     fn insert(&mut self, seed: u64, hash_of_key: u64, key: &[u8], value: Option<V>) -> u32 {
-        let entry = Some(Entry { key: key.into(), value, changed: true, journaled: false });
+        let entry = Some(Entry {
+            key: key.into(),
+            value,
+            changed: true,
+            journaled: false,
+        });
         let at = match self.free.pop() {
             Some(at) => {
                 if let Some(slot) = self.entries.get_mut(at as usize) {
@@ -260,13 +292,17 @@ impl<V> Bucket<V> {
             }
         };
         let entries = &self.entries;
-        self.index.insert_unique(hash_of_key, at, |&at| hash(seed, key_at(entries, at)));
+        self.index
+            .insert_unique(hash_of_key, at, |&at| hash(seed, key_at(entries, at)));
         at
     }
 
     fn remove(&mut self, seed: u64, at: u32) {
         let entries = &self.entries;
-        if let Ok(found) = self.index.find_entry(hash(seed, key_at(entries, at)), |&other| other == at) {
+        if let Ok(found) = self
+            .index
+            .find_entry(hash(seed, key_at(entries, at)), |&other| other == at)
+        {
             found.remove();
         }
         if let Some(slot) = self.entries.get_mut(at as usize) {
@@ -277,7 +313,11 @@ impl<V> Bucket<V> {
 }
 
 fn key_at<V>(entries: &[Option<Entry<V>>], at: u32) -> &[u8] {
-    entries.get(at as usize).and_then(Option::as_ref).map(|entry| &*entry.key).unwrap_or_default()
+    entries
+        .get(at as usize)
+        .and_then(Option::as_ref)
+        .map(|entry| &*entry.key)
+        .unwrap_or_default()
 }
 
 #[inline]
@@ -339,7 +379,10 @@ mod tests {
         set(&mut state, b"a", Some(1));
         set(&mut state, b"b", Some(2));
         set(&mut state, b"a", Some(3));
-        assert_eq!(changes(&mut state), [(b"a".to_vec(), Some(3)), (b"b".to_vec(), Some(2))]);
+        assert_eq!(
+            changes(&mut state),
+            [(b"a".to_vec(), Some(3)), (b"b".to_vec(), Some(2))]
+        );
         assert_eq!(changes(&mut state), []);
         set(&mut state, b"a", Some(3));
         assert_eq!(changes(&mut state), [], "the same value is no change");
@@ -363,9 +406,19 @@ mod tests {
         set(&mut state, b"new", Some(3));
         let mut restored = Vec::new();
         state.rollback(|key, live| restored.push((key.to_vec(), live)));
-        assert_eq!((state.get(b"kept"), state.get(b"gone"), state.get(b"new")), (Some(&1), Some(&2), None));
+        assert_eq!(
+            (state.get(b"kept"), state.get(b"gone"), state.get(b"new")),
+            (Some(&1), Some(&2), None)
+        );
         assert_eq!(state.len(), 2);
-        assert_eq!(restored, [(b"kept".to_vec(), true), (b"gone".to_vec(), true), (b"new".to_vec(), false)]);
+        assert_eq!(
+            restored,
+            [
+                (b"kept".to_vec(), true),
+                (b"gone".to_vec(), true),
+                (b"new".to_vec(), false)
+            ]
+        );
         changes(&mut state);
         set(&mut state, b"new", Some(4));
         assert_eq!(state.get(b"new"), Some(&4));

@@ -18,16 +18,25 @@ pub struct ZoneOffset {
 /// # Errors
 /// A sentence for a person: the name is not known.
 pub fn offset_at(zone: &str, instant_ms: i64) -> Result<ZoneOffset, String> {
-    let time_zone = TimeZone::get(zone)
-        .map_err(|_| format!("there is no time zone \"{zone}\"; accepted are IANA names such as Asia/Shanghai, and UTC"))?;
+    let time_zone = TimeZone::get(zone).map_err(|_| {
+        format!("there is no time zone \"{zone}\"; accepted are IANA names such as Asia/Shanghai, and UTC")
+    })?;
     let nearest = if instant_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     let instant = Timestamp::from_millisecond(instant_ms).unwrap_or(nearest);
     // A transition is the first instant of its span, so one that falls on the instant itself counts as before it.
-    let just_after = instant.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(instant);
+    let just_after = instant
+        .checked_add(jiff::SignedDuration::from_nanos(1))
+        .unwrap_or(instant);
     Ok(ZoneOffset {
         offset_s: time_zone.to_offset(instant).seconds(),
-        valid_from_ms: time_zone.preceding(just_after).next().map_or(i64::MIN, |t| t.timestamp().as_millisecond()),
-        valid_until_ms: time_zone.following(instant).next().map_or(i64::MAX, |t| t.timestamp().as_millisecond()),
+        valid_from_ms: time_zone
+            .preceding(just_after)
+            .next()
+            .map_or(i64::MIN, |t| t.timestamp().as_millisecond()),
+        valid_until_ms: time_zone
+            .following(instant)
+            .next()
+            .map_or(i64::MAX, |t| t.timestamp().as_millisecond()),
     })
 }
 

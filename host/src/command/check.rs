@@ -46,13 +46,24 @@ fn draw(plan: &Plan) -> Vec<String> {
     for (at, node) in plan.nodes.iter().enumerate() {
         lines.push(title(plan, node));
         for (number, output) in node.outputs.iter().enumerate() {
-            let edge = Edge { node: at, output: number };
-            let name = if node.outputs.len() > 1 { format!("{}: ", output.name) } else { String::new() };
+            let edge = Edge {
+                node: at,
+                output: number,
+            };
+            let name = if node.outputs.len() > 1 {
+                format!("{}: ", output.name)
+            } else {
+                String::new()
+            };
             let columns = wrap(&format!("{name}{}", describe_output(output)), WIDTH - 6);
             for (at, line) in columns.iter().enumerate() {
                 lines.push(format!("  {} {line}", if at == 0 { "│" } else { "│  " }));
             }
-            for table in plan.tables.iter().filter(|table| table.update.as_ref().is_some_and(|(from, _)| *from == edge)) {
+            for table in plan
+                .tables
+                .iter()
+                .filter(|table| table.update.as_ref().is_some_and(|(from, _)| *from == edge))
+            {
                 lines.push(format!("  ├─► sets lookup table {}", table.name));
             }
             for sink in plan.sinks.iter().filter(|sink| sink.input == edge) {
@@ -65,10 +76,19 @@ fn draw(plan: &Plan) -> Vec<String> {
     }
     for table in &plan.tables {
         let columns: Vec<String> = table.columns.iter().map(|column| field(&column.field)).collect();
-        let key: Vec<&str> = table.columns.iter().take(table.key_len).map(|c| c.field.name.as_str()).collect();
+        let key: Vec<&str> = table
+            .columns
+            .iter()
+            .take(table.key_len)
+            .map(|c| c.field.name.as_str())
+            .collect();
         lines.push(String::new());
         lines.push(format!("lookup table {} by {}", table.name, key.join(", ")));
-        lines.extend(wrap(&columns.join(", "), WIDTH - 4).into_iter().map(|line| format!("  {line}")));
+        lines.extend(
+            wrap(&columns.join(", "), WIDTH - 4)
+                .into_iter()
+                .map(|line| format!("  {line}")),
+        );
     }
     lines
 }
@@ -76,13 +96,28 @@ fn draw(plan: &Plan) -> Vec<String> {
 fn title(plan: &Plan, node: &Node) -> String {
     let column = |edge: Edge, index: usize| {
         let output = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
-        output.and_then(|output| output.schema.get(index)).map_or("?", |field| field.name.as_str())
+        output
+            .and_then(|output| output.schema.get(index))
+            .map_or("?", |field| field.name.as_str())
     };
-    let input = |indices: &[usize]| indices.iter().map(|&i| column(node.input, i)).collect::<Vec<_>>().join(", ");
+    let input = |indices: &[usize]| {
+        indices
+            .iter()
+            .map(|&i| column(node.input, i))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let from = match plan.nodes.get(node.input.node) {
         Some(from) if from.outputs.len() > 1 || !follows(plan, node) => {
-            let output = from.outputs.get(node.input.output).map_or("", |output| output.name.as_str());
-            let output = if from.outputs.len() > 1 { format!(".{output}") } else { String::new() };
+            let output = from
+                .outputs
+                .get(node.input.output)
+                .map_or("", |output| output.name.as_str());
+            let output = if from.outputs.len() > 1 {
+                format!(".{output}")
+            } else {
+                String::new()
+            };
             format!("   ◄ {}{output}", from.name)
         }
         _ => String::new(),
@@ -91,10 +126,22 @@ fn title(plan: &Plan, node: &Node) -> String {
         NodeKind::Source => format!("stream {}, subject {}, json", plan.stream, plan.subject),
         NodeKind::Stage(stage) => {
             let description = &stage.module.description;
-            let parameters: Vec<String> = stage.parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-            let parameters =
-                if parameters.is_empty() { String::new() } else { format!(", {}", parameters.join(", ")) };
-            format!("rule {} {} ({}){parameters}", description.name, description.version, stage.module.short_digest())
+            let parameters: Vec<String> = stage
+                .parameters
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect();
+            let parameters = if parameters.is_empty() {
+                String::new()
+            } else {
+                format!(", {}", parameters.join(", "))
+            };
+            format!(
+                "rule {} {} ({}){parameters}",
+                description.name,
+                description.version,
+                stage.module.short_digest()
+            )
         }
         NodeKind::LastValue(last_value) => format!("last_value by {}", input(&last_value.key)),
         NodeKind::Aggregate(aggregate) => {
@@ -123,7 +170,11 @@ fn title(plan: &Plan, node: &Node) -> String {
 
 /// Whether a step reads the step that stands right above it.
 fn follows(plan: &Plan, node: &Node) -> bool {
-    let at = plan.nodes.iter().position(|other| std::ptr::eq(other, node)).unwrap_or(0);
+    let at = plan
+        .nodes
+        .iter()
+        .position(|other| std::ptr::eq(other, node))
+        .unwrap_or(0);
     at == 0 || node.input.node + 1 == at
 }
 
@@ -131,10 +182,12 @@ fn describe_output(output: &Output) -> String {
     let columns: Vec<String> = output
         .offered
         .iter()
-        .map(|offered| match output.schema.iter().any(|held| held.name == offered.name) {
-            true => field(offered),
-            false => format!("({})", field(offered)),
-        })
+        .map(
+            |offered| match output.schema.iter().any(|held| held.name == offered.name) {
+                true => field(offered),
+                false => format!("({})", field(offered)),
+            },
+        )
         .collect();
     let change = match &output.change {
         Change::Append => "",
@@ -146,7 +199,11 @@ fn describe_output(output: &Output) -> String {
 fn describe_sink(sink: &SinkPlan) -> String {
     let columns: Vec<&str> = sink.columns.iter().map(|(field, _)| field.name.as_str()).collect();
     match &sink.target {
-        Target::Table { name, primary_key, rows_by } => {
+        Target::Table {
+            name,
+            primary_key,
+            rows_by,
+        } => {
             let key: Vec<&str> = primary_key.iter().filter_map(|&at| columns.get(at).copied()).collect();
             let latest = if rows_by.is_some() { ", latest change shows" } else { "" };
             format!("table {name} by {}{latest} ({})", key.join(", "), columns.join(", "))
@@ -157,7 +214,12 @@ fn describe_sink(sink: &SinkPlan) -> String {
 }
 
 fn field(field: &Field) -> String {
-    format!("{} {}{}", field.name, field.column_type, if field.nullable { "?" } else { "" })
+    format!(
+        "{} {}{}",
+        field.name,
+        field.column_type,
+        if field.nullable { "?" } else { "" }
+    )
 }
 
 /// Breaks a text at spaces into lines of up to `width` characters.

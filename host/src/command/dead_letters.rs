@@ -13,7 +13,9 @@ const SHOWN_CHARACTERS: usize = 100;
 
 /// Lists the deliveries that could not be processed, with sequence, reason and payload.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir dead-letters hourly-orders.db\n  weir dead-letters hourly-orders.db --json | jq -r .reason | sort | uniq -c")]
+#[command(
+    after_help = "Example:\n  weir dead-letters hourly-orders.db\n  weir dead-letters hourly-orders.db --json | jq -r .reason | sort | uniq -c"
+)]
 pub(super) struct DeadLetters {
     /// The SQLite file.
     database: PathBuf,
@@ -49,10 +51,22 @@ impl DeadLetters {
                 }
                 writeln!(out, "{object}")
             } else {
-                let module = letter.module.as_deref().and_then(|m| m.get(..12)).map(|m| format!(" ({m})")).unwrap_or_default();
+                let module = letter
+                    .module
+                    .as_deref()
+                    .and_then(|m| m.get(..12))
+                    .map(|m| format!(" ({m})"))
+                    .unwrap_or_default();
                 // Payloads are strangers: their control characters do not reach the terminal.
-                let payload: String = String::from_utf8_lossy(&letter.payload).chars().take(SHOWN_CHARACTERS).collect();
-                let more = if payload.len() < letter.payload.len() { "…" } else { "" };
+                let payload: String = String::from_utf8_lossy(&letter.payload)
+                    .chars()
+                    .take(SHOWN_CHARACTERS)
+                    .collect();
+                let more = if payload.len() < letter.payload.len() {
+                    "…"
+                } else {
+                    ""
+                };
                 writeln!(
                     out,
                     "{} #{} {}{module}: {}\n    {}{more}",
@@ -75,5 +89,13 @@ impl DeadLetters {
 
 /// Text without control characters.
 fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_debug().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }

@@ -75,7 +75,11 @@ impl Demo {
         let host = stage_host()?;
         let mut plans = Vec::new();
         for (scenario, _) in SCENARIOS {
-            plans.push(Arc::new(load_plan(&folder.join(scenario).join("pipeline.toml"), &host, None)?));
+            plans.push(Arc::new(load_plan(
+                &folder.join(scenario).join("pipeline.toml"),
+                &host,
+                None,
+            )?));
         }
         let home = tempfile::Builder::new()
             .prefix("weir-demo-")
@@ -83,7 +87,10 @@ impl Demo {
             .environment(|| "cannot make a folder for the databases".to_owned())?
             .keep();
         let server = Server::start(&home.join("nats"))?;
-        let nats = Nats::connect(&NatsOptions { url: server.url().to_owned(), ..Default::default() })?;
+        let nats = Nats::connect(&NatsOptions {
+            url: server.url().to_owned(),
+            ..Default::default()
+        })?;
         nats.make_stream("INSURANCE", &SCENARIOS.map(|(_, subject)| subject))?;
         nats.make_stream("ALERTS", &["alerts.>"])?;
 
@@ -103,7 +110,10 @@ impl Demo {
                 published += count;
             }
             screen.draw(&lives, published)?;
-            let committed: u64 = lives.iter().map(|live| live.progress.events.load(Ordering::Relaxed)).sum();
+            let committed: u64 = lives
+                .iter()
+                .map(|live| live.progress.events.load(Ordering::Relaxed))
+                .sum();
             let caught_up = published >= self.events && committed >= published && !self.keep_running;
             if stop.is_set() || caught_up || lives.iter().any(Live::is_finished) {
                 break;
@@ -120,9 +130,11 @@ impl Demo {
         screen.tables(&home)?;
         println!();
         for (plan, _, counts, report) in &reports {
-            let messages = (report.published > 0).then_some((report.published, "published to subject alerts.premium-drop"));
+            let messages =
+                (report.published > 0).then_some((report.published, "published to subject alerts.premium-drop"));
             println!("{}", show::summary(&plan.name, *counts, messages, begun.elapsed()));
         }
+        nats.close();
         drop(server);
         println!("{}", closing(&folder, &home));
         Ok(ExitCode::SUCCESS)
@@ -152,7 +164,10 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
             rows.set(&decoder.take().events, &(0..table.columns.len()).collect::<Vec<_>>());
             Database::open(&file, plan.clone(), Messages::Drop)?.load_table(0, &mut rows)?;
         }
-        let options = LiveOptions { until_caught_up: false, gap: Gap::Refuse };
+        let options = LiveOptions {
+            until_caught_up: false,
+            gap: Gap::Refuse,
+        };
         lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);
     }
     Ok(lives)
@@ -176,10 +191,16 @@ impl Flow {
             .and_then(|local| local.start_of_day())
             .map_or(now_ms, |midnight| midnight.timestamp().as_millisecond());
         let span_ms = u64::try_from(now_ms - midnight_ms).unwrap_or(0).max(60_000);
-        let times = Times { start_ms: midnight_ms, span_ms, events: (events / 3).max(1) };
+        let times = Times {
+            start_ms: midnight_ms,
+            span_ms,
+            events: (events / 3).max(1),
+        };
         Self {
             orders: Orders::new(seed, USERS, times).malformed(0.004),
-            policies: PolicyChanges::new(seed + 1, CUSTOMERS, times).malformed(0.004).drops(0.01),
+            policies: PolicyChanges::new(seed + 1, CUSTOMERS, times)
+                .malformed(0.004)
+                .drops(0.01),
             visits: PageVisits::new(seed + 2, DEVICES, times).malformed(0.004),
             number: 0,
         }
@@ -206,10 +227,14 @@ impl Flow {
 fn find_guests() -> Result<PathBuf> {
     let here = std::env::current_dir().environment(|| "cannot tell the current folder".to_owned())?;
     let found = here.ancestors().map(|folder| folder.join("guests")).find(|guests| {
-        SCENARIOS.iter().all(|(scenario, _)| guests.join(scenario).join("pipeline.toml").is_file())
+        SCENARIOS
+            .iter()
+            .all(|(scenario, _)| guests.join(scenario).join("pipeline.toml").is_file())
     });
     found.ok_or_else(|| {
-        Error::definition("there is no folder guests with the scenarios here or above; run this in the repository, or say --guests")
+        Error::definition(
+            "there is no folder guests with the scenarios here or above; run this in the repository, or say --guests",
+        )
     })
 }
 

@@ -30,8 +30,10 @@ use std::{
 ///
 /// A database that holds the beginning of the file already is continued. Messages are counted and not sent.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir replay guests/hourly-orders/pipeline.toml --input orders.jsonl \\\n      \
-                  --database orders.db --now 2026-03-15T12:00:00+08:00\n  sqlite3 orders.db 'SELECT * FROM hs_order ORDER BY 1'")]
+#[command(
+    after_help = "Example:\n  weir replay guests/hourly-orders/pipeline.toml --input orders.jsonl \\\n      \
+                  --database orders.db --now 2026-03-15T12:00:00+08:00\n  sqlite3 orders.db 'SELECT * FROM hs_order ORDER BY 1'"
+)]
 pub(super) struct Replay {
     /// The pipeline file.
     pipeline: PathBuf,
@@ -54,7 +56,10 @@ pub(super) struct Replay {
 
 fn batch_size(text: &str) -> Result<usize, String> {
     let accepted = format!("accepted is a number from 1 to {BATCH_EVENTS_MAX}");
-    text.parse().ok().filter(|size| (1..=BATCH_EVENTS_MAX).contains(size)).ok_or(accepted)
+    text.parse()
+        .ok()
+        .filter(|size| (1..=BATCH_EVENTS_MAX).contains(size))
+        .ok_or(accepted)
 }
 
 impl Replay {
@@ -71,7 +76,12 @@ impl Replay {
                 let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Drop)?;
                 database.claim(IDENTITY)?;
                 let stored = database.stored().clone();
-                (Store::Database(Box::new(database)), stored.position, stored.content_hash, stored.seed)
+                (
+                    Store::Database(Box::new(database)),
+                    stored.position,
+                    stored.content_hash,
+                    stored.seed,
+                )
             }
             None => (Store::Discard, 0, 0, 1),
         };
@@ -95,7 +105,10 @@ impl Replay {
 
         let messages = progress.messages.load(Ordering::Relaxed);
         let messages = (messages > 0).then_some((messages, "not sent: a replay tells nobody"));
-        eprintln!("{}", show::summary(&format!("replayed {}", plan.name), progress.counts(), messages, elapsed));
+        eprintln!(
+            "{}",
+            show::summary(&format!("replayed {}", plan.name), progress.counts(), messages, elapsed)
+        );
         if let Some(database) = &self.database {
             eprintln!("{}", show::tables(database, &plan.name)?);
         }
@@ -135,7 +148,10 @@ fn progress_bar(size: u64, bytes_read: Arc<AtomicU64>, progress: Arc<Progress>) 
                 shown.set_position(bytes_read.load(Ordering::Relaxed));
                 let counts = progress.counts();
                 let rate = show::thousands(show::rate(counts.events, begun.elapsed()));
-                shown.set_message(format!("{rate} events/s, {} dead letters", show::thousands(counts.dead_letters)));
+                shown.set_message(format!(
+                    "{rate} events/s, {} dead letters",
+                    show::thousands(counts.dead_letters)
+                ));
             }
         })
         .environment(|| "cannot start a thread".to_owned())?;

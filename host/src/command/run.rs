@@ -24,9 +24,11 @@ use std::{
 /// first drains and commits what is under way, the second ends at once (and loses nothing either: what was not committed
 /// is read again). Results do not depend on when and how often it is stopped.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
+#[command(
+    after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
                   --nats nats://127.0.0.1:4222\n  \
-                  weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up")]
+                  weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up"
+)]
 pub(super) struct Run {
     /// The pipeline files.
     #[arg(required = true)]
@@ -52,7 +54,13 @@ pub(super) struct Run {
 #[command(next_help_heading = "NATS")]
 pub(super) struct NatsArguments {
     /// The server; may hold user:password@ or token@.
-    #[arg(long = "nats", value_name = "URL", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
+    #[arg(
+        long = "nats",
+        value_name = "URL",
+        env = "NATS_URL",
+        default_value = "nats://127.0.0.1:4222",
+        hide_env_values = true
+    )]
     url: String,
     /// A .creds file.
     #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
@@ -98,15 +106,24 @@ impl Run {
         let mut plans = Vec::new();
         for path in &self.pipelines {
             let plan = Arc::new(load_plan(path, &host, self.now)?);
-            if plans.iter().any(|other: &Arc<crate::plan::Plan>| other.name == plan.name) {
-                return Err(Error::definition(format!("two of the pipeline files are named {}; names are unique", plan.name)));
+            if plans
+                .iter()
+                .any(|other: &Arc<crate::plan::Plan>| other.name == plan.name)
+            {
+                return Err(Error::definition(format!(
+                    "two of the pipeline files are named {}; names are unique",
+                    plan.name
+                )));
             }
             plans.push(plan);
         }
         let nats = Nats::connect(&self.nats.options())?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
-        let options = LiveOptions { until_caught_up: self.until_caught_up, gap };
+        let options = LiveOptions {
+            until_caught_up: self.until_caught_up,
+            gap,
+        };
         let stop = Stop::default();
         stop_on_signal(&nats, &stop);
 
@@ -150,7 +167,10 @@ impl Run {
                         (waiting, Some(reason)) => format!("published; {waiting} wait in the outbox: {reason}"),
                     };
                     let messages = sent.then_some((report.published, note.as_str()));
-                    eprintln!("{}", show::summary(&plan.name, progress.counts(), messages, begun.elapsed()));
+                    eprintln!(
+                        "{}",
+                        show::summary(&plan.name, progress.counts(), messages, begun.elapsed())
+                    );
                     eprintln!("{}", show::tables(database.path(), &plan.name)?);
                 }
                 Err(error) => outcome = outcome.and(Err(error)),
@@ -165,7 +185,9 @@ pub(super) fn stop_on_signal(nats: &Nats, stop: &Stop) {
     let stop = stop.clone();
     nats.runtime().spawn(async move {
         let mut asked = false;
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return;
+        };
         loop {
             tokio::select! {
                 interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
@@ -185,7 +207,8 @@ pub(super) fn stop_on_signal(nats: &Nats, stop: &Stop) {
 fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop) -> Result<()> {
     let terminal = std::io::stderr().is_terminal();
     let bars = MultiProgress::new();
-    let style = ProgressStyle::with_template("{spinner} {msg}").environment(|| "cannot draw a status line".to_owned())?;
+    let style =
+        ProgressStyle::with_template("{spinner} {msg}").environment(|| "cannot draw a status line".to_owned())?;
     let mut lines: Vec<(ProgressBar, Counts, Instant)> = lives
         .iter()
         .map(|_| {
@@ -193,7 +216,11 @@ fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop) -> Result<()> {
             (bar, Counts::default(), Instant::now())
         })
         .collect();
-    let (refresh, each) = if terminal { (Duration::from_millis(250), 1) } else { (Duration::from_millis(50), 200) };
+    let (refresh, each) = if terminal {
+        (Duration::from_millis(250), 1)
+    } else {
+        (Duration::from_millis(50), 200)
+    };
     let mut round = 0u64;
     while !lives.iter().all(Live::is_finished) {
         std::thread::park_timeout(refresh);

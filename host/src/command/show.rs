@@ -32,8 +32,17 @@ pub(super) fn seconds(elapsed: Duration) -> String {
 /// The end of a run: what became of the events, and how many rows each table has.
 pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>, elapsed: Duration) -> String {
     let mut lines = vec![title.to_owned()];
-    let mut line = |name: &str, number: u64, note: &str| lines.push(format!("  {name:<13} {:>13}{note}", thousands(number)));
-    line("events", counts.events, &format!("   in {}, {} a second", seconds(elapsed), thousands(rate(counts.events, elapsed))));
+    let mut line =
+        |name: &str, number: u64, note: &str| lines.push(format!("  {name:<13} {:>13}{note}", thousands(number)));
+    line(
+        "events",
+        counts.events,
+        &format!(
+            "   in {}, {} a second",
+            seconds(elapsed),
+            thousands(rate(counts.events, elapsed))
+        ),
+    );
     line("applied", counts.applied, "");
     line("filtered", counts.filtered, "");
     line("dead letters", counts.dead_letters, "");
@@ -48,7 +57,9 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
 pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
     let sizes = crate::database::table_sizes(database, pipeline)?;
     let width = sizes.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(13);
-    let lines = sizes.iter().map(|(name, rows)| format!("  {name:<width$} {:>13} rows", thousands(*rows)));
+    let lines = sizes
+        .iter()
+        .map(|(name, rows)| format!("  {name:<width$} {:>13} rows", thousands(*rows)));
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 

@@ -36,8 +36,10 @@ impl Table {
 /// A row whose key is there already replaces it. Rows that do not fit the table are refused, each with its line and the
 /// reason; the others are loaded, all in one transaction, and the exit code is 3. The pipeline must not be running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir table load guests/premium-drop/pipeline.toml raw_info \\\n      \
-                  --input customers.jsonl --database premium-drop.db")]
+#[command(
+    after_help = "Example:\n  weir table load guests/premium-drop/pipeline.toml raw_info \\\n      \
+                  --input customers.jsonl --database premium-drop.db"
+)]
 pub(super) struct Load {
     /// The pipeline file.
     pipeline: PathBuf,
@@ -57,10 +59,19 @@ impl Load {
         let plan = Arc::new(load_plan(&self.pipeline, &host, None)?);
         let Some(index) = plan.tables.iter().position(|table| table.name == self.table) else {
             let known: Vec<&str> = plan.tables.iter().map(|table| table.name.as_str()).collect();
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-            return Err(Error::definition(format!("pipeline {} has no lookup table \"{}\"; {known}", plan.name, self.table)));
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            };
+            return Err(Error::definition(format!(
+                "pipeline {} has no lookup table \"{}\"; {known}",
+                plan.name, self.table
+            )));
         };
-        let Some(table_plan) = plan.tables.get(index) else { return Ok(ExitCode::FAILURE) };
+        let Some(table_plan) = plan.tables.get(index) else {
+            return Ok(ExitCode::FAILURE);
+        };
         let file = File::open(&self.input)
             .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", self.input.display())))?;
 
@@ -78,7 +89,10 @@ impl Load {
         let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
         while open {
             line.clear();
-            open = reader.read_until(b'\n', &mut line).environment(|| format!("cannot read {}", self.input.display()))? > 0;
+            open = reader
+                .read_until(b'\n', &mut line)
+                .environment(|| format!("cannot read {}", self.input.display()))?
+                > 0;
             if open {
                 number += 1;
                 decoder.push(number, 0, line.strip_suffix(b"\n").unwrap_or(&line));
@@ -92,7 +106,8 @@ impl Load {
             }
             let mut kept = Vec::new();
             for row in 0..batch.events.len() {
-                let null = (0..table_plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
+                let null =
+                    (0..table_plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
                 match null.and_then(|key| table_plan.columns.get(key)) {
                     None => kept.push(row as u32),
                     Some(column) => {
@@ -106,12 +121,23 @@ impl Load {
             table.set(&batch.events.gather(&kept), &all);
         }
 
-        let path = self.database.unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
+        let path = self
+            .database
+            .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
         let mut database = Database::open(&DatabaseFile::hold(&path)?, plan.clone(), Messages::Drop)?;
         database.load_table(index, &mut table)?;
-        println!("loaded {} rows into table {} of {}", show::thousands(rows), self.table, path.display());
+        println!(
+            "loaded {} rows into table {} of {}",
+            show::thousands(rows),
+            self.table,
+            path.display()
+        );
         if refused > 0 {
-            eprintln!("weir: refused {} rows of {}; they are listed above", show::thousands(refused), self.input.display());
+            eprintln!(
+                "weir: refused {} rows of {}; they are listed above",
+                show::thousands(refused),
+                self.input.display()
+            );
             return Ok(ExitCode::from(3));
         }
         Ok(ExitCode::SUCCESS)

@@ -36,7 +36,11 @@ struct TableStatements {
 impl Statements {
     pub(super) fn new(plan: &Plan) -> Self {
         let sinks = plan.sinks.iter().map(|sink| {
-            let columns: Vec<(&str, bool)> = sink.columns.iter().map(|(f, _)| (f.name.as_str(), f.nullable)).collect();
+            let columns: Vec<(&str, bool)> = sink
+                .columns
+                .iter()
+                .map(|(f, _)| (f.name.as_str(), f.nullable))
+                .collect();
             match &sink.target {
                 Target::Table { name, primary_key, .. } => Some(TableStatements::new(name, &columns, primary_key)),
                 Target::Append { name } => Some(TableStatements::new(name, &columns, &[])),
@@ -44,11 +48,17 @@ impl Statements {
             }
         });
         let tables = plan.tables.iter().map(|table| {
-            let columns: Vec<(&str, bool)> =
-                table.columns.iter().map(|c| (c.field.name.as_str(), c.field.nullable)).collect();
+            let columns: Vec<(&str, bool)> = table
+                .columns
+                .iter()
+                .map(|c| (c.field.name.as_str(), c.field.nullable))
+                .collect();
             TableStatements::new(&table.name, &columns, &(0..table.key_len).collect::<Vec<_>>())
         });
-        Self { sinks: sinks.collect(), tables: tables.collect() }
+        Self {
+            sinks: sinks.collect(),
+            tables: tables.collect(),
+        }
     }
 }
 
@@ -58,26 +68,51 @@ impl TableStatements {
         let others: Vec<usize> = (0..columns.len()).filter(|index| !key.contains(index)).collect();
         let all: Vec<String> = (0..columns.len()).map(|index| name(&index)).collect();
         let marks: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-        let mut insert = format!("INSERT INTO {} ({}) VALUES ({})", quote(table), all.join(", "), marks.join(", "));
+        let mut insert = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            quote(table),
+            all.join(", "),
+            marks.join(", ")
+        );
         if !key.is_empty() {
             let key_names: Vec<String> = key.iter().map(name).collect();
             insert += &format!(" ON CONFLICT ({}) DO ", key_names.join(", "));
-            let set: Vec<String> = others.iter().map(|index| format!("{0} = excluded.{0}", name(index))).collect();
-            insert += &if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+            let set: Vec<String> = others
+                .iter()
+                .map(|index| format!("{0} = excluded.{0}", name(index)))
+                .collect();
+            insert += &if set.is_empty() {
+                "NOTHING".to_owned()
+            } else {
+                format!("UPDATE SET {}", set.join(", "))
+            };
         }
         let condition = |first: usize| {
-            let parts = key.iter().enumerate().map(|(at, index)| format!("{} IS ?{}", name(index), first + at));
+            let parts = key
+                .iter()
+                .enumerate()
+                .map(|(at, index)| format!("{} IS ?{}", name(index), first + at));
             parts.collect::<Vec<_>>().join(" AND ")
         };
         let update = (!others.is_empty()).then(|| {
-            let set: Vec<String> =
-                others.iter().enumerate().map(|(at, index)| format!("{} = ?{}", name(index), at + 1)).collect();
-            format!("UPDATE {} SET {} WHERE {}", quote(table), set.join(", "), condition(others.len() + 1))
+            let set: Vec<String> = others
+                .iter()
+                .enumerate()
+                .map(|(at, index)| format!("{} = ?{}", name(index), at + 1))
+                .collect();
+            format!(
+                "UPDATE {} SET {} WHERE {}",
+                quote(table),
+                set.join(", "),
+                condition(others.len() + 1)
+            )
         });
         Self {
             name: table.to_owned(),
             key: key.to_vec(),
-            nullable_key: key.iter().any(|&index| columns.get(index).is_some_and(|(_, nullable)| *nullable)),
+            nullable_key: key
+                .iter()
+                .any(|&index| columns.get(index).is_some_and(|(_, nullable)| *nullable)),
             insert,
             update,
             delete: format!("DELETE FROM {} WHERE {}", quote(table), condition(1)),
@@ -175,7 +210,9 @@ struct Text<'a>(&'a [u8]);
 
 impl rusqlite::ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(self.0)))
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(
+            self.0,
+        )))
     }
 }
 
@@ -187,13 +224,17 @@ impl Database {
     pub fn commit(&mut self, turn: Turn) -> Result<()> {
         let path = self.path().display().to_string();
         let epoch = turn.epoch;
-        self.write(turn).environment(|| format!("cannot commit turn {epoch} to database {path}"))?;
-        self.bound_wal().environment(|| format!("cannot checkpoint database {path}"))
+        self.write(turn)
+            .environment(|| format!("cannot commit turn {epoch} to database {path}"))?;
+        self.bound_wal()
+            .environment(|| format!("cannot checkpoint database {path}"))
     }
 
     fn write(&mut self, turn: Turn) -> rusqlite::Result<()> {
         let pipeline = &self.plan.name;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
                 (Some(statements), Some(SinkRows::Upserts(rows))) => statements.upsert_all(&transaction, rows)?,
@@ -243,8 +284,12 @@ impl Database {
                 "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
             for message in &turn.messages {
-                let Some(sink) = self.plan.sinks.get(message.sink) else { continue };
-                let Target::Subject { name: subject } = &sink.target else { continue };
+                let Some(sink) = self.plan.sinks.get(message.sink) else {
+                    continue;
+                };
+                let Target::Subject { name: subject } = &sink.target else {
+                    continue;
+                };
                 let id = message_id(&self.plan, sink.input, message.sink, message.sequence, message.ordinal);
                 insert.execute((pipeline, subject, id, message.sequence as i64, &message.payload))?;
             }
@@ -266,7 +311,8 @@ impl Database {
         wal.push("-wal");
         let bytes = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
         if bytes > WAL_BYTES_MAX {
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         } else if bytes > WAL_BYTES_BEFORE_CHECKPOINT {
             // One that still runs is enough.
             let _ = self.checkpoints.try_send(());
@@ -280,7 +326,9 @@ impl Database {
 fn message_id(plan: &Plan, edge: crate::plan::Edge, sink: usize, sequence: u64, ordinal: u32) -> String {
     let node = plan.nodes.get(edge.node);
     let step = node.map_or("", |node| node.name.as_str());
-    let output = node.and_then(|node| node.outputs.get(edge.output)).map_or("", |output| output.name.as_str());
+    let output = node
+        .and_then(|node| node.outputs.get(edge.output))
+        .map_or("", |output| output.name.as_str());
     let (stream, pipeline) = (&plan.stream, &plan.name);
     format!("{stream}:{sequence}:{pipeline}/{step}.{output}#{sink}.{ordinal}")
 }

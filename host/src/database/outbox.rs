@@ -32,7 +32,11 @@ impl Outbox {
     /// # Errors
     /// When the database cannot be opened.
     pub fn open(path: &Path, pipeline: &str) -> Result<Self> {
-        Ok(Self { connection: connect(path)?, pipeline: pipeline.to_owned(), path: path.to_owned() })
+        Ok(Self {
+            connection: connect(path)?,
+            pipeline: pipeline.to_owned(),
+            path: path.to_owned(),
+        })
     }
 
     /// The oldest messages, up to `count` of them.
@@ -43,10 +47,17 @@ impl Outbox {
         let wrap = || format!("cannot read the outbox of {}", self.path.display());
         let mut statement = self
             .connection
-            .prepare_cached("SELECT id, subject, message_id, payload FROM weir_outbox WHERE pipeline = ?1 ORDER BY id LIMIT ?2")
+            .prepare_cached(
+                "SELECT id, subject, message_id, payload FROM weir_outbox WHERE pipeline = ?1 ORDER BY id LIMIT ?2",
+            )
             .environment(wrap)?;
         let rows = statement.query_map((&self.pipeline, count as i64), |row| {
-            Ok(OutgoingMessage { id: row.get(0)?, subject: row.get(1)?, message_id: row.get(2)?, payload: row.get(3)? })
+            Ok(OutgoingMessage {
+                id: row.get(0)?,
+                subject: row.get(1)?,
+                message_id: row.get(2)?,
+                payload: row.get(3)?,
+            })
         });
         rows.and_then(Iterator::collect).environment(wrap)
     }
@@ -57,7 +68,11 @@ impl Outbox {
     /// When the database cannot be read.
     pub fn waiting(&self) -> Result<u64> {
         self.connection
-            .query_row("SELECT count(*) FROM weir_outbox WHERE pipeline = ?1", [&self.pipeline], |row| row.get::<_, i64>(0))
+            .query_row(
+                "SELECT count(*) FROM weir_outbox WHERE pipeline = ?1",
+                [&self.pipeline],
+                |row| row.get::<_, i64>(0),
+            )
             .map(|count| count as u64)
             .environment(|| format!("cannot read the outbox of {}", self.path.display()))
     }
@@ -70,7 +85,9 @@ impl Outbox {
         let wrap = || format!("cannot write the outbox of {}", self.path.display());
         let transaction = self.connection.unchecked_transaction().environment(wrap)?;
         {
-            let mut delete = transaction.prepare_cached("DELETE FROM weir_outbox WHERE id = ?1").environment(wrap)?;
+            let mut delete = transaction
+                .prepare_cached("DELETE FROM weir_outbox WHERE id = ?1")
+                .environment(wrap)?;
             for id in ids {
                 delete.execute([id]).environment(wrap)?;
             }

@@ -132,13 +132,21 @@ fn open_weir(path: &Path) -> Result<Connection> {
         return Err(Error::environment(format!("there is no database {}", path.display())));
     }
     let connection = connect_read_only(path)?;
-    let known = connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'weir_pipeline'", [], |row| {
-        row.get::<_, i64>(0)
-    });
+    let known = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'weir_pipeline'",
+        [],
+        |row| row.get::<_, i64>(0),
+    );
     match known {
         Ok(1) => Ok(connection),
-        Ok(_) => Err(Error::mismatch(format!("{} is a SQLite database that Weir did not make", path.display()))),
-        Err(cause) => Err(Error::environment(format!("cannot read database {}: {cause}", path.display()))),
+        Ok(_) => Err(Error::mismatch(format!(
+            "{} is a SQLite database that Weir did not make",
+            path.display()
+        ))),
+        Err(cause) => Err(Error::environment(format!(
+            "cannot read database {}: {cause}",
+            path.display()
+        ))),
     }
 }
 
@@ -149,9 +157,12 @@ fn open_weir(path: &Path) -> Result<Connection> {
 pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
-    let mut statement =
-        connection.prepare("SELECT name FROM weir_table WHERE pipeline = ?1 ORDER BY name").environment(wrap)?;
-    let names = statement.query_map([pipeline], |row| row.get::<_, String>(0)).environment(wrap)?;
+    let mut statement = connection
+        .prepare("SELECT name FROM weir_table WHERE pipeline = ?1 ORDER BY name")
+        .environment(wrap)?;
+    let names = statement
+        .query_map([pipeline], |row| row.get::<_, String>(0))
+        .environment(wrap)?;
     let mut sizes = Vec::new();
     for name in names {
         let name = name.environment(wrap)?;
@@ -171,7 +182,7 @@ pub fn read_table(path: &Path, table: &str, order: &str, rows_max: usize) -> Res
     let connection = open_weir(path)?;
     let query = format!("SELECT * FROM {} ORDER BY {order} LIMIT {rows_max}", quote(table));
     let mut statement = connection.prepare(&query).environment(wrap)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = names.len();
     let mut found = statement.query([]).environment(wrap)?;
     let mut rows = Vec::new();

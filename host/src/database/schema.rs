@@ -72,10 +72,14 @@ const TABLES: &str = "
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let shown = path.display();
     let wrap = || format!("cannot open database {shown}");
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).environment(wrap)?;
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .environment(wrap)?;
     let pragma = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let (application, version) = (pragma("application_id").environment(wrap)?, pragma("user_version").environment(wrap)?);
+    let (application, version) = (
+        pragma("application_id").environment(wrap)?,
+        pragma("user_version").environment(wrap)?,
+    );
     if application != APPLICATION_ID {
         let tables: i64 = transaction
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -100,12 +104,19 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
 pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path) -> Result<()> {
     let shown = path.display().to_string();
     let wrap = || format!("cannot make tables in database {shown}");
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).environment(wrap)?;
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .environment(wrap)?;
     for table in &plan.tables {
         let fields: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
-        make_table(&transaction, &plan.name, &table.name, &fields, &(0..table.key_len).collect::<Vec<_>>())
-            .map_err(|error| error.context(format!("database {shown}")))?;
+        make_table(
+            &transaction,
+            &plan.name,
+            &table.name,
+            &fields,
+            &(0..table.key_len).collect::<Vec<_>>(),
+        )
+        .map_err(|error| error.context(format!("database {shown}")))?;
     }
     for sink in &plan.sinks {
         let fields: Vec<&Field> = sink.columns.iter().map(|(field, _)| field).collect();
@@ -120,10 +131,18 @@ pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path)
     transaction.commit().environment(wrap)
 }
 
-fn make_table(transaction: &Transaction<'_>, pipeline: &str, name: &str, fields: &[&Field], key: &[usize]) -> Result<()> {
+fn make_table(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    name: &str,
+    fields: &[&Field],
+    key: &[usize],
+) -> Result<()> {
     let wrap = || format!("cannot make table {name}");
     let owner: Option<String> = transaction
-        .query_row("SELECT pipeline FROM weir_table WHERE name = ?1", [name], |row| row.get(0))
+        .query_row("SELECT pipeline FROM weir_table WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
         .optional()
         .environment(wrap)?;
     if let Some(owner) = owner {
@@ -134,7 +153,11 @@ fn make_table(transaction: &Transaction<'_>, pipeline: &str, name: &str, fields:
         }
         let wanted = create_statement(name, fields, key);
         let found: Option<String> = transaction
-            .query_row("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1", [name], |row| row.get(0))
+            .query_row(
+                "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+                [name],
+                |row| row.get(0),
+            )
             .optional()
             .environment(wrap)?;
         return match found {
@@ -142,12 +165,19 @@ fn make_table(transaction: &Transaction<'_>, pipeline: &str, name: &str, fields:
             Some(found) => Err(Error::mismatch(format!(
                 "table {name} is there with other columns: {found}; the pipeline now has: {wanted}; name another --database"
             ))),
-            None => Err(Error::mismatch(format!("table {name} was dropped by somebody; name another --database"))),
+            None => Err(Error::mismatch(format!(
+                "table {name} was dropped by somebody; name another --database"
+            ))),
         };
     }
-    transaction.execute_batch(&create_statement(name, fields, key)).environment(wrap)?;
     transaction
-        .execute("INSERT INTO weir_table (name, pipeline) VALUES (?1, ?2)", (name, pipeline))
+        .execute_batch(&create_statement(name, fields, key))
+        .environment(wrap)?;
+    transaction
+        .execute(
+            "INSERT INTO weir_table (name, pipeline) VALUES (?1, ?2)",
+            (name, pipeline),
+        )
         .environment(wrap)?;
     Ok(())
 }
@@ -160,7 +190,11 @@ fn create_statement(name: &str, fields: &[&Field], key: &[usize]) -> String {
     let mut columns: Vec<String> = fields
         .iter()
         .map(|field| {
-            let not_null = if !field.nullable && in_key(field) { " NOT NULL" } else { "" };
+            let not_null = if !field.nullable && in_key(field) {
+                " NOT NULL"
+            } else {
+                ""
+            };
             format!("{} {}{not_null}", quote(&field.name), sql_type(field.column_type))
         })
         .collect();
@@ -168,7 +202,11 @@ fn create_statement(name: &str, fields: &[&Field], key: &[usize]) -> String {
     if !key.is_empty() {
         let names: Vec<String> = key_fields.iter().map(|field| quote(&field.name)).collect();
         // The primary key of a STRICT table takes no nulls at all.
-        columns.push(format!("{} ({})", if clustered { "PRIMARY KEY" } else { "UNIQUE" }, names.join(", ")));
+        columns.push(format!(
+            "{} ({})",
+            if clustered { "PRIMARY KEY" } else { "UNIQUE" },
+            names.join(", ")
+        ));
     }
     let options = if clustered { "STRICT, WITHOUT ROWID" } else { "STRICT" };
     format!("CREATE TABLE {} ({}) {options}", quote(name), columns.join(", "))

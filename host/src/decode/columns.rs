@@ -76,7 +76,9 @@ impl Texts {
     #[inline(always)]
     #[must_use]
     pub(super) fn close(&mut self, valid: bool) -> bool {
-        let Ok(end) = u32::try_from(self.texts.data.len()) else { return false };
+        let Ok(end) = u32::try_from(self.texts.data.len()) else {
+            return false;
+        };
         self.texts.offsets.push(end);
         self.validity.push(u8::from(valid));
         true
@@ -85,7 +87,9 @@ impl Texts {
     fn truncate(&mut self, rows: usize) {
         self.validity.truncate(rows);
         self.texts.offsets.truncate(rows + 1);
-        self.texts.data.truncate(self.texts.offsets.last().map_or(0, |&end| end as usize));
+        self.texts
+            .data
+            .truncate(self.texts.offsets.last().map_or(0, |&end| end as usize));
     }
 }
 
@@ -105,13 +109,25 @@ impl Builder {
         let validity = Vec::with_capacity(rows);
         match (column.materialised, column.field.column_type) {
             (false, _) => Self::Unread,
-            (true, ColumnType::Int) => Self::Integer(Fixed { values: Vec::with_capacity(rows), validity }),
-            (true, ColumnType::Double) => Self::Double(Fixed { values: Vec::with_capacity(rows), validity }),
-            (true, ColumnType::Boolean) => Self::Boolean(Fixed { values: Vec::with_capacity(rows), validity }),
+            (true, ColumnType::Int) => Self::Integer(Fixed {
+                values: Vec::with_capacity(rows),
+                validity,
+            }),
+            (true, ColumnType::Double) => Self::Double(Fixed {
+                values: Vec::with_capacity(rows),
+                validity,
+            }),
+            (true, ColumnType::Boolean) => Self::Boolean(Fixed {
+                values: Vec::with_capacity(rows),
+                validity,
+            }),
             (true, ColumnType::Text) => {
                 let mut offsets = Vec::with_capacity(rows + 1);
                 offsets.push(0);
-                let texts = TextValues { offsets, data: Vec::with_capacity(rows * 16) };
+                let texts = TextValues {
+                    offsets,
+                    data: Vec::with_capacity(rows * 16),
+                };
                 Self::Text(Texts { texts, validity })
             }
         }
@@ -125,7 +141,10 @@ impl Builder {
             Self::Boolean(column) => (column.validity, Values::Boolean(column.values)),
             Self::Text(column) => (column.validity, Values::Text(column.texts)),
         };
-        Some(Column { validity: Some(validity).filter(|validity| validity.contains(&0)), values })
+        Some(Column {
+            validity: Some(validity).filter(|validity| validity.contains(&0)),
+            values,
+        })
     }
 }
 
@@ -139,7 +158,10 @@ pub struct ColumnBuilders {
 impl ColumnBuilders {
     /// Empty builders for `columns`, with room for `rows`.
     pub fn new(columns: &[SourceColumn], rows: usize) -> Self {
-        Self { rows: 0, columns: columns.iter().map(|column| Builder::new(column, rows)).collect() }
+        Self {
+            rows: 0,
+            columns: columns.iter().map(|column| Builder::new(column, rows)).collect(),
+        }
     }
 
     /// How many rows are complete.
@@ -165,7 +187,11 @@ impl ColumnBuilders {
 
     /// The materialised columns, in declared order.
     pub fn finish(self) -> Vec<Arc<Column>> {
-        self.columns.into_iter().filter_map(Builder::finish).map(Arc::new).collect()
+        self.columns
+            .into_iter()
+            .filter_map(Builder::finish)
+            .map(Arc::new)
+            .collect()
     }
 
     /// Ends the row under construction when every materialised column has its value.

@@ -116,7 +116,11 @@ enum Found {
 impl Fault {
     #[inline(always)]
     fn new(found: Found, at: usize) -> Self {
-        Fault { found, at, column: NONE }
+        Fault {
+            found,
+            at,
+            column: NONE,
+        }
     }
 
     #[cold]
@@ -135,7 +139,10 @@ impl Scanner {
         let mut scanner = Scanner {
             columns: columns.to_vec(),
             members: Vec::new(),
-            objects: vec![Object { first: NONE, table: Vec::new() }],
+            objects: vec![Object {
+                first: NONE,
+                table: Vec::new(),
+            }],
             payload: 0,
             columns_seen: 0,
             nesting: Nesting::default(),
@@ -150,7 +157,12 @@ impl Scanner {
                     column.path.len()
                 ));
             };
-            let clash = || format!("column {:?}: its path is, or leads through, that of another column", full_name(column));
+            let clash = || {
+                format!(
+                    "column {:?}: its path is, or leads through, that of another column",
+                    full_name(column)
+                )
+            };
             let known = |owners: &[(usize, &str)], object, name: &str| owners.iter().position(|o| *o == (object, name));
             let mut object = 0;
             for name in parents {
@@ -161,7 +173,10 @@ impl Scanner {
                     },
                     None => {
                         let inner = scanner.objects.len();
-                        scanner.objects.push(Object { first: NONE, table: Vec::new() });
+                        scanner.objects.push(Object {
+                            first: NONE,
+                            table: Vec::new(),
+                        });
                         scanner.members.push(Member::new(name, Target::Object(inner)));
                         owners.push((object, name));
                         inner
@@ -181,8 +196,12 @@ impl Scanner {
             owners.push((object, last));
         }
         for (index, object) in scanner.objects.iter_mut().enumerate() {
-            let slots: Vec<usize> =
-                owners.iter().enumerate().filter(|(_, owner)| owner.0 == index).map(|(slot, _)| slot).collect();
+            let slots: Vec<usize> = owners
+                .iter()
+                .enumerate()
+                .filter(|(_, owner)| owner.0 == index)
+                .map(|(slot, _)| slot)
+                .collect();
             // Until events show their order, the declared one is the guess.
             object.first = slots.first().copied().unwrap_or(NONE);
             for (slot, next) in slots.iter().zip(slots.iter().skip(1)) {
@@ -192,7 +211,9 @@ impl Scanner {
             }
             object.table = vec![None; slots.len().saturating_mul(2).next_power_of_two()];
             for slot in slots {
-                let Some(member) = scanner.members.get(slot) else { continue };
+                let Some(member) = scanner.members.get(slot) else {
+                    continue;
+                };
                 object.enter(place(member.name()), slot);
             }
         }
@@ -342,7 +363,10 @@ impl Scanner {
             }
             Target::Text(column) => {
                 let builder = sink.columns.get_mut(column);
-                (text_value(payload, at, builder).map_err(|fault| fault.of(column))?, column)
+                (
+                    text_value(payload, at, builder).map_err(|fault| fault.of(column))?,
+                    column,
+                )
             }
             Target::Object(object) => {
                 // The columns of an object that is null, or no object, are missing.
@@ -391,7 +415,11 @@ impl Scanner {
     }
 
     fn look_up(&self, object: usize, name: &[u8]) -> usize {
-        let table = self.objects.get(object).map(|object| object.table.as_slice()).unwrap_or_default();
+        let table = self
+            .objects
+            .get(object)
+            .map(|object| object.table.as_slice())
+            .unwrap_or_default();
         let mut place = place(name);
         while let Some(Some(slot)) = table.get(place & table.len().wrapping_sub(1)) {
             if self.members.get(*slot).is_some_and(|member| member.name() == name) {
@@ -420,7 +448,9 @@ impl Scanner {
     }
 
     fn is_integer(&self, column: usize) -> bool {
-        self.columns.get(column).is_some_and(|column| column.field.column_type == ColumnType::Int)
+        self.columns
+            .get(column)
+            .is_some_and(|column| column.field.column_type == ColumnType::Int)
     }
 
     /// The column at a member, or the first one inside it.
@@ -433,7 +463,11 @@ impl Scanner {
                     Target::Integer(column) | Target::Double(column) | Target::Boolean(column) | Target::Text(column),
                 ) => return column,
                 Some(Target::Object(object)) => {
-                    let table = self.objects.get(object).map(|object| object.table.as_slice()).unwrap_or_default();
+                    let table = self
+                        .objects
+                        .get(object)
+                        .map(|object| object.table.as_slice())
+                        .unwrap_or_default();
                     slot = table.iter().flatten().copied().min().unwrap_or(NONE);
                 }
                 None => break,
@@ -446,7 +480,9 @@ impl Scanner {
     fn reject(&self, payload: &[u8], fault: Fault) -> Reject {
         let column = self.columns.get(fault.column);
         let accepted = match (fault.found, column) {
-            (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => accepted(column.field.column_type),
+            (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => {
+                accepted(column.field.column_type)
+            }
             (Found::NotAccepted | Found::NoValue, None) => "a JSON value",
             (Found::Twice, _) => "each declared column once",
             (Found::LoneSurrogate, None) | (Found::NotUtf8, _) => "valid UTF-8",
@@ -488,7 +524,11 @@ impl Member {
         };
         Member {
             // Outside its mask, a head matches nothing.
-            head: if raw { u128::from_le_bytes(window(&quoted, 0)) } else { 1 },
+            head: if raw {
+                u128::from_le_bytes(window(&quoted, 0))
+            } else {
+                1
+            },
             head_mask,
             quoted,
             target,
@@ -554,7 +594,10 @@ fn full_name(column: &SourceColumn) -> String {
 fn excerpt(payload: &[u8], at: usize) -> String {
     const BYTES_MAX: usize = 40;
     let rest = payload.get(at..).unwrap_or_default();
-    let end = rest.iter().position(|b| matches!(b, b',' | b'}' | b']' | b'\n')).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|b| matches!(b, b',' | b'}' | b']' | b'\n'))
+        .unwrap_or(rest.len());
     let shown = rest.get(..end.clamp(1, BYTES_MAX)).unwrap_or_default();
     if shown.is_empty() {
         "the end of the payload".to_owned()

@@ -40,7 +40,11 @@ impl Fold {
             self.credit_bytes = self.credit_bytes.saturating_sub(entries.len());
             if !entries.is_empty() || bucket.1 {
                 *bucket = (epoch, !entries.is_empty());
-                snapshots.push(Snapshot { state: name.clone(), bucket: at % STATE_BUCKETS, entries });
+                snapshots.push(Snapshot {
+                    state: name.clone(),
+                    bucket: at % STATE_BUCKETS,
+                    entries,
+                });
             } else {
                 bucket.0 = epoch;
             }

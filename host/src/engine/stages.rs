@@ -52,7 +52,11 @@ impl Engine {
 
 fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
     match plan.module.description.reads_time {
-        true => input.deliveries.iter().map(|&delivery| deliveries.time_ms(delivery)).collect(),
+        true => input
+            .deliveries
+            .iter()
+            .map(|&delivery| deliveries.time_ms(delivery))
+            .collect(),
         false => Vec::new(),
     }
 }
@@ -64,13 +68,20 @@ fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
     let columns = output.columns.iter().filter_map(|column| match *column {
         StageColumn::Passed(index) => {
             let column = input.columns.get(index)?;
-            Some(if all { column.clone() } else { Arc::new(column.gather(&rows)) })
+            Some(if all {
+                column.clone()
+            } else {
+                Arc::new(column.gather(&rows))
+            })
         }
         StageColumn::Computed(index) => computed.get(index).cloned(),
     });
     Batch {
         columns: columns.collect(),
-        deliveries: rows.iter().filter_map(|&row| input.deliveries.get(row as usize).copied()).collect(),
+        deliveries: rows
+            .iter()
+            .filter_map(|&row| input.deliveries.get(row as usize).copied())
+            .collect(),
         kinds: input.kinds.as_ref().map(|kinds| kinds_out(kinds, &rows)),
     }
 }

@@ -47,6 +47,8 @@ pub struct Nats {
     pub(super) jetstream: jetstream::Context,
     /// The server as people know it: without credentials.
     pub(super) server: String,
+    /// From here on a lost connection is no news.
+    closing: Arc<AtomicBool>,
 }
 
 impl Nats {
@@ -76,7 +78,8 @@ impl Nats {
             })
             .collect::<Result<_>>()?;
         let server = options.url.split(',').map(redacted).collect::<Vec<_>>().join(",");
-        let connect = connect_options(options, &addresses, &server, &runtime)?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let connect = connect_options(options, &addresses, &server, &runtime, closing.clone())?;
         let client = runtime.block_on(connect.connect(addresses)).map_err(|cause| {
             Error::environment(format!(
                 "cannot connect to NATS at {server}: {cause}; start a server with `nats-server -js`, or name another with --nats"
@@ -87,7 +90,13 @@ impl Nats {
         let mut jetstream = jetstream::new(client.clone());
         drop(entered);
         jetstream.set_timeout(Duration::from_secs(5));
-        Ok(Self { runtime: Arc::new(runtime), client, jetstream, server })
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            client,
+            jetstream,
+            server,
+            closing,
+        })
     }
 
     /// The server as people know it: without credentials.
@@ -100,9 +109,16 @@ impl Nats {
         &self.runtime
     }
 
+    /// Ends the connection, for all clones.
+    pub fn close(&self) {
+        let _ = self.wait(self.client.drain());
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
     /// Waits for something that should not take long; nothing when it does.
     pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> Option<T> {
-        self.runtime.block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, what).await.ok() })
+        self.runtime
+            .block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, what).await.ok() })
     }
 
     /// Sends everything that was handed over before.
@@ -112,7 +128,10 @@ impl Nats {
     pub fn flush(&self) -> Result<()> {
         match self.wait(self.client.flush()) {
             Some(Ok(())) => Ok(()),
-            Some(Err(cause)) => Err(Error::environment(format!("cannot send to NATS at {}: {cause}", self.server))),
+            Some(Err(cause)) => Err(Error::environment(format!(
+                "cannot send to NATS at {}: {cause}",
+                self.server
+            ))),
             None => Err(Error::environment(format!("NATS at {} does not answer", self.server))),
         }
     }
@@ -123,6 +142,7 @@ fn connect_options(
     addresses: &[ServerAddr],
     server: &str,
     runtime: &Runtime,
+    closing: Arc<AtomicBool>,
 ) -> Result<ConnectOptions> {
     let lost = Arc::new(AtomicBool::new(false));
     let shown = server.to_owned();
@@ -133,11 +153,13 @@ fn connect_options(
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| {
             let exponent = attempt.min(7) as i32;
-            Duration::from_millis(100).mul_f64(2f64.powi(exponent)).mul_f64(0.5 + fastrand::f64() / 2.0)
+            Duration::from_millis(100)
+                .mul_f64(2f64.powi(exponent))
+                .mul_f64(0.5 + fastrand::f64() / 2.0)
         })
         .event_callback(move |event| {
             match event {
-                Event::Disconnected if !lost.swap(true, Ordering::Relaxed) => {
+                Event::Disconnected if !closing.load(Ordering::Relaxed) && !lost.swap(true, Ordering::Relaxed) => {
                     eprintln!("weir: lost the connection to NATS at {shown}; waiting for it");
                 }
                 Event::Connected if lost.swap(false, Ordering::Relaxed) => {
@@ -155,7 +177,11 @@ fn connect_options(
     }
     // What stands in the URL comes before what stands in the environment.
     let in_url = addresses.iter().find(|address| address.has_user_pass());
-    match (in_url.map(|address| (address.username(), address.password())), &options.user, &options.token) {
+    match (
+        in_url.map(|address| (address.username(), address.password())),
+        &options.user,
+        &options.token,
+    ) {
         (Some((Some(user), Some(password))), _, _) => connect = connect.user_and_password(user.into(), password.into()),
         (Some((Some(token), None)), _, _) => connect = connect.token(token.into()),
         (_, Some(user), _) => {
@@ -169,10 +195,16 @@ fn connect_options(
     }
     match (&options.certificate, &options.key) {
         (Some(certificate), Some(key)) => {
-            connect = connect.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
+            connect = connect
+                .add_client_certificate(certificate.clone(), key.clone())
+                .require_tls(true);
         }
         (None, None) => {}
-        _ => return Err(Error::definition("a TLS certificate needs its key: say both --tls-cert and --tls-key")),
+        _ => {
+            return Err(Error::definition(
+                "a TLS certificate needs its key: say both --tls-cert and --tls-key",
+            ));
+        }
     }
     Ok(connect)
 }

@@ -19,7 +19,8 @@ impl Nats {
             ..Default::default()
         };
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
-        made.map(|_| ()).map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
+        made.map(|_| ())
+            .map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
     }
 
     /// Publishes messages, in order, and waits until the server has stored them all.
@@ -31,14 +32,19 @@ impl Nats {
             for part in messages.chunks(MESSAGES_AT_ONCE) {
                 let mut acks = Vec::with_capacity(part.len());
                 for (subject, payload) in part {
-                    acks.push(self.jetstream.publish((*subject).to_owned(), payload.clone().into()).await);
+                    acks.push(
+                        self.jetstream
+                            .publish((*subject).to_owned(), payload.clone().into())
+                            .await,
+                    );
                 }
                 for ack in acks {
                     let stored = match ack {
                         Ok(ack) => ack.await.map(|_| ()),
                         Err(error) => Err(error),
                     };
-                    stored.map_err(|cause| Error::environment(format!("cannot publish at {}: {cause}", self.server)))?;
+                    stored
+                        .map_err(|cause| Error::environment(format!("cannot publish at {}: {cause}", self.server)))?;
                 }
             }
             Ok(())

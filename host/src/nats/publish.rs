@@ -49,7 +49,11 @@ impl Publisher {
     /// When no thread can be started.
     pub fn start(nats: &Nats, outbox: Outbox) -> Result<Self> {
         let (wake, woken) = sync_channel(1);
-        let worker = Worker { nats: nats.clone(), outbox, report: PublisherReport::default() };
+        let worker = Worker {
+            nats: nats.clone(),
+            outbox,
+            report: PublisherReport::default(),
+        };
         let thread = std::thread::Builder::new()
             .name("weir-publish".to_owned())
             .spawn(move || worker.run(&woken))
@@ -68,7 +72,9 @@ impl Publisher {
     /// When the outbox cannot be read or written.
     pub fn finish(self) -> Result<PublisherReport> {
         drop(self.wake);
-        self.thread.join().map_err(|_| Error::environment("the publisher panicked; this is a defect of weir"))?
+        self.thread
+            .join()
+            .map_err(|_| Error::environment("the publisher panicked; this is a defect of weir"))?
     }
 }
 
@@ -99,7 +105,11 @@ impl Worker {
                     break;
                 }
             }
-            let wait = if self.report.reason.is_some() { pauses.next() } else { Duration::from_secs(60) };
+            let wait = if self.report.reason.is_some() {
+                pauses.next()
+            } else {
+                Duration::from_secs(60)
+            };
             match woken.recv_timeout(wait) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -116,7 +126,10 @@ impl Worker {
 
     /// Whether waiting is of no use, because nobody takes the subject.
     fn no_stream(&self) -> bool {
-        self.report.reason.as_deref().is_some_and(|reason| reason.starts_with(NO_STREAM))
+        self.report
+            .reason
+            .as_deref()
+            .is_some_and(|reason| reason.starts_with(NO_STREAM))
     }
 
     /// Publishes until the outbox is empty, or the server does not take a message: then it says why.
@@ -140,7 +153,9 @@ impl Worker {
         let waiting = self.outbox.oldest(usize::MAX >> 1)?;
         let subjects: BTreeSet<&str> = waiting.iter().map(|message| message.subject.as_str()).collect();
         for subject in subjects {
-            let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else { continue };
+            let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else {
+                continue;
+            };
             let mine: Vec<&OutgoingMessage> = waiting.iter().filter(|message| message.subject == subject).collect();
             if let Some(at) = mine.iter().position(|message| message.message_id == last) {
                 let ids: Vec<i64> = mine.iter().take(at + 1).map(|message| message.id).collect();
@@ -160,7 +175,10 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
         let payload = message.payload.clone().into();
-        let ack = nats.jetstream.publish_with_headers(message.subject.clone(), headers, payload).await;
+        let ack = nats
+            .jetstream
+            .publish_with_headers(message.subject.clone(), headers, payload)
+            .await;
         let failed = ack.is_err();
         sent.push((message, ack));
         if failed {

@@ -109,7 +109,10 @@ pub struct JetStreamSource {
 
 impl std::fmt::Debug for JetStreamSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JetStreamSource").field("options", &self.options).field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("JetStreamSource")
+            .field("options", &self.options)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,7 +171,9 @@ impl JetStreamSource {
 
     /// Sends the acks for what this source gave.
     pub fn acknowledge(&self) -> JetStreamAcknowledge {
-        JetStreamAcknowledge { nats: self.nats.clone() }
+        JetStreamAcknowledge {
+            nats: self.nats.clone(),
+        }
     }
 
     fn reached_target(&self) -> bool {
@@ -211,7 +216,10 @@ impl JetStreamSource {
         }
         let mut batch = self.decoder.take();
         let ack_subject = self.ack_subject.as_ref().map(ToString::to_string);
-        batch.receipt = Receipt { ack_subject, content_hash: 0 };
+        batch.receipt = Receipt {
+            ack_subject,
+            content_hash: 0,
+        };
         Ok(Some(batch))
     }
 
@@ -256,7 +264,10 @@ impl JetStreamSource {
                         self.options.stream
                     )));
                 }
-                let options = JetStreamSourceOptions { position: self.last, ..self.options.clone() };
+                let options = JetStreamSourceOptions {
+                    position: self.last,
+                    ..self.options.clone()
+                };
                 check_position(&stream, &options)?;
                 pull_from(&self.nats, &stream, &options, self.last).await
             };
@@ -268,7 +279,10 @@ impl JetStreamSource {
                 }
                 Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
                     if !said {
-                        eprintln!("weir: reading {} stopped ({reason}): {error}; trying again", self.options.stream);
+                        eprintln!(
+                            "weir: reading {} stopped ({reason}): {error}; trying again",
+                            self.options.stream
+                        );
                         said = true;
                     }
                     if self.stop.is_set() {
@@ -282,7 +296,9 @@ impl JetStreamSource {
     }
 
     async fn nothing_waits(&self) -> bool {
-        let Ok(stream) = self.nats.jetstream.get_stream(&self.options.stream).await else { return false };
+        let Ok(stream) = self.nats.jetstream.get_stream(&self.options.stream).await else {
+            return false;
+        };
         let consumer = stream.consumer_info(&self.options.consumer).await;
         consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.last)
     }
@@ -306,7 +322,11 @@ impl Acknowledge for JetStreamAcknowledge {
     fn committed(&mut self, _: u64, receipt: &Receipt) {
         let Some(subject) = &receipt.ack_subject else { return };
         // An ack that is lost costs nothing: the next one covers it, and the position drops what comes twice.
-        let _ = self.nats.wait(self.nats.client.publish(subject.clone(), jetstream::AckKind::Ack.into()));
+        let _ = self.nats.wait(
+            self.nats
+                .client
+                .publish(subject.clone(), jetstream::AckKind::Ack.into()),
+        );
     }
 }
 
@@ -371,12 +391,17 @@ async fn pull_from(
 ) -> Result<pull::Stream> {
     let name = &options.consumer;
     let failed = |what: &str, cause: &dyn std::fmt::Display| {
-        Error::environment(format!("cannot {what} consumer {name} of stream {} at {}: {cause}", options.stream, nats.server))
+        Error::environment(format!(
+            "cannot {what} consumer {name} of stream {} at {}: {cause}",
+            options.stream, nats.server
+        ))
     };
     let config = pull::Config {
         durable_name: Some(name.clone()),
         description: Some("weir: the position of its database, acknowledged after each commit".to_owned()),
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: position + 1 },
+        deliver_policy: DeliverPolicy::ByStartSequence {
+            start_sequence: position + 1,
+        },
         ack_policy: AckPolicy::All,
         ack_wait: ACK_WAIT,
         filter_subject: options.subject.clone(),
@@ -398,9 +423,16 @@ async fn pull_from(
         Some(consumer) => consumer,
         None => {
             let _ = stream.delete_consumer(name).await;
-            stream.create_consumer(config).await.map_err(|cause| failed("make", &cause))?
+            stream
+                .create_consumer(config)
+                .await
+                .map_err(|cause| failed("make", &cause))?
         }
     };
-    let pulls = consumer.stream().max_messages_per_batch(PULL_MESSAGES).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
+    let pulls = consumer
+        .stream()
+        .max_messages_per_batch(PULL_MESSAGES)
+        .heartbeat(HEARTBEAT)
+        .expires(PULL_EXPIRES);
     pulls.messages().await.map_err(|cause| failed("pull from", &cause))
 }

@@ -127,7 +127,11 @@ impl Aggregate {
             .plan
             .aggregates
             .iter()
-            .map(|spec| spec.column.and_then(|index| input.columns.get(index)).map(|column| &**column))
+            .map(|spec| {
+                spec.column
+                    .and_then(|index| input.columns.get(index))
+                    .map(|column| &**column)
+            })
             .collect();
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -138,7 +142,10 @@ impl Aggregate {
             push_key(&mut key, &group_columns, row);
             if !places.contains_key(&key) {
                 places.insert(key.clone(), touched.len());
-                touched.push(Touched { key: key.clone(), before: self.result(&key) });
+                touched.push(Touched {
+                    key: key.clone(),
+                    before: self.result(&key),
+                });
             }
             self.apply(&key, input.kind(row).retracts(), &columns, row);
 
@@ -154,12 +161,22 @@ impl Aggregate {
 
     /// Adds one row to its group, or takes it away.
     fn apply(&mut self, key: &[u8], retract: bool, columns: &[Option<&Column>], row: usize) {
-        let Self { plan, groups, values, ordered, .. } = self;
+        let Self {
+            plan,
+            groups,
+            values,
+            ordered,
+            ..
+        } = self;
         groups.modify(key, |current| {
             let group = current.get_or_insert_with(|| Group::new(&plan.aggregates));
             count(&mut group.rows, retract);
-            for (number, ((spec, accumulator), column)) in
-                plan.aggregates.iter().zip(&mut group.accumulators).zip(columns).enumerate()
+            for (number, ((spec, accumulator), column)) in plan
+                .aggregates
+                .iter()
+                .zip(&mut group.accumulators)
+                .zip(columns)
+                .enumerate()
             {
                 let value = match column {
                     None => Value::Boolean(true), // count = "*": every row counts
@@ -172,11 +189,19 @@ impl Aggregate {
                     (Accumulator::Int(sum, values), _, Value::Int(value)) => {
                         let value = i128::from(value);
                         // 2^64 additions of 64 bits fit into 128.
-                        *sum = if retract { sum.wrapping_sub(value) } else { sum.wrapping_add(value) };
+                        *sum = if retract {
+                            sum.wrapping_sub(value)
+                        } else {
+                            sum.wrapping_add(value)
+                        };
                         count(values, retract);
                     }
                     (Accumulator::Double(sum, values), _, Value::Double(value)) => {
-                        if retract { sum.subtract(value) } else { sum.add(value) };
+                        if retract {
+                            sum.subtract(value)
+                        } else {
+                            sum.add(value)
+                        };
                         count(values, retract);
                     }
                     (Accumulator::Count(rows), Function::Count, _) => count(rows, retract),
@@ -265,8 +290,9 @@ impl Aggregate {
     fn extreme<'t>(&self, key: &[u8], number: usize, greatest: bool, text: &'t mut Vec<u8>) -> Value<'t> {
         let start = value_prefix(key, number);
         let end = value_prefix(key, number + 1);
-        let mut range =
-            self.ordered.range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice())));
+        let mut range = self
+            .ordered
+            .range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice())));
         let found = if greatest { range.next_back() } else { range.next() };
         let mut value = found.and_then(|entry| entry.get(start.len()..)).unwrap_or_default();
         take_key_cell(&mut value, text).unwrap_or(Value::Null)
@@ -280,13 +306,20 @@ impl Group {
             (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
             _ => Accumulator::Count(0),
         });
-        Self { rows: 0, accumulators: accumulators.collect() }
+        Self {
+            rows: 0,
+            accumulators: accumulators.collect(),
+        }
     }
 }
 
 fn count(counter: &mut u64, retract: bool) {
     debug_assert!(!retract || *counter > 0, "a row is retracted that was never added");
-    *counter = if retract { counter.saturating_sub(1) } else { *counter + 1 };
+    *counter = if retract {
+        counter.saturating_sub(1)
+    } else {
+        *counter + 1
+    };
 }
 
 fn coalesce<'v>(value: Value<'v>, spec: &AggregateSpec) -> Value<'v> {
@@ -324,7 +357,9 @@ impl Stateful for Aggregate {
 
     fn rollback(&mut self) {
         self.groups.rollback(|_, _| {});
-        let Self { plan, values, ordered, .. } = self;
+        let Self {
+            plan, values, ordered, ..
+        } = self;
         values.rollback(|key, live| {
             if !is_ordered(plan, key) {
                 return;
@@ -341,14 +376,26 @@ impl Stateful for Aggregate {
     }
 
     fn restored(&mut self) {
-        let Self { plan, values, ordered, .. } = self;
-        ordered.extend(values.iter().map(|(key, _)| key).filter(|key| is_ordered(plan, key)).map(Box::from));
+        let Self {
+            plan, values, ordered, ..
+        } = self;
+        ordered.extend(
+            values
+                .iter()
+                .map(|(key, _)| key)
+                .filter(|key| is_ordered(plan, key))
+                .map(Box::from),
+        );
     }
 }
 
 /// Whether an entry of `values` belongs to `min` or `max`.
 fn is_ordered(plan: &AggregatePlan, entry: &[u8]) -> bool {
-    if !plan.aggregates.iter().any(|spec| matches!(spec.function, Function::Min | Function::Max)) {
+    if !plan
+        .aggregates
+        .iter()
+        .any(|spec| matches!(spec.function, Function::Min | Function::Max))
+    {
         return false;
     }
     let (mut rest, mut text) = (entry, Vec::new());
@@ -357,7 +404,9 @@ fn is_ordered(plan: &AggregatePlan, entry: &[u8]) -> bool {
             return false;
         }
     }
-    let number = rest.first_chunk::<2>().map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
+    let number = rest
+        .first_chunk::<2>()
+        .map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
     let spec = number.and_then(|number| plan.aggregates.get(number));
     spec.is_some_and(|spec| matches!(spec.function, Function::Min | Function::Max))
 }

@@ -25,7 +25,12 @@ pub struct LastValue {
 impl LastValue {
     /// An operator without state. `schema` is that of the output: the key, then the columns.
     pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, seed: u64) -> Self {
-        Self { plan, schema, before_needed, rows: KeyedState::new(seed) }
+        Self {
+            plan,
+            schema,
+            before_needed,
+            rows: KeyedState::new(seed),
+        }
     }
 
     /// Takes in events and gives what changed.
@@ -40,7 +45,9 @@ impl LastValue {
             self.rows.modify(&key, |current| {
                 merged.clear();
                 let Some(before) = current else {
-                    columns.iter().for_each(|column| push_cell(&mut merged, column.get(row)));
+                    columns
+                        .iter()
+                        .for_each(|column| push_cell(&mut merged, column.get(row)));
                     out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
                     *current = Some(merged.as_slice().into());
                     return true;
@@ -53,9 +60,17 @@ impl LastValue {
                     return false;
                 }
                 if self.before_needed {
-                    out.push(RowKind::UpdateBefore, delivery, key_cells(&keys, row).chain(cells(before)));
+                    out.push(
+                        RowKind::UpdateBefore,
+                        delivery,
+                        key_cells(&keys, row).chain(cells(before)),
+                    );
                 }
-                out.push(RowKind::UpdateAfter, delivery, key_cells(&keys, row).chain(cells(&merged)));
+                out.push(
+                    RowKind::UpdateAfter,
+                    delivery,
+                    key_cells(&keys, row).chain(cells(&merged)),
+                );
                 if before.len() == merged.len() {
                     before.copy_from_slice(&merged);
                 } else {

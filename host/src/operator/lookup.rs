@@ -26,7 +26,10 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(plan: TablePlan, seed: u64) -> Self {
-        Self { plan, rows: KeyedState::new(seed) }
+        Self {
+            plan,
+            rows: KeyedState::new(seed),
+        }
     }
 
     /// What the table is.
@@ -134,7 +137,9 @@ fn hits(keys: &[&Column], table: &Table, rows: usize) -> Vec<u32> {
 pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -> Batch {
     let keys = input.pick(&plan.on);
     let types = schema.iter().skip(plan.passed.len());
-    let mut added: Vec<Column> = types.map(|field| Column::with_capacity(field.column_type, input.len())).collect();
+    let mut added: Vec<Column> = types
+        .map(|field| Column::with_capacity(field.column_type, input.len()))
+        .collect();
     let mut key = Vec::new();
     let mut values = Vec::new();
     for row in 0..input.len() {
@@ -147,7 +152,10 @@ pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -
             column.push(values.get(index).copied().unwrap_or(Value::Null));
         }
     }
-    let passed = plan.passed.iter().filter_map(|&index| input.columns.get(index).cloned());
+    let passed = plan
+        .passed
+        .iter()
+        .filter_map(|&index| input.columns.get(index).cloned());
     Batch {
         columns: passed.chain(added.into_iter().map(Arc::new)).collect(),
         deliveries: input.deliveries.clone(),

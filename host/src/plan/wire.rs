@@ -18,7 +18,12 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
     let mut needed = needed(&resolved);
     // A column with a format is looked at by decode itself.
     if let Some(needed) = needed.first_mut().and_then(|outputs| outputs.first_mut()) {
-        let formatted = definition.source.columns.0.iter().filter(|(_, column)| column.format.is_some());
+        let formatted = definition
+            .source
+            .columns
+            .0
+            .iter()
+            .filter(|(_, column)| column.format.is_some());
         needed.extend(formatted.map(|(name, _)| name.get_ref().clone()));
     }
     let schemas: Vec<Vec<Schema>> = resolved
@@ -29,11 +34,22 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
             node.outputs
                 .iter()
                 .zip(needed)
-                .map(|(output, needed)| output.schema.iter().filter(|f| needed.contains(&f.name)).cloned().collect())
+                .map(|(output, needed)| {
+                    output
+                        .schema
+                        .iter()
+                        .filter(|f| needed.contains(&f.name))
+                        .cloned()
+                        .collect()
+                })
                 .collect()
         })
         .collect();
-    let wiring = Wiring { resolved: &resolved, schemas: &schemas, definition };
+    let wiring = Wiring {
+        resolved: &resolved,
+        schemas: &schemas,
+        definition,
+    };
 
     let source_needed = needed.first().and_then(|outputs| outputs.first());
     let columns = definition
@@ -42,7 +58,11 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         .0
         .iter()
         .map(|(name, column)| SourceColumn {
-            field: Field { name: name.get_ref().clone(), column_type: column.column_type, nullable: true },
+            field: Field {
+                name: name.get_ref().clone(),
+                column_type: column.column_type,
+                nullable: true,
+            },
             path: resolve::path(name, column).into_iter().map(str::to_owned).collect(),
             format: column.format,
             materialised: source_needed.is_some_and(|needed| needed.contains(name.get_ref())),
@@ -50,7 +70,12 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         .collect();
     let tables: Vec<TablePlan> = resolved.tables.iter().map(|table| wiring.table(table)).collect();
     let sinks: Vec<SinkPlan> = resolved.sinks.iter().map(|sink| wiring.sink(sink)).collect();
-    let nodes: Vec<Node> = resolved.nodes.iter().enumerate().map(|(at, node)| wiring.node(at, node, &sinks)).collect();
+    let nodes: Vec<Node> = resolved
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(at, node)| wiring.node(at, node, &sinks))
+        .collect();
     let time_reader = nodes.iter().find_map(|node| match &node.kind {
         NodeKind::Stage(stage) if stage.module.description.reads_time => Some(node.name.clone()),
         _ => None,
@@ -71,25 +96,43 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
 
 /// Walks from the sinks back to the source.
 fn needed(resolved: &Resolved) -> Needed {
-    let mut needed: Needed = resolved.nodes.iter().map(|node| vec![BTreeSet::new(); node.outputs.len()]).collect();
+    let mut needed: Needed = resolved
+        .nodes
+        .iter()
+        .map(|node| vec![BTreeSet::new(); node.outputs.len()])
+        .collect();
     let need = |needed: &mut Needed, edge: Edge, names: &mut dyn Iterator<Item = &String>| {
-        if let Some(set) = needed.get_mut(edge.node).and_then(|outputs| outputs.get_mut(edge.output)) {
+        if let Some(set) = needed
+            .get_mut(edge.node)
+            .and_then(|outputs| outputs.get_mut(edge.output))
+        {
             set.extend(names.cloned());
         }
     };
     for sink in &resolved.sinks {
         need(&mut needed, sink.input, &mut sink.columns.iter());
-        if let ResolvedTarget::Table { rows_by: Some(rows_by), .. } = &sink.target {
+        if let ResolvedTarget::Table {
+            rows_by: Some(rows_by), ..
+        } = &sink.target
+        {
             need(&mut needed, sink.input, &mut rows_by.iter());
         }
     }
     for table in &resolved.tables {
         if let Some(update) = table.update {
-            need(&mut needed, update, &mut table.columns.iter().map(|(field, _)| &field.name));
+            need(
+                &mut needed,
+                update,
+                &mut table.columns.iter().map(|(field, _)| &field.name),
+            );
         }
     }
     if let super::Now::Column(column) = resolved.now {
-        let schema = resolved.nodes.first().and_then(|node| node.outputs.first()).map(|output| &output.schema);
+        let schema = resolved
+            .nodes
+            .first()
+            .and_then(|node| node.outputs.first())
+            .map(|output| &output.schema);
         let name = schema.and_then(|schema| schema.get(column)).map(|field| &field.name);
         need(&mut needed, Edge { node: 0, output: 0 }, &mut name.into_iter());
     }
@@ -99,16 +142,28 @@ fn needed(resolved: &Resolved) -> Needed {
             ResolvedKind::Source => {}
             ResolvedKind::Stage { module, .. } => {
                 let description = &module.description;
-                need(&mut needed, node.input, &mut description.inputs.iter().map(|field| &field.name));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut description.inputs.iter().map(|field| &field.name),
+                );
                 for (output, wanted) in description.outputs.iter().zip(&wanted) {
-                    let passed = output.passed.iter().filter(|(_, to)| wanted.contains(to)).map(|(from, _)| from);
+                    let passed = output
+                        .passed
+                        .iter()
+                        .filter(|(_, to)| wanted.contains(to))
+                        .map(|(from, _)| from);
                     need(&mut needed, node.input, &mut passed.into_iter());
                 }
             }
             ResolvedKind::LastValue { key, columns } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut key.iter());
-                need(&mut needed, node.input, &mut columns.iter().filter(|column| wanted.contains(*column)));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut columns.iter().filter(|column| wanted.contains(*column)),
+                );
                 // The key is always part of what comes out: it says which row is meant.
                 need(&mut needed, Edge { node: at, output: 0 }, &mut key.iter());
             }
@@ -116,21 +171,42 @@ fn needed(resolved: &Resolved) -> Needed {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
-                need(&mut needed, node.input, &mut read.filter_map(|aggregate| aggregate.column.as_ref()));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
+                );
                 need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
             }
             ResolvedKind::Lookup { on, added, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut on.iter());
-                need(&mut needed, node.input, &mut wanted.iter().filter(|column| !added.contains(*column)));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut wanted.iter().filter(|column| !added.contains(*column)),
+                );
             }
         }
         // A stage over a changelog keeps the key columns that it passes on, for those who tell rows apart by them.
         if let Some(outputs) = needed.get(at).cloned() {
-            for (output, _) in node.outputs.iter().zip(outputs).enumerate().map(|(number, (o, n))| ((number, o), n)) {
+            for (output, _) in node
+                .outputs
+                .iter()
+                .zip(outputs)
+                .enumerate()
+                .map(|(number, (o, n))| ((number, o), n))
+            {
                 let (number, output) = output;
                 if let resolve::ResolvedChange::Keyed(Some(key)) = &output.change {
-                    need(&mut needed, Edge { node: at, output: number }, &mut key.iter());
+                    need(
+                        &mut needed,
+                        Edge {
+                            node: at,
+                            output: number,
+                        },
+                        &mut key.iter(),
+                    );
                 }
             }
         }
@@ -146,13 +222,20 @@ struct Wiring<'a> {
 
 impl Wiring<'_> {
     fn schema(&self, edge: Edge) -> &[Field] {
-        self.schemas.get(edge.node).and_then(|outputs| outputs.get(edge.output)).map(Vec::as_slice).unwrap_or_default()
+        self.schemas
+            .get(edge.node)
+            .and_then(|outputs| outputs.get(edge.output))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// The index of a column of `edge` at run time. Names were resolved and marked as needed before.
     fn index(&self, edge: Edge, name: &str) -> usize {
         let found = self.schema(edge).iter().position(|field| field.name == name);
-        debug_assert!(found.is_some(), "column {name} of {edge:?} is read and not marked as needed");
+        debug_assert!(
+            found.is_some(),
+            "column {name} of {edge:?} is read and not marked as needed"
+        );
         found.unwrap_or(usize::MAX)
     }
 
@@ -171,8 +254,18 @@ impl Wiring<'_> {
                 materialised: true,
             })
             .collect();
-        let update = table.update.map(|edge| (edge, self.indices(edge, columns.iter().map(|column| &column.field.name))));
-        TablePlan { name: table.name.clone(), columns, key_len: table.key_len, update }
+        let update = table.update.map(|edge| {
+            (
+                edge,
+                self.indices(edge, columns.iter().map(|column| &column.field.name)),
+            )
+        });
+        TablePlan {
+            name: table.name.clone(),
+            columns,
+            key_len: table.key_len,
+            update,
+        }
     }
 
     fn sink(&self, sink: &resolve::ResolvedSink) -> SinkPlan {
@@ -183,9 +276,18 @@ impl Wiring<'_> {
             .map(|name| self.index(sink.input, name))
             .filter_map(|index| Some((schema.get(index)?.clone(), index)))
             .collect();
-        let of_sink = |names: &[String]| names.iter().filter_map(|name| sink.columns.iter().position(|c| c == name)).collect();
+        let of_sink = |names: &[String]| {
+            names
+                .iter()
+                .filter_map(|name| sink.columns.iter().position(|c| c == name))
+                .collect()
+        };
         let target = match &sink.target {
-            ResolvedTarget::Table { name, primary_key, rows_by } => Target::Table {
+            ResolvedTarget::Table {
+                name,
+                primary_key,
+                rows_by,
+            } => Target::Table {
                 name: name.clone(),
                 primary_key: of_sink(primary_key),
                 rows_by: rows_by.as_ref().map(|key| self.indices(sink.input, key)),
@@ -193,7 +295,11 @@ impl Wiring<'_> {
             ResolvedTarget::Append { name } => Target::Append { name: name.clone() },
             ResolvedTarget::Subject { name } => Target::Subject { name: name.clone() },
         };
-        SinkPlan { input: sink.input, columns, target }
+        SinkPlan {
+            input: sink.input,
+            columns,
+            target,
+        }
     }
 
     fn node(&self, at: usize, node: &ResolvedNode, sinks: &[SinkPlan]) -> Node {
@@ -202,29 +308,59 @@ impl Wiring<'_> {
             .iter()
             .enumerate()
             .map(|(number, output)| {
-                let edge = Edge { node: at, output: number };
+                let edge = Edge {
+                    node: at,
+                    output: number,
+                };
                 let schema = self.schema(edge).to_vec();
                 let change = output.change.wire(&schema);
                 let (before_needed, collapsible) = self.readers(edge, &schema, &change, sinks);
-                Output { name: output.name.clone(), schema, offered: output.schema.clone(), change, before_needed, collapsible }
+                Output {
+                    name: output.name.clone(),
+                    schema,
+                    offered: output.schema.clone(),
+                    change,
+                    before_needed,
+                    collapsible,
+                }
             })
             .collect();
-        Node { name: node.name.clone(), input: node.input, kind: self.kind(at, node), outputs }
+        Node {
+            name: node.name.clone(),
+            input: node.input,
+            kind: self.kind(at, node),
+            outputs,
+        }
     }
 
     /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
     fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> (bool, bool) {
-        let Change::Keyed(Some(key)) = change else { return (true, false) };
+        let Change::Keyed(Some(key)) = change else {
+            return (true, false);
+        };
         let read_by_step = self.resolved.nodes.iter().skip(1).any(|node| node.input == edge);
-        let own_key = sinks.iter().filter(|sink| sink.input == edge).all(|sink| match &sink.target {
-            Target::Table { primary_key, rows_by: None, .. } => {
-                let primary: BTreeSet<usize> =
-                    primary_key.iter().filter_map(|&column| sink.columns.get(column)).map(|(_, index)| *index).collect();
-                primary == key.iter().copied().collect::<BTreeSet<usize>>()
-            }
-            _ => false,
-        });
-        debug_assert!(key.iter().all(|&column| column < schema.len()), "the key is part of the schema");
+        let own_key = sinks
+            .iter()
+            .filter(|sink| sink.input == edge)
+            .all(|sink| match &sink.target {
+                Target::Table {
+                    primary_key,
+                    rows_by: None,
+                    ..
+                } => {
+                    let primary: BTreeSet<usize> = primary_key
+                        .iter()
+                        .filter_map(|&column| sink.columns.get(column))
+                        .map(|(_, index)| *index)
+                        .collect();
+                    primary == key.iter().copied().collect::<BTreeSet<usize>>()
+                }
+                _ => false,
+            });
+        debug_assert!(
+            key.iter().all(|&column| column < schema.len()),
+            "the key is part of the schema"
+        );
         let simple = !read_by_step && own_key;
         (!simple, simple)
     }
@@ -242,8 +378,13 @@ impl Wiring<'_> {
                 undoes: self.undoes(at),
             }),
             ResolvedKind::LastValue { key, columns } => {
-                let held = columns.iter().filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
-                NodeKind::LastValue(LastValuePlan { key: self.indices(input, key), columns: self.indices(input, held) })
+                let held = columns
+                    .iter()
+                    .filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
+                NodeKind::LastValue(LastValuePlan {
+                    key: self.indices(input, key),
+                    columns: self.indices(input, held),
+                })
             }
             ResolvedKind::Aggregate { group, aggregates } => {
                 let held = self.schema(Edge { node: at, output: 0 });
@@ -258,7 +399,10 @@ impl Wiring<'_> {
                         coalesce: aggregate.coalesce,
                     })
                     .collect();
-                NodeKind::Aggregate(AggregatePlan { group: self.indices(input, group), aggregates })
+                NodeKind::Aggregate(AggregatePlan {
+                    group: self.indices(input, group),
+                    aggregates,
+                })
             }
             ResolvedKind::Lookup { table, on, added } => {
                 let held = self.schema(Edge { node: at, output: 0 });
@@ -269,9 +413,19 @@ impl Wiring<'_> {
                 NodeKind::Lookup(LookupPlan {
                     table: *table,
                     on: self.indices(input, on),
-                    passed: held.iter().filter(|f| !added.contains(&f.name)).map(|f| self.index(input, &f.name)).collect(),
-                    added: held.iter().filter(|f| added.contains(&f.name)).filter_map(|f| column_of(&f.name)).collect(),
-                    rounds: table_plan.and_then(|table| table.update).map(|update| self.path(at, update.node)),
+                    passed: held
+                        .iter()
+                        .filter(|f| !added.contains(&f.name))
+                        .map(|f| self.index(input, &f.name))
+                        .collect(),
+                    added: held
+                        .iter()
+                        .filter(|f| added.contains(&f.name))
+                        .filter_map(|f| column_of(&f.name))
+                        .collect(),
+                    rounds: table_plan
+                        .and_then(|table| table.update)
+                        .map(|update| self.path(at, update.node)),
                 })
             }
         }
@@ -279,7 +433,9 @@ impl Wiring<'_> {
 
     fn limits(&self, at: usize) -> StageLimits {
         let step = at.checked_sub(1).and_then(|at| self.definition.steps.get(at));
-        step.and_then(|step| step.get_ref().stage.as_ref()).map(|stage| stage.get_ref().limits.clone()).unwrap_or_default()
+        step.and_then(|step| step.get_ref().stage.as_ref())
+            .map(|stage| stage.get_ref().limits.clone())
+            .unwrap_or_default()
     }
 
     /// The steps after `start` up to and with `end`, which comes from it.
@@ -298,16 +454,25 @@ impl Wiring<'_> {
     }
 
     fn stage_outputs(&self, at: usize, node: &ResolvedNode) -> Vec<StageOutput> {
-        let ResolvedKind::Stage { module, .. } = &node.kind else { return Vec::new() };
+        let ResolvedKind::Stage { module, .. } = &node.kind else {
+            return Vec::new();
+        };
         let outputs = module.description.outputs.iter().enumerate();
         outputs
             .map(|(number, output)| {
-                let held = self.schema(Edge { node: at, output: number });
+                let held = self.schema(Edge {
+                    node: at,
+                    output: number,
+                });
                 let columns = held
                     .iter()
                     .filter_map(|field| match output.passed.iter().find(|(_, to)| *to == field.name) {
                         Some((from, _)) => Some(StageColumn::Passed(self.index(node.input, from))),
-                        None => output.computed.iter().position(|c| c.name == field.name).map(StageColumn::Computed),
+                        None => output
+                            .computed
+                            .iter()
+                            .position(|c| c.name == field.name)
+                            .map(StageColumn::Computed),
                     })
                     .collect();
                 StageOutput { columns }
@@ -317,13 +482,18 @@ impl Wiring<'_> {
 
     /// Whether an operator's state or a table may have taken in an event before this step sees it.
     fn undoes(&self, at: usize) -> bool {
-        self.resolved.nodes.iter().enumerate().take(at).any(|(earlier, node)| match &node.kind {
-            ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => true,
-            ResolvedKind::Lookup { table, .. } => {
-                let update = self.resolved.tables.get(*table).and_then(|table| table.update);
-                update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
-            }
-            ResolvedKind::Source | ResolvedKind::Stage { .. } => false,
-        })
+        self.resolved
+            .nodes
+            .iter()
+            .enumerate()
+            .take(at)
+            .any(|(earlier, node)| match &node.kind {
+                ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => true,
+                ResolvedKind::Lookup { table, .. } => {
+                    let update = self.resolved.tables.get(*table).and_then(|table| table.update);
+                    update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
+                }
+                ResolvedKind::Source | ResolvedKind::Stage { .. } => false,
+            })
     }
 }

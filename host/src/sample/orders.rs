@@ -94,18 +94,34 @@ impl Orders {
         }
         push_member(out, "order_price");
         push_hundredths(out, order.hundredths);
-        push_text_member(out, "customer_name", random, OddMember::NEVER, |out| push_name(out, person));
-        // One user in twenty shares a telephone with the one before.
-        let holder = if person.is_multiple_of(20) { user.saturating_sub(1) } else { user };
-        push_text_member(out, "customer_tel", random, OddMember { null: 12, missing: 13 }, |out| {
-            let number = trait_of(holder, 2);
-            out.extend_from_slice(pick(&PREFIXES, number as u32).as_bytes());
-            push_digits(out, (number >> 32) % 100_000_000, 8);
+        push_text_member(out, "customer_name", random, OddMember::NEVER, |out| {
+            push_name(out, person)
         });
+        // One user in twenty shares a telephone with the one before.
+        let holder = if person.is_multiple_of(20) {
+            user.saturating_sub(1)
+        } else {
+            user
+        };
+        push_text_member(
+            out,
+            "customer_tel",
+            random,
+            OddMember { null: 12, missing: 13 },
+            |out| {
+                let number = trait_of(holder, 2);
+                out.extend_from_slice(pick(&PREFIXES, number as u32).as_bytes());
+                push_digits(out, (number >> 32) % 100_000_000, 8);
+            },
+        );
         push_text_member(out, "certificate_no", random, OddMember::NEVER, |out| {
             let number = trait_of(user, 3);
             push_digits(out, number % 100_000_000_000_000_000, 17);
-            out.push(if (number >> 60) == 0 { b'X' } else { b'0' + ((number >> 60) % 10) as u8 });
+            out.push(if (number >> 60) == 0 {
+                b'X'
+            } else {
+                b'0' + ((number >> 60) % 10) as u8
+            });
         });
         push_member(out, "gmt_created");
         push_int(out, order.created_ms);
@@ -113,7 +129,11 @@ impl Orders {
             0..5 => {}
             draw => {
                 push_member(out, "gmt_modified");
-                if draw < 8 { out.extend_from_slice(b"null") } else { push_int(out, modified_ms) }
+                if draw < 8 {
+                    out.extend_from_slice(b"null")
+                } else {
+                    push_int(out, modified_ms)
+                }
             }
         }
         let payable = match random.u32(..100) {
@@ -126,7 +146,11 @@ impl Orders {
             0..25 => {}
             draw => {
                 push_member(out, "account_payble");
-                if draw < 48 { out.extend_from_slice(b"null") } else { push_hundredths(out, payable) }
+                if draw < 48 {
+                    out.extend_from_slice(b"null")
+                } else {
+                    push_hundredths(out, payable)
+                }
             }
         }
         out.push(b'}');
@@ -137,8 +161,8 @@ impl Orders {
 
     fn lateness_ms(&mut self) -> i64 {
         match happens(&mut self.random, 20) {
-            true => self.random.i64(..2 * 3_600_000),
-            false => self.random.i64(..800),
+            true => self.random.i64(0..2 * 3_600_000),
+            false => self.random.i64(0..800),
         }
     }
 
@@ -150,7 +174,9 @@ impl Orders {
             self.day_end_ms = (day + 1) * MS_PER_DAY - CHINA_MS;
         }
         let again = happens(&mut self.random, 400);
-        let Some(last) = self.last.get_mut(user as usize) else { return Order::at(modified_ms) };
+        let Some(last) = self.last.get_mut(user as usize) else {
+            return Order::at(modified_ms);
+        };
         match last {
             Some(order) if again && order.created_ms <= modified_ms => *order,
             _ => {
@@ -159,7 +185,12 @@ impl Orders {
                 let scale = self.random.f64();
                 let hundredths = (5_000.0 * (1.0 + 49.0 * scale * scale * scale)) as i64;
                 let day = self.day as u32;
-                *last.insert(Order { number: self.order, day, created_ms: modified_ms, hundredths })
+                *last.insert(Order {
+                    number: self.order,
+                    day,
+                    created_ms: modified_ms,
+                    hundredths,
+                })
             }
         }
     }
@@ -167,7 +198,12 @@ impl Orders {
 
 impl Order {
     fn at(created_ms: i64) -> Self {
-        Self { number: 0, day: 0, created_ms, hundredths: 0 }
+        Self {
+            number: 0,
+            day: 0,
+            created_ms,
+            hundredths: 0,
+        }
     }
 }
 
@@ -180,7 +216,11 @@ fn calendar_day(days: i64) -> u64 {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year * 10_000 + month * 100 + day).unsigned_abs()
 }
@@ -190,8 +230,17 @@ mod tests {
     use super::{super::tests, *};
 
     const MEMBERS: [&str; 11] = [
-        "id", "order_no", "order_type", "pay_time", "order_price", "customer_name", "customer_tel", "certificate_no",
-        "gmt_created", "gmt_modified", "account_payble",
+        "id",
+        "order_no",
+        "order_type",
+        "pay_time",
+        "order_price",
+        "customer_name",
+        "customer_tel",
+        "certificate_no",
+        "gmt_created",
+        "gmt_modified",
+        "account_payble",
     ];
 
     #[test]
@@ -200,13 +249,27 @@ mod tests {
             let mut orders = Orders::new(seed, 2_000, tests::DAY);
             Box::new(move |out| orders.next_into(out))
         });
-        let of_today = orders.iter().filter(|order| order["gmt_modified"].as_i64() >= Some(tests::DAY.start_ms)).count();
-        assert!((19_000..20_000).contains(&of_today), "{of_today} of today: a few late ones are of yesterday");
+        let of_today = orders
+            .iter()
+            .filter(|order| order["gmt_modified"].as_i64() >= Some(tests::DAY.start_ms))
+            .count();
+        assert!(
+            (19_000..20_000).contains(&of_today),
+            "{of_today} of today: a few late ones are of yesterday"
+        );
         assert!(orders.iter().any(|order| order["order_no"].is_null()));
-        assert!(orders.iter().any(|order| order["account_payble"].as_f64().is_some_and(|payable| payable < 0.0)));
+        assert!(
+            orders
+                .iter()
+                .any(|order| order["account_payble"].as_f64().is_some_and(|payable| payable < 0.0))
+        );
         let numbers = |order: &serde_json::Value| order["order_no"].as_str().map(str::to_owned);
         let different: std::collections::HashSet<_> = orders.iter().filter_map(numbers).collect();
-        assert!((8_000..14_000).contains(&different.len()), "{} orders, others are later versions", different.len());
+        assert!(
+            (8_000..14_000).contains(&different.len()),
+            "{} orders, others are later versions",
+            different.len()
+        );
         assert!(different.iter().all(|number| number.starts_with("HX2026031")));
     }
 
@@ -224,7 +287,12 @@ mod tests {
 
     #[test]
     fn days_have_their_calendar_names() {
-        for (days, expected) in [(0, 19_700_101), (20_527, 20_260_315), (11_016, 20_000_229), (-1, 19_691_231)] {
+        for (days, expected) in [
+            (0, 19_700_101),
+            (20_527, 20_260_315),
+            (11_016, 20_000_229),
+            (-1, 19_691_231),
+        ] {
             assert_eq!(calendar_day(days), expected);
         }
     }

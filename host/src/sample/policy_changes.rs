@@ -1,8 +1,8 @@
 //! Scenario 2: premiums that customers are quoted.
 
 use super::{
-    OddMember, Times, chances, choose, happens, push_digits, push_hex, push_hundredths, push_int, push_member, push_name,
-    push_text_member, skewed, spoil, trait_of,
+    OddMember, Times, chances, choose, happens, push_digits, push_hex, push_hundredths, push_int, push_member,
+    push_name, push_text_member, skewed, spoil, trait_of,
 };
 use fastrand::Rng;
 
@@ -17,7 +17,10 @@ pub struct Customer {
 
 /// The customers who are watched, in ascending order of their ids.
 pub fn customers(count: u32) -> impl Iterator<Item = Customer> {
-    (0..count).map(|number| Customer { number, premium: 20_000 + (trait_of(number, 4) % 1_980_000) as i64 })
+    (0..count).map(|number| Customer {
+        number,
+        premium: 20_000 + (trait_of(number, 4) % 1_980_000) as i64,
+    })
 }
 
 impl Customer {
@@ -74,7 +77,9 @@ impl PolicyChanges {
             malformed: 0,
             drops: chances(0.02),
             event: 0,
-            premiums: self::customers(customers.max(1)).map(|customer| customer.premium).collect(),
+            premiums: self::customers(customers.max(1))
+                .map(|customer| customer.premium)
+                .collect(),
         }
     }
 
@@ -104,7 +109,11 @@ impl PolicyChanges {
         self.event += 1;
         out.clear();
         let random = &mut self.random;
-        let late_ms = if happens(random, 50) { random.i64(..600_000) } else { random.i64(..800) };
+        let late_ms = if happens(random, 50) {
+            random.i64(0..600_000)
+        } else {
+            random.i64(0..800)
+        };
         let watched = !happens(random, 120);
         let number = skewed(random, self.premiums.len() as u32);
         let malformed = happens(random, self.malformed);
@@ -112,7 +121,14 @@ impl PolicyChanges {
 
         out.push(b'{');
         push_member(out, "id");
-        push_int(out, if watched { Customer { number, premium: 0 }.id() } else { 1 + i64::from(number % 1_000) });
+        push_int(
+            out,
+            if watched {
+                Customer { number, premium: 0 }.id()
+            } else {
+                1 + i64::from(number % 1_000)
+            },
+        );
         out.extend_from_slice(b",\"channel\":\"");
         out.extend_from_slice(choose(random, &CHANNELS).as_bytes());
         out.extend_from_slice(b"\",\"open_id\":\"o");
@@ -158,7 +174,8 @@ fn next_premium(premium: i64, drops: bool, random: &mut Rng) -> i64 {
         false if premium > PREMIUM_MOST => random.i64(91..=95),
         false => random.i64(92..=112),
     };
-    premium * percent / 100
+    // Never so little that a per cent of it is nothing.
+    (premium * percent / 100).max(1_000)
 }
 
 /// Appends a premium as people's systems write it: `1000`, `1000.00`, `1000.5`, or with a space before it.
@@ -187,7 +204,9 @@ mod tests {
         let premium = |text: &serde_json::Value| text.as_str().map(|text| text.trim().parse::<f64>().unwrap());
         let mut rows: HashMap<i64, Option<f64>> = rows.iter().map(|(&id, &premium)| (id, Some(premium))).collect();
         let is_alert = |quote: &&serde_json::Value| {
-            let Some(row) = rows.get_mut(&quote["id"].as_i64().unwrap()) else { return false };
+            let Some(row) = rows.get_mut(&quote["id"].as_i64().unwrap()) else {
+                return false;
+            };
             let now = premium(&quote["now_premium"]);
             let before = std::mem::replace(row, now);
             now.zip(before).is_some_and(|(now, before)| now < before * 0.85)
@@ -198,7 +217,15 @@ mod tests {
     #[test]
     fn quotes_look_like_quotes_and_some_raise_alerts() {
         let members = [
-            "id", "channel", "open_id", "event", "now_premium", "creator", "modifier", "gmt_modified", "now_info",
+            "id",
+            "channel",
+            "open_id",
+            "event",
+            "now_premium",
+            "creator",
+            "modifier",
+            "gmt_modified",
+            "now_info",
         ];
         let quotes = |drops: f64| {
             tests::check(185..=205, &members, move |seed| {
@@ -212,7 +239,10 @@ mod tests {
                 customer.write_into(&mut row);
                 let row: serde_json::Value = serde_json::from_slice(&row).unwrap();
                 assert_eq!(row["id"].as_i64(), Some(customer.id()));
-                (customer.id(), row["raw_premium"].as_str().unwrap().trim().parse().unwrap())
+                (
+                    customer.id(),
+                    row["raw_premium"].as_str().unwrap().trim().parse().unwrap(),
+                )
             })
             .collect();
         assert_eq!(rows.len(), 500);

@@ -31,11 +31,14 @@ struct Rivals {
     rows_by: Vec<usize>,
     /// By primary key and row: the row, and when it changed.
     rows: KeyedState<Rival>,
-    /// By primary key: the key in `rows` of each row, by when it changed.
-    order: BTreeMap<Box<[u8]>, BTreeMap<u64, Box<[u8]>>>,
+    /// By primary key.
+    order: BTreeMap<Box<[u8]>, ByChange>,
     /// Counts changes; a later one has a greater number.
     change: u64,
 }
+
+/// The key in `rows` of each row of one primary key, by when it changed.
+type ByChange = BTreeMap<u64, Box<[u8]>>;
 
 #[derive(Clone, Debug)]
 struct Rival {
@@ -56,7 +59,11 @@ impl StateValue for Rival {
         let (change, rest) = bytes.split_first_chunk::<8>()?;
         let (key_len, row) = rest.split_first_chunk::<4>()?;
         let (change, key_len) = (u64::from_le_bytes(*change), u32::from_le_bytes(*key_len));
-        Some(Self { change, key_len, row: row.into() })
+        Some(Self {
+            change,
+            key_len,
+            row: row.into(),
+        })
     }
 }
 
@@ -68,7 +75,12 @@ impl TableSink {
             order: BTreeMap::new(),
             change: 0,
         });
-        Self { columns, key, pending: HashMap::new(), rivals }
+        Self {
+            columns,
+            key,
+            pending: HashMap::new(),
+            rivals,
+        }
     }
 
     pub(super) fn collect(&mut self, input: &Batch) {
@@ -119,7 +131,12 @@ impl TableSink {
     }
 
     pub(super) fn restored(&mut self) {
-        let Some(Rivals { rows, order, change, .. }) = &mut self.rivals else { return };
+        let Some(Rivals {
+            rows, order, change, ..
+        }) = &mut self.rivals
+        else {
+            return;
+        };
         for (entry, rival) in rows.iter() {
             let key = entry.get(..rival.key_len as usize).unwrap_or_default();
             order.entry(key.into()).or_default().insert(rival.change, entry.into());
@@ -146,7 +163,11 @@ impl Rivals {
         let mut before = None;
         self.rows.modify(entry, |rival| {
             before = rival.as_ref().map(|rival| rival.change);
-            *rival = row.map(|row| Rival { change, key_len, row: row.into() });
+            *rival = row.map(|row| Rival {
+                change,
+                key_len,
+                row: row.into(),
+            });
             true
         });
         let mut order = match self.order.entry(key.into()) {

@@ -42,7 +42,10 @@ pub struct FileSource {
 
 impl std::fmt::Debug for FileSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileSource").field("path", &self.path).field("sequence", &self.sequence).finish_non_exhaustive()
+        f.debug_struct("FileSource")
+            .field("path", &self.path)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +56,8 @@ impl FileSource {
     /// # Errors
     /// When the file cannot be read, has fewer lines than that, or other ones.
     pub fn open(path: &Path, decoder: Decoder, position: u64, content_hash: u64, stop: Stop) -> Result<Self> {
-        let file = File::open(path).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", path.display())))?;
+        let file =
+            File::open(path).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", path.display())))?;
         let mut source = Self {
             path: path.to_owned(),
             reader: BufReader::with_capacity(READ_BYTES, file),
@@ -92,7 +96,10 @@ impl FileSource {
     fn read_line(&mut self) -> Result<bool> {
         self.line.clear();
         let path = &self.path;
-        let read = self.reader.read_until(b'\n', &mut self.line).environment(|| format!("cannot read {}", path.display()))?;
+        let read = self
+            .reader
+            .read_until(b'\n', &mut self.line)
+            .environment(|| format!("cannot read {}", path.display()))?;
         if read == 0 {
             return Ok(false);
         }
@@ -120,7 +127,10 @@ impl Source for FileSource {
             return Ok(None);
         }
         let mut batch = self.decoder.take();
-        batch.receipt = Receipt { ack_subject: None, content_hash: self.hash.digest() };
+        batch.receipt = Receipt {
+            ack_subject: None,
+            content_hash: self.hash.digest(),
+        };
         Ok(Some(batch))
     }
 }

@@ -43,7 +43,14 @@ impl Answer {
             let (found, said) = (given.outputs.len(), description.outputs.len());
             return Err(format!("it answered with {found} outputs instead of {said}"));
         }
-        let mut kept = vec![false; if given.rejected.is_empty() { 0 } else { row_count as usize }];
+        let mut kept = vec![
+            false;
+            if given.rejected.is_empty() {
+                0
+            } else {
+                row_count as usize
+            }
+        ];
         let mut outputs = Vec::with_capacity(given.outputs.len());
         for (output, spec) in given.outputs.into_iter().zip(&description.outputs) {
             let broken = |what: String| format!("in output \"{}\": {what}", spec.name);
@@ -63,18 +70,28 @@ impl Answer {
                     .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
                 computed.push(column);
             }
-            outputs.push(OutputRows { rows: output.rows, computed });
+            outputs.push(OutputRows {
+                rows: output.rows,
+                computed,
+            });
         }
         check_rows(given.rejected.iter().map(|rejected| rejected.row), row_count)
             .map_err(|what| format!("among the rejected rows: {what}"))?;
-        if let Some(both) = given.rejected.iter().find(|rejected| kept.get(rejected.row as usize) == Some(&true)) {
+        if let Some(both) = given
+            .rejected
+            .iter()
+            .find(|rejected| kept.get(rejected.row as usize) == Some(&true))
+        {
             return Err(format!("row {} is both rejected and in an output", both.row));
         }
         let rejected = given.rejected.into_iter().map(|rejected| RejectedRow {
             row: rejected.row,
             reason: shorten(rejected.reason),
         });
-        Ok(Self { outputs, rejected: rejected.collect() })
+        Ok(Self {
+            outputs,
+            rejected: rejected.collect(),
+        })
     }
 
     /// Adds the answer to the rows from `offset` on, which come after all rows of this one.
@@ -85,7 +102,11 @@ impl Answer {
                 .iter()
                 .map(|output| OutputRows {
                     rows: Vec::new(),
-                    computed: output.computed.iter().map(|c| Column::with_capacity(c.column_type(), 0)).collect(),
+                    computed: output
+                        .computed
+                        .iter()
+                        .map(|c| Column::with_capacity(c.column_type(), 0))
+                        .collect(),
                 })
                 .collect();
         }
@@ -95,7 +116,10 @@ impl Answer {
                 column.extend(more);
             }
         }
-        self.rejected.extend(more.rejected.into_iter().map(|r| RejectedRow { row: r.row + offset, ..r }));
+        self.rejected.extend(more.rejected.into_iter().map(|r| RejectedRow {
+            row: r.row + offset,
+            ..r
+        }));
     }
 }
 
@@ -133,7 +157,12 @@ fn check_column(given: abi::ColumnResult, wanted: ColumnType, nullable: bool, ro
             return Err("a null, though it is described as never null".to_owned());
         }
     }
-    let valid = |row: usize| given.validity.as_ref().is_none_or(|validity| validity.get(row) == Some(&1));
+    let valid = |row: usize| {
+        given
+            .validity
+            .as_ref()
+            .is_none_or(|validity| validity.get(row) == Some(&1))
+    };
     let values = match given.values {
         abi::ColumnValuesResult::Int(values) => {
             length(values.len(), "values")?;
@@ -141,7 +170,11 @@ fn check_column(given: abi::ColumnResult, wanted: ColumnType, nullable: bool, ro
         }
         abi::ColumnValuesResult::Double(values) => {
             length(values.len(), "values")?;
-            if let Some((_, value)) = values.iter().enumerate().find(|&(row, value)| !value.is_finite() && valid(row)) {
+            if let Some((_, value)) = values
+                .iter()
+                .enumerate()
+                .find(|&(row, value)| !value.is_finite() && valid(row))
+            {
                 return Err(format!("{value}; accepted are finite numbers"));
             }
             Values::Double(values)
@@ -156,13 +189,22 @@ fn check_column(given: abi::ColumnResult, wanted: ColumnType, nullable: bool, ro
         abi::ColumnValuesResult::Text(texts) => {
             length(texts.offsets.len().wrapping_sub(1), "texts")?;
             check_texts(&texts.offsets, &texts.data)?;
-            Values::Text(TextValues { offsets: texts.offsets, data: texts.data })
+            Values::Text(TextValues {
+                offsets: texts.offsets,
+                data: texts.data,
+            })
         }
     };
-    let column = Column { validity: given.validity, values };
+    let column = Column {
+        validity: given.validity,
+        values,
+    };
     match column.column_type() == wanted {
         true => Ok(column),
-        false => Err(format!("{} values, though it is described as {wanted}", column.column_type())),
+        false => Err(format!(
+            "{} values, though it is described as {wanted}",
+            column.column_type()
+        )),
     }
 }
 
@@ -200,8 +242,16 @@ mod tests {
                 name: "out".into(),
                 passed: vec![],
                 computed: vec![
-                    Field { name: "text".into(), column_type: ColumnType::Text, nullable: true },
-                    Field { name: "double".into(), column_type: ColumnType::Double, nullable: false },
+                    Field {
+                        name: "text".into(),
+                        column_type: ColumnType::Text,
+                        nullable: true,
+                    },
+                    Field {
+                        name: "double".into(),
+                        column_type: ColumnType::Double,
+                        nullable: false,
+                    },
                 ],
             }],
             parameters: vec![],
@@ -209,16 +259,31 @@ mod tests {
     }
 
     fn text(offsets: &[u32], data: &[u8]) -> abi::ColumnResult {
-        let texts = abi::TextValuesResult { offsets: offsets.to_vec(), data: data.to_vec() };
-        abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Text(texts) }
+        let texts = abi::TextValuesResult {
+            offsets: offsets.to_vec(),
+            data: data.to_vec(),
+        };
+        abi::ColumnResult {
+            validity: None,
+            values: abi::ColumnValuesResult::Text(texts),
+        }
     }
 
     fn doubles(values: &[f64]) -> abi::ColumnResult {
-        abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Double(values.to_vec()) }
+        abi::ColumnResult {
+            validity: None,
+            values: abi::ColumnValuesResult::Double(values.to_vec()),
+        }
     }
 
     fn answer(rows: &[u32], text: abi::ColumnResult, double: abi::ColumnResult) -> abi::Answer {
-        abi::Answer { outputs: vec![abi::OutputRows { rows: rows.to_vec(), computed: vec![text, double] }], rejected: vec![] }
+        abi::Answer {
+            outputs: vec![abi::OutputRows {
+                rows: rows.to_vec(),
+                computed: vec![text, double],
+            }],
+            rejected: vec![],
+        }
     }
 
     #[track_caller]
@@ -232,38 +297,74 @@ mod tests {
         let good = answer(&[0, 3], text(&[0, 3, 6], "保单".as_bytes()), doubles(&[1.0, -0.0]));
         let checked = Answer::from_guest(good, 4, &description()).unwrap();
         assert_eq!(checked.outputs[0].rows, [0, 3]);
-        assert_eq!(checked.outputs[0].computed[0].get(1), crate::column::Value::Text("单".as_bytes()));
+        assert_eq!(
+            checked.outputs[0].computed[0].get(1),
+            crate::column::Value::Text("单".as_bytes())
+        );
     }
 
     #[test]
     fn broken_answers_are_named() {
         let fine = || doubles(&[0.0, 0.0]);
-        check(abi::Answer { outputs: vec![], rejected: vec![] }, "0 outputs instead of 1");
+        check(
+            abi::Answer {
+                outputs: vec![],
+                rejected: vec![],
+            },
+            "0 outputs instead of 1",
+        );
         check(answer(&[0, 4], text(&[0, 0, 0], b""), fine()), "row 4 of a batch of 4");
         check(answer(&[1, 1], text(&[0, 0, 0], b""), fine()), "row 1 comes again");
-        check(answer(&[2, 1], text(&[0, 0, 0], b""), fine()), "row 1 comes again or after");
+        check(
+            answer(&[2, 1], text(&[0, 0, 0], b""), fine()),
+            "row 1 comes again or after",
+        );
         check(answer(&[0, 1], text(&[0, 0], b""), fine()), "1 texts for 2 rows");
         check(answer(&[0, 1], text(&[], b""), fine()), "texts for 2 rows");
         check(answer(&[0, 1], text(&[0, 2, 1], b"a"), fine()), "descend");
         check(answer(&[0, 1], text(&[0, 1, 1], b"ab"), fine()), "end with the data");
         check(answer(&[0, 1], text(&[0, 1, 2], &[0xff, 0xfe]), fine()), "not UTF-8");
-        check(answer(&[0, 1], text(&[0, 1, 3], "保".as_bytes()), fine()), "within a character, at byte 1");
+        check(
+            answer(&[0, 1], text(&[0, 1, 3], "保".as_bytes()), fine()),
+            "within a character, at byte 1",
+        );
         check(answer(&[0, 1], text(&[0, 0, 0], b""), doubles(&[f64::NAN, 0.0])), "NaN");
-        check(answer(&[0, 1], text(&[0, 0, 0], b""), doubles(&[0.0])), "1 values for 2 rows");
-        let ints = abi::ColumnResult { validity: None, values: abi::ColumnValuesResult::Int(vec![1, 2]) };
-        check(answer(&[0, 1], text(&[0, 0, 0], b""), ints), "int values, though it is described as double");
-        let null = abi::ColumnResult { validity: Some(vec![1, 0]), ..fine() };
+        check(
+            answer(&[0, 1], text(&[0, 0, 0], b""), doubles(&[0.0])),
+            "1 values for 2 rows",
+        );
+        let ints = abi::ColumnResult {
+            validity: None,
+            values: abi::ColumnValuesResult::Int(vec![1, 2]),
+        };
+        check(
+            answer(&[0, 1], text(&[0, 0, 0], b""), ints),
+            "int values, though it is described as double",
+        );
+        let null = abi::ColumnResult {
+            validity: Some(vec![1, 0]),
+            ..fine()
+        };
         check(answer(&[0, 1], text(&[0, 0, 0], b""), null), "a null");
-        let odd = abi::ColumnResult { validity: Some(vec![1, 7]), ..fine() };
+        let odd = abi::ColumnResult {
+            validity: Some(vec![1, 7]),
+            ..fine()
+        };
         check(answer(&[0, 1], text(&[0, 0, 0], b""), odd), "validity byte 7");
         let mut both = answer(&[0, 1], text(&[0, 0, 0], b""), fine());
-        both.rejected.push(abi::RejectedRow { row: 1, reason: String::new() });
+        both.rejected.push(abi::RejectedRow {
+            row: 1,
+            reason: String::new(),
+        });
         check(both, "row 1 is both rejected and in an output");
     }
 
     #[test]
     fn what_stands_at_a_null_row_does_not_matter() {
-        let nan = abi::ColumnResult { validity: Some(vec![1, 0]), ..doubles(&[1.0, f64::NAN]) };
+        let nan = abi::ColumnResult {
+            validity: Some(vec![1, 0]),
+            ..doubles(&[1.0, f64::NAN])
+        };
         let mut nullable = description();
         nullable.outputs[0].computed[1].nullable = true;
         assert!(Answer::from_guest(answer(&[0, 1], text(&[0, 0, 0], b""), nan), 4, &nullable).is_ok());

@@ -1,5 +1,4 @@
 //! Bindings generated from `wit/`. Nothing here is written by hand; the docs live in the WIT files.
-#![expect(clippy::all, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "generated code")]
 
 wasmtime::component::bindgen!({
     path: "../wit",

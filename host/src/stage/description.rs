@@ -149,8 +149,11 @@ impl fmt::Display for ParameterValue {
 impl Description {
     /// Takes a description from a guest, if it keeps the rules of the contract.
     pub(super) fn from_guest(given: abi::Description) -> Result<Self, String> {
-        let inputs: Vec<Field> =
-            given.inputs.into_iter().map(|column| field(column.name, column.column_type, column.nullable)).collect();
+        let inputs: Vec<Field> = given
+            .inputs
+            .into_iter()
+            .map(|column| field(column.name, column.column_type, column.nullable))
+            .collect();
         unique("an input column", inputs.iter().map(|field| field.name.as_str()))?;
 
         let outputs: Vec<OutputSpec> = given
@@ -158,7 +161,11 @@ impl Description {
             .into_iter()
             .map(|output| OutputSpec {
                 name: output.name,
-                passed: output.passed.into_iter().map(|column| (column.input, column.output)).collect(),
+                passed: output
+                    .passed
+                    .into_iter()
+                    .map(|column| (column.input, column.output))
+                    .collect(),
                 computed: output
                     .computed
                     .into_iter()
@@ -167,13 +174,19 @@ impl Description {
             })
             .collect();
         if outputs.is_empty() || outputs.len() > GUEST_OUTPUTS_MAX {
-            return Err(format!("it has {} outputs; accepted are 1 to {GUEST_OUTPUTS_MAX}", outputs.len()));
+            return Err(format!(
+                "it has {} outputs; accepted are 1 to {GUEST_OUTPUTS_MAX}",
+                outputs.len()
+            ));
         }
         unique("an output", outputs.iter().map(|output| output.name.as_str()))?;
         for output in &outputs {
             let passed = output.passed.iter().map(|(_, to)| to.as_str());
             let computed = output.computed.iter().map(|field| field.name.as_str());
-            unique(&format!("a column of output \"{}\"", output.name), passed.chain(computed))?;
+            unique(
+                &format!("a column of output \"{}\"", output.name),
+                passed.chain(computed),
+            )?;
         }
 
         let mut parameters = Vec::new();
@@ -184,9 +197,17 @@ impl Description {
                 && default.parameter_type() != parameter_type
             {
                 let found = default.parameter_type();
-                return Err(format!("parameter \"{}\" is {parameter_type}, but its default is {found}", spec.name));
+                return Err(format!(
+                    "parameter \"{}\" is {parameter_type}, but its default is {found}",
+                    spec.name
+                ));
             }
-            parameters.push(ParameterSpec { name: spec.name, parameter_type, default, doc: spec.doc });
+            parameters.push(ParameterSpec {
+                name: spec.name,
+                parameter_type,
+                default,
+                doc: spec.doc,
+            });
         }
         unique("a parameter", parameters.iter().map(|spec| spec.name.as_str()))?;
         Ok(Self {
@@ -221,7 +242,11 @@ fn field(name: String, column_type: abi::ColumnType, nullable: bool) -> Field {
         abi::ColumnType::Boolean => ColumnType::Boolean,
         abi::ColumnType::Text => ColumnType::Text,
     };
-    Field { name, column_type, nullable }
+    Field {
+        name,
+        column_type,
+        nullable,
+    }
 }
 
 fn parameter_type(given: abi::ParameterType) -> ParameterType {

@@ -64,7 +64,10 @@ pub struct Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module").field("digest", &self.digest).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Module")
+            .field("digest", &self.digest)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,13 +176,27 @@ impl StageHost {
         let mut linker = Linker::new(&engine);
         StageComponent::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context)
             .environment(|| "cannot set up the imports of guests".to_owned())?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, modules: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                linker,
+                modules: Mutex::default(),
+            }),
+        })
     }
 
     /// The directory in which `weir` keeps compiled code: `$XDG_CACHE_HOME/weir`, or `~/.cache/weir`.
     pub fn default_cache() -> Option<PathBuf> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        Some(absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("weir"))
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        Some(
+            absolute("XDG_CACHE_HOME")
+                .or_else(|| Some(absolute("HOME")?.join(".cache")))?
+                .join("weir"),
+        )
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -206,7 +223,8 @@ impl StageHost {
         }
         let bytes =
             std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-        self.load_bytes(&bytes, path).map_err(|error| error.context(format!("module {shown}")))
+        self.load_bytes(&bytes, path)
+            .map_err(|error| error.context(format!("module {shown}")))
     }
 
     fn load_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
@@ -235,7 +253,12 @@ impl StageHost {
             .map_err(|cause| Error::definition(format!("it does not fit {EXPORT}: {cause:#}")))?;
         let description = Instance::describe(self, &pre)
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
-        let module = Arc::new(Module { digest: digest.clone(), path: path.to_owned(), description, pre });
+        let module = Arc::new(Module {
+            digest: digest.clone(),
+            path: path.to_owned(),
+            description,
+            pre,
+        });
         modules().insert(digest, module.clone());
         Ok(module)
     }
@@ -244,12 +267,19 @@ impl StageHost {
 /// Whether the component exports this contract in this version, and imports nothing else.
 fn check_contract(component: &Component, engine: &Engine) -> Result<()> {
     let component_type = component.component_type();
-    let exports: Vec<String> = component_type.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = component_type
+        .exports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
     if !exports.iter().any(|name| name == EXPORT) {
-        let of_contract = exports.iter().find_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
+        let of_contract = exports
+            .iter()
+            .find_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
         return Err(Error::definition(match of_contract {
             Some((_, version)) => {
-                format!("it is built for {PACKAGE}@{version}; this host speaks {PACKAGE}@{VERSION}: build it with the SDK of this host")
+                format!(
+                    "it is built for {PACKAGE}@{version}; this host speaks {PACKAGE}@{VERSION}: build it with the SDK of this host"
+                )
             }
             None => format!("it does not export {EXPORT}; rules are built with the crate weir-guest"),
         }));

@@ -1,9 +1,9 @@
 //! A running guest: calls with bounds, and the search for the rows that make a call fail.
 
 use super::{
-    answer::{Answer, RejectedRow, shorten},
+    answer::{Answer, OutputRows, RejectedRow, shorten},
     bindings::{StageComponent, StageComponentPre, exports::weir::stage::stage as abi},
-    description::{Description, ParameterValue},
+    description::{Description, OutputSpec, ParameterValue},
     host::{GuestContext, Module, StageHost},
 };
 use crate::{
@@ -49,7 +49,10 @@ impl Bounds {
         Self {
             memory_bytes: mib(&limits.memory_mib, GUEST_MEMORY_BYTES),
             output_bytes: mib(&limits.output_mib, GUEST_OUTPUT_BYTES),
-            deadline: limits.deadline_ms.as_ref().map_or(GUEST_DEADLINE, |ms| Duration::from_millis(*ms.get_ref())),
+            deadline: limits
+                .deadline_ms
+                .as_ref()
+                .map_or(GUEST_DEADLINE, |ms| Duration::from_millis(*ms.get_ref())),
         }
     }
 }
@@ -70,7 +73,9 @@ struct Live {
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("module", &self.module).finish_non_exhaustive()
+        f.debug_struct("Instance")
+            .field("module", &self.module)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +87,13 @@ impl Instance {
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
-        Self { host: host.clone(), module, parameters, bounds: Bounds::new(limits), live: None }
+        Self {
+            host: host.clone(),
+            module,
+            parameters,
+            bounds: Bounds::new(limits),
+            live: None,
+        }
     }
 
     /// The component that runs here.
@@ -136,16 +147,21 @@ impl Instance {
 
     fn isolate(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], failure: StageFailure) -> Judged {
         if row_count <= 1 {
-            let outputs = &self.module.description.outputs;
-            let mut answer = Answer::default();
-            answer.outputs = outputs
-                .iter()
-                .map(|output| super::OutputRows {
-                    rows: Vec::new(),
-                    computed: output.computed.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect(),
-                })
-                .collect();
-            answer.rejected.push(RejectedRow { row: 0, reason: shorten(failure.0) });
+            let nothing = |output: &OutputSpec| OutputRows {
+                rows: Vec::new(),
+                computed: output
+                    .computed
+                    .iter()
+                    .map(|f| Column::with_capacity(f.column_type, 0))
+                    .collect(),
+            };
+            let answer = Answer {
+                outputs: self.module.description.outputs.iter().map(nothing).collect(),
+                rejected: vec![RejectedRow {
+                    row: 0,
+                    reason: shorten(failure.0),
+                }],
+            };
             return Judged { answer, failed_rows: 1 };
         }
         let middle = row_count / 2;
@@ -166,7 +182,11 @@ impl Instance {
         let live = self.live()?;
         let columns: Vec<abi::ColumnParam<'_>> = columns.iter().map(|column| lower(column)).collect();
         live.begin_call(bounds);
-        let batch = abi::Batch { row_count, times_ms, columns: &columns };
+        let batch = abi::Batch {
+            row_count,
+            times_ms,
+            columns: &columns,
+        };
         let given = live.component.weir_stage_stage().call_process(&mut live.store, batch);
         let answer = given.map_err(|cause| live.failure(&cause, bounds)).and_then(|given| {
             Answer::from_guest(given, row_count, &self.module.description)
@@ -187,9 +207,10 @@ fn lower(column: &Column) -> abi::ColumnParam<'_> {
             Values::Int(values) => abi::ColumnValuesParam::Int(values),
             Values::Double(values) => abi::ColumnValuesParam::Double(values),
             Values::Boolean(values) => abi::ColumnValuesParam::Boolean(values),
-            Values::Text(texts) => {
-                abi::ColumnValuesParam::Text(abi::TextValuesParam { offsets: &texts.offsets, data: &texts.data })
-            }
+            Values::Text(texts) => abi::ColumnValuesParam::Text(abi::TextValuesParam {
+                offsets: &texts.offsets,
+                data: &texts.data,
+            }),
         },
     }
 }
@@ -202,7 +223,12 @@ impl Live {
         name: &str,
     ) -> Result<Self, StageFailure> {
         let limits = StoreLimitsBuilder::new().memory_size(bounds.memory_bytes).build();
-        let context = GuestContext { limits, last_error: None, log_lines: 0, name: name.to_owned() };
+        let context = GuestContext {
+            limits,
+            last_error: None,
+            log_lines: 0,
+            name: name.to_owned(),
+        };
         let mut store = Store::new(host.engine(), context);
         store.limiter(|context| &mut context.limits);
         store.set_epoch_deadline(ticks(bounds.deadline));
@@ -246,7 +272,11 @@ impl Live {
             })
             .collect();
         self.begin_call(bounds);
-        match self.component.weir_stage_stage().call_configure(&mut self.store, &lowered) {
+        match self
+            .component
+            .weir_stage_stage()
+            .call_configure(&mut self.store, &lowered)
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(message)) => Err(StageFailure(shorten(message))),
             Err(cause) => Err(self.failure(&cause, bounds)),
@@ -263,20 +293,28 @@ impl Live {
         };
         let frames: Vec<String> = cause
             .downcast_ref::<WasmBacktrace>()
-            .map(|backtrace| backtrace.frames())
+            .map(WasmBacktrace::frames)
             .unwrap_or_default()
             .iter()
             .filter_map(|frame| frame.func_name())
-            .filter(|name| !["panic", "rust_begin_unwind", "__rust", "cabi_"].iter().any(|noise| name.contains(noise)))
-            .map(|name| wasmtime_name(name))
+            .filter(|name| {
+                !["panic", "rust_begin_unwind", "__rust", "cabi_"]
+                    .iter()
+                    .any(|noise| name.contains(noise))
+            })
+            .map(without_hash)
             .take(5)
             .collect();
-        StageFailure(if frames.is_empty() { what } else { format!("{what}; in {}", frames.join(", called by ")) })
+        StageFailure(if frames.is_empty() {
+            what
+        } else {
+            format!("{what}; in {}", frames.join(", called by "))
+        })
     }
 }
 
 /// A function's name without the hash that the compiler adds.
-fn wasmtime_name(name: &str) -> String {
+fn without_hash(name: &str) -> String {
     match name.rsplit_once("::h") {
         Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path.to_owned(),
         _ => name.to_owned(),

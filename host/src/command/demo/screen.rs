@@ -15,8 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Rows of each table that are shown.
-const ROWS: usize = 6;
+/// Rows of each table that are shown, where there is room for them.
+const ROWS_MAX: usize = 6;
+
+/// Lines that a table takes beside its rows: title, borders, names.
+const TABLE_LINES: usize = 5;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(3);
@@ -26,9 +29,24 @@ const WIDTH_MAX: u16 = 110;
 
 /// What is shown of each database: file, table, order, title.
 const TABLES: [(&str, &str, &str, &str); 3] = [
-    ("hourly-orders", "hs_order", "biz_date DESC", "Orders by the hour (hs_order, latest first)"),
-    ("premium-drop", "wechat_activity_user", "id", "Customers whose premium dropped (wechat_activity_user)"),
-    ("last-page", "user_last_log", "account_id, device_id", "Each user's last page (user_last_log)"),
+    (
+        "hourly-orders",
+        "hs_order",
+        "length(biz_date), biz_date DESC",
+        "Orders by the hour (hs_order, latest first)",
+    ),
+    (
+        "premium-drop",
+        "wechat_activity_user",
+        "id",
+        "Customers whose premium dropped (wechat_activity_user)",
+    ),
+    (
+        "last-page",
+        "user_last_log",
+        "account_id, device_id",
+        "Each user's last page (user_last_log)",
+    ),
 ];
 
 pub(super) struct Screen {
@@ -41,12 +59,21 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn new(server: &str, begun: Instant) -> Self {
-        Self { term: Term::stdout(), server: server.to_owned(), begun, lines: 0, last_line: begun }
+        Self {
+            term: Term::stdout(),
+            server: server.to_owned(),
+            begun,
+            lines: 0,
+            last_line: begun,
+        }
     }
 
     /// Shows how far the pipelines are.
     pub(super) fn draw(&mut self, lives: &[Live], published: u64) -> Result<()> {
-        let home = lives.first().and_then(|live| live.database.path().parent()).unwrap_or(Path::new("."));
+        let home = lives
+            .first()
+            .and_then(|live| live.database.path().parent())
+            .unwrap_or(Path::new("."));
         if !self.term.is_term() {
             if self.last_line.elapsed() >= LINE_EVERY {
                 self.last_line = Instant::now();
@@ -58,24 +85,29 @@ impl Screen {
         }
         let mut lines = self.status(lives, published);
         lines.push(String::new());
-        lines.extend(self.table_lines(home)?);
         // What does not fit would scroll away and could not be drawn over.
-        let (height, _) = self.term.size();
-        lines.truncate(usize::from(height).saturating_sub(1));
+        let room = usize::from(self.term.size().0).saturating_sub(1);
+        let rows = (room.saturating_sub(lines.len()) / TABLES.len()).saturating_sub(TABLE_LINES);
+        lines.extend(self.table_lines(home, rows.clamp(1, ROWS_MAX))?);
+        lines.truncate(room);
         self.clear()?;
         self.lines = lines.len();
-        self.term.write_line(&lines.join("\n")).environment(|| "cannot write to the terminal".to_owned())
+        self.term
+            .write_line(&lines.join("\n"))
+            .environment(|| "cannot write to the terminal".to_owned())
     }
 
     /// Takes away what was drawn.
     pub(super) fn clear(&mut self) -> Result<()> {
         let lines = std::mem::take(&mut self.lines);
-        self.term.clear_last_lines(lines).environment(|| "cannot write to the terminal".to_owned())
+        self.term
+            .clear_last_lines(lines)
+            .environment(|| "cannot write to the terminal".to_owned())
     }
 
     /// Writes the tables for good.
     pub(super) fn tables(&self, home: &Path) -> Result<()> {
-        for line in self.table_lines(home)? {
+        for line in self.table_lines(home, ROWS_MAX)? {
             println!("{line}");
         }
         Ok(())
@@ -104,15 +136,21 @@ impl Screen {
         lines
     }
 
-    fn table_lines(&self, home: &Path) -> Result<Vec<String>> {
+    fn table_lines(&self, home: &Path, rows_max: usize) -> Result<Vec<String>> {
         let (_, width) = self.term.size();
-        let width = if self.term.is_term() { width.min(WIDTH_MAX) } else { WIDTH_MAX };
+        let width = if self.term.is_term() {
+            width.min(WIDTH_MAX)
+        } else {
+            WIDTH_MAX
+        };
         let mut lines = Vec::new();
         for (database, table, order, title) in TABLES {
             let path = home.join(format!("{database}.db"));
-            let (names, rows) = read_table(&path, table, order, ROWS)?;
+            let (names, rows) = read_table(&path, table, order, rows_max)?;
             let mut drawn = Table::new();
-            drawn.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+            drawn
+                .load_style(presets::UTF8_FULL_CONDENSED)
+                .set_content_arrangement(ContentArrangement::Dynamic);
             drawn.set_width(width).set_header(&names).add_rows(rows);
             for (at, name) in names.iter().enumerate() {
                 if (name.starts_with("total") || name.ends_with("cnt") || name.ends_with("premium"))

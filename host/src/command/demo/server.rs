@@ -45,7 +45,11 @@ impl Server {
                     program.display()
                 ))
             })?;
-        let mut server = Self { child, store: store.to_owned(), url: String::new() };
+        let mut server = Self {
+            child,
+            store: store.to_owned(),
+            url: String::new(),
+        };
         let ports = store.join(format!("nats-server_{}.ports", server.child.id()));
         let begun = Instant::now();
         loop {
@@ -54,10 +58,16 @@ impl Server {
                 return Ok(server);
             }
             if let Ok(Some(status)) = server.child.try_wait() {
-                return Err(Error::environment(format!("{} ended at once: {status}", program.display())));
+                return Err(Error::environment(format!(
+                    "{} ended at once: {status}",
+                    program.display()
+                )));
             }
             if begun.elapsed() > START_MAX {
-                return Err(Error::environment(format!("{} does not say where it listens", program.display())));
+                return Err(Error::environment(format!(
+                    "{} does not say where it listens",
+                    program.display()
+                )));
             }
             std::thread::sleep(LOOK);
         }

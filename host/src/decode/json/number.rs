@@ -4,7 +4,9 @@ use super::window::{WIDTH, byte, first, non_digits, window};
 use super::{Fault, Found};
 
 /// Powers of ten that a double holds exactly and that one window can call for.
-const TENS: [f64; WIDTH] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+const TENS: [f64; WIDTH] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
 
 /// The eight digits of a word, the first digit lowest; a zero byte counts as the digit zero.
 #[inline(always)]
@@ -20,7 +22,9 @@ fn eight_digits(word: u64) -> u64 {
 fn digits(both: u128, count: usize) -> u64 {
     // Moved up so that the last digit is the last byte; what comes in below are leading zeros.
     let both = both << (8 * (WIDTH.wrapping_sub(count) & 15));
-    eight_digits(both as u64).wrapping_mul(100_000_000).wrapping_add(eight_digits((both >> 64) as u64))
+    eight_digits(both as u64)
+        .wrapping_mul(100_000_000)
+        .wrapping_add(eight_digits((both >> 64) as u64))
 }
 
 /// The byte at `place` of a window, or zero.

@@ -8,7 +8,11 @@ use super::{Fault, Found};
 /// The end of the white space that starts at `at`.
 #[inline(always)]
 pub(super) fn space(payload: &[u8], at: usize) -> usize {
-    if byte(payload, at) > b' ' { at } else { long_space(payload, at) }
+    if byte(payload, at) > b' ' {
+        at
+    } else {
+        long_space(payload, at)
+    }
 }
 
 #[inline(never)]
@@ -117,7 +121,14 @@ fn skip_container(payload: &[u8], mut at: usize, nesting: &mut Nesting) -> Resul
                     continue;
                 }
                 (_, object) => {
-                    return Err(Fault::new(if object { Found::NoMemberEnd } else { Found::NoElementEnd }, at));
+                    return Err(Fault::new(
+                        if object {
+                            Found::NoMemberEnd
+                        } else {
+                            Found::NoElementEnd
+                        },
+                        at,
+                    ));
                 }
             }
             break;

@@ -160,11 +160,17 @@ fn unicode_escape<R: Receiver>(payload: &[u8], at: usize, to: &mut R) -> Result<
             return Ok(end.saturating_add(6));
         }
     }
-    if to.lone_surrogate() { Ok(end) } else { Err(Fault::new(Found::LoneSurrogate, at)) }
+    if to.lone_surrogate() {
+        Ok(end)
+    } else {
+        Err(Fault::new(Found::LoneSurrogate, at))
+    }
 }
 
 /// The code unit of the `\uXXXX` at `at`, if one is there.
 fn code_unit(payload: &[u8], at: usize) -> Option<u32> {
     let digits = payload.get(at..)?.strip_prefix(b"\\u")?.first_chunk::<4>()?;
-    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+    digits
+        .iter()
+        .try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
 }

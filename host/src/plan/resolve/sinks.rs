@@ -1,0 +1,256 @@
+//! What goes out: sinks, and the tables that the pipeline updates.
+
+use super::{Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list};
+use crate::{definition::Name, error::Result};
+
+impl Resolver<'_> {
+    /// Tables that the pipeline updates: the row that is set must be the one that was looked up, or events of one batch
+    /// could not be told to be independent of each other.
+    pub(super) fn updates(&mut self) -> Result<()> {
+        for (number, (name, defined)) in self.definition.tables.iter().enumerate() {
+            let Some(from) = &defined.get_ref().update_from else {
+                continue;
+            };
+            let edge = self.edge(Some(from), 0, from.span())?;
+            let output = self.output(edge)?;
+            let Some(table) = self.tables.get(number) else { continue };
+            if !matches!(output.change, ResolvedChange::Append) {
+                let whose = self.edge_name(edge);
+                return Err(self.at(
+                    from,
+                    format!("key `update_from`: {whose} sends a changelog; a table is set by single rows"),
+                ));
+            }
+            for (field, _) in &table.columns {
+                let Some(found) = output.schema.iter().find(|found| found.name == field.name) else {
+                    return Err(self.at(
+                        from,
+                        format!(
+                            "key `update_from`: {} has no column \"{}\", which table \"{name}\" has; there are {}",
+                            self.edge_name(edge),
+                            field.name,
+                            list(&output.schema)
+                        ),
+                    ));
+                };
+                if found.column_type != field.column_type {
+                    return Err(self.at(
+                        from,
+                        format!(
+                            "key `update_from`: column \"{}\" is {} in table \"{name}\", but {} in {}",
+                            field.name,
+                            field.column_type,
+                            found.column_type,
+                            self.edge_name(edge)
+                        ),
+                    ));
+                }
+            }
+            let lookups: Vec<usize> = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(_, node)| matches!(&node.kind, ResolvedKind::Lookup { table, .. } if *table == number))
+                .map(|(at, _)| at)
+                .collect();
+            let &[lookup] = lookups.as_slice() else {
+                return Err(self.at(
+                    from,
+                    format!(
+                        "key `update_from`: table \"{name}\" is looked up by {} steps; accepted is one",
+                        lookups.len()
+                    ),
+                ));
+            };
+            self.check_round(from, name, edge, lookup)?;
+            if let Some(table) = self.tables.get_mut(number) {
+                table.update = Some(edge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `edge` comes from the step `lookup` by stages alone, with the looked-up key unchanged.
+    fn check_round(&self, from: &Name, table_name: &str, edge: Edge, lookup: usize) -> Result<()> {
+        let mut at = edge.node;
+        while at != lookup {
+            let Some(node) = self.nodes.get(at) else { break };
+            if at == 0 || !matches!(node.kind, ResolvedKind::Stage { .. }) {
+                let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
+                return Err(self.at(
+                    from,
+                    format!(
+                        "key `update_from`: \"{}\" does not come from the lookup \"{lookup}\" through stages alone",
+                        from.get_ref()
+                    ),
+                ));
+            }
+            at = node.input.node;
+        }
+        let (Some(node), output) = (self.nodes.get(lookup), self.output(edge)?) else {
+            return Ok(());
+        };
+        let ResolvedKind::Lookup { table, on, .. } = &node.kind else {
+            return Ok(());
+        };
+        let input = self.output(node.input)?;
+        let Some(table) = self.tables.get(*table) else {
+            return Ok(());
+        };
+        for ((key, _), event) in table.columns.iter().zip(on) {
+            let origin = input
+                .schema
+                .iter()
+                .position(|field| field.name == *event)
+                .and_then(|at| input.origins.get(at));
+            let found = output
+                .schema
+                .iter()
+                .position(|field| field.name == key.name)
+                .and_then(|at| output.origins.get(at));
+            if origin != found {
+                return Err(self.at(
+                    from,
+                    format!(
+                        "key `update_from`: column \"{}\" of {} is not the \"{event}\" by which table \"{table_name}\" was \
+                         looked up; pass it on unchanged",
+                        key.name,
+                        self.edge_name(edge)
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn sinks(&self) -> Result<Vec<ResolvedSink>> {
+        let mut sinks: Vec<ResolvedSink> = Vec::new();
+        if self.definition.sinks.is_empty() {
+            return Err(self.file.error(None, "there is no [[sink]]; name at least one"));
+        }
+        for sink in &self.definition.sinks {
+            let span = sink.span();
+            let sink = sink.get_ref();
+            let input = self.edge(sink.from.as_ref(), self.nodes.len() - 1, span.clone())?;
+            let output = self.output(input)?;
+            let whose = self.edge_name(input);
+            let mut columns = Vec::new();
+            match &sink.columns {
+                Some(names) => {
+                    self.distinct(names, "columns")?;
+                    for name in names {
+                        self.column(&output.schema, name, &whose)?;
+                        columns.push(name.get_ref().clone());
+                    }
+                }
+                None => columns.extend(output.schema.iter().map(|field| field.name.clone())),
+            }
+            let target = match (&sink.table, &sink.subject, &sink.primary_key) {
+                (Some(table), None, primary_key) => {
+                    self.check_table_name(table.get_ref(), table.span())?;
+                    let name = table.get_ref().clone();
+                    let taken = sinks.iter().any(|other| other.target.table() == Some(&name))
+                        || self.tables.iter().any(|table| table.name == name);
+                    if taken {
+                        return Err(self.at(
+                            table,
+                            format!("table \"{name}\" is written by another part of this pipeline"),
+                        ));
+                    }
+                    match primary_key {
+                        None => ResolvedTarget::Append { name },
+                        Some(primary_key) => self.keyed_sink(name, primary_key, &columns, output, &whose, table)?,
+                    }
+                }
+                (None, Some(subject), None) => {
+                    self.check_subject(subject)?;
+                    ResolvedTarget::Subject {
+                        name: subject.get_ref().clone(),
+                    }
+                }
+                (None, Some(subject), Some(_)) => {
+                    return Err(self.at(
+                        subject,
+                        "a sink with a `subject` has no `primary_key`: every row is a message",
+                    ));
+                }
+                _ => {
+                    return Err(self.error(span, "a sink has either `table` or `subject`"));
+                }
+            };
+            let keyed = matches!(target, ResolvedTarget::Table { .. });
+            if !keyed && !matches!(output.change, ResolvedChange::Append) {
+                return Err(self.error(
+                    span,
+                    format!("{whose} sends a changelog, whose rows are changed later; give the sink a `table` with a `primary_key`"),
+                ));
+            }
+            sinks.push(ResolvedSink { input, columns, target });
+        }
+        Ok(sinks)
+    }
+
+    fn check_subject(&self, subject: &Name) -> Result<()> {
+        let text = subject.get_ref();
+        let plain = !text.is_empty()
+            && text.len() <= 256
+            && text
+                .split('.')
+                .all(|part| !part.is_empty() && part != "*" && part != ">")
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        match plain {
+            true => Ok(()),
+            false => Err(self.at(
+                subject,
+                format!("key `subject` is \"{text}\"; accepted are names joined by dots, without wildcards and spaces"),
+            )),
+        }
+    }
+
+    fn keyed_sink(
+        &self,
+        name: String,
+        primary_key: &[Name],
+        columns: &[String],
+        output: &ResolvedOutput,
+        whose: &str,
+        at: &Name,
+    ) -> Result<ResolvedTarget> {
+        self.distinct(primary_key, "primary_key")?;
+        if primary_key.is_empty() {
+            return Err(self.at(
+                at,
+                "key `primary_key` is empty; name at least one column, or leave it out to append rows",
+            ));
+        }
+        for key in primary_key {
+            if !columns.contains(key.get_ref()) {
+                return Err(self.at(
+                    key,
+                    format!(
+                        "key `primary_key`: \"{}\" is not among the sink's columns, which are {}",
+                        key.get_ref(),
+                        columns.join(", ")
+                    ),
+                ));
+            }
+        }
+        let primary_key: Vec<String> = primary_key.iter().map(|key| key.get_ref().clone()).collect();
+        let rows_by = match &output.change {
+            ResolvedChange::Append => None,
+            ResolvedChange::Keyed(Some(key)) if key.iter().all(|column| primary_key.contains(column)) => None,
+            ResolvedChange::Keyed(Some(key)) => Some(key.clone()),
+            ResolvedChange::Keyed(None) => {
+                return Err(self.at(
+                    at,
+                    format!("{whose} does not pass on the key of the changelog that it reads, so that rows cannot be told apart"),
+                ));
+            }
+        };
+        Ok(ResolvedTarget::Table {
+            name,
+            primary_key,
+            rows_by,
+        })
+    }
+}
