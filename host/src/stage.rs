@@ -8,11 +8,14 @@
 
 mod answer;
 mod bindings;
+mod call;
+mod context;
 mod description;
 mod host;
 mod instance;
 
 pub use answer::{Answer, OutputRows, RejectedRow};
+pub use call::StageFailure;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
 pub use host::{Module, StageHost};
-pub use instance::{Instance, Judged, StageFailure};
+pub use instance::{Instance, Judged};

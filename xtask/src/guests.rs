@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::setup::say;
+use crate::say::say;
 use crate::wasm_target::WasmTarget;
 use crate::{process, workspace};
 
@@ -133,7 +133,12 @@ fn find_all(root: &Path) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for folder in GUEST_FOLDERS {
         for guest in folders_in(&root.join(folder)) {
-            manifests.extend(folders_in(&guest).into_iter().chain([guest]).map(|folder| folder.join("Cargo.toml")));
+            manifests.extend(
+                folders_in(&guest)
+                    .into_iter()
+                    .chain([guest])
+                    .map(|folder| folder.join("Cargo.toml")),
+            );
         }
     }
     manifests.retain(|file| file.is_file());
@@ -152,7 +157,12 @@ fn find_all(root: &Path) -> Result<Vec<Manifest>> {
 
 /// The entries of a folder, which may be missing: that is no mistake.
 fn folders_in(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// A component to be made, and the files that have to do with it.

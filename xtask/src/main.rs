@@ -9,6 +9,7 @@ mod guests;
 mod manifest;
 mod nats_server;
 mod process;
+mod say;
 mod setup;
 mod version;
 mod wasm_target;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::setup::say;
+use crate::say::say;
 use crate::version::Version;
 use crate::{process, workspace};
 

@@ -1,10 +1,9 @@
 //! `setup`: a fresh machine becomes one that can build and test everything.
 
-use std::fmt;
-
 use crate::error::{Error, Result};
 use crate::guests::{self, Profile};
 use crate::nats_server::{self, NatsServer};
+use crate::say::say;
 use crate::wasm_target;
 
 /// Finds or gets what the workspace needs and builds the guests, saying a line about each.
@@ -25,9 +24,4 @@ pub(crate) fn run() -> Result<NatsServer> {
         (Err(target), Err(server)) => Err(Error::new(format!("{target}\nerror: {server}"))),
         (Err(error), _) | (_, Err(error)) => Err(error),
     }
-}
-
-/// Says what was found of `what`, one short line.
-pub(crate) fn say(what: &str, found: impl fmt::Display) {
-    eprintln!("{what:<14} {found}");
 }

@@ -44,7 +44,13 @@ fn draw(plan: &Plan) -> Vec<String> {
     };
     let mut lines = vec![format!("pipeline {} ({now})", plan.name), String::new()];
     for (at, node) in plan.nodes.iter().enumerate() {
-        lines.push(title(plan, node));
+        let title = wrap(&title(plan, node), WIDTH - 4);
+        lines.extend(
+            title
+                .iter()
+                .enumerate()
+                .map(|(at, line)| if at == 0 { line.clone() } else { format!("    {line}") }),
+        );
         for (number, output) in node.outputs.iter().enumerate() {
             let edge = Edge {
                 node: at,

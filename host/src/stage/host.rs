@@ -1,15 +1,15 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
-    bindings::{StageComponent, StageComponentPre, weir::stage as imports},
-    description::{Description, ParameterValue},
-    instance::Instance,
+    bindings::{StageComponent, StageComponentPre},
+    call::{Bounds, Live},
+    context::GuestContext,
+    description::Description,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::{EPOCH_TICK, GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
-    time_zone,
+    limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimits,
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     component::{Component, HasSelf, Linker},
 };
 
@@ -75,60 +75,6 @@ impl Module {
     /// The first twelve digits of the digest, as lists and messages show it.
     pub fn short_digest(&self) -> &str {
         self.digest.get(..12).unwrap_or(&self.digest)
-    }
-
-    /// Sets up an instance with these parameters and drops it.
-    ///
-    /// # Errors
-    /// A sentence for a person: what the rule says against the parameters.
-    pub fn try_configure(self: &Arc<Self>, host: &StageHost, parameters: &[(String, ParameterValue)]) -> Result<()> {
-        Instance::new(host, self.clone(), parameters.to_vec(), &StageLimits::default())
-            .configure()
-            .map_err(|failure| Error::definition(format!("the rule {}: {failure}", self.description.name)))
-    }
-}
-
-/// What a store holds for its guest: bounds, and what came in through `log`.
-pub(super) struct GuestContext {
-    pub(super) limits: StoreLimits,
-    /// The last line at level error of this call: a panic's message, when the guest traps after it.
-    pub(super) last_error: Option<String>,
-    pub(super) log_lines: u32,
-    /// Who is speaking, for the log.
-    pub(super) name: String,
-}
-
-impl imports::log::Host for GuestContext {
-    fn write(&mut self, level: imports::log::Level, mut message: String) {
-        use imports::log::Level;
-        let end = message.floor_char_boundary(GUEST_LOG_LINE_BYTES);
-        message.truncate(end);
-        let level = match level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
-        self.log_lines += 1;
-        // Control characters of a guest do not reach a terminal.
-        let shown = message.escape_debug();
-        if self.log_lines <= GUEST_LOG_LINES && level != "error" && level != "debug" {
-            eprintln!("rule {} says ({level}): {shown}", self.name);
-        }
-        if level == "error" {
-            self.last_error = Some(message);
-        }
-    }
-}
-
-impl imports::time_zone::Host for GuestContext {
-    fn offset_at(&mut self, zone: String, instant_ms: i64) -> Result<imports::time_zone::ZoneOffset, String> {
-        let found = time_zone::offset_at(&zone, instant_ms)?;
-        Ok(imports::time_zone::ZoneOffset {
-            offset_s: found.offset_s,
-            valid_from_ms: found.valid_from_ms,
-            valid_until_ms: found.valid_until_ms,
-        })
     }
 }
 
@@ -251,7 +197,9 @@ impl StageHost {
             .instantiate_pre(&component)
             .and_then(StageComponentPre::new)
             .map_err(|cause| Error::definition(format!("it does not fit {EXPORT}: {cause:#}")))?;
-        let description = Instance::describe(self, &pre)
+        let bounds = Bounds::new(&StageLimits::default());
+        let description = Live::new(engine, &pre, bounds, "?")
+            .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
         let module = Arc::new(Module {
             digest: digest.clone(),

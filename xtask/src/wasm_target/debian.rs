@@ -11,7 +11,7 @@ use std::process::Command;
 use super::{OwnToolchain, find_linker};
 use crate::error::{Error, Result};
 use crate::process;
-use crate::setup::say;
+use crate::say::say;
 use crate::version::Version;
 
 /// The compiler, its cargo, and its library's source. They must be of one version.

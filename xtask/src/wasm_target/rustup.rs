@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{OwnToolchain, TRIPLE};
 use crate::error::{Error, Result};
-use crate::setup::say;
+use crate::say::say;
 use crate::{process, workspace};
 
 /// Asks rustup for the target, so that `own` has the library afterwards. On failure, notes it for [`earlier_failure`].

@@ -6,7 +6,7 @@ use crate::{
     definition::{Stage, StageLimits},
     error::Result,
     limits::GUEST_MEMORY_MIB_MAX,
-    stage::{Module, ParameterType, ParameterValue, StageHost},
+    stage::{Instance, Module, ParameterType, ParameterValue, StageHost},
 };
 use serde_spanned::Spanned;
 use std::{collections::BTreeMap, ops::Range, path::Path};
@@ -110,9 +110,14 @@ impl Resolver<'_> {
         }
 
         let parameters = self.parameters(name, &module, &stage.parameters, span.clone())?;
-        module
-            .try_configure(host, &parameters)
-            .map_err(|cause| self.error(span, format!("step \"{name}\": {cause}")))?;
+        Instance::new(host, module.clone(), parameters.clone(), &stage.limits)
+            .configure()
+            .map_err(|failure| {
+                self.error(
+                    span,
+                    format!("step \"{name}\": the rule {}: {failure}", description.name),
+                )
+            })?;
         Ok(ResolvedNode {
             name: name.to_owned(),
             input,

@@ -1,0 +1,202 @@
+//! One instantiated guest, and calls into it within bounds.
+
+use super::{
+    answer::shorten,
+    bindings::{StageComponent, StageComponentPre, exports::weir::stage::stage as abi},
+    context::GuestContext,
+    description::{Description, ParameterValue},
+};
+use crate::{
+    column::{Column, Values},
+    definition::StageLimits,
+    limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
+};
+use std::{fmt, time::Duration};
+use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
+
+/// Why a call of a guest gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageFailure(pub(super) String);
+
+impl fmt::Display for StageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bounds on one guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    memory_bytes: usize,
+    output_bytes: usize,
+    deadline: Duration,
+}
+
+impl Bounds {
+    pub(super) fn new(limits: &StageLimits) -> Self {
+        let mib = |given: &Option<serde_spanned::Spanned<u64>>, default: usize| {
+            given.as_ref().map_or(default, |mib| (*mib.get_ref() as usize) << 20)
+        };
+        Self {
+            memory_bytes: mib(&limits.memory_mib, GUEST_MEMORY_BYTES),
+            output_bytes: mib(&limits.output_mib, GUEST_OUTPUT_BYTES),
+            deadline: limits
+                .deadline_ms
+                .as_ref()
+                .map_or(GUEST_DEADLINE, |ms| Duration::from_millis(*ms.get_ref())),
+        }
+    }
+}
+
+/// A guest with its store.
+pub(super) struct Live {
+    store: Store<GuestContext>,
+    component: StageComponent,
+}
+
+impl Live {
+    /// Instantiates the guest; `name` is what the log calls it.
+    pub(super) fn new(
+        engine: &Engine,
+        pre: &StageComponentPre<GuestContext>,
+        bounds: Bounds,
+        name: &str,
+    ) -> Result<Self, StageFailure> {
+        let limits = StoreLimitsBuilder::new().memory_size(bounds.memory_bytes).build();
+        let context = GuestContext {
+            limits,
+            last_error: None,
+            log_lines: 0,
+            name: name.to_owned(),
+        };
+        let mut store = Store::new(engine, context);
+        store.limiter(|context| &mut context.limits);
+        store.set_epoch_deadline(ticks(bounds.deadline));
+        // Bounds what an answer may make the host allocate, also when its lists overlap in the guest's memory.
+        store.set_hostcall_fuel(bounds.output_bytes);
+        match pre.instantiate(&mut store) {
+            Ok(component) => Ok(Self { store, component }),
+            Err(cause) => Err(StageFailure(format!("the rule cannot be instantiated: {cause:#}"))),
+        }
+    }
+
+    fn begin_call(&mut self, bounds: Bounds) {
+        self.store.set_epoch_deadline(ticks(bounds.deadline));
+        let context = self.store.data_mut();
+        context.last_error = None;
+        context.log_lines = 0;
+    }
+
+    /// Sets the guest up; to be called once, before [`Live::process`].
+    pub(super) fn configure(
+        &mut self,
+        parameters: &[(String, ParameterValue)],
+        bounds: Bounds,
+    ) -> Result<(), StageFailure> {
+        let texts: Vec<Vec<&str>> = parameters
+            .iter()
+            .map(|(_, value)| match value {
+                ParameterValue::TextList(texts) => texts.iter().map(String::as_str).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let lowered: Vec<abi::Parameter<'_>> = parameters
+            .iter()
+            .zip(&texts)
+            .map(|((name, value), texts)| abi::Parameter {
+                name,
+                value: match value {
+                    ParameterValue::Int(value) => abi::ParameterValueParam::Int(*value),
+                    ParameterValue::Double(value) => abi::ParameterValueParam::Double(*value),
+                    ParameterValue::Boolean(value) => abi::ParameterValueParam::Boolean(*value),
+                    ParameterValue::Text(value) => abi::ParameterValueParam::Text(value),
+                    ParameterValue::IntList(values) => abi::ParameterValueParam::IntList(values),
+                    ParameterValue::DoubleList(values) => abi::ParameterValueParam::DoubleList(values),
+                    ParameterValue::TextList(_) => abi::ParameterValueParam::TextList(texts),
+                },
+            })
+            .collect();
+        self.begin_call(bounds);
+        match self
+            .component
+            .weir_stage_stage()
+            .call_configure(&mut self.store, &lowered)
+        {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(message)) => Err(StageFailure(shorten(message))),
+            Err(cause) => Err(self.failure(&cause, bounds)),
+        }
+    }
+
+    /// What the guest says of itself.
+    pub(super) fn describe(&mut self, bounds: Bounds) -> Result<Description, StageFailure> {
+        self.begin_call(bounds);
+        let given = self.component.weir_stage_stage().call_describe(&mut self.store);
+        let given = given.map_err(|cause| self.failure(&cause, bounds))?;
+        Description::from_guest(given).map_err(StageFailure)
+    }
+
+    /// The guest's answer to a batch, as it gave it.
+    pub(super) fn process(&mut self, batch: abi::Batch<'_>, bounds: Bounds) -> Result<abi::Answer, StageFailure> {
+        self.begin_call(bounds);
+        let given = self.component.weir_stage_stage().call_process(&mut self.store, batch);
+        given.map_err(|cause| self.failure(&cause, bounds))
+    }
+
+    /// What to say of a call that failed.
+    fn failure(&mut self, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
+        let what = match (cause.downcast_ref::<Trap>(), self.store.data_mut().last_error.take()) {
+            (Some(Trap::Interrupt), _) => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
+            (_, Some(message)) => format!("the rule panicked: {message}"),
+            (Some(trap), None) => format!("the rule trapped: {trap}"),
+            (None, None) => format!("the rule failed: {}", cause.root_cause()),
+        };
+        let frames: Vec<String> = cause
+            .downcast_ref::<WasmBacktrace>()
+            .map(WasmBacktrace::frames)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|frame| frame.func_name())
+            .filter(|name| {
+                !["panic", "rust_begin_unwind", "__rust", "cabi_"]
+                    .iter()
+                    .any(|noise| name.contains(noise))
+            })
+            .map(without_hash)
+            .take(5)
+            .collect();
+        StageFailure(if frames.is_empty() {
+            what
+        } else {
+            format!("{what}; in {}", frames.join(", called by "))
+        })
+    }
+}
+
+/// A function's name without the hash that the compiler adds.
+fn without_hash(name: &str) -> String {
+    match name.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// Ticks of the epoch clock that cover `deadline`; one more, since the first may come at once.
+fn ticks(deadline: Duration) -> u64 {
+    (deadline.as_millis() / EPOCH_TICK.as_millis()) as u64 + 1
+}
+
+pub(super) fn lower(column: &Column) -> abi::ColumnParam<'_> {
+    abi::ColumnParam {
+        validity: column.validity.as_deref(),
+        values: match &column.values {
+            Values::Int(values) => abi::ColumnValuesParam::Int(values),
+            Values::Double(values) => abi::ColumnValuesParam::Double(values),
+            Values::Boolean(values) => abi::ColumnValuesParam::Boolean(values),
+            Values::Text(texts) => abi::ColumnValuesParam::Text(abi::TextValuesParam {
+                offsets: &texts.offsets,
+                data: &texts.data,
+            }),
+        },
+    }
+}
