@@ -209,6 +209,7 @@ impl Database {
         for table in engine.tables() {
             self.restore_table(table).environment(wrap)?;
         }
+        engine.tables_restored();
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::{
     column::Batch,
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
     error::{Error, Result},
+    limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
     plan::{Edge, Node, NodeKind, Plan},
     sink::{Message, Sink},
@@ -31,6 +32,8 @@ pub struct Engine {
     fold: Fold,
     /// Whether some stage may reject an event that already changed state.
     undoes: bool,
+    /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
+    row_bytes: usize,
     counts: Counts,
     position: u64,
     receipt: Receipt,
@@ -106,6 +109,7 @@ impl Engine {
             sinks,
             fold: Fold::default(),
             undoes,
+            row_bytes: 0,
             counts: Counts::default(),
             position: 0,
             receipt: Receipt::default(),
@@ -160,11 +164,7 @@ impl Engine {
         for rejected in rejected {
             fates.reject(rejected);
         }
-        if self.undoes {
-            self.process_undoable(&events, &deliveries, &mut fates);
-        } else if let Ok(edges) = self.pass(&events, &deliveries, &mut fates) {
-            self.collect(&edges, &deliveries, &mut fates);
-        }
+        self.process_parts(&events, &deliveries, &mut fates);
 
         self.counts.events += count as u64 + blank;
         self.counts.blank += blank;
@@ -194,20 +194,39 @@ impl Engine {
         }
     }
 
-    /// Goes over the batch in parts. A part in which an event has to be undone is rolled back and cut in front of that
-    /// event; the next parts are short and grow again, so that many such events do not cost the whole batch each.
-    fn process_undoable(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) {
+    /// Goes over the batch in parts, at most times one. Results do not depend on where they are cut.
+    ///
+    /// A part is short where rows may be large: small events may bring large rows out of the state, thousands of times.
+    /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
+    /// short and grow again, so that many such events do not cost the whole batch each.
+    fn process_parts(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) {
+        let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
+            [start, end] => (end - start) as usize,
+            _ => 0,
+        });
+        self.row_bytes = largest.max().unwrap_or(0).max(self.row_bytes);
+        let part_max = (PART_BYTES_MAX / self.row_bytes.max(1)).clamp(1, BATCH_EVENTS_MAX) as u32;
+
         let end = deliveries.len() as u32;
-        let (mut start, mut step) = (0, end);
+        let (mut start, mut step) = (0, end.min(part_max));
         while start < end {
             let stop = start.saturating_add(step).min(end);
-            self.each_state(|state| state.checkpoint());
-            let applied = fates.applied.clone();
-            match self.pass(&events.of_deliveries(start..stop), deliveries, fates) {
+            let part = if start == 0 && stop == end {
+                events.clone()
+            } else {
+                events.of_deliveries(start..stop)
+            };
+            let applied = if self.undoes { fates.applied.clone() } else { Vec::new() };
+            if self.undoes {
+                self.each_state(|state| state.checkpoint());
+            }
+            match self.pass(&part, deliveries, fates) {
                 Ok(edges) => {
-                    self.each_state(|state| state.keep());
+                    if self.undoes {
+                        self.each_state(|state| state.keep());
+                    }
                     self.collect(&edges, deliveries, fates);
-                    (start, step) = (stop, step.saturating_mul(2));
+                    (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 Err(MustUndo(rejected)) => {
                     self.each_state(|state| state.rollback());
@@ -215,7 +234,7 @@ impl Engine {
                     let at = rejected.delivery;
                     if at > start {
                         // The events in front of it are known to be good; they are done on their own.
-                        (step, start) = (at - start, start);
+                        step = at - start;
                     } else {
                         fates.reject(rejected);
                         (start, step) = (at + 1, 1);
@@ -469,13 +488,15 @@ impl Engine {
                 "the database holds state \"{state}\", which this pipeline does not have"
             )));
         };
-        let mut rest = entries;
+        let (mut rest, mut row_bytes) = (entries, 0);
         while !rest.is_empty() {
             let (key, value) = take_entry(&mut rest).ok_or_else(broken)?;
+            row_bytes = row_bytes.max(key.len() + value.map_or(0, <[u8]>::len));
             if !map.restore_entry(key, value) {
                 return Err(broken());
             }
         }
+        self.row_bytes = row_bytes.max(self.row_bytes);
         Ok(())
     }
 
@@ -485,6 +506,14 @@ impl Engine {
             operator.restored();
         }
         self.sinks.iter_mut().for_each(Sink::restored);
+    }
+
+    /// Called once after the lookup tables were filled.
+    pub fn tables_restored(&mut self) {
+        for table in &mut self.tables {
+            let largest = table.rows().iter().map(|(key, row)| key.len() + row.len()).max();
+            self.row_bytes = largest.unwrap_or(0).max(self.row_bytes);
+        }
     }
 
     /// The lookup tables, to be filled before the first batch.

@@ -9,6 +9,10 @@ pub const BATCH_EVENTS_MAX: usize = 4096;
 /// Bytes of payload in one batch. A batch ends early here, so that large payloads do not fill a guest's memory.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes that the rows of one column may have while a part of a batch passes the engine. Rows that come out of the state
+/// may be larger than the events that bring them; 256 MiB are far below the 4 GiB that a text column can hold.
+pub const PART_BYTES_MAX: usize = 256 << 20;
+
 /// Batches between decode and the engine. Two are enough for the decoder never to wait for a slower engine; each more
 /// is memory and latency.
 pub const BATCHES_QUEUED_MAX: usize = 4;
