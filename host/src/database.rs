@@ -173,7 +173,7 @@ impl Database {
                 Some(known) if known != fingerprint => {
                     return Err(Error::mismatch(format!(
                         "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
-                         name another --database, or give the step another name to start it afresh"
+                         name another --database, and fill it from the stream"
                     )));
                 }
                 Some(_) => {}

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     plan::{Now, SourceColumn},
+    text::printable,
 };
 
 /// The name under which the decoder rejects deliveries.
@@ -56,17 +57,21 @@ impl Decoder {
         })
     }
 
-    /// Takes in one delivery. `store_time_ms` is when the source stored it.
-    pub fn push(&mut self, sequence: u64, store_time_ms: i64, payload: &[u8]) {
+    /// Takes in one delivery. `store_time_ms` is when the source stored it; a file does not know.
+    pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
         self.batch.last_sequence = sequence;
         let row = self.builders.rows();
         let outcome = self
             .scanner
             .decode(payload, &mut self.builders)
             .and_then(|decoded| match decoded {
-                Decoded::Row => self.check_formats(row).map(|()| decoded),
+                Decoded::Row => self
+                    .check_formats(row)
+                    .and_then(|()| self.check_now(row, store_time_ms))
+                    .map(|()| decoded),
                 Decoded::Blank => Ok(decoded),
             });
+        let store_time_ms = store_time_ms.unwrap_or(0);
         let now_ms = match self.now {
             Now::StoreTime => store_time_ms,
             Now::Fixed(now_ms) => now_ms,
@@ -102,7 +107,7 @@ impl Decoder {
                 column: self.columns.get(index).map(|column| column.field.name.clone()),
                 reason: format!(
                     "found the text \"{}\"; accepted is a finite number in decimal, or null",
-                    shown.escape_debug()
+                    printable(&shown)
                 ),
             })
         });
@@ -113,6 +118,20 @@ impl Decoder {
                 Err(reject)
             }
         }
+    }
+
+    /// Where a column is "now" and holds null, the store time steps in, if there is one.
+    fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
+        let Now::Column(column) = self.now else { return Ok(()) };
+        if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
+            return Ok(());
+        }
+        self.builders.drop_row();
+        Err(Reject {
+            column: self.columns.get(column).map(|column| column.field.name.clone()),
+            reason: "found null, and it is \"now\"; accepted is a time in milliseconds where there is no store time"
+                .to_owned(),
+        })
     }
 
     /// Whether the batch has to be taken before more is pushed.

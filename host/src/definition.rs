@@ -367,32 +367,58 @@ impl File {
     /// # Errors
     /// When it is not TOML, or not of a pipeline's shape: with file, line, key, and what would be accepted.
     pub fn parse(&self) -> Result<Definition> {
-        toml::from_str(&self.text).map_err(|error| {
-            let mut message = error.message().trim().to_owned();
-            if let Some(key) = error.span().and_then(|span| self.key_of(span.start)) {
-                message = format!("key `{key}`: {message}");
-            }
-            self.error(error.span(), &message)
-        })
+        toml::from_str(&self.text).map_err(|error| self.error(error.span(), &in_words_of_toml(error.message().trim())))
     }
 
-    /// The key on the line that holds `offset`, if that line has one.
+    /// The key that stands at `offset`, or whose value does, as far as its line tells.
     fn key_of(&self, offset: usize) -> Option<&str> {
         let before = self.text.get(..offset)?;
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = self.text.get(start..)?.lines().next()?;
-        let (key, _) = line.split_once('=')?;
-        Some(key.trim()).filter(|key| !key.is_empty())
+        let line = before.get(before.rfind('\n').map_or(0, |at| at + 1)..)?;
+        let rest = self.text.get(offset..)?.lines().next()?;
+        if line.trim_start().starts_with('#') || rest.starts_with('#') {
+            return None;
+        }
+        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '"');
+        let here = rest.get(..rest.find(|c| !is_key(c))?)?;
+        if !here.is_empty() && rest.get(here.len()..)?.trim_start().starts_with('=') {
+            return Some(here);
+        }
+        let key = line.get(..line.rfind('=')?)?.trim_end();
+        key.get(key.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..).filter(|key| !key.is_empty())
     }
 
-    /// An error at a place in the file: `file:line:column: message`.
+    /// An error at a place in the file: `file:line:column: message`, with the key that stands there.
     pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
         let path = self.path.display();
         let Some(before) = span.and_then(|span| self.text.get(..span.start)) else {
             return Error::definition(format!("{path}: {message}"));
         };
+        let key = match self.key_of(before.len()) {
+            Some(key) if !message.contains("key `") => format!("key `{key}`: "),
+            _ => String::new(),
+        };
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Error::definition(format!("{path}:{line}:{column}: {message}"))
+        Error::definition(format!("{path}:{line}:{column}: {key}{message}"))
     }
+}
+
+/// serde's messages, which speak of the types of Rust, in words of TOML.
+fn in_words_of_toml(message: &str) -> String {
+    let words = [
+        ("unknown field `", "unknown key `"),
+        ("missing field `", "missing key `"),
+        ("unknown variant `", "unknown value `"),
+        ("invalid type: map", "found a table"),
+        ("invalid type: sequence", "found a list"),
+        ("invalid type: ", "found the "),
+        ("invalid value: ", "found the "),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected a table"),
+        ("expected f64", "expected a number"),
+        ("expected u64", "expected a whole number"),
+        ("expected struct AggregateColumn", "expected a function with a column, such as { sum = \"amount\" }"),
+        ("expected struct ", "expected a table, of a "),
+    ];
+    words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
 }

@@ -126,6 +126,21 @@ impl ExactSum {
         if negative { -magnitude } else { magnitude }
     }
 
+    /// The sum divided by `count`, which is not 0. It is finite, also where the sum is beyond the largest double.
+    pub fn mean(&self, count: u64) -> f64 {
+        let sum = self.value();
+        if sum.is_finite() {
+            return sum / count as f64;
+        }
+        // Two digits lower is 2^64 times smaller. What falls off the end is far below the last bit of the result.
+        let mut scaled = self.clone();
+        scaled.normalise();
+        let lost = 2usize.saturating_sub(scaled.first).min(scaled.digits.len());
+        scaled.digits.drain(..lost);
+        scaled.first = (scaled.first + lost).saturating_sub(2);
+        (scaled.value() / count as f64 * 2f64.powi(64)).clamp(f64::MIN, f64::MAX)
+    }
+
     /// The value of normalised digits, none of them negative.
     fn magnitude(&self) -> f64 {
         let Some(&top) = self.digits.last() else { return 0.0 };
@@ -244,6 +259,15 @@ mod tests {
         assert_eq!(overflowed.value(), f64::INFINITY);
         overflowed.subtract(f64::MAX);
         assert_eq!(overflowed.value(), f64::MAX);
+    }
+
+    #[test]
+    fn a_mean_is_finite_where_the_sum_is_not() {
+        assert_eq!(sum(&[1.0, 2.0]).mean(2), 1.5);
+        assert_eq!(sum(&[f64::MAX, f64::MAX]).mean(2), f64::MAX);
+        assert_eq!(sum(&[f64::MAX; 3]).mean(3), f64::MAX);
+        assert_eq!(sum(&[f64::MIN, f64::MIN, 5e-324]).mean(3), f64::MIN / 3.0 * 2.0);
+        assert_eq!(sum(&[1e308, 1e308, 0.0, 0.0]).mean(4), 5e307);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Weir runs business rules, compiled to WebAssembly, over NATS JetStream event streams, into SQLite tables.
 //!
 //! ```text
-//! source ─► decode ─► stage (guest) ─► operators ─► stage (guest) ─► sinks ─┐
-//! pull      JSON to   filter,          keyed state, threshold      state log ├─► one SQLite ─► ack
-//!           columns   projection       retractions                  position ┘   transaction
+//! source ─► decode ─► stage (guest) ─► operators ─► stage (guest) ─► sinks ──────┐
+//! pull      JSON to   filter,          keyed state, threshold        state log ─┼─► one SQLite ─► ack
+//!           columns   projection       retractions                   position ──┘   transaction
 //! ```
 //!
 //! A pipeline file becomes a [`Plan`](plan::Plan): steps whose columns, types and keys are known to fit. The plan runs in
@@ -59,6 +59,7 @@ pub mod state;
 
 pub mod exact_sum;
 
+pub mod text;
 pub mod time_zone;
 
 // What a pipeline is: the file, the guests that it names, the checked graph.
@@ -75,19 +76,18 @@ pub mod decode;
 
 pub mod source;
 
-// What happens to them.
+// What happens to them, until a turn holds all that changed.
 pub mod operator;
 
-pub mod engine;
-
-// Where rows go: collected, one turn, one transaction.
 pub mod sink;
 
 pub mod turn;
 
+pub mod engine;
+
+// Where that goes, and what drives it: one transaction, the threads, the server, a live pipeline, the command.
 pub mod database;
 
-// What drives it: the threads, the server, a live pipeline, the command.
 pub mod pipeline;
 
 pub mod nats;

@@ -13,6 +13,9 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// may be larger than the events that bring them; 256 MiB are far below the 4 GiB that a text column can hold.
 pub const PART_BYTES_MAX: usize = 256 << 20;
 
+/// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
+pub const PATH_NAMES_MAX: usize = 32;
+
 /// Batches between decode and the engine. Two are enough for the decoder never to wait for a slower engine; each more
 /// is memory and latency.
 pub const BATCHES_QUEUED_MAX: usize = 4;
@@ -59,7 +62,7 @@ pub const GUEST_OUTPUTS_MAX: usize = 64;
 pub const GUEST_LOG_LINE_BYTES: usize = 4096;
 
 /// Log lines of a guest in one call; further ones are counted and dropped.
-pub const GUEST_LOG_LINES: u32 = 100;
+pub const GUEST_LOG_LINES: usize = 100;
 
 /// Bytes of the reason of a dead letter; the rest is cut.
 pub const REASON_BYTES_MAX: usize = 1024;

@@ -66,7 +66,8 @@ impl Live {
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
 
-        // A copy of the database may run beside the original: each has a consumer of its own.
+        // Another database of this pipeline has a consumer of its own. (A copy of the file shares it with the original;
+        // both stay right, and disturb each other.)
         let consumer = format!("weir-{}-{:08x}", plan.name, stored.seed as u32);
         let source_options = JetStreamSourceOptions {
             stream: plan.stream.clone(),

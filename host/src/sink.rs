@@ -203,7 +203,7 @@ fn json(names: &[String], columns: &[&Column], row: usize) -> String {
             let value = match column.get(row) {
                 Value::Null => Json::Null,
                 Value::Int(value) => Json::from(value),
-                // An infinite sum has no number in JSON.
+                // Doubles of columns are finite; others would have no number in JSON.
                 Value::Double(value) => Number::from_f64(value).map_or(Json::Null, Json::Number),
                 Value::Boolean(value) => Json::Bool(value),
                 Value::Text(text) => Json::String(String::from_utf8_lossy(text).into_owned()),

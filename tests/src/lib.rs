@@ -1,1 +1,53 @@
-//! x
+//! What the tests share: running Weir (as a command, and in this process), reading what it left, and saying what it
+//! should have left.
+//!
+//! - [`command`] runs the `weir` binary; [`replay`] runs a pipeline in this process, which is faster.
+//! - [`table`] reads tables, dead letters and counts out of a database; equality is to the byte.
+//! - [`golden`] finds the cases under `guests/*/cases`, and compares a database with what they expect.
+//! - [`oracle`] decodes payloads a second time, slowly, without a line of the host's decoder.
+//! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
+//! - [`nats`] starts a real `nats-server` for one test.
+
+pub mod command;
+pub mod replay;
+
+pub mod golden;
+pub mod oracle;
+pub mod table;
+
+pub mod nats;
+pub mod seed;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+///
+/// # Panics
+/// When this crate is not in a folder of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a folder of the workspace")
+}
+
+/// The component of a guest, by its package's name.
+///
+/// # Panics
+/// When it was not built.
+#[track_caller]
+pub fn guest(package: &str) -> PathBuf {
+    let path = workspace().join("target/guests").join(package).with_extension("wasm");
+    assert!(path.is_file(), "{} is missing; `cargo xtask guests` builds it", path.display());
+    path
+}
+
+/// The pipeline file of a scenario, by its folder's name.
+pub fn pipeline(scenario: &str) -> PathBuf {
+    workspace().join("guests").join(scenario).join("pipeline.toml")
+}
+
+/// A folder of one test alone, removed when it ends.
+///
+/// # Panics
+/// When none can be made.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("weir-test-").tempdir().expect("a temporary folder can be made")
+}

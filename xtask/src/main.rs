@@ -15,7 +15,7 @@ mod version;
 mod wasm_target;
 mod workspace;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, ExitCode};
 
 use error::Result;
@@ -66,6 +66,8 @@ fn main() -> ExitCode {
             cargo(["run", "--release", "-p", "weir", "--bin", "weir", "--", "demo"]),
             args,
         ),
+        // Beside --workspace, cargo passes over a package that is named.
+        ("test", _) if names_package(args) => with_nats_server(cargo(["test"]), args),
         ("test", _) => with_nats_server(cargo(["test", "--workspace"]), args),
         ("bench", _) => with_nats_server(
             cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
@@ -86,6 +88,13 @@ fn main() -> ExitCode {
 /// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
 fn build_guests(profile: &Profile) -> Result<()> {
     guests::build(&wasm_target::find_or_install()?, profile)
+}
+
+/// Whether arguments of `cargo test` say which package is meant.
+fn names_package(args: &[OsString]) -> bool {
+    let own = args.iter().take_while(|arg| *arg != "--");
+    own.map(|arg| arg.to_string_lossy())
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
 /// A cargo of the user's own toolchain, run at the root of the workspace.

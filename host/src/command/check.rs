@@ -164,7 +164,10 @@ fn title(plan: &Plan, node: &Node) -> String {
                     }
                 })
                 .collect();
-            format!("aggregate by {}: {}", input(&aggregate.group), functions.join(", "))
+            match aggregate.group.as_slice() {
+                [] => format!("aggregate of everything: {}", functions.join(", ")),
+                group => format!("aggregate by {}: {}", input(group), functions.join(", ")),
+            }
         }
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());

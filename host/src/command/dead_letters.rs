@@ -1,7 +1,7 @@
 //! `weir dead-letters`: what could not be processed, and why.
 
 use super::write_failed;
-use crate::{database::read_dead_letters, error::Result};
+use crate::{database::read_dead_letters, error::Result, text::printable};
 use std::{
     io::{BufWriter, Write},
     path::PathBuf,
@@ -85,17 +85,4 @@ impl DeadLetters {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Text without control characters.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_debug().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }

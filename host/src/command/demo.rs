@@ -159,7 +159,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
             for (number, customer) in (1..).zip(customers(CUSTOMERS)) {
                 row.clear();
                 customer.write_into(&mut row);
-                decoder.push(number, 0, &row);
+                decoder.push(number, None, &row);
             }
             rows.set(&decoder.take().events, &(0..table.columns.len()).collect::<Vec<_>>());
             Database::open(&file, plan.clone(), Messages::Drop)?.load_table(0, &mut rows)?;

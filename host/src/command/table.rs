@@ -95,7 +95,7 @@ impl Load {
                 > 0;
             if open {
                 number += 1;
-                decoder.push(number, 0, line.strip_suffix(b"\n").unwrap_or(&line));
+                decoder.push(number, None, line.strip_suffix(b"\n").unwrap_or(&line));
             }
             if decoder.is_empty() || open && !decoder.is_full() {
                 continue;

@@ -13,14 +13,11 @@ mod text;
 mod window;
 
 use super::columns::{Builder, ColumnBuilders, Decoded, Reject, accepted};
-use crate::{column::ColumnType, plan::SourceColumn};
+use crate::{column::ColumnType, limits::PATH_NAMES_MAX, plan::SourceColumn, text::printable};
 use number::{boolean, double, integer, literal};
 use skip::{Nesting, skip_value, space};
 use text::{Checked, Ignored, Name, text};
 use window::{WIDTH, byte, window};
-
-/// Most names in a column's path. It bounds the recursion into declared objects, the only recursion there is.
-const PATH_NAMES_MAX: usize = 32;
 
 /// Decodes the payloads of one source.
 #[derive(Debug)]
@@ -602,6 +599,6 @@ fn excerpt(payload: &[u8], at: usize) -> String {
     if shown.is_empty() {
         "the end of the payload".to_owned()
     } else {
-        format!("`{}`", String::from_utf8_lossy(shown).escape_debug())
+        format!("`{}`", printable(&String::from_utf8_lossy(shown)))
     }
 }

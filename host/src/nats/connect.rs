@@ -1,7 +1,7 @@
 //! The connection, and the credentials for it.
 
 use crate::error::{Context, Error, Result};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, jetstream};
 use std::{
     path::PathBuf,
     sync::{
@@ -81,9 +81,13 @@ impl Nats {
         let closing = Arc::new(AtomicBool::new(false));
         let connect = connect_options(options, &addresses, &server, &runtime, closing.clone())?;
         let client = runtime.block_on(connect.connect(addresses)).map_err(|cause| {
-            Error::environment(format!(
-                "cannot connect to NATS at {server}: {cause}; start a server with `nats-server -js`, or name another with --nats"
-            ))
+            let advice = match cause.kind() {
+                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                    "check the user and password, the token, or the .creds file"
+                }
+                _ => "start a server with `nats-server -js`, or name another with --nats",
+            };
+            Error::environment(format!("cannot connect to NATS at {server}: {cause}; {advice}"))
         })?;
         // It starts a task of its own.
         let entered = runtime.enter();

@@ -97,7 +97,7 @@ pub struct JetStreamSource {
     messages: pull::Stream,
     /// The last sequence that was seen.
     last: u64,
-    /// The consumer's count of the last message; 0 before the first.
+    /// The consumer's count of the last message.
     last_in_consumer: u64,
     /// Where an ack for the last message goes.
     ack_subject: Option<Subject>,
@@ -125,13 +125,14 @@ enum Arrival {
 }
 
 impl JetStreamSource {
-    /// The name under which a database knows the stream: a stream that was made anew is another one.
+    /// The name under which a database knows its source: a stream that was made anew is another one, and another subject
+    /// would have other messages before the position.
     ///
     /// # Errors
     /// When there is no such stream, or the server does not answer.
     pub fn identity(nats: &Nats, stream: &str, subject: &str) -> Result<String> {
         let found = nats.runtime.block_on(get_stream(nats, stream, subject))?;
-        Ok(identity_of(&found))
+        Ok(format!("{}, subject {subject}", identity_of(&found)))
     }
 
     /// Opens the stream at the position.
@@ -147,14 +148,14 @@ impl JetStreamSource {
                 true => Some(last_sequence(nats, &stream, &options.subject).await?),
                 false => None,
             };
-            let messages = pull_from(nats, &stream, &options, options.position).await?;
+            let (messages, delivered) = pull_from(nats, &stream, &options, options.position).await?;
             Ok(Self {
                 nats: nats.clone(),
                 created: identity_of(&stream),
                 decoder,
                 messages,
                 last: options.position,
-                last_in_consumer: 0,
+                last_in_consumer: delivered,
                 ack_subject: None,
                 target,
                 lag: Arc::default(),
@@ -236,7 +237,9 @@ impl JetStreamSource {
     async fn take(&mut self, message: &Message) -> Result<()> {
         // Without a reply subject it is no delivery of a consumer, but a status of the server.
         let Ok(info) = message.info() else { return Ok(()) };
-        if self.last_in_consumer > 0 && info.consumer_sequence > self.last_in_consumer + 1 {
+        // The consumer counts each delivery. Whatever is not the next one (lost on the way, or of a consumer that somebody
+        // made anew under this name) says that something may be missing.
+        if info.consumer_sequence != self.last_in_consumer + 1 {
             return self.reconnect("messages were lost on the way").await;
         }
         self.last_in_consumer = info.consumer_sequence;
@@ -246,7 +249,8 @@ impl JetStreamSource {
         self.last = info.stream_sequence;
         self.lag.store(info.pending, Ordering::Relaxed);
         let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
-        self.decoder.push(info.stream_sequence, stored_ms, &message.payload);
+        self.decoder
+            .push(info.stream_sequence, Some(stored_ms), &message.payload);
         self.ack_subject.clone_from(&message.reply);
         Ok(())
     }
@@ -272,9 +276,9 @@ impl JetStreamSource {
                 pull_from(&self.nats, &stream, &options, self.last).await
             };
             match attempt.await {
-                Ok(messages) => {
+                Ok((messages, delivered)) => {
                     self.messages = messages;
-                    self.last_in_consumer = 0;
+                    self.last_in_consumer = delivered;
                     return Ok(());
                 }
                 Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
@@ -382,13 +386,13 @@ async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u6
     }
 }
 
-/// A pull from the consumer, which stands right after `position`.
+/// A pull from the consumer, which stands right after `position`, and how many deliveries it has counted.
 async fn pull_from(
     nats: &Nats,
     stream: &Stream,
     options: &JetStreamSourceOptions,
     position: u64,
-) -> Result<pull::Stream> {
+) -> Result<(pull::Stream, u64)> {
     let name = &options.consumer;
     let failed = |what: &str, cause: &dyn std::fmt::Display| {
         Error::environment(format!(
@@ -429,10 +433,12 @@ async fn pull_from(
                 .map_err(|cause| failed("make", &cause))?
         }
     };
+    let delivered = consumer.cached_info().delivered.consumer_sequence;
     let pulls = consumer
         .stream()
         .max_messages_per_batch(PULL_MESSAGES)
         .heartbeat(HEARTBEAT)
         .expires(PULL_EXPIRES);
-    pulls.messages().await.map_err(|cause| failed("pull from", &cause))
+    let messages = pulls.messages().await.map_err(|cause| failed("pull from", &cause))?;
+    Ok((messages, delivered))
 }

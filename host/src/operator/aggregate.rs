@@ -6,7 +6,7 @@
 //!   rounded once.
 //! - Nulls: `sum`, `avg`, `min`, `max`, `count` of a column and `count_distinct` skip them, unless `coalesce` gives them
 //!   a value; a group without any value has a null (and counts of 0). A null in the group is one group like any other.
-//! - An integer sum beyond 64 bits is null until it comes back.
+//! - A sum beyond the numbers of its type (64 bits, the largest double) is null until it comes back.
 //! - Restart: the state holds one entry per group, and one per group and value where values have to be told apart
 //!   (`count_distinct`, `min`, `max`), so nothing changes.
 
@@ -279,8 +279,11 @@ impl Aggregate {
                 (Accumulator::Int(_, 0) | Accumulator::Double(_, 0), _) => Value::Null,
                 (Accumulator::Int(sum, count), Function::Avg) => Value::Double(*sum as f64 / *count as f64),
                 (Accumulator::Int(sum, _), _) => i64::try_from(*sum).map_or(Value::Null, Value::Int),
-                (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.value() / *count as f64),
-                (Accumulator::Double(sum, _), _) => Value::Double(sum.value()),
+                (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.mean(*count)),
+                (Accumulator::Double(sum, _), _) => match sum.value() {
+                    sum if sum.is_finite() => Value::Double(sum),
+                    _ => Value::Null,
+                },
             };
             push_cell(&mut row, value);
         }

@@ -9,6 +9,7 @@ use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, Now as DefinedNow, SourceColumn, TextFormat},
     error::{Error, Result},
+    limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
 use std::{ops::Range, sync::Arc};
@@ -175,6 +176,8 @@ impl Resolver<'_> {
 
     fn source(&mut self) -> Result<Now> {
         let source = &self.definition.source;
+        self.check_stream(&source.stream)?;
+        self.check_source_subject(&source.subject)?;
         if source.columns.0.is_empty() {
             return Err(self.at(
                 &source.subject,
@@ -202,7 +205,7 @@ impl Resolver<'_> {
                 }
             },
             DefinedNow::Column(name) => {
-                let index = self.column(&schema, name, "source")?;
+                let index = self.column(&schema, name, "the source")?;
                 let found = schema.get(index).map_or(ColumnType::Int, |field| field.column_type);
                 if found != ColumnType::Int {
                     let name_text = name.get_ref();
@@ -231,9 +234,64 @@ impl Resolver<'_> {
         Ok(now)
     }
 
+    /// What a JetStream server takes for the name of a stream.
+    fn check_stream(&self, stream: &Name) -> Result<()> {
+        let text = stream.get_ref();
+        let refused = |c: char| matches!(c, '.' | '*' | '>' | '/' | '\\') || c.is_whitespace() || c.is_control();
+        if text.is_empty() || text.len() > 255 || text.contains(refused) {
+            let accepted = "1 to 255 bytes without dots, wildcards, slashes and spaces";
+            return Err(self.at(stream, format!("key `stream` is \"{text}\"; accepted are {accepted}")));
+        }
+        Ok(())
+    }
+
+    /// What a consumer may filter by: a wildcard stands for a whole part, `>` for all that follow.
+    fn check_source_subject(&self, subject: &Name) -> Result<()> {
+        let text = subject.get_ref();
+        let parts: Vec<&str> = text.split('.').collect();
+        let wild = |part: &str| part == "*" || part == ">";
+        let plain = text.len() <= 256
+            && parts
+                .iter()
+                .all(|part| !part.is_empty() && (wild(part) || !part.contains(['*', '>'])))
+            && parts.iter().rev().skip(1).all(|part| *part != ">")
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        if !plain {
+            let accepted = "names joined by dots; * stands for one of them, > at the end for all that follow";
+            return Err(self.at(subject, format!("key `subject` is \"{text}\"; accepted are {accepted}")));
+        }
+        Ok(())
+    }
+
+    /// SQLite takes names of columns that differ in case alone for one.
+    fn check_table_columns<'n>(
+        &self,
+        table: &str,
+        names: impl Iterator<Item = &'n str>,
+        span: Range<usize>,
+    ) -> Result<()> {
+        let mut seen: Vec<&str> = Vec::new();
+        for name in names {
+            if let Some(other) = seen.iter().find(|other| other.eq_ignore_ascii_case(name)) {
+                let message =
+                    format!("table \"{table}\" has columns \"{other}\" and \"{name}\", which SQLite takes for one");
+                return Err(self.error(span, message));
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+
     fn check_columns(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
         let mut paths: Vec<(Vec<&str>, &str)> = Vec::new();
         for (name, column) in columns {
+            if name.get_ref().is_empty() || name.get_ref().contains(char::is_control) {
+                let accepted = "one or more characters, none of them a control character";
+                return Err(self.at(
+                    name,
+                    format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
+                ));
+            }
             if column.format == Some(TextFormat::Number) && column.column_type != ColumnType::Text {
                 return Err(self.at(
                     name,
@@ -244,8 +302,14 @@ impl Resolver<'_> {
                     ),
                 ));
             }
-            let path = path(name, column);
-            let path: Vec<&str> = path.clone();
+            let path: Vec<&str> = path(name, column);
+            if path.len() > PATH_NAMES_MAX {
+                let (name_text, found) = (name.get_ref(), path.len());
+                return Err(self.at(
+                    name,
+                    format!("column \"{name_text}\" has a path of {found} names; accepted are up to {PATH_NAMES_MAX}"),
+                ));
+            }
             for (other, other_name) in &paths {
                 if other.starts_with(&path) || path.starts_with(other) {
                     return Err(self.at(
@@ -269,6 +333,14 @@ impl Resolver<'_> {
             let table_span = table.span();
             let table = table.get_ref();
             self.check_columns(&table.columns.0)?;
+            let names = table.columns.0.iter().map(|(name, _)| name.get_ref().as_str());
+            self.check_table_columns(name, names, table_span.clone())?;
+            if self.tables.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
+                let message =
+                    format!("table \"{name}\" is there already; SQLite takes names that differ in case for one");
+                return Err(self.error(table_span, message));
+            }
+            self.distinct(&table.primary_key, "primary_key")?;
             if table.primary_key.is_empty() {
                 return Err(self.error(
                     table_span,

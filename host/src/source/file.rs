@@ -121,7 +121,7 @@ impl Source for FileSource {
                 break;
             }
             // A file knows no store times. Where a step reads the time, the pipeline or --now fixes it.
-            self.decoder.push(self.sequence, 0, &self.line);
+            self.decoder.push(self.sequence, None, &self.line);
         }
         if self.decoder.is_empty() {
             return Ok(None);

@@ -62,11 +62,16 @@ impl Live {
         bounds: Bounds,
         name: &str,
     ) -> Result<Self, StageFailure> {
-        let limits = StoreLimitsBuilder::new().memory_size(bounds.memory_bytes).build();
+        // A rule cannot do without the memory that it asked for, and this way the reason names the limit.
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(bounds.memory_bytes)
+            .trap_on_grow_failure(true)
+            .build();
         let context = GuestContext {
             limits,
             last_error: None,
-            log_lines: 0,
+            log: Vec::new(),
+            log_dropped: 0,
             name: name.to_owned(),
         };
         let mut store = Store::new(engine, context);
@@ -82,9 +87,7 @@ impl Live {
 
     fn begin_call(&mut self, bounds: Bounds) {
         self.store.set_epoch_deadline(ticks(bounds.deadline));
-        let context = self.store.data_mut();
-        context.last_error = None;
-        context.log_lines = 0;
+        self.store.data_mut().begin_call();
     }
 
     /// Sets the guest up; to be called once, before [`Live::process`].
@@ -140,16 +143,35 @@ impl Live {
     pub(super) fn process(&mut self, batch: abi::Batch<'_>, bounds: Bounds) -> Result<abi::Answer, StageFailure> {
         self.begin_call(bounds);
         let given = self.component.weir_stage_stage().call_process(&mut self.store, batch);
-        given.map_err(|cause| self.failure(&cause, bounds))
+        match given {
+            Ok(answer) => {
+                self.store.data_mut().write_log();
+                Ok(answer)
+            }
+            Err(cause) => Err(self.failure(&cause, bounds)),
+        }
     }
 
     /// What to say of a call that failed.
     fn failure(&mut self, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
         let what = match (cause.downcast_ref::<Trap>(), self.store.data_mut().last_error.take()) {
             (Some(Trap::Interrupt), _) => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
-            (_, Some(message)) => format!("the rule panicked: {message}"),
-            (Some(trap), None) => format!("the rule trapped: {trap}"),
-            (None, None) => format!("the rule failed: {}", cause.root_cause()),
+            (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
+            (Some(trap), _) => {
+                let trap = trap.to_string();
+                format!("the rule trapped: {}", trap.trim_start_matches("wasm trap: "))
+            }
+            (None, _) => {
+                // wasmtime has no types for these two; in other words than these they would still be understood.
+                let cause = cause.root_cause().to_string();
+                if cause.contains("growing memory") {
+                    format!("the rule needs more than {} MiB of memory", bounds.memory_bytes >> 20)
+                } else if cause.contains("fuel allocated for hostcalls") {
+                    format!("the answer has more than {} MiB", bounds.output_bytes >> 20)
+                } else {
+                    format!("the rule failed: {cause}")
+                }
+            }
         };
         let frames: Vec<String> = cause
             .downcast_ref::<WasmBacktrace>()
@@ -162,7 +184,7 @@ impl Live {
                     .iter()
                     .any(|noise| name.contains(noise))
             })
-            .map(without_hash)
+            .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
             .take(5)
             .collect();
         StageFailure(if frames.is_empty() {
@@ -170,14 +192,6 @@ impl Live {
         } else {
             format!("{what}; in {}", frames.join(", called by "))
         })
-    }
-}
-
-/// A function's name without the hash that the compiler adds.
-fn without_hash(name: &str) -> String {
-    match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path.to_owned(),
-        _ => name.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::bindings::weir::stage as imports;
 use crate::{
     limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES},
+    text::printable,
     time_zone,
 };
 use wasmtime::StoreLimits;
@@ -12,9 +13,35 @@ pub(super) struct GuestContext {
     pub(super) limits: StoreLimits,
     /// The last line at level error of this call: a panic's message, when the guest traps after it.
     pub(super) last_error: Option<String>,
-    pub(super) log_lines: u32,
+    /// The lines of this call. They are written when it ends well: one that fails is called again with parts of its
+    /// batch, and would say them again.
+    pub(super) log: Vec<String>,
+    /// How many lines there were beyond [`GUEST_LOG_LINES`].
+    pub(super) log_dropped: u64,
     /// Who is speaking, for the log.
     pub(super) name: String,
+}
+
+impl GuestContext {
+    /// Forgets what the call before left.
+    pub(super) fn begin_call(&mut self) {
+        self.last_error = None;
+        self.log.clear();
+        self.log_dropped = 0;
+    }
+
+    /// Writes the lines of a call that ended well.
+    pub(super) fn write_log(&mut self) {
+        for line in self.log.drain(..) {
+            eprintln!("{line}");
+        }
+        if std::mem::take(&mut self.log_dropped) > 0 {
+            eprintln!(
+                "rule {} said more than {GUEST_LOG_LINES} lines in one call; the rest is dropped",
+                self.name
+            );
+        }
+    }
 }
 
 impl imports::log::Host for GuestContext {
@@ -28,14 +55,14 @@ impl imports::log::Host for GuestContext {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        self.log_lines += 1;
         // Control characters of a guest do not reach a terminal.
-        let shown = message.escape_debug();
-        if self.log_lines <= GUEST_LOG_LINES && level != "error" && level != "debug" {
-            eprintln!("rule {} says ({level}): {shown}", self.name);
-        }
+        let line = format!("rule {} says ({level}): {}", self.name, printable(&message));
         if level == "error" {
             self.last_error = Some(message);
+        }
+        match self.log.len() < GUEST_LOG_LINES {
+            true => self.log.push(line),
+            false => self.log_dropped += 1,
         }
     }
 }

@@ -126,7 +126,7 @@ impl Resolver<'_> {
     pub(super) fn sinks(&self) -> Result<Vec<ResolvedSink>> {
         let mut sinks: Vec<ResolvedSink> = Vec::new();
         if self.definition.sinks.is_empty() {
-            return Err(self.file.error(None, "there is no [[sink]]; name at least one"));
+            return Err(self.file.error(Some(0..0), "there is no [[sink]]; name at least one"));
         }
         for sink in &self.definition.sinks {
             let span = sink.span();
@@ -145,18 +145,27 @@ impl Resolver<'_> {
                 }
                 None => columns.extend(output.schema.iter().map(|field| field.name.clone())),
             }
+            if columns.is_empty() {
+                return Err(self.error(
+                    span,
+                    format!("a sink has no columns; there are {}", list(&output.schema)),
+                ));
+            }
             let target = match (&sink.table, &sink.subject, &sink.primary_key) {
                 (Some(table), None, primary_key) => {
                     self.check_table_name(table.get_ref(), table.span())?;
                     let name = table.get_ref().clone();
-                    let taken = sinks.iter().any(|other| other.target.table() == Some(&name))
-                        || self.tables.iter().any(|table| table.name == name);
+                    // SQLite takes names that differ in case for one.
+                    let same = |other: &String| other.eq_ignore_ascii_case(&name);
+                    let taken = sinks.iter().any(|other| other.target.table().is_some_and(same))
+                        || self.tables.iter().any(|table| same(&table.name));
                     if taken {
                         return Err(self.at(
                             table,
                             format!("table \"{name}\" is written by another part of this pipeline"),
                         ));
                     }
+                    self.check_table_columns(&name, columns.iter().map(String::as_str), table.span())?;
                     match primary_key {
                         None => ResolvedTarget::Append { name },
                         Some(primary_key) => self.keyed_sink(name, primary_key, &columns, output, &whose, table)?,

@@ -10,6 +10,9 @@ use crate::{
 };
 use std::ops::Range;
 
+/// Beyond it, not every whole number is a double.
+const WHOLE_MAX: f64 = (1u64 << 53) as f64;
+
 impl Resolver<'_> {
     pub(super) fn step(&mut self, step: &Step, span: Range<usize>, host: &StageHost) -> Result<()> {
         self.check_name(&step.name, "a step's name")?;
@@ -44,7 +47,7 @@ impl Resolver<'_> {
         let node = if let Some(stage) = &step.stage {
             self.stage(&name, input, stage.get_ref(), stage.span(), host)?
         } else if let Some(last_value) = &step.last_value {
-            self.last_value(&name, input, last_value.get_ref())?
+            self.last_value(&name, input, last_value.get_ref(), last_value.span())?
         } else if let Some(aggregate) = &step.aggregate {
             self.aggregate(&name, input, aggregate.get_ref())?
         } else if let Some(lookup) = &step.lookup {
@@ -71,7 +74,7 @@ impl Resolver<'_> {
                     return Err(self.at(
                         from,
                         format!(
-                            "key `from`: there is no step \"{step}\" before this; there are {}",
+                            "there is no step \"{step}\" before this; there are {}",
                             known.join(", ")
                         ),
                     ));
@@ -98,7 +101,7 @@ impl Resolver<'_> {
                     return Err(self.error(
                         span,
                         format!(
-                            "key `from`: step \"{step}\" has no output \"{output}\"; there are {}",
+                            "step \"{step}\" has no output \"{output}\"; there are {}",
                             known()
                         ),
                     ));
@@ -172,13 +175,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn last_value(&self, name: &str, input: Edge, last_value: &LastValue) -> Result<ResolvedNode> {
+    fn last_value(&self, name: &str, input: Edge, last_value: &LastValue, span: Range<usize>) -> Result<ResolvedNode> {
         let whose = self.edge_name(input);
         let Some(first) = last_value.key.first() else {
-            return Err(Error::definition(format!(
-                "{}: step \"{name}\": key `last_value.key` is empty; name at least one column",
-                self.file.path.display()
-            )));
+            return Err(self.error(
+                span,
+                format!("step \"{name}\": key `last_value.key` is empty; name at least one column"),
+            ));
         };
         self.append_only(input, name, "last_value", first)?;
         self.distinct(&last_value.key, "key")?;
@@ -249,7 +252,8 @@ impl Resolver<'_> {
         let mut aggregates = Vec::new();
         for (column, spec) in &aggregate.columns.0 {
             if schema.iter().any(|field| field.name == *column.get_ref()) {
-                return Err(self.at(column, format!("column \"{}\" is there already", column.get_ref())));
+                let message = format!("column \"{}\" is in `group_by` already; give the result another name", column.get_ref());
+                return Err(self.at(column, message));
             }
             let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
             schema.push(field);
@@ -285,10 +289,12 @@ impl Resolver<'_> {
         .filter_map(|(function, column)| Some((function, column.as_ref()?)))
         .collect();
         let &[(function, of)] = given.as_slice() else {
+            let names: Vec<&str> = given.iter().map(|(function, _)| function.name()).collect();
+            let found = if names.is_empty() { "no function".to_owned() } else { names.join(" and ") };
             let accepted = "exactly one of sum, count, count_distinct, min, max, avg";
             return Err(self.at(
                 name,
-                format!("column \"{}\" has {accepted}, with a column", name.get_ref()),
+                format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
             ));
         };
         let result = |column_type, nullable| Field {
@@ -322,6 +328,10 @@ impl Resolver<'_> {
             };
             return Ok((resolved, result(ColumnType::Int, false)));
         }
+        if of.get_ref() == "*" {
+            let function = function.name();
+            return Err(self.at(of, format!("{function} of every row; only count takes \"*\", others take a column")));
+        }
         let index = self.column(schema, of, whose)?;
         let Some(column) = schema.get(index) else {
             return Err(self.at(of, "no such column"));
@@ -337,15 +347,25 @@ impl Resolver<'_> {
                 ),
             ));
         }
-        if coalesce.is_some_and(|value| value.fract() != 0.0) && column.column_type == ColumnType::Int {
-            return Err(self.at(of, "key `coalesce` of an int column takes a whole number"));
+        if let Some(given) = &spec.coalesce
+            && column.column_type == ColumnType::Int
+            && (given.get_ref().fract() != 0.0 || given.get_ref().abs() > WHOLE_MAX)
+        {
+            return Err(self.error(
+                given.span(),
+                format!(
+                    "key `coalesce` is {:?}, but column \"{}\" is int; accepted is a whole number from -2^53 to 2^53",
+                    given.get_ref(),
+                    of.get_ref()
+                ),
+            ));
         }
         let nullable = column.nullable && coalesce.is_none();
         let field = match function {
             Function::Count | Function::CountDistinct => result(ColumnType::Int, false),
             Function::Avg => result(ColumnType::Double, nullable),
-            // An int sum beyond 64 bits has no value until it comes back.
-            Function::Sum => result(column.column_type, nullable || column.column_type == ColumnType::Int),
+            // A sum beyond the numbers of its type has no value until it comes back.
+            Function::Sum => result(column.column_type, true),
             Function::Min | Function::Max => result(column.column_type, column.nullable),
         };
         let resolved = ResolvedAggregate {

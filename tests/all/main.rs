@@ -1,0 +1,15 @@
+//! Everything that crosses a boundary: files, processes, guests, the database, the server.
+//!
+//! One test binary, one module per boundary. What the tests share is the library of this crate.
+
+mod golden;
+mod operators;
+mod pipelines;
+mod replay;
+
+use weir_tests::command::Weir;
+
+/// The command under test.
+fn weir() -> Weir {
+    Weir::at(env!("CARGO_BIN_EXE_weir-under-test"))
+}

@@ -1,0 +1,115 @@
+//! Operators and sinks against a plain model: random pipelines, random events, random batches and stops.
+
+mod exact;
+mod lookup;
+mod model;
+mod pipelines;
+
+use model::{Row, key_cell};
+use pipelines::{COLUMNS, Pipeline};
+use proptest::prelude::*;
+use serde_json::Value as Json;
+use std::{fmt, sync::Arc};
+use weir::{column::ColumnType, definition::File, plan::Plan};
+use weir_tests::{
+    replay::{Run, host},
+    seed::check_property,
+    table::{Cell, Counts},
+};
+
+/// How many pipelines are tried.
+const CASES: u32 = 300;
+
+/// Values that are found at edges, and few enough that keys and values come again.
+const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
+const DOUBLES: [f64; 16] = [
+    0.0, -0.0, 0.1, 0.2, 0.3, 1.0, -1.0, 1e16, -1e16, 5e-324, -5e-324, 1e308, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 85.0,
+];
+const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
+
+/// A pipeline with its input, and how it is run.
+struct Case {
+    pipeline: Pipeline,
+    events: Vec<Row>,
+    /// Whether a null is left out of a payload rather than written.
+    leaves_out_nulls: bool,
+    batches: Vec<usize>,
+    stops: Vec<usize>,
+}
+
+#[test]
+fn tables_are_what_the_plain_model_says() {
+    let pipeline = prop::collection::vec(any::<u8>(), 0..60);
+    let events = prop::collection::vec(any::<[u8; COLUMNS.len()]>(), 0..40);
+    let batches = prop::collection::vec(prop::sample::select(vec![1, 2, 3, 5, 8, 4096]), 1..4);
+    let stops = prop::collection::vec(0usize..40, 0..4);
+    let cases = (pipeline, events, any::<bool>(), batches, stops).prop_map(
+        |(pipeline, events, leaves_out_nulls, batches, mut stops)| {
+            stops.sort_unstable();
+            let events = events.iter().map(|bytes| event(bytes)).collect();
+            Case { pipeline: Pipeline::from_bytes(&pipeline), events, leaves_out_nulls, batches, stops }
+        },
+    );
+    check_property(CASES, &cases, check);
+}
+
+fn check(case: &Case) {
+    let file = File::from_text("p.toml", case.pipeline.toml());
+    let plan = Arc::new(Plan::build(&file, host()).expect("the pipeline is fine"));
+    let input = case.payloads();
+    let run = Run { plan: &plan, lookup_rows: b"", input: input.as_bytes(), batches: &case.batches, stops: &case.stops };
+    let contents = run.contents();
+
+    let count = case.events.len() as u64;
+    assert_eq!(contents.counts, Counts { events: count, applied: count, ..Counts::default() });
+    assert_eq!(contents.dead_letters, []);
+    for (at, mut expected) in case.pipeline.tables(&case.events).into_iter().enumerate() {
+        let mut found = contents.tables[&format!("t{at}")].rows.clone();
+        // SQLite keeps one zero.
+        expected.iter_mut().flatten().for_each(|cell| *cell = key_cell(cell));
+        if case.pipeline.is_keyed(at) {
+            expected.sort();
+            found.sort();
+        }
+        assert_eq!(found, expected, "table t{at}: found, and expected");
+    }
+}
+
+/// The event that some bytes stand for; 0 is null.
+fn event(bytes: &[u8; COLUMNS.len()]) -> Row {
+    fn one_of<T: Copy>(all: &[T], byte: u8) -> Option<T> {
+        (byte >= 16).then(|| all[usize::from(byte) % all.len()])
+    }
+    let cell = |((_, column_type), &byte): (&(&str, ColumnType), &u8)| match column_type {
+        ColumnType::Int => one_of(&INTS, byte).map(Cell::Int),
+        ColumnType::Double => one_of(&DOUBLES, byte).map(Cell::Double),
+        ColumnType::Boolean => one_of(&[0, 1], byte).map(Cell::Int),
+        ColumnType::Text => one_of(&TEXTS, byte).map(|text| Cell::Text(text.to_owned())),
+    };
+    COLUMNS.iter().zip(bytes).map(|column| cell(column).unwrap_or(Cell::Null)).collect()
+}
+
+impl Case {
+    fn payloads(&self) -> String {
+        self.events.iter().map(|event| self.payload(event) + "\n").collect()
+    }
+
+    fn payload(&self, event: &Row) -> String {
+        let members = COLUMNS.iter().zip(event).filter_map(|((name, column_type), cell)| {
+            let value = match (column_type, cell) {
+                (_, Cell::Null) if self.leaves_out_nulls => return None,
+                (ColumnType::Boolean, Cell::Int(value)) => Json::Bool(*value == 1),
+                _ => cell.to_json(),
+            };
+            Some(format!("\"{name}\":{value}"))
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batches, stops, .. } = self;
+        write!(f, "batches of {batches:?}, stopped at {stops:?}\n{}{}", self.pipeline.toml(), self.payloads())
+    }
+}

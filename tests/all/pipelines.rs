@@ -1,0 +1,50 @@
+//! Pipeline files with a mistake: each is told with file, line, column, key, and what would be accepted.
+//!
+//! A case is a file in `pipelines/`. Its first line says what is expected after the file's name: `# error: 7:10: key …`,
+//! or, where an ending depends on the machine, its beginning and `…`. `UPDATE_EXPECT=1` writes what is said now.
+
+use std::{fs, path::Path};
+use weir::{definition::File, error::ErrorKind, plan::Plan};
+use weir_tests::{replay::host, workspace};
+
+/// How a case begins.
+const MARK: &str = "# error: ";
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let folder = workspace().join("tests/all/pipelines");
+    let entries = fs::read_dir(&folder).expect("the folder of cases can be read").flatten().map(|entry| entry.path());
+    let mut cases: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "there are cases in {}", folder.display());
+    let wrong: Vec<String> = cases.iter().filter_map(|case| check(case).err()).collect();
+    assert!(wrong.is_empty(), "UPDATE_EXPECT=1 takes over what is said:\n{}", wrong.join("\n"));
+}
+
+/// Checks one case; the error is what differs.
+fn check(case: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(case).expect("a case can be read");
+    let (first, rest) = text.split_once('\n').expect("a case has lines");
+    let name = case.file_name().expect("a case has a name").to_string_lossy();
+    let Err(error) = Plan::build(&File::from_text(case, &*text), host()) else {
+        return Err(format!("{name}: is accepted"));
+    };
+    assert_eq!(error.kind(), ErrorKind::Definition, "{name}: {error}");
+    let error = error.to_string();
+    let said = error.strip_prefix(&format!("{}:", case.display())).unwrap_or(&error);
+    // Paths in messages are those of this machine.
+    let said = said.replace(&format!("{}/", workspace().display()), "");
+    let expected = first.strip_prefix(MARK).unwrap_or_default();
+    let is_expected = match expected.strip_suffix('…') {
+        Some(beginning) => said.starts_with(beginning),
+        None => said == expected,
+    };
+    if is_expected {
+        let mut place = said.splitn(3, ':').take(2).map(|number| number.parse::<usize>().is_ok());
+        return if place.all(|is_number| is_number) { Ok(()) } else { Err(format!("{name}: no place: {said}")) };
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(case, format!("{MARK}{}\n{rest}", said.replace('\n', "\\n"))).expect("a case can be written");
+    }
+    Err(format!("{name}\n  expected {expected}\n  said     {said}"))
+}

@@ -1,0 +1,144 @@
+//! Guests that are refused before the first event, with what is said and where.
+
+use std::{fs, path::Path};
+use weir::{definition::File, plan::Plan};
+use weir_tests::{guest, replay, scratch};
+
+/// Checks that a pipeline whose stage is `stage`, on line 5, is refused with all of `words`.
+#[track_caller]
+fn check(stage: &str, words: &[&str]) {
+    let text = format!(
+        r#"name = "refused"
+source = {{ stream = "TEST", subject = "test", columns = {{ id = "int", what = "text", gmt_modified = "int", order_no = "text", customer_tel = "text", account_payble = "double" }} }}
+[[step]]
+name = "rule"
+stage = {stage}
+[[sink]]
+table = "all"
+"#
+    );
+    let Err(error) = Plan::build(&File::from_text("refused.toml", text), replay::host()) else {
+        panic!("{stage} is accepted")
+    };
+    let error = error.to_string();
+    assert!(error.starts_with("refused.toml:5:"), "no place in {error}");
+    for words in ["step \"rule\": "].iter().chain(words) {
+        assert!(error.contains(words), "{words:?} is not in {error}");
+    }
+}
+
+/// Checks a stage without parameters.
+#[track_caller]
+fn check_module(module: &Path, words: &[&str]) {
+    check(&format!("{{ module = '{}' }}", module.display()), words);
+}
+
+/// Checks `bytes` as a module.
+#[track_caller]
+fn check_bytes(bytes: &[u8], words: &[&str]) {
+    let folder = scratch();
+    let path = folder.path().join("rule.wasm");
+    fs::write(&path, bytes).expect("the module can be written");
+    check_module(&path, &[&["key `module`: module ", "rule.wasm: "], words].concat());
+}
+
+#[test]
+fn an_import_that_there_is_not_is_named() {
+    check_module(
+        &guest("wasi-user"),
+        &[
+            "it imports test:elsewhere/thing, which the host does not offer",
+            "a rule may import weir:stage/log@0.1.0 and weir:stage/time-zone@0.1.0 and nothing else",
+        ],
+    );
+}
+
+#[test]
+fn another_version_of_the_contract_is_named_with_the_one_of_the_host() {
+    check_module(
+        &guest("other-version"),
+        &["it is built for weir:stage@0.2.0; this host speaks weir:stage@0.1.0"],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_component_is_told_what_it_is() {
+    check_bytes(b"", &["this is no WebAssembly"]);
+    check_bytes(b"#!/bin/sh\n", &["this is no WebAssembly"]);
+    check_bytes(
+        &wat::parse_str("(module)").expect("that is a module"),
+        &["this is a core module; expected is a component"],
+    );
+    check_bytes(
+        b"\0asm\x0d\0\x01\0 and no more",
+        &["this is no component that can be run"],
+    );
+    let guest = fs::read(guest("hostile")).expect("the guest can be read");
+    check_bytes(&guest[..guest.len() / 2], &["this is no component that can be run"]);
+}
+
+#[test]
+fn a_component_of_something_else_is_told_what_is_missing() {
+    check_bytes(
+        &wat::parse_str("(component)").expect("that is a component"),
+        &["it does not export weir:stage/stage@0.1.0"],
+    );
+    let hollow = r#"(component (instance $stage) (export "weir:stage/stage@0.1.0" (instance $stage)))"#;
+    check_bytes(
+        &wat::parse_str(hollow).expect("that is a component"),
+        &["it does not fit weir:stage/stage@0.1.0"],
+    );
+}
+
+#[test]
+fn a_module_that_is_not_there_is_named_with_what_builds_it() {
+    check_module(
+        Path::new("/nowhere/rule.wasm"),
+        &["cannot read module /nowhere/rule.wasm: ", "`cargo xtask guests`"],
+    );
+}
+
+#[test]
+fn a_parameter_that_the_rule_refuses_is_named() {
+    let zone = |zone: &str, words: &[&str]| {
+        let module = guest("hourly-orders");
+        check(
+            &format!(
+                "{{ module = '{}', parameters = {{ zone = \"{zone}\" }} }}",
+                module.display()
+            ),
+            words,
+        );
+    };
+    zone("Mars/Phobos", &["the rule hourly-orders: ", "zone", "\"Mars/Phobos\""]);
+    zone("", &["the rule hourly-orders: ", "zone"]);
+    zone("../../etc/passwd", &["the rule hourly-orders: ", "zone"]);
+}
+
+#[test]
+fn a_rule_that_misbehaves_before_its_first_batch_is_refused() {
+    let configure = |what: &str, words: &str| {
+        let (module, limits) = (guest("hostile"), "{ deadline_ms = 50, memory_mib = 8 }");
+        let parameters = format!("{{ at_configure = \"{what}\" }}");
+        let stage = format!(
+            "{{ module = '{}', parameters = {parameters}, limits = {limits} }}",
+            module.display()
+        );
+        check(&stage, &["the rule hostile: ", words]);
+    };
+    configure("refuse", "parameter \"at_configure\": refused");
+    configure("trap", "the rule trapped: wasm `unreachable` instruction executed");
+    configure("panic", "the rule panicked: it was asked to panic");
+    configure("loop", "the rule ran longer than 50 ms");
+    configure("recurse", "the rule trapped: call stack exhausted");
+    configure("grow", "the rule needs more than 8 MiB of memory");
+}
+
+#[test]
+fn a_rule_that_needs_more_memory_than_its_limit_to_begin_with_is_refused() {
+    let stage = format!(
+        "{{ module = '{}', limits = {{ memory_mib = 1 }} }}",
+        guest("hostile").display()
+    );
+    check(&stage, &["the rule cannot be instantiated", "memory"]);
+}

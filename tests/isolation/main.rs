@@ -1,0 +1,13 @@
+//! A guest is a stranger: whatever it does costs the events that make it do so, and nothing else.
+//!
+//! - [`poison`] runs the guest `hostile` in pipelines of every shape: each way to misbehave, at some events among many.
+//! - [`load`] holds the guests that are refused before the first event.
+//! - [`native`] compares the guests of the scenarios with the same rules as native code.
+//!
+//! A test binary of its own, since some of these tests wait for guests that never end.
+
+mod poison;
+
+mod load;
+
+mod native;

@@ -1,0 +1,126 @@
+//! Pipelines around the guest `hostile`.
+
+use weir::{
+    definition::File,
+    plan::{Now, Plan},
+};
+use weir_tests::{guest, replay};
+
+/// What all of them begin with.
+const SOURCE: &str = r#"
+name = "hostile"
+source = { stream = "TEST", subject = "test", columns = { n = "int", id = "int", what = "text", amount = "int" } }
+"#;
+
+/// Nothing happens before the guest.
+pub(crate) const AFTER_SOURCE: &str = r#"
+[[step]]
+name = "hostile"
+STAGE
+
+[[sink]]
+table = "all"
+
+[[sink]]
+table = "last"
+primary_key = ["id"]
+"#;
+
+/// The guest sees rows that an operator has kept already.
+pub(crate) const AFTER_LAST_VALUE: &str = r#"
+[[step]]
+name = "latest"
+last_value = { key = ["id"], columns = ["what", "amount"] }
+
+[[step]]
+name = "hostile"
+STAGE
+
+[[step]]
+name = "by-echo"
+aggregate = { group_by = ["echo"], columns = { ids = { count_distinct = "id" }, weight = { sum = "weight" } } }
+
+[[sink]]
+from = "latest"
+table = "latest"
+primary_key = ["id"]
+
+[[sink]]
+from = "hostile"
+table = "echoes"
+primary_key = ["id"]
+
+[[sink]]
+table = "by_echo"
+primary_key = ["echo"]
+"#;
+
+/// The guest sees counts and sums, one operator further on.
+pub(crate) const AFTER_AGGREGATE: &str = r#"
+[[step]]
+name = "amounts"
+[step.aggregate]
+group_by = ["id", "what"]
+columns = { events = { count = "*" }, amount = { sum = "amount" }, most = { max = "n" } }
+
+[[step]]
+name = "hostile"
+STAGE
+
+[[step]]
+name = "by-id"
+aggregate = { group_by = ["id"], columns = { echoes = { count_distinct = "echo" }, weight = { sum = "weight" } } }
+
+[[sink]]
+from = "amounts"
+table = "amounts"
+primary_key = ["id", "what"]
+
+[[sink]]
+table = "by_id"
+primary_key = ["id"]
+"#;
+
+/// The guest decides what the next event of the same key finds in the table.
+pub(crate) const WITHIN_LOOKUP: &str = r#"
+[table.echoes]
+primary_key = ["id"]
+update_from = "hostile"
+columns = { id = "int", echo = "text" }
+
+[[step]]
+name = "echo-before"
+lookup = { table = "echoes", on = { id = "id" } }
+
+[[step]]
+name = "hostile"
+STAGE
+
+[[sink]]
+from = "echo-before"
+table = "seen"
+
+[[sink]]
+table = "last"
+primary_key = ["id"]
+"#;
+
+/// The plan of one of them.
+pub(crate) fn plan(pipeline: &str, deadline_ms: u64) -> Plan {
+    let module = guest("hostile");
+    // 2 MiB of memory would do for the rule; each of these limits is one that some event runs into.
+    let limits = format!("{{ memory_mib = 8, output_mib = 1, deadline_ms = {deadline_ms} }}");
+    let stage = format!("stage = {{ module = '{}', limits = {limits} }}", module.display());
+    let text = format!("{SOURCE}{}", pipeline.replace("STAGE", &stage));
+    let mut plan = Plan::build(&File::from_text("hostile.toml", text), replay::host()).expect("the pipeline is fine");
+    plan.now = Now::Fixed(replay::GOLDEN_NOW_MS);
+    plan
+}
+
+/// A row of the lookup table for each key, if there is such a table.
+pub(crate) fn lookup_rows(plan: &Plan, keys: usize) -> Vec<u8> {
+    let row = |id| format!("{{\"id\":{id},\"echo\":\"first\"}}\n");
+    (0..if plan.tables.is_empty() { 0 } else { keys })
+        .flat_map(|id| row(id).into_bytes())
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! `weir run` against a real `nats-server`: the command as a process, events from another client, and everything that
+//! dies on the way.
+//!
+//! - [`server`] and [`process`] hold what is started, [`events`] what is published.
+//! - No test sleeps to be in time: each waits for a condition, with a deadline that only a defect reaches.
+
+mod events;
+mod process;
+mod server;
+
+mod golden;
+
+mod cuts;
+mod kills;
+mod restored;
+
+mod alerts;
+
+mod access;
+mod refusals;
+mod signals;
+
+use std::time::{Duration, Instant};
+
+/// "Now" of every event, as in the golden cases: where it is the time of storage, two streams never give equal tables.
+const NOW: &str = "2026-03-15T12:00:00+08:00";
+
+/// How long a condition may take on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not in time.
+#[track_caller]
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "still waiting for: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

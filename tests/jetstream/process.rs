@@ -1,0 +1,254 @@
+//! `weir run` as a process, and what it leaves.
+
+use crate::{DEADLINE, NOW, events, wait_until};
+use rusqlite::{Connection, OpenFlags};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+use weir_tests::{
+    command::{Outcome, Weir},
+    table::{Contents, contents, query, read},
+};
+
+/// The command under test.
+pub(crate) fn weir() -> Weir {
+    Weir::at(env!("CARGO_BIN_EXE_weir-under-test"))
+}
+
+/// A `weir run` that was not started yet.
+pub(crate) struct Run {
+    command: Command,
+    folder: PathBuf,
+}
+
+/// A `weir run` that runs. It is killed when the value is dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Run {
+    /// Of these pipelines, in `folder`, with "now" as in the golden cases.
+    pub(crate) fn new<P: AsRef<OsStr>>(folder: &Path, url: &str, pipelines: impl IntoIterator<Item = P>) -> Self {
+        let mut command = weir().command();
+        command.current_dir(folder).arg("run").args(pipelines);
+        command.args(["--nats", url, "--now", NOW]);
+        Self {
+            command,
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// With further arguments.
+    pub(crate) fn with<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// With a variable of the environment.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub(crate) fn start(mut self) -> Running {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = |what| self.folder.join(format!("run-{number}.{what}"));
+        let (stdout, stderr) = (path("stdout"), path("stderr"));
+        let make = |path: &Path| File::create(path).expect("a file for what the command says can be made");
+        let child = self.command.stdout(make(&stdout)).stderr(make(&stderr)).spawn();
+        Running {
+            child: child.expect("weir can be started"),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Runs until everything that is stored now is committed.
+    #[track_caller]
+    pub(crate) fn catch_up(self) -> Outcome {
+        self.with(["--until-caught-up"]).start().end()
+    }
+}
+
+impl Running {
+    /// Standard error so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).expect("standard error is UTF-8")
+    }
+
+    /// Waits until it says `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_word(&mut self, text: &str) {
+        wait_until(text, || {
+            let said = self.said();
+            self.check_running();
+            said.contains(text)
+        });
+    }
+
+    /// Waits until a pipeline committed everything up to `sequence`.
+    #[track_caller]
+    pub(crate) fn wait_for_position(&mut self, database: &Path, pipeline: &str, sequence: u64) {
+        wait_until(&format!("{pipeline} at {sequence}"), || {
+            self.check_running();
+            position(database, pipeline) >= sequence
+        });
+    }
+
+    #[track_caller]
+    fn check_running(&mut self) {
+        let ended = self.child.try_wait().expect("the state of the process can be read");
+        assert!(ended.is_none(), "weir ended early, {ended:?}:\n{}", self.said());
+    }
+
+    /// Kills it as a power cut would.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.check_running();
+        self.child.kill().expect("weir runs");
+        self.child.wait().expect("weir ends");
+    }
+
+    /// Ctrl-C, and waits for the end.
+    #[track_caller]
+    pub(crate) fn interrupt(mut self) -> Outcome {
+        self.check_running();
+        let process = i32::try_from(self.child.id()).expect("process ids are small");
+        // SAFETY: a signal to a child that was not waited for, so that its id is its own.
+        let sent = unsafe { libc::kill(process, libc::SIGINT) };
+        assert_eq!(sent, 0, "the signal can be sent");
+        self.end()
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Outcome {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the state of the process can be read") {
+                break status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "weir does not end:\n{}", self.said());
+            std::thread::park_timeout(Duration::from_millis(2));
+        };
+        Outcome {
+            code: status.code().unwrap_or(-1),
+            stdout: fs::read_to_string(&self.stdout).expect("standard output is UTF-8"),
+            stderr: self.said(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last sequence that a pipeline committed; 0 where there is no database yet.
+pub(crate) fn position(database: &Path, pipeline: &str) -> u64 {
+    let read = || -> rusqlite::Result<i64> {
+        let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.query_row(
+            "SELECT position FROM weir_pipeline WHERE name = ?1",
+            [pipeline],
+            |row| row.get(0),
+        )
+    };
+    read().map_or(0, i64::cast_unsigned)
+}
+
+/// Fills the lookup table of premium-drop in `database`.
+#[track_caller]
+pub(crate) fn load_customers(rows: &Path, database: &Path) {
+    let pipeline = weir_tests::pipeline("premium-drop");
+    let arguments = [
+        "table".as_ref(),
+        "load".as_ref(),
+        pipeline.as_os_str(),
+        "raw_info".as_ref(),
+    ];
+    let options = [
+        "--input".as_ref(),
+        rows.as_os_str(),
+        "--database".as_ref(),
+        database.as_os_str(),
+    ];
+    weir().run(arguments.into_iter().chain(options)).ends_with(0);
+}
+
+/// A new folder within `parent` whose database of premium-drop knows the customers of made-up events.
+#[track_caller]
+pub(crate) fn folder_with_customers(parent: &Path, name: &str) -> PathBuf {
+    let folder = parent.join(name);
+    fs::create_dir(&folder).expect("a folder can be made");
+    let rows = folder.join("customers.jsonl");
+    events::write_customers(&rows);
+    load_customers(&rows, &folder.join("premium-drop.db"));
+    folder
+}
+
+/// What each scenario left in its own database in `folder`.
+#[track_caller]
+pub(crate) fn all_contents(folder: &Path) -> BTreeMap<&'static str, Contents> {
+    let of = |scenario| (scenario, contents(&database(folder, scenario)));
+    events::SCENARIOS.map(of).into()
+}
+
+/// The database that a scenario has in `folder` unless it is told otherwise.
+pub(crate) fn database(folder: &Path, scenario: &str) -> PathBuf {
+    folder.join(format!("{scenario}.db"))
+}
+
+/// What one of several pipelines left in a database: its tables, and its dead letters and counts as text.
+#[track_caller]
+pub(crate) fn share_of(database: &Path, pipeline: &str) -> (BTreeMap<String, weir_tests::table::Table>, Vec<String>) {
+    let names = query(
+        database,
+        &format!("SELECT name FROM weir_table WHERE pipeline = '{pipeline}'"),
+    );
+    let tables = names
+        .into_iter()
+        .map(|name| (name.clone(), read(database, &name)))
+        .collect();
+    let mut others = query(
+        database,
+        &format!(
+            "SELECT concat_ws('|', sequence, time_ms, step, module, reason, hex(payload)) FROM weir_dead_letter
+             WHERE pipeline = '{pipeline}' ORDER BY sequence, id"
+        ),
+    );
+    others.extend(query(
+        database,
+        &format!(
+            "SELECT concat_ws('|', events, applied, filtered, dead_letters, blank, position) FROM weir_pipeline
+             WHERE name = '{pipeline}'"
+        ),
+    ));
+    (tables, others)
+}
+
+/// Copies a database that nobody has open.
+#[track_caller]
+pub(crate) fn copy_database(from: &Path, to: &Path) {
+    let beside = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in ["", "-wal", "-shm"] {
+        let (from, to) = (beside(from, suffix), beside(to, suffix));
+        let _ = fs::remove_file(&to);
+        if suffix.is_empty() || (suffix == "-wal" && from.exists()) {
+            fs::copy(&from, &to).unwrap_or_else(|cause| panic!("cannot copy {}: {cause}", from.display()));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The server as another client sees it: streams, messages, consumers.
+
+use crate::{events::Event, wait_until};
+use async_nats::{
+    ConnectOptions, HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        self,
+        consumer::Info,
+        context::PublishAckFuture,
+        stream::{Config, Stream},
+    },
+};
+use futures_util::TryStreamExt;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// The stream that the pipelines read.
+pub(crate) const INSURANCE: &str = "INSURANCE";
+
+/// Its subjects: one per scenario.
+pub(crate) const SUBJECTS: [&str; 3] = [
+    "user_order",
+    "dh_prd_dm_account_wechat_trace",
+    "edw_zy_evt_bury_point_log",
+];
+
+/// The stream of alerts.
+pub(crate) const ALERTS: &str = "ALERTS";
+
+/// Messages that are published before the first answer is waited for.
+const MESSAGES_AT_ONCE: usize = 1_000;
+
+/// A client that is not Weir.
+pub(crate) struct Client {
+    runtime: Runtime,
+    jetstream: jetstream::Context,
+}
+
+/// A message as the stream holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stored {
+    pub(crate) id: String,
+    pub(crate) payload: String,
+}
+
+impl Client {
+    /// Connects.
+    #[track_caller]
+    pub(crate) fn connect(url: &str) -> Self {
+        Self::connect_as(url, ConnectOptions::new())
+    }
+
+    /// Connects with credentials.
+    #[track_caller]
+    pub(crate) fn connect_as(url: &str, options: ConnectOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let client = runtime.block_on(options.connect(url)).expect("the server lets us in");
+        let entered = runtime.enter();
+        let jetstream = jetstream::new(client);
+        drop(entered);
+        Self { runtime, jetstream }
+    }
+
+    /// Makes the stream that the pipelines read.
+    #[track_caller]
+    pub(crate) fn make_insurance(&self) {
+        self.make(Config {
+            name: INSURANCE.to_owned(),
+            subjects: SUBJECTS.map(str::to_owned).into(),
+            ..Config::default()
+        });
+    }
+
+    /// Makes the stream of alerts; a message id is known for so long.
+    #[track_caller]
+    pub(crate) fn make_alerts(&self, duplicate_window: Duration) {
+        self.make(Config {
+            name: ALERTS.to_owned(),
+            subjects: vec!["alerts.>".to_owned()],
+            duplicate_window,
+            ..Config::default()
+        });
+    }
+
+    #[track_caller]
+    fn make(&self, config: Config) {
+        let made = self.runtime.block_on(self.jetstream.create_stream(config));
+        made.expect("the stream can be made");
+    }
+
+    /// Removes a stream.
+    #[track_caller]
+    pub(crate) fn delete_stream(&self, name: &str) {
+        let deleted = self.runtime.block_on(self.jetstream.delete_stream(name));
+        deleted.expect("the stream can be deleted");
+    }
+
+    #[track_caller]
+    fn stream(&self, name: &str) -> Stream {
+        let stream = self.runtime.block_on(self.jetstream.get_stream(name));
+        stream.unwrap_or_else(|cause| panic!("stream {name}: {cause}"))
+    }
+
+    /// Publishes events in order; gives the sequence of the last one.
+    #[track_caller]
+    pub(crate) fn publish(&self, events: &[Event]) -> u64 {
+        self.runtime.block_on(async {
+            let mut last = 0;
+            for part in events.chunks(MESSAGES_AT_ONCE) {
+                let mut acks: Vec<PublishAckFuture> = Vec::with_capacity(part.len());
+                for (subject, payload) in part {
+                    let sent = self.jetstream.publish(*subject, payload.clone().into()).await;
+                    acks.push(sent.expect("an event can be sent"));
+                }
+                for ack in acks {
+                    last = ack.await.expect("an event is stored").sequence;
+                }
+            }
+            last
+        })
+    }
+
+    /// Waits until the server has forgotten every message id that it knows now.
+    #[track_caller]
+    pub(crate) fn wait_for_end_of_duplicate_window(&self) {
+        wait_until("the end of the duplicate window", || {
+            let publish = async {
+                let mut headers = HeaderMap::new();
+                headers.insert(NATS_MESSAGE_ID, "probe");
+                let sent = self
+                    .jetstream
+                    .publish_with_headers("alerts.probe", headers, "".into())
+                    .await;
+                let stored = sent
+                    .expect("the probe can be sent")
+                    .await
+                    .expect("the probe is answered");
+                // The second that is no duplicate.
+                !stored.duplicate && stored.sequence > self.first_probe().await
+            };
+            self.runtime.block_on(publish)
+        });
+    }
+
+    /// The sequence of the first probe.
+    async fn first_probe(&self) -> u64 {
+        let stream = self
+            .jetstream
+            .get_stream(ALERTS)
+            .await
+            .expect("there is a stream of alerts");
+        let first = stream.get_first_raw_message_by_subject("alerts.probe", 1).await;
+        first.expect("the first probe is stored").sequence
+    }
+
+    /// Everything that a stream holds of a subject, in order.
+    #[track_caller]
+    pub(crate) fn messages(&self, stream: &str, subject: &str) -> Vec<Stored> {
+        let stream = self.stream(stream);
+        let last = stream.cached_info().state.last_sequence;
+        let mut messages = Vec::new();
+        for sequence in 1..=last {
+            // One that was deleted is no message.
+            let Ok(message) = self.runtime.block_on(stream.get_raw_message(sequence)) else {
+                continue;
+            };
+            if *message.subject == *subject {
+                messages.push(Stored {
+                    id: message
+                        .headers
+                        .get(NATS_MESSAGE_ID)
+                        .map(ToString::to_string)
+                        .unwrap_or_default(),
+                    payload: String::from_utf8(message.payload.into()).expect("alerts are UTF-8"),
+                });
+            }
+        }
+        messages
+    }
+
+    /// Deletes the last messages of a subject, so that `keep` are left.
+    #[track_caller]
+    pub(crate) fn keep_first(&self, stream: &str, subject: &str, keep: usize) {
+        let stream = self.stream(stream);
+        let mut of_subject = Vec::new();
+        for sequence in 1..=stream.cached_info().state.last_sequence {
+            if let Ok(message) = self.runtime.block_on(stream.get_raw_message(sequence))
+                && *message.subject == *subject
+            {
+                of_subject.push(sequence);
+            }
+        }
+        for sequence in of_subject.split_off(keep) {
+            let deleted = self.runtime.block_on(stream.delete_message(sequence));
+            assert!(
+                deleted.expect("a message can be deleted"),
+                "message {sequence} is deleted"
+            );
+        }
+    }
+
+    /// Removes all messages of the stream below a sequence.
+    #[track_caller]
+    pub(crate) fn purge_below(&self, sequence: u64) {
+        let stream = self.stream(INSURANCE);
+        let purged = self.runtime.block_on(async { stream.purge().sequence(sequence).await });
+        assert!(
+            purged.expect("the stream can be purged").purged > 0,
+            "something was purged"
+        );
+    }
+
+    /// The consumers of a pipeline: one per database.
+    #[track_caller]
+    pub(crate) fn consumers(&self, pipeline: &str) -> Vec<Info> {
+        let stream = self.stream(INSURANCE);
+        let all = self.runtime.block_on(stream.consumers().try_collect());
+        let mut all: Vec<Info> = all.expect("consumers can be listed");
+        let prefix = format!("weir-{pipeline}-");
+        all.retain(|info| info.name.starts_with(&prefix));
+        all
+    }
+
+    /// The consumer of a pipeline; there is one.
+    #[track_caller]
+    pub(crate) fn consumer(&self, pipeline: &str) -> Info {
+        let found = self.consumers(pipeline);
+        let [one] = &found[..] else {
+            panic!("one consumer of {pipeline} was expected: {found:?}")
+        };
+        one.clone()
+    }
+
+    /// Removes the consumer of a pipeline.
+    #[track_caller]
+    pub(crate) fn delete_consumer(&self, pipeline: &str) {
+        let name = self.consumer(pipeline).name;
+        let stream = self.stream(INSURANCE);
+        let deleted = self.runtime.block_on(stream.delete_consumer(&name));
+        assert!(deleted.expect("a consumer can be deleted").success);
+    }
+
+    /// Checks that the server knows of everything up to `position`, and that nothing is under way.
+    #[track_caller]
+    pub(crate) fn check_acknowledged(&self, pipeline: &str, position: u64) {
+        // An ack is not answered: it may still be on its way within the server.
+        wait_until(&format!("the ack of {position} by {pipeline}"), || {
+            self.consumer(pipeline).ack_floor.stream_sequence == position
+        });
+        let info = self.consumer(pipeline);
+        let state = (info.num_ack_pending, info.num_pending, info.delivered.stream_sequence);
+        assert_eq!(state, (0, 0, position), "{pipeline}: nothing is under way: {info:?}");
+    }
+}

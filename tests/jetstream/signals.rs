@@ -1,0 +1,49 @@
+//! Ctrl-C: what was received is committed, and the rest comes later.
+
+use crate::{
+    cuts::check_against_straight_run,
+    events::{SCENARIOS, made_up, pipelines, subject_of},
+    process::{Run, database, folder_with_customers},
+    server::Client,
+    wait_until,
+};
+use weir_tests::{nats::NatsServer, scratch, seed, table::contents};
+
+#[test]
+fn an_interrupt_drains_commits_and_ends_well() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_insurance();
+    let scratch = scratch();
+    let folder = folder_with_customers(scratch.path(), "interrupted");
+    let run = || Run::new(&folder, &server.url(), pipelines());
+    seed::with_seed(|random| {
+        let events = made_up(random, 30_000);
+        client.publish(&events);
+        for _ in 0..3 {
+            let mut running = run().start();
+            let scenario = random.pick(&SCENARIOS);
+            let file = database(&folder, scenario);
+            running.wait_for_position(&file, scenario, crate::process::position(&file, scenario).max(1));
+            running.wait_for_word("last-page: stream");
+            running.interrupt().ends_with(0).says("draining");
+            for scenario in SCENARIOS {
+                let found = contents(&database(&folder, scenario));
+                let subject = subject_of(scenario);
+                let seen = events[..found.position as usize]
+                    .iter()
+                    .filter(|(other, _)| *other == subject)
+                    .count();
+                assert_eq!(
+                    found.counts.events, seen as u64,
+                    "{scenario}: everything up to {}",
+                    found.position
+                );
+                let acknowledged = || client.consumer(scenario).ack_floor.stream_sequence;
+                wait_until("the last ack", || acknowledged() == found.position);
+            }
+        }
+    });
+    run().catch_up().ends_with(0);
+    check_against_straight_run(scratch.path(), &folder, &server.url());
+}

@@ -1,0 +1,143 @@
+//! A pipeline over a file, in this process: what `weir replay` and `weir table load` do, without starting one each time.
+
+use crate::table::{Contents, contents};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+use weir::{
+    database::{Database, DatabaseFile, Messages},
+    decode::Decoder,
+    definition::File,
+    engine::Engine,
+    error::Result,
+    operator::lookup,
+    pipeline::{Progress, Store},
+    plan::{Now, Plan},
+    source::{
+        NoAcknowledge, Stop,
+        file::{FileSource, IDENTITY},
+    },
+    stage::StageHost,
+};
+
+/// The instant that golden cases call now: 2026-03-15T12:00:00+08:00.
+pub const GOLDEN_NOW_MS: i64 = 1_773_547_200_000;
+
+/// The engine for guests. All tests share one, so that each guest is compiled once.
+///
+/// # Panics
+/// When this machine cannot run WebAssembly.
+pub fn host() -> &'static StageHost {
+    static HOST: OnceLock<StageHost> = OnceLock::new();
+    HOST.get_or_init(|| StageHost::new(None).expect("this machine can run WebAssembly"))
+}
+
+/// Reads and checks a pipeline file; `now` is as in the golden cases.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn plan(pipeline: &Path) -> Result<Plan> {
+    let mut plan = Plan::build(&File::read(pipeline)?, host())?;
+    if plan.now == Now::StoreTime {
+        plan.now = Now::Fixed(GOLDEN_NOW_MS);
+    }
+    Ok(plan)
+}
+
+/// Runs a file of payloads through a pipeline into a database, `batch` events at a time. A database that holds the
+/// beginning of the file already is continued.
+///
+/// # Errors
+/// What `weir replay` would say.
+pub fn replay(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize) -> Result<()> {
+    replay_with(plan, input, database, batch, Messages::Drop)
+}
+
+/// As [`replay`], with messages to the outbox if wanted.
+///
+/// # Errors
+/// What `weir replay` would say.
+pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize, messages: Messages) -> Result<()> {
+    let mut database = Database::open(&DatabaseFile::hold(database)?, plan.clone(), messages)?;
+    database.claim(IDENTITY)?;
+    let stored = database.stored().clone();
+    let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
+    database.restore(&mut engine)?;
+    let decoder = Decoder::new(&plan.columns, plan.now.clone(), batch)?;
+    let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
+    let store = Store::Database(Box::new(database));
+    weir::pipeline::run(source, engine, store, NoAcknowledge, Arc::new(Progress::default())).map(drop)
+}
+
+/// Sets rows of the pipeline's only lookup table, one JSON object each.
+///
+/// # Panics
+/// When the pipeline has not one table, or a row does not fit it.
+#[track_caller]
+pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
+    let [table_plan] = &plan.tables[..] else { panic!("{} lookup tables", plan.tables.len()) };
+    let mut table = lookup::Table::new(table_plan.clone(), 1);
+    let lines: Vec<&[u8]> = rows.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let columns: Vec<usize> = (0..table_plan.columns.len()).collect();
+    for lines in lines.chunks(1000) {
+        let mut decoder = Decoder::new(&table_plan.columns, Now::StoreTime, lines.len()).expect("the columns are fine");
+        for (number, line) in lines.iter().enumerate() {
+            decoder.push(number as u64 + 1, None, line);
+        }
+        let batch = decoder.take();
+        assert_eq!(batch.rejected, [], "every row fits the table");
+        table.set(&batch.events, &columns);
+    }
+    let hold = DatabaseFile::hold(database).expect("nobody else holds the database");
+    let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be opened");
+    database.load_table(0, &mut table).expect("the table can be written");
+}
+
+/// A whole run over a new database: lookup rows if there are any, then `lines` in one go, or stopped after each of
+/// `stops` (numbers of lines, ascending) and started again.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The pipeline.
+    pub plan: &'a Arc<Plan>,
+    /// The rows of its only lookup table.
+    pub lookup_rows: &'a [u8],
+    /// The payloads, one per line.
+    pub input: &'a [u8],
+    /// Events in one batch: that of each part, over and over.
+    pub batches: &'a [usize],
+    /// After how many lines the run is stopped and started again.
+    pub stops: &'a [usize],
+}
+
+impl Run<'_> {
+    /// Does it.
+    ///
+    /// # Panics
+    /// When something fails that is no dead letter.
+    #[track_caller]
+    pub fn contents(&self) -> Contents {
+        let folder = crate::scratch();
+        let database = folder.path().join("test.db");
+        self.into_database(&database);
+        contents(&database)
+    }
+
+    /// Does it, and leaves the database at `database`.
+    ///
+    /// # Panics
+    /// When something fails that is no dead letter.
+    #[track_caller]
+    pub fn into_database(&self, database: &Path) {
+        if !self.lookup_rows.is_empty() {
+            load_table(self.plan, self.lookup_rows, database);
+        }
+        let input = database.with_extension("jsonl");
+        let lines: Vec<&[u8]> = self.input.split_inclusive(|&byte| byte == b'\n').collect();
+        let ends = self.stops.iter().copied().chain([lines.len()]);
+        for (end, &batch) in ends.zip(self.batches.iter().cycle()) {
+            std::fs::write(&input, lines[..end.min(lines.len())].concat()).expect("the input can be written");
+            replay_with(self.plan, &input, database, batch, Messages::Outbox).expect("the run ends well");
+        }
+    }
+}
