@@ -379,7 +379,7 @@ impl File {
             return None;
         }
         let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '"');
-        let here = rest.get(..rest.find(|c| !is_key(c))?)?;
+        let here = rest.get(..rest.find(|c| !is_key(c)).unwrap_or(rest.len()))?;
         if !here.is_empty() && rest.get(here.len()..)?.trim_start().starts_with('=') {
             return Some(here);
         }
@@ -415,6 +415,7 @@ fn in_words_of_toml(message: &str) -> String {
         ("invalid value: ", "found the "),
         ("expected a sequence", "expected a list"),
         ("expected a map", "expected a table"),
+        ("found a table, expected a list", "found a table, expected a list of tables, each under [[…]]"),
         ("expected f64", "expected a number"),
         ("expected u64", "expected a whole number"),
         ("expected struct AggregateColumn", "expected a function with a column, such as { sum = \"amount\" }"),

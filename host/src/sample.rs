@@ -97,8 +97,8 @@ const GIVEN: [&str; 31] = [
 fn push_name(out: &mut Vec<u8>, identity: u64) {
     out.extend_from_slice(pick(&SURNAMES, identity as u32).as_bytes());
     out.extend_from_slice(pick(&GIVEN, (identity >> 32) as u32).as_bytes());
-    // Two given characters for two people in three.
-    if !identity.is_multiple_of(3) {
+    // Two given characters for five people in six.
+    if !identity.is_multiple_of(6) {
         out.extend_from_slice(pick(&GIVEN, (identity.rotate_left(16) >> 32) as u32).as_bytes());
     }
 }

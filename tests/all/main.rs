@@ -4,6 +4,7 @@
 
 mod golden;
 mod operators;
+mod payloads;
 mod pipelines;
 mod replay;
 

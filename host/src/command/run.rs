@@ -127,6 +127,7 @@ impl Run {
         let stop = Stop::default();
         stop_on_signal(&nats, &stop);
 
+        let begun = Instant::now();
         let mut lives = Vec::new();
         let mut outcome = Ok(());
         for plan in plans {
@@ -154,7 +155,6 @@ impl Run {
                 }
             }
         }
-        let begun = Instant::now();
         watch(&lives, self.until_caught_up, &stop)?;
         for live in lives {
             let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());

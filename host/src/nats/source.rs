@@ -99,6 +99,8 @@ pub struct JetStreamSource {
     last: u64,
     /// The consumer's count of the last message.
     last_in_consumer: u64,
+    /// How often the client had connected when the pull was made.
+    connects: u64,
     /// Where an ack for the last message goes.
     ack_subject: Option<Subject>,
     /// With `until_caught_up`: the last sequence that was stored at the start.
@@ -148,6 +150,7 @@ impl JetStreamSource {
                 true => Some(last_sequence(nats, &stream, &options.subject).await?),
                 false => None,
             };
+            let connects = connects(nats);
             let (messages, delivered) = pull_from(nats, &stream, &options, options.position).await?;
             Ok(Self {
                 nats: nats.clone(),
@@ -156,6 +159,7 @@ impl JetStreamSource {
                 messages,
                 last: options.position,
                 last_in_consumer: delivered,
+                connects,
                 ack_subject: None,
                 target,
                 lag: Arc::default(),
@@ -190,6 +194,11 @@ impl JetStreamSource {
             match self.arrival(IDLE_LOOK).await {
                 Arrival::Message(message) => self.take(&message).await?,
                 Arrival::Broken(reason) => self.reconnect(&reason).await?,
+                // What the server sent into a connection that was lost it takes for delivered: when nothing follows that
+                // would show the gap, it would come again only after `ACK_WAIT`.
+                Arrival::Nothing if connects(&self.nats) != self.connects => {
+                    self.reconnect("the connection was lost").await?;
+                }
                 // Messages up to the target may have been removed meanwhile.
                 Arrival::Nothing if self.target.is_some() && Instant::now() > look => {
                     if self.nothing_waits().await {
@@ -260,6 +269,7 @@ impl JetStreamSource {
         let mut pauses = BackOff::new();
         let mut said = false;
         loop {
+            let connects = connects(&self.nats);
             let attempt = async {
                 let stream = get_stream(&self.nats, &self.options.stream, &self.options.subject).await?;
                 if identity_of(&stream) != self.created {
@@ -279,6 +289,7 @@ impl JetStreamSource {
                 Ok((messages, delivered)) => {
                     self.messages = messages;
                     self.last_in_consumer = delivered;
+                    self.connects = connects;
                     return Ok(());
                 }
                 Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
@@ -384,6 +395,11 @@ async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u6
             nats.server
         ))),
     }
+}
+
+/// How often the client has connected.
+fn connects(nats: &Nats) -> u64 {
+    nats.client.statistics().connects.load(Ordering::Relaxed)
 }
 
 /// A pull from the consumer, which stands right after `position`, and how many deliveries it has counted.

@@ -181,7 +181,7 @@ impl Resolver<'_> {
         if source.columns.0.is_empty() {
             return Err(self.at(
                 &source.subject,
-                "the source has no columns; declare them under [source.columns]",
+                "key `columns` of the source is empty; declare columns under [source.columns]",
             ));
         }
         self.check_columns(&source.columns.0)?;

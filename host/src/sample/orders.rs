@@ -83,12 +83,12 @@ impl Orders {
         push_text_member(out, "order_no", random, OddMember { null: 15, missing: 25 }, |out| {
             out.extend_from_slice(b"HX");
             push_digits(out, u64::from(order.day), 8);
-            push_digits(out, u64::from(order.number), 6);
+            push_digits(out, u64::from(order.number), 8);
         });
         push_member(out, "order_type");
         push_digits(out, random.u64(..5), 1);
         push_member(out, "pay_time");
-        match happens(random, 300) {
+        match happens(random, 150) {
             true => out.extend_from_slice(b"null"),
             false => push_int(out, modified_ms + 60_000),
         }

@@ -25,10 +25,16 @@ impl Misdeed {
 /// All of them.
 pub(crate) const MISDEEDS: [Misdeed; 20] = [
     // Calls that do not end well.
-    misdeed("trap", "the rule trapped: wasm `unreachable` instruction executed"),
+    misdeed(
+        "trap",
+        "the rule trapped: wasm `unreachable` instruction executed; in hostile::end_badly",
+    ),
     misdeed("panic", "the rule panicked: it was asked to panic"),
     misdeed("loop", "the rule ran longer than "),
-    misdeed("recurse", "the rule trapped: call stack exhausted"),
+    misdeed(
+        "recurse",
+        "the rule trapped: call stack exhausted; in hostile::recurse, called by ",
+    ),
     misdeed("grow", "the rule needs more than 8 MiB of memory"),
     misdeed("huge", "the answer has more than 1 MiB"),
     // Answers that break the contract, in the order in which they are checked.

@@ -152,7 +152,8 @@ impl Guest for Hostile {
     }
 }
 
-/// Does not come back when `what` asks for it.
+/// Does not come back when `what` asks for it. Not inlined, so that reasons name it.
+#[inline(never)]
 fn end_badly(what: &str) {
     match what {
         "trap" => std::process::abort(),
