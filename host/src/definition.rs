@@ -384,7 +384,8 @@ impl File {
             return Some(here);
         }
         let key = line.get(..line.rfind('=')?)?.trim_end();
-        key.get(key.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..).filter(|key| !key.is_empty())
+        key.get(key.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..)
+            .filter(|key| !key.is_empty())
     }
 
     /// An error at a place in the file: `file:line:column: message`, with the key that stands there.
@@ -415,11 +416,19 @@ fn in_words_of_toml(message: &str) -> String {
         ("invalid value: ", "found the "),
         ("expected a sequence", "expected a list"),
         ("expected a map", "expected a table"),
-        ("found a table, expected a list", "found a table, expected a list of tables, each under [[…]]"),
+        (
+            "found a table, expected a list",
+            "found a table, expected a list of tables, each under [[…]]",
+        ),
         ("expected f64", "expected a number"),
         ("expected u64", "expected a whole number"),
-        ("expected struct AggregateColumn", "expected a function with a column, such as { sum = \"amount\" }"),
+        (
+            "expected struct AggregateColumn",
+            "expected a function with a column, such as { sum = \"amount\" }",
+        ),
         ("expected struct ", "expected a table, of a "),
     ];
-    words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
+    words
+        .iter()
+        .fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
 }

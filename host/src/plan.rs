@@ -237,6 +237,11 @@ pub enum Function {
 }
 
 impl Function {
+    /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
+    pub fn tells_values_apart(self) -> bool {
+        matches!(self, Self::CountDistinct | Self::Min | Self::Max)
+    }
+
     /// The name used in pipeline files.
     pub fn name(self) -> &'static str {
         match self {

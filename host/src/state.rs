@@ -11,8 +11,16 @@ use crate::{
     limits::STATE_BUCKETS,
     row::{push_length, take_bytes, take_length},
 };
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::OccupiedEntry};
+use std::{hint::black_box, num::NonZeroU64};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Keys that are looked ahead at once: enough for the processor to wait for many places in memory at a time instead of
+/// for one after the other, and few enough for all that they bring in to stay in the cache.
+const LOOK_AHEAD_KEYS: usize = 256;
+
+/// Bytes of such keys.
+const LOOK_AHEAD_BYTES: usize = 64 << 10;
 
 /// What an operator keeps per key.
 pub trait StateValue: Clone + Sized {
@@ -20,9 +28,17 @@ pub trait StateValue: Clone + Sized {
     fn encode(&self, bytes: &mut Vec<u8>);
     /// Reads what [`StateValue::encode`] wrote; nothing when the bytes are none of it.
     fn decode(bytes: &[u8]) -> Option<Self>;
+    /// Reads of the memory behind the value, if it has any.
+    fn touch(&self) -> u8 {
+        0
+    }
 }
 
 impl StateValue for Box<[u8]> {
+    fn touch(&self) -> u8 {
+        self.first().copied().unwrap_or(0)
+    }
+
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(self);
     }
@@ -33,59 +49,148 @@ impl StateValue for Box<[u8]> {
 }
 
 /// How many rows hold a value.
-impl StateValue for u64 {
+impl StateValue for NonZeroU64 {
     fn encode(&self, bytes: &mut Vec<u8>) {
-        push_length(bytes, *self as usize);
+        push_length(bytes, self.get() as usize);
     }
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
         let value = take_length(&mut bytes)?;
-        bytes.is_empty().then_some(value as Self)
+        if bytes.is_empty() {
+            Self::new(value as u64)
+        } else {
+            None
+        }
+    }
+}
+
+/// Bytes of a key that are held in place. With the rest of an entry they fill a line of the processor's cache.
+const SHORT_BYTES: usize = 38;
+
+/// A key. State is looked up all over memory, and what a lookup costs is the number of places that it has to read: a
+/// short key is in the entry itself.
+#[derive(Clone, Debug)]
+enum Key {
+    Short(u8, [u8; SHORT_BYTES]),
+    Long(Box<[u8]>),
+}
+
+impl Key {
+    const EMPTY: Self = Self::Short(0, [0; SHORT_BYTES]);
+
+    /// Fills an empty key, where it is: moving one that was just written stalls the processor.
+    #[inline]
+    fn fill(&mut self, key: &[u8]) {
+        if let Self::Short(length, bytes) = self
+            && let Some(bytes) = bytes.get_mut(..key.len())
+        {
+            *length = key.len() as u8;
+            bytes.copy_from_slice(key);
+        } else {
+            *self = Self::Long(key.into());
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(bytes) => bytes,
+        }
     }
 }
 
 #[derive(Debug)]
 struct Entry<V> {
-    key: Box<[u8]>,
-    /// Absent: deleted in this turn, and gone with its end.
-    value: Option<V>,
+    /// [`Place::in_bucket`], which a growing table asks for again.
+    hash: u32,
     changed: bool,
     /// Whether `value` is already in the journal of the running batch.
     journaled: bool,
+    /// Absent: deleted in this turn, and gone with its end.
+    value: Option<V>,
+    key: Key,
 }
 
-#[derive(Debug)]
-struct Bucket<V> {
-    index: HashTable<u32>,
-    entries: Vec<Option<Entry<V>>>,
-    free: Vec<u32>,
-}
+/// The hash of a key, as far as the tables need it. Different keys may share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
 
-impl<V> Default for Bucket<V> {
-    fn default() -> Self {
-        Self {
-            index: HashTable::new(),
-            entries: Vec::new(),
-            free: Vec::new(),
-        }
+impl Place {
+    #[inline]
+    fn of(seed: u64, key: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(key, seed))
+    }
+
+    #[inline]
+    fn bucket(self) -> usize {
+        (self.0 >> 32) as usize % STATE_BUCKETS
+    }
+
+    /// What is left for the table of the bucket.
+    #[inline]
+    fn in_bucket(self) -> u32 {
+        self.0 as u32
     }
 }
 
-/// Where an entry lives: bucket, and place in it.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    bucket: u32,
-    entry: u32,
+/// The tables use low and top bits.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// Keys of look-ups that come next, made ahead: see [`KeyedState::look_ahead`].
+#[derive(Debug, Default)]
+pub struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    places: Vec<Place>,
+    next: usize,
+    start: usize,
+}
+
+impl Keys {
+    /// Removes all keys.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.places.clear();
+        (self.next, self.start) = (0, 0);
+    }
+
+    /// Whether these are enough to be looked ahead.
+    pub fn is_full(&self) -> bool {
+        self.ends.len() >= LOOK_AHEAD_KEYS || self.bytes.len() >= LOOK_AHEAD_BYTES
+    }
+
+    /// Adds the key that `write` appends.
+    #[inline]
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The next key; they come in the order in which they were added.
+    #[inline]
+    fn next(&mut self) -> Option<(Place, &[u8])> {
+        let (place, end) = (*self.places.get(self.next)?, *self.ends.get(self.next)?);
+        let key = self.bytes.get(self.start..end)?;
+        self.next += 1;
+        self.start = end;
+        Some((place, key))
+    }
 }
 
 /// A map from keys to values that knows what changed.
 #[derive(Debug)]
 pub struct KeyedState<V> {
-    buckets: Vec<Bucket<V>>,
+    buckets: Vec<HashTable<Entry<V>>>,
     seed: u64,
     live: usize,
+    /// One for each entry that is marked as changed.
     changed: Vec<Place>,
-    journal: Option<Vec<(Place, Option<V>)>>,
+    journal: Option<Vec<(Place, Key, Option<V>)>>,
 }
 
 impl<V: StateValue> KeyedState<V> {
@@ -93,7 +198,7 @@ impl<V: StateValue> KeyedState<V> {
     /// buckets of snapshots depend on it.
     pub fn new(seed: u64) -> Self {
         Self {
-            buckets: (0..STATE_BUCKETS).map(|_| Bucket::default()).collect(),
+            buckets: (0..STATE_BUCKETS).map(|_| HashTable::new()).collect(),
             seed,
             live: 0,
             changed: Vec::new(),
@@ -118,17 +223,18 @@ impl<V: StateValue> KeyedState<V> {
 
     /// The bucket that `key` belongs to.
     pub fn bucket_of(&self, key: &[u8]) -> usize {
-        bucket_of(hash(self.seed, key))
+        Place::of(self.seed, key).bucket()
     }
 
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let hash = hash(self.seed, key);
-        let bucket = self.buckets.get(bucket_of(hash))?;
-        let entries = &bucket.entries;
-        let at = bucket.index.find(hash, |&at| key_at(entries, at) == key)?;
-        entries.get(*at as usize)?.as_ref()?.value.as_ref()
+        let place = Place::of(self.seed, key);
+        let bucket = self.buckets.get(place.bucket())?;
+        bucket
+            .find(spread(place.in_bucket()), |entry| entry.is(place, key))?
+            .value
+            .as_ref()
     }
 
     /// Lets `change` look at the value of `key` and alter, set or clear it. It returns whether it did.
@@ -136,36 +242,68 @@ impl<V: StateValue> KeyedState<V> {
     /// A closure that altered the value and returns `false` would leave the change out of the log.
     #[inline]
     pub fn modify(&mut self, key: &[u8], change: impl FnOnce(&mut Option<V>) -> bool) {
-        let hash = hash(self.seed, key);
-        let number = bucket_of(hash);
-        let Some(bucket) = self.buckets.get_mut(number) else {
+        self.modify_at(Place::of(self.seed, key), key, change);
+    }
+
+    /// Makes ready for look-ups of all of `keys`.
+    pub fn look_ahead(&self, keys: &mut Keys) {
+        let mut start = 0;
+        let Keys {
+            bytes, ends, places, ..
+        } = keys;
+        places.extend(ends.iter().map(|&end| {
+            let key = bytes.get(start..end).unwrap_or_default();
+            start = end;
+            Place::of(self.seed, key)
+        }));
+        self.warm(places);
+    }
+
+    /// As [`KeyedState::modify`], for the next of the keys that were looked ahead.
+    #[inline]
+    pub fn modify_next(&mut self, keys: &mut Keys, change: impl FnOnce(&[u8], &mut Option<V>) -> bool) {
+        if let Some((place, key)) = keys.next() {
+            self.modify_at(place, key, |value| change(key, value));
+        }
+    }
+
+    /// Brings entries into the cache.
+    fn warm(&self, places: &[Place]) {
+        for place in places {
+            let Some(bucket) = self.buckets.get(place.bucket()) else {
+                continue;
+            };
+            let found = bucket.find(spread(place.in_bucket()), |entry| entry.hash == place.in_bucket());
+            black_box(found.and_then(|entry| entry.value.as_ref()).map(V::touch));
+        }
+    }
+
+    #[inline]
+    fn modify_at(&mut self, place: Place, key: &[u8], change: impl FnOnce(&mut Option<V>) -> bool) {
+        let Some(bucket) = self.buckets.get_mut(place.bucket()) else {
             return;
         };
-        let entries = &bucket.entries;
-        let found = bucket.index.find(hash, |&at| key_at(entries, at) == key).copied();
-
-        let Some(at) = found else {
+        let Some(entry) = bucket.find_mut(spread(place.in_bucket()), |entry| entry.is(place, key)) else {
             let mut value = None;
             if change(&mut value) && value.is_some() {
-                let place = Place {
-                    bucket: number as u32,
-                    entry: bucket.insert(self.seed, hash, key, value),
+                let journaled = self.journal.is_some();
+                let hash = place.in_bucket();
+                let entry = Entry {
+                    hash,
+                    changed: true,
+                    journaled,
+                    value,
+                    key: Key::EMPTY,
                 };
+                let mut entry = bucket.insert_unique(spread(hash), entry, |entry| spread(entry.hash));
+                entry.get_mut().key.fill(key);
+                if let Some(journal) = &mut self.journal {
+                    journal.push((place, entry.get().key.clone(), None));
+                }
                 self.live += 1;
                 self.changed.push(place);
-                if let Some(journal) = &mut self.journal {
-                    journal.push((place, None));
-                }
             }
             return;
-        };
-
-        let Some(entry) = bucket.entries.get_mut(at as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let place = Place {
-            bucket: number as u32,
-            entry: at,
         };
         let had = entry.value.is_some();
         let before = match &self.journal {
@@ -186,7 +324,7 @@ impl<V: StateValue> KeyedState<V> {
         }
         if let (Some(journal), Some(before)) = (&mut self.journal, before) {
             entry.journaled = true;
-            journal.push((place, before));
+            journal.push((place, entry.key.clone(), before));
         }
     }
 
@@ -207,18 +345,17 @@ impl<V: StateValue> KeyedState<V> {
         self.end_journal(|entry, before| {
             live += before.is_some() as isize - entry.value.is_some() as isize;
             entry.value = before;
-            restored(&entry.key, entry.value.is_some());
+            restored(entry.key.bytes(), entry.value.is_some());
         });
         self.live = live as usize;
     }
 
     fn end_journal(&mut self, mut each: impl FnMut(&mut Entry<V>, Option<V>)) {
-        for (place, before) in self.journal.take().unwrap_or_default() {
-            let bucket = self.buckets.get_mut(place.bucket as usize);
-            let entry = bucket
-                .and_then(|bucket| bucket.entries.get_mut(place.entry as usize))
-                .and_then(Option::as_mut);
-            if let Some(entry) = entry {
+        for (place, key, before) in self.journal.take().unwrap_or_default() {
+            let Some(bucket) = self.buckets.get_mut(place.bucket()) else {
+                continue;
+            };
+            if let Some(entry) = bucket.find_mut(spread(place.in_bucket()), |entry| entry.is(place, key.bytes())) {
                 entry.journaled = false;
                 each(entry, before);
             }
@@ -227,33 +364,35 @@ impl<V: StateValue> KeyedState<V> {
 
     /// Hands every entry that changed since the last call to `each`, `None` for those that are gone.
     pub fn take_changes(&mut self, mut each: impl FnMut(&[u8], Option<&V>)) {
-        let seed = self.seed;
-        for place in std::mem::take(&mut self.changed) {
-            let Some(bucket) = self.buckets.get_mut(place.bucket as usize) else {
+        let changed = std::mem::take(&mut self.changed);
+        for (at, &place) in changed.iter().enumerate() {
+            if at.is_multiple_of(LOOK_AHEAD_KEYS) {
+                self.warm(
+                    changed
+                        .get(at..changed.len().min(at + LOOK_AHEAD_KEYS))
+                        .unwrap_or_default(),
+                );
+            }
+            let Some(bucket) = self.buckets.get_mut(place.bucket()) else {
                 continue;
             };
-            let Some(Some(entry)) = bucket.entries.get_mut(place.entry as usize) else {
-                continue;
-            };
+            // Each entry that is marked is in the list once: where two share a hash, both have their turn.
+            let hash = place.in_bucket();
+            let found = bucket.find_entry(spread(hash), |entry| entry.changed && entry.hash == hash);
+            let Ok(mut found) = found else { continue };
+            let entry = found.get_mut();
             entry.changed = false;
-            each(&entry.key, entry.value.as_ref());
+            each(entry.key.bytes(), entry.value.as_ref());
             if entry.value.is_none() {
-                bucket.remove(seed, place.entry);
+                OccupiedEntry::remove(found);
             }
         }
     }
 
     /// Every entry of one bucket that has a value.
     pub fn bucket(&self, number: usize) -> impl Iterator<Item = (&[u8], &V)> {
-        let entries = self
-            .buckets
-            .get(number)
-            .map(|bucket| bucket.entries.as_slice())
-            .unwrap_or_default();
-        entries
-            .iter()
-            .flatten()
-            .filter_map(|entry| Some((&*entry.key, entry.value.as_ref()?)))
+        let entries = self.buckets.get(number).into_iter().flatten();
+        entries.filter_map(|entry| Some((entry.key.bytes(), entry.value.as_ref()?)))
     }
 
     /// Every entry that has a value.
@@ -271,64 +410,11 @@ impl<V: StateValue> KeyedState<V> {
     }
 }
 
-impl<V> Bucket<V> {
-    fn insert(&mut self, seed: u64, hash_of_key: u64, key: &[u8], value: Option<V>) -> u32 {
-        let entry = Some(Entry {
-            key: key.into(),
-            value,
-            changed: true,
-            journaled: false,
-        });
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(slot) = self.entries.get_mut(at as usize) {
-                    *slot = entry;
-                }
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
-            }
-        };
-        let entries = &self.entries;
-        self.index
-            .insert_unique(hash_of_key, at, |&at| hash(seed, key_at(entries, at)));
-        at
+impl<V> Entry<V> {
+    #[inline]
+    fn is(&self, place: Place, key: &[u8]) -> bool {
+        self.hash == place.in_bucket() && self.key.bytes() == key
     }
-
-    fn remove(&mut self, seed: u64, at: u32) {
-        let entries = &self.entries;
-        if let Ok(found) = self
-            .index
-            .find_entry(hash(seed, key_at(entries, at)), |&other| other == at)
-        {
-            found.remove();
-        }
-        if let Some(slot) = self.entries.get_mut(at as usize) {
-            *slot = None;
-            self.free.push(at);
-        }
-    }
-}
-
-fn key_at<V>(entries: &[Option<Entry<V>>], at: u32) -> &[u8] {
-    entries
-        .get(at as usize)
-        .and_then(Option::as_ref)
-        .map(|entry| &*entry.key)
-        .unwrap_or_default()
-}
-
-#[inline]
-fn hash(seed: u64, key: &[u8]) -> u64 {
-    xxh3_64_with_seed(key, seed)
-}
-
-/// The tables inside the buckets use the hash's low and top bits, so the bucket comes from its middle.
-#[inline]
-fn bucket_of(hash: u64) -> usize {
-    (hash >> 32) as usize % STATE_BUCKETS
 }
 
 // ---- the bytes of the log ---------------------------------------------------------------------------------------------
@@ -363,13 +449,18 @@ pub fn take_entry<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]
 mod tests {
     use super::*;
 
-    fn set(state: &mut KeyedState<u64>, key: &[u8], value: Option<u64>) {
+    fn set(state: &mut KeyedState<NonZeroU64>, key: &[u8], value: Option<u64>) {
+        let value = value.and_then(NonZeroU64::new);
         state.modify(key, |current| std::mem::replace(current, value) != value);
     }
 
-    fn changes(state: &mut KeyedState<u64>) -> Vec<(Vec<u8>, Option<u64>)> {
+    fn get(state: &KeyedState<NonZeroU64>, key: &[u8]) -> Option<u64> {
+        state.get(key).map(|value| value.get())
+    }
+
+    fn changes(state: &mut KeyedState<NonZeroU64>) -> Vec<(Vec<u8>, Option<u64>)> {
         let mut all = Vec::new();
-        state.take_changes(|key, value| all.push((key.to_vec(), value.copied())));
+        state.take_changes(|key, value| all.push((key.to_vec(), value.map(|value| value.get()))));
         all
     }
 
@@ -387,10 +478,10 @@ mod tests {
         set(&mut state, b"a", Some(3));
         assert_eq!(changes(&mut state), [], "the same value is no change");
         set(&mut state, b"a", None);
-        assert_eq!((state.get(b"a"), state.len()), (None, 1));
+        assert_eq!((get(&state, b"a"), state.len()), (None, 1));
         assert_eq!(changes(&mut state), [(b"a".to_vec(), None)]);
         set(&mut state, b"a", Some(5));
-        assert_eq!((state.get(b"a"), state.len()), (Some(&5), 2));
+        assert_eq!((get(&state, b"a"), state.len()), (Some(5), 2));
     }
 
     #[test]
@@ -404,11 +495,12 @@ mod tests {
         set(&mut state, b"kept", Some(11));
         set(&mut state, b"gone", None);
         set(&mut state, b"new", Some(3));
+        set(&mut state, b"new", Some(4));
         let mut restored = Vec::new();
         state.rollback(|key, live| restored.push((key.to_vec(), live)));
         assert_eq!(
-            (state.get(b"kept"), state.get(b"gone"), state.get(b"new")),
-            (Some(&1), Some(&2), None)
+            (get(&state, b"kept"), get(&state, b"gone"), get(&state, b"new")),
+            (Some(1), Some(2), None)
         );
         assert_eq!(state.len(), 2);
         assert_eq!(
@@ -420,18 +512,38 @@ mod tests {
             ]
         );
         changes(&mut state);
-        set(&mut state, b"new", Some(4));
-        assert_eq!(state.get(b"new"), Some(&4));
+        set(&mut state, b"new", Some(5));
+        assert_eq!(get(&state, b"new"), Some(5));
+    }
+
+    #[test]
+    fn long_keys_are_keys_too() {
+        let mut state = KeyedState::new(7);
+        for length in 0..200 {
+            set(&mut state, &vec![b'k'; length], Some(length as u64 + 1));
+        }
+        for length in 0..200 {
+            assert_eq!(get(&state, &vec![b'k'; length]), Some(length as u64 + 1));
+        }
+        assert_eq!(changes(&mut state).len(), 200);
+        assert_eq!(
+            size_of::<Entry<Box<[u8]>>>(),
+            64,
+            "an entry is a line of the cache"
+        );
     }
 
     #[test]
     fn entries_read_back_as_written() {
         let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
-        push_entry(&mut bytes, &mut scratch, b"key", Some(&300u64));
-        push_entry::<u64>(&mut bytes, &mut scratch, b"", None);
+        push_entry(&mut bytes, &mut scratch, b"key", NonZeroU64::new(300).as_ref());
+        push_entry::<NonZeroU64>(&mut bytes, &mut scratch, b"", None);
         let mut rest = bytes.as_slice();
         let (key, value) = take_entry(&mut rest).unwrap();
-        assert_eq!((key, value.and_then(u64::decode)), (b"key".as_slice(), Some(300)));
+        assert_eq!(
+            (key, value.and_then(NonZeroU64::decode)),
+            (b"key".as_slice(), NonZeroU64::new(300))
+        );
         assert_eq!(take_entry(&mut rest), Some((b"".as_slice(), None)));
         assert!(rest.is_empty());
     }

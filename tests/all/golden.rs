@@ -24,50 +24,113 @@ fn check(case: &Case) {
     let database = folder.path().join("golden.db");
     if let Some(rows) = &case.lookup_start {
         let table = lookup_table(&case.pipeline);
-        let arguments = ["table".as_ref(), "load".as_ref(), case.pipeline.as_os_str(), table.as_ref()];
-        let options = ["--input".as_ref(), rows.as_os_str(), "--database".as_ref(), database.as_os_str()];
+        let arguments = [
+            "table".as_ref(),
+            "load".as_ref(),
+            case.pipeline.as_os_str(),
+            table.as_ref(),
+        ];
+        let options = [
+            "--input".as_ref(),
+            rows.as_os_str(),
+            "--database".as_ref(),
+            database.as_os_str(),
+        ];
         weir().run(arguments.into_iter().chain(options)).ends_with(0);
     }
-    let arguments = ["replay".as_ref(), case.pipeline.as_os_str(), "--input".as_ref(), case.input.as_os_str()];
-    let options = ["--database".as_ref(), database.as_os_str(), "--now".as_ref(), NOW.as_ref()];
+    let arguments = [
+        "replay".as_ref(),
+        case.pipeline.as_os_str(),
+        "--input".as_ref(),
+        case.input.as_os_str(),
+    ];
+    let options = [
+        "--database".as_ref(),
+        database.as_os_str(),
+        "--now".as_ref(),
+        NOW.as_ref(),
+    ];
     weir().run(arguments.into_iter().chain(options)).ends_with(0);
 
     let contents = contents(&database);
     case.check(&contents);
 
     let input = case.input_bytes();
-    let lines: Vec<&[u8]> = input.strip_suffix(b"\n").unwrap_or(&input).split(|&byte| byte == b'\n').collect();
-    let Counts { events, applied, filtered, dead_letters, blank } = contents.counts;
+    let lines: Vec<&[u8]> = input
+        .strip_suffix(b"\n")
+        .unwrap_or(&input)
+        .split(|&byte| byte == b'\n')
+        .collect();
+    let Counts {
+        events,
+        applied,
+        filtered,
+        dead_letters,
+        blank,
+    } = contents.counts;
     let name = &case.name;
     assert_eq!(events, lines.len() as u64, "{name}: every line is counted");
-    assert_eq!(events, applied + filtered + dead_letters + blank, "{name}: the counts add up");
-    assert_eq!(contents.position, lines.len() as u64, "{name}: the position is the last line");
+    assert_eq!(
+        events,
+        applied + filtered + dead_letters + blank,
+        "{name}: the counts add up"
+    );
+    assert_eq!(
+        contents.position,
+        lines.len() as u64,
+        "{name}: the position is the last line"
+    );
 
     let columns = oracle::columns_of(&case.pipeline);
-    let judged = || lines.iter().zip(1u64..).map(|(line, number)| (number, oracle::decode(line, &columns)));
-    let of = |wanted: oracle::Outcome| judged().filter(move |(_, found)| *found == wanted).map(|(number, _)| number);
+    let judged = || {
+        lines
+            .iter()
+            .zip(1u64..)
+            .map(|(line, number)| (number, oracle::decode(line, &columns)))
+    };
+    let of = |wanted: oracle::Outcome| {
+        judged()
+            .filter(move |(_, found)| *found == wanted)
+            .map(|(number, _)| number)
+    };
     let malformed: Vec<u64> = of(oracle::Outcome::Reject).collect();
     let found: Vec<u64> = contents.dead_letters.iter().map(|letter| letter.sequence).collect();
     let show = |numbers: &[u64], others: &[u64]| {
         let lines = numbers.iter().filter(|number| !others.contains(number));
-        lines.map(|&number| String::from_utf8_lossy(lines_at(&input, number)).into_owned()).collect::<Vec<_>>()
+        lines
+            .map(|&number| String::from_utf8_lossy(lines_at(&input, number)).into_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         (show(&found, &malformed), show(&malformed, &found)),
         (vec![], vec![]),
         "{name}: dead letters that are no malformed lines, and malformed lines that are no dead letters"
     );
-    assert_eq!(dead_letters, found.len() as u64, "{name}: each malformed line is one dead letter");
+    assert_eq!(
+        dead_letters,
+        found.len() as u64,
+        "{name}: each malformed line is one dead letter"
+    );
     assert_eq!(blank, of(oracle::Outcome::Blank).count() as u64, "{name}: blank lines");
     for letter in &contents.dead_letters {
-        assert_eq!(letter.payload, lines_at(&input, letter.sequence), "{name}: the payload is kept byte for byte");
-        assert!(!letter.reason.is_empty() && letter.step == "decode", "{name}: {letter:?}");
+        assert_eq!(
+            letter.payload,
+            lines_at(&input, letter.sequence),
+            "{name}: the payload is kept byte for byte"
+        );
+        assert!(
+            !letter.reason.is_empty() && letter.step == "decode",
+            "{name}: {letter:?}"
+        );
     }
 }
 
 /// The line with this number, from 1.
 fn lines_at(input: &[u8], number: u64) -> &[u8] {
-    input.split(|&byte| byte == b'\n').nth(number as usize - 1).unwrap_or_default()
+    input
+        .split(|&byte| byte == b'\n')
+        .nth(number as usize - 1)
+        .unwrap_or_default()
 }
 
 /// The name of the pipeline's lookup table.
@@ -75,6 +138,8 @@ fn lookup_table(pipeline: &Path) -> String {
     let file = weir::definition::File::read(pipeline).expect("the pipeline file can be read");
     let definition = file.parse().expect("the pipeline file is one");
     let names: Vec<&String> = definition.tables.keys().collect();
-    let [name] = names[..] else { panic!("{}: lookup tables {names:?}", pipeline.display()) };
+    let [name] = names[..] else {
+        panic!("{}: lookup tables {names:?}", pipeline.display())
+    };
     name.clone()
 }

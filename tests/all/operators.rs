@@ -23,7 +23,22 @@ const CASES: u32 = 300;
 /// Values that are found at edges, and few enough that keys and values come again.
 const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
 const DOUBLES: [f64; 16] = [
-    0.0, -0.0, 0.1, 0.2, 0.3, 1.0, -1.0, 1e16, -1e16, 5e-324, -5e-324, 1e308, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 85.0,
+    0.0,
+    -0.0,
+    0.1,
+    0.2,
+    0.3,
+    1.0,
+    -1.0,
+    1e16,
+    -1e16,
+    5e-324,
+    -5e-324,
+    1e308,
+    f64::MAX,
+    f64::MIN,
+    f64::MIN_POSITIVE,
+    85.0,
 ];
 const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
 
@@ -47,7 +62,13 @@ fn tables_are_what_the_plain_model_says() {
         |(pipeline, events, leaves_out_nulls, batches, mut stops)| {
             stops.sort_unstable();
             let events = events.iter().map(|bytes| event(bytes)).collect();
-            Case { pipeline: Pipeline::from_bytes(&pipeline), events, leaves_out_nulls, batches, stops }
+            Case {
+                pipeline: Pipeline::from_bytes(&pipeline),
+                events,
+                leaves_out_nulls,
+                batches,
+                stops,
+            }
         },
     );
     check_property(CASES, &cases, check);
@@ -57,11 +78,24 @@ fn check(case: &Case) {
     let file = File::from_text("p.toml", case.pipeline.toml());
     let plan = Arc::new(Plan::build(&file, host()).expect("the pipeline is fine"));
     let input = case.payloads();
-    let run = Run { plan: &plan, lookup_rows: b"", input: input.as_bytes(), batches: &case.batches, stops: &case.stops };
+    let run = Run {
+        plan: &plan,
+        lookup_rows: b"",
+        input: input.as_bytes(),
+        batches: &case.batches,
+        stops: &case.stops,
+    };
     let contents = run.contents();
 
     let count = case.events.len() as u64;
-    assert_eq!(contents.counts, Counts { events: count, applied: count, ..Counts::default() });
+    assert_eq!(
+        contents.counts,
+        Counts {
+            events: count,
+            applied: count,
+            ..Counts::default()
+        }
+    );
     assert_eq!(contents.dead_letters, []);
     for (at, mut expected) in case.pipeline.tables(&case.events).into_iter().enumerate() {
         let mut found = contents.tables[&format!("t{at}")].rows.clone();
@@ -86,7 +120,11 @@ fn event(bytes: &[u8; COLUMNS.len()]) -> Row {
         ColumnType::Boolean => one_of(&[0, 1], byte).map(Cell::Int),
         ColumnType::Text => one_of(&TEXTS, byte).map(|text| Cell::Text(text.to_owned())),
     };
-    COLUMNS.iter().zip(bytes).map(|column| cell(column).unwrap_or(Cell::Null)).collect()
+    COLUMNS
+        .iter()
+        .zip(bytes)
+        .map(|column| cell(column).unwrap_or(Cell::Null))
+        .collect()
 }
 
 impl Case {
@@ -110,6 +148,11 @@ impl Case {
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { batches, stops, .. } = self;
-        write!(f, "batches of {batches:?}, stopped at {stops:?}\n{}{}", self.pipeline.toml(), self.payloads())
+        write!(
+            f,
+            "batches of {batches:?}, stopped at {stops:?}\n{}{}",
+            self.pipeline.toml(),
+            self.payloads()
+        )
     }
 }

@@ -20,7 +20,11 @@ use weir_tests::{
 /// A column at a path of the payload, written as `address.geo.lat`.
 fn column(path: &str, column_type: ColumnType) -> SourceColumn {
     SourceColumn {
-        field: Field { name: path.to_owned(), column_type, nullable: true },
+        field: Field {
+            name: path.to_owned(),
+            column_type,
+            nullable: true,
+        },
         path: path.split('.').map(str::to_owned).collect(),
         format: None,
         materialised: true,
@@ -29,12 +33,18 @@ fn column(path: &str, column_type: ColumnType) -> SourceColumn {
 
 /// A text column that has to hold a number.
 fn number(path: &str) -> SourceColumn {
-    SourceColumn { format: Some(TextFormat::Number), ..column(path, ColumnType::Text) }
+    SourceColumn {
+        format: Some(TextFormat::Number),
+        ..column(path, ColumnType::Text)
+    }
 }
 
 /// A column that no step reads.
 fn unread(column: SourceColumn) -> SourceColumn {
-    SourceColumn { materialised: false, ..column }
+    SourceColumn {
+        materialised: false,
+        ..column
+    }
 }
 
 /// The columns as the second decoder takes them.
@@ -50,7 +60,7 @@ fn for_oracle(columns: &[SourceColumn]) -> Vec<oracle::Column> {
 /// Decodes payloads in one batch; a reject brings its reason. Cells of columns that nobody reads are null.
 fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -> Vec<(Outcome, String)> {
     for (sequence, payload) in (1u64..).zip(payloads) {
-        decoder.push(sequence, 0, payload);
+        decoder.push(sequence, None, payload);
     }
     let batch = decoder.take();
     let mut found = vec![(Outcome::Blank, String::new()); payloads.len()];
@@ -66,7 +76,12 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
     }
     let blank = found.iter().filter(|(outcome, _)| *outcome == Outcome::Blank).count();
     assert_eq!(batch.blank, blank as u64, "blanks are counted");
-    assert!(held.iter().flatten().all(|column| column.len() == batch.events.deliveries.len()), "columns are of one length");
+    assert!(
+        held.iter()
+            .flatten()
+            .all(|column| column.len() == batch.events.deliveries.len()),
+        "columns are of one length"
+    );
     found
 }
 

@@ -13,12 +13,21 @@ const MARK: &str = "# error: ";
 #[test]
 fn mistakes_are_told_with_their_place() {
     let folder = workspace().join("tests/all/pipelines");
-    let entries = fs::read_dir(&folder).expect("the folder of cases can be read").flatten().map(|entry| entry.path());
-    let mut cases: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    let entries = fs::read_dir(&folder)
+        .expect("the folder of cases can be read")
+        .flatten()
+        .map(|entry| entry.path());
+    let mut cases: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
     cases.sort();
     assert!(!cases.is_empty(), "there are cases in {}", folder.display());
     let wrong: Vec<String> = cases.iter().filter_map(|case| check(case).err()).collect();
-    assert!(wrong.is_empty(), "UPDATE_EXPECT=1 takes over what is said:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "UPDATE_EXPECT=1 takes over what is said:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// Checks one case; the error is what differs.
@@ -40,8 +49,15 @@ fn check(case: &Path) -> Result<(), String> {
         None => said == expected,
     };
     if is_expected {
-        let mut place = said.splitn(3, ':').take(2).map(|number| number.parse::<usize>().is_ok());
-        return if place.all(|is_number| is_number) { Ok(()) } else { Err(format!("{name}: no place: {said}")) };
+        let mut place = said
+            .splitn(3, ':')
+            .take(2)
+            .map(|number| number.parse::<usize>().is_ok());
+        return if place.all(|is_number| is_number) {
+            Ok(())
+        } else {
+            Err(format!("{name}: no place: {said}"))
+        };
     }
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(case, format!("{MARK}{}\n{rest}", said.replace('\n', "\\n"))).expect("a case can be written");

@@ -122,7 +122,7 @@ fn column(random: &mut Random, field: &Field, rows: usize) -> Column {
         }
         match field.column_type {
             ColumnType::Int => column.push(Value::Int(instant(random))),
-            ColumnType::Double => column.push(Value::Double(random.next() as i64 as f64 / 1e9)),
+            ColumnType::Double => column.push(Value::Double(random.number() as i64 as f64 / 1e9)),
             ColumnType::Boolean => column.push(Value::Boolean(random.once_in(2))),
             ColumnType::Text => column.push(Value::Text(random.pick(&TEXTS).as_bytes())),
         }
@@ -133,7 +133,7 @@ fn column(random: &mut Random, field: &Field, rows: usize) -> Column {
 /// An instant around the one of the golden cases, mostly, and any at all now and then.
 fn instant(random: &mut Random) -> i64 {
     const DAY_MS: usize = 86_400_000;
-    let somewhere = random.next() as i64;
+    let somewhere = random.number() as i64;
     match random.below(20) {
         0 => [i64::MIN, i64::MAX, 0, -1][random.below(4)],
         1 => somewhere,

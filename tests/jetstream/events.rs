@@ -67,9 +67,9 @@ pub(crate) fn made_up(random: &mut Random, count: usize) -> Vec<Event> {
         span_ms: 43_200_000,
         events: count as u64 / 3,
     };
-    let mut orders = Orders::new(random.next(), 2_000, times).malformed(0.02);
-    let mut changes = PolicyChanges::new(random.next(), CUSTOMERS, times).malformed(0.02);
-    let mut visits = PageVisits::new(random.next(), 3_000, times).malformed(0.02);
+    let mut orders = Orders::new(random.number(), 2_000, times).malformed(0.02);
+    let mut changes = PolicyChanges::new(random.number(), CUSTOMERS, times).malformed(0.02);
+    let mut visits = PageVisits::new(random.number(), 3_000, times).malformed(0.02);
     let mut made = |_| {
         let which = random.below(3);
         let mut payload = Vec::new();

@@ -26,7 +26,9 @@ pub struct Outcome {
 impl Weir {
     /// The command at `program`.
     pub fn at(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self {
+            program: program.into(),
+        }
     }
 
     /// A command that was not started yet, for tests that keep it running.
@@ -37,7 +39,14 @@ impl Weir {
         let mut command = Command::new(&self.program);
         let cache = self.program.parent().unwrap_or(Path::new(".")).join("weir-test-cache");
         command.env("XDG_CACHE_HOME", cache).stdin(Stdio::null());
-        for variable in ["NATS_URL", "NATS_CREDS", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_CA"] {
+        for variable in [
+            "NATS_URL",
+            "NATS_CREDS",
+            "NATS_USER",
+            "NATS_PASSWORD",
+            "NATS_TOKEN",
+            "NATS_CA",
+        ] {
             command.env_remove(variable);
         }
         command
@@ -58,7 +67,12 @@ impl Weir {
     /// When it cannot be started, or says what is no UTF-8.
     #[track_caller]
     pub fn run_in<S: AsRef<OsStr>>(&self, folder: &Path, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        let output = self.command().current_dir(folder).args(arguments).output().expect("weir can be started");
+        let output = self
+            .command()
+            .current_dir(folder)
+            .args(arguments)
+            .output()
+            .expect("weir can be started");
         Outcome {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
@@ -74,8 +88,15 @@ impl Outcome {
     /// With everything that the command said, when it is another one.
     #[track_caller]
     pub fn ends_with(self, code: i32) -> Self {
-        let Self { code: found, stdout, stderr } = &self;
-        assert_eq!(*found, code, "exit code\n--- standard output\n{stdout}--- standard error\n{stderr}");
+        let Self {
+            code: found,
+            stdout,
+            stderr,
+        } = &self;
+        assert_eq!(
+            *found, code,
+            "exit code\n--- standard output\n{stdout}--- standard error\n{stderr}"
+        );
         self
     }
 
@@ -85,7 +106,11 @@ impl Outcome {
     /// With everything that the command said, when it does not.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.stderr.contains(text), "{text:?} is not said\n--- standard error\n{}", self.stderr);
+        assert!(
+            self.stderr.contains(text),
+            "{text:?} is not said\n--- standard error\n{}",
+            self.stderr
+        );
         self
     }
 }

@@ -46,10 +46,21 @@ pub fn cases() -> Vec<Case> {
                 name: format!("{}/{}", file_name(&scenario), file_name(&folder)),
                 pipeline: scenario.join("pipeline.toml"),
                 input: folder.join("input.jsonl"),
-                lookup_start: files.iter().find(|file| file_name(file).starts_with("dim_start.")).cloned(),
-                expected: files.iter().filter(|file| file_name(file).starts_with("expected.")).cloned().collect(),
+                lookup_start: files
+                    .iter()
+                    .find(|file| file_name(file).starts_with("dim_start."))
+                    .cloned(),
+                expected: files
+                    .iter()
+                    .filter(|file| file_name(file).starts_with("expected."))
+                    .cloned()
+                    .collect(),
             };
-            assert!(case.input.is_file() && !case.expected.is_empty(), "{} is no whole case", folder.display());
+            assert!(
+                case.input.is_file() && !case.expected.is_empty(),
+                "{} is no whole case",
+                folder.display()
+            );
             cases.push(case);
         }
     }
@@ -90,7 +101,11 @@ impl Case {
             };
             let found = contents.tables.iter().find(|(_, table)| table.columns == *columns);
             let Some((table_name, table)) = found else {
-                let known: Vec<_> = contents.tables.iter().map(|(name, table)| (name, &table.columns)).collect();
+                let known: Vec<_> = contents
+                    .tables
+                    .iter()
+                    .map(|(name, table)| (name, &table.columns))
+                    .collect();
                 panic!("{name}: no table has the columns {columns:?}; there are {known:?}");
             };
             let expected = rows.into_iter().map(|(_, values)| values).collect();
@@ -103,26 +118,45 @@ impl Case {
 #[track_caller]
 fn check_rows(title: &str, table: &Table, mut expected: Vec<Vec<Json>>) {
     // What is no double has to be equal, so it brings the rows that belong together to the same place.
-    let exact = |value: &Json| if value.is_f64() { String::new() } else { value.to_string() };
+    let exact = |value: &Json| {
+        if value.is_f64() {
+            String::new()
+        } else {
+            value.to_string()
+        }
+    };
     let rank = |row: &Vec<Json>| {
-        let doubles = row.iter().filter_map(Json::as_f64).map(|double| (double / DOUBLE_TOLERANCE) as i64);
+        let doubles = row
+            .iter()
+            .filter_map(Json::as_f64)
+            .map(|double| (double / DOUBLE_TOLERANCE) as i64);
         (row.iter().map(exact).collect::<Vec<_>>(), doubles.collect::<Vec<_>>())
     };
-    let mut found: Vec<Vec<Json>> = table.rows.iter().map(|row| row.iter().map(Cell::to_json).collect()).collect();
+    let mut found: Vec<Vec<Json>> = table
+        .rows
+        .iter()
+        .map(|row| row.iter().map(Cell::to_json).collect())
+        .collect();
     found.sort_by_key(&rank);
     expected.sort_by_key(&rank);
     for (found, expected) in found.iter().zip(&expected) {
-        let equal = found.iter().zip(expected).all(|(found, expected)| is_equal(found, expected));
-        assert!(equal && found.len() == expected.len(), "{title}:\n  found    {found:?}\n  expected {expected:?}");
+        let equal = found
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| is_equal(found, expected));
+        assert!(
+            equal && found.len() == expected.len(),
+            "{title}:\n  found    {found:?}\n  expected {expected:?}"
+        );
     }
     assert_eq!(found.len(), expected.len(), "{title}: number of rows");
 }
 
 fn is_equal(found: &Json, expected: &Json) -> bool {
     match (found, expected.as_f64()) {
-        (Json::Number(number), Some(expected)) if number.is_f64() => {
-            number.as_f64().is_some_and(|found| (found - expected).abs() <= DOUBLE_TOLERANCE)
-        }
+        (Json::Number(number), Some(expected)) if number.is_f64() => number
+            .as_f64()
+            .is_some_and(|found| (found - expected).abs() <= DOUBLE_TOLERANCE),
         _ => found == expected,
     }
 }
@@ -145,21 +179,28 @@ fn rows_of(file: &Path) -> Vec<(Vec<String>, Vec<Json>)> {
     let lines = String::from_utf8(read(file)).expect("expected rows are UTF-8");
     let row = |line: &str| {
         let members = serde_json::Deserializer::from_str(line).deserialize_map(Members);
-        members.unwrap_or_else(|cause| panic!("{}: {cause}: {line}", file.display())).into_iter().unzip()
+        members
+            .unwrap_or_else(|cause| panic!("{}: {cause}: {line}", file.display()))
+            .into_iter()
+            .unzip()
     };
     lines.lines().filter(|line| !line.is_empty()).map(row).collect()
 }
 
 /// What is in a folder, by name; nothing when it is missing.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[track_caller]

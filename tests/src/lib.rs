@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 /// # Panics
 /// When this crate is not in a folder of the workspace.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a folder of the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is a folder of the workspace")
 }
 
 /// The component of a guest, by its package's name.
@@ -35,7 +37,11 @@ pub fn workspace() -> &'static Path {
 #[track_caller]
 pub fn guest(package: &str) -> PathBuf {
     let path = workspace().join("target/guests").join(package).with_extension("wasm");
-    assert!(path.is_file(), "{} is missing; `cargo xtask guests` builds it", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing; `cargo xtask guests` builds it",
+        path.display()
+    );
     path
 }
 
@@ -49,5 +55,8 @@ pub fn pipeline(scenario: &str) -> PathBuf {
 /// # Panics
 /// When none can be made.
 pub fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("weir-test-").tempdir().expect("a temporary folder can be made")
+    tempfile::Builder::new()
+        .prefix("weir-test-")
+        .tempdir()
+        .expect("a temporary folder can be made")
 }

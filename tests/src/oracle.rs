@@ -33,7 +33,9 @@ pub fn decode(payload: &[u8], columns: &[Column]) -> Outcome {
     if payload.iter().all(|byte| b" \n\r\t".contains(byte)) {
         return Outcome::Blank;
     }
-    let Ok(json) = std::str::from_utf8(payload) else { return Outcome::Reject };
+    let Ok(json) = std::str::from_utf8(payload) else {
+        return Outcome::Reject;
+    };
     let json = json.trim_matches([' ', '\n', '\r', '\t']);
     if serde_json::from_str::<IgnoredAny>(json).is_err() || !json.starts_with('{') {
         return Outcome::Reject;
@@ -65,7 +67,9 @@ fn fill(object: &str, prefix: &[String], columns: &[Column], row: &mut [Cell]) -
     let mut seen = HashSet::new();
     for (name, value) in members(object) {
         // A name with a lone surrogate is no text, and so no declared one.
-        let Ok(name) = serde_json::from_str::<String>(name) else { continue };
+        let Ok(name) = serde_json::from_str::<String>(name) else {
+            continue;
+        };
         let mut path = prefix.to_vec();
         path.push(name);
         if !columns.iter().any(|column| column.path.starts_with(&path)) {
@@ -91,7 +95,11 @@ fn cell(column: &Column, value: &str) -> Option<Cell> {
     let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     match column.column_type {
         ColumnType::Int if is_number && !value.contains(['.', 'e', 'E']) => value.parse().ok().map(Cell::Int),
-        ColumnType::Double if is_number => value.parse().ok().filter(|double: &f64| double.is_finite()).map(Cell::Double),
+        ColumnType::Double if is_number => value
+            .parse()
+            .ok()
+            .filter(|double: &f64| double.is_finite())
+            .map(Cell::Double),
         ColumnType::Boolean if value == "true" => Some(Cell::Int(1)),
         ColumnType::Boolean if value == "false" => Some(Cell::Int(0)),
         ColumnType::Text if value.starts_with('"') => {
@@ -180,8 +188,13 @@ mod tests {
     #[test]
     fn members_are_taken_apart_as_written() {
         let found = members(r#"{ "a" : [1, {"x":"]}"}] ,"b\"":-1.5e3, "c":"\\" , "d":{},"e":null}"#);
-        let expected =
-            [(r#""a""#, r#"[1, {"x":"]}"}]"#), (r#""b\"""#, "-1.5e3"), (r#""c""#, r#""\\""#), (r#""d""#, "{}"), (r#""e""#, "null")];
+        let expected = [
+            (r#""a""#, r#"[1, {"x":"]}"}]"#),
+            (r#""b\"""#, "-1.5e3"),
+            (r#""c""#, r#""\\""#),
+            (r#""d""#, "{}"),
+            (r#""e""#, "null"),
+        ];
         assert_eq!(found, expected);
         assert_eq!(members("{ }"), []);
     }

@@ -76,9 +76,14 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
 /// When the pipeline has not one table, or a row does not fit it.
 #[track_caller]
 pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
-    let [table_plan] = &plan.tables[..] else { panic!("{} lookup tables", plan.tables.len()) };
+    let [table_plan] = &plan.tables[..] else {
+        panic!("{} lookup tables", plan.tables.len())
+    };
     let mut table = lookup::Table::new(table_plan.clone(), 1);
-    let lines: Vec<&[u8]> = rows.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&[u8]> = rows
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .collect();
     let columns: Vec<usize> = (0..table_plan.columns.len()).collect();
     for lines in lines.chunks(1000) {
         let mut decoder = Decoder::new(&table_plan.columns, Now::StoreTime, lines.len()).expect("the columns are fine");

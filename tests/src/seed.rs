@@ -18,7 +18,9 @@ const VARIABLE: &str = "WEIR_SEED";
 /// When `WEIR_SEED` is no number.
 pub fn of_run() -> u64 {
     match std::env::var(VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{VARIABLE} is {text:?}; accepted is a number from 0 to 2^64-1")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{VARIABLE} is {text:?}; accepted is a number from 0 to 2^64-1")),
         Err(_) => 1,
     }
 }
@@ -45,7 +47,12 @@ pub fn with_seed<T>(test: impl FnOnce(&mut Random) -> T) -> T {
 #[track_caller]
 pub fn check_property<S: Strategy>(cases: u32, values: &S, test: impl Fn(&S::Value)) {
     let factor = std::env::var("WEIR_CASES").map_or(1, |text| text.parse().expect("WEIR_CASES is a number"));
-    let config = Config { cases: cases * factor, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let config = Config {
+        cases: cases * factor,
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        ..Config::default()
+    };
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&of_run().to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
@@ -86,7 +93,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -95,7 +102,7 @@ impl Random {
 
     /// A number below `count`, which is not 0.
     pub fn below(&mut self, count: usize) -> usize {
-        (self.next() >> 16) as usize % count
+        (self.number() >> 16) as usize % count
     }
 
     /// True once in `times`.

@@ -146,8 +146,13 @@ pub struct Contents {
 #[track_caller]
 pub fn contents(database: &Path) -> Contents {
     let connection = open(database);
-    let names = all(&connection, "SELECT name FROM weir_table ORDER BY name", |row| row.get::<_, String>(0));
-    let tables = names.into_iter().map(|name| (name.clone(), read_from(&connection, &name))).collect();
+    let names = all(&connection, "SELECT name FROM weir_table ORDER BY name", |row| {
+        row.get::<_, String>(0)
+    });
+    let tables = names
+        .into_iter()
+        .map(|name| (name.clone(), read_from(&connection, &name)))
+        .collect();
     let letters = "SELECT sequence, time_ms, step, module, reason, payload FROM weir_dead_letter ORDER BY sequence, id";
     let dead_letters = all(&connection, letters, |row| {
         Ok(DeadLetter {
@@ -163,10 +168,26 @@ pub fn contents(database: &Path) -> Contents {
     let progress = all(&connection, progress, |row| {
         let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
         let [events, applied, filtered] = [number(0)?, number(1)?, number(2)?];
-        Ok((Counts { events, applied, filtered, dead_letters: number(3)?, blank: number(4)? }, number(5)?))
+        Ok((
+            Counts {
+                events,
+                applied,
+                filtered,
+                dead_letters: number(3)?,
+                blank: number(4)?,
+            },
+            number(5)?,
+        ))
     });
-    let [(counts, position)] = progress[..] else { panic!("{} pipelines in {}", progress.len(), database.display()) };
-    Contents { tables, dead_letters, counts, position }
+    let [(counts, position)] = progress[..] else {
+        panic!("{} pipelines in {}", progress.len(), database.display())
+    };
+    Contents {
+        tables,
+        dead_letters,
+        counts,
+        position,
+    }
 }
 
 /// Reads one table.
@@ -202,13 +223,23 @@ fn all<T>(connection: &Connection, sql: &str, each: impl FnMut(&rusqlite::Row<'_
 
 #[track_caller]
 fn read_from(connection: &Connection, table: &str) -> Table {
-    let columns = all(connection, &format!("SELECT name FROM pragma_table_info('{table}')"), |row| row.get(0));
+    let columns = all(
+        connection,
+        &format!("SELECT name FROM pragma_table_info('{table}')"),
+        |row| row.get(0),
+    );
     let width = columns.len();
     let mut rows: Vec<Vec<Cell>> = all(connection, &format!("SELECT * FROM \"{table}\""), |row| {
         (0..width).map(|index| row.get_ref(index).map(Cell::of)).collect()
     });
     // The order in which rows of a table by key came in depends on where turns end, and means nothing.
-    if !all(connection, &format!("SELECT name FROM pragma_index_list('{table}')"), |_| Ok(())).is_empty() {
+    if !all(
+        connection,
+        &format!("SELECT name FROM pragma_index_list('{table}')"),
+        |_| Ok(()),
+    )
+    .is_empty()
+    {
         rows.sort();
     }
     Table { columns, rows }

@@ -16,10 +16,14 @@ use crate::{
     exact_sum::ExactSum,
     plan::{AggregatePlan, AggregateSpec, Function},
     row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, StateValue},
+    state::{KeyedState, Keys, StateValue},
 };
 use hashbrown::HashMap;
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU64,
+    ops::{Bound, Range},
+};
 
 /// The operator.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ pub struct Aggregate {
     collapsible: bool,
     groups: KeyedState<Group>,
     /// How many rows of a group hold a value: group, number of the aggregate, value.
-    values: KeyedState<u64>,
+    values: KeyedState<NonZeroU64>,
     /// The keys of `values` that belong to `min` and `max`, in order.
     ordered: BTreeSet<Box<[u8]>>,
 }
@@ -97,12 +101,17 @@ impl StateValue for Group {
     }
 }
 
-/// A group that changed and whose change was not told yet.
+/// Most steps that are looked ahead at once, where they have no values to look up.
+const STEPS_AHEAD: usize = 1024;
+
+/// A group that changed and whose change was not told yet. It is held here meanwhile, and not looked up for each row.
 #[derive(Debug)]
 struct Touched {
     key: Vec<u8>,
     /// Its result before the change; absent when it was not there.
     before: Option<Vec<u8>>,
+    /// As it is now; absent when it has no rows.
+    group: Option<Group>,
 }
 
 impl Aggregate {
@@ -122,122 +131,90 @@ impl Aggregate {
     /// Takes in a changelog and gives what changed.
     pub fn update(&mut self, input: &Batch) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 64);
-        let group_columns = input.pick(&self.plan.group);
-        let columns: Vec<Option<&Column>> = self
-            .plan
-            .aggregates
-            .iter()
-            .map(|spec| {
-                spec.column
-                    .and_then(|index| input.columns.get(index))
-                    .map(|column| &**column)
-            })
-            .collect();
+        let plan = self.plan.clone();
+        let changes = Changes::new(&plan, input);
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut key = Vec::new();
+        let (mut steps, mut group_keys, mut ahead) = (Vec::new(), Vec::new(), Keys::default());
 
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            key.clear();
-            push_key(&mut key, &group_columns, row);
-            if !places.contains_key(&key) {
-                places.insert(key.clone(), touched.len());
-                touched.push(Touched {
-                    key: key.clone(),
-                    before: self.result(&key),
+        let mut row = 0;
+        while row < input.len() {
+            steps.clear();
+            group_keys.clear();
+            ahead.clear();
+            while row < input.len() && steps.len() < STEPS_AHEAD && !ahead.is_full() {
+                let step = changes.step(row, &mut group_keys);
+                changes.each_value(&step, |number, spec, value, _| {
+                    if spec.function.tells_values_apart() {
+                        ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
+                    }
                 });
+                row += if step.stays { 2 } else { 1 };
+                steps.push(step);
             }
-            self.apply(&key, input.kind(row).retracts(), &columns, row);
+            self.values.look_ahead(&mut ahead);
 
-            let last_of_event = input.deliveries.get(row + 1) != Some(&delivery);
-            let last_of_batch = row + 1 == input.len();
-            if last_of_batch || last_of_event && !self.collapsible {
-                self.tell(&mut touched, delivery, &mut out);
-                places.clear();
+            for (at, step) in steps.iter().enumerate() {
+                let group = self.touch(step.key(&group_keys), &mut touched, &mut places);
+                let Some(Touched { group, .. }) = group else { break };
+                let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
+                if !step.stays {
+                    count(&mut counted.rows, step.retracts);
+                }
+                changes.each_value(step, |number, spec, value, retract| {
+                    if let Some(accumulator) = counted.accumulators.get_mut(number) {
+                        accumulator.apply(spec, value, retract, &mut self.values, &mut self.ordered, &mut ahead);
+                    }
+                });
+                if counted.rows == 0 {
+                    *group = None;
+                }
+
+                let next_row = steps.get(at + 1).map_or(row, |step| step.row);
+                let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
+                let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
+                if next_row == input.len() || last_of_event && !self.collapsible {
+                    self.tell(&mut touched, delivery, &mut out);
+                    places.clear();
+                }
             }
         }
         out.finish()
     }
 
-    /// Adds one row to its group, or takes it away.
-    fn apply(&mut self, key: &[u8], retract: bool, columns: &[Option<&Column>], row: usize) {
-        let Self {
-            plan,
-            groups,
-            values,
-            ordered,
-            ..
-        } = self;
-        groups.modify(key, |current| {
-            let group = current.get_or_insert_with(|| Group::new(&plan.aggregates));
-            count(&mut group.rows, retract);
-            for (number, ((spec, accumulator), column)) in plan
-                .aggregates
-                .iter()
-                .zip(&mut group.accumulators)
-                .zip(columns)
-                .enumerate()
-            {
-                let value = match column {
-                    None => Value::Boolean(true), // count = "*": every row counts
-                    Some(column) => coalesce(column.get(row), spec),
-                };
-                if value.is_null() {
-                    continue;
-                }
-                match (accumulator, spec.function, value) {
-                    (Accumulator::Int(sum, values), _, Value::Int(value)) => {
-                        let value = i128::from(value);
-                        // 2^64 additions of 64 bits fit into 128.
-                        *sum = if retract {
-                            sum.wrapping_sub(value)
-                        } else {
-                            sum.wrapping_add(value)
-                        };
-                        count(values, retract);
-                    }
-                    (Accumulator::Double(sum, values), _, Value::Double(value)) => {
-                        if retract {
-                            sum.subtract(value)
-                        } else {
-                            sum.add(value)
-                        };
-                        count(values, retract);
-                    }
-                    (Accumulator::Count(rows), Function::Count, _) => count(rows, retract),
-                    (Accumulator::Count(distinct), function, value) => {
-                        let entry = value_key(key, number, value);
-                        values.modify(&entry, |rows| {
-                            let before = rows.unwrap_or(0);
-                            let after = if retract { before.saturating_sub(1) } else { before + 1 };
-                            *rows = (after > 0).then_some(after);
-                            if (before == 0) != (after == 0) {
-                                count(distinct, retract);
-                                if function != Function::CountDistinct {
-                                    match retract {
-                                        true => ordered.remove(entry.as_slice()),
-                                        false => ordered.insert(entry.as_slice().into()),
-                                    };
-                                }
-                            }
-                            true
-                        });
-                    }
-                    _ => debug_assert!(false, "the plan gives each accumulator values of its own type"),
-                }
+    /// The group of `key`, taken out of the state if it was not yet.
+    fn touch<'t>(
+        &self,
+        key: &[u8],
+        touched: &'t mut Vec<Touched>,
+        places: &mut HashMap<Vec<u8>, usize>,
+    ) -> Option<&'t mut Touched> {
+        let at = match places.get(key) {
+            Some(&at) => at,
+            None => {
+                let group = self.groups.get(key).cloned();
+                let before = group.as_ref().map(|group| self.result(key, group));
+                places.insert(key.to_vec(), touched.len());
+                touched.push(Touched {
+                    key: key.to_vec(),
+                    before,
+                    group,
+                });
+                touched.len() - 1
             }
-            if group.rows == 0 {
-                *current = None;
-            }
-            true
-        });
+        };
+        touched.get_mut(at)
     }
 
-    /// Tells what became of the touched groups.
-    fn tell(&self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
+    /// Puts the touched groups back into the state, and tells what became of them.
+    fn tell(&mut self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
         let mut text = [const { Vec::new() }; 1];
-        for Touched { key, before } in touched.drain(..) {
-            let after = self.result(&key);
+        for Touched { key, before, group } in touched.drain(..) {
+            let after = group.as_ref().map(|group| self.result(&key, group));
+            self.groups.modify(&key, |current| {
+                *current = group;
+                true
+            });
             if before == after {
                 continue;
             }
@@ -265,9 +242,8 @@ impl Aggregate {
         }
     }
 
-    /// The results of a group as a row; nothing when there is no such group.
-    fn result(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let group = self.groups.get(key)?;
+    /// The results of a group as a row.
+    fn result(&self, key: &[u8], group: &Group) -> Vec<u8> {
         let mut row = Vec::new();
         let mut text = Vec::new();
         for (number, (spec, accumulator)) in self.plan.aggregates.iter().zip(&group.accumulators).enumerate() {
@@ -287,7 +263,7 @@ impl Aggregate {
             };
             push_cell(&mut row, value);
         }
-        Some(row)
+        row
     }
 
     fn extreme<'t>(&self, key: &[u8], number: usize, greatest: bool, text: &'t mut Vec<u8>) -> Value<'t> {
@@ -316,6 +292,133 @@ impl Group {
     }
 }
 
+impl Accumulator {
+    /// Adds a value that is not null, or takes it away. `ahead` holds the keys of values that have to be told apart.
+    fn apply(
+        &mut self,
+        spec: &AggregateSpec,
+        value: Value<'_>,
+        retract: bool,
+        values: &mut KeyedState<NonZeroU64>,
+        ordered: &mut BTreeSet<Box<[u8]>>,
+        ahead: &mut Keys,
+    ) {
+        match (self, value) {
+            (Self::Int(sum, values), Value::Int(value)) => {
+                let value = i128::from(value);
+                // 2^64 additions of 64 bits fit into 128.
+                *sum = if retract {
+                    sum.wrapping_sub(value)
+                } else {
+                    sum.wrapping_add(value)
+                };
+                count(values, retract);
+            }
+            (Self::Double(sum, values), Value::Double(value)) => {
+                if retract {
+                    sum.subtract(value)
+                } else {
+                    sum.add(value)
+                };
+                count(values, retract);
+            }
+            (Self::Count(rows), _) if !spec.function.tells_values_apart() => count(rows, retract),
+            (Self::Count(distinct), _) => values.modify_next(ahead, |key, rows| {
+                let before = rows.map_or(0, NonZeroU64::get);
+                let after = if retract { before.saturating_sub(1) } else { before + 1 };
+                *rows = NonZeroU64::new(after);
+                if (before == 0) != (after == 0) {
+                    count(distinct, retract);
+                    match (spec.function, retract) {
+                        (Function::CountDistinct, _) => false,
+                        (_, true) => ordered.remove(key),
+                        (_, false) => ordered.insert(key.into()),
+                    };
+                }
+                true
+            }),
+            _ => debug_assert!(false, "the plan gives each accumulator values of its own type"),
+        }
+    }
+}
+
+/// A changelog as the groups see it.
+struct Changes<'a> {
+    input: &'a Batch,
+    group: Vec<&'a Column>,
+    /// Each aggregate with its column; none for `count = "*"`.
+    aggregates: Vec<(&'a AggregateSpec, Option<&'a Column>)>,
+}
+
+/// A row that comes to a group or goes from it; or one that takes the place of the one before, within its group.
+struct Step {
+    row: usize,
+    retracts: bool,
+    stays: bool,
+    /// Where the group's key is.
+    key: Range<usize>,
+}
+
+impl Step {
+    fn key<'k>(&self, group_keys: &'k [u8]) -> &'k [u8] {
+        group_keys.get(self.key.clone()).unwrap_or_default()
+    }
+}
+
+impl<'a> Changes<'a> {
+    fn new(plan: &'a AggregatePlan, input: &'a Batch) -> Self {
+        let column = |index: usize| input.columns.get(index).map(|column| &**column);
+        let aggregates = plan.aggregates.iter().map(|spec| (spec, spec.column.and_then(column)));
+        Self {
+            input,
+            group: input.pick(&plan.group),
+            aggregates: aggregates.collect(),
+        }
+    }
+
+    /// What `row` is. The key of its group is appended to `keys`.
+    fn step(&self, row: usize, keys: &mut Vec<u8>) -> Step {
+        let start = keys.len();
+        push_key(keys, &self.group, row);
+        let end = keys.len();
+        let kind = self.input.kind(row);
+        let stays = kind == RowKind::UpdateBefore && self.input.kind(row + 1) == RowKind::UpdateAfter && {
+            push_key(keys, &self.group, row + 1);
+            keys.get(start..end) == keys.get(end..)
+        };
+        keys.truncate(end);
+        Step {
+            row,
+            retracts: kind.retracts(),
+            stays,
+            key: start..end,
+        }
+    }
+
+    /// Calls `each` with the number of an aggregate, what it is, a value, and whether that goes rather than comes, for
+    /// all values of a step but nulls and those that are the same before and after.
+    #[inline]
+    fn each_value(&self, step: &Step, mut each: impl FnMut(usize, &'a AggregateSpec, Value<'a>, bool)) {
+        for (number, &(spec, column)) in self.aggregates.iter().enumerate() {
+            let mut value = input_value(spec, column, step.row);
+            let mut retracts = step.retracts;
+            if step.stays {
+                let after = input_value(spec, column, step.row + 1);
+                if after == value {
+                    continue;
+                }
+                if !value.is_null() {
+                    each(number, spec, value, true);
+                }
+                (value, retracts) = (after, false);
+            }
+            if !value.is_null() {
+                each(number, spec, value, retracts);
+            }
+        }
+    }
+}
+
 fn count(counter: &mut u64, retract: bool) {
     debug_assert!(!retract || *counter > 0, "a row is retracted that was never added");
     *counter = if retract {
@@ -325,23 +428,28 @@ fn count(counter: &mut u64, retract: bool) {
     };
 }
 
-fn coalesce<'v>(value: Value<'v>, spec: &AggregateSpec) -> Value<'v> {
-    match (value, spec.coalesce, spec.column_type) {
+/// What a row gives to an aggregate.
+#[inline]
+fn input_value<'v>(spec: &AggregateSpec, column: Option<&'v Column>, row: usize) -> Value<'v> {
+    let Some(column) = column else {
+        return Value::Boolean(true); // count = "*": every row counts
+    };
+    match (column.get(row), spec.coalesce, spec.column_type) {
         (Value::Null, Some(instead), ColumnType::Int) => Value::Int(instead as i64),
         (Value::Null, Some(instead), _) => Value::Double(instead),
-        _ => value,
+        (value, ..) => value,
     }
 }
 
-/// The key of an entry of `values`: group, aggregate, value.
-fn value_key(group: &[u8], number: usize, value: Value<'_>) -> Vec<u8> {
-    let mut key = value_prefix(group, number);
-    push_key_cell(&mut key, value);
-    key
+/// Appends the key of an entry of `values`: group, aggregate, value.
+fn push_value_key(key: &mut Vec<u8>, group: &[u8], number: usize, value: Value<'_>) {
+    key.extend_from_slice(group);
+    key.extend_from_slice(&(number as u16).to_be_bytes());
+    push_key_cell(key, value);
 }
 
 fn value_prefix(group: &[u8], number: usize) -> Vec<u8> {
-    let mut key = Vec::with_capacity(group.len() + 32);
+    let mut key = Vec::with_capacity(group.len() + 2);
     key.extend_from_slice(group);
     key.extend_from_slice(&(number as u16).to_be_bytes());
     key

@@ -10,7 +10,7 @@ use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     plan::LastValuePlan,
     row::{cells, push_cell, push_key},
-    state::KeyedState,
+    state::{KeyedState, Keys},
 };
 
 /// The operator.
@@ -37,12 +37,18 @@ impl LastValue {
     pub fn update(&mut self, input: &Batch) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
-        let (mut key, mut merged) = (Vec::new(), Vec::new());
+        let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
 
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            key.clear();
-            push_key(&mut key, &keys, row);
-            self.rows.modify(&key, |current| {
+            if row == ahead_to {
+                ahead.clear();
+                while ahead_to < input.len() && !ahead.is_full() {
+                    ahead.push(|key| push_key(key, &keys, ahead_to));
+                    ahead_to += 1;
+                }
+                self.rows.look_ahead(&mut ahead);
+            }
+            self.rows.modify_next(&mut ahead, |_, current| {
                 merged.clear();
                 let Some(before) = current else {
                     columns

@@ -30,7 +30,11 @@ fn units(value: f64) -> BigInt {
         0 => BigInt::from(fraction),
         _ => BigInt::from(fraction | 1 << 52) << (exponent - 1),
     };
-    let sign = if value.is_sign_negative() { Sign::Minus } else { Sign::Plus };
+    let sign = if value.is_sign_negative() {
+        Sign::Minus
+    } else {
+        Sign::Plus
+    };
     magnitude * BigInt::from_biguint(sign, 1u8.into())
 }
 

@@ -76,7 +76,10 @@ pub(crate) fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregat
         for change in changes {
             if let Change::Delete(gone) | Change::Update(gone, _) = change {
                 touch(gone);
-                let at = rows.iter().position(|row| row == gone).expect("what is taken away was there");
+                let at = rows
+                    .iter()
+                    .position(|row| row == gone)
+                    .expect("what is taken away was there");
                 rows.remove(at);
             }
             if let Change::Insert(new) | Change::Update(_, new) = change {
@@ -84,27 +87,48 @@ pub(crate) fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregat
                 rows.push(new.clone());
             }
         }
-        let changed = touched.iter().filter_map(|key| match (result(&before, key), result(&rows, key)) {
-            (None, Some(after)) => Some(Change::Insert(after)),
-            (Some(before), None) => Some(Change::Delete(before)),
-            (Some(before), Some(after)) => (before != after).then_some(Change::Update(before, after)),
-            (None, None) => None,
-        });
+        let changed = touched
+            .iter()
+            .filter_map(|key| match (result(&before, key), result(&rows, key)) {
+                (None, Some(after)) => Some(Change::Insert(after)),
+                (Some(before), None) => Some(Change::Delete(before)),
+                (Some(before), Some(after)) => (before != after).then_some(Change::Update(before, after)),
+                (None, None) => None,
+            });
         changed.collect()
     };
     input.iter().map(&mut update).collect()
 }
 
 fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
-    let Some(column) = aggregate.column else { return Cell::Int(rows.len() as i64) };
+    let Some(column) = aggregate.column else {
+        return Cell::Int(rows.len() as i64);
+    };
     let coalesced = |row: &&Row| match (&row[column], &aggregate.coalesce) {
         (Cell::Null, Some(instead)) => instead.clone(),
         (cell, _) => cell.clone(),
     };
     let values: Vec<Cell> = rows.iter().map(coalesced).filter(|cell| *cell != Cell::Null).collect();
     let distinct: BTreeSet<Cell> = values.iter().map(key_cell).collect();
-    let int_sum: i128 = values.iter().map(|cell| if let Cell::Int(value) = cell { i128::from(*value) } else { 0 }).sum();
-    let doubles = || values.iter().filter_map(|cell| if let Cell::Double(value) = cell { Some(*value) } else { None });
+    let int_sum: i128 = values
+        .iter()
+        .map(|cell| {
+            if let Cell::Int(value) = cell {
+                i128::from(*value)
+            } else {
+                0
+            }
+        })
+        .sum();
+    let doubles = || {
+        values.iter().filter_map(|cell| {
+            if let Cell::Double(value) = cell {
+                Some(*value)
+            } else {
+                None
+            }
+        })
+    };
     let is_int = matches!(values.first(), Some(Cell::Int(_)));
     match (aggregate.function, values.len()) {
         ("count", count) => Cell::Int(count as i64),
@@ -113,7 +137,9 @@ fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
         ("min", _) => distinct.first().cloned().expect("there is a value"),
         ("max", _) => distinct.last().cloned().expect("there is a value"),
         ("sum", _) if is_int => i64::try_from(int_sum).map_or(Cell::Null, Cell::Int),
-        ("sum", _) => Some(exact::sum(doubles())).filter(|sum| sum.is_finite()).map_or(Cell::Null, Cell::Double),
+        ("sum", _) => Some(exact::sum(doubles()))
+            .filter(|sum| sum.is_finite())
+            .map_or(Cell::Null, Cell::Double),
         ("avg", count) if is_int => Cell::Double(int_sum as f64 / count as f64),
         ("avg", _) => Cell::Double(exact::mean(doubles())),
         (other, _) => panic!("no function {other}"),
@@ -155,8 +181,15 @@ fn inserted(input: &Changes) -> Vec<&Row> {
 }
 
 fn last_of_each(rows: &[&Row], key: &[usize]) -> Vec<Row> {
-    let is_last = |at: usize| rows[at + 1..].iter().all(|later| pick_key(later, key) != pick_key(rows[at], key));
-    (0..rows.len()).filter(|&at| is_last(at)).map(|at| rows[at].clone()).collect()
+    let is_last = |at: usize| {
+        rows[at + 1..]
+            .iter()
+            .all(|later| pick_key(later, key) != pick_key(rows[at], key))
+    };
+    (0..rows.len())
+        .filter(|&at| is_last(at))
+        .map(|at| rows[at].clone())
+        .collect()
 }
 
 pub(crate) fn pick(row: &Row, columns: &[usize]) -> Row {

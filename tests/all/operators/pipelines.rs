@@ -9,8 +9,14 @@ use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
 use weir_tests::table::Cell;
 
 /// The columns of the source.
-pub(crate) const COLUMNS: [(&str, ColumnType); 6] =
-    [("g", Int), ("k", Text), ("x", Int), ("y", Double), ("b", Boolean), ("t", Text)];
+pub(crate) const COLUMNS: [(&str, ColumnType); 6] = [
+    ("g", Int),
+    ("k", Text),
+    ("x", Int),
+    ("y", Double),
+    ("b", Boolean),
+    ("t", Text),
+];
 
 /// A pipeline.
 #[derive(Debug)]
@@ -32,8 +38,14 @@ struct Node {
 #[derive(Debug)]
 enum Operator {
     Source,
-    LastValue { key: Vec<usize>, columns: Vec<usize> },
-    Aggregate { group: Vec<usize>, aggregates: Vec<Aggregate> },
+    LastValue {
+        key: Vec<usize>,
+        columns: Vec<usize>,
+    },
+    Aggregate {
+        group: Vec<usize>,
+        aggregates: Vec<Aggregate>,
+    },
 }
 
 /// A table over the rows of a node.
@@ -69,8 +81,16 @@ impl Pipeline {
     /// The pipeline that `bytes` stand for.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes.iter());
-        let columns = COLUMNS.iter().map(|(name, column_type)| ((*name).to_owned(), *column_type)).collect();
-        let mut nodes = vec![Node { from: 0, operator: Operator::Source, columns, key: None }];
+        let columns = COLUMNS
+            .iter()
+            .map(|(name, column_type)| ((*name).to_owned(), *column_type))
+            .collect();
+        let mut nodes = vec![Node {
+            from: 0,
+            operator: Operator::Source,
+            columns,
+            key: None,
+        }];
         for _ in 0..choices.below(4) {
             let from = choices.below(nodes.len());
             let node = match nodes[from].key.is_none() && choices.below(2) == 0 {
@@ -89,7 +109,13 @@ impl Pipeline {
         for (name, column_type) in COLUMNS {
             writeln!(text, "{name} = \"{column_type}\"").unwrap();
         }
-        let name = |from: usize| if from == 0 { "source".to_owned() } else { format!("s{from}") };
+        let name = |from: usize| {
+            if from == 0 {
+                "source".to_owned()
+            } else {
+                format!("s{from}")
+            }
+        };
         for (at, node) in self.nodes.iter().enumerate().skip(1) {
             let names = names(&self.nodes[node.from].columns);
             writeln!(text, "[[step]]\nname = \"s{at}\"\nfrom = \"{}\"", name(node.from)).unwrap();
@@ -104,7 +130,10 @@ impl Pipeline {
                     writeln!(text, "[step.aggregate]\ngroup_by = {group:?}\n[step.aggregate.columns]").unwrap();
                     for (aggregate, (result, _)) in aggregates.iter().zip(of_results) {
                         let column = aggregate.column.map_or("*", |column| &*names[column]);
-                        let coalesce = aggregate.coalesce.as_ref().map(|instead| format!(", coalesce = {instead:?}"));
+                        let coalesce = aggregate
+                            .coalesce
+                            .as_ref()
+                            .map(|instead| format!(", coalesce = {instead:?}"));
                         let coalesce = coalesce.unwrap_or_default();
                         writeln!(text, "{result} = {{ {} = \"{column}\"{coalesce} }}", aggregate.function).unwrap();
                     }
@@ -156,9 +185,18 @@ fn last_value(choices: &mut Choices<'_>, from: usize, input: &[(String, ColumnTy
     let key = choices.some_of(input.len(), 1);
     let mut columns = choices.some_of(input.len(), 2);
     columns.retain(|column| !key.contains(column));
-    let schema = key.iter().chain(&columns).map(|&column| input[column].clone()).collect();
+    let schema = key
+        .iter()
+        .chain(&columns)
+        .map(|&column| input[column].clone())
+        .collect();
     let output_key = Some((0..key.len()).collect());
-    Node { from, operator: Operator::LastValue { key, columns }, columns: schema, key: output_key }
+    Node {
+        from,
+        operator: Operator::LastValue { key, columns },
+        columns: schema,
+        key: output_key,
+    }
 }
 
 fn aggregate(choices: &mut Choices<'_>, from: usize, input: &[(String, ColumnType)], number: usize) -> Node {
@@ -184,10 +222,19 @@ fn aggregate(choices: &mut Choices<'_>, from: usize, input: &[(String, ColumnTyp
             _ => column_type,
         };
         schema.push((format!("a{number}_{at}"), result));
-        aggregates.push(Aggregate { function, column: (!every_row).then_some(column), coalesce });
+        aggregates.push(Aggregate {
+            function,
+            column: (!every_row).then_some(column),
+            coalesce,
+        });
     }
     let output_key = Some((0..group.len()).collect());
-    Node { from, operator: Operator::Aggregate { group, aggregates }, columns: schema, key: output_key }
+    Node {
+        from,
+        operator: Operator::Aggregate { group, aggregates },
+        columns: schema,
+        key: output_key,
+    }
 }
 
 fn sink(choices: &mut Choices<'_>, nodes: &[Node]) -> Sink {
@@ -207,11 +254,19 @@ fn sink(choices: &mut Choices<'_>, nodes: &[Node]) -> Sink {
         (primary_key, _) => {
             let others = choices.some_of(all.len(), 1);
             let mut columns = primary_key.clone().unwrap_or_default();
-            columns.extend(others.into_iter().filter(|column| !primary_key.iter().flatten().any(|key| key == column)));
+            columns.extend(
+                others
+                    .into_iter()
+                    .filter(|column| !primary_key.iter().flatten().any(|key| key == column)),
+            );
             columns
         }
     };
-    Sink { from, primary_key, columns }
+    Sink {
+        from,
+        primary_key,
+        columns,
+    }
 }
 
 fn names(columns: &[(String, ColumnType)]) -> Vec<String> {

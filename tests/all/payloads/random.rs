@@ -15,13 +15,32 @@ use weir_tests::{
 const BATCHES: usize = 60_000;
 
 fn flat() -> Vec<SourceColumn> {
-    let columns = [("id", Int), ("order_no", Text), ("price", Double), ("paid", Boolean), ("fifteen_letters", Int)];
+    let columns = [
+        ("id", Int),
+        ("order_no", Text),
+        ("price", Double),
+        ("paid", Boolean),
+        ("fifteen_letters", Int),
+    ];
     // Names around the width that the decoder compares at once, one that is empty, and ones that need escapes.
-    let long = [("sixteen_letters_", Text), ("a_name_longer_than_one_window", Int), ("a_name_longer_than_one_windoW", Double)];
+    let long = [
+        ("sixteen_letters_", Text),
+        ("a_name_longer_than_one_window", Int),
+        ("a_name_longer_than_one_windoW", Double),
+    ];
     let odd = [("", Int), ("客户", Text), ("q\"\\\n", Text)];
-    let read = columns.iter().chain(&long).chain(&odd).map(|(name, column_type)| column(name, *column_type));
-    let unread = [("unread_i", Int), ("unread_d", Double), ("unread_t", Text), ("unread_b", Boolean)]
-        .map(|(name, column_type)| unread(column(name, column_type)));
+    let read = columns
+        .iter()
+        .chain(&long)
+        .chain(&odd)
+        .map(|(name, column_type)| column(name, *column_type));
+    let unread = [
+        ("unread_i", Int),
+        ("unread_d", Double),
+        ("unread_t", Text),
+        ("unread_b", Boolean),
+    ]
+    .map(|(name, column_type)| unread(column(name, column_type)));
     read.chain([number("premium")]).chain(unread).collect()
 }
 
@@ -59,7 +78,10 @@ fn payloads_decode_as_the_oracle_says() {
                 }
             }
         }
-        assert!(counts.iter().all(|&count| count > 100) && counts[2] > BATCHES, "rejects, blanks, rows: {counts:?}");
+        assert!(
+            counts.iter().all(|&count| count > 100) && counts[2] > BATCHES,
+            "rejects, blanks, rows: {counts:?}"
+        );
     });
 }
 
@@ -69,7 +91,12 @@ fn every_cut_and_every_changed_byte_decodes_as_the_oracle_says() {
     let mut decoder = decoder(&columns);
     let mut check = |payload: &[u8]| {
         let (found, reason) = decode(&mut decoder, &columns, &[payload]).remove(0);
-        assert_eq!(found, expected(payload, &columns), "{}\n{reason}", String::from_utf8_lossy(payload));
+        assert_eq!(
+            found,
+            expected(payload, &columns),
+            "{}\n{reason}",
+            String::from_utf8_lossy(payload)
+        );
     };
     let payload = r#"{"id":-12,"order_no":"HX20260315000002","price":93.59,"fifteen_letters":1773492433637,"客户":"孙敏","u":[1,{"a":"\u00e9"}],"premium":" 1e2 "}"#;
     let payload = payload.as_bytes();
@@ -92,19 +119,31 @@ fn any_written_number_is_the_nearest_double() {
     let mut decoder = decoder(&columns);
     with_seed(|random| {
         for at in 0..150_000 {
-            let number = random.next();
+            let number = random.number();
             let text = match at % 6 {
                 0 => format!("{:e}", f64::from_bits(number)),
                 1 => format!("{number}e{}", random.below(340) as i64 - 170),
-                2 => format!("{}.{}", number >> (20 + random.below(44)), random.next() >> (10 + random.below(54))),
-                3 => format!("-{}.{}", number >> (20 + random.below(44)), random.next() >> (10 + random.below(54))),
+                2 => format!(
+                    "{}.{}",
+                    number >> (20 + random.below(44)),
+                    random.number() >> (10 + random.below(54))
+                ),
+                3 => format!(
+                    "-{}.{}",
+                    number >> (20 + random.below(44)),
+                    random.number() >> (10 + random.below(54))
+                ),
                 4 => format!("{}", number >> random.below(64)),
                 _ => format!("0.{:0width$}", number >> 40, width = random.below(20)),
             };
             let Ok(nearest) = text.parse::<f64>() else { continue };
             let (found, reason) = decode(&mut decoder, &columns, &[format!("{{\"d\":{text}}}").as_bytes()]).remove(0);
             // NaN and infinities are no JSON.
-            let expected = if nearest.is_finite() { Outcome::Row(vec![Cell::Double(nearest)]) } else { Outcome::Reject };
+            let expected = if nearest.is_finite() {
+                Outcome::Row(vec![Cell::Double(nearest)])
+            } else {
+                Outcome::Reject
+            };
             assert_eq!(found, expected, "{text}: {reason}");
         }
     });
@@ -124,22 +163,102 @@ fn expected(payload: &[u8], columns: &[SourceColumn]) -> Outcome {
 // ---- payloads ---------------------------------------------------------------------------------------------------------
 
 const NAMES: [&str; 27] = [
-    "id", "order_no", "price", "paid", "a_name_longer_than_one_window", "a_name_longer_than_one_windoW", "fifteen_letters",
-    "sixteen_letters_", "unread_i", "unread_d", "unread_t", "unread_b", "premium", "", "客户", "q\"\\\n", "address", "city", "geo",
-    "lat", "lon", "other", "i", "idd", "address.city", "geo", "address",
+    "id",
+    "order_no",
+    "price",
+    "paid",
+    "a_name_longer_than_one_window",
+    "a_name_longer_than_one_windoW",
+    "fifteen_letters",
+    "sixteen_letters_",
+    "unread_i",
+    "unread_d",
+    "unread_t",
+    "unread_b",
+    "premium",
+    "",
+    "客户",
+    "q\"\\\n",
+    "address",
+    "city",
+    "geo",
+    "lat",
+    "lon",
+    "other",
+    "i",
+    "idd",
+    "address.city",
+    "geo",
+    "address",
 ];
 
 const NUMBERS: [&str; 40] = [
-    "0", "-0", "-0.0", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "1e400",
-    "1.7976931348623158e308", "1.7976931348623159e308", "4.9e-324", "2e-324", "9007199254740993", "9007199254740992.5",
-    "0.000000000000001", "999999999999999", "9999999999999999", "12345678901234.5", "123456789012345.6", "-1234567890123.5",
-    "-12345678901234.5", "1e5", "1.0", "00", "01", "-01", "1.", ".1", "-", "-.5", "1e", "1e+", "1E-7", "+1",
-    "0e99999999999999999999", "1e-99999999999999999", "NaN", "Infinity", "-Infinity", "0x10",
+    "0",
+    "-0",
+    "-0.0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "1e400",
+    "1.7976931348623158e308",
+    "1.7976931348623159e308",
+    "4.9e-324",
+    "2e-324",
+    "9007199254740993",
+    "9007199254740992.5",
+    "0.000000000000001",
+    "999999999999999",
+    "9999999999999999",
+    "12345678901234.5",
+    "123456789012345.6",
+    "-1234567890123.5",
+    "-12345678901234.5",
+    "1e5",
+    "1.0",
+    "00",
+    "01",
+    "-01",
+    "1.",
+    ".1",
+    "-",
+    "-.5",
+    "1e",
+    "1e+",
+    "1E-7",
+    "+1",
+    "0e99999999999999999999",
+    "1e-99999999999999999",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "0x10",
 ];
 
 const ESCAPES: [&str; 23] = [
-    "\\n", "\\\"", "\\\\", "\\/", "\\b", "\\f", "\\r", "\\t", "\\u0041", "\\u00e9", "\\u6c49", "\\u0000", "\\ud83d\\ude00",
-    "\\ud800", "\\udc00", "\\ud800\\ud800", "\\uD83D\\u0041", "\\ud83d\\n", "\\x", "\\u12", "\\u12g4", "\u{1}", "\\",
+    "\\n",
+    "\\\"",
+    "\\\\",
+    "\\/",
+    "\\b",
+    "\\f",
+    "\\r",
+    "\\t",
+    "\\u0041",
+    "\\u00e9",
+    "\\u6c49",
+    "\\u0000",
+    "\\ud83d\\ude00",
+    "\\ud800",
+    "\\udc00",
+    "\\ud800\\ud800",
+    "\\uD83D\\u0041",
+    "\\ud83d\\n",
+    "\\x",
+    "\\u12",
+    "\\u12g4",
+    "\u{1}",
+    "\\",
 ];
 
 fn payload(random: &mut Random) -> Vec<u8> {
@@ -164,8 +283,9 @@ fn space(random: &mut Random, json: &mut String) {
     }
 }
 
-fn digits(random: &mut Random, count: usize, json: &mut String) {
-    (0..count).for_each(|_| json.push((b'0' + random.below(10) as u8) as char));
+/// From one digit up to `most`.
+fn digits(random: &mut Random, most: usize, json: &mut String) {
+    (0..=random.below(most)).for_each(|_| json.push((b'0' + random.below(10) as u8) as char));
 }
 
 fn decimal(random: &mut Random, json: &mut String) {
@@ -176,8 +296,8 @@ fn decimal(random: &mut Random, json: &mut String) {
         json.push('-');
     }
     let start = json.len();
-    let count = 1 + random.below(if random.once_in(4) { 25 } else { 14 });
-    digits(random, count, json);
+    let most = if random.once_in(4) { 25 } else { 14 };
+    digits(random, most, json);
     if !random.once_in(8) {
         // Mostly without a leading zero.
         let trimmed = json[start..].trim_start_matches('0').to_owned();
@@ -186,13 +306,12 @@ fn decimal(random: &mut Random, json: &mut String) {
     }
     if random.once_in(3) {
         json.push('.');
-        let count = 1 + random.below(if random.once_in(4) { 25 } else { 5 });
-        digits(random, count, json);
+        let most = if random.once_in(4) { 25 } else { 5 };
+        digits(random, most, json);
     }
     if random.once_in(8) {
         json.push_str(random.pick(&["e", "E", "e+", "e-"]));
-        let count = 1 + random.below(3);
-        digits(random, count, json);
+        digits(random, 3, json);
     }
 }
 
@@ -251,7 +370,13 @@ fn object(random: &mut Random, depth: usize, json: &mut String) {
     });
 }
 
-fn list(random: &mut Random, json: &mut String, open: char, close: char, mut each: impl FnMut(&mut Random, &mut String)) {
+fn list(
+    random: &mut Random,
+    json: &mut String,
+    open: char,
+    close: char,
+    mut each: impl FnMut(&mut Random, &mut String),
+) {
     json.push(open);
     let count = random.below(7);
     for at in 0..count {

@@ -100,10 +100,7 @@ impl Resolver<'_> {
                     let step = &found.name;
                     return Err(self.error(
                         span,
-                        format!(
-                            "step \"{step}\" has no output \"{output}\"; there are {}",
-                            known()
-                        ),
+                        format!("step \"{step}\" has no output \"{output}\"; there are {}", known()),
                     ));
                 }
             },
@@ -252,7 +249,10 @@ impl Resolver<'_> {
         let mut aggregates = Vec::new();
         for (column, spec) in &aggregate.columns.0 {
             if schema.iter().any(|field| field.name == *column.get_ref()) {
-                let message = format!("column \"{}\" is in `group_by` already; give the result another name", column.get_ref());
+                let message = format!(
+                    "column \"{}\" is in `group_by` already; give the result another name",
+                    column.get_ref()
+                );
                 return Err(self.at(column, message));
             }
             let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
@@ -290,7 +290,11 @@ impl Resolver<'_> {
         .collect();
         let &[(function, of)] = given.as_slice() else {
             let names: Vec<&str> = given.iter().map(|(function, _)| function.name()).collect();
-            let found = if names.is_empty() { "no function".to_owned() } else { names.join(" and ") };
+            let found = if names.is_empty() {
+                "no function".to_owned()
+            } else {
+                names.join(" and ")
+            };
             let accepted = "exactly one of sum, count, count_distinct, min, max, avg";
             return Err(self.at(
                 name,
@@ -330,7 +334,10 @@ impl Resolver<'_> {
         }
         if of.get_ref() == "*" {
             let function = function.name();
-            return Err(self.at(of, format!("{function} of every row; only count takes \"*\", others take a column")));
+            return Err(self.at(
+                of,
+                format!("{function} of every row; only count takes \"*\", others take a column"),
+            ));
         }
         let index = self.column(schema, of, whose)?;
         let Some(column) = schema.get(index) else {

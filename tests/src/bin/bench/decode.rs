@@ -21,7 +21,10 @@ const MEASURING: Duration = Duration::from_secs(3);
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let host = StageHost::new(StageHost::default_cache().as_deref())?;
     for scenario in Scenario::ALL {
-        say(format_args!("decode: {EVENTS} payloads of {}, and serde_json over the same, in turns", scenario.title()));
+        say(format_args!(
+            "decode: {EVENTS} payloads of {}, and serde_json over the same, in turns",
+            scenario.title()
+        ));
         let plan = scenario.plan(&host)?;
         let mut payloads = TextValues::default();
         let mut generate = scenario.generator(EVENTS as u64);
@@ -48,7 +51,10 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             baseline: per_event(parse_best),
             baseline_what: "serde_json, to a Value",
             targets: vec![],
-            also: vec![("decode", rate(decode_best), "MB/s"), ("serde_json", rate(parse_best), "MB/s")],
+            also: vec![
+                ("decode", rate(decode_best), "MB/s"),
+                ("serde_json", rate(parse_best), "MB/s"),
+            ],
         });
     }
     Ok(())
@@ -65,7 +71,11 @@ fn decode_all(decoder: &mut Decoder, payloads: &TextValues) -> Result<Duration> 
     }
     rows += decoder.take().events.len();
     let elapsed = begun.elapsed();
-    if rows == EVENTS { Ok(elapsed) } else { Err(format!("{rows} of {EVENTS} payloads are events").into()) }
+    if rows == EVENTS {
+        Ok(elapsed)
+    } else {
+        Err(format!("{rows} of {EVENTS} payloads are events").into())
+    }
 }
 
 fn parse_all(payloads: &TextValues) -> Result<Duration> {

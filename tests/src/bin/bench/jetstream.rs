@@ -39,12 +39,20 @@ pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u
         // A server for each, so that a stream holds the events of one scenario and the disk those of one stream.
         let store = tempfile::tempdir_in(folder)?;
         let server = Server::start(store.path(), &runtime)?;
-        say(format_args!("jetstream: publishing {events} events of {}", scenario.title()));
+        say(format_args!(
+            "jetstream: publishing {events} events of {}",
+            scenario.title()
+        ));
         let stored = Instant::now();
         let stream = runtime.block_on(publish(&server, scenario, events))?;
-        say(format_args!("jetstream: stored {:.0} a second", events as f64 / stored.elapsed().as_secs_f64()));
+        say(format_args!(
+            "jetstream: stored {:.0} a second",
+            events as f64 / stored.elapsed().as_secs_f64()
+        ));
 
-        say(format_args!("jetstream: receiving them with a bare client and with weir run, in turns, {runs} times"));
+        say(format_args!(
+            "jetstream: receiving them with a bare client and with weir run, in turns, {runs} times"
+        ));
         let mut bare_best = Duration::MAX;
         let best = best_of(runs, || {
             bare_best = bare_best.min(runtime.block_on(receive(&stream, events))?);
@@ -68,7 +76,13 @@ fn run_weir(weir: &Path, server: &Server, scenario: Scenario, folder: &Path, eve
     let run = tempfile::tempdir_in(folder)?;
     let database = run.path().join("run.db");
     let mut command = Command::new(weir);
-    command.arg("run").arg(scenario.pipeline()).arg("--nats").arg(&server.url).arg("--database").arg(&database);
+    command
+        .arg("run")
+        .arg(scenario.pipeline())
+        .arg("--nats")
+        .arg(&server.url)
+        .arg("--database")
+        .arg(&database);
     command.args(["--now", NOW, "--until-caught-up"]);
     let usage = process::run(&mut command, folder)?;
     check_database(&database, scenario, events)?;
@@ -79,7 +93,12 @@ fn run_weir(weir: &Path, server: &Server, scenario: Scenario, folder: &Path, eve
 async fn publish(server: &Server, scenario: Scenario, events: u64) -> Result<jetstream::stream::Stream> {
     let context = jetstream::new(async_nats::connect(&server.url).await?);
     let (name, subject) = source_of(scenario)?;
-    let config = Config { name, subjects: vec![subject.clone()], storage: StorageType::File, ..Default::default() };
+    let config = Config {
+        name,
+        subjects: vec![subject.clone()],
+        storage: StorageType::File,
+        ..Default::default()
+    };
     let stream = context.create_stream(config).await?;
     let mut generate = scenario.generator(events);
     let mut payload = Vec::new();
@@ -114,12 +133,22 @@ async fn receive(stream: &jetstream::stream::Stream, events: u64) -> Result<Dura
         durable_name: Some(name.to_owned()),
         ack_policy: AckPolicy::All,
         max_ack_pending: -1,
-        filter_subject: stream.cached_info().config.subjects.first().cloned().unwrap_or_default(),
+        filter_subject: stream
+            .cached_info()
+            .config
+            .subjects
+            .first()
+            .cloned()
+            .unwrap_or_default(),
         ..Default::default()
     };
     let begun = Instant::now();
     let consumer = stream.create_consumer(config).await?;
-    let mut messages = consumer.stream().max_messages_per_batch(PULL_MESSAGES).messages().await?;
+    let mut messages = consumer
+        .stream()
+        .max_messages_per_batch(PULL_MESSAGES)
+        .messages()
+        .await?;
     let mut received = 0;
     let mut last = None;
     while received < events {
@@ -147,7 +176,14 @@ impl Server {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let binary = find_server()?;
         let process = Command::new(&binary)
-            .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"])
+            .args([
+                "--addr",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--jetstream",
+                "--store_dir",
+            ])
             .arg(store)
             .arg("--log")
             .arg(store.join("server.log"))
@@ -156,7 +192,10 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|cause| format!("cannot start {}: {cause}", binary.display()))?;
-        let mut server = Self { process, url: format!("nats://127.0.0.1:{port}") };
+        let mut server = Self {
+            process,
+            url: format!("nats://127.0.0.1:{port}"),
+        };
         let deadline = Instant::now() + START_MAX;
         loop {
             let attempt = runtime.block_on(async {
@@ -193,6 +232,9 @@ fn find_server() -> Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&folders).collect();
     places.push(root().join("target/nats-server/bin"));
-    let found = places.into_iter().map(|folder| folder.join("nats-server")).find(|file| file.is_file());
+    let found = places
+        .into_iter()
+        .map(|folder| folder.join("nats-server"))
+        .find(|file| file.is_file());
     found.ok_or_else(|| "no nats-server; get one with: cargo xtask setup".into())
 }

@@ -74,7 +74,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Report> {
-    let parts = if arguments.only.is_empty() { Part::value_variants() } else { &arguments.only };
+    let parts = if arguments.only.is_empty() {
+        Part::value_variants()
+    } else {
+        &arguments.only
+    };
     let wants = |part| parts.contains(&part);
     let mut report = Report::default();
 
@@ -86,7 +90,9 @@ fn run(arguments: &Arguments) -> Result<Report> {
     }
     if wants(Part::Replay) || wants(Part::Jetstream) {
         let weir = process::build_weir()?;
-        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(root().join("target"))?;
+        let folder = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir_in(root().join("target"))?;
         if wants(Part::Replay) {
             let events = arguments.events.unwrap_or(REPLAY_EVENTS);
             replay::measure(&mut report, &weir, folder.path(), events, arguments.runs)?;

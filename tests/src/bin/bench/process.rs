@@ -36,7 +36,9 @@ pub(crate) struct Usage {
 /// Runs `command` to its end. What it says goes to a file in `folder`, and into the error if it fails.
 pub(crate) fn run(command: &mut Command, folder: &Path) -> Result<Usage> {
     let said = folder.join("said.txt");
-    command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);
+    command
+        .stdout(File::create(&said)?)
+        .stderr(File::options().append(true).open(&said)?);
     let begun = Instant::now();
     let child = command.spawn()?;
     let (status, usage) = wait(child)?;

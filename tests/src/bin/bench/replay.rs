@@ -65,12 +65,24 @@ pub(crate) fn best_of(runs: u32, mut run: impl FnMut() -> Result<Usage>) -> Resu
     Ok(best)
 }
 
-fn replay(weir: &Path, scenario: Scenario, input: &Path, folder: &Path, into_sqlite: bool, events: u64) -> Result<Usage> {
+fn replay(
+    weir: &Path,
+    scenario: Scenario,
+    input: &Path,
+    folder: &Path,
+    into_sqlite: bool,
+    events: u64,
+) -> Result<Usage> {
     // A folder for each run: a database brings files beside it.
     let run = tempfile::tempdir_in(folder)?;
     let database = run.path().join("replay.db");
     let mut command = Command::new(weir);
-    command.arg("replay").arg(scenario.pipeline()).arg("--input").arg(input).args(["--now", NOW]);
+    command
+        .arg("replay")
+        .arg(scenario.pipeline())
+        .arg("--input")
+        .arg(input)
+        .args(["--now", NOW]);
     match into_sqlite {
         true => command.arg("--database").arg(&database),
         false => command.arg("--discard"),
@@ -87,7 +99,11 @@ pub(crate) fn check_database(database: &Path, scenario: Scenario, events: u64) -
     let (names, rows) = weir::database::read_table(database, "weir_pipeline", "name", 1)?;
     let count = |of: &str| -> Result<u64> {
         let column = names.iter().position(|name| name == of).ok_or("a count is missing")?;
-        Ok(rows.first().and_then(|row| row.get(column)).ok_or("the database knows no pipeline")?.parse()?)
+        Ok(rows
+            .first()
+            .and_then(|row| row.get(column))
+            .ok_or("the database knows no pipeline")?
+            .parse()?)
     };
     let (found, applied, dead_letters) = (count("events")?, count("applied")?, count("dead_letters")?);
     if found != events || dead_letters > 0 || applied < events / 2 {

@@ -63,7 +63,9 @@ impl Report {
     /// The table.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["part", "what", "figure", "", "baseline", "", "ratio", "target", "also"]);
         for figure in &self.figures {
             table.add_row([
@@ -74,7 +76,12 @@ impl Report {
                 number(figure.baseline),
                 figure.baseline_what.to_owned(),
                 format!("{:.2}", figure.ratio()),
-                figure.targets.iter().map(|target| target.shown(figure)).collect::<Vec<_>>().join("\n"),
+                figure
+                    .targets
+                    .iter()
+                    .map(|target| target.shown(figure))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
                 figure
                     .also
                     .iter()
@@ -106,8 +113,11 @@ impl Figure {
     }
 
     fn json(&self) -> Json {
-        let also: serde_json::Map<String, Json> =
-            self.also.iter().map(|(name, value, unit)| ((*name).to_owned(), json!({ "value": value, "unit": unit }))).collect();
+        let also: serde_json::Map<String, Json> = self
+            .also
+            .iter()
+            .map(|(name, value, unit)| ((*name).to_owned(), json!({ "value": value, "unit": unit })))
+            .collect();
         let targets: Vec<Json> = self
             .targets
             .iter()
@@ -138,7 +148,13 @@ impl Target {
     }
 
     fn text(self, figure: &Figure) -> String {
-        let unit = |name| figure.also.iter().find(|(of, ..)| *of == name).map_or("", |(.., unit)| *unit);
+        let unit = |name| {
+            figure
+                .also
+                .iter()
+                .find(|(of, ..)| *of == name)
+                .map_or("", |(.., unit)| *unit)
+        };
         match self {
             Self::Most(most) => format!("at most {} {}", number(most), figure.unit),
             Self::Least(least) => format!("at least {} {}", number(least), figure.unit),
@@ -149,7 +165,11 @@ impl Target {
     }
 
     fn shown(self, figure: &Figure) -> String {
-        format!("{}: {}", self.text(figure), if self.is_met(figure) { "met" } else { "MISSED" })
+        format!(
+            "{}: {}",
+            self.text(figure),
+            if self.is_met(figure) { "met" } else { "MISSED" }
+        )
     }
 }
 

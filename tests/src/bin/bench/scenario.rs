@@ -62,7 +62,11 @@ impl Scenario {
 
     /// The events, spread over the day so that `events` of them fill it.
     pub(crate) fn generator(self, events: u64) -> Generator {
-        let times = Times { start_ms: DAY_START_MS, span_ms: DAY_MS, events };
+        let times = Times {
+            start_ms: DAY_START_MS,
+            span_ms: DAY_MS,
+            events,
+        };
         match self {
             Self::HourlyOrders => {
                 let mut orders = Orders::new(SEED, USERS, times);

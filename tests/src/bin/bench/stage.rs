@@ -31,7 +31,9 @@ const RUN_EVENTS: usize = 16_384;
 const MEASURING: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    say(format_args!("stage: calling the rule of scenario 1 as a guest and natively, in turns"));
+    say(format_args!(
+        "stage: calling the rule of scenario 1 as a guest and natively, in turns"
+    ));
     let host = StageHost::new(StageHost::default_cache().as_deref())?;
     let plan = Scenario::HourlyOrders.plan(&host)?;
     let mut stages = plan.nodes.iter().filter_map(|node| match &node.kind {
@@ -50,7 +52,12 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             decoder.push(sequence, None, &payload);
         }
         let events = decoder.take().events;
-        let columns: Vec<&Column> = stage.inputs.iter().filter_map(|&index| events.columns.get(index)).map(|c| &**c).collect();
+        let columns: Vec<&Column> = stage
+            .inputs
+            .iter()
+            .filter_map(|&index| events.columns.get(index))
+            .map(|c| &**c)
+            .collect();
         let (guest_ns, native_ns) = measure_batch(&host, stage, batch, &columns)?;
         let targets = match batch {
             BATCH_PROMISED => vec![Target::Most(100.0), Target::MostTimesBaseline(1.6)],
@@ -77,12 +84,28 @@ fn measure_batch(host: &StageHost, stage: &StagePlan, batch: usize, columns: &[&
     let mut guest = Instance::new(host, stage.module.clone(), stage.parameters.clone(), &stage.limits);
     guest.configure().map_err(|failure| failure.to_string())?;
     let native = Rule::configure(stage.parameters.iter().map(native_parameter).collect())?;
-    let native_batch =
-        abi::Batch { row_count: rows, times_ms: times_ms.clone(), columns: columns.iter().map(|c| native_column(c)).collect() };
+    let native_batch = abi::Batch {
+        row_count: rows,
+        times_ms: times_ms.clone(),
+        columns: columns.iter().map(|c| native_column(c)).collect(),
+    };
 
     let kept = |rows: Option<usize>| rows.ok_or("the rule has no output");
-    let by_guest = kept(guest.judge(rows, &times_ms, columns).answer.outputs.first().map(|output| output.rows.len()))?;
-    let natively = kept(native.process(&native_batch).outputs.first().map(|output| output.rows.len()))?;
+    let by_guest = kept(
+        guest
+            .judge(rows, &times_ms, columns)
+            .answer
+            .outputs
+            .first()
+            .map(|output| output.rows.len()),
+    )?;
+    let natively = kept(
+        native
+            .process(&native_batch)
+            .outputs
+            .first()
+            .map(|output| output.rows.len()),
+    )?;
     if by_guest != natively {
         return Err(format!("the guest keeps {by_guest} of {batch} rows, the native rule {natively}").into());
     }
@@ -92,7 +115,9 @@ fn measure_batch(host: &StageHost, stage: &StagePlan, batch: usize, columns: &[&
     let begun = Instant::now();
     while begun.elapsed() < MEASURING {
         guest_best = guest_best.min(time(calls, || drop(black_box(guest.judge(rows, &times_ms, columns)))));
-        native_best = native_best.min(time(calls, || drop(black_box(native.process(black_box(&native_batch))))));
+        native_best = native_best.min(time(calls, || {
+            drop(black_box(native.process(black_box(&native_batch))))
+        }));
     }
     let per_event = |best: Duration| best.as_nanos() as f64 / (calls * batch) as f64;
     Ok((per_event(guest_best), per_event(native_best)))
@@ -114,7 +139,10 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
         ParameterValue::DoubleList(values) => abi::ParameterValue::DoubleList(values),
         ParameterValue::TextList(values) => abi::ParameterValue::TextList(values),
     };
-    abi::Parameter { name: name.clone(), value }
+    abi::Parameter {
+        name: name.clone(),
+        value,
+    }
 }
 
 fn native_column(column: &Column) -> abi::Column {
@@ -122,7 +150,13 @@ fn native_column(column: &Column) -> abi::Column {
         Values::Int(values) => abi::ColumnValues::Int(values),
         Values::Double(values) => abi::ColumnValues::Double(values),
         Values::Boolean(values) => abi::ColumnValues::Boolean(values),
-        Values::Text(texts) => abi::ColumnValues::Text(abi::TextValues { offsets: texts.offsets, data: texts.data }),
+        Values::Text(texts) => abi::ColumnValues::Text(abi::TextValues {
+            offsets: texts.offsets,
+            data: texts.data,
+        }),
     };
-    abi::Column { validity: column.validity.clone(), values }
+    abi::Column {
+        validity: column.validity.clone(),
+        values,
+    }
 }
