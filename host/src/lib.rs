@@ -32,9 +32,9 @@
 //! let mut decoder = Decoder::new(&plan.columns, plan.now.clone(), 4096)?;
 //! let mut engine = Engine::new(plan, &host, 1)?;
 //!
-//! decoder.push(1, 0, br#"{"user": "ann", "page": "home"}"#);
-//! decoder.push(2, 0, br#"{"user": "ann", "page": 7}"#);
-//! decoder.push(3, 0, br#"{"user": "ann", "page": "cart"}"#);
+//! decoder.push(1, None, br#"{"user": "ann", "page": "home"}"#);
+//! decoder.push(2, None, br#"{"user": "ann", "page": 7}"#);
+//! decoder.push(3, None, br#"{"user": "ann", "page": "cart"}"#);
 //! engine.process(decoder.take());
 //! let turn = engine.take_turn(1);
 //!
