@@ -28,6 +28,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -92,7 +93,7 @@ pub struct Database {
     messages: Messages,
     statements: commit::Statements,
     stored: StoredPipeline,
-    checkpoints: mpsc::SyncSender<()>,
+    checkpoints: Checkpoints,
 }
 
 impl Database {
@@ -102,6 +103,8 @@ impl Database {
     /// When the file is no database, of another version, or holds a table of the same name with other columns.
     pub fn open(file: &DatabaseFile, plan: Arc<Plan>, messages: Messages) -> Result<Self> {
         let path = file.path().to_owned();
+        // Before anything is set: a database of somebody else stays as it is, to the byte.
+        schema::is_new(&open(&path)?, &path)?;
         let mut connection = connect(&path)?;
         schema::prepare(&mut connection, &path)?;
         schema::make_tables(&mut connection, &plan, &path)?;
@@ -109,7 +112,7 @@ impl Database {
             .environment(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
         let statements = commit::Statements::new(&plan);
-        let checkpoints = start_checkpoints(&path)?;
+        let checkpoints = Checkpoints::start(&path)?;
         Ok(Self {
             connection,
             file: file.clone(),
@@ -286,10 +289,16 @@ pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection> {
+fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
     let connection = Connection::open(path).environment(wrap)?;
     connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let wrap = || format!("cannot open database {}", path.display());
+    let connection = open(path)?;
     let pragmas = "PRAGMA journal_mode = WAL;
          -- A commit survives the death of the process at once, and a power cut from the next checkpoint on; the position
          -- is part of the commit, so a commit that a power cut takes back is done again from the stream.
@@ -311,23 +320,52 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Starts the thread that copies the write-ahead log into the database file whenever it is told to.
+/// The thread that copies the write-ahead log into the database file whenever it is asked to.
 ///
 /// A checkpoint on the commit's own connection would stall the commit; one beside it does not block it. It never gets
 /// quite to the end while commits go on, so the commits themselves do the rest once in a while, see `commit.rs`.
-fn start_checkpoints(path: &Path) -> Result<mpsc::SyncSender<()>> {
-    let connection = connect(path)?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    std::thread::Builder::new()
-        .name("weir-checkpoint".to_owned())
-        .spawn(move || {
-            while receiver.recv().is_ok() {
-                // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
-                let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-            }
+#[derive(Debug)]
+struct Checkpoints {
+    requests: Option<mpsc::SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    fn start(path: &Path) -> Result<Self> {
+        let connection = connect(path)?;
+        let (requests, received) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("weir-checkpoint".to_owned())
+            .spawn(move || {
+                while received.recv().is_ok() {
+                    // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
+                    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                }
+            })
+            .environment(|| "cannot start a thread".to_owned())?;
+        Ok(Self {
+            requests: Some(requests),
+            thread: Some(thread),
         })
-        .environment(|| "cannot start a thread".to_owned())?;
-    Ok(sender)
+    }
+
+    /// Asks for one. One that still runs is enough.
+    fn ask(&self) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.try_send(());
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    /// Waits for the thread: the last connection that closes puts the whole log into the file, which then is all there
+    /// is to copy or to look at. A process that ended before would leave the log beside it.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Bytes of write-ahead log beyond which a commit waits for it to be copied: the bound on its size.

@@ -526,11 +526,7 @@ mod tests {
             assert_eq!(get(&state, &vec![b'k'; length]), Some(length as u64 + 1));
         }
         assert_eq!(changes(&mut state).len(), 200);
-        assert_eq!(
-            size_of::<Entry<Box<[u8]>>>(),
-            64,
-            "an entry is a line of the cache"
-        );
+        assert_eq!(size_of::<Entry<Box<[u8]>>>(), 64, "an entry is a line of the cache");
     }
 
     #[test]

@@ -6,15 +6,15 @@ mod model;
 mod pipelines;
 
 use model::{Row, key_cell};
-use pipelines::{COLUMNS, Pipeline};
+use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
 use proptest::prelude::*;
-use serde_json::Value as Json;
 use std::{fmt, sync::Arc};
 use weir::{column::ColumnType, definition::File, plan::Plan};
 use weir_tests::{
     replay::{Run, host},
+    scratch,
     seed::check_property,
-    table::{Cell, Counts},
+    table::{Cell, Counts, contents, query},
 };
 
 /// How many pipelines are tried.
@@ -85,7 +85,10 @@ fn check(case: &Case) {
         batches: &case.batches,
         stops: &case.stops,
     };
-    let contents = run.contents();
+    let folder = scratch();
+    let database = folder.path().join("p.db");
+    run.into_database(&database);
+    let contents = contents(&database);
 
     let count = case.events.len() as u64;
     assert_eq!(
@@ -97,15 +100,29 @@ fn check(case: &Case) {
         }
     );
     assert_eq!(contents.dead_letters, []);
-    for (at, mut expected) in case.pipeline.tables(&case.events).into_iter().enumerate() {
-        let mut found = contents.tables[&format!("t{at}")].rows.clone();
+    for (at, held) in case.pipeline.held(&case.events).into_iter().enumerate() {
+        let name = format!("t{at}");
+        let (mut expected, is_keyed) = match held {
+            Held::Rows(rows) => (rows, true),
+            Held::Appended(rows) => (rows, false),
+            Held::Messages(messages) => {
+                let outbox = format!("SELECT payload FROM weir_outbox WHERE subject = '{name}' ORDER BY id");
+                assert_eq!(
+                    query(&database, &outbox),
+                    messages,
+                    "subject {name}: found, and expected"
+                );
+                continue;
+            }
+        };
+        let mut found = contents.tables[&name].rows.clone();
         // SQLite keeps one zero.
         expected.iter_mut().flatten().for_each(|cell| *cell = key_cell(cell));
-        if case.pipeline.is_keyed(at) {
+        if is_keyed {
             expected.sort();
             found.sort();
         }
-        assert_eq!(found, expected, "table t{at}: found, and expected");
+        assert_eq!(found, expected, "table {name}: found, and expected");
     }
 }
 
@@ -133,15 +150,9 @@ impl Case {
     }
 
     fn payload(&self, event: &Row) -> String {
-        let members = COLUMNS.iter().zip(event).filter_map(|((name, column_type), cell)| {
-            let value = match (column_type, cell) {
-                (_, Cell::Null) if self.leaves_out_nulls => return None,
-                (ColumnType::Boolean, Cell::Int(value)) => Json::Bool(*value == 1),
-                _ => cell.to_json(),
-            };
-            Some(format!("\"{name}\":{value}"))
-        });
-        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        object(&source_columns(), event, |cell| {
+            *cell != Cell::Null || !self.leaves_out_nulls
+        })
     }
 }
 

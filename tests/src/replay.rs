@@ -4,6 +4,7 @@ use crate::table::{Contents, contents};
 use std::{
     path::Path,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 use weir::{
     database::{Database, DatabaseFile, Messages},
@@ -23,6 +24,9 @@ use weir::{
 
 /// The instant that golden cases call now: 2026-03-15T12:00:00+08:00.
 pub const GOLDEN_NOW_MS: i64 = 1_773_547_200_000;
+
+/// How long a lock may outlive the one who gave it back.
+const LOCK_MAX: Duration = Duration::from_secs(10);
 
 /// The engine for guests. All tests share one, so that each guest is compiled once.
 ///
@@ -59,7 +63,7 @@ pub fn replay(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize) -> 
 /// # Errors
 /// What `weir replay` would say.
 pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize, messages: Messages) -> Result<()> {
-    let mut database = Database::open(&DatabaseFile::hold(database)?, plan.clone(), messages)?;
+    let mut database = Database::open(&hold(database)?, plan.clone(), messages)?;
     database.claim(IDENTITY)?;
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
@@ -68,6 +72,23 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
     weir::pipeline::run(source, engine, store, NoAcknowledge, Arc::new(Progress::default())).map(drop)
+}
+
+/// Takes hold of a database.
+///
+/// A command that another test starts has this process's locks too, from its fork until it becomes that command. So a
+/// lock that was given back may still be held, for a moment.
+///
+/// # Errors
+/// When it is held for longer.
+pub fn hold(database: &Path) -> Result<DatabaseFile> {
+    let begun = Instant::now();
+    loop {
+        match DatabaseFile::hold(database) {
+            Err(_) if begun.elapsed() < LOCK_MAX => std::thread::park_timeout(Duration::from_millis(1)),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Sets rows of the pipeline's only lookup table, one JSON object each.
@@ -94,7 +115,7 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         assert_eq!(batch.rejected, [], "every row fits the table");
         table.set(&batch.events, &columns);
     }
-    let hold = DatabaseFile::hold(database).expect("nobody else holds the database");
+    let hold = hold(database).expect("nobody else holds the database");
     let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be opened");
     database.load_table(0, &mut table).expect("the table can be written");
 }

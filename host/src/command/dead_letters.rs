@@ -58,15 +58,10 @@ impl DeadLetters {
                     .map(|m| format!(" ({m})"))
                     .unwrap_or_default();
                 // Payloads are strangers: their control characters do not reach the terminal.
-                let payload: String = String::from_utf8_lossy(&letter.payload)
-                    .chars()
-                    .take(SHOWN_CHARACTERS)
-                    .collect();
-                let more = if payload.len() < letter.payload.len() {
-                    "…"
-                } else {
-                    ""
-                };
+                let lossy = String::from_utf8_lossy(&letter.payload);
+                let mut characters = lossy.chars();
+                let payload: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+                let more = if characters.next().is_some() { "…" } else { "" };
                 writeln!(
                     out,
                     "{} #{} {}{module}: {}\n    {}{more}",

@@ -314,8 +314,7 @@ impl Database {
             self.connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         } else if bytes > WAL_BYTES_BEFORE_CHECKPOINT {
-            // One that still runs is enough.
-            let _ = self.checkpoints.try_send(());
+            self.checkpoints.ask();
         }
         Ok(())
     }

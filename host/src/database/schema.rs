@@ -68,34 +68,42 @@ const TABLES: &str = "
     CREATE TABLE weir_table (name TEXT PRIMARY KEY, pipeline TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// Makes Weir's own tables in a new database, and checks the version of one that is there.
-pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+/// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
+pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
     let shown = path.display();
     let wrap = || format!("cannot open database {shown}");
-    let transaction = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .environment(wrap)?;
-    let pragma = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let (application, version) = (
-        pragma("application_id").environment(wrap)?,
-        pragma("user_version").environment(wrap)?,
-    );
+    let number = |query: &str| {
+        connection
+            .query_row(query, [], |row| row.get::<_, i64>(0))
+            .environment(wrap)
+    };
+    let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     if application != APPLICATION_ID {
-        let tables: i64 = transaction
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-            .environment(wrap)?;
-        if application != 0 || tables > 0 {
+        if application != 0 || number("SELECT count(*) FROM sqlite_schema")? > 0 {
             return Err(Error::mismatch(format!(
                 "{shown} is a SQLite database that Weir did not make; name another file"
             )));
         }
-        transaction.execute_batch(TABLES).environment(wrap)?;
-        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
-        transaction.execute_batch(&marks).environment(wrap)?;
-    } else if version != VERSION {
+        return Ok(true);
+    }
+    if version != VERSION {
         return Err(Error::mismatch(format!(
             "database {shown} has layout {version}, and this weir reads layout {VERSION}; use the weir that made it, or replay into a new file"
         )));
+    }
+    Ok(false)
+}
+
+/// Makes Weir's own tables in a new database, and checks the version of one that is there.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+    let wrap = || format!("cannot open database {}", path.display());
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .environment(wrap)?;
+    if is_new(&transaction, path)? {
+        transaction.execute_batch(TABLES).environment(wrap)?;
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+        transaction.execute_batch(&marks).environment(wrap)?;
     }
     transaction.commit().environment(wrap)
 }

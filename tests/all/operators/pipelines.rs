@@ -4,6 +4,7 @@
 //! make a failing pipeline smaller.
 
 use super::model::{self, Aggregate, Changes, Row, pick};
+use serde_json::Value as Json;
 use std::fmt::Write;
 use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
 use weir_tests::table::Cell;
@@ -48,12 +49,30 @@ enum Operator {
     },
 }
 
-/// A table over the rows of a node.
+/// Where the rows of a node go.
 #[derive(Debug)]
 struct Sink {
     from: usize,
-    primary_key: Option<Vec<usize>>,
+    target: Target,
     columns: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Table(Vec<usize>),
+    Append,
+    Subject,
+}
+
+/// What a sink has to hold.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// The rows of a table, in any order.
+    Rows(Vec<Row>),
+    /// The rows of a table without a key, in this order.
+    Appended(Vec<Row>),
+    /// Messages, in this order.
+    Messages(Vec<String>),
 }
 
 /// Decisions, one after the other; those beyond the last byte are 0.
@@ -143,17 +162,26 @@ impl Pipeline {
         }
         for (at, sink) in self.sinks.iter().enumerate() {
             let names = names(&self.nodes[sink.from].columns);
-            writeln!(text, "[[sink]]\nfrom = \"{}\"\ntable = \"t{at}\"", name(sink.from)).unwrap();
+            writeln!(text, "[[sink]]\nfrom = \"{}\"", name(sink.from)).unwrap();
             writeln!(text, "columns = {:?}", pick_names(&names, &sink.columns)).unwrap();
-            if let Some(primary_key) = &sink.primary_key {
-                writeln!(text, "primary_key = {:?}", pick_names(&names, primary_key)).unwrap();
+            match &sink.target {
+                Target::Subject => writeln!(text, "subject = \"t{at}\"").unwrap(),
+                Target::Append => writeln!(text, "table = \"t{at}\"").unwrap(),
+                Target::Table(primary_key) => {
+                    writeln!(
+                        text,
+                        "table = \"t{at}\"\nprimary_key = {:?}",
+                        pick_names(&names, primary_key)
+                    )
+                    .unwrap();
+                }
             }
         }
         text
     }
 
-    /// The rows of each table `t0`, `t1`, … after `events`. Those of a table by key are in no order.
-    pub(crate) fn tables(&self, events: &[Row]) -> Vec<Vec<Row>> {
+    /// What the sinks `t0`, `t1`, … hold after `events`.
+    pub(crate) fn held(&self, events: &[Row]) -> Vec<Held> {
         let mut changes: Vec<Changes> = vec![model::source(events)];
         for node in &self.nodes[1..] {
             let input = &changes[node.from];
@@ -163,22 +191,52 @@ impl Pipeline {
                 Operator::Source => panic!("there is one source"),
             });
         }
-        let rows = |sink: &Sink| {
-            let input = &changes[sink.from];
-            let rows = match (&sink.primary_key, &self.nodes[sink.from].key) {
-                (Some(primary_key), Some(rows_by)) => model::table(input, primary_key, rows_by),
-                (Some(primary_key), None) => model::upserts(input, primary_key),
-                (None, _) => model::appends(input),
-            };
-            rows.iter().map(|row| pick(row, &sink.columns)).collect()
+        let held = |sink: &Sink| {
+            let (input, node) = (&changes[sink.from], &self.nodes[sink.from]);
+            let picked = |rows: Vec<Row>| rows.iter().map(|row| pick(row, &sink.columns)).collect();
+            match (&sink.target, &node.key) {
+                (Target::Table(primary_key), Some(rows_by)) => {
+                    Held::Rows(picked(model::table(input, primary_key, rows_by)))
+                }
+                (Target::Table(primary_key), None) => Held::Rows(picked(model::upserts(input, primary_key))),
+                (Target::Append, _) => Held::Appended(picked(model::appends(input))),
+                (Target::Subject, _) => {
+                    let columns: Vec<_> = sink
+                        .columns
+                        .iter()
+                        .map(|&column| node.columns[column].clone())
+                        .collect();
+                    let rows: Vec<Row> = picked(model::appends(input));
+                    Held::Messages(rows.iter().map(|row| object(&columns, row, |_| true)).collect())
+                }
+            }
         };
-        self.sinks.iter().map(rows).collect()
+        self.sinks.iter().map(held).collect()
     }
+}
 
-    /// Whether table number `at` has a key.
-    pub(crate) fn is_keyed(&self, at: usize) -> bool {
-        self.sinks[at].primary_key.is_some()
-    }
+/// A row as a JSON object, with the members for which `is_kept` holds.
+pub(crate) fn object(columns: &[(String, ColumnType)], row: &Row, is_kept: impl Fn(&Cell) -> bool) -> String {
+    let members = columns
+        .iter()
+        .zip(row)
+        .filter(|(_, cell)| is_kept(cell))
+        .map(|((name, column_type), cell)| {
+            let value = match (column_type, cell) {
+                (Boolean, Cell::Int(value)) => Json::Bool(*value == 1),
+                _ => cell.to_json(),
+            };
+            format!("{}:{value}", Json::from(name.as_str()))
+        });
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// The columns of the source, with owned names.
+pub(crate) fn source_columns() -> Vec<(String, ColumnType)> {
+    COLUMNS
+        .iter()
+        .map(|(name, column_type)| ((*name).to_owned(), *column_type))
+        .collect()
 }
 
 fn last_value(choices: &mut Choices<'_>, from: usize, input: &[(String, ColumnType)]) -> Node {
@@ -243,30 +301,33 @@ fn sink(choices: &mut Choices<'_>, nodes: &[Node]) -> Sink {
     let from = if choices.below(3) > 0 { nodes.len() - 1 } else { from };
     let node = &nodes[from];
     let all: Vec<usize> = (0..node.columns.len()).collect();
-    let primary_key = match (&node.key, choices.below(3)) {
-        (None, 0) => None,
-        (Some(key), 0) if !key.is_empty() => Some(key.clone()),
-        _ => Some(choices.some_of(node.columns.len(), 1)),
+    let target = match (&node.key, choices.below(4)) {
+        (None, 0) => Target::Append,
+        (None, 1) => Target::Subject,
+        (Some(key), 0) if !key.is_empty() => Target::Table(key.clone()),
+        _ => Target::Table(choices.some_of(node.columns.len(), 1)),
     };
-    let columns = match (&primary_key, &node.key) {
+    let columns = match (&target, &node.key) {
         // Which change of a row was the last depends on the columns that somebody reads: here on all.
-        (Some(primary_key), Some(rows_by)) if !rows_by.iter().all(|column| primary_key.contains(column)) => all,
-        (primary_key, _) => {
+        (Target::Table(primary_key), Some(rows_by)) if !rows_by.iter().all(|column| primary_key.contains(column)) => {
+            all
+        }
+        (target, _) => {
             let others = choices.some_of(all.len(), 1);
-            let mut columns = primary_key.clone().unwrap_or_default();
-            columns.extend(
-                others
-                    .into_iter()
-                    .filter(|column| !primary_key.iter().flatten().any(|key| key == column)),
-            );
+            let mut columns = if let Target::Table(primary_key) = target {
+                primary_key.clone()
+            } else {
+                Vec::new()
+            };
+            for column in others {
+                if !columns.contains(&column) {
+                    columns.push(column);
+                }
+            }
             columns
         }
     };
-    Sink {
-        from,
-        primary_key,
-        columns,
-    }
+    Sink { from, target, columns }
 }
 
 fn names(columns: &[(String, ColumnType)]) -> Vec<String> {

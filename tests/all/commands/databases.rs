@@ -1,0 +1,203 @@
+//! Databases that fit and that do not: gone on with, refused, and left as they were.
+
+use super::{Folder, NAMES, changed, sql};
+use std::fs;
+use weir_tests::table::contents;
+
+/// Events for `NAMES`.
+const EVENTS: &str = "{\"id\":1,\"name\":\"a\"}\nbroken\n{\"id\":2,\"name\":\"b\"}\n";
+
+#[test]
+fn a_replay_done_twice_changes_nothing() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    let first = contents(&folder.path("p.db"));
+    assert_eq!(
+        (first.counts.events, first.counts.dead_letters, first.position),
+        (3, 1, 3)
+    );
+    folder.replay(EVENTS).ends_with(0).says("continuing after line 3");
+    assert_eq!(contents(&folder.path("p.db")), first);
+}
+
+#[test]
+fn a_file_that_has_grown_is_gone_on_with() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    folder
+        .replay(format!("{EVENTS}{{\"id\":1,\"amount\":2.5}}\n"))
+        .ends_with(0);
+    let grown = contents(&folder.path("p.db"));
+    let straight = Folder::with(NAMES);
+    straight
+        .replay(format!("{EVENTS}{{\"id\":1,\"amount\":2.5}}\n"))
+        .ends_with(0);
+    assert_eq!(grown, contents(&straight.path("p.db")));
+}
+
+/// Checks that a second command is refused, and that the database is as the first left it.
+#[track_caller]
+fn check_refused(folder: &Folder, command: &str, said: &str) {
+    let before = contents(&folder.path("p.db"));
+    let outcome = folder.weir(command).ends_with(1).says(said);
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(contents(&folder.path("p.db")), before, "{said}");
+}
+
+#[test]
+fn another_file_is_refused() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    for (other, said) in [
+        (
+            "{\"id\":1,\"name\":\"a\"}\n",
+            "other.jsonl has 1 lines, but the database holds 3",
+        ),
+        ("", "other.jsonl has 0 lines, but the database holds 3"),
+        (
+            &*EVENTS.replace("\"b\"", "\"c\""),
+            "the first 3 lines of other.jsonl are not those that the database was filled from",
+        ),
+        (
+            &*EVENTS.replace("broken", "token!"),
+            "the first 3 lines of other.jsonl are not those",
+        ),
+        (
+            &*EVENTS.replace('\n', "\r\n"),
+            "the first 3 lines of other.jsonl are not those",
+        ),
+    ] {
+        folder.write("other.jsonl", other);
+        check_refused(&folder, "replay p.toml --input other.jsonl --database p.db", said);
+    }
+}
+
+#[test]
+fn a_pipeline_that_no_longer_fits_the_database_is_refused() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    for (from, to, said) in [
+        // The table has other columns.
+        (
+            "primary_key = [\"id\"]\n",
+            "primary_key = [\"id\"]\ncolumns = [\"id\", \"name\"]\n",
+            "table names is there with other columns: ",
+        ),
+        (
+            "primary_key = [\"id\"]\n",
+            "primary_key = [\"name\", \"id\"]\n",
+            "table names is there with other columns: ",
+        ),
+        // The same table over another state.
+        (
+            "last_value = { key = [\"id\"] }",
+            "last_value = { key = [\"id\", \"name\", \"amount\"] }",
+            "holds state \"latest/rows\" for last_value by the first 1 of id int, name text, amount double, but the pipeline now has \
+             last_value by the first 3 of id int, name text, amount double",
+        ),
+        (
+            "name = \"latest\"",
+            "name = \"newest\"",
+            "the database holds state \"latest/rows\", which this pipeline does not have",
+        ),
+        // Another pipeline writes the same table.
+        (
+            "name = \"names\"",
+            "name = \"people\"",
+            "table names belongs to pipeline names",
+        ),
+    ] {
+        folder.write("other.toml", changed(from, to));
+        check_refused(&folder, "replay other.toml --input events.jsonl --database p.db", said);
+    }
+}
+
+#[test]
+fn two_pipelines_share_a_database() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    let others = changed("name = \"names\"", "name = \"people\"").replace("table = \"names\"", "table = \"people\"");
+    folder.write("other.toml", others);
+    folder
+        .weir("replay other.toml --input events.jsonl --database p.db")
+        .ends_with(0);
+    let rows = |table| weir_tests::table::read(&folder.path("p.db"), table);
+    assert_eq!(rows("names"), rows("people"));
+    assert_eq!(rows("names").rows.len(), 2);
+}
+
+#[test]
+fn a_database_in_use_is_left_alone() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    let hold = weir_tests::replay::hold(&folder.path("p.db")).expect("nobody else holds the database");
+    let said = "database p.db is in use by another weir; stop that one first";
+    check_refused(&folder, "replay p.toml --input events.jsonl --database p.db", said);
+    // To look is allowed.
+    folder.weir("dead-letters p.db").ends_with(0);
+    drop(hold);
+    folder
+        .weir("replay p.toml --input events.jsonl --database p.db")
+        .ends_with(0);
+}
+
+#[test]
+fn a_file_that_is_no_database_of_weir_is_left_alone() {
+    let folder = Folder::with(NAMES);
+    folder.write("events.jsonl", EVENTS);
+    folder.write("text.db", "these are the notes of somebody\n".repeat(100));
+    sql(
+        &folder.path("other.db"),
+        "CREATE TABLE accounts (id INTEGER); INSERT INTO accounts VALUES (1)",
+    );
+    sql(&folder.path("marked.db"), "PRAGMA application_id = 7");
+    folder.replay(EVENTS).ends_with(0);
+    fs::copy(folder.path("p.db"), folder.path("later.db")).expect("a database can be copied");
+    sql(&folder.path("later.db"), "PRAGMA user_version = 99");
+    for (file, said) in [
+        ("text.db", "cannot open database text.db: file is not a database"),
+        (
+            "other.db",
+            "other.db is a SQLite database that Weir did not make; name another file",
+        ),
+        (
+            "marked.db",
+            "marked.db is a SQLite database that Weir did not make; name another file",
+        ),
+        (
+            "later.db",
+            "database later.db has layout 99, and this weir reads layout 1",
+        ),
+        (
+            "missing/p.db",
+            "cannot create missing/p.db-lock: No such file or directory",
+        ),
+    ] {
+        let before = fs::read(folder.path(file)).ok();
+        folder
+            .weir(&format!("replay p.toml --input events.jsonl --database {file}"))
+            .ends_with(1)
+            .says(said);
+        assert!(before == fs::read(folder.path(file)).ok(), "{file} was changed");
+    }
+}
+
+#[test]
+fn a_database_that_was_closed_is_one_file_to_copy() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    fs::copy(folder.path("p.db"), folder.path("copy.db")).expect("a file can be copied");
+    assert_eq!(contents(&folder.path("copy.db")), contents(&folder.path("p.db")));
+}
+
+#[test]
+fn a_dropped_table_is_told() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    sql(&folder.path("p.db"), "DROP TABLE names");
+    let said = "table names was dropped by somebody; name another --database";
+    folder
+        .weir("replay p.toml --input events.jsonl --database p.db")
+        .ends_with(1)
+        .says(said);
+}
