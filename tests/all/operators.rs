@@ -61,7 +61,7 @@ fn tables_are_what_the_plain_model_says() {
     let cases = (pipeline, events, any::<bool>(), batches, stops).prop_map(
         |(pipeline, events, leaves_out_nulls, batches, mut stops)| {
             stops.sort_unstable();
-            let events = events.iter().map(|bytes| event(bytes)).collect();
+            let events = events.iter().map(event).collect();
             Case {
                 pipeline: Pipeline::from_bytes(&pipeline),
                 events,

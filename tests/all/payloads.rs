@@ -1,9 +1,12 @@
 //! Payloads, and what becomes of each: a row, a blank, or a dead letter with its reason.
 //!
-//! `table` lists them one by one; `random` makes them by the hundred thousand and asks a second decoder.
+//! `table` and `values` list them one by one; `random` makes them by the hundred thousand and asks a second decoder.
 
-mod random;
 mod table;
+mod values;
+
+mod made;
+mod random;
 
 use std::sync::Arc;
 use weir::{

@@ -100,14 +100,10 @@ impl Pipeline {
     /// The pipeline that `bytes` stand for.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes.iter());
-        let columns = COLUMNS
-            .iter()
-            .map(|(name, column_type)| ((*name).to_owned(), *column_type))
-            .collect();
         let mut nodes = vec![Node {
             from: 0,
             operator: Operator::Source,
-            columns,
+            columns: source_columns(),
             key: None,
         }];
         for _ in 0..choices.below(4) {

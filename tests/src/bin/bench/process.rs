@@ -51,6 +51,10 @@ pub(crate) fn run(command: &mut Command, folder: &Path) -> Result<Usage> {
 }
 
 /// Waits for the end of a child, and gives its status and what it used but for the time on the clock.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a child that was waited for is of no more use"
+)]
 fn wait(child: Child) -> Result<(i32, Usage)> {
     let mut status = 0;
     // SAFETY: all-zero bytes are a value of this plain struct.
