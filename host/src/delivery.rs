@@ -58,6 +58,9 @@ pub struct DecodedBatch {
     pub last_sequence: u64,
     /// What the source needs to acknowledge everything up to `last_sequence`.
     pub receipt: Receipt,
+    /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
+    /// [`crate::pipeline`].
+    pub behind: bool,
 }
 
 /// What a source wants back once everything up to a batch is committed.

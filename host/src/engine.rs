@@ -154,6 +154,7 @@ impl Engine {
             blank,
             last_sequence,
             receipt,
+            behind: _,
         } = batch;
         let count = deliveries.len();
         let mut fates = Fates {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A queue that is full stops those before it, so a slow disk slows the source and memory stays flat. Turns size
-//! themselves: while one is committed the next collects, and an idle committer takes whatever there is. The order of the
+//! themselves: while one is committed the next collects, and an idle committer takes whatever there is, unless the source
+//! is behind: then a turn collects for a moment, because large turns are far cheaper. The order of the
 //! three last steps is the promise: rows, state and position commit together, and only then the source is told. Whatever
 //! dies in between, the position says what to skip.
 
@@ -15,7 +16,7 @@ use crate::{
     delivery::DecodedBatch,
     engine::Engine,
     error::{Error, Result},
-    limits::{BATCHES_QUEUED_MAX, TURN_BYTES_MAX, TURN_ENTRIES_MAX},
+    limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
     source::{Acknowledge, Source},
     turn::{Counts, Turn},
 };
@@ -145,27 +146,39 @@ fn collect_turns(
     let closed = never();
     let mut open = true;
     let mut idle = false;
+    // Whether more waits behind the last batch, and since when the open turn collects.
+    let (mut behind, mut collecting) = (false, Instant::now());
     while open || engine.has_turn() {
         // A turn at its bounds waits for the committer, and the queue before it fills up.
         let full = engine.turn_entries() >= TURN_ENTRIES_MAX || engine.turn_bytes() >= TURN_BYTES_MAX;
         let source = if open && !full { decoded } else { &closed };
-        if idle && engine.has_turn() {
+        let waits = open
+            && behind
+            && !full
+            && engine.turn_entries() < TURN_ENTRIES_BEHIND
+            && collecting.elapsed() < TURN_BEHIND_MAX;
+        if idle && engine.has_turn() && !waits {
             epoch += 1;
             if turns.send(engine.take_turn(epoch)).is_err() {
                 return; // The committer failed, and says why.
             }
-            idle = false;
+            (idle, collecting) = (false, Instant::now());
             continue;
         }
         select! {
             recv(source) -> batch => match batch {
-                Ok(batch) => engine.process(batch),
+                Ok(batch) => {
+                    behind = batch.behind;
+                    engine.process(batch);
+                }
                 Err(_) => open = false,
             },
             recv(committer_idle) -> token => match token {
                 Ok(()) => idle = true,
                 Err(_) => return, // As above.
             },
+            // A source that said it was behind may have nothing more after all.
+            default(TURN_BEHIND_MAX) => {}
         }
     }
 }

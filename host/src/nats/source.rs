@@ -225,6 +225,7 @@ impl JetStreamSource {
             }
         }
         let mut batch = self.decoder.take();
+        batch.behind = self.lag.load(Ordering::Relaxed) > 0;
         let ack_subject = self.ack_subject.as_ref().map(ToString::to_string);
         batch.receipt = Receipt {
             ack_subject,

@@ -127,6 +127,7 @@ impl Source for FileSource {
             return Ok(None);
         }
         let mut batch = self.decoder.take();
+        batch.behind = !self.ended;
         batch.receipt = Receipt {
             ack_subject: None,
             content_hash: self.hash.digest(),
