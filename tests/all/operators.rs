@@ -4,11 +4,12 @@ mod exact;
 mod lookup;
 mod model;
 mod pipelines;
+mod sums;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
 use proptest::prelude::*;
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 use weir::{column::ColumnType, definition::File, plan::Plan};
 use weir_tests::{
     replay::{Run, host},
@@ -18,11 +19,14 @@ use weir_tests::{
 };
 
 /// How many pipelines are tried.
-const CASES: u32 = 300;
+const CASES: u32 = 1500;
+
+/// How many are tried with many events.
+const LONG_CASES: u32 = 60;
 
 /// Values that are found at edges, and few enough that keys and values come again.
 const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
-const DOUBLES: [f64; 16] = [
+const DOUBLES: [f64; 18] = [
     0.0,
     -0.0,
     0.1,
@@ -39,6 +43,9 @@ const DOUBLES: [f64; 16] = [
     f64::MIN,
     f64::MIN_POSITIVE,
     85.0,
+    // Half of the last place of 1, and 1 with its last place: sums of these and the least ones fall on both sides of ties.
+    f64::EPSILON / 2.0,
+    1.0 + f64::EPSILON,
 ];
 const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
 
@@ -54,24 +61,32 @@ struct Case {
 
 #[test]
 fn tables_are_what_the_plain_model_says() {
+    check_property(CASES, &cases(0..40, &[1, 2, 3, 5, 8, 4096]), check);
+}
+
+/// Operators look some hundreds of rows of a batch ahead.
+#[test]
+fn tables_of_many_events_are_too() {
+    check_property(LONG_CASES, &cases(300..700, &[100, 300, 4096]), check);
+}
+
+fn cases(events: Range<usize>, batches: &[usize]) -> impl Strategy<Value = Case> {
+    let stops = prop::collection::vec(0..events.end, 0..4);
     let pipeline = prop::collection::vec(any::<u8>(), 0..60);
-    let events = prop::collection::vec(any::<[u8; COLUMNS.len()]>(), 0..40);
-    let batches = prop::collection::vec(prop::sample::select(vec![1, 2, 3, 5, 8, 4096]), 1..4);
-    let stops = prop::collection::vec(0usize..40, 0..4);
-    let cases = (pipeline, events, any::<bool>(), batches, stops).prop_map(
+    let events = prop::collection::vec(any::<[u8; COLUMNS.len()]>(), events);
+    let batches = prop::collection::vec(prop::sample::select(batches.to_vec()), 1..4);
+    (pipeline, events, any::<bool>(), batches, stops).prop_map(
         |(pipeline, events, leaves_out_nulls, batches, mut stops)| {
             stops.sort_unstable();
-            let events = events.iter().map(event).collect();
             Case {
                 pipeline: Pipeline::from_bytes(&pipeline),
-                events,
+                events: events.iter().map(event).collect(),
                 leaves_out_nulls,
                 batches,
                 stops,
             }
         },
-    );
-    check_property(CASES, &cases, check);
+    )
 }
 
 fn check(case: &Case) {

@@ -54,7 +54,8 @@ impl Table {
         self.rows.restore(&key, Some(row.into()));
     }
 
-    /// Sets the rows of an update, in order.
+    /// Sets the rows of an update, in order. SQLite keeps one zero, so the table does too: a row reads the same before and
+    /// after a restart.
     pub fn set(&mut self, input: &Batch, columns: &[usize]) {
         let columns = input.pick(columns);
         let keys = columns.get(..self.plan.key_len).unwrap_or_default();
@@ -63,7 +64,13 @@ impl Table {
             key.clear();
             row.clear();
             push_key(&mut key, keys, at);
-            columns.iter().for_each(|column| push_cell(&mut row, column.get(at)));
+            for column in &columns {
+                let value = match column.get(at) {
+                    Value::Double(value) => Value::Double(value + 0.0),
+                    value => value,
+                };
+                push_cell(&mut row, value);
+            }
             self.rows.modify(&key, |current| {
                 if current.as_deref() == Some(row.as_slice()) {
                     return false;

@@ -3,7 +3,12 @@
 use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
-use weir::{definition::File, plan::Plan};
+use weir::{
+    column::{Batch, Column, Value},
+    definition::File,
+    operator::lookup::Table,
+    plan::Plan,
+};
 use weir_tests::{
     oracle::is_decimal,
     pipeline,
@@ -12,7 +17,7 @@ use weir_tests::{
     table::{Cell, Counts, contents, query},
 };
 
-const CASES: u32 = 100;
+const CASES: u32 = 200;
 
 const IDS: [Option<i64>; 6] = [None, Some(0), Some(1), Some(-1), Some(i64::MIN), Some(i64::MAX)];
 const TEXTS: [Option<&str>; 6] = [None, Some(""), Some("a"), Some("a\0"), Some("\0"), Some("保单")];
@@ -122,6 +127,35 @@ fn events_meet_the_row_of_their_key_and_set_it() {
             assert_eq!(contents.counts, counts);
         },
     );
+}
+
+#[test]
+fn a_row_reads_the_same_before_and_after_a_restart() {
+    let plan = Plan::build(&File::from_text("p.toml", by_two_columns(false)), host()).unwrap();
+    let values = [Value::Text(b"a"), Value::Int(1), Value::Null, Value::Double(-0.0)];
+    let columns = values.iter().zip(&plan.tables[0].columns).map(|(value, column)| {
+        let mut cells = Column::with_capacity(column.field.column_type, 1);
+        cells.push(*value);
+        Arc::new(cells)
+    });
+    let batch = Batch {
+        columns: columns.collect(),
+        deliveries: vec![0],
+        kinds: None,
+    };
+    let mut before = Table::new(plan.tables[0].clone(), 1);
+    before.set(&batch, &[0, 1, 2, 3]);
+    let mut after = Table::new(plan.tables[0].clone(), 1);
+    // As SQLite gives it back: it keeps one zero.
+    after.restore([Value::Text(b"a"), Value::Int(1), Value::Null, Value::Double(0.0)].into_iter());
+    let rows = |table: &mut Table| {
+        table
+            .rows()
+            .iter()
+            .map(|(key, row)| (key.to_vec(), row.to_vec()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&mut before), rows(&mut after));
 }
 
 // ---- scenario 2: each event sees what the one before it wrote ----------------------------------------------------------
