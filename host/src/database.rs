@@ -21,6 +21,7 @@ use crate::{
     limits::WAL_BYTES_BEFORE_CHECKPOINT,
     operator::lookup,
     plan::Plan,
+    sink::KeyedRows,
     turn::Counts,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
@@ -252,11 +253,11 @@ impl Database {
     /// # Errors
     /// When SQLite fails. The table then is as it was.
     pub fn load_table(&mut self, index: usize, table: &mut lookup::Table) -> Result<()> {
-        let mut tables: Vec<Vec<crate::sink::KeyedRow>> = vec![Vec::new(); index];
-        let mut rows = Vec::new();
+        let mut tables = vec![KeyedRows::default(); index];
+        let mut rows = KeyedRows::default();
         table
             .rows()
-            .take_changes(|key, row| rows.push((key.into(), row.cloned())));
+            .take_changes(|key, row| rows.push(key, row.map(|row| &**row)));
         tables.push(rows);
         let stored = self.stored.clone();
         let receipt = crate::delivery::Receipt {

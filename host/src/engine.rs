@@ -14,7 +14,7 @@ use crate::{
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
     plan::{Edge, Node, NodeKind, Plan},
-    sink::{Message, Sink},
+    sink::{KeyedRows, Message, Sink},
     stage::{Instance, StageHost},
     state::take_entry,
     turn::{Counts, LogRow, Turn},
@@ -407,10 +407,10 @@ impl Engine {
         self.fold = fold;
 
         let tables = self.tables.iter_mut().map(|table| {
-            let mut rows = Vec::new();
+            let mut rows = KeyedRows::default();
             table
                 .rows()
-                .take_changes(|key, row| rows.push((key.into(), row.cloned())));
+                .take_changes(|key, row| rows.push(key, row.map(|row| &**row)));
             rows
         });
         let tables = tables.collect();
@@ -515,6 +515,12 @@ impl Engine {
             let largest = table.rows().iter().map(|(key, row)| key.len() + row.len()).max();
             self.row_bytes = largest.unwrap_or(0).max(self.row_bytes);
         }
+    }
+
+    /// For turns that nobody keeps: from now on they come without the changes of states and tables.
+    pub fn leave_unlogged(&mut self) {
+        self.states().into_iter().for_each(|(_, state)| state.leave_unlogged());
+        self.tables.iter_mut().for_each(|table| table.rows().leave_unlogged());
     }
 
     /// The lookup tables, to be filled before the first batch.

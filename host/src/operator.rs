@@ -37,6 +37,8 @@ pub trait StateMap {
     fn changed(&self) -> usize;
     /// The changed entries, in chunks for the log.
     fn log_changes(&mut self) -> Vec<Vec<u8>>;
+    /// Says that there is no log: what changes is not kept for one any more.
+    fn leave_unlogged(&mut self);
     /// All entries of one bucket.
     fn log_bucket(&self, bucket: usize) -> Vec<u8>;
     /// Sets or removes one entry while state is read back. Says whether the value could be read.
@@ -65,6 +67,10 @@ impl<V: StateValue> StateMap for KeyedState<V> {
             chunks.push(chunk);
         }
         chunks
+    }
+
+    fn leave_unlogged(&mut self) {
+        KeyedState::leave_unlogged(self);
     }
 
     fn log_bucket(&self, bucket: usize) -> Vec<u8> {

@@ -90,14 +90,17 @@ impl Progress {
 /// What stopped the source or the commit. The database holds what the last commit left.
 pub fn run(
     mut source: impl Source,
-    engine: Engine,
+    mut engine: Engine,
     store: Store,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
 ) -> Result<Store> {
     let epoch = match &store {
         Store::Database(database) => database.stored().epoch,
-        Store::Discard => 0,
+        Store::Discard => {
+            engine.leave_unlogged();
+            0
+        }
     };
     let (batches, decoded) = bounded::<DecodedBatch>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);

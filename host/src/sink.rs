@@ -3,8 +3,10 @@
 //! A table sink with a primary key collapses all changes of one key within a turn into one; an append-only table and a
 //! subject get every row.
 
+mod rows;
 mod table;
 
+pub use rows::KeyedRows;
 pub use table::TableSink;
 
 use crate::{
@@ -19,13 +21,10 @@ use serde_json::{Map, Number, Value as Json};
 #[derive(Debug)]
 pub enum SinkRows {
     /// For each primary key that changed the row that it has now.
-    Upserts(Vec<KeyedRow>),
+    Upserts(KeyedRows),
     /// Rows to append.
     Appends(Vec<Vec<u8>>),
 }
-
-/// A key as bytes (see [`crate::row`]), and the row that it has now: the cells of all columns, or nothing.
-pub type KeyedRow = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub struct Message {
 #[derive(Debug)]
 pub enum Sink {
     /// A table by primary key.
-    Table(TableSink),
+    Table(Box<TableSink>),
     /// An append-only table.
     Append(AppendSink),
     /// A subject.
@@ -63,7 +62,7 @@ impl Sink {
                     .iter()
                     .filter_map(|&column| columns.get(column).copied())
                     .collect();
-                Self::Table(TableSink::new(columns, key, rows_by.clone(), seed))
+                Self::Table(Box::new(TableSink::new(columns, key, rows_by.clone(), seed)))
             }
             Target::Append { .. } => Self::Append(AppendSink {
                 columns,

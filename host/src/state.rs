@@ -7,20 +7,16 @@
 //! A batch that has to be undone (a later stage rejected one of its events) is rolled back here: between
 //! [`KeyedState::checkpoint`] and [`KeyedState::rollback`] the old values are kept.
 
+mod keys;
+
+pub use keys::{Keys, LOOK_AHEAD_KEYS, Place};
+
 use crate::{
     limits::STATE_BUCKETS,
     row::{push_length, take_bytes, take_length},
 };
 use hashbrown::{HashTable, hash_table::OccupiedEntry};
 use std::{hint::black_box, num::NonZeroU64};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
-/// Keys that are looked ahead at once: enough for the processor to wait for many places in memory at a time instead of
-/// for one after the other, and few enough for all that they bring in to stay in the cache.
-const LOOK_AHEAD_KEYS: usize = 256;
-
-/// Bytes of such keys.
-const LOOK_AHEAD_BYTES: usize = 64 << 10;
 
 /// What an operator keeps per key.
 pub trait StateValue: Clone + Sized {
@@ -102,7 +98,7 @@ impl Key {
 
 #[derive(Debug)]
 struct Entry<V> {
-    /// [`Place::in_bucket`], which a growing table asks for again.
+    /// [`Place::short`], which a growing table asks for again.
     hash: u32,
     changed: bool,
     /// Whether `value` is already in the journal of the running batch.
@@ -112,82 +108,14 @@ struct Entry<V> {
     key: Key,
 }
 
-/// The hash of a key, as far as the tables need it. Different keys may share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u64);
-
-impl Place {
-    #[inline]
-    fn of(seed: u64, key: &[u8]) -> Self {
-        Self(xxh3_64_with_seed(key, seed))
-    }
-
-    #[inline]
-    fn bucket(self) -> usize {
-        (self.0 >> 32) as usize % STATE_BUCKETS
-    }
-
-    /// What is left for the table of the bucket.
-    #[inline]
-    fn in_bucket(self) -> u32 {
-        self.0 as u32
-    }
-}
-
-/// The tables use low and top bits.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
-/// Keys of look-ups that come next, made ahead: see [`KeyedState::look_ahead`].
-#[derive(Debug, Default)]
-pub struct Keys {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    places: Vec<Place>,
-    next: usize,
-    start: usize,
-}
-
-impl Keys {
-    /// Removes all keys.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.places.clear();
-        (self.next, self.start) = (0, 0);
-    }
-
-    /// Whether these are enough to be looked ahead.
-    pub fn is_full(&self) -> bool {
-        self.ends.len() >= LOOK_AHEAD_KEYS || self.bytes.len() >= LOOK_AHEAD_BYTES
-    }
-
-    /// Adds the key that `write` appends.
-    #[inline]
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// The next key; they come in the order in which they were added.
-    #[inline]
-    fn next(&mut self) -> Option<(Place, &[u8])> {
-        let (place, end) = (*self.places.get(self.next)?, *self.ends.get(self.next)?);
-        let key = self.bytes.get(self.start..end)?;
-        self.next += 1;
-        self.start = end;
-        Some((place, key))
-    }
-}
-
 /// A map from keys to values that knows what changed.
 #[derive(Debug)]
 pub struct KeyedState<V> {
     buckets: Vec<HashTable<Entry<V>>>,
     seed: u64,
     live: usize,
+    /// Whether changes are wanted. If not, only entries that are gone are marked, to be removed.
+    logged: bool,
     /// One for each entry that is marked as changed.
     changed: Vec<Place>,
     journal: Option<Vec<(Place, Key, Option<V>)>>,
@@ -201,6 +129,7 @@ impl<V: StateValue> KeyedState<V> {
             buckets: (0..STATE_BUCKETS).map(|_| HashTable::new()).collect(),
             seed,
             live: 0,
+            logged: true,
             changed: Vec::new(),
             journal: None,
         }
@@ -232,7 +161,7 @@ impl<V: StateValue> KeyedState<V> {
         let place = Place::of(self.seed, key);
         let bucket = self.buckets.get(place.bucket())?;
         bucket
-            .find(spread(place.in_bucket()), |entry| entry.is(place, key))?
+            .find(place.in_bucket(), |entry| entry.is(place, key))?
             .value
             .as_ref()
     }
@@ -247,22 +176,13 @@ impl<V: StateValue> KeyedState<V> {
 
     /// Makes ready for look-ups of all of `keys`.
     pub fn look_ahead(&self, keys: &mut Keys) {
-        let mut start = 0;
-        let Keys {
-            bytes, ends, places, ..
-        } = keys;
-        places.extend(ends.iter().map(|&end| {
-            let key = bytes.get(start..end).unwrap_or_default();
-            start = end;
-            Place::of(self.seed, key)
-        }));
-        self.warm(places);
+        self.warm(keys.places(self.seed));
     }
 
     /// As [`KeyedState::modify`], for the next of the keys that were looked ahead.
     #[inline]
     pub fn modify_next(&mut self, keys: &mut Keys, change: impl FnOnce(&[u8], &mut Option<V>) -> bool) {
-        if let Some((place, key)) = keys.next() {
+        if let Some((place, key)) = keys.take_next() {
             self.modify_at(place, key, |value| change(key, value));
         }
     }
@@ -273,7 +193,7 @@ impl<V: StateValue> KeyedState<V> {
             let Some(bucket) = self.buckets.get(place.bucket()) else {
                 continue;
             };
-            let found = bucket.find(spread(place.in_bucket()), |entry| entry.hash == place.in_bucket());
+            let found = bucket.find(place.in_bucket(), |entry| entry.hash == place.short());
             black_box(found.and_then(|entry| entry.value.as_ref()).map(V::touch));
         }
     }
@@ -283,25 +203,27 @@ impl<V: StateValue> KeyedState<V> {
         let Some(bucket) = self.buckets.get_mut(place.bucket()) else {
             return;
         };
-        let Some(entry) = bucket.find_mut(spread(place.in_bucket()), |entry| entry.is(place, key)) else {
+        let Some(entry) = bucket.find_mut(place.in_bucket(), |entry| entry.is(place, key)) else {
             let mut value = None;
             if change(&mut value) && value.is_some() {
                 let journaled = self.journal.is_some();
-                let hash = place.in_bucket();
+                let hash = place.short();
                 let entry = Entry {
                     hash,
-                    changed: true,
+                    changed: self.logged,
                     journaled,
                     value,
                     key: Key::EMPTY,
                 };
-                let mut entry = bucket.insert_unique(spread(hash), entry, |entry| spread(entry.hash));
+                let mut entry = bucket.insert_unique(place.in_bucket(), entry, |entry| Place::spread(entry.hash));
                 entry.get_mut().key.fill(key);
                 if let Some(journal) = &mut self.journal {
                     journal.push((place, entry.get().key.clone(), None));
                 }
                 self.live += 1;
-                self.changed.push(place);
+                if self.logged {
+                    self.changed.push(place);
+                }
             }
             return;
         };
@@ -318,7 +240,7 @@ impl<V: StateValue> KeyedState<V> {
             (true, false) => self.live -= 1,
             _ => {}
         }
-        if !entry.changed {
+        if !entry.changed && (self.logged || entry.value.is_none()) {
             entry.changed = true;
             self.changed.push(place);
         }
@@ -355,11 +277,16 @@ impl<V: StateValue> KeyedState<V> {
             let Some(bucket) = self.buckets.get_mut(place.bucket()) else {
                 continue;
             };
-            if let Some(entry) = bucket.find_mut(spread(place.in_bucket()), |entry| entry.is(place, key.bytes())) {
+            if let Some(entry) = bucket.find_mut(place.in_bucket(), |entry| entry.is(place, key.bytes())) {
                 entry.journaled = false;
                 each(entry, before);
             }
         }
+    }
+
+    /// From now on nobody asks what changed: [`KeyedState::take_changes`] hands over nothing.
+    pub fn leave_unlogged(&mut self) {
+        self.logged = false;
     }
 
     /// Hands every entry that changed since the last call to `each`, `None` for those that are gone.
@@ -377,12 +304,14 @@ impl<V: StateValue> KeyedState<V> {
                 continue;
             };
             // Each entry that is marked is in the list once: where two share a hash, both have their turn.
-            let hash = place.in_bucket();
-            let found = bucket.find_entry(spread(hash), |entry| entry.changed && entry.hash == hash);
+            let hash = place.short();
+            let found = bucket.find_entry(place.in_bucket(), |entry| entry.changed && entry.hash == hash);
             let Ok(mut found) = found else { continue };
             let entry = found.get_mut();
             entry.changed = false;
-            each(entry.key.bytes(), entry.value.as_ref());
+            if self.logged {
+                each(entry.key.bytes(), entry.value.as_ref());
+            }
             if entry.value.is_none() {
                 OccupiedEntry::remove(found);
             }
@@ -413,7 +342,7 @@ impl<V: StateValue> KeyedState<V> {
 impl<V> Entry<V> {
     #[inline]
     fn is(&self, place: Place, key: &[u8]) -> bool {
-        self.hash == place.in_bucket() && self.key.bytes() == key
+        self.hash == place.short() && self.key.bytes() == key
     }
 }
 

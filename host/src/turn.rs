@@ -2,7 +2,7 @@
 
 use crate::{
     delivery::{DeadLetter, Receipt},
-    sink::{KeyedRow, Message, SinkRows},
+    sink::{KeyedRows, Message, SinkRows},
 };
 use std::ops::AddAssign;
 
@@ -45,7 +45,7 @@ pub struct Turn {
     /// For each sink of the plan its rows; nothing for a subject.
     pub sinks: Vec<Option<SinkRows>>,
     /// For each lookup table of the plan the rows that the pipeline set.
-    pub tables: Vec<Vec<KeyedRow>>,
+    pub tables: Vec<KeyedRows>,
     /// Messages to publish after the commit.
     pub messages: Vec<Message>,
     /// Deliveries that could not be processed.

@@ -7,7 +7,7 @@ use crate::{
     limits::WAL_BYTES_BEFORE_CHECKPOINT,
     plan::{Plan, Target},
     row::cells,
-    sink::{KeyedRow, SinkRows},
+    sink::{KeyedRows, SinkRows},
     turn::Turn,
 };
 use rusqlite::{CachedStatement, Transaction, TransactionBehavior, types::Null};
@@ -120,19 +120,18 @@ impl TableStatements {
         }
     }
 
-    fn upsert_all(&self, transaction: &Transaction<'_>, mut rows: Vec<KeyedRow>) -> rusqlite::Result<()> {
-        // In the order of the B-tree, so that each page is touched once.
-        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    fn upsert_all(&self, transaction: &Transaction<'_>, rows: &KeyedRows) -> rusqlite::Result<()> {
         let mut insert = transaction.prepare_cached(&self.insert)?;
         let mut delete = transaction.prepare_cached(&self.delete)?;
         let mut update = match &self.update {
             Some(update) if self.nullable_key => Some(transaction.prepare_cached(update)?),
             _ => None,
         };
-        for (key, row) in rows {
+        // In the order of the B-tree, so that each page is touched once.
+        for (key, row) in rows.sorted() {
             let Some(row) = row else {
                 let mut text = Vec::new();
-                let mut rest: &[u8] = &key;
+                let mut rest = key;
                 let mut number = 0;
                 while let Some(value) = crate::row::take_key_cell(&mut rest, &mut text) {
                     number += 1;
@@ -141,10 +140,10 @@ impl TableStatements {
                 delete.raw_execute()?;
                 continue;
             };
-            if self.nullable_key && self.set_null_key(transaction, &mut update, &row)? {
+            if self.nullable_key && self.set_null_key(transaction, &mut update, row)? {
                 continue;
             }
-            for (at, value) in cells(&row).enumerate() {
+            for (at, value) in cells(row).enumerate() {
                 bind(&mut insert, at + 1, value)?;
             }
             insert.raw_execute()?;
@@ -237,14 +236,14 @@ impl Database {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
-                (Some(statements), Some(SinkRows::Upserts(rows))) => statements.upsert_all(&transaction, rows)?,
+                (Some(statements), Some(SinkRows::Upserts(rows))) => statements.upsert_all(&transaction, &rows)?,
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(&transaction, rows)?,
                 _ => {}
             }
         }
         for (statements, rows) in self.statements.tables.iter().zip(turn.tables) {
             debug_assert!(!statements.name.is_empty());
-            statements.upsert_all(&transaction, rows)?;
+            statements.upsert_all(&transaction, &rows)?;
         }
         {
             let mut insert = transaction.prepare_cached(

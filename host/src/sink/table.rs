@@ -9,10 +9,9 @@ use crate::{
     column::{Batch, RowKind},
     operator::StateMap,
     row::{push_cell, push_key},
-    sink::KeyedRow,
-    state::{KeyedState, StateValue},
+    sink::{KeyedRows, rows::PendingRows},
+    state::{KeyedState, Keys, StateValue},
 };
-use hashbrown::HashMap;
 use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Collects the changes of a table.
@@ -20,7 +19,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 pub struct TableSink {
     columns: Vec<usize>,
     key: Vec<usize>,
-    pending: HashMap<Box<[u8]>, Option<Box<[u8]>>>,
+    pending: PendingRows,
     rivals: Option<Rivals>,
 }
 
@@ -78,42 +77,37 @@ impl TableSink {
         Self {
             columns,
             key,
-            pending: HashMap::new(),
+            pending: PendingRows::new(seed),
             rivals,
         }
     }
 
     pub(super) fn collect(&mut self, input: &Batch) {
-        let (columns, keys) = (input.pick(&self.columns), input.pick(&self.key));
-        let (mut key, mut bytes) = (Vec::new(), Vec::new());
-        let rival_columns = self.rivals.as_ref().map(|rivals| input.pick(&rivals.rows_by));
+        match &mut self.rivals {
+            None => self.collect_rows(input),
+            Some(rivals) => rivals.collect(input, &self.columns, &self.key, &mut self.pending),
+        }
+    }
+
+    fn collect_rows(&mut self, input: &Batch) {
+        let (columns, key) = (input.pick(&self.columns), input.pick(&self.key));
+        let (mut ahead, mut ahead_to, mut bytes) = (Keys::default(), 0, Vec::new());
         for row in 0..input.len() {
-            key.clear();
+            if row == ahead_to {
+                ahead.clear();
+                while ahead_to < input.len() && !ahead.is_full() {
+                    ahead.push(|bytes| push_key(bytes, &key, ahead_to));
+                    ahead_to += 1;
+                }
+                self.pending.look_ahead(&mut ahead);
+            }
             bytes.clear();
-            push_key(&mut key, &keys, row);
-            let kind = input.kind(row);
-            if !kind.retracts() {
+            let retracts = input.kind(row).retracts();
+            if !retracts {
                 columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
             }
-            match (&mut self.rivals, &rival_columns) {
-                (Some(rivals), Some(rows_by)) => {
-                    let mut entry = key.clone();
-                    push_key(&mut entry, rows_by, row);
-                    // An update-before is followed by its update-after, which replaces it: only where the primary key
-                    // changes in between does the old one lose its row.
-                    let stays = kind == RowKind::UpdateBefore && {
-                        let mut next = Vec::new();
-                        push_key(&mut next, &keys, row + 1);
-                        push_key(&mut next, rows_by, row + 1);
-                        next == entry
-                    };
-                    if !stays {
-                        let shown = rivals.change(&key, &entry, (!kind.retracts()).then_some(bytes.as_slice()));
-                        set(&mut self.pending, &key, shown);
-                    }
-                }
-                _ => set(&mut self.pending, &key, (!kind.retracts()).then_some(bytes.as_slice())),
-            }
+            self.pending
+                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()));
         }
     }
 
@@ -121,9 +115,8 @@ impl TableSink {
         self.pending.len()
     }
 
-    pub(super) fn take(&mut self) -> Vec<KeyedRow> {
-        // The map keeps its room for the next turn, which changes as many keys or so.
-        self.pending.drain().collect()
+    pub(super) fn take(&mut self) -> KeyedRows {
+        self.pending.take()
     }
 
     pub(super) fn state(&mut self) -> Option<&mut dyn StateMap> {
@@ -145,17 +138,35 @@ impl TableSink {
     }
 }
 
-fn set(pending: &mut HashMap<Box<[u8]>, Option<Box<[u8]>>>, key: &[u8], row: Option<&[u8]>) {
-    match (pending.get_mut(key), row) {
-        (Some(Some(current)), Some(row)) if current.len() == row.len() => current.copy_from_slice(row),
-        (Some(current), row) => *current = row.map(Box::from),
-        (None, row) => {
-            pending.insert(key.into(), row.map(Box::from));
+impl Rivals {
+    fn collect(&mut self, input: &Batch, columns: &[usize], key: &[usize], pending: &mut PendingRows) {
+        let (columns, keys, rows_by) = (input.pick(columns), input.pick(key), input.pick(&self.rows_by));
+        let (mut key, mut entry, mut next, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for row in 0..input.len() {
+            key.clear();
+            push_key(&mut key, &keys, row);
+            entry.clone_from(&key);
+            push_key(&mut entry, &rows_by, row);
+            let kind = input.kind(row);
+            // An update-before is followed by its update-after, which replaces it: only where the primary key changes in
+            // between does the old one lose its row.
+            if kind == RowKind::UpdateBefore {
+                next.clear();
+                push_key(&mut next, &keys, row + 1);
+                push_key(&mut next, &rows_by, row + 1);
+                if next == entry {
+                    continue;
+                }
+            }
+            bytes.clear();
+            if !kind.retracts() {
+                columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
+            }
+            let shown = self.change(&key, &entry, (!kind.retracts()).then_some(bytes.as_slice()));
+            pending.set(&key, shown);
         }
     }
-}
 
-impl Rivals {
     /// Sets or removes the row of `entry` and gives the row that `key` shows now.
     fn change(&mut self, key: &[u8], entry: &[u8], row: Option<&[u8]>) -> Option<&[u8]> {
         self.change += 1;
