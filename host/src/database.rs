@@ -10,9 +10,11 @@ mod commit;
 mod outbox;
 mod read;
 mod schema;
+mod versions;
 
 pub use outbox::{Outbox, OutgoingMessage};
 pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
+pub use versions::{read_module, read_versions};
 
 use crate::{
     column::Value,

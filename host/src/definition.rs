@@ -130,6 +130,19 @@ pub struct Stage {
     /// Bounds other than the defaults.
     #[serde(default)]
     pub limits: StageLimits,
+    /// A trial other than the default, for versions that are deployed.
+    #[serde(default)]
+    pub trial: Trial,
+}
+
+/// The trial of a version that was swapped in; see [`crate::limits`] for the defaults.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// For how many rows; 0 for none.
+    pub rows: Option<u64>,
+    /// How many of them may fail that the version before takes.
+    pub failures: Option<u64>,
 }
 
 /// Bounds on a guest; see [`crate::limits`] for the defaults.

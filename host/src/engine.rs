@@ -2,24 +2,29 @@
 //!
 //! A batch takes effect event by event: one that a stage rejects, or that makes a guest fail, has no effect at all, and
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
-//! without the event.
+//! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod fold;
 mod stages;
+mod swap;
+
+pub use swap::{Retired, Successor};
 
 use crate::{
     column::Batch,
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
+    deployment::{TrialRecord, VersionChange},
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
     plan::{Edge, Node, NodeKind, Plan},
     sink::{KeyedRows, Message, Sink},
-    stage::{Instance, StageHost},
+    stage::StageHost,
     state::take_entry,
     turn::{Counts, LogRow, Turn},
 };
 use fold::Fold;
+use stages::Stage;
 use std::sync::Arc;
 
 /// A plan that runs.
@@ -36,6 +41,12 @@ pub struct Engine {
     row_bytes: usize,
     counts: Counts,
     position: u64,
+    /// The last sequence of all turns so far.
+    last_sequence: u64,
+    /// What happened to versions in the open turn, besides their trials.
+    changes: Vec<VersionChange>,
+    /// Rows that made a guest fail in the open turn.
+    failed_rows: u64,
     receipt: Receipt,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -45,7 +56,7 @@ pub struct Engine {
 #[derive(Debug)]
 enum Step {
     Source,
-    Stage(Box<Instance>),
+    Stage(Box<Stage>),
     LastValue(Box<LastValue>),
     Aggregate(Box<Aggregate>),
     Lookup,
@@ -112,6 +123,9 @@ impl Engine {
             row_bytes: 0,
             counts: Counts::default(),
             position: 0,
+            last_sequence: 0,
+            changes: Vec::new(),
+            failed_rows: 0,
             receipt: Receipt::default(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -126,11 +140,9 @@ impl Engine {
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
-                let mut instance = Instance::new(host, stage.module.clone(), stage.parameters.clone(), &stage.limits);
-                instance
-                    .configure()
+                let stage = Stage::prepare(&node.name, stage, host)
                     .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
-                Step::Stage(Box::new(instance))
+                Step::Stage(Box::new(stage))
             }
             NodeKind::LastValue(plan) => {
                 Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, before_needed, seed)))
@@ -155,6 +167,7 @@ impl Engine {
             last_sequence,
             receipt,
             behind: _,
+            successor: _,
         } = batch;
         let count = deliveries.len();
         let mut fates = Fates {
@@ -191,6 +204,7 @@ impl Engine {
         }
         if last_sequence > 0 {
             self.position = last_sequence;
+            self.last_sequence = last_sequence;
             self.receipt = receipt;
         }
     }
@@ -220,6 +234,7 @@ impl Engine {
             let applied = if self.undoes { fates.applied.clone() } else { Vec::new() };
             if self.undoes {
                 self.each_state(|state| state.checkpoint());
+                self.each_stage(Stage::checkpoint);
             }
             match self.pass(&part, deliveries, fates) {
                 Ok(edges) => {
@@ -230,7 +245,7 @@ impl Engine {
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 Err(MustUndo(rejected)) => {
-                    self.each_state(|state| state.rollback());
+                    self.rollback();
                     fates.applied = applied;
                     let at = rejected.delivery;
                     if at > start {
@@ -241,6 +256,20 @@ impl Engine {
                         (start, step) = (at + 1, 1);
                     }
                 }
+            }
+        }
+    }
+
+    /// Rolls everything back to what it was at the checkpoint.
+    fn rollback(&mut self) {
+        self.each_state(|state| state.rollback());
+        self.each_stage(Stage::rollback);
+    }
+
+    fn each_stage(&mut self, mut each: impl FnMut(&mut Stage)) {
+        for step in &mut self.steps {
+            if let Step::Stage(stage) = step {
+                each(stage);
             }
         }
     }
@@ -389,7 +418,12 @@ impl Engine {
 
     /// Whether anything happened since the turn before.
     pub fn has_turn(&self) -> bool {
-        self.counts.events > 0 || self.position > 0
+        self.counts.events > 0 || self.position > 0 || self.has_changes()
+    }
+
+    /// Whether a version changed since the turn before, which somebody waits for.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// Ends the turn: everything since the one before, under the number `epoch`.
@@ -417,8 +451,20 @@ impl Engine {
         let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
         messages.sort_by_key(|message| (message.sequence, message.sink, message.ordinal));
         self.dead_letter_bytes = 0;
+        let mut changes = std::mem::take(&mut self.changes);
+        let mut failed_rows = std::mem::take(&mut self.failed_rows);
+        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
+            if let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) {
+                let (more, failed) = stage.take_changes(plan);
+                changes.extend(more);
+                failed_rows += failed;
+            }
+        }
         Turn {
             epoch,
+            changes,
+            pauses: Vec::new(),
+            failed_rows,
             position: std::mem::take(&mut self.position),
             receipt: std::mem::take(&mut self.receipt),
             counts: std::mem::take(&mut self.counts),
@@ -471,6 +517,18 @@ impl Engine {
             .into_iter()
             .map(|(name, state)| (name, state.live()))
             .collect()
+    }
+
+    /// Tells the engine where the database ends, and how the trials of versions stood there.
+    pub fn resume(&mut self, position: u64, trials: &[TrialRecord]) {
+        self.last_sequence = position;
+        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
+            if let Step::Stage(stage) = step {
+                let nothing = TrialRecord::default();
+                let record = trials.iter().find(|record| record.step == node.name);
+                stage.resume_trial(record.unwrap_or(&nothing));
+            }
+        }
     }
 
     /// Puts entries of a snapshot or a row of the log in place.

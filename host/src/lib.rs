@@ -69,6 +69,8 @@ pub mod stage;
 
 pub mod plan;
 
+pub mod deployment;
+
 // Where events come from, and how they become columns.
 pub mod delivery;
 

@@ -59,6 +59,16 @@ pub const GUEST_DEADLINE: Duration = Duration::from_millis(500);
 /// How often the clock behind [`GUEST_DEADLINE`] ticks; a call is ended at most one tick late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
+/// Rows for which a version is on trial after it was swapped in, unless its step says otherwise: enough for a mistake that
+/// spoils one row in a hundred to show.
+pub const TRIAL_ROWS: u64 = 1000;
+
+/// How many of them may fail that the version before takes. One more, and the version is taken back.
+pub const TRIAL_FAILURES: u64 = 10;
+
+/// Rows in one call while a version is on trial: one that never ends is found out by halving so many.
+pub const TRIAL_BATCH_ROWS: u32 = 256;
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 

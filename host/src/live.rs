@@ -105,6 +105,7 @@ impl Live {
                     Store::Database(Box::new(database)),
                     acknowledge,
                     running,
+                    pipeline::Swaps::none(),
                 );
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.

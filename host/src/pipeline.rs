@@ -10,14 +10,18 @@
 //! is behind: then a turn collects for a moment, because large turns are far cheaper. The order of the
 //! three last steps is the promise: rows, state and position commit together, and only then the source is told. Whatever
 //! dies in between, the position says what to skip.
+//!
+//! Another plan may take over while all this runs. It comes with a batch, the first that was decoded for it, so that
+//! decoder and engine change over at the same delivery.
 
 use crate::{
     database::Database,
     delivery::DecodedBatch,
-    engine::Engine,
+    deployment::Committed,
+    engine::{Engine, Retired, Successor},
     error::{Error, Result},
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
-    source::{Acknowledge, Source},
+    source::{Acknowledge, Nudge, Source},
     turn::{Counts, Turn},
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -37,6 +41,28 @@ pub enum Store {
     Database(Box<Database>),
     /// Nowhere: to measure what the rest costs.
     Discard,
+}
+
+/// Where plans come from that take over while a pipeline runs, and where what they replace goes to.
+#[derive(Debug)]
+pub struct Swaps {
+    /// Plans that are ready. Each takes over with the next batch that the source gives.
+    pub successors: Receiver<Box<Successor>>,
+    /// What is to be dropped off the data path.
+    pub retired: Sender<Retired>,
+    /// Makes the source give a batch at once, so that a plan does not wait for the next event.
+    pub nudge: Nudge,
+}
+
+impl Swaps {
+    /// No swaps: what was started runs to the end.
+    pub fn none() -> Self {
+        Self {
+            successors: never(),
+            retired: bounded(0).0,
+            nudge: Nudge::default(),
+        }
+    }
 }
 
 /// How far a running pipeline is; kept up to date by [`run`], read by whoever shows it.
@@ -60,6 +86,8 @@ pub struct Progress {
     pub commit_us: AtomicU64,
     /// Messages that were handed to the outbox, or dropped in a replay.
     pub messages: AtomicU64,
+    /// Rows that made a guest trap, run too long, or answer wrongly.
+    pub failed_rows: AtomicU64,
 }
 
 impl Progress {
@@ -84,7 +112,7 @@ impl Progress {
     }
 }
 
-/// Runs until the source ends, and commits what it gave.
+/// Runs until the source ends, and commits what it gave. Plans of `swaps` take over on the way.
 ///
 /// # Errors
 /// What stopped the source or the commit. The database holds what the last commit left.
@@ -94,6 +122,7 @@ pub fn run(
     store: Store,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
+    swaps: Swaps,
 ) -> Result<Store> {
     let epoch = match &store {
         Store::Database(database) => database.stored().epoch,
@@ -102,6 +131,11 @@ pub fn run(
             0
         }
     };
+    let Swaps {
+        successors,
+        retired,
+        nudge,
+    } = swaps;
     let (batches, decoded) = bounded::<DecodedBatch>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
     // Holds a token while the committer has nothing to do.
@@ -111,13 +145,21 @@ pub fn run(
         commit_turns(store, &closed, &idle, acknowledge, &progress)
     })?;
     let engine = spawn("weir-engine", move || {
-        collect_turns(engine, epoch, &decoded, &committer_idle, &turns)
+        collect_turns(engine, epoch, &decoded, &committer_idle, &turns, &retired)
     })?;
 
     let mut outcome = Ok(());
     loop {
+        let successor = successors.try_recv().ok().map(|mut successor| {
+            if let Some(decoder) = successor.decoder.take() {
+                source.replace_decoder(decoder);
+            }
+            nudge.set();
+            successor
+        });
         match source.next_batch() {
-            Ok(Some(batch)) => {
+            Ok(Some(mut batch)) => {
+                batch.successor = successor;
                 if batches.send(batch).is_err() {
                     break; // The engine ended first; the committer says why.
                 }
@@ -145,12 +187,14 @@ fn collect_turns(
     decoded: &Receiver<DecodedBatch>,
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
+    retired: &Sender<Retired>,
 ) {
     let closed = never();
     let mut open = true;
     let mut idle = false;
     // Whether more waits behind the last batch, and since when the open turn collects.
     let (mut behind, mut collecting) = (false, Instant::now());
+    let mut pauses = Vec::new();
     while open || engine.has_turn() {
         // A turn at its bounds waits for the committer, and the queue before it fills up.
         let full = engine.turn_entries() >= TURN_ENTRIES_MAX || engine.turn_bytes() >= TURN_BYTES_MAX;
@@ -158,11 +202,16 @@ fn collect_turns(
         let waits = open
             && behind
             && !full
+            && !engine.has_changes()
             && engine.turn_entries() < TURN_ENTRIES_BEHIND
             && collecting.elapsed() < TURN_BEHIND_MAX;
         if idle && engine.has_turn() && !waits {
             epoch += 1;
-            if turns.send(engine.take_turn(epoch)).is_err() {
+            let turn = Turn {
+                pauses: std::mem::take(&mut pauses),
+                ..engine.take_turn(epoch)
+            };
+            if turns.send(turn).is_err() {
                 return; // The committer failed, and says why.
             }
             (idle, collecting) = (false, Instant::now());
@@ -170,8 +219,15 @@ fn collect_turns(
         }
         select! {
             recv(source) -> batch => match batch {
-                Ok(batch) => {
+                Ok(mut batch) => {
                     behind = batch.behind;
+                    if let Some(successor) = batch.successor.take() {
+                        let begun = Instant::now();
+                        let replaced = engine.swap(*successor);
+                        pauses.push(begun.elapsed());
+                        // Where nobody takes it, it is dropped here.
+                        let _ = retired.try_send(replaced);
+                    }
                     engine.process(batch);
                 }
                 Err(_) => open = false,
@@ -198,6 +254,11 @@ fn commit_turns(
     while let Ok(turn) = closed.recv() {
         let (position, receipt, counts) = (turn.position, turn.receipt.clone(), turn.counts);
         let messages = turn.messages.len() as u64;
+        let failed_rows = turn.failed_rows;
+        let versions = Committed {
+            changes: turn.changes.clone(),
+            pauses: turn.pauses.clone(),
+        };
         let begun = Instant::now();
         match &mut store {
             Store::Database(database) => database.commit(turn)?,
@@ -207,10 +268,14 @@ fn commit_turns(
         acknowledge.committed(position, &receipt);
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
+        progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);
         progress.position.store(position, Ordering::Relaxed);
         progress
             .commit_us
             .store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        if !versions.changes.is_empty() || !versions.pauses.is_empty() {
+            acknowledge.versions_committed(versions);
+        }
         let _ = idle.try_send(());
     }
     Ok(store)

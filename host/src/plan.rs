@@ -10,10 +10,11 @@ mod wire;
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{File, StageLimits, TextFormat},
-    error::Result,
+    deployment::Deployment,
+    error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Plan {
     /// The pipeline's name.
     pub name: String,
     /// The file that it was read from.
-    pub path: PathBuf,
+    pub file: File,
     /// The JetStream stream.
     pub stream: String,
     /// The subject within the stream.
@@ -47,10 +48,78 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), with the place in the file.
     pub fn build(file: &File, host: &StageHost) -> Result<Self> {
-        let definition = file.parse()?;
-        let resolved = resolve::resolve(file, &definition, host)?;
-        Ok(wire::wire(file, &definition, resolved))
+        Self::with_versions(file, host, &Versions::new())
     }
+
+    /// As [`Plan::build`], with other modules and parameters than the file's for the steps that `versions` names.
+    ///
+    /// # Errors
+    /// As [`Plan::build`]; also when the pipeline has no such stage, or a module or its parameters do not fit in its
+    /// place.
+    pub fn with_versions(file: &File, host: &StageHost, versions: &Versions) -> Result<Self> {
+        let definition = file.parse()?;
+        let resolved = resolve::resolve(file, &definition, host, versions)?;
+        let plan = wire::wire(file, &definition, resolved);
+        versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
+        Ok(plan)
+    }
+
+    /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is stays.
+    ///
+    /// # Errors
+    /// As [`Plan::with_versions`].
+    pub fn again(&self, host: &StageHost, versions: &Versions) -> Result<Self> {
+        let now = self.now.clone();
+        let plan = Self::with_versions(&self.file, host, versions)?;
+        Ok(Self { now, ..plan })
+    }
+
+    /// The stage of that name.
+    ///
+    /// # Errors
+    /// When there is none: the message lists those that there are.
+    pub fn stage(&self, step: &str) -> Result<&StagePlan> {
+        let mut stages = Vec::new();
+        for node in &self.nodes {
+            match &node.kind {
+                NodeKind::Stage(stage) if node.name == step => return Ok(stage),
+                NodeKind::Stage(_) => stages.push(node.name.as_str()),
+                _ => {}
+            }
+        }
+        Err(Error::definition(format!(
+            "pipeline {} has no stage \"{step}\"; it has {}",
+            self.name,
+            if stages.is_empty() {
+                "none".to_owned()
+            } else {
+                stages.join(", ")
+            }
+        )))
+    }
+}
+
+/// What steps run in place of, or beside, what the pipeline file says, by the name of the step.
+pub type Versions = BTreeMap<String, StepVersions>;
+
+/// The guests of one step.
+#[derive(Clone, Debug, Default)]
+pub struct StepVersions {
+    /// What decides; what the pipeline file says, when absent.
+    pub live: Option<StageVersion>,
+    /// What decides where `live` fails, while that is on trial.
+    pub fallback: Option<StageVersion>,
+    /// What sees the same rows, and decides nothing.
+    pub shadow: Option<StageVersion>,
+}
+
+/// A module with parameters, in the place of a stage.
+#[derive(Clone, Debug)]
+pub struct StageVersion {
+    /// The component.
+    pub module: Arc<Module>,
+    /// Which version it is, with its parameters.
+    pub deployment: Deployment,
 }
 
 /// What "now" is for each event.
@@ -158,6 +227,8 @@ pub enum Change {
 pub struct StagePlan {
     /// The component.
     pub module: Arc<Module>,
+    /// Which version it is.
+    pub deployment: Deployment,
     /// Every parameter that the rule has, in the order of its description.
     pub parameters: Vec<(String, ParameterValue)>,
     /// Bounds.
@@ -168,11 +239,28 @@ pub struct StagePlan {
     pub outputs: Vec<StageOutput>,
     /// Whether an event that it rejects may already have changed an operator's state, which has to be undone then.
     pub undoes: bool,
+    /// For how many rows it is on trial when it is swapped in.
+    pub trial: Trial,
+    /// The guest that decides where this one fails. Its outputs are those of this one, by name.
+    pub fallback: Option<Box<StagePlan>>,
+    /// A guest that sees the same rows, and decides nothing. Its outputs are those of this one, by name.
+    pub shadow: Option<Box<StagePlan>>,
+}
+
+/// How long a version is on trial after it was swapped in, and what it may do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Rows; 0 for none.
+    pub rows: u64,
+    /// How many of them may fail that the version before takes.
+    pub failures: u64,
 }
 
 /// What one output of a stage hands on.
 #[derive(Debug)]
 pub struct StageOutput {
+    /// Which output of the rule it is; absent where a rule beside another one does not have it.
+    pub index: Option<usize>,
     /// For each column of the output where it comes from.
     pub columns: Vec<StageColumn>,
 }

@@ -81,6 +81,25 @@ impl Sink {
         }
     }
 
+    /// Goes on with what waits as the same sink of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: &SinkPlan) {
+        let places: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+        match (self, &plan.target) {
+            (
+                Self::Table(table),
+                Target::Table {
+                    primary_key, rows_by, ..
+                },
+            ) => {
+                let key = primary_key.iter().filter_map(|&column| places.get(column).copied());
+                table.replace(places.clone(), key.collect(), rows_by.as_deref());
+            }
+            (Self::Append(append), _) => append.columns = places,
+            (Self::Subject(subject), _) => subject.columns = places,
+            _ => debug_assert!(false, "a sink stays what it is"),
+        }
+    }
+
     /// Takes in the rows of a batch. `sequence_of` gives the stream sequence of a delivery.
     pub fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
         match self {

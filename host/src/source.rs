@@ -2,7 +2,12 @@
 
 pub mod file;
 
-use crate::{delivery::DecodedBatch, error::Result};
+use crate::{
+    decode::Decoder,
+    delivery::{DecodedBatch, Receipt},
+    deployment::Committed,
+    error::Result,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -20,12 +25,18 @@ pub trait Source: Send {
     /// # Errors
     /// When no more deliveries can be had and waiting will not help. Batches that were given before stay good.
     fn next_batch(&mut self) -> Result<Option<DecodedBatch>>;
+
+    /// Decodes by `decoder` from the next batch on.
+    fn replace_decoder(&mut self, decoder: Decoder);
 }
 
 /// Told of each commit.
 pub trait Acknowledge: Send {
     /// Everything up to `position` is committed.
-    fn committed(&mut self, position: u64, receipt: &crate::delivery::Receipt);
+    fn committed(&mut self, position: u64, receipt: &Receipt);
+
+    /// The commit changed versions of rules.
+    fn versions_committed(&mut self, _: Committed) {}
 }
 
 /// Acknowledges nothing: for sources that keep no account.
@@ -33,7 +44,23 @@ pub trait Acknowledge: Send {
 pub struct NoAcknowledge;
 
 impl Acknowledge for NoAcknowledge {
-    fn committed(&mut self, _: u64, _: &crate::delivery::Receipt) {}
+    fn committed(&mut self, _: u64, _: &Receipt) {}
+}
+
+/// Asks a source to give what it has at once, if only an empty batch: somebody has something to send along with it.
+#[derive(Clone, Debug, Default)]
+pub struct Nudge(Arc<AtomicBool>);
+
+impl Nudge {
+    /// Asks.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked since the last call.
+    pub fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// Asks a source to end. What it gave before is committed still.

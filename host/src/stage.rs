@@ -18,4 +18,4 @@ pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
 pub use host::{Module, StageHost};
-pub use instance::{Instance, Judged};
+pub use instance::{Instance, Judged, Patience};

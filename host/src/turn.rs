@@ -2,9 +2,10 @@
 
 use crate::{
     delivery::{DeadLetter, Receipt},
+    deployment::VersionChange,
     sink::{KeyedRows, Message, SinkRows},
 };
-use std::ops::AddAssign;
+use std::{ops::AddAssign, time::Duration};
 
 /// How many deliveries there were, and what became of them. `events` is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,12 @@ pub struct Turn {
     pub snapshots: Vec<Snapshot>,
     /// Rows of the log up to this epoch are not needed any more.
     pub log_obsolete_through: u64,
+    /// What happened to the versions of stages.
+    pub changes: Vec<VersionChange>,
+    /// How long each swap held up the data path.
+    pub pauses: Vec<Duration>,
+    /// Rows that made a guest trap, run too long, or answer wrongly.
+    pub failed_rows: u64,
 }
 
 /// A row of the state log.

@@ -13,7 +13,7 @@ use weir::{
     engine::Engine,
     error::Result,
     operator::lookup,
-    pipeline::{Progress, Store},
+    pipeline::{Progress, Store, Swaps},
     plan::{Now, Plan},
     source::{
         NoAcknowledge, Stop,
@@ -71,7 +71,15 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let decoder = Decoder::new(&plan.columns, plan.now.clone(), batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
-    weir::pipeline::run(source, engine, store, NoAcknowledge, Arc::new(Progress::default())).map(drop)
+    weir::pipeline::run(
+        source,
+        engine,
+        store,
+        NoAcknowledge,
+        Arc::new(Progress::default()),
+        Swaps::none(),
+    )
+    .map(drop)
 }
 
 /// Takes hold of a database.

@@ -7,7 +7,7 @@ use crate::{
     engine::Engine,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
-    pipeline::{self, Progress, Store},
+    pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
     source::{
         NoAcknowledge, Stop,
@@ -98,7 +98,7 @@ impl Replay {
         let progress = Arc::new(Progress::default());
         let bar = progress_bar(size, source.bytes_read(), progress.clone())?;
         let begun = Instant::now();
-        let outcome = pipeline::run(source, engine, store, NoAcknowledge, progress.clone());
+        let outcome = pipeline::run(source, engine, store, NoAcknowledge, progress.clone(), Swaps::none());
         let elapsed = begun.elapsed();
         bar.finish();
         drop(outcome?);

@@ -1,6 +1,6 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote};
+use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote, versions};
 use crate::{
     column::Value,
     error::{Context, Result},
@@ -293,10 +293,13 @@ impl Database {
                 insert.execute((pipeline, subject, id, message.sequence as i64, &message.payload))?;
             }
         }
+        versions::write(&transaction, pipeline, &turn.changes)?;
         let mut stored = self.stored.clone();
         stored.epoch = turn.epoch;
         stored.position = turn.position.max(stored.position);
-        stored.content_hash = turn.receipt.content_hash;
+        if turn.position > 0 {
+            stored.content_hash = turn.receipt.content_hash;
+        }
         stored.counts += turn.counts;
         read::write_pipeline(&transaction, pipeline, &stored)?;
         transaction.commit()?;

@@ -127,7 +127,7 @@ pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> 
 }
 
 /// Opens a database that exists and is Weir's.
-fn open_weir(path: &Path) -> Result<Connection> {
+pub(super) fn open_weir(path: &Path) -> Result<Connection> {
     if !path.exists() {
         return Err(Error::environment(format!("there is no database {}", path.display())));
     }

@@ -9,7 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// The oldest layout that [`prepare`] brings up to [`VERSION`].
+const VERSION_OLDEST: i64 = 1;
 
 /// Marks a file as a database of Weir ("Weir" in ASCII).
 const APPLICATION_ID: i64 = 0x5765_6972;
@@ -68,6 +71,24 @@ const TABLES: &str = "
     CREATE TABLE weir_table (name TEXT PRIMARY KEY, pipeline TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What layout 2 added.
+const TABLES_OF_VERSIONS: &str = "
+    -- Which version of a rule decided from which sequence on; `deployment` is JSON, `spoiled` the sequences at which it
+    -- failed on trial and the one before it decided.
+    CREATE TABLE weir_version (
+        pipeline TEXT NOT NULL, step TEXT NOT NULL, first_sequence INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        deployment TEXT NOT NULL,
+        trial_left INTEGER NOT NULL,
+        spoiled TEXT NOT NULL,
+        taken_back TEXT,
+        PRIMARY KEY (pipeline, step, first_sequence)
+    ) STRICT;
+    -- Their components, by SHA-256.
+    CREATE TABLE weir_module (digest TEXT PRIMARY KEY, component BLOB NOT NULL) STRICT;
+";
+
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
     let shown = path.display();
@@ -86,9 +107,9 @@ pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
         }
         return Ok(true);
     }
-    if version != VERSION {
+    if !(VERSION_OLDEST..=VERSION).contains(&version) {
         return Err(Error::mismatch(format!(
-            "database {shown} has layout {version}, and this weir reads layout {VERSION}; use the weir that made it, or replay into a new file"
+            "database {shown} has layout {version}, and this weir reads layouts {VERSION_OLDEST} to {VERSION}; use the weir that made it, or replay into a new file"
         )));
     }
     Ok(false)
@@ -102,8 +123,17 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .environment(wrap)?;
     if is_new(&transaction, path)? {
         transaction.execute_batch(TABLES).environment(wrap)?;
-        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
-        transaction.execute_batch(&marks).environment(wrap)?;
+        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+        transaction.execute_batch(&mark).environment(wrap)?;
+    }
+    let version: i64 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .environment(wrap)?;
+    if version < VERSION {
+        transaction.execute_batch(TABLES_OF_VERSIONS).environment(wrap)?;
+        transaction
+            .execute_batch(&format!("PRAGMA user_version = {VERSION};"))
+            .environment(wrap)?;
     }
     transaction.commit().environment(wrap)
 }

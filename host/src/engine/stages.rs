@@ -1,13 +1,341 @@
-//! A stage within the engine: columns to the guest, its answer to rows.
+//! A stage within the engine: columns to the guest, its answer to rows; and the trial of a guest that is new.
+//!
+//! A version that was swapped in is on trial over its first rows. Where it fails on a row (a trap, a time-out, a
+//! rejection) that the version before it takes, that one decides, and the row counts as spoiled: it is neither lost nor a
+//! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
+//! deadline.
 
 use super::{Engine, Fates, MustUndo, Result, Step};
 use crate::{
     column::{Batch, Column, RowKind},
     delivery::{Deliveries, Rejected},
+    deployment::{InForce, TrialRecord, VersionChange},
+    limits::TRIAL_BATCH_ROWS,
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
-    stage::OutputRows,
+    stage::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
 };
-use std::sync::Arc;
+use std::{mem, sync::Arc};
+
+/// A stage as it runs.
+#[derive(Debug)]
+pub(super) struct Stage {
+    instance: Instance,
+    trial: Option<Trial>,
+    /// Rows that made the guest fail, since the last turn.
+    failed_rows: u64,
+}
+
+/// A trial that runs, or that the version did not pass.
+#[derive(Debug)]
+struct Trial {
+    fallback: Instance,
+    record: TrialRecord,
+    /// Where the version was taken back.
+    last_sequence: u64,
+    /// The record of the last turn.
+    told: TrialRecord,
+    /// How it stood at the checkpoint.
+    kept: Option<(u64, usize)>,
+}
+
+impl Trial {
+    fn is_over(&self) -> bool {
+        self.record.left == 0 || self.record.taken_back.is_some()
+    }
+}
+
+/// What a guest said of some rows.
+#[derive(Default)]
+struct Verdicts {
+    outputs: Vec<Batch>,
+    rejected: Vec<RejectedRow>,
+    /// Rows that made it fail.
+    failed_rows: u64,
+    /// Rows that it judged, from the first on.
+    judged_rows: u32,
+    /// Whether a row that made it fail did so by running too long.
+    timed_out: bool,
+}
+
+impl Stage {
+    /// The stage of `plan`, configured and warmed up. It is on trial where there is something to fall back on.
+    pub(super) fn prepare(step: &str, plan: &StagePlan, host: &StageHost) -> Result<Self, StageFailure> {
+        let instance = |plan: &StagePlan| -> Result<Instance, StageFailure> {
+            let mut instance = Instance::new(host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
+            instance.configure()?;
+            instance.warm_up()?;
+            Ok(instance)
+        };
+        let trial = match &plan.fallback {
+            Some(fallback) if plan.trial.rows > 0 => {
+                let record = TrialRecord {
+                    step: step.to_owned(),
+                    left: plan.trial.rows,
+                    ..Default::default()
+                };
+                Some(Trial {
+                    fallback: instance(fallback)?,
+                    told: record.clone(),
+                    record,
+                    last_sequence: 0,
+                    kept: None,
+                })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            instance: instance(plan)?,
+            trial,
+            failed_rows: 0,
+        })
+    }
+
+    /// Rows that it is still on trial for.
+    pub(super) fn trial_left(&self) -> u64 {
+        self.trial.as_ref().map_or(0, |trial| trial.record.left)
+    }
+
+    /// Goes on with a trial that an earlier process began.
+    pub(super) fn resume_trial(&mut self, record: &TrialRecord) {
+        match &mut self.trial {
+            Some(trial) if record.left > 0 => {
+                trial.record = record.clone();
+                trial.told = record.clone();
+            }
+            _ => self.trial = None,
+        }
+    }
+
+    /// What decides now: the guest of `plan`, or what it falls back on.
+    pub(super) fn deciding<'p>(&self, plan: &'p StagePlan) -> &'p StagePlan {
+        match (&self.trial, &plan.fallback) {
+            (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => fallback,
+            _ => plan,
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.kept = match trial.is_over() {
+                true => None,
+                false => Some((trial.record.left, trial.record.spoiled.len())),
+            };
+        }
+    }
+
+    pub(super) fn rollback(&mut self) {
+        if let Some(trial) = &mut self.trial
+            && let Some((left, spoiled)) = trial.kept
+        {
+            trial.record.left = left;
+            trial.record.spoiled.truncate(spoiled);
+            trial.record.taken_back = None;
+        }
+    }
+
+    /// What became of the trial since the last turn, and how many rows made the guest fail.
+    pub(super) fn take_changes(&mut self, plan: &StagePlan) -> (Vec<VersionChange>, u64) {
+        let mut changes = Vec::new();
+        if let Some(trial) = &mut self.trial
+            && trial.record != trial.told
+        {
+            changes.push(VersionChange::Trial(trial.record.clone()));
+            if trial.record.taken_back.is_some()
+                && let Some(fallback) = &plan.fallback
+            {
+                let first_sequence = trial.last_sequence + 1;
+                let in_force = InForce::of(&trial.record.step, fallback, first_sequence, 0);
+                changes.push(VersionChange::InForce(in_force));
+            }
+            trial.told = trial.record.clone();
+        }
+        // One that passed is on its own from here on.
+        if self
+            .trial
+            .as_ref()
+            .is_some_and(|trial| trial.record.left == 0 && trial.record.taken_back.is_none())
+        {
+            self.trial = None;
+        }
+        (changes, mem::take(&mut self.failed_rows))
+    }
+
+    fn judge(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
+        let verdicts = match (&mut self.trial, &plan.fallback) {
+            (Some(trial), Some(fallback)) if !trial.is_over() => {
+                trial.judge(&mut self.instance, plan, fallback, input, deliveries)
+            }
+            (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => {
+                ask(&mut trial.fallback, fallback, input, deliveries, Patience::Endless)
+            }
+            _ => ask(&mut self.instance, plan, input, deliveries, Patience::Endless),
+        };
+        self.failed_rows += verdicts.failed_rows;
+        verdicts
+    }
+}
+
+impl Trial {
+    /// Judges rows by the version on trial, and by the one before it where that fails.
+    fn judge(
+        &mut self,
+        live: &mut Instance,
+        plan: &StagePlan,
+        fallback_plan: &StagePlan,
+        input: &Batch,
+        deliveries: &Deliveries,
+    ) -> Verdicts {
+        let mut parts = Parts::new(plan.outputs.len());
+        let (mut start, rows) = (0, input.len() as u32);
+        while start < rows && !self.is_over() {
+            let left = u32::try_from(self.record.left).unwrap_or(u32::MAX);
+            let end = rows.min(start.saturating_add(left.min(TRIAL_BATCH_ROWS)));
+            let part = input.gather(&(start..end).collect::<Vec<_>>());
+            let mut given = ask(live, plan, &part, deliveries, Patience::OneFailure);
+
+            // What both refuse is the event's own fault. What the version before takes was spoiled by this one.
+            let refused: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
+            let refused_rows = part.gather(&refused);
+            let mut again = ask(
+                &mut self.fallback,
+                fallback_plan,
+                &refused_rows,
+                deliveries,
+                Patience::Endless,
+            );
+            let mut spoiled = vec![true; refused.len()];
+            for rejected in &again.rejected {
+                if let Some(spoiled) = spoiled.get_mut(rejected.row as usize) {
+                    *spoiled = false;
+                }
+            }
+            let mut kept = given.judged_rows;
+            for ((&row, rejected), _) in refused
+                .iter()
+                .zip(&given.rejected)
+                .zip(&spoiled)
+                .filter(|(_, spoiled)| **spoiled)
+            {
+                let sequence = sequence_of(&part, row, deliveries);
+                self.record.spoiled.push(sequence);
+                let ran_too_long = given.timed_out && row + 1 == given.judged_rows;
+                if ran_too_long || self.record.spoiled.len() as u64 > plan.trial.failures {
+                    self.record.taken_back = Some(rejected.reason.clone());
+                    self.last_sequence = sequence;
+                    kept = row + 1;
+                    break;
+                }
+            }
+            self.record.left = self.record.left.saturating_sub(u64::from(kept));
+
+            let mut spoiled = spoiled.iter();
+            given
+                .rejected
+                .retain(|rejected| spoiled.next() == Some(&false) && rejected.row < kept);
+            let end = part.deliveries.get(kept as usize).copied().unwrap_or(u32::MAX);
+            for verdicts in [&mut given, &mut again] {
+                for output in &mut verdicts.outputs {
+                    *output = output.of_deliveries(0..end);
+                }
+                parts.push(mem::take(&mut verdicts.outputs));
+            }
+            parts.add(&given);
+            parts.reject(given.rejected, start);
+            start += kept;
+        }
+        if start < rows {
+            let rest = input.gather(&(start..rows).collect::<Vec<_>>());
+            let mut given = match self.record.taken_back {
+                Some(_) => ask(&mut self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
+                None => ask(live, plan, &rest, deliveries, Patience::Endless),
+            };
+            parts.push(mem::take(&mut given.outputs));
+            parts.add(&given);
+            parts.reject(given.rejected, start);
+        }
+        parts.finish()
+    }
+}
+
+fn sequence_of(input: &Batch, row: u32, deliveries: &Deliveries) -> u64 {
+    let delivery = input.deliveries.get(row as usize).copied();
+    delivery.map_or(0, |delivery| deliveries.sequence(delivery))
+}
+
+/// Verdicts over the parts of a batch, in order.
+struct Parts {
+    outputs: Vec<Vec<Batch>>,
+    all: Verdicts,
+}
+
+impl Parts {
+    fn new(outputs: usize) -> Self {
+        Self {
+            outputs: vec![Vec::new(); outputs],
+            all: Verdicts::default(),
+        }
+    }
+
+    fn push(&mut self, outputs: Vec<Batch>) {
+        self.outputs
+            .iter_mut()
+            .zip(outputs)
+            .for_each(|(all, part)| all.push(part));
+    }
+
+    fn add(&mut self, part: &Verdicts) {
+        self.all.failed_rows += part.failed_rows;
+        self.all.judged_rows += part.judged_rows;
+        self.all.timed_out |= part.timed_out;
+    }
+
+    /// Takes the rejected rows of a part that begins at `start`.
+    fn reject(&mut self, rejected: Vec<RejectedRow>, start: u32) {
+        let moved = rejected.into_iter().map(|rejected| RejectedRow {
+            row: rejected.row + start,
+            ..rejected
+        });
+        self.all.rejected.extend(moved);
+    }
+
+    fn finish(self) -> Verdicts {
+        Verdicts {
+            outputs: self.outputs.into_iter().map(Batch::merge).collect(),
+            ..self.all
+        }
+    }
+}
+
+/// Asks one guest.
+fn ask(
+    instance: &mut Instance,
+    plan: &StagePlan,
+    input: &Batch,
+    deliveries: &Deliveries,
+    patience: Patience,
+) -> Verdicts {
+    if input.is_empty() {
+        return Verdicts {
+            outputs: vec![Batch::default(); plan.outputs.len()],
+            ..Default::default()
+        };
+    }
+    let times_ms = times(plan, input, deliveries);
+    let columns: Vec<&Column> = input.pick(&plan.inputs);
+    let judged = instance.judge_until(input.len() as u32, &times_ms, &columns, patience);
+    let mut given: Vec<Option<OutputRows>> = judged.answer.outputs.into_iter().map(Some).collect();
+    let outputs = plan.outputs.iter().map(|output| {
+        let rows = output.index.and_then(|index| given.get_mut(index)?.take());
+        rows.map(|rows| rows_out(input, rows, output)).unwrap_or_default()
+    });
+    Verdicts {
+        outputs: outputs.collect(),
+        rejected: judged.answer.rejected,
+        failed_rows: judged.failed_rows,
+        judged_rows: judged.judged_rows,
+        timed_out: judged.timed_out,
+    }
+}
 
 impl Engine {
     /// Runs the stage `node`, the step number `at`, over the rows of `input` whose event is no dead letter.
@@ -19,22 +347,20 @@ impl Engine {
         deliveries: &Deliveries,
         fates: &mut Fates,
     ) -> Result<Vec<Batch>, MustUndo> {
-        let (NodeKind::Stage(plan), Some(Step::Stage(instance))) = (&node.kind, self.steps.get_mut(at)) else {
+        let (NodeKind::Stage(plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
             return Ok(Vec::new());
         };
         let input = fates.living(input);
         if input.is_empty() {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
-        let times_ms = times(plan, &input, deliveries);
-        let columns: Vec<&Column> = input.pick(&plan.inputs);
-        let answer = instance.judge(input.len() as u32, &times_ms, &columns).answer;
-
-        let mut rejected = answer.rejected.into_iter().filter_map(|rejected| {
+        let verdicts = stage.judge(plan, &input, deliveries);
+        let module = &stage.deciding(plan).module;
+        let mut rejected = verdicts.rejected.into_iter().filter_map(|rejected| {
             Some(Rejected {
                 delivery: *input.deliveries.get(rejected.row as usize)?,
                 step: node.name.clone(),
-                module: Some(plan.module.digest.clone()),
+                module: Some(module.digest.clone()),
                 reason: rejected.reason,
             })
         });
@@ -45,11 +371,9 @@ impl Engine {
             }
         }
         rejected.for_each(|rejected| fates.reject(rejected));
-        let outputs = answer.outputs.into_iter().zip(&plan.outputs);
-        Ok(outputs.map(|(rows, output)| rows_out(&input, rows, output)).collect())
+        Ok(verdicts.outputs)
     }
 }
-
 fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
     match plan.module.description.reads_time {
         true => input

@@ -13,7 +13,7 @@ use crate::{
     decode::Decoder,
     delivery::{DecodedBatch, Receipt},
     error::{Error, Result},
-    source::{Acknowledge, Source, Stop},
+    source::{Acknowledge, Nudge, Source, Stop},
 };
 use async_nats::{
     Subject,
@@ -53,8 +53,8 @@ const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a batch that is not full waits for more, so that a fast stream does not come in crumbs.
 const LINGER: Duration = Duration::from_millis(1);
 
-/// How often a source that hears nothing looks whether it is to stop.
-const IDLE_LOOK: Duration = Duration::from_millis(100);
+/// How often a source that hears nothing looks whether it is to stop, or to let a swap through.
+const IDLE_LOOK: Duration = Duration::from_millis(20);
 
 const _: () = assert!(
     // Two pulls may be under way at once, and the client drops silently what it has no room for.
@@ -107,6 +107,7 @@ pub struct JetStreamSource {
     target: Option<u64>,
     lag: Arc<AtomicU64>,
     stop: Stop,
+    nudge: Nudge,
 }
 
 impl std::fmt::Debug for JetStreamSource {
@@ -164,6 +165,7 @@ impl JetStreamSource {
                 target,
                 lag: Arc::default(),
                 stop,
+                nudge: Nudge::default(),
                 options,
             })
         })
@@ -172,6 +174,11 @@ impl JetStreamSource {
     /// How many messages of the stream wait behind the last one that was received.
     pub fn lag(&self) -> Arc<AtomicU64> {
         self.lag.clone()
+    }
+
+    /// Makes it give what it has at once.
+    pub fn nudge(&self) -> Nudge {
+        self.nudge.clone()
     }
 
     /// Sends the acks for what this source gave.
@@ -190,6 +197,9 @@ impl JetStreamSource {
         while self.decoder.is_empty() {
             if self.stop.is_set() || self.reached_target() {
                 return Ok(None);
+            }
+            if self.nudge.take() {
+                return Ok(Some(DecodedBatch::default()));
             }
             match self.arrival(IDLE_LOOK).await {
                 Arrival::Message(message) => self.take(&message).await?,
@@ -325,6 +335,10 @@ impl Source for JetStreamSource {
         let runtime = self.nats.runtime.clone();
         // Without the budget of cooperative tasks, which would cut batches short: this thread does nothing else.
         runtime.block_on(tokio::task::unconstrained(self.collect()))
+    }
+
+    fn replace_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
     }
 }
 

@@ -128,6 +128,12 @@ impl Aggregate {
         }
     }
 
+    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool) {
+        (self.plan, self.schema) = (plan, schema);
+        (self.before_needed, self.collapsible) = (before_needed, collapsible);
+    }
+
     /// Takes in a changelog and gives what changed.
     pub fn update(&mut self, input: &Batch) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 64);

@@ -33,6 +33,11 @@ impl LastValue {
         }
     }
 
+    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: LastValuePlan, schema: Schema, before_needed: bool) {
+        (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
+    }
+
     /// Takes in events and gives what changed.
     pub fn update(&mut self, input: &Batch) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });

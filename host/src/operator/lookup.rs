@@ -37,6 +37,11 @@ impl Table {
         &self.plan
     }
 
+    /// Goes on with the same rows as the table of another plan, which may be updated from columns that lie elsewhere.
+    pub fn replace(&mut self, plan: TablePlan) {
+        self.plan = plan;
+    }
+
     /// The rows, each with all of the table's columns, by key.
     pub fn rows(&mut self) -> &mut KeyedState<Box<[u8]>> {
         &mut self.rows

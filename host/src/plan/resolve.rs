@@ -4,10 +4,11 @@ mod sinks;
 mod stage;
 mod steps;
 
-use super::{Change, Function, Now};
+use super::{Change, Function, Now, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, Now as DefinedNow, SourceColumn, TextFormat},
+    deployment::Deployment,
     error::{Error, Result},
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
@@ -51,10 +52,7 @@ pub(super) enum ResolvedChange {
 
 pub(super) enum ResolvedKind {
     Source,
-    Stage {
-        module: Arc<Module>,
-        parameters: Vec<(String, ParameterValue)>,
-    },
+    Stage(ResolvedStage),
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
@@ -68,6 +66,26 @@ pub(super) enum ResolvedKind {
         on: Vec<String>,
         added: Vec<String>,
     },
+}
+
+pub(super) struct ResolvedStage {
+    pub(super) live: ResolvedGuest,
+    pub(super) fallback: Option<ResolvedGuest>,
+    pub(super) shadow: Option<ResolvedGuest>,
+}
+
+impl ResolvedStage {
+    pub(super) fn guests(&self) -> impl Iterator<Item = &ResolvedGuest> {
+        [Some(&self.live), self.fallback.as_ref(), self.shadow.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+}
+
+pub(super) struct ResolvedGuest {
+    pub(super) module: Arc<Module>,
+    pub(super) deployment: Deployment,
+    pub(super) parameters: Vec<(String, ParameterValue)>,
 }
 
 pub(super) struct ResolvedAggregate {
@@ -108,10 +126,11 @@ pub(super) enum ResolvedTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost) -> Result<Resolved> {
+pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Resolved> {
     let mut resolver = Resolver {
         file,
         definition,
+        versions,
         nodes: Vec::new(),
         tables: Vec::new(),
     };
@@ -134,6 +153,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost) ->
 struct Resolver<'a> {
     file: &'a File,
     definition: &'a Definition,
+    versions: &'a Versions,
     nodes: Vec<ResolvedNode>,
     tables: Vec<ResolvedTable>,
 }

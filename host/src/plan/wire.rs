@@ -2,12 +2,14 @@
 
 use super::{
     AggregatePlan, AggregateSpec, Change, Edge, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan, SinkPlan,
-    SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target,
-    resolve::{self, Resolved, ResolvedKind, ResolvedNode, ResolvedTarget},
+    SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
+    resolve::{self, Resolved, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
     column::{Field, Schema},
-    definition::{Definition, File, StageLimits},
+    definition::{self, Definition, File, StageLimits},
+    limits::{TRIAL_FAILURES, TRIAL_ROWS},
+    stage::OutputSpec,
 };
 use std::collections::BTreeSet;
 
@@ -82,7 +84,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
     });
     Plan {
         name: definition.name.get_ref().clone(),
-        path: file.path.clone(),
+        file: file.clone(),
         stream: definition.source.stream.get_ref().clone(),
         subject: definition.source.subject.get_ref().clone(),
         now: resolved.now.clone(),
@@ -140,20 +142,19 @@ fn needed(resolved: &Resolved) -> Needed {
         let wanted = needed.get(at).cloned().unwrap_or_default();
         match &node.kind {
             ResolvedKind::Source => {}
-            ResolvedKind::Stage { module, .. } => {
-                let description = &module.description;
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut description.inputs.iter().map(|field| &field.name),
-                );
-                for (output, wanted) in description.outputs.iter().zip(&wanted) {
-                    let passed = output
-                        .passed
-                        .iter()
-                        .filter(|(_, to)| wanted.contains(to))
-                        .map(|(from, _)| from);
-                    need(&mut needed, node.input, &mut passed.into_iter());
+            ResolvedKind::Stage(stage) => {
+                for description in stage.guests().map(|guest| &guest.module.description) {
+                    need(
+                        &mut needed,
+                        node.input,
+                        &mut description.inputs.iter().map(|field| &field.name),
+                    );
+                    for (resolved, wanted) in node.outputs.iter().zip(&wanted) {
+                        let output = description.outputs.iter().find(|output| output.name == resolved.name);
+                        let passed = output.into_iter().flat_map(|output| &output.passed);
+                        let passed = passed.filter(|(_, to)| wanted.contains(to)).map(|(from, _)| from);
+                        need(&mut needed, node.input, &mut passed.into_iter());
+                    }
                 }
             }
             ResolvedKind::LastValue { key, columns } => {
@@ -369,14 +370,15 @@ impl Wiring<'_> {
         let input = node.input;
         match &node.kind {
             ResolvedKind::Source => NodeKind::Source,
-            ResolvedKind::Stage { module, parameters } => NodeKind::Stage(StagePlan {
-                module: module.clone(),
-                parameters: parameters.clone(),
-                limits: self.limits(at),
-                inputs: self.indices(input, module.description.inputs.iter().map(|field| &field.name)),
-                outputs: self.stage_outputs(at, node),
-                undoes: self.undoes(at),
-            }),
+            ResolvedKind::Stage(stage) => {
+                let beside =
+                    |guest: &Option<ResolvedGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
+                NodeKind::Stage(StagePlan {
+                    fallback: beside(&stage.fallback),
+                    shadow: beside(&stage.shadow),
+                    ..self.guest(at, node, &stage.live)
+                })
+            }
             ResolvedKind::LastValue { key, columns } => {
                 let held = columns
                     .iter()
@@ -431,11 +433,21 @@ impl Wiring<'_> {
         }
     }
 
+    fn stage(&self, at: usize) -> Option<&definition::Stage> {
+        let step = self.definition.steps.get(at.checked_sub(1)?)?;
+        step.get_ref().stage.as_ref().map(|stage| stage.get_ref())
+    }
+
     fn limits(&self, at: usize) -> StageLimits {
-        let step = at.checked_sub(1).and_then(|at| self.definition.steps.get(at));
-        step.and_then(|step| step.get_ref().stage.as_ref())
-            .map(|stage| stage.get_ref().limits.clone())
-            .unwrap_or_default()
+        self.stage(at).map(|stage| stage.limits.clone()).unwrap_or_default()
+    }
+
+    fn trial(&self, at: usize) -> Trial {
+        let given = self.stage(at).map(|stage| stage.trial).unwrap_or_default();
+        Trial {
+            rows: given.rows.unwrap_or(TRIAL_ROWS),
+            failures: given.failures.unwrap_or(TRIAL_FAILURES),
+        }
     }
 
     /// The steps after `start` up to and with `end`, which comes from it.
@@ -453,17 +465,38 @@ impl Wiring<'_> {
         path
     }
 
-    fn stage_outputs(&self, at: usize, node: &ResolvedNode) -> Vec<StageOutput> {
-        let ResolvedKind::Stage { module, .. } = &node.kind else {
-            return Vec::new();
-        };
-        let outputs = module.description.outputs.iter().enumerate();
+    fn guest(&self, at: usize, node: &ResolvedNode, guest: &ResolvedGuest) -> StagePlan {
+        let description = &guest.module.description;
+        StagePlan {
+            module: guest.module.clone(),
+            deployment: guest.deployment.clone(),
+            parameters: guest.parameters.clone(),
+            limits: self.limits(at),
+            trial: self.trial(at),
+            inputs: self.indices(node.input, description.inputs.iter().map(|field| &field.name)),
+            outputs: self.stage_outputs(at, node, &description.outputs),
+            undoes: self.undoes(at),
+            fallback: None,
+            shadow: None,
+        }
+    }
+
+    /// The outputs of the step, as a guest with these outputs fills them.
+    fn stage_outputs(&self, at: usize, node: &ResolvedNode, given: &[OutputSpec]) -> Vec<StageOutput> {
+        let outputs = node.outputs.iter().enumerate();
         outputs
-            .map(|(number, output)| {
+            .map(|(number, resolved)| {
                 let held = self.schema(Edge {
                     node: at,
                     output: number,
                 });
+                let index = given.iter().position(|output| output.name == resolved.name);
+                let Some(output) = index.and_then(|index| given.get(index)) else {
+                    return StageOutput {
+                        index: None,
+                        columns: Vec::new(),
+                    };
+                };
                 let columns = held
                     .iter()
                     .filter_map(|field| match output.passed.iter().find(|(_, to)| *to == field.name) {
@@ -475,7 +508,7 @@ impl Wiring<'_> {
                             .map(StageColumn::Computed),
                     })
                     .collect();
-                StageOutput { columns }
+                StageOutput { index, columns }
             })
             .collect()
     }
@@ -493,7 +526,7 @@ impl Wiring<'_> {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
                 }
-                ResolvedKind::Source | ResolvedKind::Stage { .. } => false,
+                ResolvedKind::Source | ResolvedKind::Stage(_) => false,
             })
     }
 }

@@ -82,6 +82,13 @@ impl TableSink {
         }
     }
 
+    pub(super) fn replace(&mut self, columns: Vec<usize>, key: Vec<usize>, rows_by: Option<&[usize]>) {
+        (self.columns, self.key) = (columns, key);
+        if let (Some(rivals), Some(rows_by)) = (&mut self.rivals, rows_by) {
+            rivals.rows_by = rows_by.to_vec();
+        }
+    }
+
     pub(super) fn collect(&mut self, input: &Batch) {
         match &mut self.rivals {
             None => self.collect_rows(input),

@@ -134,4 +134,8 @@ impl Source for FileSource {
         };
         Ok(Some(batch))
     }
+
+    fn replace_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+    }
 }

@@ -16,11 +16,25 @@ use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
 
 /// Why a call of a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageFailure(pub(super) String);
+pub struct StageFailure {
+    /// A sentence for a person.
+    pub(super) reason: String,
+    /// Whether it was the deadline.
+    pub(super) timed_out: bool,
+}
+
+impl StageFailure {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            timed_out: false,
+        }
+    }
+}
 
 impl fmt::Display for StageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
@@ -81,7 +95,7 @@ impl Live {
         store.set_hostcall_fuel(bounds.output_bytes);
         match pre.instantiate(&mut store) {
             Ok(component) => Ok(Self { store, component }),
-            Err(cause) => Err(StageFailure(format!("the rule cannot be instantiated: {cause:#}"))),
+            Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
         }
     }
 
@@ -126,7 +140,7 @@ impl Live {
             .call_configure(&mut self.store, &lowered)
         {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(StageFailure(shorten(message))),
+            Ok(Err(message)) => Err(StageFailure::new(shorten(message))),
             Err(cause) => Err(self.failure(&cause, bounds)),
         }
     }
@@ -136,7 +150,7 @@ impl Live {
         self.begin_call(bounds);
         let given = self.component.weir_stage_stage().call_describe(&mut self.store);
         let given = given.map_err(|cause| self.failure(&cause, bounds))?;
-        Description::from_guest(given).map_err(StageFailure)
+        Description::from_guest(given).map_err(StageFailure::new)
     }
 
     /// The guest's answer to a batch, as it gave it.
@@ -187,11 +201,14 @@ impl Live {
             .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
             .take(5)
             .collect();
-        StageFailure(if frames.is_empty() {
-            what
-        } else {
-            format!("{what}; in {}", frames.join(", called by "))
-        })
+        let reason = match frames.is_empty() {
+            true => what,
+            false => format!("{what}; in {}", frames.join(", called by ")),
+        };
+        StageFailure {
+            reason,
+            timed_out: matches!(cause.downcast_ref(), Some(Trap::Interrupt)),
+        }
     }
 }
 

@@ -55,8 +55,10 @@ impl fmt::Debug for StageHost {
 pub struct Module {
     /// SHA-256 of the component's bytes, in hexadecimal: the module version.
     pub digest: String,
-    /// Where it was loaded from.
+    /// Where it was loaded from; its digest when it came from a database or a registry.
     pub path: PathBuf,
+    /// The component itself.
+    pub bytes: Arc<[u8]>,
     /// What it says of itself.
     pub description: Description,
     pub(super) pre: StageComponentPre<GuestContext>,
@@ -162,19 +164,31 @@ impl StageHost {
                 Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
             })?
             .len();
-        if size > GUEST_MODULE_BYTES_MAX {
-            return Err(Error::definition(format!(
-                "module {shown} has {size} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
-            )));
-        }
+        check_size(size).map_err(|error| error.context(format!("module {shown}")))?;
         let bytes =
             std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
         self.load_bytes(&bytes, path)
             .map_err(|error| error.context(format!("module {shown}")))
     }
 
+    /// Loads a component that was deployed, and that has to have this digest.
+    ///
+    /// # Errors
+    /// As [`StageHost::load`]; also when the bytes have another digest: then they were damaged or exchanged on the way.
+    pub fn load_deployed(&self, digest: &str, bytes: &[u8]) -> Result<Arc<Module>> {
+        let found = digest_of(bytes);
+        if found != digest {
+            return Err(Error::environment(format!(
+                "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
+            )));
+        }
+        check_size(bytes.len() as u64)
+            .and_then(|()| self.load_bytes(bytes, Path::new(digest)))
+            .map_err(|error| error.context(format!("module {digest}")))
+    }
+
     fn load_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest_of(bytes);
         let modules = || self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = modules().get(&digest) {
             return Ok(module.clone());
@@ -204,12 +218,27 @@ impl StageHost {
         let module = Arc::new(Module {
             digest: digest.clone(),
             path: path.to_owned(),
+            bytes: bytes.into(),
             description,
             pre,
         });
         modules().insert(digest, module.clone());
         Ok(module)
     }
+}
+
+/// SHA-256, in hexadecimal.
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check_size(bytes: u64) -> Result<()> {
+    if bytes > GUEST_MODULE_BYTES_MAX {
+        return Err(Error::definition(format!(
+            "it has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether the component exports this contract in this version, and imports nothing else.

@@ -17,6 +17,19 @@ pub struct Judged {
     pub answer: Answer,
     /// How many rows made the guest trap, run too long, or answer wrongly.
     pub failed_rows: u64,
+    /// How many rows were judged, from the first on: all, unless failures were to be few.
+    pub judged_rows: u32,
+    /// Whether one of the rows that failed did so by running too long.
+    pub timed_out: bool,
+}
+
+/// How long to go on judging a batch in which rows make the guest fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// To the end.
+    Endless,
+    /// Up to the first of them.
+    OneFailure,
 }
 
 /// A guest that can be called. It is instantiated at the first call and again after each failure.
@@ -66,6 +79,16 @@ impl Instance {
         self.live().map(|_| ())
     }
 
+    /// Calls the guest without rows, so that its first batch meets nothing that is new to it.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn warm_up(&mut self) -> Result<(), StageFailure> {
+        let inputs = self.module.description.inputs.clone();
+        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
+        self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
+    }
+
     fn live(&mut self) -> Result<&mut Live, StageFailure> {
         let live = match self.live.take() {
             Some(live) => live,
@@ -88,13 +111,30 @@ impl Instance {
     ///
     /// Rows that make it fail are found by halving the batch; each costs itself and no other row.
     pub fn judge(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Judged {
+        self.judge_until(row_count, times_ms, columns, Patience::Endless)
+    }
+
+    /// As [`Instance::judge`], but ends after the row at which patience does.
+    pub fn judge_until(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], patience: Patience) -> Judged {
         match self.call(row_count, times_ms, columns) {
-            Ok(answer) => Judged { answer, failed_rows: 0 },
-            Err(failure) => self.isolate(row_count, times_ms, columns, failure),
+            Ok(answer) => Judged {
+                answer,
+                failed_rows: 0,
+                judged_rows: row_count,
+                timed_out: false,
+            },
+            Err(failure) => self.isolate(row_count, times_ms, columns, failure, patience),
         }
     }
 
-    fn isolate(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], failure: StageFailure) -> Judged {
+    fn isolate(
+        &mut self,
+        row_count: u32,
+        times_ms: &[i64],
+        columns: &[&Column],
+        failure: StageFailure,
+        patience: Patience,
+    ) -> Judged {
         if row_count <= 1 {
             let nothing = |output: &OutputSpec| OutputRows {
                 rows: Vec::new(),
@@ -108,10 +148,15 @@ impl Instance {
                 outputs: self.module.description.outputs.iter().map(nothing).collect(),
                 rejected: vec![RejectedRow {
                     row: 0,
-                    reason: shorten(failure.0),
+                    reason: shorten(failure.reason),
                 }],
             };
-            return Judged { answer, failed_rows: 1 };
+            return Judged {
+                answer,
+                failed_rows: 1,
+                judged_rows: 1,
+                timed_out: failure.timed_out,
+            };
         }
         let middle = row_count / 2;
         let mut judged = Judged::default();
@@ -119,9 +164,14 @@ impl Instance {
             let rows: Vec<u32> = (start..end).collect();
             let parts: Vec<Column> = columns.iter().map(|column| column.gather(&rows)).collect();
             let times = times_ms.get(start as usize..end as usize).unwrap_or_default();
-            let part = self.judge(end - start, times, &parts.iter().collect::<Vec<_>>());
+            let part = self.judge_until(end - start, times, &parts.iter().collect::<Vec<_>>(), patience);
             judged.answer.append(part.answer, start);
             judged.failed_rows += part.failed_rows;
+            judged.judged_rows += part.judged_rows;
+            judged.timed_out |= part.timed_out;
+            if patience == Patience::OneFailure && judged.failed_rows > 0 {
+                break;
+            }
         }
         judged
     }
@@ -140,7 +190,7 @@ impl Instance {
         );
         let answer = given.and_then(|given| {
             Answer::from_guest(given, row_count, &self.module.description)
-                .map_err(|what| StageFailure(format!("the rule broke the contract: {what}")))
+                .map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
         });
         if answer.is_err() {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.

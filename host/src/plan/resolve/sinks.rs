@@ -75,7 +75,7 @@ impl Resolver<'_> {
         let mut at = edge.node;
         while at != lookup {
             let Some(node) = self.nodes.get(at) else { break };
-            if at == 0 || !matches!(node.kind, ResolvedKind::Stage { .. }) {
+            if at == 0 || !matches!(node.kind, ResolvedKind::Stage(_)) {
                 let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
                 return Err(self.at(
                     from,

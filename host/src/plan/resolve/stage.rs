@@ -1,15 +1,18 @@
 //! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list};
+use super::{
+    Edge, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver, list,
+};
 use crate::{
     column::Field,
     definition::{Stage, StageLimits},
-    error::Result,
+    deployment::Deployment,
+    error::{Error, Result},
     limits::GUEST_MEMORY_MIB_MAX,
+    plan::StageVersion,
     stage::{Instance, Module, ParameterType, ParameterValue, StageHost},
 };
-use serde_spanned::Spanned;
-use std::{collections::BTreeMap, ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
 impl Resolver<'_> {
     pub(super) fn stage(
@@ -20,48 +23,121 @@ impl Resolver<'_> {
         span: Range<usize>,
         host: &StageHost,
     ) -> Result<ResolvedNode> {
-        let whose = self.edge_name(input);
-        let input_output = self.output(input)?;
-        let schema = &input_output.schema;
         self.check_limits(&stage.limits)?;
-        let folder = self.file.path.parent().unwrap_or(Path::new(""));
-        let at_module = |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
-        let module = host
-            .load(&folder.join(stage.module.get_ref()))
-            .map_err(|cause| at_module(format!("key `module`: {cause}")))?;
-        let description = &module.description;
+        let versions = self.versions.get(name).cloned().unwrap_or_default();
+        let (live, outputs) = match &versions.live {
+            Some(version) => self.version(name, input, version, &stage.limits, host)?,
+            None => {
+                let at_module =
+                    |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
+                let folder = self.file.path.parent().unwrap_or(Path::new(""));
+                let module = host
+                    .load(&folder.join(stage.module.get_ref()))
+                    .map_err(|cause| at_module(format!("key `module`: {cause}")))?;
+                let outputs = self.outputs(input, &module).map_err(at_module)?;
+                let given = stage
+                    .parameters
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.get_ref(), Some(value.span())));
+                let at_step = |at: Option<Range<usize>>, message: String| {
+                    self.error(at.unwrap_or(span.clone()), format!("step \"{name}\": {message}"))
+                };
+                let parameters = parameters(&module, given).map_err(|(at, message)| at_step(at, message))?;
+                let said = stage.parameters.iter();
+                let deployment = Deployment {
+                    parameters: said
+                        .map(|(name, value)| (name.clone(), value.get_ref().clone()))
+                        .collect(),
+                    ..Default::default()
+                };
+                let guest = configured(host, module, deployment, parameters, &stage.limits)
+                    .map_err(|message| at_step(None, message))?;
+                (guest, outputs)
+            }
+        };
+        let beside = |version: &Option<StageVersion>| {
+            let resolved = version
+                .as_ref()
+                .map(|version| self.version(name, input, version, &stage.limits, host));
+            Ok(resolved.transpose()?.map(|(guest, _)| guest))
+        };
+        let (fallback, shadow) = (beside(&versions.fallback)?, beside(&versions.shadow)?);
+        Ok(ResolvedNode {
+            name: name.to_owned(),
+            input,
+            kind: ResolvedKind::Stage(ResolvedStage { live, fallback, shadow }),
+            outputs,
+        })
+    }
 
+    /// A guest that is not from the pipeline file.
+    fn version(
+        &self,
+        step: &str,
+        input: Edge,
+        version: &StageVersion,
+        limits: &StageLimits,
+        host: &StageHost,
+    ) -> Result<(ResolvedGuest, Vec<ResolvedOutput>)> {
+        let at_module = |message: String| {
+            Error::definition(format!(
+                "module {} does not fit step \"{step}\" of pipeline {}: {message}",
+                version.module.short_digest(),
+                self.definition.name.get_ref()
+            ))
+        };
+        let outputs = self.outputs(input, &version.module).map_err(at_module)?;
+        let given = version
+            .deployment
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value, None));
+        let parameters = parameters(&version.module, given).map_err(|(_, message)| at_module(message))?;
+        let (module, deployment) = (version.module.clone(), version.deployment.clone());
+        let guest = configured(host, module, deployment, parameters, limits).map_err(at_module)?;
+        Ok((guest, outputs))
+    }
+
+    /// What the rule gives of the rows of `input`.
+    ///
+    /// # Errors
+    /// What of the rule does not fit.
+    fn outputs(&self, input: Edge, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
+        let whose = self.edge_name(input);
+        let input_output = self.output(input).map_err(|error| error.to_string())?;
+        let schema = &input_output.schema;
+        let description = &module.description;
         for wanted in &description.inputs {
             let Some(found) = schema.iter().find(|field| field.name == wanted.name) else {
-                return Err(at_module(format!(
+                return Err(format!(
                     "the rule {} reads column \"{}\" ({}), which {whose} does not have; there are {}",
                     description.name,
                     wanted.name,
                     wanted.column_type,
                     list(schema)
-                )));
+                ));
             };
             if found.column_type != wanted.column_type {
-                return Err(at_module(format!(
+                return Err(format!(
                     "the rule {} reads column \"{}\" as {}, but it is {} in {whose}",
                     description.name, wanted.name, wanted.column_type, found.column_type
-                )));
+                ));
             }
             if found.nullable && !wanted.nullable {
-                return Err(at_module(format!(
+                return Err(format!(
                     "the rule {} reads column \"{}\" as {} without nulls, but it may be null in {whose}; \
                      let the rule take an Option",
                     description.name, wanted.name, wanted.column_type
-                )));
+                ));
             }
         }
         let changelog = !matches!(input_output.change, ResolvedChange::Append);
         if changelog && description.reads_time {
-            return Err(at_module(format!(
+            return Err(format!(
                 "the rule {} reads the time, but {whose} sends a changelog: what it said of a row could not be taken \
                  back at another time",
                 description.name
-            )));
+            ));
         }
 
         let mut outputs = Vec::new();
@@ -70,11 +146,11 @@ impl Resolver<'_> {
             let mut origins = Vec::new();
             for (from, to) in &output.passed {
                 let Some(index) = schema.iter().position(|field| field.name == *from) else {
-                    return Err(at_module(format!(
+                    return Err(format!(
                         "the rule {} passes column \"{from}\" on, which {whose} does not have; there are {}",
                         description.name,
                         list(schema)
-                    )));
+                    ));
                 };
                 if let (Some(field), Some(origin)) = (schema.get(index), input_output.origins.get(index)) {
                     fields.push(Field {
@@ -108,22 +184,7 @@ impl Resolver<'_> {
                 change,
             });
         }
-
-        let parameters = self.parameters(name, &module, &stage.parameters, span.clone())?;
-        Instance::new(host, module.clone(), parameters.clone(), &stage.limits)
-            .configure()
-            .map_err(|failure| {
-                self.error(
-                    span,
-                    format!("step \"{name}\": the rule {}: {failure}", description.name),
-                )
-            })?;
-        Ok(ResolvedNode {
-            name: name.to_owned(),
-            input,
-            kind: ResolvedKind::Stage { module, parameters },
-            outputs,
-        })
+        Ok(outputs)
     }
 
     fn check_limits(&self, limits: &StageLimits) -> Result<()> {
@@ -145,65 +206,76 @@ impl Resolver<'_> {
         }
         Ok(())
     }
+}
 
-    /// Every parameter of the rule, with the value that the file or the rule gives it.
-    fn parameters(
-        &self,
-        step: &str,
-        module: &Module,
-        given: &BTreeMap<String, Spanned<toml::Value>>,
-        span: Range<usize>,
-    ) -> Result<Vec<(String, ParameterValue)>> {
-        let specs = &module.description.parameters;
-        for (name, value) in given {
-            if !specs.iter().any(|spec| spec.name == *name) {
-                let known: Vec<String> = specs
-                    .iter()
-                    .map(|spec| format!("{} ({})", spec.name, spec.parameter_type))
-                    .collect();
-                let known = if known.is_empty() {
-                    "it has none".to_owned()
-                } else {
-                    format!("it has {}", known.join(", "))
-                };
-                let rule = &module.description.name;
-                return Err(self.error(
-                    value.span(),
-                    format!("step \"{step}\": the rule {rule} has no parameter \"{name}\"; {known}"),
+/// A guest that took its parameters.
+fn configured(
+    host: &StageHost,
+    module: Arc<Module>,
+    deployment: Deployment,
+    parameters: Vec<(String, ParameterValue)>,
+    limits: &StageLimits,
+) -> Result<ResolvedGuest, String> {
+    Instance::new(host, module.clone(), parameters.clone(), limits)
+        .configure()
+        .map_err(|failure| format!("the rule {}: {failure}", module.description.name))?;
+    Ok(ResolvedGuest {
+        module,
+        deployment,
+        parameters,
+    })
+}
+
+/// Every parameter of the rule, with the value that is given, or that the rule itself gives it.
+///
+/// # Errors
+/// What is wrong with which, and the place of what was given.
+fn parameters<'v>(
+    module: &Module,
+    given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
+) -> Result<Vec<(String, ParameterValue)>, (Option<Range<usize>>, String)> {
+    let specs = &module.description.parameters;
+    let rule = &module.description.name;
+    let mut values: BTreeMap<&str, (&toml::Value, Option<Range<usize>>)> = BTreeMap::new();
+    for (name, value, at) in given {
+        if !specs.iter().any(|spec| spec.name == name) {
+            let known: Vec<String> = specs
+                .iter()
+                .map(|spec| format!("{} ({})", spec.name, spec.parameter_type))
+                .collect();
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            };
+            return Err((at, format!("the rule {rule} has no parameter \"{name}\"; {known}")));
+        }
+        values.insert(name, (value, at));
+    }
+    let mut parameters = Vec::new();
+    for spec in specs {
+        let accepted = spec.parameter_type.described();
+        let value = match (values.remove(spec.name.as_str()), &spec.default) {
+            (Some((value, at)), _) => parameter(value, spec.parameter_type).ok_or_else(|| {
+                (
+                    at,
+                    format!("parameter \"{}\" is {value}; accepted is {accepted}", spec.name),
+                )
+            })?,
+            (None, Some(default)) => default.clone(),
+            (None, None) => {
+                return Err((
+                    None,
+                    format!(
+                        "parameter \"{}\" is missing; accepted is {accepted} ({})",
+                        spec.name, spec.doc
+                    ),
                 ));
             }
-        }
-        let mut parameters = Vec::new();
-        for spec in specs {
-            let value = match (given.get(&spec.name), &spec.default) {
-                (Some(value), _) => parameter(value.get_ref(), spec.parameter_type).ok_or_else(|| {
-                    self.error(
-                        value.span(),
-                        format!(
-                            "step \"{step}\": parameter \"{}\" is {}; accepted is {}",
-                            spec.name,
-                            value.get_ref(),
-                            spec.parameter_type.described()
-                        ),
-                    )
-                })?,
-                (None, Some(default)) => default.clone(),
-                (None, None) => {
-                    return Err(self.error(
-                        span,
-                        format!(
-                            "step \"{step}\": parameter \"{}\" is missing; accepted is {} ({})",
-                            spec.name,
-                            spec.parameter_type.described(),
-                            spec.doc
-                        ),
-                    ));
-                }
-            };
-            parameters.push((spec.name.clone(), value));
-        }
-        Ok(parameters)
+        };
+        parameters.push((spec.name.clone(), value));
     }
+    Ok(parameters)
 }
 
 /// The value of a parameter as the rule wants it; an integer is also a double.

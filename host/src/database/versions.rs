@@ -1,0 +1,139 @@
+//! Versions of rules: which decided over what, and the components themselves.
+
+use super::read::open_weir;
+use crate::{
+    deployment::{Deployment, StoredVersion, TrialRecord, VersionChange},
+    error::{Context, Error, Result},
+};
+use rusqlite::{Connection, OptionalExtension};
+use std::path::Path;
+
+/// Writes what happened to versions in a turn.
+pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionChange]) -> rusqlite::Result<()> {
+    for change in changes {
+        match change {
+            VersionChange::InForce(in_force) => {
+                let (digest, component) = &in_force.module;
+                connection
+                    .prepare_cached("INSERT OR IGNORE INTO weir_module (digest, component) VALUES (?1, ?2)")?
+                    .execute((digest, &**component))?;
+                // Of two that begin at one sequence the earlier decided over nothing.
+                connection
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO weir_version
+                         (pipeline, step, first_sequence, version, digest, deployment, trial_left, spoiled, taken_back)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', NULL)",
+                    )?
+                    .execute((
+                        pipeline,
+                        &in_force.step,
+                        in_force.first_sequence as i64,
+                        in_force.deployment.version as i64,
+                        digest,
+                        json(&in_force.deployment)?,
+                        in_force.trial_left as i64,
+                    ))?;
+            }
+            VersionChange::Trial(trial) => {
+                connection
+                    .prepare_cached(
+                        "UPDATE weir_version SET trial_left = ?3, spoiled = ?4, taken_back = ?5
+                         WHERE pipeline = ?1 AND step = ?2 AND first_sequence =
+                             (SELECT max(first_sequence) FROM weir_version WHERE pipeline = ?1 AND step = ?2)",
+                    )?
+                    .execute((
+                        pipeline,
+                        &trial.step,
+                        trial.left as i64,
+                        json(&trial.spoiled)?,
+                        &trial.taken_back,
+                    ))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
+}
+
+/// The versions that decided over rows of a pipeline, in the order of their first sequences; none where there is no such
+/// database yet.
+///
+/// # Errors
+/// When the file is no database of Weir, or damaged.
+pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let wrap = || format!("cannot read the versions in database {}", path.display());
+    let connection = open_weir(path)?;
+    if !has_versions(&connection).environment(wrap)? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection
+        .prepare(
+            "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back
+             FROM weir_version WHERE pipeline = ?1 ORDER BY first_sequence, step",
+        )
+        .environment(wrap)?;
+    let rows = statement
+        .query_map([pipeline], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, i64>(1)? as u64,
+                row.get::<_, String>(2)?,
+                row.get::<_, String>(3)?,
+                row.get::<_, i64>(4)? as u64,
+                row.get::<_, String>(5)?,
+                row.get::<_, Option<String>>(6)?,
+            ))
+        })
+        .environment(wrap)?;
+    let mut versions = Vec::new();
+    for row in rows {
+        let (step, first_sequence, digest, deployment, left, spoiled, taken_back) = row.environment(wrap)?;
+        versions.push(StoredVersion {
+            deployment: serde_json::from_str::<Deployment>(&deployment).environment(wrap)?,
+            digest,
+            first_sequence,
+            trial: TrialRecord {
+                step: step.clone(),
+                left,
+                spoiled: serde_json::from_str(&spoiled).environment(wrap)?,
+                taken_back,
+            },
+            step,
+        });
+    }
+    Ok(versions)
+}
+
+/// The component of that digest, as the database holds it.
+///
+/// # Errors
+/// When it cannot be read, or is not there.
+pub fn read_module(path: &Path, digest: &str) -> Result<Vec<u8>> {
+    let wrap = || format!("cannot read module {digest} in database {}", path.display());
+    let found: Option<Vec<u8>> = open_weir(path)?
+        .query_row("SELECT component FROM weir_module WHERE digest = ?1", [digest], |row| {
+            row.get(0)
+        })
+        .optional()
+        .environment(wrap)?;
+    found.ok_or_else(|| {
+        Error::mismatch(format!(
+            "database {} does not hold module {digest}, which it names: it is damaged",
+            path.display()
+        ))
+    })
+}
+
+fn has_versions(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'weir_version'",
+        [],
+        |row| Ok(row.get::<_, i64>(0)? > 0),
+    )
+}

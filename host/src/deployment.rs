@@ -1,0 +1,104 @@
+//! Deployments: which module a stage runs, with which parameters, since when, and by whom.
+//!
+//! A pipeline's file says what its stages run at first; that is version 0 of each. What is deployed later has the numbers
+//! from 1. A database keeps every version that decided over rows of its tables, with the first stream sequence of each.
+
+use crate::plan::StagePlan;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A module with parameters, in the place of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// From 1, per pipeline and step; 0 for what the pipeline file says.
+    pub version: u64,
+    /// SHA-256 of the component, in hexadecimal; absent for the module that the pipeline file names.
+    pub digest: Option<String>,
+    /// Every parameter that was set; the others have the rule's defaults.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, toml::Value>,
+    /// Who deployed it.
+    #[serde(default)]
+    pub by: String,
+    /// When, in milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub at_ms: i64,
+    /// Why.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// What happened to the version of a step in a turn. It is committed with the turn.
+#[derive(Clone, Debug)]
+pub enum VersionChange {
+    /// A version decides from some sequence on.
+    InForce(InForce),
+    /// The trial of the version in force went on, or ended.
+    Trial(TrialRecord),
+}
+
+/// A version that decides from some sequence on.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// The step.
+    pub step: String,
+    /// What decides.
+    pub deployment: Deployment,
+    /// The SHA-256 of its component, and the component itself, for a host that starts again without a registry.
+    pub module: (String, Arc<[u8]>),
+    /// The first stream sequence that it decides over.
+    pub first_sequence: u64,
+    /// Rows that it is on trial for.
+    pub trial_left: u64,
+}
+
+/// How the trial of a version goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrialRecord {
+    /// The step.
+    pub step: String,
+    /// Rows that it is still on trial for.
+    pub left: u64,
+    /// The sequences at which it failed and the version before it decided.
+    pub spoiled: Vec<u64>,
+    /// Why it was taken back.
+    pub taken_back: Option<String>,
+}
+
+/// A version as a database keeps it.
+#[derive(Clone, Debug)]
+pub struct StoredVersion {
+    /// The step.
+    pub step: String,
+    /// What decided.
+    pub deployment: Deployment,
+    /// The SHA-256 of its component.
+    pub digest: String,
+    /// The first stream sequence that it decided over.
+    pub first_sequence: u64,
+    /// How its trial stood, or ended.
+    pub trial: TrialRecord,
+}
+
+/// What a commit made lasting, for those who wait for a swap.
+#[derive(Debug)]
+pub struct Committed {
+    /// What happened to versions, in order.
+    pub changes: Vec<VersionChange>,
+    /// How long each swap held up the data path.
+    pub pauses: Vec<Duration>,
+}
+
+impl InForce {
+    /// The record of the version that `stage` runs.
+    pub fn of(step: &str, stage: &StagePlan, first_sequence: u64, trial_left: u64) -> Self {
+        Self {
+            step: step.to_owned(),
+            deployment: stage.deployment.clone(),
+            module: (stage.module.digest.clone(), stage.module.bytes.clone()),
+            first_sequence,
+            trial_left,
+        }
+    }
+}

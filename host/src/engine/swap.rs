@@ -1,0 +1,186 @@
+//! Swapping: another plan of the same pipeline takes over between two batches, and all state stays.
+//!
+//! Everything that takes time (compiling, instantiating, checking) is done beforehand, off the data path, in
+//! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in.
+
+use super::{Engine, Stage, Step, fingerprint};
+use crate::{
+    decode::Decoder,
+    deployment::{InForce, VersionChange},
+    error::{Error, Result},
+    plan::{Change, Edge, Node, NodeKind, Plan, SinkPlan, Target},
+    stage::StageHost,
+};
+use std::{mem, sync::Arc};
+
+/// A plan that is ready to take over from the one that runs.
+#[derive(Debug)]
+pub struct Successor {
+    plan: Arc<Plan>,
+    /// Those that run something else than before, by the number of the step.
+    stages: Vec<(usize, Box<Stage>)>,
+    /// For the source, which takes it out.
+    pub decoder: Option<Decoder>,
+}
+
+/// What a swap left over: to be dropped off the data path, since giving back a guest's memory takes a while.
+#[derive(Debug)]
+pub struct Retired {
+    _plan: Arc<Plan>,
+    _stages: Vec<Box<Stage>>,
+}
+
+impl Successor {
+    /// Gets `plan` ready to take over from `running`. Batches of up to `batch_events` will be decoded for it.
+    ///
+    /// # Errors
+    /// When state, tables or messages would not be the same under the new plan, or a guest fails. Nothing has changed
+    /// then.
+    pub fn prepare(running: &Plan, plan: Arc<Plan>, host: &StageHost, batch_events: usize) -> Result<Self> {
+        check_same(running, &plan)?;
+        let mut stages = Vec::new();
+        for (at, (before, node)) in running.nodes.iter().zip(&plan.nodes).enumerate() {
+            let (NodeKind::Stage(old), NodeKind::Stage(new)) = (&before.kind, &node.kind) else {
+                continue;
+            };
+            if old.deployment == new.deployment && old.module.digest == new.module.digest {
+                continue;
+            }
+            check_append(&plan, node)?;
+            let stage = Stage::prepare(&node.name, new, host)
+                .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
+            stages.push((at, Box::new(stage)));
+        }
+        let decoder = Decoder::new(&plan.columns, plan.now.clone(), batch_events)?;
+        Ok(Self {
+            plan,
+            stages,
+            decoder: Some(decoder),
+        })
+    }
+}
+
+impl Engine {
+    /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it.
+    pub fn swap(&mut self, successor: Successor) -> Retired {
+        let Successor { plan, stages, .. } = successor;
+        let mut retired = Vec::new();
+        for (at, stage) in stages {
+            let (Some(node), Some(before)) = (plan.nodes.get(at), self.plan.nodes.get(at)) else {
+                continue;
+            };
+            let (NodeKind::Stage(new), NodeKind::Stage(old)) = (&node.kind, &before.kind) else {
+                continue;
+            };
+            let Some(Step::Stage(running)) = self.steps.get_mut(at) else {
+                continue;
+            };
+            // What happened to the version that goes is told first.
+            let (changes, failed_rows) = running.take_changes(old);
+            self.changes.extend(changes);
+            self.failed_rows += failed_rows;
+            let decided = running.deciding(old);
+            if decided.deployment != new.deployment || decided.module.digest != new.module.digest {
+                let first_sequence = self.last_sequence + 1;
+                let in_force = InForce::of(&node.name, new, first_sequence, stage.trial_left());
+                self.changes.push(VersionChange::InForce(in_force));
+            }
+            retired.push(mem::replace(running, stage));
+        }
+        for (step, node) in self.steps.iter_mut().zip(&plan.nodes) {
+            let Some(output) = node.outputs.first() else { continue };
+            let schema = output.schema.clone();
+            match (step, &node.kind) {
+                (Step::LastValue(operator), NodeKind::LastValue(plan)) => {
+                    operator.replace(plan.clone(), schema, output.before_needed);
+                }
+                (Step::Aggregate(operator), NodeKind::Aggregate(plan)) => {
+                    operator.replace(plan.clone(), schema, output.before_needed, output.collapsible);
+                }
+                _ => {}
+            }
+        }
+        for (table, plan) in self.tables.iter_mut().zip(&plan.tables) {
+            table.replace(plan.clone());
+        }
+        for (sink, plan) in self.sinks.iter_mut().zip(&plan.sinks) {
+            sink.replace(plan);
+        }
+        let plan = mem::replace(&mut self.plan, plan);
+        Retired {
+            _plan: plan,
+            _stages: retired,
+        }
+    }
+}
+
+/// A rule that reads a changelog has let rows through that it would have to take back itself.
+fn check_append(plan: &Plan, node: &Node) -> Result<()> {
+    let input = plan.nodes.get(node.input.node);
+    let output = input.and_then(|input| input.outputs.get(node.input.output));
+    match output.map(|output| &output.change) {
+        Some(Change::Keyed(_)) => Err(Error::definition(format!(
+            "step \"{}\" reads the changelog of step \"{}\": rows that its rule let through so far would stay if another \
+             rule took over; run the pipeline into a new database instead",
+            node.name,
+            input.map_or("?", |input| input.name.as_str())
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether what the database holds means the same under both plans.
+fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
+    for (before, after) in running.sinks.iter().zip(&plan.sinks) {
+        let (before_columns, after_columns) = (sink_columns(before), sink_columns(after));
+        if before_columns != after_columns || edge_name(running, before.input) != edge_name(plan, after.input) {
+            let what = match &after.target {
+                Target::Table { name, .. } | Target::Append { name } => format!("table \"{name}\""),
+                Target::Subject { name } => format!("the messages on \"{name}\""),
+            };
+            return Err(Error::definition(format!(
+                "{what} would have the columns {after_columns} instead of {before_columns}; a swap leaves tables as they \
+                 are: name the columns of the sink in the pipeline file, or run into a new database"
+            )));
+        }
+    }
+    for (before, after) in running.nodes.iter().zip(&plan.nodes) {
+        let state = format!("{}/", after.name);
+        let (held, would_hold) = (fingerprint(running, &state), fingerprint(plan, &state));
+        if held != would_hold {
+            return Err(Error::definition(format!(
+                "step \"{}\" holds state for {held}, but would need it for {would_hold}, which was not kept so far; \
+                 run into a new database",
+                after.name
+            )));
+        }
+        debug_assert_eq!(before.name, after.name, "both are plans of one pipeline file");
+    }
+    Ok(())
+}
+
+fn edge_name(plan: &Plan, edge: Edge) -> (String, String) {
+    let node = plan.nodes.get(edge.node);
+    let output = node.and_then(|node| node.outputs.get(edge.output));
+    (
+        node.map(|node| node.name.clone()).unwrap_or_default(),
+        output.map(|output| output.name.clone()).unwrap_or_default(),
+    )
+}
+
+/// The columns of a table as people read them; also whether keys may be null, which the table depends on.
+fn sink_columns(sink: &SinkPlan) -> String {
+    let key: &[usize] = match &sink.target {
+        Target::Table { primary_key, .. } => primary_key,
+        _ => &[],
+    };
+    let columns = sink.columns.iter().enumerate().map(|(at, (field, _))| {
+        let nullable = if key.contains(&at) && field.nullable {
+            " or null"
+        } else {
+            ""
+        };
+        format!("{} ({}{nullable})", field.name, field.column_type)
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
