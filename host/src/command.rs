@@ -6,6 +6,8 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod deploy;
+mod history;
 mod replay;
 mod run;
 mod show;
@@ -31,7 +33,8 @@ Examples:
   weir demo
   weir check guests/hourly-orders/pipeline.toml
   weir replay guests/last-page/pipeline.toml --input events.jsonl --database last-page.db
-  weir run guests/*/pipeline.toml --nats nats://127.0.0.1:4222";
+  weir run guests/*/pipeline.toml --nats nats://127.0.0.1:4222
+  weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm";
 
 /// Runs business rules, compiled to WebAssembly, over NATS JetStream event streams, into SQLite tables.
 #[derive(Debug, Parser)]
@@ -49,6 +52,12 @@ enum Command {
     Table(table::Table),
     Check(check::Check),
     DeadLetters(dead_letters::DeadLetters),
+    Deploy(deploy::Deploy),
+    #[command(subcommand)]
+    Params(deploy::Params),
+    Rollback(deploy::Rollback),
+    History(history::History),
+    Status(history::Status),
     Demo(demo::Demo),
 }
 
@@ -61,6 +70,11 @@ pub fn main() -> ExitCode {
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Deploy(deploy) => deploy.run(),
+        Command::Params(params) => params.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::History(history) => history.run(),
+        Command::Status(status) => status.run(),
         Command::Demo(demo) => demo.run(),
     };
     outcome.unwrap_or_else(|error| {

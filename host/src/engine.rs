@@ -13,7 +13,7 @@ pub use swap::{Retired, Successor};
 use crate::{
     column::Batch,
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
-    deployment::{TrialRecord, VersionChange},
+    deployment::{InForce, StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
@@ -519,14 +519,22 @@ impl Engine {
             .collect()
     }
 
-    /// Tells the engine where the database ends, and how the trials of versions stood there.
-    pub fn resume(&mut self, position: u64, trials: &[TrialRecord]) {
+    /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does
+    /// not know yet is part of the next turn.
+    pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
         self.last_sequence = position;
         for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
-            if let Step::Stage(stage) = step {
-                let nothing = TrialRecord::default();
-                let record = trials.iter().find(|record| record.step == node.name);
-                stage.resume_trial(record.unwrap_or(&nothing));
+            let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) else {
+                continue;
+            };
+            let last = known.iter().rfind(|version| version.step == node.name);
+            match last.filter(|last| last.deployment == plan.deployment && last.digest == plan.module.digest) {
+                Some(last) => stage.resume_trial(&last.trial),
+                None => {
+                    stage.resume_trial(&TrialRecord::default());
+                    let in_force = InForce::of(&node.name, plan, position + 1, 0);
+                    self.changes.push(VersionChange::InForce(in_force));
+                }
             }
         }
     }

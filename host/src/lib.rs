@@ -94,6 +94,10 @@ pub mod pipeline;
 
 pub mod nats;
 
+pub mod status;
+
+pub mod rollout;
+
 pub mod live;
 
 pub mod command;

@@ -1,15 +1,17 @@
 //! Live pipelines: stream, engine, database and publisher put together, each pipeline on threads of its own.
 
 use crate::{
-    database::{Database, DatabaseFile, Messages, Outbox},
+    database::{Database, DatabaseFile, Messages, Outbox, read_versions},
     decode::Decoder,
     delivery::Receipt,
+    deployment::Committed,
     engine::Engine,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
-    nats::{Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport},
-    pipeline::{self, Progress, Store},
+    nats::{Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry},
+    pipeline::{self, Progress, Store, Swaps},
     plan::{Plan, Target},
+    rollout::{self, Heard, Rollout, Subject},
     source::{Acknowledge, Stop},
     stage::StageHost,
 };
@@ -17,18 +19,20 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
+        mpsc::{Sender, SyncSender},
     },
     thread::JoinHandle,
 };
 
 /// How to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LiveOptions {
     /// End when everything that is stored now is committed.
     pub until_caught_up: bool,
     /// What to do about messages that were removed before they were processed.
     pub gap: Gap,
+    /// Where deployments come from; without it, what the pipeline file and the database say runs to the end.
+    pub registry: Option<Registry>,
 }
 
 /// A pipeline that runs.
@@ -60,11 +64,15 @@ impl Live {
         options: LiveOptions,
         stop: &Stop,
     ) -> Result<Self> {
+        let known = read_versions(file.path(), &plan.name)?;
+        let base = plan;
+        let plan = Arc::new(rollout::plan_of_database(&base, host, file.path(), &known)?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subject)?)?;
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
+        engine.begin(stored.position, &known);
 
         // Another database of this pipeline has a consumer of its own. (A copy of the file shares it with the original;
         // both stay right, and disturb each other.)
@@ -87,13 +95,37 @@ impl Live {
             true => Some(Publisher::start(nats, Outbox::open(file.path(), &plan.name)?)?),
             false => None,
         };
-        let acknowledge = AfterCommit {
-            source: Box::new(source.acknowledge()),
-            publisher: publisher.as_ref().map(Publisher::waker),
-        };
         let progress = Arc::new(Progress::default());
         progress.position.store(stored.position, Ordering::Relaxed);
         let lag = source.lag();
+        let (heard, hears) = Rollout::channel();
+        let acknowledge = AfterCommit {
+            source: Box::new(source.acknowledge()),
+            publisher: publisher.as_ref().map(Publisher::waker),
+            versions: heard.clone(),
+        };
+        let (rollout, swaps) = match options.registry {
+            None => (None, Swaps::none()),
+            Some(registry) => {
+                let subject = Subject {
+                    host: format!("{:08x}", stored.seed as u32),
+                    database: file.path().display().to_string(),
+                    progress: progress.clone(),
+                    lag: lag.clone(),
+                };
+                let (rollout, swaps) = Rollout::start(
+                    registry,
+                    host,
+                    base,
+                    plan.clone(),
+                    &known,
+                    subject,
+                    source.nudge(),
+                    (heard, hears),
+                )?;
+                (Some(rollout), swaps)
+            }
+        };
 
         let (name, running, nats) = (plan.name.clone(), progress.clone(), nats.clone());
         let thread = std::thread::Builder::new()
@@ -105,8 +137,11 @@ impl Live {
                     Store::Database(Box::new(database)),
                     acknowledge,
                     running,
-                    pipeline::Swaps::none(),
+                    swaps,
                 );
+                if let Some(rollout) = rollout {
+                    rollout.finish();
+                }
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.
                 let _ = nats.flush();
@@ -149,6 +184,7 @@ impl Live {
 struct AfterCommit {
     source: Box<dyn Acknowledge>,
     publisher: Option<SyncSender<()>>,
+    versions: Sender<Heard>,
 }
 
 impl Acknowledge for AfterCommit {
@@ -158,5 +194,10 @@ impl Acknowledge for AfterCommit {
             // One wake-up that waits is enough.
             let _ = publisher.try_send(());
         }
+    }
+
+    fn versions_committed(&mut self, committed: Committed) {
+        // Without a registry nobody listens.
+        let _ = self.versions.send(Heard::Committed(committed));
     }
 }

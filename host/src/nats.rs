@@ -6,10 +6,12 @@
 mod connect;
 mod feed;
 mod publish;
+mod registry;
 mod source;
 
 pub use connect::{Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
+pub use registry::{EVENTS, HEARTBEAT, HISTORY, Registry, Wanted};
 pub use source::{Gap, JetStreamSource, JetStreamSourceOptions};
 
 use std::time::Duration;

@@ -269,7 +269,7 @@ fn commit_turns(
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
         progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);
-        progress.position.store(position, Ordering::Relaxed);
+        progress.position.fetch_max(position, Ordering::Relaxed);
         progress
             .commit_us
             .store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use crate::{
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions},
+    nats::{Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::{Now, Plan},
     sample::{Orders, PageVisits, PolicyChanges, Times, customers},
@@ -167,6 +167,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
         let options = LiveOptions {
             until_caught_up: false,
             gap: Gap::Refuse,
+            registry: Some(Registry::open(nats)?),
         };
         lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);
     }

@@ -2,7 +2,7 @@
 
 use super::{load_plan, parse_now, show, stage_host};
 use crate::{
-    database::{Database, DatabaseFile, Messages},
+    database::{Database, DatabaseFile, Messages, read_versions},
     decode::Decoder,
     engine::Engine,
     error::{Context, Error, Result},
@@ -88,6 +88,7 @@ impl Replay {
         let mut engine = Engine::new(plan.clone(), &host, seed)?;
         if let Store::Database(database) = &store {
             database.restore(&mut engine)?;
+            engine.begin(position, &read_versions(database.path(), &plan.name)?);
         }
         let decoder = Decoder::new(&plan.columns, plan.now.clone(), self.batch)?;
         let source = FileSource::open(&self.input, decoder, position, content_hash, Stop::default())?;

@@ -5,7 +5,7 @@ use crate::{
     database::DatabaseFile,
     error::{Context, Error, Result},
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions},
+    nats::{Gap, Nats, NatsOptions, Registry},
     source::Stop,
     turn::Counts,
 };
@@ -86,16 +86,16 @@ pub(super) struct NatsArguments {
 }
 
 impl NatsArguments {
-    fn options(self) -> NatsOptions {
+    pub(super) fn options(&self) -> NatsOptions {
         NatsOptions {
-            url: self.url,
-            credentials: self.creds,
-            user: self.user,
-            password: self.password,
-            token: self.token,
-            ca: self.tls_ca,
-            certificate: self.tls_cert,
-            key: self.tls_key,
+            url: self.url.clone(),
+            credentials: self.creds.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            token: self.token.clone(),
+            ca: self.tls_ca.clone(),
+            certificate: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
         }
     }
 }
@@ -120,9 +120,17 @@ impl Run {
         let nats = Nats::connect(&self.nats.options())?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
+        let registry = match Registry::open(&nats) {
+            Ok(registry) => Some(registry),
+            Err(error) => {
+                eprintln!("weir: deployments are not looked for: {error}");
+                None
+            }
+        };
         let options = LiveOptions {
             until_caught_up: self.until_caught_up,
             gap,
+            registry,
         };
         let stop = Stop::default();
         stop_on_signal(&nats, &stop);
@@ -135,7 +143,7 @@ impl Run {
                 Some(database) => Ok(database.clone()),
                 None => DatabaseFile::hold(&PathBuf::from(format!("{}.db", plan.name))),
             };
-            match database.and_then(|database| Live::start(&nats, &host, plan, &database, options, &stop)) {
+            match database.and_then(|database| Live::start(&nats, &host, plan, &database, options.clone(), &stop)) {
                 Ok(live) => {
                     eprintln!(
                         "{}: stream {}, subject {}, consumer {}, into {}, from sequence {}",

@@ -1,7 +1,7 @@
 //! What people look at: numbers, durations, summaries.
 
-use crate::{error::Result, turn::Counts};
-use std::{path::Path, time::Duration};
+use crate::{error::Result, text::printable, turn::Counts};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// A whole number with spaces between thousands: `1 234 567`.
 pub(super) fn thousands(number: u64) -> String {
@@ -27,6 +27,37 @@ pub(super) fn seconds(elapsed: Duration) -> String {
         seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
         seconds => format!("{seconds:.1} s"),
     }
+}
+
+/// The first digits of a module's digest; without one it is the pipeline file's module.
+pub(super) fn short(digest: Option<&str>) -> &str {
+    digest.map_or("of the file", |digest| digest.get(..12).unwrap_or(digest))
+}
+
+/// A module in a sentence.
+pub(super) fn module(digest: Option<&str>) -> String {
+    match digest {
+        Some(_) => format!("module {}", short(digest)),
+        None => "the module of the pipeline file".to_owned(),
+    }
+}
+
+/// Parameters behind something else: ` with ratio = 0.9, events = ["save"]`; nothing where there are none.
+pub(super) fn parameters(parameters: &BTreeMap<String, toml::Value>) -> String {
+    let shown: Vec<String> = parameters
+        .iter()
+        .map(|(name, value)| printable(&format!("{name} = {value}")))
+        .collect();
+    match shown.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", shown.join(", ")),
+    }
+}
+
+/// An instant as people read it, in UTC.
+pub(super) fn instant(ms: i64) -> String {
+    let instant = jiff::Timestamp::from_millisecond(ms);
+    instant.map_or_else(|_| "?".to_owned(), |instant| instant.strftime("%F %TZ").to_string())
 }
 
 /// The end of a run: what became of the events, and how many rows each table has.

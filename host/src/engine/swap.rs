@@ -8,7 +8,7 @@ use crate::{
     decode::Decoder,
     deployment::{InForce, VersionChange},
     error::{Error, Result},
-    plan::{Change, Edge, Node, NodeKind, Plan, SinkPlan, Target},
+    plan::{Change, Edge, Node, NodeKind, Plan, SinkPlan, StagePlan, Target},
     stage::StageHost,
 };
 use std::{mem, sync::Arc};
@@ -37,16 +37,15 @@ impl Successor {
     /// When state, tables or messages would not be the same under the new plan, or a guest fails. Nothing has changed
     /// then.
     pub fn prepare(running: &Plan, plan: Arc<Plan>, host: &StageHost, batch_events: usize) -> Result<Self> {
-        check_same(running, &plan)?;
+        Self::check(running, &plan)?;
         let mut stages = Vec::new();
         for (at, (before, node)) in running.nodes.iter().zip(&plan.nodes).enumerate() {
             let (NodeKind::Stage(old), NodeKind::Stage(new)) = (&before.kind, &node.kind) else {
                 continue;
             };
-            if old.deployment == new.deployment && old.module.digest == new.module.digest {
+            if same_guest(old, new) {
                 continue;
             }
-            check_append(&plan, node)?;
             let stage = Stage::prepare(&node.name, new, host)
                 .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
             stages.push((at, Box::new(stage)));
@@ -58,6 +57,28 @@ impl Successor {
             decoder: Some(decoder),
         })
     }
+}
+
+impl Successor {
+    /// Whether `plan` could take over from `running`: both are plans of one pipeline file.
+    ///
+    /// # Errors
+    /// What would not be the same.
+    pub fn check(running: &Plan, plan: &Plan) -> Result<()> {
+        check_same(running, plan)?;
+        for (before, node) in running.nodes.iter().zip(&plan.nodes) {
+            if let (NodeKind::Stage(old), NodeKind::Stage(new)) = (&before.kind, &node.kind)
+                && !same_guest(old, new)
+            {
+                check_append(plan, node)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_guest(old: &StagePlan, new: &StagePlan) -> bool {
+    old.deployment == new.deployment && old.module.digest == new.module.digest
 }
 
 impl Engine {

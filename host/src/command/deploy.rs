@@ -1,0 +1,408 @@
+//! `weir deploy`, `weir params set`, `weir rollback`: what a step runs is changed in the registry, and the running hosts
+//! are waited for.
+
+use super::{load_plan, run::NatsArguments, show, stage_host};
+use crate::{
+    deployment::Deployment,
+    engine::Successor,
+    error::{Error, Result},
+    nats::{Nats, Registry},
+    plan::{Plan, StageVersion, StepVersions, Versions},
+    stage::{Module, StageHost},
+    status::{HostStatus, StepStatus},
+};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often the hosts are looked at while they are waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What people say of a deployment, and how long they wait for it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Saying {
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// How long to wait until the running hosts say that it is in force.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+}
+
+/// Puts a module in the place of a step's rule, while the pipeline runs.
+///
+/// The module is checked against the pipeline file first: that it speaks this host's contract, reads columns that there
+/// are, and gives what the next steps and tables take. Then it goes into the registry, and every host that runs the
+/// pipeline swaps it in between two events; state stays. Parameters that are not given keep the values that they have.
+/// Over its first rows the new version is on trial: where it fails and the one before does not, that one decides, and a
+/// version that fails too often is taken back.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes:\n  0  in force at every running host, or no host runs the pipeline\n  \
+                  1  a host refused it, took it back, or did not answer in time\n  2  it does not fit, and was not deployed\n\n\
+                  Example:\n  weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm \\\n      \
+                  --param ratio=0.9 --note 'alarm from 10 %'"
+)]
+pub(super) struct Deploy {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step whose rule it becomes.
+    step: String,
+    /// The component.
+    module: PathBuf,
+    /// A parameter, typed as the rule says.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Changes the parameters of rules while their pipeline runs.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Params {
+    Set(ParamsSet),
+}
+
+/// Sets parameters of a step's rule; the module stays.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir params set guests/premium-drop/pipeline.toml premium-drop ratio=0.9 --note 'alarm from 10 %'"
+)]
+pub(super) struct ParamsSet {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    /// Parameters, typed as the rule says.
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Puts an earlier version of a step back in force, under a new number.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir rollback guests/premium-drop/pipeline.toml premium-drop\n  \
+                  weir rollback guests/premium-drop/pipeline.toml premium-drop --to 0   # what the pipeline file says"
+)]
+pub(super) struct Rollback {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    /// Which version, as `weir history` lists them; 0 is what the pipeline file says, and the one before the last is
+    /// meant when nothing is said.
+    #[arg(long, value_name = "VERSION")]
+    to: Option<u64>,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Deploy {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        base.stage(&self.step)?;
+        let module = host.load(&self.module)?;
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let deployed = target.deploy(&self.saying, |before| {
+            let parameters = merge(&target, &module, before, &self.parameters)?;
+            target.check(&module, parameters.clone(), before)?;
+            target.registry.put_module(&module.digest, &module.bytes)?;
+            Ok((Some(module.digest.clone()), parameters))
+        })?;
+        target.wait(&deployed, &self.saying)
+    }
+}
+
+impl Params {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let Self::Set(set) = self;
+        let host = stage_host()?;
+        let base = load_plan(&set.pipeline, &host, None)?;
+        base.stage(&set.step)?;
+        let target = Target::new(&host, base, set.step, &set.nats)?;
+        let deployed = target.deploy(&set.saying, |before| {
+            let module = target.module_of(before)?;
+            let parameters = merge(&target, &module, before, &set.parameters)?;
+            target.check(&module, parameters.clone(), before)?;
+            Ok((before.and_then(|before| before.digest.clone()), parameters))
+        })?;
+        target.wait(&deployed, &set.saying)
+    }
+}
+
+impl Rollback {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        let of_file = base.stage(&self.step)?.deployment.clone();
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let history = target.registry.history(&target.plan.name, &target.step)?;
+        let deployed = target.deploy(&self.saying, |before| {
+            let Some(before) = before else {
+                return Err(Error::definition(format!(
+                    "nothing was deployed for step \"{}\" of pipeline {} yet: it runs what the pipeline file says",
+                    target.step, target.plan.name
+                )));
+            };
+            let wanted = match self.to {
+                Some(version) => version,
+                None => one_before(&history, before),
+            };
+            let earlier = match wanted {
+                0 => Some(&of_file),
+                _ => history.iter().find(|deployment| deployment.version == wanted),
+            };
+            let earlier = earlier.ok_or_else(|| {
+                let known: Vec<String> = history.iter().map(|known| known.version.to_string()).collect();
+                Error::definition(format!(
+                    "the registry does not know version {wanted} of step \"{}\"; it knows 0 (what the pipeline file says), {}",
+                    target.step,
+                    known.join(", ")
+                ))
+            })?;
+            let module = target.module_of(Some(earlier))?;
+            target.check(&module, earlier.parameters.clone(), Some(before))?;
+            Ok((earlier.digest.clone(), earlier.parameters.clone()))
+        })?;
+        target.wait(&deployed, &self.saying)
+    }
+}
+
+/// The version in front of `last` that is not the same as it.
+fn one_before(history: &[Deployment], last: &Deployment) -> u64 {
+    let same = |other: &Deployment| other.digest == last.digest && other.parameters == last.parameters;
+    history
+        .iter()
+        .rev()
+        .skip_while(|deployment| deployment.version >= last.version)
+        .find(|deployment| !same(deployment))
+        .map_or(0, |deployment| deployment.version)
+}
+
+/// A step that something is deployed for.
+pub(super) struct Target<'h> {
+    host: &'h StageHost,
+    pub(super) plan: Plan,
+    pub(super) step: String,
+    pub(super) registry: Registry,
+}
+
+impl<'h> Target<'h> {
+    pub(super) fn new(host: &'h StageHost, plan: Plan, step: String, nats: &NatsArguments) -> Result<Self> {
+        let nats = Nats::connect(&nats.options())?;
+        let registry = Registry::open(&nats)?;
+        Ok(Self {
+            host,
+            plan,
+            step,
+            registry,
+        })
+    }
+
+    /// The module that a deployment names.
+    pub(super) fn module_of(&self, deployment: Option<&Deployment>) -> Result<Arc<Module>> {
+        match deployment.and_then(|deployment| deployment.digest.as_ref()) {
+            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?),
+            None => Ok(self.plan.stage(&self.step)?.module.clone()),
+        }
+    }
+
+    /// Whether a module fits, also in the place of what the step runs now.
+    pub(super) fn check(
+        &self,
+        module: &Arc<Module>,
+        parameters: BTreeMap<String, toml::Value>,
+        before: Option<&Deployment>,
+    ) -> Result<()> {
+        let plan_of = |module: Arc<Module>, deployment: Deployment| {
+            let live = StepVersions {
+                live: Some(StageVersion { module, deployment }),
+                ..Default::default()
+            };
+            let versions: Versions = [(self.step.clone(), live)].into_iter().collect();
+            self.plan.again(self.host, &versions)
+        };
+        let wanted = Deployment {
+            version: u64::MAX,
+            parameters,
+            ..Default::default()
+        };
+        let plan = plan_of(module.clone(), wanted)?;
+        let running = match before {
+            Some(before) => &plan_of(self.module_of(Some(before))?, before.clone())?,
+            None => &self.plan,
+        };
+        Successor::check(running, &plan)
+    }
+
+    /// Writes the deployment that `make` gives the module and parameters of.
+    fn deploy(
+        &self,
+        saying: &Saying,
+        mut make: impl FnMut(Option<&Deployment>) -> Result<(Option<String>, BTreeMap<String, toml::Value>)>,
+    ) -> Result<Deployment> {
+        let deployed = self.registry.deploy(&self.plan.name, &self.step, |before| {
+            let (digest, parameters) = make(before)?;
+            Ok(Deployment {
+                version: 0,
+                digest,
+                parameters,
+                by: whoami(),
+                at_ms: jiff::Timestamp::now().as_millisecond(),
+                note: saying.note.clone(),
+            })
+        })?;
+        println!(
+            "deployed version {} of step {} of pipeline {}: {}{}",
+            deployed.version,
+            self.step,
+            self.plan.name,
+            show::module(deployed.digest.as_deref()),
+            show::parameters(&deployed.parameters)
+        );
+        Ok(deployed)
+    }
+
+    /// Waits until every host that runs the pipeline says what became of a deployment, and prints it.
+    pub(super) fn wait(&self, deployed: &Deployment, saying: &Saying) -> Result<ExitCode> {
+        let begun = Instant::now();
+        let mut said: Vec<String> = Vec::new();
+        let mut well = true;
+        let mut expected: Option<Vec<String>> = None;
+        loop {
+            let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+            let expected = expected.get_or_insert_with(|| hosts.iter().map(|host| host.host.clone()).collect());
+            for host in &hosts {
+                let Some(step) = host.steps.iter().find(|step| step.step == self.step) else {
+                    continue;
+                };
+                if said.contains(&host.host) {
+                    continue;
+                }
+                if let Some((good, outcome)) = outcome(step, deployed) {
+                    println!("  {}, {}: {outcome}", host.process, host.database);
+                    said.push(host.host.clone());
+                    well &= good;
+                }
+            }
+            // One that went away meanwhile takes it when it comes back.
+            let gone = |name: &String| !hosts.iter().any(|host| host.host == *name);
+            if expected.iter().all(|name| said.contains(name) || gone(name)) {
+                break;
+            }
+            if begun.elapsed() > Duration::from_secs(saying.wait) {
+                return Err(Error::environment(format!(
+                    "{} of {} hosts did not say within {} s that version {} is in force; `weir status` shows what they do",
+                    expected.iter().filter(|name| !said.contains(name)).count(),
+                    expected.len(),
+                    saying.wait,
+                    deployed.version
+                )));
+            }
+            std::thread::sleep(LOOK);
+        }
+        match (said.is_empty(), well) {
+            (true, _) => println!("  no host runs the pipeline now; the next that starts takes it"),
+            (false, true) => println!("  in force after {}", show::seconds(begun.elapsed())),
+            (false, false) => return Ok(ExitCode::FAILURE),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What became of a deployment at a host, once it is known.
+fn outcome(step: &StepStatus, deployed: &Deployment) -> Option<(bool, String)> {
+    if let Some(failed) = &step.failed
+        && failed.version == deployed.version
+    {
+        let reason = &failed.reason;
+        return Some(match failed.taken_back {
+            true => (
+                false,
+                format!("taken back from sequence {} on: {reason}", failed.sequence),
+            ),
+            false => (false, format!("refused: {reason}")),
+        });
+    }
+    if step.deployment.version == deployed.version {
+        let pause = step.pause_us.map(|us| format!(", the events waited {us} µs for it"));
+        let trial = match step.trial_left {
+            0 => String::new(),
+            left => format!(", on trial for {} rows", show::thousands(left)),
+        };
+        let sequence = show::thousands(step.first_sequence);
+        return Some((
+            true,
+            format!("in force from sequence {sequence}{}{trial}", pause.unwrap_or_default()),
+        ));
+    }
+    (step.deployment.version > deployed.version)
+        .then(|| (true, format!("overtaken by version {}", step.deployment.version)))
+}
+
+/// The parameters of a deployment: those given, those of `before` that the module has too, else those of the file.
+pub(super) fn merge(
+    target: &Target<'_>,
+    module: &Module,
+    before: Option<&Deployment>,
+    given: &[String],
+) -> Result<BTreeMap<String, toml::Value>> {
+    let kept = match before {
+        Some(before) => &before.parameters,
+        None => &target.plan.stage(&target.step)?.deployment.parameters,
+    };
+    let specs = &module.description.parameters;
+    let has = |name: &str| specs.iter().any(|spec| spec.name == name);
+    let mut parameters: BTreeMap<String, toml::Value> = kept
+        .iter()
+        .filter(|(name, _)| has(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for text in given {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Error::definition(format!("parameter \"{text}\" has no value; accepted is NAME=VALUE")))?;
+        let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
+            let known: Vec<String> = specs
+                .iter()
+                .map(|spec| format!("{} ({})", spec.name, spec.parameter_type))
+                .collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(Error::definition(format!(
+                "the rule {} has no parameter \"{name}\"; it has {known}",
+                module.description.name
+            )));
+        };
+        let value = spec.parameter_type.parse(value).ok_or_else(|| {
+            Error::definition(format!(
+                "parameter \"{name}\" is {value}; accepted is {}",
+                spec.parameter_type.described()
+            ))
+        })?;
+        parameters.insert(name.to_owned(), value);
+    }
+    Ok(parameters)
+}
+
+/// Who deploys: the user of this process, at this machine.
+pub(super) fn whoami() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    format!("{}@{}", user.as_deref().unwrap_or("?"), crate::rollout::machine())
+}

@@ -1,0 +1,503 @@
+//! Rolling out: what the registry wants for a running pipeline, made ready off the data path and swapped in.
+//!
+//! One thread per pipeline. It hears what is wanted (from [`Registry::watch`]) and what commits made lasting, prepares one
+//! successor at a time, and says in the registry what is in force. A deployment that does not fit, or that was taken back
+//! once, stays out; the pipeline goes on as it was.
+
+use crate::{
+    database::read_module,
+    deployment::{Committed, Deployment, InForce, StoredVersion, VersionChange},
+    engine::{Retired, Successor},
+    error::{Context, Error, ErrorKind, Result},
+    limits::BATCH_EVENTS_MAX,
+    nats::{HEARTBEAT, Registry, Wanted},
+    pipeline::{Progress, Swaps},
+    plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
+    source::Nudge,
+    stage::StageHost,
+    status::{FailedVersion, HostStatus, StepStatus},
+};
+use crossbeam_channel as crossbeam;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// How long to wait before what the server did not give is asked for again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What the thread hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// The registry wants something.
+    Wanted(Wanted),
+    /// A commit changed versions.
+    Committed(Committed),
+    /// The pipeline has ended.
+    End,
+}
+
+impl From<Wanted> for Heard {
+    fn from(wanted: Wanted) -> Self {
+        Self::Wanted(wanted)
+    }
+}
+
+/// What became of a deployment, as it is announced.
+#[derive(Debug, Serialize)]
+struct Event<'a> {
+    what: &'a str,
+    pipeline: &'a str,
+    step: &'a str,
+    version: u64,
+    host: &'a str,
+    sequence: u64,
+    reason: Option<&'a str>,
+}
+
+/// A pipeline that can be swapped.
+#[derive(Debug)]
+pub struct Rollout {
+    heard: Sender<Heard>,
+    thread: JoinHandle<()>,
+}
+
+/// What is needed to speak of a running pipeline.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The host's name.
+    pub host: String,
+    /// The database, as the host was told of it.
+    pub database: String,
+    /// How far the pipeline is.
+    pub progress: Arc<Progress>,
+    /// How many messages wait.
+    pub lag: Arc<AtomicU64>,
+}
+
+/// The versions with which a pipeline starts: those that its database knows to be in force, else what its file says.
+///
+/// # Errors
+/// When a module of the database is damaged or does not fit the pipeline any more.
+pub fn plan_of_database(base: &Plan, host: &StageHost, database: &Path, known: &[StoredVersion]) -> Result<Plan> {
+    let mut versions = Versions::new();
+    for node in &base.nodes {
+        let NodeKind::Stage(stage) = &node.kind else { continue };
+        let mut of_step = known.iter().filter(|version| version.step == node.name).rev();
+        let Some(last) = of_step.next().filter(|last| last.deployment.version > 0) else {
+            continue;
+        };
+        let load = |version: &StoredVersion| load_stored(stage, host, database, version);
+        let fallback = match (last.trial.left, of_step.next()) {
+            (1.., Some(before)) if last.trial.taken_back.is_none() => Some(load(before)?),
+            _ => None,
+        };
+        let step = StepVersions {
+            live: Some(load(last)?),
+            fallback,
+            shadow: None,
+        };
+        versions.insert(node.name.clone(), step);
+    }
+    base.again(host, &versions).map_err(|error| {
+        error.context(format!(
+            "database {} knows of deployed modules that the pipeline file does not go with any more",
+            database.display()
+        ))
+    })
+}
+
+fn load_stored(
+    of_file: &StagePlan,
+    host: &StageHost,
+    database: &Path,
+    version: &StoredVersion,
+) -> Result<StageVersion> {
+    let deployment = version.deployment.clone();
+    let module = match &deployment.digest {
+        None => of_file.module.clone(),
+        Some(digest) => host.load_deployed(digest, &read_module(database, digest)?)?,
+    };
+    Ok(StageVersion { module, deployment })
+}
+
+impl Rollout {
+    /// A channel for what is heard, so that commits can be told of before the thread starts.
+    pub fn channel() -> (Sender<Heard>, Receiver<Heard>) {
+        channel()
+    }
+
+    /// Starts to roll out what `registry` wants for the pipeline that runs `running`, whose file says `base`. Gives what
+    /// the pipeline needs for it.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    #[expect(clippy::too_many_arguments, reason = "it is all that a pipeline consists of")]
+    pub fn start(
+        registry: Registry,
+        host: &StageHost,
+        base: Arc<Plan>,
+        running: Arc<Plan>,
+        known: &[StoredVersion],
+        subject: Subject,
+        nudge: Nudge,
+        (heard, hears): (Sender<Heard>, Receiver<Heard>),
+    ) -> Result<(Self, Swaps)> {
+        let (successors, ready) = crossbeam::bounded(1);
+        let (retired, gone) = crossbeam::unbounded();
+        registry.watch(&running.name, heard.clone());
+        let worker = Worker {
+            registry,
+            host: host.clone(),
+            versions: versions_of(&running),
+            steps: steps_of(&running, known),
+            base,
+            running,
+            subject,
+            successors,
+            gone,
+            nudge: nudge.clone(),
+            wanted: BTreeMap::new(),
+            in_flight: None,
+            retry_at: None,
+            told: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("weir-rollout".to_owned())
+            .spawn(move || worker.run(&hears))
+            .environment(|| "cannot start a thread".to_owned())?;
+        let swaps = Swaps {
+            successors: ready,
+            retired,
+            nudge,
+        };
+        Ok((Self { heard, thread }, swaps))
+    }
+
+    /// Ends it, after the pipeline.
+    pub fn finish(self) {
+        let _ = self.heard.send(Heard::End);
+        let _ = self.thread.join();
+    }
+}
+
+/// The guests of a plan, as versions for the next one.
+fn versions_of(plan: &Plan) -> Versions {
+    let version = |stage: &StagePlan| StageVersion {
+        module: stage.module.clone(),
+        deployment: stage.deployment.clone(),
+    };
+    let stages = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Stage(stage) => Some((
+            node.name.clone(),
+            StepVersions {
+                live: Some(version(stage)),
+                fallback: stage.fallback.as_deref().map(version),
+                shadow: stage.shadow.as_deref().map(version),
+            },
+        )),
+        _ => None,
+    });
+    stages.collect()
+}
+
+fn steps_of(plan: &Plan, known: &[StoredVersion]) -> Vec<StepStatus> {
+    let stages = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Stage(stage) => Some((node.name.as_str(), stage)),
+        _ => None,
+    });
+    let steps = stages.map(|(name, stage)| {
+        let of_step = || known.iter().filter(|version| version.step == name);
+        let last = of_step().next_back();
+        let taken_back = of_step().rfind(|version| version.trial.taken_back.is_some());
+        StepStatus {
+            first_sequence: last.map_or(0, |last| last.first_sequence),
+            trial_left: last.map_or(0, |last| last.trial.left),
+            spoiled: last.map_or(0, |last| last.trial.spoiled.len() as u64),
+            failed: taken_back.map(|version| FailedVersion {
+                version: version.deployment.version,
+                taken_back: true,
+                sequence: version.trial.spoiled.last().map_or(0, |last| last + 1),
+                reason: version.trial.taken_back.clone().unwrap_or_default(),
+            }),
+            ..step_status(name, stage)
+        }
+    });
+    steps.collect()
+}
+
+fn step_status(step: &str, stage: &StagePlan) -> StepStatus {
+    let description = &stage.module.description;
+    StepStatus {
+        step: step.to_owned(),
+        deployment: stage.deployment.clone(),
+        digest: stage.module.digest.clone(),
+        rule: format!("{} {}", description.name, description.version),
+        ..Default::default()
+    }
+}
+
+struct Worker {
+    registry: Registry,
+    host: StageHost,
+    /// What the pipeline file says.
+    base: Arc<Plan>,
+    /// What runs, or is on its way to.
+    running: Arc<Plan>,
+    versions: Versions,
+    steps: Vec<StepStatus>,
+    subject: Subject,
+    successors: crossbeam::Sender<Box<Successor>>,
+    gone: crossbeam::Receiver<Retired>,
+    nudge: Nudge,
+    /// What is wanted and not yet on its way, by step.
+    wanted: BTreeMap<String, Deployment>,
+    /// The plan that was sent and not yet committed.
+    in_flight: Option<Arc<Plan>>,
+    retry_at: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Worker {
+    fn run(mut self, hears: &Receiver<Heard>) {
+        loop {
+            self.gone.try_iter().for_each(drop);
+            self.roll_out();
+            if self.told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
+                self.tell();
+            }
+            match hears.recv_timeout(self.wait()) {
+                Ok(Heard::Wanted(wanted)) => self.want(wanted),
+                Ok(Heard::Committed(committed)) => self.committed(committed),
+                Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.registry.remove_host(&self.running.name, &self.subject.host);
+    }
+
+    fn wait(&self) -> Duration {
+        let since_told = self.told.map_or(HEARTBEAT, |told| told.elapsed());
+        let until_told = HEARTBEAT.saturating_sub(since_told);
+        let until_retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
+        until_retry.map_or(until_told, |until| until.min(until_told))
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        match wanted {
+            Wanted::Live(step, deployment) => {
+                let Some(status) = self.steps.iter().find(|status| status.step == step) else {
+                    eprintln!(
+                        "weir: pipeline {} has no stage \"{step}\", for which version {} is deployed",
+                        self.running.name, deployment.version
+                    );
+                    return;
+                };
+                let failed = status
+                    .failed
+                    .as_ref()
+                    .is_some_and(|failed| failed.version == deployment.version);
+                let known = status.deployment.version >= deployment.version;
+                if !known && !failed {
+                    self.wanted.insert(step, deployment);
+                    self.retry_at = None;
+                }
+            }
+            Wanted::Shadow(..) => {}
+        }
+    }
+
+    /// Sends the next deployment that is wanted on its way, when none is.
+    fn roll_out(&mut self) {
+        if self.in_flight.is_some() || self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        let Some((step, deployment)) = self.wanted.pop_first() else {
+            return;
+        };
+        match self.prepare(&step, &deployment) {
+            Ok((successor, plan)) => {
+                if self.successors.send(Box::new(successor)).is_ok() {
+                    self.in_flight = Some(plan);
+                    self.nudge.set();
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Environment => {
+                eprintln!(
+                    "weir: version {} of step {step} of pipeline {} waits: {error}",
+                    deployment.version, self.running.name
+                );
+                self.wanted.entry(step).or_insert(deployment);
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+            Err(error) => self.refuse(&step, deployment.version, &error),
+        }
+    }
+
+    fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
+        let of_file = self.base.stage(step)?;
+        let module = match &deployment.digest {
+            None => of_file.module.clone(),
+            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?)?,
+        };
+        let mut versions = self.versions.clone();
+        let of_step = versions.entry(step.to_owned()).or_default();
+        // Of a version that is still on trial it is not known whether it is good.
+        let good = of_step.fallback.take().or(of_step.live.take());
+        of_step.fallback = good;
+        of_step.live = Some(StageVersion {
+            module,
+            deployment: deployment.clone(),
+        });
+        let plan = Arc::new(self.base.again(&self.host, &versions)?);
+        let successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
+        self.versions = versions;
+        Ok((successor, plan))
+    }
+
+    fn refuse(&mut self, step: &str, version: u64, error: &Error) {
+        eprintln!(
+            "weir: version {version} of step {step} of pipeline {} is refused: {error}",
+            self.running.name
+        );
+        let reason = error.to_string();
+        self.announce("refused", step, version, 0, Some(&reason));
+        if let Some(status) = self.steps.iter_mut().find(|status| status.step == step) {
+            status.failed = Some(FailedVersion {
+                version,
+                taken_back: false,
+                sequence: 0,
+                reason,
+            });
+        }
+        self.tell();
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        if let Some(plan) = self.in_flight.take_if(|_| !committed.pauses.is_empty()) {
+            self.running = plan;
+        }
+        let pause_us = committed.pauses.last().map(|pause| pause.as_micros() as u64);
+        for change in committed.changes {
+            match change {
+                VersionChange::InForce(in_force) => self.in_force(&in_force, pause_us),
+                VersionChange::Trial(trial) => {
+                    let step = trial.step.clone();
+                    let Some(status) = self.steps.iter_mut().find(|status| status.step == step) else {
+                        continue;
+                    };
+                    status.trial_left = trial.left;
+                    status.spoiled = trial.spoiled.len() as u64;
+                    let version = status.deployment.version;
+                    if let Some(reason) = trial.taken_back {
+                        let sequence = trial.spoiled.last().map_or(0, |last| last + 1);
+                        eprintln!(
+                            "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {reason}",
+                            self.running.name
+                        );
+                        status.failed = Some(FailedVersion {
+                            version,
+                            taken_back: true,
+                            sequence,
+                            reason: reason.clone(),
+                        });
+                        self.announce("taken-back", &step, version, sequence, Some(&reason));
+                    } else if trial.left == 0
+                        && let Some(of_step) = self.versions.get_mut(&step)
+                    {
+                        of_step.fallback = None;
+                    }
+                }
+            }
+        }
+        self.tell();
+    }
+
+    fn in_force(&mut self, in_force: &InForce, pause_us: Option<u64>) {
+        let (step, version) = (&in_force.step, in_force.deployment.version);
+        // What is in force after a version was taken back is what it fell back on.
+        if let Some(of_step) = self.versions.get_mut(step)
+            && of_step
+                .live
+                .as_ref()
+                .is_some_and(|live| live.deployment != in_force.deployment)
+            && of_step
+                .fallback
+                .as_ref()
+                .is_some_and(|good| good.deployment == in_force.deployment)
+        {
+            of_step.live = of_step.fallback.take();
+        }
+        let guest = self.versions.get(step).and_then(|of_step| of_step.live.as_ref());
+        let rule = guest.map(|guest| {
+            let description = &guest.module.description;
+            format!("{} {}", description.name, description.version)
+        });
+        if let Some(status) = self.steps.iter_mut().find(|status| status.step == *step) {
+            *status = StepStatus {
+                step: step.clone(),
+                deployment: in_force.deployment.clone(),
+                digest: in_force.module.0.clone(),
+                rule: rule.unwrap_or_default(),
+                first_sequence: in_force.first_sequence,
+                trial_left: in_force.trial_left,
+                spoiled: 0,
+                pause_us,
+                failed: status.failed.take(),
+            };
+        }
+        if version > 0 {
+            eprintln!(
+                "weir: version {version} of step {step} of pipeline {} is in force from sequence {}",
+                self.running.name, in_force.first_sequence
+            );
+        }
+        self.announce("in-force", step, version, in_force.first_sequence, None);
+    }
+
+    fn announce(&self, what: &str, step: &str, version: u64, sequence: u64, reason: Option<&str>) {
+        let event = Event {
+            what,
+            pipeline: &self.running.name,
+            step,
+            version,
+            host: &self.subject.host,
+            sequence,
+            reason,
+        };
+        self.registry.announce(&self.running.name, step, &event);
+    }
+
+    fn tell(&mut self) {
+        let progress = &self.subject.progress;
+        let status = HostStatus {
+            pipeline: self.running.name.clone(),
+            host: self.subject.host.clone(),
+            process: format!("{} {}", machine(), std::process::id()),
+            database: self.subject.database.clone(),
+            position: progress.position.load(Ordering::Relaxed),
+            lag: self.subject.lag.load(Ordering::Relaxed),
+            counts: progress.counts().into(),
+            failed_rows: progress.failed_rows.load(Ordering::Relaxed),
+            steps: self.steps.clone(),
+        };
+        // A server that is away hears it later.
+        let _ = self.registry.put_host(&self.running.name, &self.subject.host, &status);
+        self.told = Some(Instant::now());
+    }
+}
+
+/// The name of this machine.
+pub(crate) fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    name.map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,90 @@
+//! What a running pipeline says of itself, for people and for those who wait for a deployment.
+
+use crate::{deployment::Deployment, turn::Counts};
+use serde::{Deserialize, Serialize};
+
+/// A running pipeline.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The host: a name that no other has.
+    pub host: String,
+    /// The machine, and the process on it.
+    pub process: String,
+    /// The database, as the host was told of it.
+    pub database: String,
+    /// The last sequence that is committed.
+    pub position: u64,
+    /// How many messages wait behind the last one that was received.
+    pub lag: u64,
+    /// What became of the deliveries since the start.
+    pub counts: CountsStatus,
+    /// Rows that made a guest trap, run too long, or answer wrongly, since the start.
+    pub failed_rows: u64,
+    /// The stages, in the order of the pipeline.
+    pub steps: Vec<StepStatus>,
+}
+
+/// See [`Counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsStatus {
+    /// Deliveries.
+    pub events: u64,
+    /// Reached a state, a table or another sink.
+    pub applied: u64,
+    /// Left out.
+    pub filtered: u64,
+    /// Could not be processed.
+    pub dead_letters: u64,
+    /// Had an empty payload.
+    pub blank: u64,
+}
+
+impl From<Counts> for CountsStatus {
+    fn from(counts: Counts) -> Self {
+        Self {
+            events: counts.events,
+            applied: counts.applied,
+            filtered: counts.filtered,
+            dead_letters: counts.dead_letters,
+            blank: counts.blank,
+        }
+    }
+}
+
+/// A stage of a running pipeline.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepStatus {
+    /// The step.
+    pub step: String,
+    /// What decides.
+    pub deployment: Deployment,
+    /// The SHA-256 of its component.
+    pub digest: String,
+    /// The name and version of the rule, as it says.
+    pub rule: String,
+    /// The first sequence that it decides over.
+    pub first_sequence: u64,
+    /// Rows that it is still on trial for.
+    pub trial_left: u64,
+    /// Rows of its trial at which it failed and the version before it decided.
+    pub spoiled: u64,
+    /// How long its swap held up the data path, in microseconds.
+    pub pause_us: Option<u64>,
+    /// The last deployment that did not stay, and why.
+    pub failed: Option<FailedVersion>,
+}
+
+/// A deployment that is not in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedVersion {
+    /// Which.
+    pub version: u64,
+    /// Whether it was in force before, and was taken back; else it never was.
+    pub taken_back: bool,
+    /// From which sequence on the version before it decides again; 0 when it never was in force.
+    pub sequence: u64,
+    /// Why.
+    pub reason: String,
+}
