@@ -8,6 +8,7 @@ mod operators;
 mod payloads;
 mod pipelines;
 mod replay;
+mod swaps;
 
 use weir_tests::command::Weir;
 

@@ -6,6 +6,7 @@
 //! - [`golden`] finds the cases under `guests/*/cases`, and compares a database with what they expect.
 //! - [`oracle`] decodes payloads a second time, slowly, without a line of the host's decoder.
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
+//! - [`swaps`] runs a pipeline without end, whose rule is swapped while it runs.
 //! - [`nats`] starts a real `nats-server` for one test.
 
 pub mod command;
@@ -13,6 +14,7 @@ pub mod replay;
 
 pub mod golden;
 pub mod oracle;
+pub mod swaps;
 pub mod table;
 
 pub mod nats;

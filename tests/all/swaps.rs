@@ -1,0 +1,245 @@
+//! Rules are swapped while events pass: none is lost, none counts twice, each is decided by the version that the
+//! database names for its sequence.
+
+use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
+use weir::{
+    database::read_versions,
+    deployment::StoredVersion,
+    engine::Successor,
+    limits::BATCH_EVENTS_MAX,
+    plan::{Plan, StageVersion},
+};
+use weir_tests::{
+    replay::host,
+    scratch,
+    seed::with_seed,
+    swaps::{STEP, Told, deciding, plan, run, run_from, version, with},
+    table::{contents, query},
+};
+
+const NO_TRIAL: &str = "{ rows = 0 }";
+
+/// A trial that few failures end.
+const FEW: &str = "{ rows = 500, failures = 5 }";
+
+/// Sends versions one after the other, each falling back on the one before.
+struct Sender<'s> {
+    base: Arc<Plan>,
+    running: RefCell<(Arc<Plan>, Option<StageVersion>)>,
+    send: &'s dyn Fn(Successor),
+}
+
+impl<'s> Sender<'s> {
+    fn new(base: &Arc<Plan>, send: &'s dyn Fn(Successor)) -> Self {
+        Self {
+            base: base.clone(),
+            running: RefCell::new((base.clone(), None)),
+            send,
+        }
+    }
+
+    fn swap(&self, live: StageVersion) {
+        let (running, before) = self.running.borrow().clone();
+        let before = before.unwrap_or_else(|| {
+            let stage = self.base.stage(STEP).unwrap();
+            StageVersion {
+                module: stage.module.clone(),
+                deployment: stage.deployment.clone(),
+            }
+        });
+        let next = with(&self.base, live.clone(), Some(before)).unwrap();
+        (self.send)(Successor::prepare(&running, next.clone(), host(), BATCH_EVENTS_MAX).unwrap());
+        *self.running.borrow_mut() = (next, Some(live));
+    }
+}
+
+/// Holds a database to the plain model: each event by the version that decided over its sequence.
+fn check(database: &Path, malformed: u64) -> (Vec<StoredVersion>, u64) {
+    let versions = read_versions(database, "swapped").unwrap();
+    let found = contents(database);
+    let last = found.position;
+    let decided = deciding(&versions, last);
+
+    let mut seen = Vec::new();
+    let mut by_key: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut dead = 0;
+    for (n, label) in (1..=last).zip(decided) {
+        if n % malformed == 0 {
+            dead += 1;
+            continue;
+        }
+        let key = (n % 13).to_string();
+        seen.push(format!("{n}|{key}|{label}"));
+        let totals = by_key.entry(key).or_default();
+        *totals = (totals.0 + 1, totals.1 + n);
+    }
+    let rows = query(database, "SELECT n || '|' || k || '|' || label FROM seen ORDER BY n");
+    assert_eq!(rows.len(), seen.len(), "rows");
+    let wrong = rows.iter().zip(&seen).find(|(found, expected)| found != expected);
+    assert_eq!(wrong, None, "{versions:?}");
+    let rows = query(
+        database,
+        "SELECT k || '|' || events || '|' || total FROM by_key ORDER BY k",
+    );
+    let expected = by_key
+        .iter()
+        .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+
+    let counts = found.counts;
+    assert_eq!((counts.events, counts.dead_letters), (last, dead), "counts");
+    assert_eq!(counts.applied, last - dead);
+    (versions, last)
+}
+
+#[test]
+fn a_thousand_swaps_under_load() {
+    const SWAPS: u64 = 1000;
+    let base = plan(NO_TRIAL).unwrap();
+    let scratch = scratch();
+    let database = scratch.path().join("swapped.db");
+    let told = Told::default();
+    run(&base, &database, 256, 1, &told, |send| {
+        let sender = Sender::new(&base, send);
+        (1..=SWAPS).for_each(|number| sender.swap(version(&base, number, "")));
+    })
+    .unwrap();
+
+    let (versions, last) = check(&database, 97);
+    let latest = versions.iter().map(|version| version.deployment.version).max();
+    assert_eq!(latest, Some(SWAPS));
+    assert!(
+        versions.len() > 200,
+        "{} versions decided over something",
+        versions.len()
+    );
+    let pauses = told.pauses();
+    assert_eq!(pauses.len() as u64, SWAPS);
+    println!(
+        "{last} events; the events waited for a swap {:?} (p50), {:?} (p99), {:?} (most)",
+        pauses[pauses.len() / 2],
+        pauses[pauses.len() * 99 / 100],
+        pauses[pauses.len() - 1]
+    );
+}
+
+#[test]
+fn swaps_and_restarts_in_turn() {
+    with_seed(|random| {
+        let base = plan(NO_TRIAL).unwrap();
+        let scratch = scratch();
+        let database = scratch.path().join("swapped.db");
+        let (mut running, mut number) = (base.clone(), 0);
+        for _ in 0..8 {
+            let last = contents_position(&database) + random.below(5_000) as u64;
+            let batch = [1, 7, 4096][random.below(3)];
+            let swaps = random.below(4) as u64;
+            run(&running.clone(), &database, batch, last, &Told::default(), |send| {
+                for _ in 0..swaps {
+                    number += 1;
+                    let next = with(&base, version(&base, number, ""), None).unwrap();
+                    send(Successor::prepare(&running, next.clone(), host(), BATCH_EVENTS_MAX).unwrap());
+                    running = next;
+                }
+            })
+            .unwrap();
+        }
+        check(&database, 97);
+    });
+}
+
+fn contents_position(database: &Path) -> u64 {
+    match database.exists() {
+        true => contents(database).position,
+        false => 0,
+    }
+}
+
+/// A version that fails, and the events that pass meanwhile, in batches of different sizes.
+fn trial(settings: &str, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
+    let base = plan(settings).unwrap();
+    let runs = [1, 7, 256, 4000].map(|batch| {
+        let scratch = scratch();
+        let database = scratch.path().join("swapped.db");
+        // The first run ends before the version that fails comes, so that it comes at the same event each time.
+        run_from(&base, &database, 1000, 1000, &Told::default(), None).unwrap();
+        let bad = version(&base, 1, fails);
+        let stage = base.stage(STEP).unwrap();
+        let good = StageVersion {
+            module: stage.module.clone(),
+            deployment: stage.deployment.clone(),
+        };
+        let next = with(&base, bad, Some(good)).unwrap();
+        let successor = Successor::prepare(&base, next, host(), batch as usize).unwrap();
+        run_from(&base, &database, batch, 5000, &Told::default(), Some(successor)).unwrap();
+        check(&database, 97)
+    });
+    runs.into()
+}
+
+/// The trial's outcome is the same whatever the size of batches.
+fn same(runs: &[(Vec<StoredVersion>, u64)]) -> Vec<StoredVersion> {
+    let outcomes: Vec<String> = runs
+        .iter()
+        .map(|(versions, _)| {
+            let of: Vec<String> = versions
+                .iter()
+                .map(|version| {
+                    let (number, trial) = (version.deployment.version, &version.trial);
+                    format!(
+                        "{number} {} {:?} {:?}",
+                        version.first_sequence, trial.spoiled, trial.taken_back
+                    )
+                })
+                .collect();
+            of.join("\n")
+        })
+        .collect();
+    for outcome in &outcomes[1..] {
+        assert_eq!(*outcome, outcomes[0]);
+    }
+    runs[0].0.clone()
+}
+
+#[test]
+fn a_version_that_rejects_too_much_is_taken_back_at_that_very_event() {
+    let versions = same(&trial(FEW, "fails = 'reject'\nevery = 10"));
+    let [first, bad, good] = &versions[..] else {
+        panic!("{versions:?}")
+    };
+    assert_eq!((first.deployment.version, first.first_sequence), (0, 1));
+    // From event 1001 on it fails at 1010, 1020 and so on; the sixth failure is one too many.
+    assert_eq!(bad.trial.spoiled, [1010, 1020, 1030, 1040, 1050, 1060]);
+    assert_eq!(bad.trial.taken_back.as_deref(), Some("version 1 rejects 1060"));
+    assert_eq!((good.deployment.version, good.first_sequence), (0, 1061));
+}
+
+#[test]
+fn a_version_that_traps_is_taken_back_as_well() {
+    let versions = same(&trial(FEW, "fails = 'panic'\nevery = 3"));
+    let reason = versions[1].trial.taken_back.clone().unwrap();
+    assert!(
+        reason.starts_with("the rule panicked: version 1 cannot take 1017"),
+        "{reason}"
+    );
+    assert_eq!(versions[2].first_sequence, 1018);
+}
+
+#[test]
+fn a_version_that_never_ends_is_taken_back_at_once() {
+    let versions = same(&trial(FEW, "fails = 'loop'\nevery = 20"));
+    assert_eq!(versions[1].trial.spoiled, [1020]);
+    let reason = versions[1].trial.taken_back.clone().unwrap();
+    assert!(reason.starts_with("the rule ran longer than 50 ms"), "{reason}");
+    assert_eq!(versions[2].first_sequence, 1021);
+}
+
+#[test]
+fn a_version_that_fails_seldom_stays_and_what_it_failed_on_is_decided_by_the_one_before() {
+    let versions = same(&trial(
+        "{ rows = 100_000, failures = 100 }",
+        "fails = 'reject'\nevery = 150",
+    ));
+    assert_eq!(versions.len(), 2);
+    assert_eq!(versions[1].trial.spoiled, (7..=33).map(|n| 150 * n).collect::<Vec<_>>());
+}

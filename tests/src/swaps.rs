@@ -1,0 +1,290 @@
+//! A stream without end, and versions of a rule that are swapped in while it runs.
+
+use crate::{
+    guest,
+    replay::{hold, host},
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use weir::{
+    database::{Database, Messages, read_versions},
+    decode::Decoder,
+    definition::File,
+    delivery::{DecodedBatch, Receipt},
+    deployment::{Committed, Deployment, StoredVersion},
+    engine::{Engine, Successor},
+    error::Result,
+    pipeline::{self, Progress, Store, Swaps},
+    plan::{Plan, StageVersion, StepVersions, Versions},
+    source::{Acknowledge, Nudge, Source},
+};
+
+/// The step that is swapped.
+pub const STEP: &str = "versions";
+
+/// The pipeline: a log of what which version saw, and what an operator makes of it.
+///
+/// # Panics
+/// When the guest was not built.
+pub fn pipeline_text(trial: &str) -> String {
+    format!(
+        r#"
+name = "swapped"
+source = {{ stream = "EVENTS", subject = "events", columns = {{ n = "int", k = "text" }} }}
+
+[[step]]
+name = "{STEP}"
+stage = {{ module = "{}", parameters = {{ malformed = 97 }}, limits = {{ deadline_ms = 50 }}, trial = {trial} }}
+
+[[step]]
+name = "by-key"
+from = "{STEP}"
+[step.aggregate]
+group_by = ["k"]
+[step.aggregate.columns]
+events = {{ count = "*" }}
+total = {{ sum = "n" }}
+
+[[sink]]
+from = "{STEP}"
+table = "seen"
+
+[[sink]]
+from = "by-key"
+table = "by_key"
+primary_key = ["k"]
+"#,
+        guest("versions").display()
+    )
+}
+
+/// The payload with the number `n`.
+pub fn payload(n: u64) -> String {
+    format!(r#"{{"n": {n}, "k": "{}"}}"#, n % 13)
+}
+
+/// The plan of [`pipeline_text`].
+///
+/// # Errors
+/// When it is broken.
+pub fn plan(trial: &str) -> Result<Arc<Plan>> {
+    let file = File::from_text("swapped.toml", pipeline_text(trial));
+    Plan::build(&file, host()).map(Arc::new)
+}
+
+/// A version of the rule; `fails` is a list of parameters in TOML.
+///
+/// # Panics
+/// When that is no TOML.
+pub fn version(plan: &Plan, version: u64, fails: &str) -> StageVersion {
+    let stage = plan.stage(STEP).expect("the pipeline has it");
+    let mut parameters: BTreeMap<String, toml::Value> = toml::from_str(fails).expect("parameters");
+    parameters.insert("label".to_owned(), toml::Value::Integer(version as i64));
+    parameters.insert("malformed".to_owned(), toml::Value::Integer(97));
+    StageVersion {
+        module: stage.module.clone(),
+        deployment: Deployment {
+            version,
+            digest: Some(stage.module.digest.clone()),
+            parameters,
+            ..Default::default()
+        },
+    }
+}
+
+/// A plan with `live`, and what it falls back on.
+///
+/// # Errors
+/// When it does not fit.
+pub fn with(base: &Plan, live: StageVersion, fallback: Option<StageVersion>) -> Result<Arc<Plan>> {
+    let step = StepVersions {
+        live: Some(live),
+        fallback,
+        shadow: None,
+    };
+    let versions: Versions = [(STEP.to_owned(), step)].into_iter().collect();
+    base.again(host(), &versions).map(Arc::new)
+}
+
+/// Events from a number on, until it is told to end.
+#[derive(Debug)]
+pub struct Endless {
+    decoder: Decoder,
+    next: u64,
+    batch: u64,
+    /// The last number, at the earliest once `end` is set.
+    last: u64,
+    end: Arc<AtomicBool>,
+}
+
+impl Endless {
+    /// Events after `position`, in batches of `batch`, to `last` and on until `end` is set.
+    ///
+    /// # Errors
+    /// When the columns are broken.
+    pub fn new(plan: &Plan, position: u64, batch: u64, last: u64, end: &Arc<AtomicBool>) -> Result<Self> {
+        Ok(Self {
+            decoder: Decoder::new(&plan.columns, plan.now.clone(), batch as usize)?,
+            next: position + 1,
+            batch,
+            last,
+            end: end.clone(),
+        })
+    }
+}
+
+impl Source for Endless {
+    fn next_batch(&mut self) -> Result<Option<DecodedBatch>> {
+        if self.next > self.last && self.end.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        for n in self.next..self.next + self.batch {
+            self.decoder.push(n, Some(0), payload(n).as_bytes());
+        }
+        self.next += self.batch;
+        Ok(Some(self.decoder.take()))
+    }
+
+    fn replace_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+    }
+}
+
+/// Keeps what it is told of commits.
+#[derive(Clone, Debug, Default)]
+pub struct Told(pub Arc<Mutex<Vec<Committed>>>);
+
+impl Told {
+    /// How long each swap held up the data path, in order of length.
+    ///
+    /// # Panics
+    /// When a thread did before.
+    pub fn pauses(&self) -> Vec<Duration> {
+        let told = self.0.lock().expect("nobody panicked");
+        let mut pauses: Vec<Duration> = told.iter().flat_map(|committed| committed.pauses.clone()).collect();
+        pauses.sort();
+        pauses
+    }
+}
+
+impl Acknowledge for Told {
+    fn committed(&mut self, _: u64, _: &Receipt) {}
+
+    fn versions_committed(&mut self, committed: Committed) {
+        self.0.lock().expect("nobody panicked").push(committed);
+    }
+}
+
+/// Runs `plan` into a database, which may hold the beginning, in batches of `batch` events, to the event `last` at
+/// least, and until `swap` returns, which is given the sender of successors.
+///
+/// # Errors
+/// What ended the pipeline.
+///
+/// # Panics
+/// When a thread cannot be started.
+pub fn run(
+    plan: &Arc<Plan>,
+    database: &Path,
+    batch: u64,
+    last: u64,
+    told: &Told,
+    swap: impl FnOnce(&dyn Fn(Successor)) + Send,
+) -> Result<()> {
+    start(plan, database, batch, last, told, None, Some(swap))
+}
+
+/// As [`run`], to the batch with the event `last`, and with one swap at most, before the first event.
+///
+/// # Errors
+/// What ended the pipeline.
+pub fn run_from(
+    plan: &Arc<Plan>,
+    database: &Path,
+    batch: u64,
+    last: u64,
+    told: &Told,
+    successor: Option<Successor>,
+) -> Result<()> {
+    let nothing: Option<fn(&dyn Fn(Successor))> = None;
+    start(plan, database, batch, last, told, successor, nothing)
+}
+
+fn start(
+    plan: &Arc<Plan>,
+    database: &Path,
+    batch: u64,
+    last: u64,
+    told: &Told,
+    first: Option<Successor>,
+    swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
+) -> Result<()> {
+    let known = read_versions(database, &plan.name)?;
+    let mut store = Database::open(&hold(database)?, plan.clone(), Messages::Drop)?;
+    store.claim("numbers")?;
+    let stored = store.stored().clone();
+    let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
+    store.restore(&mut engine)?;
+    engine.begin(stored.position, &known);
+    if let Some(first) = first {
+        drop(engine.swap(first));
+    }
+    let end = Arc::new(AtomicBool::new(swap.is_none()));
+    let source = Endless::new(plan, stored.position, batch, last, &end)?;
+    let (successors, ready) = crossbeam_channel::bounded(0);
+    let (retired, gone) = crossbeam_channel::unbounded();
+    let swaps = Swaps {
+        successors: ready,
+        retired,
+        nudge: Nudge::default(),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Some(swap) = swap {
+                swap(&|successor| {
+                    let _ = successors.send(Box::new(successor));
+                    gone.try_iter().for_each(drop);
+                });
+            }
+            end.store(true, Ordering::Relaxed);
+        });
+        let store = Store::Database(Box::new(store));
+        pipeline::run(
+            source,
+            engine,
+            store,
+            told.clone(),
+            Arc::new(Progress::default()),
+            swaps,
+        )
+        .map(drop)
+    })
+}
+
+/// The version that decided over each sequence of `1..=last`, as the database says.
+///
+/// # Panics
+/// When it says nothing of some.
+pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<u64> {
+    let mut of_step: Vec<&StoredVersion> = versions.iter().filter(|version| version.step == STEP).collect();
+    of_step.sort_by_key(|version| version.first_sequence);
+    let mut decided = Vec::with_capacity(last as usize);
+    for sequence in 1..=last {
+        let at = of_step.partition_point(|version| version.first_sequence <= sequence);
+        let in_force = of_step[at.checked_sub(1).expect("a version decides over every event")];
+        let before = at.checked_sub(2).map(|at| of_step[at]);
+        let by = match in_force.trial.spoiled.contains(&sequence) {
+            true => before.expect("a version on trial follows one"),
+            false => in_force,
+        };
+        decided.push(by.deployment.version);
+    }
+    decided
+}
