@@ -187,7 +187,7 @@ pub enum NodeKind {
     /// Events as decoded.
     Source,
     /// A guest.
-    Stage(StagePlan),
+    Stage(Box<StagePlan>),
     /// See [`crate::operator::last_value`].
     LastValue(LastValuePlan),
     /// See [`crate::operator::aggregate`].

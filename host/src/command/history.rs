@@ -42,7 +42,7 @@ pub(super) struct Status {
 
 impl History {
     pub(super) fn run(self) -> Result<ExitCode> {
-        debug_assert!(HISTORY == 64, "the help says so");
+        const { assert!(HISTORY == 64, "the help says so") };
         let definition = File::read(&self.pipeline)?.parse()?;
         let name = definition.name.get_ref();
         let registry = Registry::open(&Nats::connect(&self.nats.options())?)?;

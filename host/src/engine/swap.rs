@@ -18,7 +18,7 @@ use std::{mem, sync::Arc};
 pub struct Successor {
     plan: Arc<Plan>,
     /// Those that run something else than before, by the number of the step.
-    stages: Vec<(usize, Box<Stage>)>,
+    stages: Vec<(usize, Stage)>,
     /// For the source, which takes it out.
     pub decoder: Option<Decoder>,
 }
@@ -27,7 +27,7 @@ pub struct Successor {
 #[derive(Debug)]
 pub struct Retired {
     _plan: Arc<Plan>,
-    _stages: Vec<Box<Stage>>,
+    _stages: Vec<Stage>,
 }
 
 impl Successor {
@@ -48,7 +48,7 @@ impl Successor {
             }
             let stage = Stage::prepare(&node.name, new, host)
                 .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
-            stages.push((at, Box::new(stage)));
+            stages.push((at, stage));
         }
         let decoder = Decoder::new(&plan.columns, plan.now.clone(), batch_events)?;
         Ok(Self {
@@ -106,7 +106,7 @@ impl Engine {
                 let in_force = InForce::of(&node.name, new, first_sequence, stage.trial_left());
                 self.changes.push(VersionChange::InForce(in_force));
             }
-            retired.push(mem::replace(running, stage));
+            retired.push(mem::replace(&mut **running, stage));
         }
         for (step, node) in self.steps.iter_mut().zip(&plan.nodes) {
             let Some(output) = node.outputs.first() else { continue };

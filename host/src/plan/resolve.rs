@@ -52,7 +52,7 @@ pub(super) enum ResolvedChange {
 
 pub(super) enum ResolvedKind {
     Source,
-    Stage(ResolvedStage),
+    Stage(Box<ResolvedStage>),
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,

@@ -11,6 +11,7 @@ use crate::{
     limits::{TRIAL_FAILURES, TRIAL_ROWS},
     stage::OutputSpec,
 };
+use serde_spanned::Spanned;
 use std::collections::BTreeSet;
 
 /// For each step and output the names of the columns that somebody reads.
@@ -373,11 +374,11 @@ impl Wiring<'_> {
             ResolvedKind::Stage(stage) => {
                 let beside =
                     |guest: &Option<ResolvedGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
-                NodeKind::Stage(StagePlan {
+                NodeKind::Stage(Box::new(StagePlan {
                     fallback: beside(&stage.fallback),
                     shadow: beside(&stage.shadow),
                     ..self.guest(at, node, &stage.live)
-                })
+                }))
             }
             ResolvedKind::LastValue { key, columns } => {
                 let held = columns
@@ -435,7 +436,7 @@ impl Wiring<'_> {
 
     fn stage(&self, at: usize) -> Option<&definition::Stage> {
         let step = self.definition.steps.get(at.checked_sub(1)?)?;
-        step.get_ref().stage.as_ref().map(|stage| stage.get_ref())
+        step.get_ref().stage.as_ref().map(Spanned::get_ref)
     }
 
     fn limits(&self, at: usize) -> StageLimits {

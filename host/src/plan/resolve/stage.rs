@@ -65,7 +65,7 @@ impl Resolver<'_> {
         Ok(ResolvedNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::Stage(ResolvedStage { live, fallback, shadow }),
+            kind: ResolvedKind::Stage(Box::new(ResolvedStage { live, fallback, shadow })),
             outputs,
         })
     }
@@ -226,6 +226,9 @@ fn configured(
     })
 }
 
+/// What is wrong, and where what was given stands in the file, if it does.
+type Wrong = (Option<Range<usize>>, String);
+
 /// Every parameter of the rule, with the value that is given, or that the rule itself gives it.
 ///
 /// # Errors
@@ -233,7 +236,7 @@ fn configured(
 fn parameters<'v>(
     module: &Module,
     given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
-) -> Result<Vec<(String, ParameterValue)>, (Option<Range<usize>>, String)> {
+) -> Result<Vec<(String, ParameterValue)>, Wrong> {
     let specs = &module.description.parameters;
     let rule = &module.description.name;
     let mut values: BTreeMap<&str, (&toml::Value, Option<Range<usize>>)> = BTreeMap::new();
