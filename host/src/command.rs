@@ -10,6 +10,7 @@ mod deploy;
 mod history;
 mod replay;
 mod run;
+mod shadow;
 mod show;
 mod table;
 
@@ -56,6 +57,8 @@ enum Command {
     #[command(subcommand)]
     Params(deploy::Params),
     Rollback(deploy::Rollback),
+    #[command(subcommand)]
+    Shadow(shadow::Shadow),
     History(history::History),
     Status(history::Status),
     Demo(demo::Demo),
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Deploy(deploy) => deploy.run(),
         Command::Params(params) => params.run(),
         Command::Rollback(rollback) => rollback.run(),
+        Command::Shadow(shadow) => shadow.run(),
         Command::History(history) => history.run(),
         Command::Status(status) => status.run(),
         Command::Demo(demo) => demo.run(),

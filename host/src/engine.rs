@@ -5,9 +5,11 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod fold;
+mod shadow;
 mod stages;
 mod swap;
 
+pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
 use crate::{

@@ -69,6 +69,15 @@ pub const TRIAL_FAILURES: u64 = 10;
 /// Rows in one call while a version is on trial: one that never ends is found out by halving so many.
 pub const TRIAL_BATCH_ROWS: u32 = 256;
 
+/// Batches that wait for a candidate which runs beside a stage. Further ones pass it by: it is held up, not the stage.
+pub const SHADOW_BATCHES_MAX: usize = 4;
+
+/// Rows that a report on a candidate shows as examples.
+pub const SHADOW_EXAMPLES_MAX: usize = 10;
+
+/// Characters of one value in such an example.
+pub const SHADOW_VALUE_CHARS_MAX: usize = 80;
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 

@@ -203,9 +203,10 @@ fn collect_turns(
             && behind
             && !full
             && !engine.has_changes()
+            && pauses.is_empty()
             && engine.turn_entries() < TURN_ENTRIES_BEHIND
             && collecting.elapsed() < TURN_BEHIND_MAX;
-        if idle && engine.has_turn() && !waits {
+        if idle && (engine.has_turn() || !pauses.is_empty()) && !waits {
             epoch += 1;
             let turn = Turn {
                 pauses: std::mem::take(&mut pauses),

@@ -261,6 +261,8 @@ pub struct Trial {
 pub struct StageOutput {
     /// Which output of the rule it is; absent where a rule beside another one does not have it.
     pub index: Option<usize>,
+    /// The names of the columns that go on.
+    pub names: Vec<String>,
     /// For each column of the output where it comes from.
     pub columns: Vec<StageColumn>,
 }

@@ -7,15 +7,15 @@
 use crate::{
     database::read_module,
     deployment::{Committed, Deployment, InForce, StoredVersion, VersionChange},
-    engine::{Retired, Successor},
+    engine::{Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     nats::{HEARTBEAT, Registry, Wanted},
     pipeline::{Progress, Swaps},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     source::Nudge,
-    stage::StageHost,
-    status::{FailedVersion, HostStatus, StepStatus},
+    stage::{Module, StageHost},
+    status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
 };
 use crossbeam_channel as crossbeam;
 use serde::Serialize;
@@ -166,6 +166,9 @@ impl Rollout {
             gone,
             nudge: nudge.clone(),
             wanted: BTreeMap::new(),
+            wanted_shadows: BTreeMap::new(),
+            shadows: BTreeMap::new(),
+            refused_shadows: BTreeMap::new(),
             in_flight: None,
             retry_at: None,
             told: None,
@@ -260,6 +263,12 @@ struct Worker {
     nudge: Nudge,
     /// What is wanted and not yet on its way, by step.
     wanted: BTreeMap<String, Deployment>,
+    /// The candidates that are wanted beside steps, or that are to end, and are not yet on their way.
+    wanted_shadows: BTreeMap<String, Option<Deployment>>,
+    /// The candidates that run, by step.
+    shadows: BTreeMap<String, Shadow>,
+    /// Those that do not fit, by step, and why.
+    refused_shadows: BTreeMap<String, ShadowReport>,
     /// The plan that was sent and not yet committed.
     in_flight: Option<Arc<Plan>>,
     retry_at: Option<Instant>,
@@ -311,7 +320,10 @@ impl Worker {
                     self.retry_at = None;
                 }
             }
-            Wanted::Shadow(..) => {}
+            Wanted::Shadow(step, candidate) => {
+                self.wanted_shadows.insert(step, candidate);
+                self.retry_at = None;
+            }
         }
     }
 
@@ -321,16 +333,14 @@ impl Worker {
             return;
         }
         self.retry_at = None;
+        if let Some((step, candidate)) = self.wanted_shadows.pop_first() {
+            return self.roll_out_shadow(step, candidate);
+        }
         let Some((step, deployment)) = self.wanted.pop_first() else {
             return;
         };
         match self.prepare(&step, &deployment) {
-            Ok((successor, plan)) => {
-                if self.successors.send(Box::new(successor)).is_ok() {
-                    self.in_flight = Some(plan);
-                    self.nudge.set();
-                }
-            }
+            Ok((successor, plan)) => self.send(successor, plan),
             Err(error) if error.kind() == ErrorKind::Environment => {
                 eprintln!(
                     "weir: version {} of step {step} of pipeline {} waits: {error}",
@@ -343,12 +353,84 @@ impl Worker {
         }
     }
 
-    fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
-        let of_file = self.base.stage(step)?;
-        let module = match &deployment.digest {
-            None => of_file.module.clone(),
-            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?)?,
+    fn send(&mut self, successor: Successor, plan: Arc<Plan>) {
+        if self.successors.send(Box::new(successor)).is_ok() {
+            self.in_flight = Some(plan);
+            self.nudge.set();
+        }
+    }
+
+    fn roll_out_shadow(&mut self, step: String, candidate: Option<Deployment>) {
+        match self.prepare_shadow(&step, candidate.as_ref()) {
+            Ok(None) => {}
+            Ok(Some((successor, plan))) => self.send(successor, plan),
+            Err(error) if error.kind() == ErrorKind::Environment => {
+                eprintln!(
+                    "weir: the candidate for step {step} of pipeline {} waits: {error}",
+                    self.running.name
+                );
+                self.wanted_shadows.entry(step).or_insert(candidate);
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+            Err(error) => {
+                eprintln!(
+                    "weir: the candidate for step {step} of pipeline {} is refused: {error}",
+                    self.running.name
+                );
+                let report = ShadowReport {
+                    candidate: candidate.unwrap_or_default(),
+                    refused: Some(error.to_string()),
+                    ..Default::default()
+                };
+                self.refused_shadows.insert(step, report);
+                self.tell();
+            }
+        }
+    }
+
+    /// The plan with a candidate beside a step, or without; nothing where that changes nothing.
+    fn prepare_shadow(&mut self, step: &str, candidate: Option<&Deployment>) -> Result<Option<(Successor, Arc<Plan>)>> {
+        self.refused_shadows.remove(step);
+        let running = self.shadows.get(step).map(|shadow| shadow.report().candidate);
+        if running.as_ref() == candidate {
+            return Ok(None);
+        }
+        let shadow = match candidate {
+            None => None,
+            Some(deployment) => Some(StageVersion {
+                module: self.module_of(step, deployment)?,
+                deployment: deployment.clone(),
+            }),
         };
+        let mut versions = self.versions.clone();
+        versions.entry(step.to_owned()).or_default().shadow = shadow;
+        let plan = Arc::new(self.base.again(&self.host, &versions)?);
+        let mut successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
+        let feed = match candidate {
+            None => {
+                self.shadows.remove(step);
+                None
+            }
+            Some(_) => {
+                let (shadow, feed) = Shadow::start(&plan, step, &self.host)?;
+                self.shadows.insert(step.to_owned(), shadow);
+                Some(feed)
+            }
+        };
+        successor.shadows.push((step.to_owned(), feed));
+        self.versions = versions;
+        Ok(Some((successor, plan)))
+    }
+
+    fn module_of(&self, step: &str, deployment: &Deployment) -> Result<Arc<Module>> {
+        match &deployment.digest {
+            None => Ok(self.base.stage(step)?.module.clone()),
+            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?),
+        }
+    }
+
+    fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
+        let module = self.module_of(step, deployment)?;
         let mut versions = self.versions.clone();
         let of_step = versions.entry(step.to_owned()).or_default();
         // Of a version that is still on trial it is not known whether it is good.
@@ -453,6 +535,7 @@ impl Worker {
                 spoiled: 0,
                 pause_us,
                 failed: status.failed.take(),
+                shadow: None,
             };
         }
         if version > 0 {
@@ -477,6 +560,14 @@ impl Worker {
         self.registry.announce(&self.running.name, step, &event);
     }
 
+    fn with_shadow(&self, step: &StepStatus) -> StepStatus {
+        let running = self.shadows.get(&step.step).map(Shadow::report);
+        StepStatus {
+            shadow: running.or_else(|| self.refused_shadows.get(&step.step).cloned()),
+            ..step.clone()
+        }
+    }
+
     fn tell(&mut self) {
         let progress = &self.subject.progress;
         let status = HostStatus {
@@ -488,7 +579,7 @@ impl Worker {
             lag: self.subject.lag.load(Ordering::Relaxed),
             counts: progress.counts().into(),
             failed_rows: progress.failed_rows.load(Ordering::Relaxed),
-            steps: self.steps.clone(),
+            steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
         };
         // A server that is away hears it later.
         let _ = self.registry.put_host(&self.running.name, &self.subject.host, &status);

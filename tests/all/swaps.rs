@@ -1,13 +1,19 @@
 //! Rules are swapped while events pass: none is lost, none counts twice, each is decided by the version that the
 //! database names for its sequence.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use weir::{
     database::read_versions,
     deployment::StoredVersion,
-    engine::Successor,
+    engine::{Shadow, Successor},
     limits::BATCH_EVENTS_MAX,
-    plan::{Plan, StageVersion},
+    plan::{Plan, StageVersion, StepVersions},
 };
 use weir_tests::{
     replay::host,
@@ -242,4 +248,48 @@ fn a_version_that_fails_seldom_stays_and_what_it_failed_on_is_decided_by_the_one
     ));
     assert_eq!(versions.len(), 2);
     assert_eq!(versions[1].trial.spoiled, (7..=33).map(|n| 150 * n).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_candidate_sees_the_same_rows_and_decides_nothing() {
+    let base = plan(NO_TRIAL).unwrap();
+    let candidate = version(&base, 0, "fails = 'reject'\nevery = 10");
+    let step = StepVersions {
+        shadow: Some(candidate.clone()),
+        ..Default::default()
+    };
+    let beside = Arc::new(
+        base.again(host(), &[(STEP.to_owned(), step)].into_iter().collect())
+            .unwrap(),
+    );
+    let mut successor = Successor::prepare(&base, beside.clone(), host(), BATCH_EVENTS_MAX).unwrap();
+    let (shadow, feed) = Shadow::start(&beside, STEP, host()).unwrap();
+    successor.shadows.push((STEP.to_owned(), Some(feed)));
+    let scratch = scratch();
+    let database = scratch.path().join("swapped.db");
+    run_from(&base, &database, 1000, 100_000, &Told::default(), Some(successor)).unwrap();
+    let (versions, last) = check(&database, 97);
+    assert_eq!(versions.len(), 1, "no version changed");
+
+    // The thread ends with its feed, some time after the pipeline; until then its figures grow.
+    let begun = Instant::now();
+    let report = loop {
+        let report = shadow.report();
+        if report.rows + report.shed == last {
+            break report;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{report:?}");
+        std::thread::yield_now();
+    };
+    assert_eq!(report.candidate, candidate.deployment);
+    assert_eq!((report.added, report.missing, report.changed), (0, 0, 0));
+    // Of the tenth that it rejects the live version rejects one in 97, as malformed.
+    let expected = |rows: u64| rows / 10 - rows / 970;
+    let error = report.rejected.abs_diff(expected(report.rows));
+    assert!(error <= 1 + report.shed, "{report:?}");
+    let example = report.examples.first().unwrap();
+    assert!(example.sequence.is_multiple_of(10), "{example:?}");
+    assert_eq!(example.live[0], "out: k = 10, label = 0, n = 10");
+    assert_eq!(example.candidate[0], "rejected: version 0 rejects 10");
+    assert_eq!(example.input[0], ("n".to_owned(), "10".to_owned()));
 }

@@ -201,6 +201,9 @@ pub fn run(
     start(plan, database, batch, last, told, None, Some(swap))
 }
 
+/// Swaps nothing in.
+type Nothing = fn(&dyn Fn(Successor));
+
 /// As [`run`], to the batch with the event `last`, and with one swap at most, before the first event.
 ///
 /// # Errors
@@ -213,7 +216,7 @@ pub fn run_from(
     told: &Told,
     successor: Option<Successor>,
 ) -> Result<()> {
-    let nothing: Option<fn(&dyn Fn(Successor))> = None;
+    let nothing: Option<Nothing> = None;
     start(plan, database, batch, last, told, successor, nothing)
 }
 

@@ -249,7 +249,7 @@ impl<'h> Target<'h> {
     }
 
     /// Writes the deployment that `make` gives the module and parameters of.
-    fn deploy(
+    pub(super) fn deploy(
         &self,
         saying: &Saying,
         mut make: impl FnMut(Option<&Deployment>) -> Result<(Option<String>, BTreeMap<String, toml::Value>)>,

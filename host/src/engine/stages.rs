@@ -5,7 +5,7 @@
 //! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
-use super::{Engine, Fates, MustUndo, Result, Step};
+use super::{Engine, Fates, MustUndo, Result, Step, shadow::ShadowFeed};
 use crate::{
     column::{Batch, Column, RowKind},
     delivery::{Deliveries, Rejected},
@@ -21,6 +21,7 @@ use std::{mem, sync::Arc};
 pub(super) struct Stage {
     instance: Instance,
     trial: Option<Trial>,
+    shadow: Option<ShadowFeed>,
     /// Rows that made the guest fail, since the last turn.
     failed_rows: u64,
 }
@@ -45,12 +46,12 @@ impl Trial {
 }
 
 /// What a guest said of some rows.
-#[derive(Default)]
-struct Verdicts {
-    outputs: Vec<Batch>,
-    rejected: Vec<RejectedRow>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdicts {
+    pub(super) outputs: Vec<Batch>,
+    pub(super) rejected: Vec<RejectedRow>,
     /// Rows that made it fail.
-    failed_rows: u64,
+    pub(super) failed_rows: u64,
     /// Rows that it judged, from the first on.
     judged_rows: u32,
     /// Whether a row that made it fail did so by running too long.
@@ -86,8 +87,14 @@ impl Stage {
         Ok(Self {
             instance: instance(plan)?,
             trial,
+            shadow: None,
             failed_rows: 0,
         })
+    }
+
+    /// Lets a candidate see what this stage sees, or none any more; gives the one that did.
+    pub(super) fn set_shadow(&mut self, shadow: Option<ShadowFeed>) -> Option<ShadowFeed> {
+        mem::replace(&mut self.shadow, shadow)
     }
 
     /// Rows that it is still on trial for.
@@ -314,15 +321,25 @@ fn ask(
     deliveries: &Deliveries,
     patience: Patience,
 ) -> Verdicts {
+    ask_at(instance, plan, input, &times(plan, input, deliveries), patience)
+}
+
+/// Asks one guest, which is told these times.
+pub(super) fn ask_at(
+    instance: &mut Instance,
+    plan: &StagePlan,
+    input: &Batch,
+    times_ms: &[i64],
+    patience: Patience,
+) -> Verdicts {
     if input.is_empty() {
         return Verdicts {
             outputs: vec![Batch::default(); plan.outputs.len()],
             ..Default::default()
         };
     }
-    let times_ms = times(plan, input, deliveries);
     let columns: Vec<&Column> = input.pick(&plan.inputs);
-    let judged = instance.judge_until(input.len() as u32, &times_ms, &columns, patience);
+    let judged = instance.judge_until(input.len() as u32, times_ms, &columns, patience);
     let mut given: Vec<Option<OutputRows>> = judged.answer.outputs.into_iter().map(Some).collect();
     let outputs = plan.outputs.iter().map(|output| {
         let rows = output.index.and_then(|index| given.get_mut(index)?.take());
@@ -355,6 +372,10 @@ impl Engine {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
         let verdicts = stage.judge(plan, &input, deliveries);
+        if let Some(shadow) = &stage.shadow {
+            let (plan, verdicts) = (self.plan.clone(), verdicts.clone());
+            shadow.offer(plan, at, &input, deliveries, verdicts);
+        }
         let module = &stage.deciding(plan).module;
         let mut rejected = verdicts.rejected.into_iter().filter_map(|rejected| {
             Some(Rejected {
@@ -374,7 +395,7 @@ impl Engine {
         Ok(verdicts.outputs)
     }
 }
-fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
+pub(super) fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
     match plan.module.description.reads_time {
         true => input
             .deliveries

@@ -3,7 +3,7 @@
 //! Everything that takes time (compiling, instantiating, checking) is done beforehand, off the data path, in
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in.
 
-use super::{Engine, Stage, Step, fingerprint};
+use super::{Engine, ShadowFeed, Stage, Step, fingerprint};
 use crate::{
     decode::Decoder,
     deployment::{InForce, VersionChange},
@@ -21,6 +21,8 @@ pub struct Successor {
     stages: Vec<(usize, Stage)>,
     /// For the source, which takes it out.
     pub decoder: Option<Decoder>,
+    /// Candidates that see from now on what a step sees, by the name of the step; nothing where one is to end.
+    pub shadows: Vec<(String, Option<ShadowFeed>)>,
 }
 
 /// What a swap left over: to be dropped off the data path, since giving back a guest's memory takes a while.
@@ -28,6 +30,7 @@ pub struct Successor {
 pub struct Retired {
     _plan: Arc<Plan>,
     _stages: Vec<Stage>,
+    _shadows: Vec<ShadowFeed>,
 }
 
 impl Successor {
@@ -55,6 +58,7 @@ impl Successor {
             plan,
             stages,
             decoder: Some(decoder),
+            shadows: Vec::new(),
         })
     }
 }
@@ -84,8 +88,10 @@ fn same_guest(old: &StagePlan, new: &StagePlan) -> bool {
 impl Engine {
     /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it.
     pub fn swap(&mut self, successor: Successor) -> Retired {
-        let Successor { plan, stages, .. } = successor;
-        let mut retired = Vec::new();
+        let Successor {
+            plan, stages, shadows, ..
+        } = successor;
+        let (mut retired, mut retired_shadows) = (Vec::new(), Vec::new());
         for (at, stage) in stages {
             let (Some(node), Some(before)) = (plan.nodes.get(at), self.plan.nodes.get(at)) else {
                 continue;
@@ -106,7 +112,15 @@ impl Engine {
                 let in_force = InForce::of(&node.name, new, first_sequence, stage.trial_left());
                 self.changes.push(VersionChange::InForce(in_force));
             }
+            let shadow = running.set_shadow(None);
             retired.push(mem::replace(&mut **running, stage));
+            retired_shadows.extend(running.set_shadow(shadow));
+        }
+        for (name, shadow) in shadows {
+            let at = plan.nodes.iter().position(|node| node.name == name);
+            if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
+                retired_shadows.extend(stage.set_shadow(shadow));
+            }
         }
         for (step, node) in self.steps.iter_mut().zip(&plan.nodes) {
             let Some(output) = node.outputs.first() else { continue };
@@ -131,6 +145,7 @@ impl Engine {
         Retired {
             _plan: plan,
             _stages: retired,
+            _shadows: retired_shadows,
         }
     }
 }

@@ -495,21 +495,23 @@ impl Wiring<'_> {
                 let Some(output) = index.and_then(|index| given.get(index)) else {
                     return StageOutput {
                         index: None,
+                        names: Vec::new(),
                         columns: Vec::new(),
                     };
                 };
-                let columns = held
+                let place = |field: &Field| match output.passed.iter().find(|(_, to)| *to == field.name) {
+                    Some((from, _)) => Some(StageColumn::Passed(self.index(node.input, from))),
+                    None => output
+                        .computed
+                        .iter()
+                        .position(|c| c.name == field.name)
+                        .map(StageColumn::Computed),
+                };
+                let (names, columns) = held
                     .iter()
-                    .filter_map(|field| match output.passed.iter().find(|(_, to)| *to == field.name) {
-                        Some((from, _)) => Some(StageColumn::Passed(self.index(node.input, from))),
-                        None => output
-                            .computed
-                            .iter()
-                            .position(|c| c.name == field.name)
-                            .map(StageColumn::Computed),
-                    })
-                    .collect();
-                StageOutput { index, columns }
+                    .filter_map(|field| Some((field.name.clone(), place(field)?)))
+                    .unzip();
+                StageOutput { index, names, columns }
             })
             .collect()
     }

@@ -1,0 +1,335 @@
+//! `weir shadow`: a candidate beside a running rule, what it would have done otherwise, and its promotion.
+
+use super::{
+    deploy::{Saying, Target, merge, whoami},
+    load_plan,
+    run::NatsArguments,
+    show, stage_host, write_failed,
+};
+use crate::{
+    deployment::Deployment,
+    error::{Error, Result},
+    plan::{StageVersion, StepVersions, Versions},
+    status::{HostStatus, ShadowExample, ShadowReport},
+    text::printable,
+};
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// How often the hosts are looked at while they are waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs a candidate beside a rule: over the same events, deciding nothing.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Shadow {
+    Start(Start),
+    Report(Report),
+    Promote(Promote),
+    Stop(Stop),
+}
+
+/// Lets a candidate see what the rule of a step sees.
+///
+/// It runs off the path of the events; when it is too slow it misses some, which are counted. `weir shadow report` says
+/// what it would have done otherwise.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir shadow start guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm \\\n      \
+                  --param ratio=0.9"
+)]
+pub(super) struct Start {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    /// The component.
+    module: PathBuf,
+    /// A parameter, typed as the rule says; those that are not given are as in the live version.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// How long to wait until the running hosts say that it runs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Says how many events would have come out otherwise, with examples side by side.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir shadow report guests/premium-drop/pipeline.toml premium-drop")]
+pub(super) struct Report {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    /// One JSON object per running host and line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Puts the candidate in the place of the rule, and ends the shadow.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir shadow promote guests/premium-drop/pipeline.toml premium-drop --note 'as agreed'"
+)]
+pub(super) struct Promote {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// Ends the shadow.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir shadow stop guests/premium-drop/pipeline.toml premium-drop")]
+pub(super) struct Stop {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Shadow {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Start(start) => start.run(),
+            Self::Report(report) => report.run(),
+            Self::Promote(promote) => promote.run(),
+            Self::Stop(stop) => stop.run(),
+        }
+    }
+}
+
+impl Start {
+    fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        base.stage(&self.step)?;
+        let module = host.load(&self.module)?;
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let live = target.registry.deployment(&target.plan.name, &target.step)?;
+        let parameters = merge(&target, &module, live.as_ref(), &self.parameters)?;
+        // One that could not be promoted is no candidate.
+        target.check(&module, parameters.clone(), live.as_ref())?;
+        let candidate = Deployment {
+            version: 0,
+            digest: Some(module.digest.clone()),
+            parameters,
+            by: whoami(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+            note: self.note,
+        };
+        let beside = StepVersions {
+            shadow: Some(StageVersion {
+                module: module.clone(),
+                deployment: candidate.clone(),
+            }),
+            ..Default::default()
+        };
+        let versions: Versions = [(target.step.clone(), beside)].into_iter().collect();
+        target.plan.again(&host, &versions)?;
+
+        target.registry.put_module(&module.digest, &module.bytes)?;
+        target
+            .registry
+            .set_shadow(&target.plan.name, &target.step, Some(&candidate))?;
+        println!(
+            "candidate for step {} of pipeline {}: {}{}",
+            target.step,
+            target.plan.name,
+            show::module(candidate.digest.as_deref()),
+            show::parameters(&candidate.parameters)
+        );
+        wait(&target, &candidate, Duration::from_secs(self.wait))
+    }
+}
+
+/// Waits until every running host says that the candidate runs.
+fn wait(target: &Target<'_>, candidate: &Deployment, most: Duration) -> Result<ExitCode> {
+    let begun = Instant::now();
+    loop {
+        let reports = reports(target)?;
+        let mine = |report: &Option<ShadowReport>| report.as_ref().is_some_and(|report| report.candidate == *candidate);
+        if reports.iter().all(|(_, report)| mine(report)) {
+            let mut well = true;
+            for (host, report) in &reports {
+                match report.as_ref().and_then(|report| report.refused.as_ref()) {
+                    None => println!("  {}, {}: runs", host.process, host.database),
+                    Some(reason) => {
+                        well = false;
+                        println!("  {}, {}: refused: {}", host.process, host.database, printable(reason));
+                    }
+                }
+            }
+            if reports.is_empty() {
+                println!("  no host runs the pipeline now; the next that starts takes it");
+            }
+            return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if begun.elapsed() > most {
+            return Err(Error::environment(format!(
+                "a host did not say within {} s that the candidate runs; `weir status` shows what they do",
+                most.as_secs()
+            )));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// What each running host says of the candidate.
+fn reports(target: &Target<'_>) -> Result<Vec<(HostStatus, Option<ShadowReport>)>> {
+    let hosts: Vec<HostStatus> = target.registry.hosts(Some(&target.plan.name))?;
+    let of_step = |host: &HostStatus| {
+        let step = host.steps.iter().find(|step| step.step == target.step);
+        step.and_then(|step| step.shadow.clone())
+    };
+    Ok(hosts
+        .into_iter()
+        .map(|host| {
+            let report = of_step(&host);
+            (host, report)
+        })
+        .collect())
+}
+
+impl Report {
+    fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        base.stage(&self.step)?;
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let reports = reports(&target)?;
+        let mut out = std::io::stdout().lock();
+        let mut any = false;
+        for (host, report) in &reports {
+            let Some(report) = report else { continue };
+            any = true;
+            let text = match self.json {
+                true => serde_json::to_string(report)
+                    .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?,
+                false => text_of(host, report),
+            };
+            writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+        }
+        if !any && !self.json {
+            let text = match reports.is_empty() {
+                true => "no host runs the pipeline now",
+                false => "no candidate runs beside this step; `weir shadow start` starts one",
+            };
+            writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text_of(host: &HostStatus, report: &ShadowReport) -> String {
+    let digest = show::module(report.candidate.digest.as_deref());
+    let mut lines = vec![format!(
+        "{} at {}: {digest}{} beside version {}",
+        host.pipeline,
+        host.process,
+        show::parameters(&report.candidate.parameters),
+        report.live
+    )];
+    if let Some(reason) = &report.refused {
+        lines.push(format!("  refused: {}", printable(reason)));
+        return lines.join("\n");
+    }
+    let otherwise = report.added + report.missing + report.changed + report.rejected;
+    lines.push(format!(
+        "  saw {} rows, sequences {} to {}; {} passed it by; {} made it fail",
+        show::thousands(report.rows),
+        show::thousands(report.first_sequence),
+        show::thousands(report.last_sequence),
+        show::thousands(report.shed),
+        show::thousands(report.failed_rows)
+    ));
+    lines.push(format!(
+        "  {} rows would have come out otherwise",
+        show::thousands(otherwise)
+    ));
+    for (count, what) in [
+        (report.added, "let through by the candidate alone"),
+        (report.missing, "let through by the live version alone"),
+        (report.changed, "let through by both, otherwise"),
+        (report.rejected, "rejected by the candidate alone"),
+    ] {
+        lines.push(format!("  {:>13}  {what}", show::thousands(count)));
+    }
+    if !report.examples.is_empty() {
+        lines.push("  the first of them:".to_owned());
+    }
+    lines.extend(report.examples.iter().flat_map(example));
+    lines.join("\n")
+}
+
+fn example(example: &ShadowExample) -> Vec<String> {
+    let input: Vec<String> = example
+        .input
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    let mut lines = vec![format!(
+        "    sequence {}: {}",
+        show::thousands(example.sequence),
+        input.join(", ")
+    )];
+    for (who, what) in [("live", &example.live), ("candidate", &example.candidate)] {
+        for (at, line) in what.iter().enumerate() {
+            lines.push(format!("      {:<10} {line}", if at == 0 { who } else { "" }));
+        }
+    }
+    lines
+}
+
+impl Promote {
+    fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        base.stage(&self.step)?;
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let Some(candidate) = target.registry.shadow(&target.plan.name, &target.step)? else {
+            return Err(Error::definition(format!(
+                "no candidate runs beside step \"{}\" of pipeline {}; `weir shadow start` starts one",
+                target.step, target.plan.name
+            )));
+        };
+        let module = target.module_of(Some(&candidate))?;
+        let deployed = target.deploy(&self.saying, |before| {
+            target.check(&module, candidate.parameters.clone(), before)?;
+            Ok((candidate.digest.clone(), candidate.parameters.clone()))
+        })?;
+        target.registry.set_shadow(&target.plan.name, &target.step, None)?;
+        target.wait(&deployed, &self.saying)
+    }
+}
+
+impl Stop {
+    fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        base.stage(&self.step)?;
+        let target = Target::new(&host, base, self.step, &self.nats)?;
+        target.registry.set_shadow(&target.plan.name, &target.step, None)?;
+        println!(
+            "no candidate runs beside step {} of pipeline {} any more",
+            target.step, target.plan.name
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

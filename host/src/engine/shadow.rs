@@ -1,0 +1,325 @@
+//! Shadows: a candidate beside a stage, over the same rows, that decides nothing.
+//!
+//! It runs on a thread of its own, behind a short queue. A batch that finds the queue full passes the candidate by, and is
+//! counted: what is live never waits for it. The report says how many rows would have come out otherwise, with examples.
+
+use super::stages::{Verdicts, ask_at, times};
+use crate::{
+    column::{Batch, Column, Value},
+    delivery::Deliveries,
+    error::{Context, Error, Result},
+    limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
+    plan::{NodeKind, Plan, StagePlan},
+    stage::{Instance, Patience, StageHost},
+    status::{ShadowExample, ShadowReport},
+    text::printable,
+};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A candidate that runs; its thread ends with its feed.
+#[derive(Debug)]
+pub struct Shadow {
+    report: Arc<Mutex<ShadowReport>>,
+    shed: Arc<AtomicU64>,
+}
+
+/// The way to a candidate.
+#[derive(Debug)]
+pub struct ShadowFeed {
+    work: Sender<Work>,
+    shed: Arc<AtomicU64>,
+}
+
+/// A batch as the stage saw it, and what it said.
+#[derive(Debug)]
+struct Work {
+    plan: Arc<Plan>,
+    at: usize,
+    input: Batch,
+    times_ms: Vec<i64>,
+    /// Of each row.
+    sequences: Vec<u64>,
+    live: Verdicts,
+}
+
+impl Shadow {
+    /// Starts the candidate that `plan` has beside the step `step`.
+    ///
+    /// # Errors
+    /// When there is none, or it fails before its first batch.
+    pub fn start(plan: &Plan, step: &str, host: &StageHost) -> Result<(Self, ShadowFeed)> {
+        let stage = plan.stage(step)?;
+        let candidate = stage.shadow.as_deref();
+        let candidate = candidate.ok_or_else(|| Error::definition(format!("step \"{step}\" has no candidate")))?;
+        let (module, parameters) = (candidate.module.clone(), candidate.parameters.clone());
+        let mut instance = Instance::new(host, module, parameters, &candidate.limits);
+        instance
+            .configure()
+            .and_then(|()| instance.warm_up())
+            .map_err(|failure| Error::definition(format!("the candidate for step \"{step}\": {failure}")))?;
+        let report = Arc::new(Mutex::new(ShadowReport {
+            candidate: candidate.deployment.clone(),
+            live: stage.deployment.version,
+            ..Default::default()
+        }));
+        let shed = Arc::new(AtomicU64::new(0));
+        let (work, todo) = bounded(SHADOW_BATCHES_MAX);
+        let reported = report.clone();
+        std::thread::Builder::new()
+            .name("weir-shadow".to_owned())
+            .spawn(move || run(&mut instance, &todo, &reported))
+            .environment(|| "cannot start a thread".to_owned())?;
+        let feed = ShadowFeed {
+            work,
+            shed: shed.clone(),
+        };
+        Ok((Self { report, shed }, feed))
+    }
+
+    /// What it found so far.
+    pub fn report(&self) -> ShadowReport {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        ShadowReport {
+            shed: self.shed.load(Ordering::Relaxed),
+            ..report.clone()
+        }
+    }
+}
+
+impl ShadowFeed {
+    /// Shows a batch to the candidate, unless it is behind.
+    pub(super) fn offer(&self, plan: Arc<Plan>, at: usize, input: &Batch, deliveries: &Deliveries, live: Verdicts) {
+        let rows = input.len() as u64;
+        if self.work.is_full() {
+            self.shed.fetch_add(rows, Ordering::Relaxed);
+            return;
+        }
+        let candidate = candidate_of(&plan, at).map(|(_, candidate)| candidate);
+        let times_ms = candidate.map(|candidate| times(candidate, input, deliveries));
+        let work = Work {
+            times_ms: times_ms.unwrap_or_default(),
+            sequences: input
+                .deliveries
+                .iter()
+                .map(|&delivery| deliveries.sequence(delivery))
+                .collect(),
+            input: input.clone(),
+            plan,
+            at,
+            live,
+        };
+        if let Err(TrySendError::Full(_)) = self.work.try_send(work) {
+            self.shed.fetch_add(rows, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The stage, and the candidate beside it.
+fn candidate_of(plan: &Plan, at: usize) -> Option<(&StagePlan, &StagePlan)> {
+    match &plan.nodes.get(at)?.kind {
+        NodeKind::Stage(stage) => Some((stage, stage.shadow.as_deref()?)),
+        _ => None,
+    }
+}
+
+fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowReport>) {
+    let mut seen = Seen::default();
+    for work in todo {
+        let Some((stage, candidate)) = candidate_of(&work.plan, work.at) else {
+            continue;
+        };
+        let fresh: Vec<bool> = work.sequences.iter().map(|&sequence| seen.is_new(sequence)).collect();
+        let said = ask_at(instance, candidate, &work.input, &work.times_ms, Patience::Endless);
+        let live = Said::new(&work.input, &work.live, stage);
+        let other = Said::new(&work.input, &said, candidate);
+
+        let mut found = report.lock().unwrap_or_else(PoisonError::into_inner);
+        found.live = stage.deployment.version;
+        found.failed_rows += said.failed_rows;
+        let first_sequence = work.sequences.first().copied().unwrap_or(0);
+        if found.first_sequence == 0 {
+            found.first_sequence = first_sequence;
+        }
+        found.last_sequence = work.sequences.last().copied().unwrap_or(0).max(found.last_sequence);
+        for (row, _) in fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
+            found.rows += 1;
+            let count = match (live.rejected.contains_key(&row), other.rejected.contains_key(&row)) {
+                (true, true) => continue,
+                (false, true) => &mut found.rejected,
+                _ if live.same(&other, row) => continue,
+                _ => match (live.gives(row), other.gives(row)) {
+                    (false, true) => &mut found.added,
+                    (true, false) => &mut found.missing,
+                    _ => &mut found.changed,
+                },
+            };
+            *count += 1;
+            if found.examples.len() < SHADOW_EXAMPLES_MAX {
+                found.examples.push(ShadowExample {
+                    sequence: work.sequences.get(row).copied().unwrap_or(0),
+                    input: input_of(&work, stage, row),
+                    live: live.lines(row),
+                    candidate: other.lines(row),
+                });
+            }
+        }
+    }
+}
+
+/// The columns of a row that tell it apart, as far as that is known (the first ones), and those that the rule reads.
+fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
+    const FIRST: usize = 2;
+    let edge = work.plan.nodes.get(work.at).map(|node| node.input);
+    let output = edge.and_then(|edge| work.plan.nodes.get(edge.node)?.outputs.get(edge.output));
+    let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
+    let columns = schema.iter().zip(&work.input.columns).enumerate();
+    columns
+        .filter(|(at, _)| *at < FIRST || stage.inputs.contains(at))
+        .map(|(_, (field, column))| (field.name.clone(), shown(column.get(row))))
+        .collect()
+}
+
+/// The sequences of the last rows: those of a batch that was undone come once more.
+#[derive(Default)]
+struct Seen {
+    now: HashSet<u64>,
+    before: HashSet<u64>,
+}
+
+impl Seen {
+    fn is_new(&mut self, sequence: u64) -> bool {
+        if self.now.len() >= 4 * BATCH_EVENTS_MAX {
+            self.before = mem::take(&mut self.now);
+        }
+        !self.before.contains(&sequence) && self.now.insert(sequence)
+    }
+}
+
+/// What a guest made of each row of a batch.
+struct Said<'s> {
+    /// By the name of the output.
+    outputs: BTreeMap<&'s str, Given<'s>>,
+    rejected: BTreeMap<usize, &'s str>,
+}
+
+struct Given<'s> {
+    /// For each row of the input its row in this output.
+    rows: Vec<Option<u32>>,
+    /// By name.
+    columns: BTreeMap<&'s str, &'s Column>,
+}
+
+impl<'s> Said<'s> {
+    fn new(input: &Batch, verdicts: &'s Verdicts, guest: &'s StagePlan) -> Self {
+        let mut outputs = BTreeMap::new();
+        for (batch, output) in verdicts.outputs.iter().zip(&guest.outputs) {
+            let described = output
+                .index
+                .and_then(|index| guest.module.description.outputs.get(index));
+            let Some(described) = described else { continue };
+            let mut rows = vec![None; input.len()];
+            for (row, delivery) in (0..).zip(&batch.deliveries) {
+                // Each row is of a delivery of its own, and they ascend.
+                let at = input.deliveries.binary_search(delivery).ok();
+                if let Some(place) = at.and_then(|at| rows.get_mut(at)) {
+                    *place = Some(row);
+                }
+            }
+            let columns = output.names.iter().map(String::as_str);
+            let columns = columns.zip(batch.columns.iter().map(|column| &**column)).collect();
+            outputs.insert(described.name.as_str(), Given { rows, columns });
+        }
+        let rejected = verdicts.rejected.iter();
+        Self {
+            outputs,
+            rejected: rejected.map(|row| (row.row as usize, row.reason.as_str())).collect(),
+        }
+    }
+
+    /// Whether both make the same of a row that neither rejects.
+    fn same(&self, other: &Self, row: usize) -> bool {
+        let nothing = Given::nothing();
+        self.outputs.keys().chain(other.outputs.keys()).all(|name| {
+            let (given, others) = (
+                self.outputs.get(name).unwrap_or(&nothing),
+                other.outputs.get(name).unwrap_or(&nothing),
+            );
+            match (given.row(row), others.row(row)) {
+                (None, None) => true,
+                (Some(at), Some(others_at)) => {
+                    let same = |(name, column): (&&str, &&Column)| {
+                        let others = others.columns.get(name);
+                        others.is_some_and(|others| others.get(others_at) == column.get(at))
+                    };
+                    given.columns.len() == others.columns.len() && given.columns.iter().all(same)
+                }
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether it lets a row through.
+    fn gives(&self, row: usize) -> bool {
+        self.outputs.values().any(|given| given.row(row).is_some())
+    }
+
+    /// What it makes of a row, for people.
+    fn lines(&self, row: usize) -> Vec<String> {
+        if let Some(reason) = self.rejected.get(&row) {
+            return vec![format!("rejected: {}", cut(&printable(reason)))];
+        }
+        let lines = self.outputs.iter().filter_map(|(output, given)| {
+            let at = given.row(row)?;
+            let columns: Vec<String> = given
+                .columns
+                .iter()
+                .map(|(name, column)| format!("{name} = {}", shown(column.get(at))))
+                .collect();
+            Some(format!("{output}: {}", columns.join(", ")))
+        });
+        let lines: Vec<String> = lines.collect();
+        match lines.is_empty() {
+            true => vec!["left out".to_owned()],
+            false => lines,
+        }
+    }
+}
+
+impl Given<'_> {
+    fn nothing() -> Self {
+        Self {
+            rows: Vec::new(),
+            columns: BTreeMap::new(),
+        }
+    }
+
+    fn row(&self, row: usize) -> Option<usize> {
+        self.rows.get(row).copied().flatten().map(|at| at as usize)
+    }
+}
+
+/// A value as a report shows it.
+fn shown(value: Value<'_>) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Int(value) => value.to_string(),
+        Value::Double(value) => format!("{value:?}"),
+        Value::Boolean(value) => value.to_string(),
+        Value::Text(text) => cut(&printable(&String::from_utf8_lossy(text))),
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHADOW_VALUE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
