@@ -1,6 +1,6 @@
 //! Versions of rules: which decided over what, and the components themselves.
 
-use super::read::open_weir;
+use super::{connect_read_only, read::open_weir};
 use crate::{
     deployment::{Deployment, StoredVersion, TrialRecord, VersionChange},
     error::{Context, Error, Result},
@@ -62,14 +62,15 @@ fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
 /// database yet.
 ///
 /// # Errors
-/// When the file is no database of Weir, or damaged.
+/// When the database is damaged.
 pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
     let wrap = || format!("cannot read the versions in database {}", path.display());
-    let connection = open_weir(path)?;
-    if !has_versions(&connection).environment(wrap)? {
+    let connection = connect_read_only(path)?;
+    // Who opens it for writing says what is wrong with a file of somebody else. One that is empty was just made.
+    if !has_versions(&connection).unwrap_or(false) {
         return Ok(Vec::new());
     }
     let mut statement = connection
