@@ -346,9 +346,37 @@ pub struct Batch {
     pub deliveries: Vec<u32>,
     /// The kind of each row; absent when all are inserts.
     pub kinds: Option<Vec<RowKind>>,
+    /// Where rows tell of several deliveries at once: all of them. Lost where rows are left out or put in another order.
+    pub causes: Option<Arc<Causes>>,
+}
+
+/// The deliveries that had part in each row of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Causes {
+    /// For each row where its deliveries end.
+    pub ends: Vec<u32>,
+    /// The deliveries of all rows, one row after the other.
+    pub deliveries: Vec<u32>,
+}
+
+impl Causes {
+    /// The deliveries that had part in `row`.
+    pub fn of(&self, row: usize) -> &[u32] {
+        let end = |row: usize| self.ends.get(row).map_or(0, |&end| end as usize);
+        let start = row.checked_sub(1).map_or(0, end);
+        self.deliveries.get(start..end(row)).unwrap_or_default()
+    }
 }
 
 impl Batch {
+    /// The deliveries that had part in `row`.
+    pub fn causes(&self, row: usize) -> &[u32] {
+        match &self.causes {
+            Some(causes) => causes.of(row),
+            None => self.deliveries.get(row..=row).unwrap_or_default(),
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.deliveries.len()
@@ -395,6 +423,7 @@ impl Batch {
                     .filter_map(|&row| kinds.get(row as usize).copied())
                     .collect()
             }),
+            causes: None,
         }
     }
 
@@ -416,6 +445,7 @@ impl Batch {
         let mut alone = true;
         for part in parts {
             alone = false;
+            all.causes = None;
             let before = all.len();
             for (column, more) in all.columns.iter_mut().zip(&part.columns) {
                 Arc::make_mut(column).extend(more);

@@ -7,6 +7,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod deploy;
+mod explain;
 mod history;
 mod replay;
 mod run;
@@ -60,6 +61,7 @@ enum Command {
     #[command(subcommand)]
     Shadow(shadow::Shadow),
     History(history::History),
+    Explain(explain::Explain),
     Status(history::Status),
     Demo(demo::Demo),
 }
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(rollback) => rollback.run(),
         Command::Shadow(shadow) => shadow.run(),
         Command::History(history) => history.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Demo(demo) => demo.run(),
     };

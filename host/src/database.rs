@@ -10,10 +10,12 @@ mod commit;
 mod outbox;
 mod read;
 mod schema;
+mod trace;
 mod versions;
 
 pub use outbox::{Outbox, OutgoingMessage};
 pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
+pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
 
 use crate::{
@@ -96,6 +98,8 @@ pub struct Database {
     messages: Messages,
     statements: commit::Statements,
     stored: StoredPipeline,
+    /// Bytes that the trace has.
+    trace_bytes: u64,
     checkpoints: Checkpoints,
 }
 
@@ -114,6 +118,8 @@ impl Database {
         let stored = read::pipeline(&connection, &plan.name)
             .environment(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
+        let trace_bytes =
+            trace::bytes(&connection, &plan.name).environment(|| format!("cannot read database {}", path.display()))?;
         let statements = commit::Statements::new(&plan);
         let checkpoints = Checkpoints::start(&path)?;
         Ok(Self {
@@ -123,6 +129,7 @@ impl Database {
             messages,
             statements,
             stored,
+            trace_bytes,
             checkpoints,
         })
     }

@@ -153,6 +153,7 @@ impl Decoder {
             columns: builders.finish(),
             deliveries: batch.events.deliveries,
             kinds: None,
+            causes: None,
         };
         batch
     }

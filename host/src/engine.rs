@@ -631,6 +631,7 @@ fn of(edges: &Edges, edge: Edge) -> &Batch {
         columns: Vec::new(),
         deliveries: Vec::new(),
         kinds: None,
+        causes: None,
     };
     edges
         .get(edge.node)

@@ -38,6 +38,10 @@ pub const TURN_BYTES_MAX: usize = 32 << 20;
 /// keys is some thousand entries: a millisecond.
 pub const STATE_BUCKETS: usize = 256;
 
+/// Bytes that a database keeps of the trace, which says by which events rows were made: some millions of changes. Beyond
+/// that the oldest turns are forgotten.
+pub const TRACE_BYTES_MAX: u64 = 64 << 20;
+
 /// Bytes of one row of the state log. Larger turns write several rows, so that no blob is held twice in memory.
 pub const STATE_LOG_CHUNK_BYTES: usize = 1 << 20;
 

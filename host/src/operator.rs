@@ -9,7 +9,7 @@ pub mod last_value;
 pub mod lookup;
 
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    column::{Batch, Causes, Column, RowKind, Schema, Value},
     limits::STATE_LOG_CHUNK_BYTES,
     state::{KeyedState, StateValue, push_entry},
 };
@@ -97,6 +97,7 @@ pub(crate) struct ChangelogBuilder {
     columns: Vec<Column>,
     deliveries: Vec<u32>,
     kinds: Vec<RowKind>,
+    causes: Option<Causes>,
 }
 
 impl ChangelogBuilder {
@@ -108,6 +109,21 @@ impl ChangelogBuilder {
                 .collect(),
             deliveries: Vec::with_capacity(rows),
             kinds: Vec::with_capacity(rows),
+            causes: None,
+        }
+    }
+
+    /// For rows that tell of several deliveries at once, which [`ChangelogBuilder::caused_by`] names.
+    pub(crate) fn with_causes(mut self) -> Self {
+        self.causes = Some(Causes::default());
+        self
+    }
+
+    /// Names the deliveries that had part in the row that was added last.
+    pub(crate) fn caused_by(&mut self, deliveries: &[u32]) {
+        if let Some(causes) = &mut self.causes {
+            causes.deliveries.extend_from_slice(deliveries);
+            causes.ends.push(causes.deliveries.len() as u32);
         }
     }
 
@@ -127,6 +143,7 @@ impl ChangelogBuilder {
             columns: self.columns.into_iter().map(Arc::new).collect(),
             deliveries: self.deliveries,
             kinds: Some(self.kinds),
+            causes: self.causes.map(Arc::new),
         }
     }
 }

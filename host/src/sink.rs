@@ -103,7 +103,7 @@ impl Sink {
     /// Takes in the rows of a batch. `sequence_of` gives the stream sequence of a delivery.
     pub fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
         match self {
-            Self::Table(table) => table.collect(input),
+            Self::Table(table) => table.collect(input, sequence_of),
             Self::Append(append) => append.collect(input),
             Self::Subject(subject) => subject.collect(input, sequence_of),
         }
@@ -121,7 +121,7 @@ impl Sink {
     /// How many bytes wait that do not collapse.
     pub fn pending_bytes(&self) -> usize {
         match self {
-            Self::Table(_) => 0,
+            Self::Table(table) => table.pending_bytes(),
             Self::Append(append) => append.rows.iter().map(Vec::len).sum(),
             Self::Subject(subject) => subject.bytes,
         }

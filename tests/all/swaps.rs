@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
-    database::read_versions,
+    database::{read_trace, read_versions},
     deployment::StoredVersion,
     engine::{Shadow, Successor},
     limits::BATCH_EVENTS_MAX,
@@ -91,6 +91,12 @@ fn check(database: &Path, malformed: u64) -> (Vec<StoredVersion>, u64) {
         .iter()
         .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
     assert_eq!(rows, expected.collect::<Vec<_>>());
+
+    let trace = read_trace(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).unwrap();
+    let expected: Vec<u64> = (1..=last).filter(|n| n % 13 == 3 && n % malformed != 0).collect();
+    let known = expected.iter().filter(|&&n| n >= trace.first_sequence);
+    assert!(trace.sequences.iter().eq(known), "the trace names each event once");
+    assert!(!trace.sequences.is_empty());
 
     let counts = found.counts;
     assert_eq!((counts.events, counts.dead_letters), (last, dead), "counts");

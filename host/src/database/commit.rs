@@ -1,10 +1,10 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote, versions};
+use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote, trace, versions};
 use crate::{
     column::Value,
     error::{Context, Result},
-    limits::WAL_BYTES_BEFORE_CHECKPOINT,
+    limits::{TRACE_BYTES_MAX, WAL_BYTES_BEFORE_CHECKPOINT},
     plan::{Plan, Target},
     row::cells,
     sink::{KeyedRows, SinkRows},
@@ -234,9 +234,13 @@ impl Database {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut trace_bytes = self.trace_bytes;
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
-                (Some(statements), Some(SinkRows::Upserts(rows))) => statements.upsert_all(&transaction, &rows)?,
+                (Some(statements), Some(SinkRows::Upserts(rows))) => {
+                    statements.upsert_all(&transaction, &rows)?;
+                    trace_bytes += trace::write(&transaction, pipeline, turn.epoch, &statements.name, &rows)?;
+                }
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(&transaction, rows)?,
                 _ => {}
             }
@@ -294,6 +298,9 @@ impl Database {
             }
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
+        if trace_bytes > TRACE_BYTES_MAX {
+            trace_bytes = trace::forget(&transaction, pipeline, trace_bytes)?;
+        }
         let mut stored = self.stored.clone();
         stored.epoch = turn.epoch;
         stored.position = turn.position.max(stored.position);
@@ -303,6 +310,7 @@ impl Database {
         stored.counts += turn.counts;
         read::write_pipeline(&transaction, pipeline, &stored)?;
         transaction.commit()?;
+        self.trace_bytes = trace_bytes;
         self.stored = stored;
         Ok(())
     }

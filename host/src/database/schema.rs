@@ -72,7 +72,7 @@ const TABLES: &str = "
 ";
 
 /// What layout 2 added.
-const TABLES_OF_VERSIONS: &str = "
+const TABLES_OF_LAYOUT_2: &str = "
     -- Which version of a rule decided from which sequence on; `deployment` is JSON, `spoiled` the sequences at which it
     -- failed on trial and the one before it decided.
     CREATE TABLE weir_version (
@@ -87,6 +87,16 @@ const TABLES_OF_VERSIONS: &str = "
     ) STRICT;
     -- Their components, by SHA-256.
     CREATE TABLE weir_module (digest TEXT PRIMARY KEY, component BLOB NOT NULL) STRICT;
+    -- By which events rows were changed: per turn and table the keys, as hashes, and sequences.
+    CREATE TABLE weir_trace (
+        pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
+        first_sequence INTEGER NOT NULL,
+        entries BLOB NOT NULL,
+        PRIMARY KEY (pipeline, epoch, name)
+    ) STRICT;
+    -- From where on the trace is kept, where that is not the beginning.
+    CREATE TABLE weir_trace_start (pipeline TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
@@ -130,7 +140,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .environment(wrap)?;
     if version < VERSION {
-        transaction.execute_batch(TABLES_OF_VERSIONS).environment(wrap)?;
+        transaction.execute_batch(TABLES_OF_LAYOUT_2).environment(wrap)?;
         transaction
             .execute_batch(&format!("PRAGMA user_version = {VERSION};"))
             .environment(wrap)?;

@@ -428,6 +428,7 @@ fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
             .filter_map(|&row| input.deliveries.get(row as usize).copied())
             .collect(),
         kinds: input.kinds.as_ref().map(|kinds| kinds_out(kinds, &rows)),
+        causes: None,
     }
 }
 

@@ -1,8 +1,8 @@
-//! Making streams and filling them: for the demo, which has a server of its own.
+//! Making streams and filling them, for the demo, which has a server of its own; and looking at single messages.
 
 use super::Nats;
 use crate::error::{Error, Result};
-use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::stream::{Config, RawMessageErrorKind};
 
 /// Messages that are published before the first answer is waited for.
 const MESSAGES_AT_ONCE: usize = 500;
@@ -21,6 +21,35 @@ impl Nats {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
         made.map(|_| ())
             .map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
+    }
+
+    /// The payload of a message, and when it was stored, in milliseconds since 1970-01-01T00:00:00Z; nothing when it is not
+    /// there any more.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the server does not answer.
+    pub fn message(&self, stream: &str, sequence: u64) -> Result<Option<(i64, Vec<u8>)>> {
+        let failed = |cause: &dyn std::fmt::Display| {
+            Error::environment(format!(
+                "cannot read message {sequence} of stream {stream} at {}: {cause}",
+                self.server
+            ))
+        };
+        self.runtime.block_on(async {
+            let stream = self
+                .jetstream
+                .get_stream(stream)
+                .await
+                .map_err(|cause| failed(&cause))?;
+            match stream.get_raw_message(sequence).await {
+                Ok(message) => {
+                    let stored_ms = message.time.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
+                    Ok(Some((stored_ms, message.payload.to_vec())))
+                }
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(failed(&error)),
+            }
+        })
     }
 
     /// Publishes messages, in order, and waits until the server has stored them all.

@@ -112,6 +112,8 @@ struct Touched {
     before: Option<Vec<u8>>,
     /// As it is now; absent when it has no rows.
     group: Option<Group>,
+    /// The deliveries that touched it, ascending.
+    causes: Vec<u32>,
 }
 
 impl Aggregate {
@@ -137,6 +139,9 @@ impl Aggregate {
     /// Takes in a changelog and gives what changed.
     pub fn update(&mut self, input: &Batch) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 64);
+        if self.collapsible {
+            out = out.with_causes();
+        }
         let plan = self.plan.clone();
         let changes = Changes::new(&plan, input);
         let mut touched: Vec<Touched> = Vec::new();
@@ -162,7 +167,13 @@ impl Aggregate {
 
             for (at, step) in steps.iter().enumerate() {
                 let group = self.touch(step.key(&group_keys), &mut touched, &mut places);
-                let Some(Touched { group, .. }) = group else { break };
+                let Some(Touched { group, causes, .. }) = group else {
+                    break;
+                };
+                let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
+                if causes.last() != Some(&cause) {
+                    causes.push(cause);
+                }
                 let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
                 if !step.stays {
                     count(&mut counted.rows, step.retracts);
@@ -205,6 +216,7 @@ impl Aggregate {
                     key: key.to_vec(),
                     before,
                     group,
+                    causes: Vec::new(),
                 });
                 touched.len() - 1
             }
@@ -215,7 +227,13 @@ impl Aggregate {
     /// Puts the touched groups back into the state, and tells what became of them.
     fn tell(&mut self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
         let mut text = [const { Vec::new() }; 1];
-        for Touched { key, before, group } in touched.drain(..) {
+        for Touched {
+            key,
+            before,
+            group,
+            causes,
+        } in touched.drain(..)
+        {
             let after = group.as_ref().map(|group| self.result(&key, group));
             self.groups.modify(&key, |current| {
                 *current = group;
@@ -233,6 +251,7 @@ impl Aggregate {
                     push_cell(&mut row, cell);
                 }
                 out.push(kind, delivery, cells(&row).chain(cells(result)));
+                out.caused_by(&causes);
             };
             match (&before, &after) {
                 (None, Some(after)) => push(RowKind::Insert, after),

@@ -172,5 +172,6 @@ pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -
         columns: passed.chain(added.into_iter().map(Arc::new)).collect(),
         deliveries: input.deliveries.clone(),
         kinds: None,
+        causes: None,
     }
 }

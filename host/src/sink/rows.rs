@@ -3,7 +3,7 @@
 
 use crate::state::{Keys, Place};
 use hashbrown::HashTable;
-use std::{hint::black_box, ops::Range};
+use std::{hint::black_box, mem, ops::Range};
 
 /// Bytes of replaced rows beyond which the others are moved together, if they are fewer.
 const DEAD_BYTES_MAX: usize = 1 << 20;
@@ -13,6 +13,8 @@ const DEAD_BYTES_MAX: usize = 1 << 20;
 pub struct KeyedRows {
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// Which events changed rows: the row, and the stream sequence, in order of arrival.
+    causes: Vec<(u32, u64)>,
 }
 
 /// Where a key and its row are.
@@ -55,6 +57,22 @@ impl KeyedRows {
 
     fn get(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
+    }
+
+    /// For each key the stream sequences of the events that changed its row, ascending.
+    pub fn causes(&self) -> impl Iterator<Item = (&[u8], impl Iterator<Item = u64>)> {
+        let mut causes = self.causes.clone();
+        causes.sort_unstable();
+        causes.dedup();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let &(at, _) = causes.get(start)?;
+            let end = start + causes.get(start..)?.partition_point(|(row, _)| *row == at);
+            let sequences: Vec<u64> = causes.get(start..end)?.iter().map(|(_, sequence)| *sequence).collect();
+            start = end;
+            let row = self.rows.get(at as usize)?;
+            Some((self.get(&row.key), sequences.into_iter()))
+        })
     }
 
     /// The keys in order, each with its row.
@@ -100,6 +118,11 @@ impl PendingRows {
         self.rows.len()
     }
 
+    /// Bytes that say which events changed rows: they grow also where keys do not.
+    pub(super) fn cause_bytes(&self) -> usize {
+        self.rows.causes.len() * size_of::<(u32, u64)>()
+    }
+
     /// Makes ready for setting the rows of all of `keys`.
     pub(super) fn look_ahead(&self, keys: &mut Keys) {
         for place in keys.places(self.seed) {
@@ -112,18 +135,21 @@ impl PendingRows {
     }
 
     /// Sets or deletes the row of the next of the keys that were looked ahead.
-    pub(super) fn set_next(&mut self, keys: &mut Keys, row: Option<&[u8]>) {
+    pub(super) fn set_next(&mut self, keys: &mut Keys, row: Option<&[u8]>, causes: impl Iterator<Item = u64>) {
         if let Some((place, key)) = keys.take_next() {
-            self.set_at(place, key, row);
+            let at = self.set_at(place, key, row);
+            self.rows.causes.extend(causes.map(|sequence| (at, sequence)));
         }
     }
 
     /// Sets or deletes the row of `key`.
-    pub(super) fn set(&mut self, key: &[u8], row: Option<&[u8]>) {
-        self.set_at(Place::of(self.seed, key), key, row);
+    pub(super) fn set(&mut self, key: &[u8], row: Option<&[u8]>, causes: impl Iterator<Item = u64>) {
+        let at = self.set_at(Place::of(self.seed, key), key, row);
+        self.rows.causes.extend(causes.map(|sequence| (at, sequence)));
     }
 
-    fn set_at(&mut self, place: Place, key: &[u8], row: Option<&[u8]>) {
+    /// Gives the place of the row.
+    fn set_at(&mut self, place: Place, key: &[u8], row: Option<&[u8]>) -> u32 {
         let Self {
             rows: pending, index, ..
         } = self;
@@ -133,11 +159,13 @@ impl PendingRows {
         };
         let Some(&at) = index.find(place.in_bucket(), |&at| is(at)) else {
             let hash_of = |&at: &u32| pending.rows.get(at as usize).map_or(0, |row| Place::spread(row.hash));
-            index.insert_unique(place.in_bucket(), pending.rows.len() as u32, hash_of);
-            return pending.push_at(place.short(), key, row);
+            let at = pending.rows.len() as u32;
+            index.insert_unique(place.in_bucket(), at, hash_of);
+            pending.push_at(place.short(), key, row);
+            return at;
         };
         let Some(known) = pending.rows.get_mut(at as usize) else {
-            return;
+            return at;
         };
         match (&known.row, row) {
             (Some(range), Some(row)) if range.len() == row.len() => {
@@ -157,6 +185,7 @@ impl PendingRows {
                 }
             }
         }
+        at
     }
 
     fn at(&self, at: u32) -> Option<&Row> {
@@ -171,6 +200,7 @@ impl PendingRows {
             let cells = row.row.as_ref().map(|row| self.rows.get(row));
             compact.push_at(row.hash, self.rows.get(&row.key), cells);
         }
+        compact.causes = mem::take(&mut self.rows.causes);
         self.rows = compact;
         self.dead_bytes = 0;
     }
@@ -182,8 +212,9 @@ impl PendingRows {
         let next = KeyedRows {
             bytes: Vec::with_capacity(self.rows.bytes.len()),
             rows: Vec::with_capacity(self.rows.len()),
+            causes: Vec::with_capacity(self.rows.causes.len()),
         };
-        std::mem::replace(&mut self.rows, next)
+        mem::replace(&mut self.rows, next)
     }
 }
 
@@ -202,7 +233,7 @@ mod tests {
                 let mut key = vec![0; random.usize(0..12)];
                 key.iter_mut().for_each(|byte| *byte = random.u8(0..2));
                 let row = (random.u8(..) > 50).then(|| vec![random.u8(..); random.usize(0..2_000)]);
-                pending.set(&key, row.as_deref());
+                pending.set(&key, row.as_deref(), std::iter::empty());
                 model.insert(key, row);
             }
             assert_eq!(pending.len(), model.len());

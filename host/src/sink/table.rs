@@ -89,14 +89,14 @@ impl TableSink {
         }
     }
 
-    pub(super) fn collect(&mut self, input: &Batch) {
+    pub(super) fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
         match &mut self.rivals {
-            None => self.collect_rows(input),
-            Some(rivals) => rivals.collect(input, &self.columns, &self.key, &mut self.pending),
+            None => self.collect_rows(input, sequence_of),
+            Some(rivals) => rivals.collect(input, &self.columns, &self.key, &mut self.pending, sequence_of),
         }
     }
 
-    fn collect_rows(&mut self, input: &Batch) {
+    fn collect_rows(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
         let (columns, key) = (input.pick(&self.columns), input.pick(&self.key));
         let (mut ahead, mut ahead_to, mut bytes) = (Keys::default(), 0, Vec::new());
         for row in 0..input.len() {
@@ -113,13 +113,18 @@ impl TableSink {
             if !retracts {
                 columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
             }
+            let causes = input.causes(row).iter().map(|&delivery| sequence_of(delivery));
             self.pending
-                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()));
+                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()), causes);
         }
     }
 
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.cause_bytes()
     }
 
     pub(super) fn take(&mut self) -> KeyedRows {
@@ -146,7 +151,14 @@ impl TableSink {
 }
 
 impl Rivals {
-    fn collect(&mut self, input: &Batch, columns: &[usize], key: &[usize], pending: &mut PendingRows) {
+    fn collect(
+        &mut self,
+        input: &Batch,
+        columns: &[usize],
+        key: &[usize],
+        pending: &mut PendingRows,
+        sequence_of: impl Fn(u32) -> u64,
+    ) {
         let (columns, keys, rows_by) = (input.pick(columns), input.pick(key), input.pick(&self.rows_by));
         let (mut key, mut entry, mut next, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for row in 0..input.len() {
@@ -170,7 +182,8 @@ impl Rivals {
                 columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
             }
             let shown = self.change(&key, &entry, (!kind.retracts()).then_some(bytes.as_slice()));
-            pending.set(&key, shown);
+            let causes = input.causes(row).iter().map(|&delivery| sequence_of(delivery));
+            pending.set(&key, shown, causes);
         }
     }
 

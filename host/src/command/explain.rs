@@ -1,0 +1,244 @@
+//! `weir explain`: by which events and which versions of rules a row was made.
+
+use super::{run::NatsArguments, show, write_failed};
+use crate::{
+    database::{Trace, read_trace, read_versions},
+    deployment::StoredVersion,
+    error::{Error, Result},
+    nats::Nats,
+    text::printable,
+};
+use serde_json::json;
+use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
+
+/// Says by which events and which versions of rules a row of a table was made.
+///
+/// A database keeps a trace of the last changes, some millions of them; where it does not reach back to the first event,
+/// that is said. With --payloads the events themselves are read from the stream.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir explain hourly-orders.db hs_order biz_date=2026031509\n  \
+                  weir explain premium-drop.db wechat_activity_user id=500001 --payloads --nats nats://127.0.0.1:4222"
+)]
+pub(super) struct Explain {
+    /// The database.
+    database: PathBuf,
+    /// The table.
+    table: String,
+    /// The key of the row: NAME=VALUE for each of its columns, or NAME alone for null.
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    key: Vec<String>,
+    /// How many events to list, the last ones; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    events: usize,
+    /// Read the events from the stream.
+    #[arg(long)]
+    payloads: bool,
+    /// One JSON object, with all sequences.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let key: Vec<(String, Option<String>)> = self
+            .key
+            .iter()
+            .map(|text| match text.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (text.clone(), None),
+            })
+            .collect();
+        let trace = read_trace(&self.database, &self.table, &key)?;
+        let versions = read_versions(&self.database, &trace.pipeline)?;
+        let decided = decided(&versions, &trace.sequences);
+        let mut out = std::io::stdout().lock();
+        let text = match self.json {
+            true => self.json(&trace, &decided),
+            false => self.text(&trace, &decided)?,
+        };
+        writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn json(&self, trace: &Trace, decided: &[Decided<'_>]) -> String {
+        let versions: Vec<_> = decided
+            .iter()
+            .map(|decided| {
+                json!({
+                    "step": decided.version.step,
+                    "version": decided.version.deployment.version,
+                    "digest": decided.version.digest,
+                    "parameters": decided.version.deployment.parameters,
+                    "events": decided.events,
+                    "first": decided.first,
+                    "last": decided.last,
+                })
+            })
+            .collect();
+        let row: Option<serde_json::Map<_, _>> = trace.row.columns.as_ref().map(|columns| {
+            columns
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone().into()))
+                .collect()
+        });
+        json!({
+            "pipeline": trace.pipeline,
+            "table": self.table,
+            "row": row,
+            "sequences": trace.sequences,
+            "traced_from": trace.first_sequence,
+            "position": trace.position,
+            "versions": versions,
+        })
+        .to_string()
+    }
+
+    fn text(&self, trace: &Trace, decided: &[Decided<'_>]) -> Result<String> {
+        let mut lines = vec![format!(
+            "{}, {} of pipeline {}",
+            self.table,
+            printable(&self.key.join(", ")),
+            trace.pipeline
+        )];
+        match &trace.row.columns {
+            Some(columns) => {
+                let width = columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+                for (name, value) in columns {
+                    lines.push(format!("  {name:<width$}  {}", printable(value)));
+                }
+            }
+            None => lines.push("  there is no such row now".to_owned()),
+        }
+        let reach = match trace.first_sequence {
+            0 => "the trace reaches back to the first event".to_owned(),
+            first => format!(
+                "the trace begins at sequence {}: what changed the row before is not known",
+                show::thousands(first)
+            ),
+        };
+        match (trace.sequences.first(), trace.sequences.last()) {
+            (Some(first), Some(last)) => lines.push(format!(
+                "changed by {} events, sequences {} to {}; {reach}",
+                show::thousands(trace.sequences.len() as u64),
+                show::thousands(*first),
+                show::thousands(*last)
+            )),
+            _ => lines.push(format!("changed by no event that is known; {reach}")),
+        }
+        for Decided {
+            version,
+            events,
+            first,
+            last,
+        } in decided
+        {
+            lines.push(format!(
+                "  step {}, version {}, module {}{}: {} of them, {} to {}",
+                version.step,
+                version.deployment.version,
+                version.digest.get(..12).unwrap_or(&version.digest),
+                show::parameters(&version.deployment.parameters),
+                show::thousands(*events),
+                show::thousands(*first),
+                show::thousands(*last)
+            ));
+        }
+        lines.extend(self.events(trace)?);
+        Ok(lines.join("\n"))
+    }
+
+    fn events(&self, trace: &Trace) -> Result<Vec<String>> {
+        let listed = match self.events {
+            0 => trace.sequences.len(),
+            events => events.min(trace.sequences.len()),
+        };
+        let first = trace.sequences.len() - listed;
+        let sequences = trace.sequences.get(first..).unwrap_or_default();
+        let mut lines = Vec::new();
+        if listed > 0 {
+            lines.push(match listed == trace.sequences.len() {
+                true => "the events:".to_owned(),
+                false => format!("the last {} of them:", show::thousands(listed as u64)),
+            });
+        }
+        if !self.payloads {
+            lines.extend(
+                sequences
+                    .iter()
+                    .map(|sequence| format!("  {}", show::thousands(*sequence))),
+            );
+            return Ok(lines);
+        }
+        let stream = trace
+            .source
+            .strip_prefix("stream ")
+            .and_then(|source| source.split_once(" made at "))
+            .map(|(stream, _)| stream)
+            .ok_or_else(|| {
+                Error::mismatch(format!(
+                    "the database was filled from {}, which is no stream: leave --payloads out",
+                    trace.source
+                ))
+            })?;
+        let nats = Nats::connect(&self.nats.options())?;
+        for &sequence in sequences {
+            let shown = show::thousands(sequence);
+            lines.push(match nats.message(stream, sequence)? {
+                Some((stored_ms, payload)) => format!(
+                    "  {shown}  {}  {}",
+                    show::instant(stored_ms),
+                    printable(&String::from_utf8_lossy(&payload))
+                ),
+                None => format!("  {shown}  is not in the stream any more"),
+            });
+        }
+        Ok(lines)
+    }
+}
+
+/// What a version decided of the events that changed a row.
+struct Decided<'v> {
+    version: &'v StoredVersion,
+    events: u64,
+    first: u64,
+    last: u64,
+}
+
+/// Which version of each step decided over `sequences`, in the order of steps and versions.
+fn decided<'v>(versions: &'v [StoredVersion], sequences: &[u64]) -> Vec<Decided<'v>> {
+    let mut by_step: BTreeMap<&str, Vec<&StoredVersion>> = BTreeMap::new();
+    for version in versions {
+        by_step.entry(&version.step).or_default().push(version);
+    }
+    let mut decided = Vec::new();
+    for of_step in by_step.values() {
+        let mut counts: Vec<Option<Decided<'v>>> = of_step.iter().map(|_| None).collect();
+        for &sequence in sequences {
+            let after = of_step.partition_point(|version| version.first_sequence <= sequence);
+            let Some(mut at) = after.checked_sub(1) else { continue };
+            // Where a version on trial failed, the one before it decided.
+            if of_step
+                .get(at)
+                .is_some_and(|version| version.trial.spoiled.contains(&sequence))
+            {
+                at = at.saturating_sub(1);
+            }
+            let (Some(version), Some(count)) = (of_step.get(at), counts.get_mut(at)) else {
+                continue;
+            };
+            let count = count.get_or_insert(Decided {
+                version,
+                events: 0,
+                first: sequence,
+                last: sequence,
+            });
+            count.events += 1;
+            count.last = sequence;
+        }
+        decided.extend(counts.into_iter().flatten());
+    }
+    decided
+}
