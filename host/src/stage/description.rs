@@ -82,6 +82,48 @@ impl ParameterType {
             Self::TextList => "a list of texts",
         }
     }
+
+    /// The value that a person wrote for a parameter of this type, as a pipeline file would hold it; nothing where it is
+    /// no such value.
+    ///
+    /// A text is taken as it is, without quotes. A list is separated by commas, with or without spaces around each
+    /// element; one that begins with `[` is a list in TOML, as in the pipeline file. Nothing at all is the empty list.
+    pub fn parse(self, text: &str) -> Option<toml::Value> {
+        let trimmed = text.trim();
+        Some(match self {
+            Self::Int => trimmed.parse::<i64>().ok()?.into(),
+            Self::Double => trimmed.parse::<f64>().ok().filter(|value| value.is_finite())?.into(),
+            Self::Boolean => trimmed.parse::<bool>().ok()?.into(),
+            Self::Text => text.into(),
+            Self::IntList => Self::parse_list(trimmed, Self::Int)?,
+            Self::DoubleList => Self::parse_list(trimmed, Self::Double)?,
+            Self::TextList => Self::parse_list(trimmed, Self::Text)?,
+        })
+    }
+
+    fn parse_list(text: &str, element: Self) -> Option<toml::Value> {
+        let elements: Option<Vec<_>> = match text {
+            "" => Some(Vec::new()),
+            _ if text.starts_with('[') => {
+                let list = text.parse::<toml::Value>().ok()?;
+                list.as_array()?.iter().map(|value| element.accept(value)).collect()
+            }
+            _ => text.split(',').map(|part| element.parse(part.trim())).collect(),
+        };
+        elements.map(toml::Value::Array)
+    }
+
+    /// The value as one of this type, which is no list.
+    fn accept(self, value: &toml::Value) -> Option<toml::Value> {
+        Some(match self {
+            Self::Int => value.as_integer()?.into(),
+            Self::Double => match value {
+                toml::Value::Integer(value) => (*value as f64).into(),
+                _ => value.as_float().filter(|value| value.is_finite())?.into(),
+            },
+            _ => value.as_str()?.into(),
+        })
+    }
 }
 
 impl fmt::Display for ParameterType {
@@ -270,5 +312,63 @@ fn parameter_value(given: abi::ParameterValueResult) -> ParameterValue {
         abi::ParameterValueResult::IntList(values) => ParameterValue::IntList(values),
         abi::ParameterValueResult::DoubleList(values) => ParameterValue::DoubleList(values),
         abi::ParameterValueResult::TextList(values) => ParameterValue::TextList(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ParameterType::{self, *};
+
+    /// What a text becomes, written in TOML; nothing where it is refused.
+    fn parsed(wanted: ParameterType, text: &str) -> Option<String> {
+        wanted.parse(text).map(|value| value.to_string())
+    }
+
+    #[track_caller]
+    fn check(wanted: ParameterType, text: &str, value: &str) {
+        assert_eq!(parsed(wanted, text).as_deref(), Some(value), "{text:?} as {wanted}");
+    }
+
+    #[test]
+    fn a_text_is_read_by_the_type_that_is_wanted() {
+        check(Int, " -7 ", "-7");
+        check(Int, "9223372036854775807", "9223372036854775807");
+        check(Double, "0.9", "0.9");
+        check(Double, "5", "5.0");
+        check(Double, "1e-3", "0.001");
+        check(Boolean, "true", "true");
+        check(Text, "Asia/Shanghai", "\"Asia/Shanghai\"");
+        check(Text, " 5 ", "\" 5 \"");
+        check(Text, "", "\"\"");
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_or_written_in_toml() {
+        check(IntList, "1, -2,3", "[1, -2, 3]");
+        check(IntList, "[1, 2]", "[1, 2]");
+        check(DoubleList, "1,2.5", "[1.0, 2.5]");
+        check(DoubleList, "[1, 2.5]", "[1.0, 2.5]");
+        check(TextList, "save_success, created", "[\"save_success\", \"created\"]");
+        check(TextList, "[\"a, b\", 'c']", "[\"a, b\", \"c\"]");
+        for list in [IntList, DoubleList, TextList] {
+            check(list, "", "[]");
+            check(list, " [] ", "[]");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_value_is_refused() {
+        for (wanted, texts) in [
+            (Int, &["", "1.0", "one", "9223372036854775808"][..]),
+            (Double, &["", "inf", "NaN", "1e999", "10 %"]),
+            (Boolean, &["", "1", "True", "yes"]),
+            (IntList, &["1,", "1,2.5", "[1", "[1.5]", "[1] 2"]),
+            (DoubleList, &["a", "[inf]", "[\"1\"]"]),
+            (TextList, &["[a]", "[1]", "[\"a\""]),
+        ] {
+            for text in texts {
+                assert_eq!(parsed(wanted, text), None, "{text:?} as {wanted}");
+            }
+        }
     }
 }
