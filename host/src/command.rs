@@ -10,11 +10,12 @@ mod replay;
 mod run;
 mod show;
 mod table;
+mod what_if;
 
 use crate::{
     definition::File,
     error::{Error, Result},
-    plan::{Now, Plan},
+    plan::{Now, Plan, Versions},
     stage::StageHost,
 };
 use clap::{Parser, Subcommand};
@@ -76,7 +77,12 @@ fn stage_host() -> Result<StageHost> {
 
 /// Reads and checks a pipeline file. `now` stands above what the file says.
 fn load_plan(path: &Path, host: &StageHost, now: Option<jiff::Timestamp>) -> Result<Plan> {
-    let mut plan = Plan::build(&File::read(path)?, host)?;
+    make_plan(&File::read(path)?, host, now, &Versions::new())
+}
+
+/// Checks a pipeline, with other modules and parameters than its file's for the steps that `versions` names.
+fn make_plan(file: &File, host: &StageHost, now: Option<jiff::Timestamp>, versions: &Versions) -> Result<Plan> {
+    let mut plan = Plan::with_versions(file, host, versions)?;
     if let Some(now) = now {
         plan.now = Now::Fixed(now.as_millisecond());
     }

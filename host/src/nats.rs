@@ -6,11 +6,13 @@
 mod connect;
 mod feed;
 mod publish;
+mod range;
 mod source;
 
 pub use connect::{Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
-pub use source::{Gap, JetStreamSource, JetStreamSourceOptions};
+pub use range::{Place, StreamRange};
+pub use source::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Until};
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ pub(super) struct NatsArguments {
 }
 
 impl NatsArguments {
-    fn options(self) -> NatsOptions {
+    pub(super) fn options(self) -> NatsOptions {
         NatsOptions {
             url: self.url,
             credentials: self.creds,
