@@ -6,6 +6,7 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod diff;
 mod replay;
 mod run;
 mod show;
@@ -26,7 +27,7 @@ Exit codes:
   0  done
   1  failed on the way: a file, the database, the server
   2  the arguments, a pipeline file or a module have to be changed first
-  3  done, but some rows were refused (table load)
+  3  done, but some rows were refused (table load), or something differs (diff)
 
 Examples:
   weir demo
@@ -50,6 +51,7 @@ enum Command {
     Table(table::Table),
     Check(check::Check),
     DeadLetters(dead_letters::DeadLetters),
+    Diff(diff::Diff),
     Demo(demo::Demo),
 }
 
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Diff(diff) => diff.run(),
         Command::Demo(demo) => demo.run(),
     };
     outcome.unwrap_or_else(|error| {

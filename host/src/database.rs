@@ -7,11 +7,13 @@
 //! comes next. The tables of Weir itself begin with `weir_`.
 
 mod commit;
+mod compare;
 mod outbox;
 mod read;
 mod schema;
 mod versions;
 
+pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use outbox::{Outbox, OutgoingMessage};
 pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
 pub use versions::{read_module, read_versions};

@@ -2,6 +2,7 @@
 
 mod databases;
 mod dead_letters;
+mod diff;
 mod table_load;
 
 use super::weir;
