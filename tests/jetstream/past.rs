@@ -104,6 +104,10 @@ fn check_whole(setup: &Setup, case: &Case) {
     case.check(&past);
     setup.run(scenario, "run.db").catch_up().ends_with(0);
     let name = &case.name;
+    assert!(
+        !setup.path("run.db-wal").exists(),
+        "{name}: a run that ended leaves one file"
+    );
     assert_eq!(past, contents(&setup.path("run.db")), "{name}: as a run leaves it");
     assert_eq!(outbox(&setup.path("past.db")), [], "{name}: a replay tells nobody");
     let again = setup.replayed(scenario, "past.db", &[]);

@@ -88,8 +88,15 @@ impl Diff {
                         false => Ok(()),
                     })?;
                     differs |= differs_in(table, &tally);
-                    let mut summary = json!({"kind": "table", "table": table.name, "in": "both"});
-                    tally_into(&mut summary, &tally);
+                    let mut summary = json!({
+                        "kind": "table",
+                        "table": table.name,
+                        "in": "both",
+                        "same": tally.same,
+                        "only_in_a": tally.only_in_a,
+                        "only_in_b": tally.only_in_b,
+                        "changed": tally.changed,
+                    });
                     for (key, columns) in [
                         ("columns_only_in_a", &table.only_in_a),
                         ("columns_only_in_b", &table.only_in_b),
@@ -110,9 +117,13 @@ impl Diff {
                 false => Ok(()),
             })?;
             differs |= tally.differs();
-            let mut summary = json!({"kind": "dead_letters"});
-            tally_into(&mut summary, &tally);
-            write(summary)?;
+            let Tally {
+                same,
+                only_in_a,
+                only_in_b,
+                ..
+            } = tally;
+            write(json!({"kind": "dead_letters", "same": same, "only_in_a": only_in_a, "only_in_b": only_in_b}))?;
         }
         Ok(differs)
     }
@@ -152,7 +163,7 @@ impl Diff {
                 }
                 PairedTable::OtherKey { name, a, b } => {
                     differs = true;
-                    page.line(&format!("{name}: not compared, the primary keys are others"))?;
+                    page.line(&format!("{name}: not compared, because the primary keys differ"))?;
                     page.line(&format!("  - {}", key_in_words(a)))?;
                     page.line(&format!("  + {}", key_in_words(b)))?;
                 }
@@ -175,7 +186,7 @@ impl Diff {
             })?;
             differs |= tally.differs();
             page.line("")?;
-            page.line(&format!("dead letters: {}", in_words(&tally)))?;
+            page.heading(&format!("dead letters: {}", in_words(&tally)))?;
             for (mark, letters, count) in [
                 ('-', &examples.only_in_a, tally.only_in_a),
                 ('+', &examples.only_in_b, tally.only_in_b),
@@ -225,6 +236,11 @@ impl<'o, W: Write> Page<'o, W> {
         }
     }
 
+    /// A line of which nothing may be lost, however narrow the terminal is.
+    fn heading(&mut self, line: &str) -> Result<()> {
+        writeln!(self.out, "{line}").map_err(|cause| write_failed(&cause))
+    }
+
     fn line(&mut self, line: &str) -> Result<()> {
         let line = match self.width {
             Some(width) => truncate_str(line, width, "…"),
@@ -247,7 +263,7 @@ impl<'o, W: Write> Page<'o, W> {
             [] => String::new(),
             key => format!(" by {}", key.join(", ")),
         };
-        self.line(&format!("{}{by}: {}", table.name, in_words(tally)))?;
+        self.heading(&format!("{}{by}: {}", table.name, in_words(tally)))?;
         for (mark, columns) in [('-', &table.only_in_a), ('+', &table.only_in_b)] {
             if !columns.is_empty() {
                 self.line(&format!("  {mark} columns {}", columns.join(", ")))?;
@@ -430,19 +446,6 @@ fn dead_letter_as_json(difference: &Difference) -> Json {
         "step": at(2),
         "reason": at(3),
     })
-}
-
-fn tally_into(object: &mut Json, tally: &Tally) {
-    if let Some(object) = object.as_object_mut() {
-        for (name, count) in [
-            ("same", tally.same),
-            ("only_in_a", tally.only_in_a),
-            ("only_in_b", tally.only_in_b),
-            ("changed", tally.changed),
-        ] {
-            object.insert(name.to_owned(), count.into());
-        }
-    }
 }
 
 fn as_json(value: &StoredCell) -> Json {

@@ -57,10 +57,10 @@ pub(super) struct Replay {
     #[arg(long)]
     from_stream: bool,
     /// The first of them: a stream sequence, or an instant in RFC 3339 (store time).
-    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, requires = "from_stream")]
+    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, conflicts_with = "input")]
     from: Option<Place>,
     /// The last of them: likewise.
-    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, requires = "from_stream")]
+    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, conflicts_with = "input")]
     to: Option<Place>,
     /// The SQLite file to fill; made when it is missing.
     #[arg(long, value_name = "FILE", required_unless_present = "discard")]

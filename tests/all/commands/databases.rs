@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layout 1",
+            "database later.db has layout 99, and this weir reads layouts 1 to 2",
         ),
         (
             "missing/p.db",
@@ -188,6 +188,21 @@ fn a_database_that_was_closed_is_one_file_to_copy() {
     folder.replay(EVENTS).ends_with(0);
     fs::copy(folder.path("p.db"), folder.path("copy.db")).expect("a file can be copied");
     assert_eq!(contents(&folder.path("copy.db")), contents(&folder.path("p.db")));
+}
+
+#[test]
+fn whoever_reads_a_database_leaves_nothing_beside_it() {
+    let folder = Folder::with(NAMES);
+    let check = |after: &str| {
+        for left in ["p.db-wal", "p.db-shm"] {
+            assert!(!folder.path(left).exists(), "{left} is left by {after}");
+        }
+    };
+    // The summary of a replay reads the database that was closed before it.
+    folder.replay(EVENTS).ends_with(0);
+    check("replay");
+    folder.weir("dead-letters p.db").ends_with(0);
+    check("dead-letters");
 }
 
 #[test]

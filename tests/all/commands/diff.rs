@@ -92,7 +92,11 @@ fn rows_are_compared_by_key_and_shown_side_by_side() {
         "{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"保险\",\"amount\":0.3}\nbroken\n{\"id\":4}\n{\"id\":6,\"name\":\"x\\n\\u001b[1m\"}\n",
         "{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\",\"amount\":0.30000000000000004}\n{\"id\":3,\"amount\":1}\n{\"id\":4,\"name\":\"\"}\nbroken\n",
     );
-    check(&folder, "", 3, &expect![[r#"
+    check(
+        &folder,
+        "",
+        3,
+        &expect![[r#"
         - a.db: names up to sequence 5, from a file of events
         + b.db: names up to sequence 5, from a file of events
 
@@ -108,8 +112,13 @@ fn rows_are_compared_by_key_and_shown_side_by_side() {
         dead letters: - 1 only in the first, + 1 only in the second, 0 the same
           - names #3 decode: found `broken` at byte 0; accepted is one JSON object
           + names #5 decode: found `broken` at byte 0; accepted is one JSON object
-    "#]]);
-    check(&folder, "--limit 0 --table names", 3, &expect![[r#"
+    "#]],
+    );
+    check(
+        &folder,
+        "--limit 0 --table names",
+        3,
+        &expect![[r#"
         - a.db: names up to sequence 5, from a file of events
         + b.db: names up to sequence 5, from a file of events
 
@@ -117,21 +126,32 @@ fn rows_are_compared_by_key_and_shown_side_by_side() {
           - … and 1 more
           + … and 1 more
           ~ … and 2 more
-    "#]]);
-    check(&folder, "--json", 3, &expect![[r#"
-        {"kind":"row","table":"names","in":"both","key":{"id":2},"a":{"name":"保险","amount":0.3},"b":{"name":"b","amount":0.30000000000000004}}
-        {"kind":"row","table":"names","in":"b","row":{"id":3,"name":null,"amount":1.0}}
-        {"kind":"row","table":"names","in":"both","key":{"id":4},"a":{"name":null},"b":{"name":""}}
-        {"kind":"row","table":"names","in":"a","row":{"id":6,"name":"x\n\u001b[1m","amount":null}}
-        {"kind":"table","table":"names","in":"both","same":1,"only_in_a":1,"only_in_b":1,"changed":2}
-        {"kind":"dead_letter","in":"a","pipeline":"names","sequence":3,"step":"decode","reason":"found `broken` at byte 0; accepted is one JSON object"}
-        {"kind":"dead_letter","in":"b","pipeline":"names","sequence":5,"step":"decode","reason":"found `broken` at byte 0; accepted is one JSON object"}
-        {"kind":"dead_letters","same":0,"only_in_a":1,"only_in_b":1,"changed":0}
-    "#]]);
-    check(&folder, "--json --limit 0", 3, &expect![[r#"
-        {"kind":"table","table":"names","in":"both","same":1,"only_in_a":1,"only_in_b":1,"changed":2}
-        {"kind":"dead_letters","same":0,"only_in_a":1,"only_in_b":1,"changed":0}
-    "#]]);
+    "#]],
+    );
+    check(
+        &folder,
+        "--json",
+        3,
+        &expect![[r#"
+            {"kind":"row","table":"names","in":"both","key":{"id":2},"a":{"name":"保险","amount":0.3},"b":{"name":"b","amount":0.30000000000000004}}
+            {"kind":"row","table":"names","in":"b","row":{"id":3,"name":null,"amount":1.0}}
+            {"kind":"row","table":"names","in":"both","key":{"id":4},"a":{"name":null},"b":{"name":""}}
+            {"kind":"row","table":"names","in":"a","row":{"id":6,"name":"x\n\u001b[1m","amount":null}}
+            {"kind":"table","table":"names","in":"both","same":1,"only_in_a":1,"only_in_b":1,"changed":2}
+            {"kind":"dead_letter","in":"a","pipeline":"names","sequence":3,"step":"decode","reason":"found `broken` at byte 0; accepted is one JSON object"}
+            {"kind":"dead_letter","in":"b","pipeline":"names","sequence":5,"step":"decode","reason":"found `broken` at byte 0; accepted is one JSON object"}
+            {"kind":"dead_letters","same":0,"only_in_a":1,"only_in_b":1}
+        "#]],
+    );
+    check(
+        &folder,
+        "--json --limit 0",
+        3,
+        &expect![[r#"
+            {"kind":"table","table":"names","in":"both","same":1,"only_in_a":1,"only_in_b":1,"changed":2}
+            {"kind":"dead_letters","same":0,"only_in_a":1,"only_in_b":1}
+        "#]],
+    );
 }
 
 #[test]
@@ -141,7 +161,11 @@ fn nulls_in_a_key_are_equal_and_rows_without_a_key_are_counted() {
         "{\"amount\":1}\n{\"city\":\"a\",\"amount\":2}\n{\"city\":\"a\",\"amount\":2}\n{}\n",
         "{\"city\":\"a\",\"amount\":2}\n{\"amount\":3}\n{\"city\":\"a\",\"amount\":2}\n{\"city\":\"a\",\"amount\":2}\n{}\n",
     );
-    check(&folder, "", 3, &expect![[r#"
+    check(
+        &folder,
+        "",
+        3,
+        &expect![[r#"
         - a.db: cities up to sequence 4, from a file of events
         + b.db: cities up to sequence 5, from a file of events
 
@@ -157,7 +181,8 @@ fn nulls_in_a_key_are_equal_and_rows_without_a_key_are_counted() {
               total  4.0  →  6.0
 
         dead letters: 0 the same
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -171,7 +196,11 @@ fn a_column_of_another_type_is_another_column() {
     for used in ["p.db-lock", "events.jsonl", "p.toml"] {
         fs::remove_file(folder.path(used)).expect("the file is there");
     }
-    check(&folder, "", 3, &expect![[r#"
+    check(
+        &folder,
+        "",
+        3,
+        &expect![[r#"
         - a.db: names up to sequence 1, from a file of events
         + b.db: names up to sequence 1, from a file of events
 
@@ -180,7 +209,8 @@ fn a_column_of_another_type_is_another_column() {
           + columns amount INTEGER, place TEXT
 
         dead letters: 0 the same
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -202,24 +232,34 @@ fn tables_of_one_database_and_tables_with_other_keys_differ() {
     for used in ["b.db-lock", "events.jsonl", "p.toml"] {
         fs::remove_file(folder.path(used)).expect("the file is there");
     }
-    check(&folder, "", 3, &expect![[r#"
-        - a.db: names up to sequence 2, from a file of events
-        + b.db: cities up to sequence 1, from a file of events
-        + b.db: names up to sequence 1, from a file of events
+    check(
+        &folder,
+        "",
+        3,
+        &expect![[r#"
+            - a.db: names up to sequence 2, from a file of events
+            + b.db: cities up to sequence 1, from a file of events
+            + b.db: names up to sequence 1, from a file of events
 
-        events: 1 rows, only in b.db
+            events: 1 rows, only in b.db
 
-        names: not compared, the primary keys are others
-          - primary key id INTEGER
-          + primary key name TEXT, id INTEGER
+            names: not compared, because the primary keys differ
+              - primary key id INTEGER
+              + primary key name TEXT, id INTEGER
 
-        totals: 1 rows, only in b.db
+            totals: 1 rows, only in b.db
 
-        dead letters: 0 the same
-    "#]]);
-    check(&folder, "--table totals --json", 3, &expect![[r#"
+            dead letters: 0 the same
+        "#]],
+    );
+    check(
+        &folder,
+        "--table totals --json",
+        3,
+        &expect![[r#"
         {"kind":"table","table":"totals","in":"b","rows":1}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
