@@ -140,7 +140,7 @@ impl Diff {
             }
             for standing in standings {
                 let source = standing.source.as_deref().unwrap_or("nothing yet");
-                page.line(&format!(
+                page.heading(&format!(
                     "{mark} {}: {} up to sequence {}, from {}",
                     path.display(),
                     standing.pipeline,

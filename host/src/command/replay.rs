@@ -170,13 +170,15 @@ impl Replaying {
         if stored.position > 0 {
             eprintln!("continuing after sequence {position}, which the database holds already");
         }
+        let sequences = match range.last > position {
+            true => format!("sequences {} to {}", position + 1, range.last),
+            false => "nothing in that range".to_owned(),
+        };
         eprintln!(
-            "{}: replaying stream {}, subject {}, sequences {} to {}{}",
+            "{}: replaying stream {}, subject {}, {sequences}{}",
             plan.name,
             plan.stream,
             plan.subject,
-            position + 1,
-            range.last,
             self.changes.suffix()
         );
         let progress = Arc::new(Progress::default());
