@@ -1,15 +1,18 @@
 //! `weir replay --from-stream`: the stream once more, beside whatever reads it, and with other rules.
 
 use crate::{
+    cuts::Proxy,
     events::{Event, case, made_up, of_case, scenario_of, subject_of, write_customers},
     kills::outbox,
-    process::{Run, Running, database, load_customers, weir},
+    process::{Run, Running, database, load_customers, position, weir},
     server::{Client, INSURANCE},
+    wait_until,
 };
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tempfile::TempDir;
 use weir_tests::{
@@ -234,7 +237,7 @@ fn a_scratch_database_is_gone_on_with_by_the_same_replay_alone() {
         .says("continuing after sequence");
     assert_eq!(contents(&setup.path("parts.db")), whole);
 
-    let other = "parts.db was filled from a replay from the first message on of stream INSURANCE made at";
+    let other = "parts.db was filled from a replay of stream INSURANCE made at";
     for arguments in [
         &["--from", &begin][..],
         &["--param", "premium-drop.ratio=0.9"],
@@ -324,6 +327,38 @@ fn a_server_that_is_killed_meanwhile_is_waited_for() {
     assert_eq!(setup.client.consumer_names(), Vec::<String>::new());
     let whole = setup.replayed("last-page", "past.db", &[]);
     assert_eq!(whole, contents(&setup.path("straight.db")));
+}
+
+#[test]
+fn what_is_lost_on_the_way_comes_again() {
+    let setup = Setup::new();
+    let events = seed::with_seed(|random| made_up(random, 60_000));
+    setup.client.publish(&events);
+    let proxy = Proxy::start(&setup.server.url());
+    let (folder, scenario) = (setup.folder.path(), pipeline("last-page"));
+    let run = Run::replay(folder, &proxy.url, &scenario, "cut.db").with(["--batch", "1"]);
+    let mut running = run.start();
+    running.wait_for_word("replaying stream INSURANCE");
+    for cuts in 1..=2 {
+        // From here on the server delivers into nothing, until nothing more is committed.
+        proxy.swallow(true);
+        let mut before = None;
+        wait_until("the last of what arrived", || {
+            std::thread::park_timeout(Duration::from_millis(100));
+            let now = position(&setup.path("cut.db"), "last-page");
+            before.replace(now) == Some(now)
+        });
+        proxy.cut();
+        proxy.swallow(false);
+        let again = "connected to NATS";
+        wait_until(again, || running.said().matches(again).count() == cuts);
+    }
+    running.end().ends_with(0);
+    assert_eq!(setup.client.consumer_names(), Vec::<String>::new());
+    assert_eq!(
+        contents(&setup.path("cut.db")),
+        setup.replayed("last-page", "straight.db", &[])
+    );
 }
 
 #[test]

@@ -96,7 +96,10 @@ impl StreamRange {
             });
             let begin = from.map_or("the first message".to_owned(), |from| from.to_string());
             Ok(Self {
-                identity: format!("a replay from {begin} on of {}, subject {subject}", identity_of(&found)),
+                identity: format!(
+                    "a replay of {}, subject {subject}, from {begin} on",
+                    identity_of(&found)
+                ),
                 first,
                 last: to_sequence.min(last_sequence(nats, &found, subject).await?),
                 gone,
