@@ -237,6 +237,8 @@ fn a_scratch_database_is_gone_on_with_by_the_same_replay_alone() {
         .says("continuing after sequence");
     assert_eq!(contents(&setup.path("parts.db")), whole);
 
+    let beyond = "which is beyond --to, sequence";
+    setup.refused(scenario, "parts.db", &["--to", &begin], 1).says(beyond);
     let other = "parts.db was filled from a replay of stream INSURANCE made at";
     for arguments in [
         &["--from", &begin][..],

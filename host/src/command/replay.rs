@@ -154,6 +154,12 @@ impl Replaying {
         let plan = &self.plan;
         let range = StreamRange::find(nats, &plan.stream, &plan.subject, from, to)?;
         let (store, stored) = self.store(&range.identity, || range.check_whole())?;
+        if stored.position > range.to {
+            return Err(Error::mismatch(format!(
+                "the database holds the replay up to sequence {}, which is beyond --to, sequence {}; name another --database",
+                stored.position, range.to
+            )));
+        }
         let engine = self.engine(&store, &stored)?;
         let position = stored.position.max(range.first - 1);
         let options = JetStreamSourceOptions {

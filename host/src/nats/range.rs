@@ -42,6 +42,8 @@ pub struct StreamRange {
     /// The last sequence, which is not beyond the last message of the subject that is stored now. Below `first` where
     /// there is none.
     pub last: u64,
+    /// The sequence that was asked for as the last; the greatest there is where none was.
+    pub to: u64,
     /// Why the beginning is not all there.
     gone: Option<String>,
 }
@@ -102,6 +104,7 @@ impl StreamRange {
                 ),
                 first,
                 last: to_sequence.min(last_sequence(nats, &found, subject).await?),
+                to: to_sequence,
                 gone,
             })
         })
