@@ -7,6 +7,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod deploy;
+mod diff;
 mod explain;
 mod history;
 mod replay;
@@ -14,11 +15,12 @@ mod run;
 mod shadow;
 mod show;
 mod table;
+mod what_if;
 
 use crate::{
     definition::File,
     error::{Error, Result},
-    plan::{Now, Plan},
+    plan::{Now, Plan, Versions},
     stage::StageHost,
 };
 use clap::{Parser, Subcommand};
@@ -29,7 +31,7 @@ Exit codes:
   0  done
   1  failed on the way: a file, the database, the server
   2  the arguments, a pipeline file or a module have to be changed first
-  3  done, but some rows were refused (table load)
+  3  done, but some rows were refused (table load), or something differs (diff)
 
 Examples:
   weir demo
@@ -63,6 +65,7 @@ enum Command {
     History(history::History),
     Explain(explain::Explain),
     Status(history::Status),
+    Diff(diff::Diff),
     Demo(demo::Demo),
 }
 
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::History(history) => history.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
+        Command::Diff(diff) => diff.run(),
         Command::Demo(demo) => demo.run(),
     };
     outcome.unwrap_or_else(|error| {
@@ -97,7 +101,12 @@ fn stage_host() -> Result<StageHost> {
 
 /// Reads and checks a pipeline file. `now` stands above what the file says.
 fn load_plan(path: &Path, host: &StageHost, now: Option<jiff::Timestamp>) -> Result<Plan> {
-    let mut plan = Plan::build(&File::read(path)?, host)?;
+    make_plan(&File::read(path)?, host, now, &Versions::new())
+}
+
+/// Checks a pipeline, with other modules and parameters than its file's for the steps that `versions` names.
+fn make_plan(file: &File, host: &StageHost, now: Option<jiff::Timestamp>, versions: &Versions) -> Result<Plan> {
+    let mut plan = Plan::with_versions(file, host, versions)?;
     if let Some(now) = now {
         plan.now = Now::Fixed(now.as_millisecond());
     }

@@ -7,12 +7,14 @@
 //! comes next. The tables of Weir itself begin with `weir_`.
 
 mod commit;
+mod compare;
 mod outbox;
 mod read;
 mod schema;
 mod trace;
 mod versions;
 
+pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use outbox::{Outbox, OutgoingMessage};
 pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
 pub use trace::{Trace, TracedRow, read_trace};
@@ -322,11 +324,22 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a database for reading alone.
+/// Opens a database for reading alone, and leaves nothing beside it that was not there.
+///
+/// The last connection that closes removes the write-ahead log, but not one that may not write. So this may, where there
+/// is no log, and says that it will not. Where there is one, it belongs to a process that runs, or to one that died: it
+/// is left to them.
 pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).environment(wrap)?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let flags = match Path::new(&log).exists() {
+        true => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        false => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    let connection = Connection::open_with_flags(path, flags).environment(wrap)?;
     connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    connection.pragma_update(None, "query_only", true).environment(wrap)?;
     Ok(connection)
 }
 

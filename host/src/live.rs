@@ -8,7 +8,7 @@ use crate::{
     engine::Engine,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
-    nats::{Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry},
+    nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry, Until},
     pipeline::{self, Progress, Store, Swaps},
     plan::{Plan, Target},
     rollout::{self, Heard, Rollout, Subject},
@@ -80,10 +80,13 @@ impl Live {
         let source_options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
             subject: plan.subject.clone(),
-            consumer: consumer.clone(),
+            consumer: Consumer::Durable(consumer.clone()),
             position: stored.position,
             gap: options.gap,
-            until_caught_up: options.until_caught_up,
+            until: match options.until_caught_up {
+                true => Until::CaughtUp,
+                false => Until::Stopped,
+            },
         };
         let decoder = Decoder::new(&plan.columns, plan.now.clone(), BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;

@@ -6,13 +6,15 @@
 mod connect;
 mod feed;
 mod publish;
+mod range;
 mod registry;
 mod source;
 
 pub use connect::{Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
+pub use range::{Place, StreamRange};
 pub use registry::{EVENTS, HEARTBEAT, HISTORY, Registry, Wanted};
-pub use source::{Gap, JetStreamSource, JetStreamSourceOptions};
+pub use source::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Until};
 
 use std::time::Duration;
 

@@ -2,7 +2,9 @@
 
 mod databases;
 mod dead_letters;
+mod diff;
 mod table_load;
+mod what_if;
 
 use super::weir;
 use expect_test::expect_file;
@@ -113,7 +115,24 @@ fn arguments_that_mean_nothing_end_with_2_and_say_what_is_accepted() {
     for (arguments, said) in [
         ("", "Usage:"),
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
-        ("replay", "--input <FILE.jsonl>"),
+        ("replay", "<--input <FILE.jsonl>|--from-stream>"),
+        (
+            &format!("{replay} --database p.db --from-stream"),
+            "cannot be used with",
+        ),
+        (&format!("{replay} --database p.db --from 7"), "cannot be used with"),
+        (
+            &format!("{replay} --database p.db --with latest"),
+            "accepted is STEP=MODULE.wasm",
+        ),
+        (
+            &format!("{replay} --database p.db --param latest=1"),
+            "accepted is STEP.NAME=VALUE",
+        ),
+        (
+            &format!("{replay} --database p.db --param latest.ratio=1"),
+            "pipeline names has no stage \"latest\"; it has none",
+        ),
         (replay, "--database <FILE>"),
         (&format!("{replay} --database p.db --discard"), "cannot be used with"),
         (
@@ -143,6 +162,7 @@ fn arguments_that_mean_nothing_end_with_2_and_say_what_is_accepted() {
             "pipeline names has no lookup table \"names\"; it has none",
         ),
         ("dead-letters", "<DATABASE>"),
+        ("diff a.db", "<B>"),
     ] {
         let outcome = folder.weir(arguments).ends_with(2).says(said);
         assert_eq!(outcome.stdout, "", "{arguments}");

@@ -108,7 +108,7 @@ fn what_was_on_its_way_when_the_connection_was_cut_comes_again() {
 /// Publishes events that the server delivers and Weir never sees, and cuts the connection.
 #[track_caller]
 fn lose(proxy: &Proxy, client: &Client, events: &[Event]) {
-    proxy.swallows.store(true, Ordering::SeqCst);
+    proxy.swallow(true);
     let last = client.publish(events);
     for scenario in SCENARIOS {
         let after = events
@@ -122,7 +122,7 @@ fn lose(proxy: &Proxy, client: &Client, events: &[Event]) {
         });
     }
     proxy.cut();
-    proxy.swallows.store(false, Ordering::SeqCst);
+    proxy.swallow(false);
 }
 
 /// Waits until all pipelines run. A server that goes away before is an error.
@@ -165,15 +165,15 @@ pub(crate) fn check_against_straight_run(scratch: &Path, folder: &Path, url: &st
 }
 
 /// Stands between Weir and the server, so that a connection can be cut.
-struct Proxy {
-    url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     open: Arc<Mutex<Vec<TcpStream>>>,
     /// Whether what the server says is lost.
     swallows: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    fn start(server: &str) -> Self {
+    pub(crate) fn start(server: &str) -> Self {
         let server = server.trim_start_matches("nats://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let url = format!("nats://{}", listener.local_addr().expect("the port is known"));
@@ -196,8 +196,13 @@ impl Proxy {
         Self { url, open, swallows }
     }
 
+    /// Whether what the server says from now on is lost.
+    pub(crate) fn swallow(&self, swallows: bool) {
+        self.swallows.store(swallows, Ordering::SeqCst);
+    }
+
     /// Cuts every connection; new ones are let through.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for stream in self.open.lock().expect("nobody panicked").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

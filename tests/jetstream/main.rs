@@ -15,6 +15,7 @@ mod kills;
 mod restored;
 
 mod alerts;
+mod past;
 
 mod access;
 mod refusals;

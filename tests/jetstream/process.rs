@@ -46,6 +46,17 @@ impl Run {
         }
     }
 
+    /// A replay of the stream through one pipeline instead, into `database`.
+    pub(crate) fn replay(folder: &Path, url: &str, pipeline: &Path, database: &str) -> Self {
+        let mut command = weir().command();
+        command.current_dir(folder).arg("replay").arg(pipeline);
+        command.args(["--from-stream", "--nats", url, "--now", NOW, "--database", database]);
+        Self {
+            command,
+            folder: folder.to_owned(),
+        }
+    }
+
     /// With further arguments.
     pub(crate) fn with<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);

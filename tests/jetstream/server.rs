@@ -223,6 +223,22 @@ impl Client {
         all
     }
 
+    /// The names of all consumers of the stream.
+    #[track_caller]
+    pub(crate) fn consumer_names(&self) -> Vec<String> {
+        let stream = self.stream(INSURANCE);
+        let names = self.runtime.block_on(stream.consumer_names().try_collect());
+        names.expect("consumers can be listed")
+    }
+
+    /// When a message of the stream was stored, in nanoseconds since 1970-01-01T00:00:00Z.
+    #[track_caller]
+    pub(crate) fn stored_at(&self, sequence: u64) -> i128 {
+        let stream = self.stream(INSURANCE);
+        let message = self.runtime.block_on(stream.get_raw_message(sequence));
+        message.expect("the message is there").time.unix_timestamp_nanos()
+    }
+
     /// The consumer of a pipeline; there is one.
     #[track_caller]
     pub(crate) fn consumer(&self, pipeline: &str) -> Info {

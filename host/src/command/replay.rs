@@ -1,49 +1,71 @@
-//! `weir replay`: a file through a pipeline, without a server.
+//! `weir replay`: a file, or a range of the stream, through a pipeline, into a database that nothing else goes on with.
 
-use super::{load_plan, parse_now, show, stage_host};
+use super::{
+    make_plan, parse_now,
+    run::{NatsArguments, stop_on_signal},
+    show, stage_host,
+    what_if::{Changes, WhatIf},
+};
 use crate::{
-    database::{Database, DatabaseFile, Messages, read_versions},
+    database::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
     decode::Decoder,
+    definition::File,
     engine::Engine,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
+    nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Place, StreamRange, Until},
     pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
     source::{
-        NoAcknowledge, Stop,
+        NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY},
     },
+    stage::StageHost,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-/// Runs a file of events, one JSON object per line, through a pipeline: the same engine, without a server.
+/// Runs events of the past through a pipeline: a file of them, one JSON object per line, or what the stream still holds.
 ///
-/// A database that holds the beginning of the file already is continued. Messages are counted and not sent.
+/// It is the same engine, and tells nobody: messages are counted and not sent, and a stream is read beside whatever else
+/// reads it. A database that holds the beginning of the same replay already is continued; one of `weir run` is refused.
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("events").args(["input", "from_stream"]).required(true),
     after_help = "Example:\n  weir replay guests/hourly-orders/pipeline.toml --input orders.jsonl \\\n      \
-                  --database orders.db --now 2026-03-15T12:00:00+08:00\n  sqlite3 orders.db 'SELECT * FROM hs_order ORDER BY 1'"
+                  --database orders.db --now 2026-03-15T12:00:00+08:00\n  \
+                  sqlite3 orders.db 'SELECT * FROM hs_order ORDER BY 1'\n  \
+                  weir replay guests/premium-drop/pipeline.toml --from-stream --from 2026-03-08T00:00:00+08:00 \\\n      \
+                  --param premium-drop.ratio=0.9 --database what-if.db"
 )]
 pub(super) struct Replay {
     /// The pipeline file.
     pipeline: PathBuf,
     /// The events: one JSON object per line.
     #[arg(long, value_name = "FILE.jsonl")]
-    input: PathBuf,
+    input: Option<PathBuf>,
+    /// The events: those that the pipeline's stream holds now.
+    #[arg(long)]
+    from_stream: bool,
+    /// The first of them: a stream sequence, or an instant in RFC 3339 (store time).
+    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, conflicts_with = "input")]
+    from: Option<Place>,
+    /// The last of them: likewise.
+    #[arg(long, value_name = "SEQ|TIME", value_parser = parse_place, conflicts_with = "input")]
+    to: Option<Place>,
     /// The SQLite file to fill; made when it is missing.
     #[arg(long, value_name = "FILE", required_unless_present = "discard")]
     database: Option<PathBuf>,
-    /// "Now" for every event, in RFC 3339; needed where a rule reads the time, since a file has no store times.
+    /// "Now" for every event, in RFC 3339; needed where a rule reads the time and a file has no store times.
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     now: Option<jiff::Timestamp>,
     /// Events in one batch. Results do not depend on it.
@@ -52,6 +74,10 @@ pub(super) struct Replay {
     /// Write nothing: measure what all but the database costs.
     #[arg(long, conflicts_with = "database")]
     discard: bool,
+    #[command(flatten)]
+    what_if: WhatIf,
+    #[command(flatten)]
+    nats: NatsArguments,
 }
 
 fn batch_size(text: &str) -> Result<usize, String> {
@@ -62,42 +88,168 @@ fn batch_size(text: &str) -> Result<usize, String> {
         .ok_or(accepted)
 }
 
+fn parse_place(text: &str) -> Result<Place, String> {
+    let sequence = text.parse().ok().filter(|&sequence| sequence > 0).map(Place::Sequence);
+    let place = sequence.or_else(|| text.parse().ok().map(Place::StoredAt));
+    place.ok_or_else(|| {
+        "accepted is a stream sequence, from 1 on, or an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00"
+            .to_owned()
+    })
+}
+
 impl Replay {
     pub(super) fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let plan = Arc::new(load_plan(&self.pipeline, &host, self.now)?);
-        check_now(&plan)?;
-        let size = std::fs::metadata(&self.input)
-            .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", self.input.display())))?
-            .len();
-
-        let (store, position, content_hash, seed) = match &self.database {
-            Some(path) => {
-                let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Drop)?;
-                database.claim(IDENTITY)?;
-                let stored = database.stored().clone();
-                (
-                    Store::Database(Box::new(database)),
-                    stored.position,
-                    stored.content_hash,
-                    stored.seed,
-                )
-            }
-            None => (Store::Discard, 0, 0, 1),
+        let file = File::read(&self.pipeline)?;
+        let changes = self.what_if.changes(&file, &host)?;
+        let plan = Arc::new(make_plan(&file, &host, self.now, &changes.versions)?);
+        let replaying = Replaying {
+            host,
+            plan,
+            changes,
+            database: self.database,
+            batch: self.batch,
         };
-        let mut engine = Engine::new(plan.clone(), &host, seed)?;
-        if let Store::Database(database) = &store {
-            database.restore(&mut engine)?;
-            engine.begin(position, &read_versions(database.path(), &plan.name)?);
+        match &self.input {
+            Some(input) => replaying.file(input),
+            None => {
+                let nats = Nats::connect(&self.nats.options())?;
+                replaying.stream(&nats, self.from, self.to)
+            }
         }
-        let decoder = Decoder::new(&plan.columns, plan.now.clone(), self.batch)?;
-        let source = FileSource::open(&self.input, decoder, position, content_hash, Stop::default())?;
+    }
+}
+
+/// A replay whose pipeline is known to fit together.
+struct Replaying {
+    host: StageHost,
+    plan: Arc<Plan>,
+    changes: Changes,
+    database: Option<PathBuf>,
+    batch: usize,
+}
+
+impl Replaying {
+    fn file(self, input: &Path) -> Result<ExitCode> {
+        check_now(&self.plan)?;
+        let size = std::fs::metadata(input)
+            .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", input.display())))?
+            .len();
+        let (store, stored) = self.store(IDENTITY, || Ok(()))?;
+        let engine = self.engine(&store, &stored)?;
+        let (position, hash) = (stored.position, stored.content_hash);
+        let source = FileSource::open(input, self.decoder()?, position, hash, Stop::default())?;
         if position > 0 {
             eprintln!("continuing after line {position}, which the database holds already");
         }
-
+        let read = source.bytes_read();
         let progress = Arc::new(Progress::default());
-        let bar = progress_bar(size, source.bytes_read(), progress.clone())?;
+        let done = move || read.load(Ordering::Relaxed);
+        let bar = Bar::start("{bytes}/{total_bytes}", size, progress.clone(), done)?;
+        self.drive(source, engine, store, &progress, bar)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn stream(self, nats: &Nats, from: Option<Place>, to: Option<Place>) -> Result<ExitCode> {
+        let plan = &self.plan;
+        let range = StreamRange::find(nats, &plan.stream, &plan.subject, from, to)?;
+        let (store, stored) = self.store(&range.identity, || range.check_whole())?;
+        if stored.position > range.to {
+            return Err(Error::mismatch(format!(
+                "the database holds the replay up to sequence {}, which is beyond --to, sequence {}; name another --database",
+                stored.position, range.to
+            )));
+        }
+        let engine = self.engine(&store, &stored)?;
+        let position = stored.position.max(range.first - 1);
+        let options = JetStreamSourceOptions {
+            stream: plan.stream.clone(),
+            subject: plan.subject.clone(),
+            consumer: Consumer::Ephemeral(format!("weir-replay-{}-{:016x}", plan.name, fastrand::u64(..))),
+            position,
+            gap: Gap::Refuse,
+            until: Until::Sequence(range.last),
+        };
+        let stop = Stop::default();
+        stop_on_signal(nats, &stop);
+        let source = JetStreamSource::open(nats, options, self.decoder()?, stop.clone())?;
+        if stored.position > 0 {
+            eprintln!("continuing after sequence {position}, which the database holds already");
+        }
+        let sequences = match range.last > position {
+            true => format!("sequences {} to {}", position + 1, range.last),
+            false => "nothing in that range".to_owned(),
+        };
+        eprintln!(
+            "{}: replaying stream {}, subject {}, {sequences}{}",
+            plan.name,
+            plan.stream,
+            plan.subject,
+            self.changes.suffix()
+        );
+        let progress = Arc::new(Progress::default());
+        progress.position.store(position, Ordering::Relaxed);
+        let shown = progress.clone();
+        let done = move || shown.position.load(Ordering::Relaxed).saturating_sub(position);
+        let length = range.last.saturating_sub(position);
+        let bar = Bar::start("{human_pos}/{human_len} sequences", length, progress.clone(), done)?;
+        self.drive(source, engine, store, &progress, bar)?;
+        if stop.is_set() {
+            return Err(Error::environment(format!(
+                "stopped after sequence {} of {}; the same command goes on from there",
+                progress.position.load(Ordering::Relaxed),
+                range.last
+            )));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The database, claimed for a source, or nothing at all; and where it stands. One that holds nothing yet is taken only
+    /// where the source can `begin`.
+    fn store(&self, source: &str, begin: impl Fn() -> Result<()>) -> Result<(Store, StoredPipeline)> {
+        let Some(path) = &self.database else {
+            begin()?;
+            let nothing = StoredPipeline {
+                seed: 1,
+                ..Default::default()
+            };
+            return Ok((Store::Discard, nothing));
+        };
+        if !path.exists() {
+            begin()?;
+        }
+        let mut database = Database::open(&DatabaseFile::hold(path)?, self.plan.clone(), Messages::Drop)?;
+        if database.stored().position == 0 {
+            begin()?;
+        }
+        // What another rule made of the beginning would not go with what this one makes of the rest.
+        database.claim(&format!("{source}{}", self.changes.suffix()))?;
+        let stored = database.stored().clone();
+        Ok((Store::Database(Box::new(database)), stored))
+    }
+
+    fn engine(&self, store: &Store, stored: &StoredPipeline) -> Result<Engine> {
+        let mut engine = Engine::new(self.plan.clone(), &self.host, stored.seed)?;
+        if let Store::Database(database) = store {
+            database.restore(&mut engine)?;
+            engine.begin(stored.position, &read_versions(database.path(), &self.plan.name)?);
+        }
+        Ok(engine)
+    }
+
+    fn decoder(&self) -> Result<Decoder> {
+        Decoder::new(&self.plan.columns, self.plan.now.clone(), self.batch)
+    }
+
+    /// Runs the source to its end, and sums up.
+    fn drive(
+        &self,
+        source: impl Source,
+        engine: Engine,
+        store: Store,
+        progress: &Arc<Progress>,
+        bar: Bar,
+    ) -> Result<()> {
         let begun = Instant::now();
         let outcome = pipeline::run(source, engine, store, NoAcknowledge, progress.clone(), Swaps::none());
         let elapsed = begun.elapsed();
@@ -106,14 +258,12 @@ impl Replay {
 
         let messages = progress.messages.load(Ordering::Relaxed);
         let messages = (messages > 0).then_some((messages, "not sent: a replay tells nobody"));
-        eprintln!(
-            "{}",
-            show::summary(&format!("replayed {}", plan.name), progress.counts(), messages, elapsed)
-        );
+        let title = format!("replayed {}", self.plan.name);
+        eprintln!("{}", show::summary(&title, progress.counts(), messages, elapsed));
         if let Some(database) = &self.database {
-            eprintln!("{}", show::tables(database, &plan.name)?);
+            eprintln!("{}", show::tables(database, &self.plan.name)?);
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
@@ -127,41 +277,47 @@ fn check_now(plan: &Plan) -> Result<()> {
     }
 }
 
-/// A bar that follows the bytes read; it is hidden where standard error is no terminal.
+/// A bar that follows what is done; it is hidden where standard error is no terminal.
 struct Bar {
     bar: ProgressBar,
-    stop: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
-fn progress_bar(size: u64, bytes_read: Arc<AtomicU64>, progress: Arc<Progress>) -> Result<Bar> {
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left")
-        .environment(|| "cannot draw a progress bar".to_owned())?;
-    let bar = ProgressBar::new(size).with_style(style);
-    let stop = Arc::new(AtomicU64::new(0));
-    let (shown, stopped) = (bar.clone(), stop.clone());
-    let begun = Instant::now();
-    let thread = thread::Builder::new()
-        .name("weir-progress".to_owned())
-        .spawn(move || {
-            while stopped.load(Ordering::Relaxed) == 0 {
-                thread::park_timeout(Duration::from_millis(100));
-                shown.set_position(bytes_read.load(Ordering::Relaxed));
-                let counts = progress.counts();
-                let rate = show::thousands(show::rate(counts.events, begun.elapsed()));
-                shown.set_message(format!(
-                    "{rate} events/s, {} dead letters",
-                    show::thousands(counts.dead_letters)
-                ));
-            }
-        })
-        .environment(|| "cannot start a thread".to_owned())?;
-    Ok(Bar { bar, stop, thread })
-}
-
 impl Bar {
+    /// Of `length` units, `done` of which are done; `amounts` shows both.
+    fn start(
+        amounts: &str,
+        length: u64,
+        progress: Arc<Progress>,
+        done: impl Fn() -> u64 + Send + 'static,
+    ) -> Result<Self> {
+        let template = format!("{{bar:30}} {{percent:>3}} %  {amounts}  {{msg}}  {{eta}} left");
+        let style = ProgressStyle::with_template(&template).environment(|| "cannot draw a progress bar".to_owned())?;
+        let bar = ProgressBar::new(length).with_style(style);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (shown, stopped) = (bar.clone(), stop.clone());
+        let begun = Instant::now();
+        let thread = thread::Builder::new()
+            .name("weir-progress".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    thread::park_timeout(Duration::from_millis(100));
+                    shown.set_position(done());
+                    let counts = progress.counts();
+                    let rate = show::thousands(show::rate(counts.events, begun.elapsed()));
+                    shown.set_message(format!(
+                        "{rate} events/s, {} dead letters",
+                        show::thousands(counts.dead_letters)
+                    ));
+                }
+            })
+            .environment(|| "cannot start a thread".to_owned())?;
+        Ok(Self { bar, stop, thread })
+    }
+
     fn finish(self) {
-        self.stop.store(1, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         let _ = self.thread.join();
         self.bar.finish_and_clear();

@@ -7,6 +7,9 @@
 //!   consumer is made anew after the last delivery that was seen.
 //! - The server may go away and come back: the source waits, says so once, and goes on. It stops only where going on
 //!   would lose something: the stream was made anew, or purged past the position.
+//!
+//! A replay reads in the same way, with a consumer that nobody else knows and that goes with it, up to a message that was
+//! stored when it began.
 
 use super::{BackOff, Nats};
 use crate::{
@@ -50,6 +53,9 @@ const ACK_WAIT: Duration = Duration::from_secs(120);
 /// lost with it.
 const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The same for the consumer of a replay, where the replay did not live to remove it. Longer than any commit takes.
+const REPLAY_INACTIVE_MAX: Duration = Duration::from_secs(300);
+
 /// How long a batch that is not full waits for more, so that a fast stream does not come in crumbs.
 const LINGER: Duration = Duration::from_millis(1);
 
@@ -78,14 +84,42 @@ pub struct JetStreamSourceOptions {
     pub stream: String,
     /// The subject within it.
     pub subject: String,
-    /// The name of the durable consumer.
-    pub consumer: String,
+    /// The consumer to read with.
+    pub consumer: Consumer,
     /// The last sequence that the database holds.
     pub position: u64,
     /// What to do about removed messages.
     pub gap: Gap,
-    /// End when everything that is stored now was given.
-    pub until_caught_up: bool,
+    /// Where to end.
+    pub until: Until,
+}
+
+/// The consumer to read with, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consumer {
+    /// One that stays, and is told of each commit.
+    Durable(String),
+    /// One that is there for this source alone, and goes with it.
+    Ephemeral(String),
+}
+
+impl Consumer {
+    fn name(&self) -> &str {
+        match self {
+            Self::Durable(name) | Self::Ephemeral(name) => name,
+        }
+    }
+}
+
+/// Where a source ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When it is asked to.
+    Stopped,
+    /// When everything that is stored now was given.
+    CaughtUp,
+    /// After this sequence, which is stored now, or its place.
+    Sequence(u64),
 }
 
 /// A JetStream stream.
@@ -103,11 +137,30 @@ pub struct JetStreamSource {
     connects: u64,
     /// Where an ack for the last message goes.
     ack_subject: Option<Subject>,
-    /// With `until_caught_up`: the last sequence that was stored at the start.
+    /// The last sequence that is to be given; absent without an end.
     target: Option<u64>,
     lag: Arc<AtomicU64>,
     stop: Stop,
     nudge: Nudge,
+    /// After the pull, so that it is dropped last.
+    _removal: Option<Removal>,
+}
+
+/// Removes a consumer when it is dropped.
+struct Removal {
+    nats: Nats,
+    stream: String,
+    consumer: String,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // A server that is gone forgets the consumer by itself, see `REPLAY_INACTIVE_MAX`.
+        let jetstream = &self.nats.jetstream;
+        let _ = self
+            .nats
+            .wait(jetstream.delete_consumer_from_stream(&self.consumer, &self.stream));
+    }
 }
 
 impl std::fmt::Debug for JetStreamSource {
@@ -144,12 +197,22 @@ impl JetStreamSource {
     /// When there is no such stream, messages after the position are gone, or the server does not answer.
     pub fn open(nats: &Nats, options: JetStreamSourceOptions, decoder: Decoder, stop: Stop) -> Result<Self> {
         let runtime = nats.runtime.clone();
-        runtime.block_on(async {
+        // It waits for the server when it is dropped, so it is made and dropped out here.
+        let removal = match &options.consumer {
+            Consumer::Ephemeral(name) => Some(Removal {
+                nats: nats.clone(),
+                stream: options.stream.clone(),
+                consumer: name.clone(),
+            }),
+            Consumer::Durable(_) => None,
+        };
+        let source = runtime.block_on(async {
             let stream = get_stream(nats, &options.stream, &options.subject).await?;
             check_position(&stream, &options)?;
-            let target = match options.until_caught_up {
-                true => Some(last_sequence(nats, &stream, &options.subject).await?),
-                false => None,
+            let target = match options.until {
+                Until::Stopped => None,
+                Until::CaughtUp => Some(last_sequence(nats, &stream, &options.subject).await?),
+                Until::Sequence(last) => Some(last),
             };
             let connects = connects(nats);
             let (messages, delivered) = pull_from(nats, &stream, &options, options.position).await?;
@@ -167,7 +230,12 @@ impl JetStreamSource {
                 stop,
                 nudge: Nudge::default(),
                 options,
+                _removal: None,
             })
+        })?;
+        Ok(Self {
+            _removal: removal,
+            ..source
         })
     }
 
@@ -267,6 +335,10 @@ impl JetStreamSource {
             return Ok(());
         }
         self.last = info.stream_sequence;
+        // The last message that was wanted may be of another subject, or removed: this one is behind it.
+        if self.target.is_some_and(|target| self.last > target) {
+            return Ok(());
+        }
         self.lag.store(info.pending, Ordering::Relaxed);
         let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
         self.decoder
@@ -325,7 +397,7 @@ impl JetStreamSource {
         let Ok(stream) = self.nats.jetstream.get_stream(&self.options.stream).await else {
             return false;
         };
-        let consumer = stream.consumer_info(&self.options.consumer).await;
+        let consumer = stream.consumer_info(self.options.consumer.name()).await;
         consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.last)
     }
 }
@@ -360,12 +432,12 @@ impl Acknowledge for JetStreamAcknowledge {
     }
 }
 
-fn identity_of(stream: &Stream) -> String {
+pub(super) fn identity_of(stream: &Stream) -> String {
     let info = stream.cached_info();
     format!("stream {} made at {}", info.config.name, info.created)
 }
 
-async fn get_stream(nats: &Nats, name: &str, subject: &str) -> Result<Stream> {
+pub(super) async fn get_stream(nats: &Nats, name: &str, subject: &str) -> Result<Stream> {
     nats.jetstream.get_stream(name).await.map_err(|error| match error.kind() {
         GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Error::definition(format!(
             "there is no stream {name} at {}; make it with\n  nats stream add {name} --subjects '{subject}' --storage file --defaults",
@@ -390,9 +462,12 @@ fn check_position(stream: &Stream, options: &JetStreamSourceOptions) -> Result<(
         )));
     }
     if position > 0 && state.first_sequence > position + 1 && options.gap == Gap::Refuse {
+        let way_out = match options.consumer {
+            Consumer::Durable(_) => "Say --accept-gap to go on without it, or name another --database to start afresh",
+            Consumer::Ephemeral(_) => "Replay what is there, into another --database",
+        };
         return Err(Error::mismatch(format!(
-            "stream {name} begins at sequence {}, but the database ends at {position}: what was between is gone. \
-             Say --accept-gap to go on without it, or name another --database to start afresh",
+            "stream {name} begins at sequence {}, but the database ends at {position}: what was between is gone. {way_out}",
             state.first_sequence
         )));
     }
@@ -400,7 +475,7 @@ fn check_position(stream: &Stream, options: &JetStreamSourceOptions) -> Result<(
 }
 
 /// The last sequence of the subject that is stored now; 0 when there is none.
-async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u64> {
+pub(super) async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u64> {
     match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(message.sequence),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
@@ -424,26 +499,41 @@ async fn pull_from(
     options: &JetStreamSourceOptions,
     position: u64,
 ) -> Result<(pull::Stream, u64)> {
-    let name = &options.consumer;
+    let name = options.consumer.name();
     let failed = |what: &str, cause: &dyn std::fmt::Display| {
         Error::environment(format!(
             "cannot {what} consumer {name} of stream {} at {}: {cause}",
             options.stream, nats.server
         ))
     };
-    let config = pull::Config {
-        durable_name: Some(name.clone()),
-        description: Some("weir: the position of its database, acknowledged after each commit".to_owned()),
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: position + 1,
+    let deliver_policy = DeliverPolicy::ByStartSequence {
+        start_sequence: position + 1,
+    };
+    let config = match &options.consumer {
+        Consumer::Durable(name) => pull::Config {
+            durable_name: Some(name.clone()),
+            description: Some("weir: the position of its database, acknowledged after each commit".to_owned()),
+            deliver_policy,
+            ack_policy: AckPolicy::All,
+            ack_wait: ACK_WAIT,
+            filter_subject: options.subject.clone(),
+            // Bounded by the turn, not by the server: a stalled commit stops the pulls.
+            max_ack_pending: -1,
+            inactive_threshold: CONSUMER_INACTIVE_MAX,
+            ..Default::default()
         },
-        ack_policy: AckPolicy::All,
-        ack_wait: ACK_WAIT,
-        filter_subject: options.subject.clone(),
-        // Bounded by the turn, not by the server: a stalled commit stops the pulls.
-        max_ack_pending: -1,
-        inactive_threshold: CONSUMER_INACTIVE_MAX,
-        ..Default::default()
+        Consumer::Ephemeral(name) => pull::Config {
+            name: Some(name.clone()),
+            description: Some("weir: a replay".to_owned()),
+            deliver_policy,
+            ack_policy: AckPolicy::None,
+            filter_subject: options.subject.clone(),
+            inactive_threshold: REPLAY_INACTIVE_MAX,
+            // The server keeps no account of it on disk: what a restart forgets is made anew at the last delivery.
+            memory_storage: true,
+            num_replicas: 1,
+            ..Default::default()
+        },
     };
     // One that stands right there, with nothing under way, is used as it is; any other is made anew.
     let known: Option<PullConsumer> = stream.get_consumer(name).await.ok();

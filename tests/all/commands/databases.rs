@@ -191,6 +191,21 @@ fn a_database_that_was_closed_is_one_file_to_copy() {
 }
 
 #[test]
+fn whoever_reads_a_database_leaves_nothing_beside_it() {
+    let folder = Folder::with(NAMES);
+    let check = |after: &str| {
+        for left in ["p.db-wal", "p.db-shm"] {
+            assert!(!folder.path(left).exists(), "{left} is left by {after}");
+        }
+    };
+    // The summary of a replay reads the database that was closed before it.
+    folder.replay(EVENTS).ends_with(0);
+    check("replay");
+    folder.weir("dead-letters p.db").ends_with(0);
+    check("dead-letters");
+}
+
+#[test]
 fn a_dropped_table_is_told() {
     let folder = Folder::with(NAMES);
     folder.replay(EVENTS).ends_with(0);

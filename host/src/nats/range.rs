@@ -1,0 +1,172 @@
+//! Ranges of a stream, as a person names them: by sequence, or by when a message was stored.
+
+use super::{
+    Nats,
+    source::{get_stream, identity_of, last_sequence},
+};
+use crate::error::{Error, Result};
+use async_nats::jetstream::{
+    consumer::{AckPolicy, DeliverPolicy, pull},
+    stream::Stream,
+};
+use std::{fmt, time::Duration};
+
+/// A consumer that only says where an instant is; the server removes it after this if we do not live to do it.
+const PROBE_INACTIVE_MAX: Duration = Duration::from_secs(10);
+
+/// A place in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A sequence.
+    Sequence(u64),
+    /// An instant, among those at which messages were stored.
+    StoredAt(jiff::Timestamp),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequence(sequence) => write!(f, "sequence {sequence}"),
+            Self::StoredAt(time) => write!(f, "{time}"),
+        }
+    }
+}
+
+/// The messages of a subject from one place of its stream to another, both included.
+#[derive(Clone, Debug)]
+pub struct StreamRange {
+    /// The name under which a database knows it. The end is no part of it: more may be asked for later.
+    pub identity: String,
+    /// The first sequence.
+    pub first: u64,
+    /// The last sequence, which is not beyond the last message of the subject that is stored now. Below `first` where
+    /// there is none.
+    pub last: u64,
+    /// The sequence that was asked for as the last; the greatest there is where none was.
+    pub to: u64,
+    /// Why the beginning is not all there.
+    gone: Option<String>,
+}
+
+impl StreamRange {
+    /// Finds the range in the stream: all that is there, unless `from` or `to` say otherwise.
+    ///
+    /// # Errors
+    /// When there is no such stream, `from` is beyond its end or behind `to`, or the server does not answer.
+    pub fn find(nats: &Nats, stream: &str, subject: &str, from: Option<Place>, to: Option<Place>) -> Result<Self> {
+        let runtime = nats.runtime.clone();
+        runtime.block_on(async {
+            let found = get_stream(nats, stream, subject).await?;
+            let state = &found.cached_info().state;
+            let first = match from {
+                None => 1,
+                Some(Place::Sequence(sequence)) => sequence,
+                Some(Place::StoredAt(time)) => first_at(nats, &found, time.as_nanosecond()).await?,
+            };
+            let to_sequence = match to {
+                None => u64::MAX,
+                Some(Place::Sequence(sequence)) => sequence,
+                Some(Place::StoredAt(time)) => first_at(nats, &found, time.as_nanosecond() + 1).await? - 1,
+            };
+            if let (Some(from), Some(to)) = (from, to)
+                && is_after(from, to, first, to_sequence)
+            {
+                return Err(Error::definition(format!(
+                    "--from is {from}, which is after --to, {to}"
+                )));
+            }
+            if first > state.last_sequence + 1 {
+                return Err(Error::definition(format!(
+                    "--from is sequence {first}, but stream {stream} ends at sequence {}",
+                    state.last_sequence
+                )));
+            }
+            let whole = match from {
+                None => true,
+                Some(Place::Sequence(sequence)) => sequence >= state.first_sequence,
+                Some(Place::StoredAt(time)) => {
+                    state.first_sequence <= 1 || time.as_nanosecond() >= state.first_timestamp.unix_timestamp_nanos()
+                }
+            };
+            let gone = (!whole).then(|| {
+                format!(
+                    "stream {stream} begins at sequence {0}, stored at {1}: messages before it are gone, and --from \
+                     asks for some of them. Say --from {0}, or leave it out, to replay what is there",
+                    state.first_sequence,
+                    stored_at(state.first_timestamp.unix_timestamp_nanos())
+                )
+            });
+            let begin = from.map_or("the first message".to_owned(), |from| from.to_string());
+            Ok(Self {
+                identity: format!(
+                    "a replay of {}, subject {subject}, from {begin} on",
+                    identity_of(&found)
+                ),
+                first,
+                last: to_sequence.min(last_sequence(nats, &found, subject).await?),
+                to: to_sequence,
+                gone,
+            })
+        })
+    }
+
+    /// Whether the beginning of the range is there.
+    ///
+    /// # Errors
+    /// When messages that it asks for are gone.
+    pub fn check_whole(&self) -> Result<()> {
+        self.gone
+            .as_ref()
+            .map_or(Ok(()), |gone| Err(Error::definition(gone.clone())))
+    }
+}
+
+/// Whether a range ends before it begins, as it was written.
+fn is_after(from: Place, to: Place, first: u64, last: u64) -> bool {
+    match (from, to) {
+        (Place::Sequence(from), Place::Sequence(to)) => from > to,
+        (Place::StoredAt(from), Place::StoredAt(to)) => from > to,
+        _ => first > last.saturating_add(1),
+    }
+}
+
+/// An instant for people.
+fn stored_at(nanoseconds: i128) -> String {
+    jiff::Timestamp::from_nanosecond(nanoseconds).map_or_else(|_| "?".to_owned(), |time| time.to_string())
+}
+
+/// The sequence of the first message that was stored then or later; the next one to come where there is none.
+async fn first_at(nats: &Nats, stream: &Stream, nanoseconds: i128) -> Result<u64> {
+    let state = &stream.cached_info().state;
+    if state.messages == 0 || nanoseconds > state.last_timestamp.unix_timestamp_nanos() {
+        return Ok(state.last_sequence + 1);
+    }
+    if nanoseconds <= state.first_timestamp.unix_timestamp_nanos() {
+        return Ok(state.first_sequence);
+    }
+    let name = &stream.cached_info().config.name;
+    let failed = |cause: &dyn fmt::Display| {
+        Error::environment(format!(
+            "cannot find {} in stream {name} at {}: {cause}",
+            stored_at(nanoseconds),
+            nats.server
+        ))
+    };
+    // The server knows where a consumer would begin that begins at an instant.
+    let start_time = async_nats::datetime::from_nanos(nanoseconds).map_err(|cause| failed(&cause))?;
+    let probe = stream
+        .create_consumer(pull::Config {
+            name: Some(format!("weir-place-{:016x}", fastrand::u64(..))),
+            deliver_policy: DeliverPolicy::ByStartTime { start_time },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: PROBE_INACTIVE_MAX,
+            memory_storage: true,
+            num_replicas: 1,
+            ..Default::default()
+        })
+        .await
+        .map_err(|cause| failed(&cause))?;
+    let info = probe.cached_info();
+    let _ = stream.delete_consumer(&info.name).await;
+    Ok(info.delivered.stream_sequence + 1)
+}
