@@ -3,6 +3,7 @@
 //! clap is named here and in `command/`. Each subcommand is a file. Results go to standard output, everything else
 //! (progress, summaries, errors) to standard error.
 
+mod build;
 mod check;
 mod dead_letters;
 mod demo;
@@ -48,6 +49,7 @@ enum Command {
     #[command(subcommand)]
     Table(table::Table),
     Check(check::Check),
+    Build(build::Build),
     DeadLetters(dead_letters::DeadLetters),
     Demo(demo::Demo),
 }
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
+        Command::Build(build) => build.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Demo(demo) => demo.run(),
     };

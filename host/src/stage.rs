@@ -17,5 +17,6 @@ mod instance;
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
+pub(crate) use host::digest_of;
 pub use host::{Module, StageHost};
 pub use instance::{Instance, Judged, Patience};

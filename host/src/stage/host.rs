@@ -160,7 +160,7 @@ impl StageHost {
         let shown = path.display();
         let size = std::fs::metadata(path)
             .map_err(|cause| {
-                let build = "guests of this repository are built by `cargo xtask guests`";
+                let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
                 Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
             })?
             .len();
@@ -228,7 +228,7 @@ impl StageHost {
 }
 
 /// SHA-256, in hexadecimal.
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
