@@ -13,7 +13,7 @@ mod schema;
 mod versions;
 
 pub use outbox::{Outbox, OutgoingMessage};
-pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
+pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_rows, read_table, table_sizes};
 pub use versions::{read_module, read_versions};
 
 use crate::{

@@ -18,6 +18,9 @@ use std::{
 };
 use toolchain::{TRIPLE, Toolchain};
 
+/// The profile of cargo, unless another one is named.
+pub(super) const PROFILE: &str = "release";
+
 /// Builds the guest in a folder to a component, and says its size and digest.
 ///
 /// The component is put into FOLDER/target/NAME.wasm, NAME being the package's. It holds no path of this machine and no
@@ -40,7 +43,7 @@ pub(super) struct Build {
     #[arg(long, value_name = "FILE.wasm")]
     out: Option<PathBuf>,
     /// The profile of cargo to build it in.
-    #[arg(long, value_name = "NAME", default_value = "release")]
+    #[arg(long, value_name = "NAME", default_value = PROFILE)]
     profile: String,
 }
 
@@ -51,7 +54,10 @@ impl Build {
         // What the host would refuse later is better known now.
         let module = stage_host()?.load(&component)?;
         let lines = [
-            ("rule", format!("{} {}", module.description.name, module.description.version)),
+            (
+                "rule",
+                format!("{} {}", module.description.name, module.description.version),
+            ),
             ("component", component.display().to_string()),
             ("bytes", show::thousands(bytes.len() as u64)),
             ("sha256", digest_of(&bytes)),
@@ -66,6 +72,11 @@ impl Build {
 
 /// Builds the guest in `folder`, and answers with the component's path.
 pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>) -> Result<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     let shown = folder.display();
     if !folder.join("Cargo.toml").is_file() {
         return Err(Error::definition(format!(
@@ -74,7 +85,12 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>) -> Resul
     }
     let toolchain = Toolchain::find(folder)?;
     let package = Package::of(folder, &toolchain)?;
-    let target = folder.join("target");
+    // Messages name files as one would from here.
+    let target = if folder == Path::new(".") {
+        PathBuf::from("target")
+    } else {
+        folder.join("target")
+    };
     let core = compile(&package, &toolchain, profile, &target)?;
     let component = out.unwrap_or_else(|| target.join(format!("{}.wasm", package.name)));
 
@@ -90,7 +106,13 @@ fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Pat
     let target = std::path::absolute(target).environment(|| format!("cannot find {}", target.display()))?;
     let mut cargo = toolchain.cargo_build();
     cargo
-        .args(["--target", TRIPLE, "--lib", "--message-format", "json-render-diagnostics"])
+        .args([
+            "--target",
+            TRIPLE,
+            "--lib",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .args(["--profile", profile])
         .arg("--manifest-path")
         .arg(&package.manifest)

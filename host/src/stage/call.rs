@@ -187,20 +187,7 @@ impl Live {
                 }
             }
         };
-        let frames: Vec<String> = cause
-            .downcast_ref::<WasmBacktrace>()
-            .map(WasmBacktrace::frames)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|frame| frame.func_name())
-            .filter(|name| {
-                !["panic", "rust_begin_unwind", "__rust", "cabi_"]
-                    .iter()
-                    .any(|noise| name.contains(noise))
-            })
-            .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-            .take(5)
-            .collect();
+        let frames = cause.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
         let reason = match frames.is_empty() {
             true => what,
             false => format!("{what}; in {}", frames.join(", called by ")),
@@ -211,6 +198,38 @@ impl Live {
         }
     }
 }
+
+/// Functions that led to a failure, the innermost first, each with its line where the component has lines.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let mut frames = Vec::new();
+    for frame in backtrace.frames() {
+        // Where lines are known, calls that were inlined are known too, and only the rule's own source counts.
+        let own = frame.symbols().iter().filter_map(|symbol| {
+            let (name, file, line) = (symbol.name()?, symbol.file()?, symbol.line()?);
+            let is_own = !FOREIGN_SOURCE.iter().any(|mark| file.contains(mark));
+            is_own.then(|| format!("{name} ({file}:{line})"))
+        });
+        let before = frames.len();
+        frames.extend(own);
+        let Some(name) = frame.func_name().filter(|_| frames.len() == before) else {
+            continue;
+        };
+        if !NO_FUNCTIONS.iter().any(|noise| name.contains(noise)) {
+            frames.push(format!("{:#}", rustc_demangle::demangle(name)));
+        }
+    }
+    frames.truncate(FRAMES_SHOWN);
+    frames
+}
+
+/// Functions that a reason names.
+const FRAMES_SHOWN: usize = 5;
+
+/// In the names of source files: the standard library, and crates as cargo unpacks them.
+const FOREIGN_SOURCE: [&str; 3] = ["/rustc/", "/rust/deps/", "/registry/src/"];
+
+/// In the names of functions: how a panic gets out of a rule, and how a call gets into it.
+const NO_FUNCTIONS: [&str; 4] = ["panic", "rust_begin_unwind", "__rust", "cabi_"];
 
 /// Ticks of the epoch clock that cover `deadline`; one more, since the first may come at once.
 fn ticks(deadline: Duration) -> u64 {

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
     component::{Component, HasSelf, Linker},
 };
 
@@ -99,6 +99,8 @@ impl StageHost {
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
             .epoch_interruption(true)
+            // Whatever the environment says: a reason names the same lines everywhere.
+            .wasm_backtrace_details(WasmBacktraceDetails::Enable)
             .wasm_component_model(true);
         if let Some(directory) = cache {
             let mut cache = CacheConfig::new();

@@ -80,7 +80,10 @@ impl Package {
     /// Folders, and what the component calls them. Cargo names the files of a workspace from its root, so that root is
     /// nothing; crates of other folders go by their names.
     pub(super) fn remaps(&self) -> Vec<(PathBuf, String)> {
-        let outside = self.local.iter().filter(|(folder, _)| !folder.starts_with(&self.workspace));
+        let outside = self
+            .local
+            .iter()
+            .filter(|(folder, _)| !folder.starts_with(&self.workspace));
         let mut remaps: Vec<_> = outside.cloned().collect();
         remaps.push((self.workspace.clone(), String::new()));
         remaps
@@ -89,8 +92,7 @@ impl Package {
     /// The module that this line of cargo's reports, if it does.
     pub(super) fn core_module(&self, line: &str) -> Option<PathBuf> {
         let message: Message = serde_json::from_str(line).ok()?;
-        let is_own =
-            message.reason == "compiler-artifact" && message.manifest_path.as_ref() == Some(&self.manifest);
+        let is_own = message.reason == "compiler-artifact" && message.manifest_path.as_ref() == Some(&self.manifest);
         let mut files = message.filenames.into_iter().filter(|_| is_own);
         files.find(|file| file.extension().is_some_and(|ending| ending == "wasm"))
     }

@@ -63,7 +63,11 @@ impl Toolchain {
     /// When cargo or rustc is not there, or neither toolchain has the library; says how to get it.
     pub(super) fn find(folder: &Path) -> Result<Self> {
         let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
-        let has_library = has_library(Path::new(&ask(&rustc, folder, &["--print", "target-libdir", "--target", TRIPLE])?));
+        let has_library = has_library(Path::new(&ask(
+            &rustc,
+            folder,
+            &["--print", "target-libdir", "--target", TRIPLE],
+        )?));
         let native = ask(&rustc, folder, &["--print", "target-libdir"])?;
         let debian = match has_library {
             true => None,
@@ -186,7 +190,10 @@ fn missing(rustc: &Path, folder: &Path) -> Error {
 fn ask(rustc: &Path, folder: &Path, arguments: &[&str]) -> Result<String> {
     let said = Command::new(rustc).current_dir(folder).args(arguments).output();
     let said = said.environment(|| {
-        format!("cannot start {}; Rust is installed as https://rustup.rs says", rustc.display())
+        format!(
+            "cannot start {}; Rust is installed as https://rustup.rs says",
+            rustc.display()
+        )
     })?;
     if !said.status.success() {
         let words = String::from_utf8_lossy(&said.stderr);
