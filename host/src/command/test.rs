@@ -83,10 +83,10 @@ impl Test {
                 (true, true) => console::style("ok     ").green(),
             };
             let counts = outcome.counts;
-            let events = show::thousands(counts.events);
-            let letters = show::thousands(counts.dead_letters);
+            let events = show::count(counts.events, "event");
+            let letters = show::count(counts.dead_letters, "dead letter");
             say(&format!(
-                "{verdict}  {:<width$}  {events} events, {letters} dead letters{}",
+                "{verdict}  {:<width$}  {events}, {letters}{}",
                 printable(&case.name),
                 report.notes
             ))?;
@@ -95,7 +95,7 @@ impl Test {
             }
         }
         let passed = cases.len() - failed - updated;
-        let mut summary = format!("{} cases: {passed} passed", cases.len());
+        let mut summary = format!("{}: {passed} passed", show::count(cases.len() as u64, "case"));
         if updated > 0 {
             summary += &format!(", {updated} updated");
         }

@@ -12,7 +12,8 @@ use crate::{
     limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
 use std::{fmt, time::Duration};
-use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
+use wasmtime::{Engine, FrameInfo, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
+use weir_component::FOREIGN_SOURCE;
 
 /// Why a call of a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,32 +202,30 @@ impl Live {
 
 /// Functions that led to a failure, the innermost first, each with its line where the component has lines.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    let mut frames = Vec::new();
-    for frame in backtrace.frames() {
-        // Where lines are known, calls that were inlined are known too, and only the rule's own source counts.
-        let own = frame.symbols().iter().filter_map(|symbol| {
+    // With lines come the calls that were inlined, and the rule's own source is all that its author looks for.
+    let own = backtrace
+        .frames()
+        .iter()
+        .flat_map(FrameInfo::symbols)
+        .filter_map(|symbol| {
             let (name, file, line) = (symbol.name()?, symbol.file()?, symbol.line()?);
             let is_own = !FOREIGN_SOURCE.iter().any(|mark| file.contains(mark));
             is_own.then(|| format!("{name} ({file}:{line})"))
         });
-        let before = frames.len();
-        frames.extend(own);
-        let Some(name) = frame.func_name().filter(|_| frames.len() == before) else {
-            continue;
-        };
-        if !NO_FUNCTIONS.iter().any(|noise| name.contains(noise)) {
-            frames.push(format!("{:#}", rustc_demangle::demangle(name)));
-        }
+    let own: Vec<String> = own.take(FRAMES_SHOWN).collect();
+    if !own.is_empty() {
+        return own;
     }
-    frames.truncate(FRAMES_SHOWN);
-    frames
+    let names = backtrace.frames().iter().filter_map(FrameInfo::func_name);
+    names
+        .filter(|name| !NO_FUNCTIONS.iter().any(|noise| name.contains(noise)))
+        .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        .take(FRAMES_SHOWN)
+        .collect()
 }
 
 /// Functions that a reason names.
 const FRAMES_SHOWN: usize = 5;
-
-/// In the names of source files: the standard library, and crates as cargo unpacks them.
-const FOREIGN_SOURCE: [&str; 3] = ["/rustc/", "/rust/deps/", "/registry/src/"];
 
 /// In the names of functions: how a panic gets out of a rule, and how a call gets into it.
 const NO_FUNCTIONS: [&str; 4] = ["panic", "rust_begin_unwind", "__rust", "cabi_"];

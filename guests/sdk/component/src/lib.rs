@@ -2,6 +2,8 @@
 
 mod lines;
 
+pub use lines::FOREIGN_SOURCE;
+
 use std::fmt;
 
 use wasmparser::{Parser, Payload};

@@ -2,8 +2,8 @@
 //!
 //! What the compiler and its linker leave in a module is twenty times as large as the rule, and nearly all of it is about
 //! the standard library. A host wants to name the function and the line in which a rule failed. So this keeps, of the
-//! crates that are no dependency from a registry, each function that is in the module, the calls that were inlined into
-//! it, and the lines of both; nothing else.
+//! rule's own crate and of those that lie beside it, each function that is in the module, the calls that were inlined
+//! into it, and the lines of both; nothing else.
 
 use std::borrow::Cow;
 
@@ -19,9 +19,9 @@ type Reader<'a> = gimli::EndianSlice<'a, LittleEndian>;
 /// How the sections that debuggers read are called.
 const DEBUG_SECTION: &str = ".debug_";
 
-/// What units of source are called that are not the rule's: the standard library as its makers and `weir build` name it,
-/// and crates as cargo unpacks them.
-const FOREIGN: [&str; 3] = ["/rustc/", "/rust/deps/", "/registry/src/"];
+/// What stands in the name of a source file that is not the rule's own: the standard library, crates as cargo unpacks
+/// them, and the SDK, each as `weir build` calls it.
+pub const FOREIGN_SOURCE: [&str; 4] = ["/rustc/", "/rust/deps/", "/registry/src/", "weir-guest/src/"];
 
 /// Code does not begin here: the linker's mark for functions that it left out.
 const DEAD: [u64; 3] = [0, 0xFFFF_FFFE, 0xFFFF_FFFF];
@@ -142,7 +142,7 @@ fn own_lines(sections: &[(&str, &[u8])]) -> Result<Vec<(&'static str, Vec<u8>)>,
 
 fn is_foreign(unit: Option<Reader<'_>>) -> bool {
     let name = unit.map_or(Cow::Borrowed(""), |name| name.to_string_lossy());
-    FOREIGN.iter().any(|mark| name.contains(mark))
+    FOREIGN_SOURCE.iter().any(|mark| name.contains(mark))
 }
 
 /// Converts the lines of the functions that are in the module.
@@ -207,4 +207,34 @@ fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
         length >>= 7;
     }
     bytes.push(length as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_own_lines;
+
+    /// A module with a function, and custom sections of these names.
+    fn module(sections: &[(&str, &str)]) -> Vec<u8> {
+        let sections = sections
+            .iter()
+            .map(|(name, data)| format!("(@custom \"{name}\" \"{data}\")"));
+        let text = format!("(module (func (export \"f\")) {})", sections.collect::<String>());
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_module_without_debug_information_stays_as_it_is() {
+        let core = module(&[("producers", "x")]);
+        assert_eq!(keep_own_lines(&core).unwrap(), core);
+    }
+
+    #[test]
+    fn debug_information_that_cannot_be_read_is_left_out() {
+        let core = module(&[
+            (".debug_info", "what is this"),
+            ("other", "kept"),
+            (".debug_abbrev", "?"),
+        ]);
+        assert_eq!(keep_own_lines(&core).unwrap(), module(&[("other", "kept")]));
+    }
 }

@@ -5,6 +5,9 @@ use crate::error::{Context, Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
+/// The crate that rules are written with.
+const SDK: &str = "weir-guest";
+
 /// A guest's crate.
 #[derive(Debug)]
 pub(super) struct Package {
@@ -78,14 +81,16 @@ impl Package {
     }
 
     /// Folders, and what the component calls them. Cargo names the files of a workspace from its root, so that root is
-    /// nothing; crates of other folders go by their names.
+    /// nothing; crates of other folders go by their names, and so does the SDK wherever it is.
     pub(super) fn remaps(&self) -> Vec<(PathBuf, String)> {
-        let outside = self
-            .local
-            .iter()
-            .filter(|(folder, _)| !folder.starts_with(&self.workspace));
-        let mut remaps: Vec<_> = outside.cloned().collect();
-        remaps.push((self.workspace.clone(), String::new()));
+        let mut remaps = vec![(self.workspace.clone(), String::new())];
+        for (folder, name) in &self.local {
+            match folder.strip_prefix(&self.workspace) {
+                Ok(inside) if name == SDK => remaps.push((inside.to_owned(), name.clone())),
+                Ok(_) => {}
+                Err(_) => remaps.push((folder.clone(), name.clone())),
+            }
+        }
         remaps
     }
 
