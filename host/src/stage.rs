@@ -13,6 +13,7 @@ mod context;
 mod description;
 mod host;
 mod instance;
+mod lines;
 
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;

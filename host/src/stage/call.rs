@@ -5,15 +5,15 @@ use super::{
     bindings::{StageComponent, StageComponentPre, exports::weir::stage::stage as abi},
     context::GuestContext,
     description::{Description, ParameterValue},
+    lines::Lines,
 };
 use crate::{
     column::{Column, Values},
     definition::StageLimits,
     limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
-use std::{fmt, time::Duration};
-use wasmtime::{Engine, FrameInfo, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
-use weir_component::FOREIGN_SOURCE;
+use std::{fmt, sync::Arc, time::Duration};
+use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
 
 /// Why a call of a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Bounds {
 pub(super) struct Live {
     store: Store<GuestContext>,
     component: StageComponent,
+    lines: Arc<Lines>,
 }
 
 impl Live {
@@ -74,6 +75,7 @@ impl Live {
     pub(super) fn new(
         engine: &Engine,
         pre: &StageComponentPre<GuestContext>,
+        lines: &Arc<Lines>,
         bounds: Bounds,
         name: &str,
     ) -> Result<Self, StageFailure> {
@@ -95,7 +97,11 @@ impl Live {
         // Bounds what an answer may make the host allocate, also when its lists overlap in the guest's memory.
         store.set_hostcall_fuel(bounds.output_bytes);
         match pre.instantiate(&mut store) {
-            Ok(component) => Ok(Self { store, component }),
+            Ok(component) => Ok(Self {
+                store,
+                component,
+                lines: lines.clone(),
+            }),
             Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
         }
     }
@@ -188,7 +194,8 @@ impl Live {
                 }
             }
         };
-        let frames = cause.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+        let backtrace = cause.downcast_ref::<WasmBacktrace>();
+        let frames = backtrace.map(|trace| self.lines.frames(trace)).unwrap_or_default();
         let reason = match frames.is_empty() {
             true => what,
             false => format!("{what}; in {}", frames.join(", called by ")),
@@ -199,36 +206,6 @@ impl Live {
         }
     }
 }
-
-/// Functions that led to a failure, the innermost first, each with its line where the component has lines.
-fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    // With lines come the calls that were inlined, and the rule's own source is all that its author looks for.
-    let own = backtrace
-        .frames()
-        .iter()
-        .flat_map(FrameInfo::symbols)
-        .filter_map(|symbol| {
-            let (name, file, line) = (symbol.name()?, symbol.file()?, symbol.line()?);
-            let is_own = !FOREIGN_SOURCE.iter().any(|mark| file.contains(mark));
-            is_own.then(|| format!("{name} ({file}:{line})"))
-        });
-    let own: Vec<String> = own.take(FRAMES_SHOWN).collect();
-    if !own.is_empty() {
-        return own;
-    }
-    let names = backtrace.frames().iter().filter_map(FrameInfo::func_name);
-    names
-        .filter(|name| !NO_FUNCTIONS.iter().any(|noise| name.contains(noise)))
-        .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-        .take(FRAMES_SHOWN)
-        .collect()
-}
-
-/// Functions that a reason names.
-const FRAMES_SHOWN: usize = 5;
-
-/// In the names of functions: how a panic gets out of a rule, and how a call gets into it.
-const NO_FUNCTIONS: [&str; 4] = ["panic", "rust_begin_unwind", "__rust", "cabi_"];
 
 /// Ticks of the epoch clock that cover `deadline`; one more, since the first may come at once.
 fn ticks(deadline: Duration) -> u64 {

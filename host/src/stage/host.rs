@@ -5,6 +5,7 @@ use super::{
     call::{Bounds, Live},
     context::GuestContext,
     description::Description,
+    lines::Lines,
 };
 use crate::{
     definition::StageLimits,
@@ -62,6 +63,7 @@ pub struct Module {
     /// What it says of itself.
     pub description: Description,
     pub(super) pre: StageComponentPre<GuestContext>,
+    pub(super) lines: Arc<Lines>,
 }
 
 impl fmt::Debug for Module {
@@ -99,8 +101,8 @@ impl StageHost {
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
             .epoch_interruption(true)
-            // Whatever the environment says: a reason names the same lines everywhere.
-            .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+            // `Lines` looks them up, and whatever the environment says, no one else does.
+            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             .wasm_component_model(true);
         if let Some(directory) = cache {
             let mut cache = CacheConfig::new();
@@ -214,15 +216,18 @@ impl StageHost {
             .and_then(StageComponentPre::new)
             .map_err(|cause| Error::definition(format!("it does not fit {EXPORT}: {cause:#}")))?;
         let bounds = Bounds::new(&StageLimits::default());
-        let description = Live::new(engine, &pre, bounds, "?")
+        let bytes: Arc<[u8]> = bytes.into();
+        let lines = Arc::new(Lines::new(bytes.clone()));
+        let description = Live::new(engine, &pre, &lines, bounds, "?")
             .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
         let module = Arc::new(Module {
             digest: digest.clone(),
             path: path.to_owned(),
-            bytes: bytes.into(),
+            bytes,
             description,
             pre,
+            lines,
         });
         modules().insert(digest, module.clone());
         Ok(module)

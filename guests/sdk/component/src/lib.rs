@@ -2,7 +2,7 @@
 
 mod lines;
 
-pub use lines::FOREIGN_SOURCE;
+pub use lines::lines_at;
 
 use std::fmt;
 

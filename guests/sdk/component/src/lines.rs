@@ -21,7 +21,7 @@ const DEBUG_SECTION: &str = ".debug_";
 
 /// What stands in the name of a source file that is not the rule's own: the standard library, crates as cargo unpacks
 /// them, and the SDK, each as `weir build` calls it.
-pub const FOREIGN_SOURCE: [&str; 4] = ["/rustc/", "/rust/deps/", "/registry/src/", "weir-guest/src/"];
+const FOREIGN_SOURCE: [&str; 4] = ["/rustc/", "/rust/deps/", "/registry/src/", "weir-guest/src/"];
 
 /// Code does not begin here: the linker's mark for functions that it left out.
 const DEAD: [u64; 3] = [0, 0xFFFF_FFFE, 0xFFFF_FFFF];
@@ -66,6 +66,55 @@ pub(crate) fn keep_own_lines(core: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryR
         }
     }
     Ok(kept)
+}
+
+/// The functions of the rule's own source that `offset`, a place in the code of a component, is in, the innermost first:
+/// `digit (src/lib.rs:12)`. None where the component has no lines, or that code is of other source.
+pub fn lines_at(component: &[u8], offset: u64) -> Vec<String> {
+    find_lines(component, offset).unwrap_or_default()
+}
+
+fn find_lines(component: &[u8], offset: u64) -> Option<Vec<String>> {
+    let mut code = None;
+    let mut sections: Vec<(&str, &[u8])> = Vec::new();
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload.ok()?;
+        match &payload {
+            // Of the modules of a component the rule's own is the one with lines.
+            Payload::CodeSectionStart { .. } if sections.is_empty() => {
+                code = payload.as_section().map(|(_, range)| range);
+            }
+            Payload::CustomSection(section) if section.name().starts_with(DEBUG_SECTION) => {
+                sections.push((section.name(), section.data()));
+            }
+            _ => {}
+        }
+    }
+    let address = code
+        .filter(|code| code.contains(&offset))
+        .map(|code| offset - code.start)?;
+    let load = |id: SectionId| {
+        let data = sections.iter().find(|(name, _)| *name == id.name());
+        Ok::<_, gimli::Error>(gimli::EndianSlice::new(
+            data.map_or(&[][..], |(_, data)| data),
+            LittleEndian,
+        ))
+    };
+    let context = addr2line::Context::from_dwarf(gimli::Dwarf::load(load).ok()?).ok()?;
+    let mut frames = context.find_frames(address).skip_all_loads().ok()?;
+    let mut found = Vec::new();
+    while let Some(frame) = frames.next().ok()? {
+        let (Some(function), Some(place)) = (frame.function, frame.location) else {
+            continue;
+        };
+        let (Some(file), Some(line)) = (place.file, place.line) else {
+            continue;
+        };
+        if !FOREIGN_SOURCE.iter().any(|mark| file.contains(mark)) {
+            found.push(format!("{} ({file}:{line})", function.raw_name().ok()?));
+        }
+    }
+    Some(found)
 }
 
 fn own_lines(sections: &[(&str, &[u8])]) -> Result<Vec<(&'static str, Vec<u8>)>, ConvertError> {
