@@ -3,6 +3,7 @@
 //! clap is named here and in `command/`. Each subcommand is a file. Results go to standard output, everything else
 //! (progress, summaries, errors) to standard error.
 
+mod build;
 mod check;
 mod dead_letters;
 mod demo;
@@ -10,11 +11,13 @@ mod deploy;
 mod diff;
 mod explain;
 mod history;
+mod new;
 mod replay;
 mod run;
 mod shadow;
 mod show;
 mod table;
+mod test;
 mod what_if;
 
 use crate::{
@@ -29,12 +32,13 @@ use std::{path::Path, process::ExitCode};
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  failed on the way: a file, the database, the server
+  1  failed on the way: a file, the database, the server, the compiler; or a case failed (test)
   2  the arguments, a pipeline file or a module have to be changed first
   3  done, but some rows were refused (table load), or something differs (diff)
 
 Examples:
   weir demo
+  weir new large-orders
   weir check guests/hourly-orders/pipeline.toml
   weir replay guests/last-page/pipeline.toml --input events.jsonl --database last-page.db
   weir run guests/*/pipeline.toml --nats nats://127.0.0.1:4222
@@ -55,6 +59,9 @@ enum Command {
     #[command(subcommand)]
     Table(table::Table),
     Check(check::Check),
+    New(new::New),
+    Build(build::Build),
+    Test(test::Test),
     DeadLetters(dead_letters::DeadLetters),
     Deploy(deploy::Deploy),
     #[command(subcommand)]
@@ -77,6 +84,9 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
+        Command::New(new) => new.run(),
+        Command::Build(build) => build.run(),
+        Command::Test(test) => test.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Params(params) => params.run(),

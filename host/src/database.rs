@@ -16,7 +16,7 @@ mod versions;
 
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use outbox::{Outbox, OutgoingMessage};
-pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_table, table_sizes};
+pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_rows, read_table, table_sizes};
 pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
 

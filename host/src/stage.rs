@@ -13,9 +13,11 @@ mod context;
 mod description;
 mod host;
 mod instance;
+mod lines;
 
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
+pub(crate) use host::digest_of;
 pub use host::{Module, StageHost};
 pub use instance::{Instance, Judged, Patience};

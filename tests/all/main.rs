@@ -2,12 +2,14 @@
 //!
 //! One test binary, one module per boundary. What the tests share is the library of this crate.
 
+mod cases;
 mod commands;
 mod golden;
 mod operators;
 mod payloads;
 mod pipelines;
 mod replay;
+mod rules;
 mod swaps;
 
 use weir_tests::command::Weir;

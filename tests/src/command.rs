@@ -67,9 +67,24 @@ impl Weir {
     /// When it cannot be started, or says what is no UTF-8.
     #[track_caller]
     pub fn run_in<S: AsRef<OsStr>>(&self, folder: &Path, arguments: impl IntoIterator<Item = S>) -> Outcome {
+        self.run_in_with(folder, arguments, &[])
+    }
+
+    /// Runs it to its end in `folder`, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started, or says what is no UTF-8.
+    #[track_caller]
+    pub fn run_in_with<S: AsRef<OsStr>>(
+        &self,
+        folder: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        environment: &[(&str, &str)],
+    ) -> Outcome {
         let output = self
             .command()
             .current_dir(folder)
+            .envs(environment.iter().copied())
             .args(arguments)
             .output()
             .expect("weir can be started");

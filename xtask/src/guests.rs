@@ -67,6 +67,7 @@ pub(crate) fn build(target: &WasmTarget, profile: &Profile) -> Result<()> {
     let build = components.join("build");
     let mut cargo = target.cargo_build();
     cargo.arg("--profile").arg(&profile.0).arg("--target-dir").arg(&build);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", target.path_remaps()?);
     for guest in &guests {
         cargo.args(["-p", &guest.package]);
     }
@@ -148,7 +149,8 @@ fn find_all(root: &Path) -> Result<Vec<Manifest>> {
     for file in manifests {
         let text = fs::read_to_string(&file).map_err(|error| file_error("read", &file, &error))?;
         let manifest = Manifest::parse(&text);
-        if manifest.is_cdylib {
+        // What `weir new` made here is built by `weir build`.
+        if manifest.is_cdylib && !manifest.is_workspace {
             guests.push(manifest);
         }
     }
@@ -292,6 +294,7 @@ mod tests {
                 ),
                 ("guests/sdk/Cargo.toml", "[package]\nname = \"weir-guest\"\n"),
                 ("guests/notes/README.md", "no crate"),
+                ("guests/apart/Cargo.toml", &format!("{}[workspace]\n", guest("apart"))),
                 ("guests/README.md", "no folder"),
                 ("tests/guests/traps/Cargo.toml", &guest("traps")),
             ],

@@ -9,6 +9,8 @@ pub(crate) struct Manifest {
     library: Option<String>,
     /// Whether the library is a `cdylib`, that is, for wasm, a module with exports.
     pub(crate) is_cdylib: bool,
+    /// Whether it is the root of a workspace of its own, and so no member of this one.
+    pub(crate) is_workspace: bool,
 }
 
 impl Manifest {
@@ -23,6 +25,7 @@ impl Manifest {
         while let Some(line) = lines.next() {
             if let Some(name) = line.strip_prefix('[') {
                 section = name.trim_end_matches(']').trim();
+                manifest.is_workspace |= section == "workspace";
                 continue;
             }
             let Some((key, value)) = line.split_once('=') else {

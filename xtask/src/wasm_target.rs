@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::process;
 use crate::version::Version;
+use crate::{process, workspace};
 
 use debian::DebianToolchain;
 
@@ -58,6 +58,43 @@ impl WasmTarget {
         }
         cargo
     }
+
+    /// Flags for the compiler, as cargo wants them encoded, that take the paths of this machine out of what it writes:
+    /// panics and lines name files. `weir build` calls folders the same (`host/src/command/build.rs`).
+    ///
+    /// # Errors
+    /// If the compiler does not answer.
+    pub(crate) fn path_remaps(&self) -> Result<String> {
+        let rustc = match self {
+            WasmTarget::Own(_) => own_rustc(),
+            WasmTarget::Debian(toolchain) => toolchain.rustc().to_owned(),
+        };
+        let version = process::read(Command::new(&rustc).arg("-vV"))?;
+        let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+        let sysroot = PathBuf::from(process::read(Command::new(&rustc).args(["--print", "sysroot"]))?);
+        let library = sysroot.join("lib/rustlib/src/rust");
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+
+        let library_name = format!("/rustc/{}", commit.unwrap_or("unknown"));
+        let mut remaps = vec![(library.clone(), library_name.clone())];
+        // Debian's source is a link, and the compiler may follow it.
+        remaps.extend(fs::canonicalize(library).ok().map(|library| (library, library_name)));
+        remaps.extend(home.map(|home| (home, "/cargo".to_owned())));
+        remaps.push((workspace::root(), String::new()));
+        remaps.push((PathBuf::from("guests/sdk"), "weir-guest".to_owned()));
+        // Of several that fit the compiler takes the last: the longest has to win.
+        remaps.sort_by_key(|(from, _)| from.as_os_str().len());
+        let flags = remaps
+            .iter()
+            .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+        Ok(flags.collect::<Vec<_>>().join("\u{1f}"))
+    }
+}
+
+/// The compiler that plain cargo calls.
+fn own_rustc() -> PathBuf {
+    std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()).into()
 }
 
 impl fmt::Display for WasmTarget {
@@ -112,7 +149,7 @@ struct OwnToolchain {
 
 impl OwnToolchain {
     fn ask() -> Result<OwnToolchain> {
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let rustc = own_rustc();
         let ask = |args: &[&str]| process::read(Command::new(&rustc).args(args));
         let version = ask(&["--version"])?;
         Ok(OwnToolchain {

@@ -16,6 +16,11 @@ pub(super) fn thousands(number: u64) -> String {
     shown
 }
 
+/// A number of things: `1 event`, `1 234 events`.
+pub(super) fn count(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// Events per second, as a whole number.
 pub(super) fn rate(events: u64, elapsed: Duration) -> u64 {
     (events as f64 / elapsed.as_secs_f64().max(1e-9)) as u64

@@ -7,12 +7,12 @@ use crate::{
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
-    plan::Now,
+    plan::{Now, TablePlan},
 };
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -72,54 +72,11 @@ impl Load {
         let Some(table_plan) = plan.tables.get(index) else {
             return Ok(ExitCode::FAILURE);
         };
-        let file = File::open(&self.input)
-            .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", self.input.display())))?;
-
-        let mut table = lookup::Table::new(table_plan.clone(), 1);
-        let all: Vec<usize> = (0..table_plan.columns.len()).collect();
         let mut refused = 0u64;
-        let mut rows = 0u64;
-        let mut refuse = |line: u64, reason: &str| {
+        let (mut table, rows) = read_rows(table_plan, &self.input, |line, reason| {
             refused += 1;
             eprintln!("{}:{line}: refused: {reason}", self.input.display());
-        };
-        // Columns of the table in its own order: the key first, as the table wants them.
-        let mut decoder = Decoder::new(&table_plan.columns, Now::StoreTime, BATCH_EVENTS_MAX)?;
-        let mut reader = BufReader::new(file);
-        let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
-        while open {
-            line.clear();
-            open = reader
-                .read_until(b'\n', &mut line)
-                .environment(|| format!("cannot read {}", self.input.display()))?
-                > 0;
-            if open {
-                number += 1;
-                decoder.push(number, None, line.strip_suffix(b"\n").unwrap_or(&line));
-            }
-            if decoder.is_empty() || open && !decoder.is_full() {
-                continue;
-            }
-            let batch = decoder.take();
-            for rejected in &batch.rejected {
-                refuse(batch.deliveries.sequence(rejected.delivery), &rejected.reason);
-            }
-            let mut kept = Vec::new();
-            for row in 0..batch.events.len() {
-                let null =
-                    (0..table_plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
-                match null.and_then(|key| table_plan.columns.get(key)) {
-                    None => kept.push(row as u32),
-                    Some(column) => {
-                        let delivery = batch.events.deliveries.get(row).copied().unwrap_or(0);
-                        let reason = format!("column \"{}\" of the primary key is null", column.field.name);
-                        refuse(batch.deliveries.sequence(delivery), &reason);
-                    }
-                }
-            }
-            rows += kept.len() as u64;
-            table.set(&batch.events.gather(&kept), &all);
-        }
+        })?;
 
         let path = self
             .database
@@ -142,4 +99,55 @@ impl Load {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The rows of a file as a lookup table, and how many there were. `refuse` is told the line and the reason of each that
+/// does not fit.
+pub(super) fn read_rows(
+    plan: &TablePlan,
+    input: &Path,
+    mut refuse: impl FnMut(u64, &str),
+) -> Result<(lookup::Table, u64)> {
+    let file =
+        File::open(input).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", input.display())))?;
+    let mut table = lookup::Table::new(plan.clone(), 1);
+    let all: Vec<usize> = (0..plan.columns.len()).collect();
+    let mut rows = 0u64;
+    // Columns of the table in its own order: the key first, as the table wants them.
+    let mut decoder = Decoder::new(&plan.columns, Now::StoreTime, BATCH_EVENTS_MAX)?;
+    let mut reader = BufReader::new(file);
+    let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
+    while open {
+        line.clear();
+        open = reader
+            .read_until(b'\n', &mut line)
+            .environment(|| format!("cannot read {}", input.display()))?
+            > 0;
+        if open {
+            number += 1;
+            decoder.push(number, None, line.strip_suffix(b"\n").unwrap_or(&line));
+        }
+        if decoder.is_empty() || open && !decoder.is_full() {
+            continue;
+        }
+        let batch = decoder.take();
+        for rejected in &batch.rejected {
+            refuse(batch.deliveries.sequence(rejected.delivery), &rejected.reason);
+        }
+        let mut kept = Vec::new();
+        for row in 0..batch.events.len() {
+            let null = (0..plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
+            match null.and_then(|key| plan.columns.get(key)) {
+                None => kept.push(row as u32),
+                Some(column) => {
+                    let delivery = batch.events.deliveries.get(row).copied().unwrap_or(0);
+                    let reason = format!("column \"{}\" of the primary key is null", column.field.name);
+                    refuse(batch.deliveries.sequence(delivery), &reason);
+                }
+            }
+        }
+        rows += kept.len() as u64;
+        table.set(&batch.events.gather(&kept), &all);
+    }
+    Ok((table, rows))
 }

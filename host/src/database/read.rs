@@ -126,6 +126,32 @@ pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> 
     Ok(())
 }
 
+/// The rows of a table, each with all of its columns, in the order of the table.
+///
+/// # Errors
+/// When the database cannot be read, or there is no such table.
+pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>> {
+    let wrap = || format!("cannot read table {table} of database {}", path.display());
+    let connection = open_weir(path)?;
+    let mut statement = connection
+        .prepare(&format!("SELECT * FROM {}", quote(table)))
+        .environment(wrap)?;
+    let width = statement.column_count();
+    let cells = |row: &rusqlite::Row<'_>| {
+        let cell = |index| {
+            row.get_ref(index).map(|value| match value {
+                ValueRef::Null => serde_json::Value::Null,
+                ValueRef::Integer(value) => value.into(),
+                ValueRef::Real(value) => value.into(),
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
+            })
+        };
+        (0..width).map(cell).collect()
+    };
+    let rows = statement.query_map([], cells).environment(wrap)?;
+    rows.collect::<rusqlite::Result<_>>().environment(wrap)
+}
+
 /// Opens a database that exists and is Weir's.
 pub(super) fn open_weir(path: &Path) -> Result<Connection> {
     if !path.exists() {

@@ -5,13 +5,14 @@ use super::{
     bindings::{StageComponent, StageComponentPre, exports::weir::stage::stage as abi},
     context::GuestContext,
     description::{Description, ParameterValue},
+    lines::Lines,
 };
 use crate::{
     column::{Column, Values},
     definition::StageLimits,
     limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
 
 /// Why a call of a guest gave no answer.
@@ -66,6 +67,7 @@ impl Bounds {
 pub(super) struct Live {
     store: Store<GuestContext>,
     component: StageComponent,
+    lines: Arc<Lines>,
 }
 
 impl Live {
@@ -73,6 +75,7 @@ impl Live {
     pub(super) fn new(
         engine: &Engine,
         pre: &StageComponentPre<GuestContext>,
+        lines: &Arc<Lines>,
         bounds: Bounds,
         name: &str,
     ) -> Result<Self, StageFailure> {
@@ -94,7 +97,11 @@ impl Live {
         // Bounds what an answer may make the host allocate, also when its lists overlap in the guest's memory.
         store.set_hostcall_fuel(bounds.output_bytes);
         match pre.instantiate(&mut store) {
-            Ok(component) => Ok(Self { store, component }),
+            Ok(component) => Ok(Self {
+                store,
+                component,
+                lines: lines.clone(),
+            }),
             Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
         }
     }
@@ -187,20 +194,8 @@ impl Live {
                 }
             }
         };
-        let frames: Vec<String> = cause
-            .downcast_ref::<WasmBacktrace>()
-            .map(WasmBacktrace::frames)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|frame| frame.func_name())
-            .filter(|name| {
-                !["panic", "rust_begin_unwind", "__rust", "cabi_"]
-                    .iter()
-                    .any(|noise| name.contains(noise))
-            })
-            .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-            .take(5)
-            .collect();
+        let backtrace = cause.downcast_ref::<WasmBacktrace>();
+        let frames = backtrace.map(|trace| self.lines.frames(trace)).unwrap_or_default();
         let reason = match frames.is_empty() {
             true => what,
             false => format!("{what}; in {}", frames.join(", called by ")),

@@ -5,6 +5,7 @@ use super::{
     call::{Bounds, Live},
     context::GuestContext,
     description::Description,
+    lines::Lines,
 };
 use crate::{
     definition::StageLimits,
@@ -19,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
     component::{Component, HasSelf, Linker},
 };
 
@@ -62,6 +63,7 @@ pub struct Module {
     /// What it says of itself.
     pub description: Description,
     pub(super) pre: StageComponentPre<GuestContext>,
+    pub(super) lines: Arc<Lines>,
 }
 
 impl fmt::Debug for Module {
@@ -99,6 +101,8 @@ impl StageHost {
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
             .epoch_interruption(true)
+            // `Lines` looks them up, and whatever the environment says, no one else does.
+            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             .wasm_component_model(true);
         if let Some(directory) = cache {
             let mut cache = CacheConfig::new();
@@ -160,7 +164,7 @@ impl StageHost {
         let shown = path.display();
         let size = std::fs::metadata(path)
             .map_err(|cause| {
-                let build = "guests of this repository are built by `cargo xtask guests`";
+                let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
                 Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
             })?
             .len();
@@ -212,15 +216,18 @@ impl StageHost {
             .and_then(StageComponentPre::new)
             .map_err(|cause| Error::definition(format!("it does not fit {EXPORT}: {cause:#}")))?;
         let bounds = Bounds::new(&StageLimits::default());
-        let description = Live::new(engine, &pre, bounds, "?")
+        let bytes: Arc<[u8]> = bytes.into();
+        let lines = Arc::new(Lines::new(bytes.clone()));
+        let description = Live::new(engine, &pre, &lines, bounds, "?")
             .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
         let module = Arc::new(Module {
             digest: digest.clone(),
             path: path.to_owned(),
-            bytes: bytes.into(),
+            bytes,
             description,
             pre,
+            lines,
         });
         modules().insert(digest, module.clone());
         Ok(module)
@@ -228,7 +235,7 @@ impl StageHost {
 }
 
 /// SHA-256, in hexadecimal.
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -96,6 +96,7 @@ impl Instance {
                 let mut live = Live::new(
                     self.host.engine(),
                     &self.module.pre,
+                    &self.module.lines,
                     self.bounds,
                     &self.module.description.name,
                 )?;

@@ -27,13 +27,13 @@ pub(crate) const MISDEEDS: [Misdeed; 20] = [
     // Calls that do not end well.
     misdeed(
         "trap",
-        "the rule trapped: wasm `unreachable` instruction executed; in hostile::end_badly",
+        "the rule trapped: wasm `unreachable` instruction executed; in end_badly (tests/guests/hostile/src/lib.rs:",
     ),
     misdeed("panic", "the rule panicked: it was asked to panic"),
     misdeed("loop", "the rule ran longer than "),
     misdeed(
         "recurse",
-        "the rule trapped: call stack exhausted; in hostile::recurse, called by ",
+        "the rule trapped: call stack exhausted; in recurse (tests/guests/hostile/src/lib.rs:",
     ),
     misdeed("grow", "the rule needs more than 8 MiB of memory"),
     misdeed("huge", "the answer has more than 1 MiB"),

@@ -34,6 +34,10 @@ pub(crate) struct DebianToolchain {
 }
 
 impl DebianToolchain {
+    pub(super) fn rustc(&self) -> &Path {
+        &self.rustc
+    }
+
     /// A `cargo build` that also compiles the standard library.
     pub(super) fn cargo_build(&self) -> Command {
         let mut cargo = process::cargo_at(&self.cargo);

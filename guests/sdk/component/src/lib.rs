@@ -1,5 +1,9 @@
 //! Turns the core module that cargo makes of a rule into a component, which is what Weir runs.
 
+mod lines;
+
+pub use lines::lines_at;
+
 use std::fmt;
 
 use wasmparser::{Parser, Payload};
@@ -7,7 +11,8 @@ use wit_component::ComponentEncoder;
 
 /// Wraps a core module that was built with `weir-guest` for `wasm32-unknown-unknown` into a component.
 ///
-/// The same bytes in give the same bytes out.
+/// The same bytes in give the same bytes out. Of the debug information of the core module only the lines of the rule's own
+/// source are kept.
 ///
 /// # Errors
 ///
@@ -20,9 +25,10 @@ pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, Error> {
                 .into(),
         ));
     }
+    let core = lines::keep_own_lines(core).map_err(|error| Error(format!("not a WebAssembly module: {error}")))?;
     ComponentEncoder::default()
         .validate(true)
-        .module(core)
+        .module(&core)
         .and_then(ComponentEncoder::encode)
         .map_err(|error| Error(format!("{error:#}")))
 }

@@ -1,0 +1,184 @@
+//! `weir build`: the guest of a folder, as a component.
+
+mod package;
+mod toolchain;
+
+use super::{show, stage_host, write_failed};
+use crate::{
+    error::{Context, Error, Result},
+    stage::digest_of,
+};
+use package::Package;
+use std::{
+    ffi::OsString,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+};
+use toolchain::{TRIPLE, Toolchain};
+
+/// The profile of cargo, unless another one is named.
+pub(super) const PROFILE: &str = "release";
+
+/// Builds the guest in a folder to a component, and says its size and digest.
+///
+/// The component is put into FOLDER/target/NAME.wasm, NAME being the package's. It holds no path of this machine and no
+/// time: the same source, SDK and compiler give the same digest in any folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+  0  built
+  1  cargo or the compiler failed, or is missing
+  2  the folder holds no guest, or the host refuses the component
+
+Example:
+  weir build large-orders
+  weir build guests/last-page --profile guest --out target/guests/last-page.wasm")]
+pub(super) struct Build {
+    /// The folder with the guest's Cargo.toml.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Where the component goes instead.
+    #[arg(long, value_name = "FILE.wasm")]
+    out: Option<PathBuf>,
+    /// The profile of cargo to build it in.
+    #[arg(long, value_name = "NAME", default_value = PROFILE)]
+    profile: String,
+}
+
+impl Build {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let component = build(&self.folder, &self.profile, self.out)?;
+        let bytes = fs::read(&component).environment(|| format!("cannot read {}", component.display()))?;
+        // What the host would refuse later is better known now.
+        let module = stage_host()?.load(&component)?;
+        let lines = [
+            (
+                "rule",
+                format!("{} {}", module.description.name, module.description.version),
+            ),
+            ("component", component.display().to_string()),
+            ("bytes", show::thousands(bytes.len() as u64)),
+            ("sha256", digest_of(&bytes)),
+        ];
+        let mut out = std::io::stdout().lock();
+        for (name, value) in lines {
+            writeln!(out, "{name:<10} {value}").map_err(|cause| write_failed(&cause))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Builds the guest in `folder`, and answers with the component's path.
+pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>) -> Result<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let shown = folder.display();
+    if !folder.join("Cargo.toml").is_file() {
+        return Err(Error::definition(format!(
+            "there is no Cargo.toml in {shown}; name the folder of a guest, or make one with `weir new NAME`"
+        )));
+    }
+    let toolchain = Toolchain::find(folder)?;
+    let package = Package::of(folder, &toolchain)?;
+    // Messages name files as one would from here.
+    let target = if folder == Path::new(".") {
+        PathBuf::from("target")
+    } else {
+        folder.join("target")
+    };
+    let core = compile(&package, &toolchain, profile, &target)?;
+    let component = out.unwrap_or_else(|| target.join(format!("{}.wasm", package.name)));
+
+    let bytes = fs::read(&core).environment(|| format!("cannot read {}", core.display()))?;
+    let bytes = weir_component::component_from_core(&bytes)
+        .map_err(|cause| Error::definition(format!("{shown}: package {}: {cause}", package.name)))?;
+    write_whole(&component, &bytes)?;
+    Ok(component)
+}
+
+/// The core module that cargo makes of the package.
+fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Path) -> Result<PathBuf> {
+    let target = std::path::absolute(target).environment(|| format!("cannot find {}", target.display()))?;
+    let mut cargo = toolchain.cargo_build();
+    cargo
+        .args([
+            "--target",
+            TRIPLE,
+            "--lib",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(["--profile", profile])
+        .arg("--manifest-path")
+        .arg(&package.manifest)
+        .arg("--target-dir")
+        .arg(&target)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(package, toolchain))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut cargo = cargo.spawn().environment(|| "cannot start cargo".to_owned())?;
+    let mut core = None;
+    if let Some(messages) = cargo.stdout.take() {
+        for line in BufReader::new(messages).lines() {
+            let line = line.environment(|| "cannot read what cargo says".to_owned())?;
+            core = package.core_module(&line).or(core);
+        }
+    }
+    let status = cargo.wait().environment(|| "cannot wait for cargo".to_owned())?;
+    if !status.success() {
+        return Err(Error::environment(format!(
+            "package {} cannot be built: cargo ended with {status}; what it said stands above",
+            package.name
+        )));
+    }
+    core.ok_or_else(|| {
+        Error::definition(format!(
+            "{}: package {} makes no WebAssembly module; its manifest needs crate-type = [\"cdylib\", \"rlib\"] under [lib]",
+            package.manifest.display(),
+            package.name
+        ))
+    })
+}
+
+/// Takes the paths of this machine out of what the compiler writes: panics and debug information name files.
+fn rustflags(package: &Package, toolchain: &Toolchain) -> OsString {
+    let mut remaps = toolchain.remaps();
+    remaps.extend(package.remaps());
+    // Of several that fit the compiler takes the last: the longest has to win.
+    remaps.sort_by_key(|(from, _)| from.as_os_str().len());
+    let mut flags = OsString::new();
+    for (from, to) in remaps {
+        if !flags.is_empty() {
+            flags.push("\u{1f}");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(from);
+        flags.push("=");
+        flags.push(to);
+    }
+    flags
+}
+
+/// Writes a file that appears under its name in one step: a host that looks never loads half of one.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let wrap = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).environment(wrap)?;
+    let mut partial = tempfile::NamedTempFile::new_in(folder).environment(wrap)?;
+    partial.write_all(bytes).environment(wrap)?;
+    // As any other file that the user makes, and not for its owner alone.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let readable = fs::Permissions::from_mode(0o644);
+        partial.as_file().set_permissions(readable).environment(wrap)?;
+    }
+    partial.persist(path).environment(wrap)?;
+    Ok(())
+}

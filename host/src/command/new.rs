@@ -1,0 +1,256 @@
+//! `weir new`: a folder with a first rule, its pipeline, and a case of it.
+
+use super::write_failed;
+use crate::error::{Context, Error, Result};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Makes a folder with a rule, its unit tests, its pipeline, and a case that it passes.
+///
+/// The rule is a Rust crate of its own, also inside of another workspace. It stands on the crate weir-guest, which is
+/// found in the checkout that this weir was built from, or where --sdk says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+  0  made
+  1  a file cannot be written
+  2  the name, the folder or the SDK has to be another one
+
+Example:
+  weir new large-orders
+  cd large-orders
+  weir build
+  weir test")]
+pub(super) struct New {
+    /// The name of folder, crate and pipeline: a-z, digits and `-`, beginning with a letter.
+    name: String,
+    /// The folder of the crate weir-guest: guests/sdk in a checkout of Weir.
+    #[arg(long, value_name = "FOLDER")]
+    sdk: Option<PathBuf>,
+}
+
+/// The files, and what is in them; `NAME` and `SDK` stand for what they are made with.
+const FILES: [(&str, &str); 7] = [
+    ("Cargo.toml", include_str!("new/template/manifest.toml")),
+    ("src/lib.rs", include_str!("new/template/lib.rs")),
+    ("pipeline.toml", include_str!("new/template/pipeline.toml")),
+    ("cases/first/input.jsonl", include_str!("new/template/input.jsonl")),
+    (
+        "cases/first/expected.jsonl",
+        include_str!("new/template/expected.jsonl"),
+    ),
+    (
+        "cases/first/dead_letters.jsonl",
+        include_str!("new/template/dead_letters.jsonl"),
+    ),
+    (".gitignore", "/target\n*.db*\n"),
+];
+
+/// Letters of a name, so that it is also one of a pipeline.
+const NAME_LETTERS_MAX: usize = 64;
+
+/// What no crate can be called, or what would hide another crate or a folder of cargo's.
+const NAMES_TAKEN: [&str; 57] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "unsafe",
+    "use",
+    "weir-guest",
+    "where",
+    "while",
+];
+
+impl New {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let name = &self.name;
+        check_name(name)?;
+        let folder = Path::new(name);
+        if folder.symlink_metadata().is_ok() {
+            return Err(Error::definition(format!(
+                "{name} is there already, and nothing is overwritten; choose another name, or remove it"
+            )));
+        }
+        let sdk = find_sdk(self.sdk.as_deref())?;
+        let sdk_text = sdk.to_str().ok_or_else(|| {
+            Error::definition(format!(
+                "the path of the SDK, {}, is no UTF-8; --sdk names another",
+                sdk.display()
+            ))
+        })?;
+        // A TOML string, whatever is in the path.
+        let sdk_quoted = toml::Value::from(sdk_text).to_string();
+
+        for (file, text) in FILES {
+            write(
+                &folder.join(file),
+                text.replace("NAME", name).replace("SDK", &sdk_quoted).as_bytes(),
+            )?;
+        }
+        // The versions that the SDK was tested with; cargo removes what the rule does not need.
+        let lock = sdk.join("../../Cargo.lock");
+        if let Ok(versions) = fs::read(&lock) {
+            write(&folder.join("Cargo.lock"), &versions)?;
+        }
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(
+            out,
+            "made {name}, with the SDK in {}\n\
+             \x20 src/lib.rs      the rule, with its unit tests\n\
+             \x20 pipeline.toml   the pipeline that it stands in\n\
+             \x20 cases/first     events, and what becomes of them\n\
+             next:\n\
+             \x20 cd {name}\n\
+             \x20 weir build\n\
+             \x20 weir test",
+            sdk.display()
+        );
+        written.map_err(|cause| write_failed(&cause))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let accepted = format!(
+        "accepted are 1 to {NAME_LETTERS_MAX} of a-z, digits and `-`, beginning with a letter and ending with none but a letter or digit"
+    );
+    let is_one = name.len() <= NAME_LETTERS_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.ends_with('-');
+    if !is_one {
+        return Err(Error::definition(format!(
+            "\"{name}\" is no name for a rule; {accepted}"
+        )));
+    }
+    if NAMES_TAKEN.contains(&name) {
+        return Err(Error::definition(format!(
+            "\"{name}\" means something to Rust or cargo; choose another name"
+        )));
+    }
+    Ok(())
+}
+
+/// The folder of the crate weir-guest.
+fn find_sdk(named: Option<&Path>) -> Result<PathBuf> {
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/sdk");
+    let candidates = match named {
+        // The root of a checkout will do.
+        Some(named) => vec![named.to_owned(), named.join("guests/sdk")],
+        None => vec![built_from],
+    };
+    if let Some(sdk) = candidates.iter().find(|folder| is_sdk(folder)) {
+        return fs::canonicalize(sdk).environment(|| format!("cannot find {}", sdk.display()));
+    }
+    Err(Error::definition(match named {
+        Some(named) => format!(
+            "{} does not hold the crate weir-guest; --sdk names the folder guests/sdk of a checkout of Weir",
+            named.display()
+        ),
+        None => "the checkout that this weir was built from is gone, and with it the crate weir-guest; \
+                 --sdk names the folder guests/sdk of another"
+            .to_owned(),
+    }))
+}
+
+fn is_sdk(folder: &Path) -> bool {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok();
+    let manifest: Option<toml::Table> = manifest.and_then(|text| text.parse().ok());
+    let name = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.get("package")?.get("name")?.as_str());
+    name == Some("weir-guest")
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let wrap = || format!("cannot write {}", file.display());
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).environment(wrap)?;
+    }
+    fs::write(file, bytes).environment(wrap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn names_are_those_of_crates_and_pipelines() {
+        for name in ["a", "large-orders", "rule2", &"x".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "2nd",
+            "Large",
+            "a_b",
+            "a/b",
+            "..",
+            "a b",
+            "é",
+            "fn",
+            "test",
+            "weir-guest",
+            &"x".repeat(65),
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

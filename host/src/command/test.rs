@@ -1,0 +1,163 @@
+//! `weir test`: the cases of a folder through its pipeline, without a server.
+
+mod case;
+mod compare;
+mod outcome;
+mod rows;
+
+use super::{build, show, stage_host, write_failed};
+use crate::{
+    error::{Context, Error, Result},
+    plan::{NodeKind, Plan},
+    text::printable,
+};
+use outcome::Outcome;
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::SystemTime,
+};
+
+/// Runs cases through a pipeline, and compares tables, messages and dead letters with what is expected.
+///
+/// A case is a folder cases/NAME beside pipeline.toml. It holds input.jsonl, one payload a line, and what is expected
+/// then: expected.jsonl for the pipeline's only table, or expected.TABLE.jsonl for each, one row a line;
+/// dead_letters.jsonl, where there are any; messages.jsonl, where messages count. start.TABLE.jsonl holds the rows of a
+/// lookup table before the first event, and case.toml says what "now" is. docs/RULES.md has the details.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+  0  every case gave what is expected
+  1  some case did not, or a file, the compiler or the rule's own tests failed
+  2  the pipeline, a module or a case has to be changed first
+
+Example:
+  weir test
+  weir test large-orders/cases/first
+  weir test large-orders --build --update")]
+pub(super) struct Test {
+    /// A folder with pipeline.toml and cases, or one case.
+    #[arg(default_value = ".", value_name = "FOLDER|CASE")]
+    path: PathBuf,
+    /// Write what came out as what is expected. Look at it before you keep it.
+    #[arg(long)]
+    update: bool,
+    /// Run `weir build` first.
+    #[arg(long)]
+    build: bool,
+    /// Run `cargo test` first: the rule's own tests, on this machine.
+    #[arg(long)]
+    native: bool,
+}
+
+impl Test {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let (folder, cases) = case::find(&self.path)?;
+        let native_passed = !self.native || native_tests(&folder)?;
+        if self.build {
+            build::build(&folder, build::PROFILE, None)?;
+        }
+        let host = stage_host()?;
+        let pipeline = folder.join("pipeline.toml");
+        let width = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
+        let (mut failed, mut updated) = (0, 0);
+        let mut out = std::io::stdout().lock();
+        let mut say = |line: &str| writeln!(out, "{line}").map_err(|cause| write_failed(&cause));
+        for (number, case) in cases.iter().enumerate() {
+            let outcome = Outcome::of(case, &pipeline, &host)?;
+            if number == 0 {
+                warn_of_stale_modules(&folder, &outcome.plan);
+            }
+            let report = compare::compare(case, &outcome, self.update)?;
+            let verdict = match (report.differences.is_empty(), report.updated.is_empty()) {
+                (false, _) => {
+                    failed += 1;
+                    console::style("FAIL   ").red()
+                }
+                (true, false) => {
+                    updated += 1;
+                    console::style("updated").yellow()
+                }
+                (true, true) => console::style("ok     ").green(),
+            };
+            let counts = outcome.counts;
+            let events = show::count(counts.events, "event");
+            let letters = show::count(counts.dead_letters, "dead letter");
+            say(&format!(
+                "{verdict}  {:<width$}  {events}, {letters}{}",
+                printable(&case.name),
+                report.notes
+            ))?;
+            for line in report.differences.iter().chain(&report.updated) {
+                say(&format!("  {}", printable(line)))?;
+            }
+        }
+        let passed = cases.len() - failed - updated;
+        let mut summary = format!("{}: {passed} passed", show::count(cases.len() as u64, "case"));
+        if updated > 0 {
+            summary += &format!(", {updated} updated");
+        }
+        if failed > 0 {
+            summary += &format!(", {failed} failed; `--update` takes over what came out, if that is right");
+        }
+        say(&summary)?;
+        if !native_passed {
+            eprintln!("weir: the rule's own tests failed; cargo's words stand above");
+        }
+        Ok(ExitCode::from(u8::from(failed > 0 || !native_passed)))
+    }
+}
+
+/// Runs the tests of the crate in `folder`; whether they passed.
+fn native_tests(folder: &Path) -> Result<bool> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    // What is said by cargo is no result of ours.
+    let status = cargo.stdout(std::io::stderr()).status();
+    Ok(status.environment(|| "cannot start cargo".to_owned())?.success())
+}
+
+/// Says if a component was built from an older source than the one beside it: the cases would judge yesterday's rule.
+fn warn_of_stale_modules(folder: &Path, plan: &Plan) {
+    let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    let source = [folder.join("Cargo.toml"), folder.join("src")];
+    let Some((source, newest)) = source
+        .iter()
+        .filter_map(|path| newest(path))
+        .max_by_key(|(_, time)| *time)
+    else {
+        return;
+    };
+    for node in &plan.nodes {
+        let NodeKind::Stage(stage) = &node.kind else { continue };
+        let module = &stage.module.path;
+        if module.starts_with(folder.join("target")) && changed(module).is_some_and(|built| built < newest) {
+            eprintln!(
+                "weir: {} is older than {}; `weir build` (or `weir test --build`) brings it up to date",
+                module.display(),
+                source.display()
+            );
+        }
+    }
+}
+
+/// The file that was changed last, at `path` or below.
+fn newest(path: &Path) -> Option<(PathBuf, SystemTime)> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).ok()?.flatten();
+        return entries
+            .filter_map(|entry| newest(&entry.path()))
+            .max_by_key(|(_, time)| *time);
+    }
+    Some((
+        path.to_owned(),
+        fs::metadata(path).and_then(|file| file.modified()).ok()?,
+    ))
+}
+
+/// An error in a file of a case.
+fn mistake(file: &Path, line: usize, what: impl std::fmt::Display) -> Error {
+    Error::definition(format!("{}:{line}: {what}", file.display()))
+}

@@ -1,0 +1,134 @@
+//! What a case leaves: a replay into a database of its own, read back.
+
+use super::{case::Case, rows::Shape};
+use crate::{
+    command::{load_plan, table},
+    database::{Database, DatabaseFile, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows},
+    decode::Decoder,
+    engine::Engine,
+    error::{Context, Error, Result},
+    limits::BATCH_EVENTS_MAX,
+    pipeline::{self, Progress, Store, Swaps},
+    plan::{Now, Plan},
+    source::{
+        NoAcknowledge, Stop,
+        file::{FileSource, IDENTITY},
+    },
+    stage::StageHost,
+    turn::Counts,
+};
+use serde_json::Value as Json;
+use std::{path::Path, sync::Arc};
+
+/// What "now" is in a case that does not say, where the pipeline means the store time: noon of a day in Shanghai.
+const NOW: jiff::Timestamp = jiff::Timestamp::constant(1_773_547_200, 0);
+
+/// What a case left.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) plan: Arc<Plan>,
+    /// Each table with its rows.
+    pub(super) tables: Vec<(Shape, Vec<Vec<Json>>)>,
+    pub(super) dead_letters: Vec<StoredDeadLetter>,
+    /// Subject and message of each, in order.
+    pub(super) messages: Vec<Vec<Json>>,
+    pub(super) counts: Counts,
+}
+
+impl Outcome {
+    /// Runs the case.
+    pub(super) fn of(case: &Case, pipeline: &Path, host: &StageHost) -> Result<Self> {
+        let mut plan = load_plan(pipeline, host, case.now)?;
+        if plan.now == Now::StoreTime {
+            plan.now = Now::Fixed(NOW.as_millisecond());
+        }
+        let plan = Arc::new(plan);
+        let folder = tempfile::Builder::new().prefix("weir-test-").tempdir();
+        let folder = folder.environment(|| "cannot make a temporary folder".to_owned())?;
+        let path = folder.path().join("case.db");
+        let counts = replay(case, &plan, host, &path)?;
+
+        let mut tables = Vec::new();
+        for shape in Shape::all(&plan) {
+            let rows = read_rows(&path, &shape.name)?;
+            let rows = rows.into_iter().map(|row| shape.found(row)).collect();
+            tables.push((shape, rows));
+        }
+        let mut dead_letters = Vec::new();
+        read_dead_letters(&path, |letter| {
+            dead_letters.push(letter);
+            Ok(())
+        })?;
+        let outbox = Outbox::open(&path, &plan.name)?;
+        let messages = outbox.oldest(outbox.waiting()? as usize)?;
+        let messages = messages.into_iter().map(|message| {
+            let payload = serde_json::from_str(&message.payload).unwrap_or(Json::String(message.payload));
+            vec![Json::String(message.subject), payload]
+        });
+        Ok(Self {
+            tables,
+            dead_letters,
+            messages: messages.collect(),
+            counts,
+            plan,
+        })
+    }
+}
+
+fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Result<Counts> {
+    let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Outbox)?;
+    for (name, file) in &case.start {
+        let index = start_table(plan, name.as_deref(), file)?;
+        let Some(table_plan) = plan.tables.get(index) else {
+            continue;
+        };
+        let mut refused = None;
+        let (mut rows, _) = table::read_rows(table_plan, file, |line, reason| {
+            refused.get_or_insert_with(|| super::mistake(file, line as usize, reason));
+        })?;
+        refused.map_or(Ok(()), Err)?;
+        database.load_table(index, &mut rows)?;
+    }
+    database.claim(IDENTITY)?;
+    let stored = database.stored().clone();
+    let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
+    database.restore(&mut engine)?;
+    let decoder = Decoder::new(&plan.columns, plan.now.clone(), BATCH_EVENTS_MAX)?;
+    let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
+    let progress = Arc::new(Progress::default());
+    let store = Store::Database(Box::new(database));
+    drop(pipeline::run(
+        source,
+        engine,
+        store,
+        NoAcknowledge,
+        progress.clone(),
+        Swaps::none(),
+    )?);
+    Ok(progress.counts())
+}
+
+/// The lookup table that a file fills.
+fn start_table(plan: &Plan, name: Option<&str>, file: &Path) -> Result<usize> {
+    let found = match (name, plan.tables.as_slice()) {
+        (None, [_]) => Some(0),
+        (None, _) => None,
+        (Some(name), tables) => tables.iter().position(|table| table.name == name),
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = plan
+            .tables
+            .iter()
+            .map(|table| format!("start.{}.jsonl", table.name))
+            .collect();
+        let accepted = match names.is_empty() {
+            true => "it has none".to_owned(),
+            false => format!("accepted are {}", names.join(", ")),
+        };
+        Error::definition(format!(
+            "{} does not say which lookup table of pipeline {} it fills; {accepted}",
+            file.display(),
+            plan.name
+        ))
+    })
+}

@@ -1,0 +1,153 @@
+//! Rows of a table, as a case writes them and as a database holds them.
+
+use super::mistake;
+use crate::{
+    column::{ColumnType, Field},
+    error::{Context, Error, Result},
+    plan::{Plan, Target},
+};
+use serde_json::{Map, Value as Json};
+use std::{fs, path::Path};
+
+/// How far a double may be from the one that is expected, as a part of it: so that a sum that somebody worked out by
+/// adding one number after the other is accepted.
+const DOUBLE_TOLERANCE: f64 = 1e-9;
+
+/// A table's name, columns and key.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
+    /// The columns of the primary key; none for a table that rows are appended to.
+    pub(super) key: Vec<usize>,
+    /// Whether it is a lookup table, and no sink.
+    pub(super) is_lookup: bool,
+}
+
+impl Shape {
+    /// The tables of a pipeline: those that it fills, then those that it looks up.
+    pub(super) fn all(plan: &Plan) -> Vec<Self> {
+        let sinks = plan.sinks.iter().filter_map(|sink| {
+            let (name, key) = match &sink.target {
+                Target::Table { name, primary_key, .. } => (name, primary_key.clone()),
+                Target::Append { name } => (name, Vec::new()),
+                Target::Subject { .. } => return None,
+            };
+            Some(Self {
+                name: name.clone(),
+                fields: sink.columns.iter().map(|(field, _)| field.clone()).collect(),
+                key,
+                is_lookup: false,
+            })
+        });
+        let lookups = plan.tables.iter().map(|table| Self {
+            name: table.name.clone(),
+            fields: table.columns.iter().map(|column| column.field.clone()).collect(),
+            key: (0..table.key_len).collect(),
+            is_lookup: true,
+        });
+        sinks.chain(lookups).collect()
+    }
+
+    /// The names of the columns.
+    pub(super) fn columns(&self) -> Vec<&str> {
+        self.fields.iter().map(|field| field.name.as_str()).collect()
+    }
+
+    /// A row of the database in the form in which rows are compared.
+    pub(super) fn found(&self, row: Vec<Json>) -> Vec<Json> {
+        let cells = row.into_iter().zip(&self.fields);
+        cells
+            .map(|(cell, field)| cell_of(&cell, field.column_type).unwrap_or(cell))
+            .collect()
+    }
+
+    /// A row that is expected. A member that is missing is null, as in a payload.
+    pub(super) fn expected(&self, row: &Map<String, Json>) -> Result<Vec<Json>, String> {
+        if let Some(name) = row.keys().find(|name| !self.columns().contains(&name.as_str())) {
+            return Err(format!(
+                "table {} has no column \"{name}\"; it has {}",
+                self.name,
+                self.columns().join(", ")
+            ));
+        }
+        let cell = |field: &Field| {
+            let cell = row.get(&field.name).unwrap_or(&Json::Null);
+            cell_of(cell, field.column_type).ok_or_else(|| {
+                format!(
+                    "column \"{}\" of table {} is {}, found {cell}",
+                    field.name, self.name, field.column_type
+                )
+            })
+        };
+        self.fields.iter().map(cell).collect()
+    }
+
+    /// The key of a row as text: equal for equal keys.
+    pub(super) fn key_of(&self, row: &[Json]) -> String {
+        let cells: Vec<String> = self
+            .key
+            .iter()
+            .filter_map(|&at| row.get(at))
+            .map(Json::to_string)
+            .collect();
+        cells.join(",")
+    }
+
+    /// A row as a line of a file.
+    pub(super) fn line(&self, row: &[Json]) -> String {
+        let cells = self.columns().into_iter().map(str::to_owned).zip(row.iter().cloned());
+        Json::Object(cells.collect()).to_string()
+    }
+}
+
+/// A cell in the form of its type: every double as one, every boolean as true or false.
+fn cell_of(cell: &Json, column_type: ColumnType) -> Option<Json> {
+    if cell.is_null() {
+        return Some(Json::Null);
+    }
+    match column_type {
+        ColumnType::Int => cell.as_i64().map(Json::from),
+        // SQLite has one zero.
+        ColumnType::Double => cell.as_f64().map(|value| Json::from(value + 0.0)),
+        ColumnType::Boolean => match cell.as_i64() {
+            Some(0) => Some(Json::from(false)),
+            Some(1) => Some(Json::from(true)),
+            _ => cell.as_bool().map(Json::from),
+        },
+        ColumnType::Text => cell.as_str().map(Json::from),
+    }
+}
+
+/// Whether two cells are the same, but for the last digits of a double.
+pub(super) fn is_same(one: &Json, other: &Json) -> bool {
+    match (one, other) {
+        (Json::Number(one), Json::Number(other)) if one.is_f64() && other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap_or(0.0), other.as_f64().unwrap_or(0.0));
+            (one - other).abs() <= DOUBLE_TOLERANCE * one.abs().max(other.abs())
+        }
+        _ => one == other,
+    }
+}
+
+/// The objects of a file, each with the number of its line.
+pub(super) fn read_objects(file: &Path) -> Result<Vec<(usize, Map<String, Json>)>> {
+    let bytes = fs::read(file).environment(|| format!("cannot read {}", file.display()))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::definition(format!("{} is no UTF-8", file.display())))?;
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    lines
+        .map(|(line, number)| match serde_json::from_str(line) {
+            Ok(Json::Object(object)) => Ok((number, object)),
+            Ok(other) => Err(mistake(
+                file,
+                number,
+                format_args!("found {other}; accepted is one JSON object a line"),
+            )),
+            Err(cause) => Err(mistake(
+                file,
+                number,
+                format_args!("{cause}; accepted is one JSON object a line"),
+            )),
+        })
+        .collect()
+}

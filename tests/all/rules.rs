@@ -1,0 +1,176 @@
+//! Writing a rule, from `weir new` on: what is made builds and passes, and says where it is broken.
+
+use super::weir;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use weir_tests::{command::Outcome, scratch, workspace};
+
+/// Runs a command line in a folder. Nothing is downloaded: building the guests got all that a rule stands on.
+#[track_caller]
+fn run(folder: &Path, arguments: &str) -> Outcome {
+    weir().run_in_with(folder, arguments.split_whitespace(), &[("CARGO_NET_OFFLINE", "true")])
+}
+
+/// The digest that `weir build` says.
+fn digest(built: &Outcome) -> String {
+    let line = built.stdout.lines().find_map(|line| line.strip_prefix("sha256"));
+    line.expect("the digest is said").trim().to_owned()
+}
+
+#[track_caller]
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).expect("the file can be read");
+    assert!(text.contains(from), "{from:?} is in {}", file.display());
+    fs::write(file, text.replacen(from, to, 1)).expect("the file can be written");
+}
+
+/// The number of the line that holds `text`.
+#[track_caller]
+fn line_of(file: &Path, text: &str) -> usize {
+    let source = fs::read_to_string(file).expect("the file can be read");
+    let at = source.lines().position(|line| line.contains(text));
+    at.unwrap_or_else(|| panic!("{text:?} is in {}", file.display())) + 1
+}
+
+#[test]
+fn a_new_rule_is_built_tested_broken_and_mended() {
+    let folder = scratch();
+    let (near, far) = (folder.path().to_owned(), folder.path().join("a folder/deeper"));
+    fs::create_dir_all(&far).unwrap();
+
+    // As it stands it builds and passes, and the folder that it is in makes no difference.
+    let mut digests = Vec::new();
+    for place in [&near, &far] {
+        let made = run(place, "new large-orders").ends_with(0);
+        assert!(
+            made.stdout.starts_with("made large-orders, with the SDK in "),
+            "{}",
+            made.stdout
+        );
+        let built = run(place, "build large-orders").ends_with(0);
+        assert!(
+            built.stdout.starts_with("rule       large-orders 0.1.0\n"),
+            "{}",
+            built.stdout
+        );
+        digests.push(digest(&built));
+    }
+    assert_eq!(digests[0], digests[1], "the same source gives the same component");
+    let rule = near.join("large-orders");
+    let component = fs::read(rule.join("target/large-orders.wasm")).unwrap();
+    for path in [folder.path(), workspace()] {
+        let path = path.to_str().unwrap().as_bytes();
+        let holds_it = component.windows(path.len()).any(|window| window == path);
+        assert!(!holds_it, "the component names no folder of this machine");
+    }
+    let passed = run(&rule, "test").ends_with(0);
+    assert_eq!(
+        passed.stdout,
+        "ok       first  5 events, 1 dead letter\n1 case: 1 passed\n"
+    );
+    assert_eq!(passed.stderr, "");
+
+    // A mistake in the rule: the component is yesterday's, which is said, and then it is not.
+    let source = rule.join("src/lib.rs");
+    replace(&source, "amount >= settings.threshold", "amount > settings.threshold");
+    let stale = run(&rule, "test").ends_with(0);
+    stale.says("target/large-orders.wasm is older than src/lib.rs; `weir build`");
+    let failed = run(&rule, "test --build").ends_with(1);
+    assert_eq!(
+        failed.stdout,
+        "FAIL     first  5 events, 1 dead letter\n  \
+           table large_orders (- cases/first/expected.jsonl, + what came out)\n    \
+             - {\"customer\":\"bob\",\"orders\":1,\"total\":1000.0}\n\
+         1 case: 0 passed, 1 failed; `--update` takes over what came out, if that is right\n"
+    );
+
+    // A panic: the dead letter names function and line, also of what was inlined.
+    replace(
+        &source,
+        "    if amount < 0.0 {",
+        "    if digit(amount) == 0 {\n        return Ok(None);\n    }\n    if amount < 0.0 {",
+    );
+    replace(
+        &source,
+        "#[cfg(test)]",
+        "fn digit(amount: f64) -> u8 {\n    let digits = [1, 2, 3];\n    digits[amount as usize]\n}\n\n#[cfg(test)]",
+    );
+    let failed = run(&rule, "test --build").ends_with(1);
+    let inner = line_of(&source, "digits[amount as usize]");
+    let outer = line_of(&source, "if digit(amount) == 0");
+    let reason = format!(
+        "+ sequence 1, step large-orders: the rule panicked: index out of bounds: the len is 3 but the index is 1200, \
+         at src/lib.rs:{inner}; in digit (src/lib.rs:{inner}), called by large_orders (src/lib.rs:{outer}), called by "
+    );
+    assert!(failed.stdout.contains(&reason), "{reason}\n{}", failed.stdout);
+    assert!(!failed.stdout.contains("weir-guest"), "{}", failed.stdout);
+
+    // A mistake of the compiler's kind leaves the component as it was.
+    replace(&source, "let digits", "let numbers");
+    run(&rule, "build")
+        .ends_with(1)
+        .says("cannot find value `digits`")
+        .says("weir: package large-orders cannot be built: cargo ended with ");
+
+    // What came out is taken over, and then it is what is expected.
+    let updated = run(&rule, "test --update").ends_with(0);
+    for said in [
+        "updated  first",
+        "wrote cases/first/expected.jsonl",
+        "wrote cases/first/dead_letters.jsonl",
+    ] {
+        assert!(updated.stdout.contains(said), "{said:?} is not in\n{}", updated.stdout);
+    }
+    run(&rule, "test cases/first").ends_with(0);
+}
+
+#[test]
+fn what_cannot_be_made_or_built_is_told() {
+    let folder = scratch();
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    fs::create_dir_all(path("taken")).unwrap();
+    fs::create_dir_all(path("native/src")).unwrap();
+    let native = "[package]\nname = \"native\"\nedition = \"2024\"\n[workspace]\n";
+    fs::write(path("native/Cargo.toml"), native).unwrap();
+    fs::write(path("native/src/lib.rs"), "").unwrap();
+    for (arguments, code, said) in [
+        ("new taken", 2, "taken is there already, and nothing is overwritten"),
+        (
+            "new Large",
+            2,
+            "\"Large\" is no name for a rule; accepted are 1 to 64 of a-z",
+        ),
+        ("new ../up", 2, "\"../up\" is no name for a rule"),
+        ("new match", 2, "\"match\" means something to Rust or cargo"),
+        (
+            "new rule --sdk taken",
+            2,
+            "taken does not hold the crate weir-guest; --sdk names the folder guests/sdk",
+        ),
+        (
+            "build taken",
+            2,
+            "there is no Cargo.toml in taken; name the folder of a guest, or make one with `weir new NAME`",
+        ),
+        (
+            &format!("build {}", workspace().display()),
+            2,
+            "is a workspace and no package",
+        ),
+        (
+            "build native",
+            2,
+            "makes no WebAssembly module; its manifest needs crate-type = [\"cdylib\", \"rlib\"]",
+        ),
+        ("test taken", 2, "there is no pipeline.toml in taken"),
+    ] {
+        let outcome = run(folder.path(), arguments).ends_with(code).says(said);
+        assert_eq!(outcome.stdout, "", "{arguments}");
+    }
+    assert!(
+        !path("rule").exists(),
+        "nothing is made by a command that could not begin"
+    );
+}
