@@ -7,6 +7,7 @@
 mod events;
 mod process;
 mod server;
+mod versions;
 
 mod golden;
 
@@ -19,6 +20,9 @@ mod alerts;
 mod access;
 mod refusals;
 mod signals;
+
+mod deploys;
+mod swap_kills;
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,9 @@
 use crate::{
     guest,
     replay::{hold, host},
+    table::{contents, query},
 };
+use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -29,6 +31,12 @@ use weir::{
 /// The step that is swapped.
 pub const STEP: &str = "versions";
 
+/// The pipeline's name.
+pub const PIPELINE: &str = "swapped";
+
+/// Events whose number this divides are rejected by every version.
+pub const MALFORMED: u64 = 97;
+
 /// The pipeline: a log of what which version saw, and what an operator makes of it.
 ///
 /// # Panics
@@ -36,12 +44,12 @@ pub const STEP: &str = "versions";
 pub fn pipeline_text(trial: &str) -> String {
     format!(
         r#"
-name = "swapped"
+name = "{PIPELINE}"
 source = {{ stream = "EVENTS", subject = "events", columns = {{ n = "int", k = "text" }} }}
 
 [[step]]
 name = "{STEP}"
-stage = {{ module = "{}", parameters = {{ malformed = 97 }}, limits = {{ deadline_ms = 50 }}, trial = {trial} }}
+stage = {{ module = "{}", parameters = {{ malformed = {MALFORMED} }}, limits = {{ deadline_ms = 50 }}, trial = {trial} }}
 
 [[step]]
 name = "by-key"
@@ -63,6 +71,15 @@ primary_key = ["k"]
 "#,
         guest("versions").display()
     )
+}
+
+/// The digest of a component.
+///
+/// # Panics
+/// When it cannot be loaded.
+pub fn digest(component: &Path) -> String {
+    let bytes = std::fs::read(component).expect("a component can be read");
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The payload with the number `n`.
@@ -87,7 +104,7 @@ pub fn version(plan: &Plan, version: u64, fails: &str) -> StageVersion {
     let stage = plan.stage(STEP).expect("the pipeline has it");
     let mut parameters: BTreeMap<String, toml::Value> = toml::from_str(fails).expect("parameters");
     parameters.insert("label".to_owned(), toml::Value::Integer(version as i64));
-    parameters.insert("malformed".to_owned(), toml::Value::Integer(97));
+    parameters.insert("malformed".to_owned(), toml::Value::Integer(MALFORMED as i64));
     StageVersion {
         module: stage.module.clone(),
         deployment: Deployment {
@@ -287,4 +304,56 @@ pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<u64> {
         decided.push(by.deployment.version);
     }
     decided
+}
+
+/// Holds a database to the plain model: each event by the version that decided over its sequence.
+///
+/// # Panics
+/// Where it holds something else.
+#[track_caller]
+pub fn check(database: &Path) -> (Vec<StoredVersion>, u64) {
+    check_labels(database, |version| version)
+}
+
+/// As [`check`], where a version writes the label that `label` gives for it.
+///
+/// # Panics
+/// Where it holds something else.
+#[track_caller]
+pub fn check_labels(database: &Path, label: impl Fn(u64) -> u64) -> (Vec<StoredVersion>, u64) {
+    let versions = read_versions(database, PIPELINE).expect("the versions can be read");
+    let found = contents(database);
+    let last = found.position;
+    let decided = deciding(&versions, last);
+
+    let mut seen = Vec::new();
+    let mut by_key: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut dead = 0;
+    for (n, version) in (1..=last).zip(decided) {
+        if n % MALFORMED == 0 {
+            dead += 1;
+            continue;
+        }
+        let key = (n % 13).to_string();
+        seen.push(format!("{n}|{key}|{}", label(version)));
+        let totals = by_key.entry(key).or_default();
+        *totals = (totals.0 + 1, totals.1 + n);
+    }
+    let rows = query(database, "SELECT n || '|' || k || '|' || label FROM seen ORDER BY n");
+    assert_eq!(rows.len(), seen.len(), "rows");
+    let wrong = rows.iter().zip(&seen).find(|(found, expected)| found != expected);
+    assert_eq!(wrong, None, "{versions:?}");
+    let rows = query(
+        database,
+        "SELECT k || '|' || events || '|' || total FROM by_key ORDER BY k",
+    );
+    let expected = by_key
+        .iter()
+        .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+
+    let counts = found.counts;
+    assert_eq!((counts.events, counts.dead_letters), (last, dead), "counts");
+    assert_eq!(counts.applied, last - dead);
+    (versions, last)
 }
