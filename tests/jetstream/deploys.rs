@@ -1,8 +1,12 @@
 //! What a step runs is changed while `weir run` runs: by the commands, with what they print.
 
-use crate::versions::{NO_TRIAL, Swapped, from_where, wait_for_status};
+use crate::versions::{NO_TRIAL, Swapped, deploy, from_where, wait_for_status};
 use expect_test::{Expect, expect};
+use weir::deployment::StoredVersion;
 use weir_tests::swaps;
+
+/// A version with which each tenth event is rejected.
+const FAILS: &str = "fails = 'reject'\nevery = 10";
 
 #[track_caller]
 fn check(setup: &Swapped, line: &str, code: i32, expected: &Expect) {
@@ -150,6 +154,50 @@ fn deployments_take_effect_one_after_the_other() {
     );
     let labels = [0, 1, 2, 1, 0, 2];
     swaps::check_labels(&setup.database(), |version| labels[version as usize]);
+}
+
+/// Deploys versions that are on trial, and kills the host in between; `deploys` are what is deployed after how many
+/// events.
+#[track_caller]
+fn on_trial(deploys: &[(u64, &str)], kill_at: u64, last: u64) -> Vec<StoredVersion> {
+    let setup = Swapped::new("{ rows = 500, failures = 5 }");
+    let registry = setup.registry();
+    let mut running = setup.start();
+    let mut published = 0;
+    for &(after, settings) in deploys {
+        setup.pass(&mut running, published + 1, after);
+        published = after;
+        let version = deploy(&registry, settings).version;
+        running.wait_for_word(&format!(
+            "version {version} of step versions of pipeline swapped is in force"
+        ));
+    }
+    setup.pass(&mut running, published + 1, kill_at);
+    running.kill();
+    let mut running = setup.start();
+    setup.pass(&mut running, kill_at + 1, last);
+    running.interrupt().ends_with(0);
+    swaps::check(&setup.database()).0
+}
+
+#[test]
+fn a_trial_from_the_first_event_on_goes_on_after_a_restart() {
+    let versions = on_trial(&[(0, FAILS)], 30, 200);
+    assert_eq!(from_where(&versions), [(1, 1), (0, 61)]);
+    assert_eq!(versions[0].trial.spoiled, [10, 20, 30, 40, 50, 60]);
+}
+
+#[test]
+fn a_version_that_is_on_trial_itself_is_nothing_to_fall_back_on() {
+    // The second is in order, but nobody knows yet.
+    let versions = on_trial(&[(100, ""), (200, FAILS)], 230, 400);
+    assert_eq!(from_where(&versions), [(0, 1), (1, 101), (2, 201), (0, 261)]);
+}
+
+#[test]
+fn nor_is_one_that_was_taken_back() {
+    let versions = on_trial(&[(100, FAILS), (200, FAILS)], 230, 400);
+    assert_eq!(from_where(&versions), [(0, 1), (1, 101), (0, 161), (2, 201), (0, 261)]);
 }
 
 /// A line with one space between words.

@@ -114,3 +114,27 @@ fn swaps_and_kills_in_any_order_lose_nothing() {
     println!("{} versions decided over {last} events", versions.len());
     assert!(versions.len() > KILLS / 2, "{} versions decided", versions.len());
 }
+
+#[test]
+fn versions_that_fail_are_taken_back_among_kills() {
+    let settings = |random: &mut Random| {
+        let every = [1, 7, 20, 60, 200][random.below(5)];
+        match random.below(8) {
+            0..3 => String::new(),
+            3..6 => format!("fails = 'reject'\nevery = {every}"),
+            6 => format!("fails = 'panic'\nevery = {every}"),
+            _ => "fails = 'loop'\nevery = 50".to_owned(),
+        }
+    };
+    let setup = kill_among_swaps("{ rows = 400, failures = 5 }", KILLS, settings);
+    let (versions, last) = check(&setup.database());
+    let taken_back = versions
+        .iter()
+        .filter(|version| version.trial.taken_back.is_some())
+        .count();
+    println!(
+        "{} versions decided over {last} events; {taken_back} were taken back",
+        versions.len()
+    );
+    assert!(taken_back > 3, "{taken_back} versions were taken back");
+}

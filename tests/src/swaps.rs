@@ -285,25 +285,35 @@ fn start(
     })
 }
 
-/// The version that decided over each sequence of `1..=last`, as the database says.
+/// The version that decided over each sequence of `1..=last`, as the database says; none where that one fails.
 ///
 /// # Panics
 /// When it says nothing of some.
-pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<u64> {
+pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<Option<u64>> {
     let mut of_step: Vec<&StoredVersion> = versions.iter().filter(|version| version.step == STEP).collect();
     of_step.sort_by_key(|version| version.first_sequence);
     let mut decided = Vec::with_capacity(last as usize);
     for sequence in 1..=last {
         let at = of_step.partition_point(|version| version.first_sequence <= sequence);
         let in_force = of_step[at.checked_sub(1).expect("a version decides over every event")];
-        let before = at.checked_sub(2).map(|at| of_step[at]);
         let by = match in_force.trial.spoiled.contains(&sequence) {
-            true => before.expect("a version on trial follows one"),
-            false => in_force,
+            true => &in_force
+                .fallback
+                .as_ref()
+                .expect("a version on trial falls back on one"),
+            false => &in_force.deployment,
         };
-        decided.push(by.deployment.version);
+        decided.push((!fails(by, sequence)).then_some(by.version));
     }
     decided
+}
+
+/// Whether a version fails on an event.
+fn fails(deployment: &Deployment, n: u64) -> bool {
+    let parameter = |name: &str| deployment.parameters.get(name);
+    let how = parameter("fails").and_then(toml::Value::as_str).unwrap_or_default();
+    let every = parameter("every").and_then(toml::Value::as_integer).unwrap_or(1);
+    n.is_multiple_of(MALFORMED) || !how.is_empty() && n.is_multiple_of(every as u64)
 }
 
 /// Holds a database to the plain model: each event by the version that decided over its sequence.
@@ -330,10 +340,10 @@ pub fn check_labels(database: &Path, label: impl Fn(u64) -> u64) -> (Vec<StoredV
     let mut by_key: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut dead = 0;
     for (n, version) in (1..=last).zip(decided) {
-        if n % MALFORMED == 0 {
+        let Some(version) = version else {
             dead += 1;
             continue;
-        }
+        };
         let key = (n % 13).to_string();
         seen.push(format!("{n}|{key}|{}", label(version)));
         let totals = by_key.entry(key).or_default();
