@@ -33,7 +33,7 @@ pub struct Deployment {
 #[derive(Clone, Debug)]
 pub enum VersionChange {
     /// A version decides from some sequence on.
-    InForce(InForce),
+    InForce(Box<InForce>),
     /// The trial of the version in force went on, or ended.
     Trial(TrialRecord),
 }
@@ -46,12 +46,18 @@ pub struct InForce {
     /// What decides.
     pub deployment: Deployment,
     /// The SHA-256 of its component, and the component itself, for a host that starts again without a registry.
-    pub module: (String, Arc<[u8]>),
+    pub module: Component,
     /// The first stream sequence that it decides over.
     pub first_sequence: u64,
     /// Rows that it is on trial for.
     pub trial_left: u64,
+    /// What decides where it fails on trial: not always the version that was in force before, which may have been on
+    /// trial itself, or taken back.
+    pub fallback: Option<(Deployment, Component)>,
 }
+
+/// A component with its SHA-256.
+pub type Component = (String, Arc<[u8]>);
 
 /// How the trial of a version goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +85,8 @@ pub struct StoredVersion {
     pub first_sequence: u64,
     /// How its trial stood, or ended.
     pub trial: TrialRecord,
+    /// What decided where it failed on trial.
+    pub fallback: Option<Deployment>,
 }
 
 /// What a commit made lasting, for those who wait for a swap.
@@ -93,12 +101,15 @@ pub struct Committed {
 impl InForce {
     /// The record of the version that `stage` runs.
     pub fn of(step: &str, stage: &StagePlan, first_sequence: u64, trial_left: u64) -> Self {
+        let component = |stage: &StagePlan| (stage.module.digest.clone(), stage.module.bytes.clone());
+        let fallback = stage.fallback.as_deref().filter(|_| trial_left > 0);
         Self {
             step: step.to_owned(),
             deployment: stage.deployment.clone(),
-            module: (stage.module.digest.clone(), stage.module.bytes.clone()),
+            module: component(stage),
             first_sequence,
             trial_left,
+            fallback: fallback.map(|fallback| (fallback.deployment.clone(), component(fallback))),
         }
     }
 }

@@ -91,18 +91,15 @@ pub fn plan_of_database(base: &Plan, host: &StageHost, database: &Path, known: &
     let mut versions = Versions::new();
     for node in &base.nodes {
         let NodeKind::Stage(stage) = &node.kind else { continue };
-        let mut of_step = known.iter().filter(|version| version.step == node.name).rev();
-        let Some(last) = of_step.next().filter(|last| last.deployment.version > 0) else {
+        let last = known.iter().rfind(|version| version.step == node.name);
+        let Some(last) = last.filter(|last| last.deployment.version > 0) else {
             continue;
         };
-        let load = |version: &StoredVersion| load_stored(stage, host, database, version);
-        let fallback = match (last.trial.left, of_step.next()) {
-            (1.., Some(before)) if last.trial.taken_back.is_none() => Some(load(before)?),
-            _ => None,
-        };
+        let load = |deployment: &Deployment| load_stored(stage, host, database, deployment);
+        let fallback = last.fallback.as_ref().filter(|_| last.trial.left > 0);
         let step = StepVersions {
-            live: Some(load(last)?),
-            fallback,
+            live: Some(load(&last.deployment)?),
+            fallback: fallback.map(load).transpose()?,
             shadow: None,
         };
         versions.insert(node.name.clone(), step);
@@ -119,13 +116,13 @@ fn load_stored(
     of_file: &StagePlan,
     host: &StageHost,
     database: &Path,
-    version: &StoredVersion,
+    deployment: &Deployment,
 ) -> Result<StageVersion> {
-    let deployment = version.deployment.clone();
     let module = match &deployment.digest {
         None => of_file.module.clone(),
         Some(digest) => host.load_deployed(digest, &read_module(database, digest)?)?,
     };
+    let deployment = deployment.clone();
     Ok(StageVersion { module, deployment })
 }
 

@@ -7,6 +7,7 @@
 mod events;
 mod process;
 mod server;
+mod versions;
 
 mod golden;
 
@@ -20,6 +21,9 @@ mod past;
 mod access;
 mod refusals;
 mod signals;
+
+mod deploys;
+mod swap_kills;
 
 use std::time::{Duration, Instant};
 

@@ -93,6 +93,11 @@ impl Run {
 }
 
 impl Running {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Standard error so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.stderr).expect("standard error is UTF-8")

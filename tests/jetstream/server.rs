@@ -84,6 +84,16 @@ impl Client {
         });
     }
 
+    /// Makes a stream.
+    #[track_caller]
+    pub(crate) fn make_stream(&self, name: &str, subjects: &[&str]) {
+        self.make(Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().copied().map(str::to_owned).collect(),
+            ..Config::default()
+        });
+    }
+
     #[track_caller]
     fn make(&self, config: Config) {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));

@@ -3,7 +3,9 @@
 use crate::{
     guest,
     replay::{hold, host},
+    table::{contents, query},
 };
+use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -14,7 +16,7 @@ use std::{
     time::Duration,
 };
 use weir::{
-    database::{Database, Messages, read_versions},
+    database::{Database, Messages, read_trace, read_versions},
     decode::Decoder,
     definition::File,
     delivery::{DecodedBatch, Receipt},
@@ -29,6 +31,12 @@ use weir::{
 /// The step that is swapped.
 pub const STEP: &str = "versions";
 
+/// The pipeline's name.
+pub const PIPELINE: &str = "swapped";
+
+/// Events whose number this divides are rejected by every version.
+pub const MALFORMED: u64 = 97;
+
 /// The pipeline: a log of what which version saw, and what an operator makes of it.
 ///
 /// # Panics
@@ -36,12 +44,12 @@ pub const STEP: &str = "versions";
 pub fn pipeline_text(trial: &str) -> String {
     format!(
         r#"
-name = "swapped"
+name = "{PIPELINE}"
 source = {{ stream = "EVENTS", subject = "events", columns = {{ n = "int", k = "text" }} }}
 
 [[step]]
 name = "{STEP}"
-stage = {{ module = "{}", parameters = {{ malformed = 97 }}, limits = {{ deadline_ms = 50 }}, trial = {trial} }}
+stage = {{ module = "{}", parameters = {{ malformed = {MALFORMED} }}, limits = {{ deadline_ms = 50 }}, trial = {trial} }}
 
 [[step]]
 name = "by-key"
@@ -63,6 +71,15 @@ primary_key = ["k"]
 "#,
         guest("versions").display()
     )
+}
+
+/// The digest of a component.
+///
+/// # Panics
+/// When it cannot be loaded.
+pub fn digest(component: &Path) -> String {
+    let bytes = std::fs::read(component).expect("a component can be read");
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The payload with the number `n`.
@@ -87,7 +104,7 @@ pub fn version(plan: &Plan, version: u64, fails: &str) -> StageVersion {
     let stage = plan.stage(STEP).expect("the pipeline has it");
     let mut parameters: BTreeMap<String, toml::Value> = toml::from_str(fails).expect("parameters");
     parameters.insert("label".to_owned(), toml::Value::Integer(version as i64));
-    parameters.insert("malformed".to_owned(), toml::Value::Integer(97));
+    parameters.insert("malformed".to_owned(), toml::Value::Integer(MALFORMED as i64));
     StageVersion {
         module: stage.module.clone(),
         deployment: Deployment {
@@ -271,23 +288,97 @@ fn start(
     })
 }
 
-/// The version that decided over each sequence of `1..=last`, as the database says.
+/// The version that decided over each sequence of `1..=last`, as the database says; none where that one fails.
 ///
 /// # Panics
 /// When it says nothing of some.
-pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<u64> {
+pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<Option<u64>> {
     let mut of_step: Vec<&StoredVersion> = versions.iter().filter(|version| version.step == STEP).collect();
     of_step.sort_by_key(|version| version.first_sequence);
     let mut decided = Vec::with_capacity(last as usize);
     for sequence in 1..=last {
         let at = of_step.partition_point(|version| version.first_sequence <= sequence);
         let in_force = of_step[at.checked_sub(1).expect("a version decides over every event")];
-        let before = at.checked_sub(2).map(|at| of_step[at]);
         let by = match in_force.trial.spoiled.contains(&sequence) {
-            true => before.expect("a version on trial follows one"),
-            false => in_force,
+            true => in_force
+                .fallback
+                .as_ref()
+                .expect("a version on trial falls back on one"),
+            false => &in_force.deployment,
         };
-        decided.push(by.deployment.version);
+        decided.push((!fails(by, sequence)).then_some(by.version));
     }
     decided
+}
+
+/// Whether a version fails on an event.
+fn fails(deployment: &Deployment, n: u64) -> bool {
+    let parameter = |name: &str| deployment.parameters.get(name);
+    let how = parameter("fails").and_then(toml::Value::as_str).unwrap_or_default();
+    let every = parameter("every").and_then(toml::Value::as_integer).unwrap_or(1);
+    n.is_multiple_of(MALFORMED) || !how.is_empty() && n.is_multiple_of(every as u64)
+}
+
+/// Holds a database to the plain model: each event by the version that decided over its sequence.
+///
+/// # Panics
+/// Where it holds something else.
+#[track_caller]
+pub fn check(database: &Path) -> (Vec<StoredVersion>, u64) {
+    check_labels(database, |version| version)
+}
+
+/// As [`check`], where a version writes the label that `label` gives for it.
+///
+/// # Panics
+/// Where it holds something else.
+#[track_caller]
+pub fn check_labels(database: &Path, label: impl Fn(u64) -> u64) -> (Vec<StoredVersion>, u64) {
+    let versions = read_versions(database, PIPELINE).expect("the versions can be read");
+    let found = contents(database);
+    let last = found.position;
+    let decided = deciding(&versions, last);
+
+    let mut seen = Vec::new();
+    let mut by_key: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut dead = 0;
+    for (n, version) in (1..=last).zip(decided) {
+        let Some(version) = version else {
+            dead += 1;
+            continue;
+        };
+        let key = (n % 13).to_string();
+        seen.push(format!("{n}|{key}|{}", label(version)));
+        let totals = by_key.entry(key).or_default();
+        *totals = (totals.0 + 1, totals.1 + n);
+    }
+    let rows = query(database, "SELECT n || '|' || k || '|' || label FROM seen ORDER BY n");
+    assert_eq!(rows.len(), seen.len(), "rows");
+    let wrong = rows.iter().zip(&seen).find(|(found, expected)| found != expected);
+    assert_eq!(wrong, None, "{versions:?}");
+    let rows = query(
+        database,
+        "SELECT k || '|' || events || '|' || total FROM by_key ORDER BY k",
+    );
+    let expected = by_key
+        .iter()
+        .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+
+    let trace = read_trace(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).expect("a trace");
+    let seen = query(database, "SELECT CAST(n AS TEXT) FROM seen WHERE k = '3' ORDER BY n");
+    let known = seen.iter().map(|n| n.parse().expect("a number"));
+    assert!(
+        trace
+            .sequences
+            .iter()
+            .copied()
+            .eq(known.filter(|&n: &u64| n >= trace.first_sequence)),
+        "the trace names each event once"
+    );
+
+    let counts = found.counts;
+    assert_eq!((counts.events, counts.dead_letters), (last, dead), "counts");
+    assert_eq!(counts.applied, last - dead);
+    (versions, last)
 }

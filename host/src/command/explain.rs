@@ -3,7 +3,7 @@
 use super::{run::NatsArguments, show, write_failed};
 use crate::{
     database::{Trace, read_trace, read_versions},
-    deployment::StoredVersion,
+    deployment::{Deployment, StoredVersion},
     error::{Error, Result},
     nats::Nats,
     text::printable,
@@ -68,10 +68,10 @@ impl Explain {
             .iter()
             .map(|decided| {
                 json!({
-                    "step": decided.version.step,
-                    "version": decided.version.deployment.version,
-                    "digest": decided.version.digest,
-                    "parameters": decided.version.deployment.parameters,
+                    "step": decided.step,
+                    "version": decided.deployment.version,
+                    "digest": decided.digest,
+                    "parameters": decided.deployment.parameters,
                     "events": decided.events,
                     "first": decided.first,
                     "last": decided.last,
@@ -128,22 +128,16 @@ impl Explain {
             )),
             _ => lines.push(format!("changed by no event that is known; {reach}")),
         }
-        for Decided {
-            version,
-            events,
-            first,
-            last,
-        } in decided
-        {
+        for decided in decided {
             lines.push(format!(
-                "  step {}, version {}, module {}{}: {} of them, {} to {}",
-                version.step,
-                version.deployment.version,
-                version.digest.get(..12).unwrap_or(&version.digest),
-                show::parameters(&version.deployment.parameters),
-                show::thousands(*events),
-                show::thousands(*first),
-                show::thousands(*last)
+                "  step {}, version {}, {}{}: {} of them, {} to {}",
+                decided.step,
+                decided.deployment.version,
+                show::module(decided.digest),
+                show::parameters(&decided.deployment.parameters),
+                show::thousands(decided.events),
+                show::thousands(decided.first),
+                show::thousands(decided.last)
             ));
         }
         lines.extend(self.events(trace)?);
@@ -201,7 +195,9 @@ impl Explain {
 
 /// What a version decided of the events that changed a row.
 struct Decided<'v> {
-    version: &'v StoredVersion,
+    step: &'v str,
+    deployment: &'v Deployment,
+    digest: Option<&'v str>,
     events: u64,
     first: u64,
     last: u64,
@@ -209,36 +205,34 @@ struct Decided<'v> {
 
 /// Which version of each step decided over `sequences`, in the order of steps and versions.
 fn decided<'v>(versions: &'v [StoredVersion], sequences: &[u64]) -> Vec<Decided<'v>> {
-    let mut by_step: BTreeMap<&str, Vec<&StoredVersion>> = BTreeMap::new();
+    let mut by_step: BTreeMap<&str, Vec<&'v StoredVersion>> = BTreeMap::new();
     for version in versions {
         by_step.entry(&version.step).or_default().push(version);
     }
-    let mut decided = Vec::new();
+    let mut decided: BTreeMap<(&str, u64), Decided<'v>> = BTreeMap::new();
     for of_step in by_step.values() {
-        let mut counts: Vec<Option<Decided<'v>>> = of_step.iter().map(|_| None).collect();
         for &sequence in sequences {
             let after = of_step.partition_point(|version| version.first_sequence <= sequence);
-            let Some(mut at) = after.checked_sub(1) else { continue };
-            // Where a version on trial failed, the one before it decided.
-            if of_step
-                .get(at)
-                .is_some_and(|version| version.trial.spoiled.contains(&sequence))
-            {
-                at = at.saturating_sub(1);
-            }
-            let (Some(version), Some(count)) = (of_step.get(at), counts.get_mut(at)) else {
+            let Some(version) = after.checked_sub(1).and_then(|at| of_step.get(at)) else {
                 continue;
             };
-            let count = count.get_or_insert(Decided {
-                version,
+            // Where a version on trial failed, another one decided.
+            let spoiled = version.trial.spoiled.contains(&sequence);
+            let (deployment, digest) = match version.fallback.as_ref().filter(|_| spoiled) {
+                Some(fallback) => (fallback, fallback.digest.as_deref()),
+                None => (&version.deployment, Some(version.digest.as_str())),
+            };
+            let of_version = decided.entry((&version.step, deployment.version)).or_insert(Decided {
+                step: &version.step,
+                deployment,
+                digest,
                 events: 0,
                 first: sequence,
                 last: sequence,
             });
-            count.events += 1;
-            count.last = sequence;
+            of_version.events += 1;
+            of_version.last = sequence;
         }
-        decided.extend(counts.into_iter().flatten());
     }
-    decided
+    decided.into_values().collect()
 }

@@ -74,7 +74,7 @@ const TABLES: &str = "
 /// What layout 2 added.
 const TABLES_OF_LAYOUT_2: &str = "
     -- Which version of a rule decided from which sequence on; `deployment` is JSON, `spoiled` the sequences at which it
-    -- failed on trial and the one before it decided.
+    -- failed on trial and the deployment `fallback` decided.
     CREATE TABLE weir_version (
         pipeline TEXT NOT NULL, step TEXT NOT NULL, first_sequence INTEGER NOT NULL,
         version INTEGER NOT NULL,
@@ -83,6 +83,7 @@ const TABLES_OF_LAYOUT_2: &str = "
         trial_left INTEGER NOT NULL,
         spoiled TEXT NOT NULL,
         taken_back TEXT,
+        fallback TEXT,
         PRIMARY KEY (pipeline, step, first_sequence)
     ) STRICT;
     -- Their components, by SHA-256.

@@ -13,25 +13,29 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
     for change in changes {
         match change {
             VersionChange::InForce(in_force) => {
-                let (digest, component) = &in_force.module;
-                connection
-                    .prepare_cached("INSERT OR IGNORE INTO weir_module (digest, component) VALUES (?1, ?2)")?
-                    .execute((digest, &**component))?;
+                let fallback = in_force.fallback.as_ref();
+                for (digest, component) in [&in_force.module].into_iter().chain(fallback.map(|(_, module)| module)) {
+                    connection
+                        .prepare_cached("INSERT OR IGNORE INTO weir_module (digest, component) VALUES (?1, ?2)")?
+                        .execute((digest, &**component))?;
+                }
                 // Of two that begin at one sequence the earlier decided over nothing.
                 connection
                     .prepare_cached(
                         "INSERT OR REPLACE INTO weir_version
-                         (pipeline, step, first_sequence, version, digest, deployment, trial_left, spoiled, taken_back)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', NULL)",
+                         (pipeline, step, first_sequence, version, digest, deployment, trial_left, spoiled, taken_back,
+                          fallback)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', NULL, ?8)",
                     )?
                     .execute((
                         pipeline,
                         &in_force.step,
                         in_force.first_sequence as i64,
                         in_force.deployment.version as i64,
-                        digest,
+                        &in_force.module.0,
                         json(&in_force.deployment)?,
                         in_force.trial_left as i64,
+                        fallback.map(|(deployment, _)| json(deployment)).transpose()?,
                     ))?;
             }
             VersionChange::Trial(trial) => {
@@ -75,7 +79,7 @@ pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> 
     }
     let mut statement = connection
         .prepare(
-            "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back
+            "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back, fallback
              FROM weir_version WHERE pipeline = ?1 ORDER BY first_sequence, step",
         )
         .environment(wrap)?;
@@ -89,14 +93,17 @@ pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> 
                 row.get::<_, i64>(4)? as u64,
                 row.get::<_, String>(5)?,
                 row.get::<_, Option<String>>(6)?,
+                row.get::<_, Option<String>>(7)?,
             ))
         })
         .environment(wrap)?;
     let mut versions = Vec::new();
     for row in rows {
-        let (step, first_sequence, digest, deployment, left, spoiled, taken_back) = row.environment(wrap)?;
+        let (step, first_sequence, digest, deployment, left, spoiled, taken_back, fallback) = row.environment(wrap)?;
+        let read = |deployment: &str| serde_json::from_str::<Deployment>(deployment).environment(wrap);
         versions.push(StoredVersion {
-            deployment: serde_json::from_str::<Deployment>(&deployment).environment(wrap)?,
+            deployment: read(&deployment)?,
+            fallback: fallback.as_deref().map(read).transpose()?,
             digest,
             first_sequence,
             trial: TrialRecord {

@@ -1,0 +1,140 @@
+//! Rules are swapped while events come in, and `weir run` is killed before, during and after: each event is decided by
+//! the version that the database names for it, once.
+
+use crate::{
+    process::Running,
+    server::Client,
+    versions::{NO_TRIAL, Swapped, deploy, publish, steps},
+    wait_until,
+};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+use weir_tests::{
+    seed::{Random, with_seed},
+    swaps::{PIPELINE, STEP, check},
+};
+
+/// How often the process dies.
+const KILLS: usize = 40;
+
+/// Publishes in small portions until `end`, and gives the last sequence.
+fn publish_until(url: &str, end: &AtomicBool, published: &AtomicU64) {
+    let client = Client::connect(url);
+    let mut random = Random::new(9);
+    while !end.load(Ordering::Relaxed) {
+        let last = published.load(Ordering::Relaxed);
+        let next = last + 1 + random.below(60) as u64;
+        publish(&client, last + 1, next);
+        published.store(next, Ordering::Relaxed);
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Kills hosts while versions are deployed with `settings` and events come in; then lets one catch up.
+fn kill_among_swaps(trial: &str, kills: usize, settings: impl Fn(&mut Random) -> String) -> Swapped {
+    let setup = Swapped::new(trial);
+    let registry = setup.registry();
+    let (end, published) = (AtomicBool::new(false), AtomicU64::new(0));
+    let latest = thread::scope(|scope| {
+        struct Ends<'a>(&'a AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        // Also when the test fails.
+        let ends = Ends(&end);
+        let url = setup.server.url();
+        let (end, published) = (&end, &published);
+        scope.spawn(move || publish_until(&url, end, published));
+        let mut latest = 0;
+        with_seed(|random| {
+            for _ in 0..kills {
+                let mut running = setup.run().start();
+                // Sometimes it dies before it is ready, sometimes when it has taken in what was deployed meanwhile.
+                if !random.once_in(6) {
+                    running.wait_for_word("from sequence");
+                }
+                for _ in 0..random.below(4) {
+                    latest = deploy(&registry, &settings(random)).version;
+                    pause(random, 4_000);
+                }
+                match random.below(4) {
+                    0 => pause(random, 2_000),
+                    1 => pause(random, 60_000),
+                    2 if latest > 0 => {
+                        // Right after the swap.
+                        wait_for_any_of(&mut running, latest);
+                    }
+                    _ => {
+                        let next = published.load(Ordering::Relaxed);
+                        running.wait_for_position(&setup.database(), PIPELINE, next);
+                    }
+                }
+                running.kill();
+                // While nothing runs, somebody deploys.
+                for _ in 0..random.below(3) {
+                    latest = deploy(&registry, &settings(random)).version;
+                }
+            }
+        });
+        drop(ends);
+        latest
+    });
+    let mut running = setup.start();
+    wait_until("the last version", || {
+        steps(&registry).iter().any(|step| {
+            let failed = step.failed.as_ref();
+            step.deployment.version == latest || failed.is_some_and(|failed| failed.version == latest)
+        })
+    });
+    let last = published.load(Ordering::Relaxed);
+    running.wait_for_position(&setup.database(), PIPELINE, last);
+    running.interrupt().ends_with(0);
+    setup
+}
+
+fn pause(random: &mut Random, below_us: usize) {
+    thread::park_timeout(Duration::from_micros(random.below(below_us) as u64));
+}
+
+/// Waits until the host says that something became of a version.
+fn wait_for_any_of(running: &mut Running, version: u64) {
+    let said = format!("weir: version {version} of step {STEP}");
+    running.wait_for_word(&said);
+}
+
+#[test]
+fn swaps_and_kills_in_any_order_lose_nothing() {
+    let setup = kill_among_swaps(NO_TRIAL, KILLS, |_| String::new());
+    let (versions, last) = check(&setup.database());
+    println!("{} versions decided over {last} events", versions.len());
+    assert!(versions.len() > KILLS / 2, "{} versions decided", versions.len());
+}
+
+#[test]
+fn versions_that_fail_are_taken_back_among_kills() {
+    let settings = |random: &mut Random| {
+        let every = [1, 7, 20, 60, 200][random.below(5)];
+        match random.below(8) {
+            0..3 => String::new(),
+            3..6 => format!("fails = 'reject'\nevery = {every}"),
+            6 => format!("fails = 'panic'\nevery = {every}"),
+            _ => "fails = 'loop'\nevery = 50".to_owned(),
+        }
+    };
+    let setup = kill_among_swaps("{ rows = 400, failures = 5 }", KILLS, settings);
+    let (versions, last) = check(&setup.database());
+    let taken_back = versions
+        .iter()
+        .filter(|version| version.trial.taken_back.is_some())
+        .count();
+    println!(
+        "{} versions decided over {last} events; {taken_back} were taken back",
+        versions.len()
+    );
+    assert!(taken_back > 3, "{taken_back} versions were taken back");
+}
