@@ -164,6 +164,7 @@ impl Rollout {
             nudge: nudge.clone(),
             wanted: BTreeMap::new(),
             in_flight: None,
+            waits: None,
             retry_at: None,
             told: None,
         };
@@ -257,10 +258,19 @@ struct Worker {
     nudge: Nudge,
     /// What is wanted and not yet on its way, by step.
     wanted: BTreeMap<String, Deployment>,
-    /// The plan that was sent and not yet committed.
-    in_flight: Option<Arc<Plan>>,
+    /// What was sent and is not yet committed.
+    in_flight: Option<InFlight>,
+    /// What it was last said that a deployment waits for.
+    waits: Option<String>,
     retry_at: Option<Instant>,
     told: Option<Instant>,
+}
+
+/// A version on its way.
+struct InFlight {
+    step: String,
+    version: u64,
+    plan: Arc<Plan>,
 }
 
 impl Worker {
@@ -302,11 +312,19 @@ impl Worker {
                     .failed
                     .as_ref()
                     .is_some_and(|failed| failed.version == deployment.version);
-                let known = status.deployment.version >= deployment.version;
-                if !known && !failed {
-                    self.wanted.insert(step, deployment);
-                    self.retry_at = None;
+                let in_force = status.deployment.version;
+                if failed || in_force == deployment.version {
+                    return;
                 }
+                if in_force > deployment.version {
+                    let error = Error::mismatch(format!(
+                        "version {in_force} is in force, and numbers only grow: the registry has forgotten some; deploy \
+                         again"
+                    ));
+                    return self.refuse(&step, deployment.version, &error);
+                }
+                self.wanted.insert(step, deployment);
+                self.retry_at = None;
             }
             Wanted::Shadow(..) => {}
         }
@@ -324,15 +342,21 @@ impl Worker {
         match self.prepare(&step, &deployment) {
             Ok((successor, plan)) => {
                 if self.successors.send(Box::new(successor)).is_ok() {
-                    self.in_flight = Some(plan);
+                    let version = deployment.version;
+                    self.in_flight = Some(InFlight { step, version, plan });
                     self.nudge.set();
                 }
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                eprintln!(
-                    "weir: version {} of step {step} of pipeline {} waits: {error}",
+                let waits = format!(
+                    "version {} of step {step} of pipeline {} waits: {error}",
                     deployment.version, self.running.name
                 );
+                // It is tried again and again, and said once.
+                if self.waits.as_ref() != Some(&waits) {
+                    eprintln!("weir: {waits}");
+                    self.waits = Some(waits);
+                }
                 self.wanted.entry(step).or_insert(deployment);
                 self.retry_at = Some(Instant::now() + RETRY);
             }
@@ -380,9 +404,6 @@ impl Worker {
     }
 
     fn committed(&mut self, committed: Committed) {
-        if let Some(plan) = self.in_flight.take_if(|_| !committed.pauses.is_empty()) {
-            self.running = plan;
-        }
         let pause_us = committed.pauses.last().map(|pause| pause.as_micros() as u64);
         for change in committed.changes {
             match change {
@@ -416,13 +437,30 @@ impl Worker {
                 }
             }
         }
+        if !committed.pauses.is_empty() {
+            self.arrived();
+        }
         self.tell();
+    }
+
+    /// What was in flight runs.
+    fn arrived(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            self.running = in_flight.plan;
+        }
     }
 
     fn in_force(&mut self, in_force: &InForce, pause_us: Option<u64>) {
         let (step, version) = (&in_force.step, in_force.deployment.version);
-        // What is in force after a version was taken back is what it fell back on.
-        if let Some(of_step) = self.versions.get_mut(step)
+        let in_flight = self.in_flight.as_ref().filter(|in_flight| in_flight.step == *step);
+        let overtaken = in_flight.is_some_and(|in_flight| in_flight.version != version);
+        if in_flight.is_some() && !overtaken {
+            self.arrived();
+        }
+        // What is in force after a version was taken back is what it fell back on. Where the next version is on its way
+        // already, that stays the one that will run.
+        if !overtaken
+            && let Some(of_step) = self.versions.get_mut(step)
             && of_step
                 .live
                 .as_ref()
@@ -487,8 +525,7 @@ impl Worker {
             failed_rows: progress.failed_rows.load(Ordering::Relaxed),
             steps: self.steps.clone(),
         };
-        // A server that is away hears it later.
-        let _ = self.registry.put_host(&self.running.name, &self.subject.host, &status);
+        self.registry.put_host(&self.running.name, &self.subject.host, &status);
         self.told = Some(Instant::now());
     }
 }
