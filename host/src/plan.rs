@@ -87,16 +87,17 @@ impl Plan {
                 _ => {}
             }
         }
-        Err(Error::definition(format!(
-            "pipeline {} has no stage \"{step}\"; it has {}",
-            self.name,
-            if stages.is_empty() {
-                "none".to_owned()
-            } else {
-                stages.join(", ")
-            }
-        )))
+        Err(no_stage(&self.name, step, &stages))
     }
+}
+
+/// A step that is none of the `stages` of a pipeline.
+pub(crate) fn no_stage(pipeline: &str, step: &str, stages: &[&str]) -> Error {
+    let known = match stages {
+        [] => "none".to_owned(),
+        _ => stages.join(", "),
+    };
+    Error::definition(format!("pipeline {pipeline} has no stage \"{step}\"; it has {known}"))
 }
 
 /// What steps run in place of, or beside, what the pipeline file says, by the name of the step.

@@ -167,6 +167,7 @@ impl Rollout {
             shadows: BTreeMap::new(),
             refused_shadows: BTreeMap::new(),
             in_flight: None,
+            waits: None,
             retry_at: None,
             told: None,
         };
@@ -266,10 +267,20 @@ struct Worker {
     shadows: BTreeMap<String, Shadow>,
     /// Those that do not fit, by step, and why.
     refused_shadows: BTreeMap<String, ShadowReport>,
-    /// The plan that was sent and not yet committed.
-    in_flight: Option<Arc<Plan>>,
+    /// What was sent and is not yet committed.
+    in_flight: Option<InFlight>,
+    /// What it was last said that a deployment waits for.
+    waits: Option<String>,
     retry_at: Option<Instant>,
     told: Option<Instant>,
+}
+
+/// A version or a candidate on its way.
+struct InFlight {
+    step: String,
+    /// Absent for a candidate: the version of the step stays.
+    version: Option<u64>,
+    plan: Arc<Plan>,
 }
 
 impl Worker {
@@ -311,11 +322,19 @@ impl Worker {
                     .failed
                     .as_ref()
                     .is_some_and(|failed| failed.version == deployment.version);
-                let known = status.deployment.version >= deployment.version;
-                if !known && !failed {
-                    self.wanted.insert(step, deployment);
-                    self.retry_at = None;
+                let in_force = status.deployment.version;
+                if failed || in_force == deployment.version {
+                    return;
                 }
+                if in_force > deployment.version {
+                    let error = Error::mismatch(format!(
+                        "version {in_force} is in force, and numbers only grow: the registry has forgotten some; deploy \
+                         again"
+                    ));
+                    return self.refuse(&step, deployment.version, &error);
+                }
+                self.wanted.insert(step, deployment);
+                self.retry_at = None;
             }
             Wanted::Shadow(step, candidate) => {
                 self.wanted_shadows.insert(step, candidate);
@@ -337,37 +356,51 @@ impl Worker {
             return;
         };
         match self.prepare(&step, &deployment) {
-            Ok((successor, plan)) => self.send(successor, plan),
+            Ok((successor, plan)) => {
+                let version = Some(deployment.version);
+                self.send(successor, InFlight { step, version, plan });
+            }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                eprintln!(
-                    "weir: version {} of step {step} of pipeline {} waits: {error}",
+                let waits = format!(
+                    "version {} of step {step} of pipeline {} waits: {error}",
                     deployment.version, self.running.name
                 );
+                self.say_waits(waits);
                 self.wanted.entry(step).or_insert(deployment);
-                self.retry_at = Some(Instant::now() + RETRY);
             }
             Err(error) => self.refuse(&step, deployment.version, &error),
         }
     }
 
-    fn send(&mut self, successor: Successor, plan: Arc<Plan>) {
+    fn send(&mut self, successor: Successor, in_flight: InFlight) {
         if self.successors.send(Box::new(successor)).is_ok() {
-            self.in_flight = Some(plan);
+            self.in_flight = Some(in_flight);
             self.nudge.set();
         }
+    }
+
+    /// Says what is waited for. It is tried again and again, and said once.
+    fn say_waits(&mut self, waits: String) {
+        if self.waits.as_ref() != Some(&waits) {
+            eprintln!("weir: {waits}");
+            self.waits = Some(waits);
+        }
+        self.retry_at = Some(Instant::now() + RETRY);
     }
 
     fn roll_out_shadow(&mut self, step: String, candidate: Option<Deployment>) {
         match self.prepare_shadow(&step, candidate.as_ref()) {
             Ok(None) => {}
-            Ok(Some((successor, plan))) => self.send(successor, plan),
+            Ok(Some((successor, plan))) => {
+                let version = None;
+                self.send(successor, InFlight { step, version, plan });
+            }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                eprintln!(
-                    "weir: the candidate for step {step} of pipeline {} waits: {error}",
-                    self.running.name
-                );
+                let name = &self.running.name;
+                self.say_waits(format!(
+                    "the candidate for step {step} of pipeline {name} waits: {error}"
+                ));
                 self.wanted_shadows.entry(step).or_insert(candidate);
-                self.retry_at = Some(Instant::now() + RETRY);
             }
             Err(error) => {
                 eprintln!(
@@ -462,9 +495,6 @@ impl Worker {
     }
 
     fn committed(&mut self, committed: Committed) {
-        if let Some(plan) = self.in_flight.take_if(|_| !committed.pauses.is_empty()) {
-            self.running = plan;
-        }
         let pause_us = committed.pauses.last().map(|pause| pause.as_micros() as u64);
         for change in committed.changes {
             match change {
@@ -498,13 +528,31 @@ impl Worker {
                 }
             }
         }
+        if !committed.pauses.is_empty() {
+            self.arrived();
+        }
         self.tell();
+    }
+
+    /// What was in flight runs.
+    fn arrived(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            self.running = in_flight.plan;
+        }
     }
 
     fn in_force(&mut self, in_force: &InForce, pause_us: Option<u64>) {
         let (step, version) = (&in_force.step, in_force.deployment.version);
-        // What is in force after a version was taken back is what it fell back on.
-        if let Some(of_step) = self.versions.get_mut(step)
+        let in_flight = self.in_flight.as_ref().filter(|in_flight| in_flight.step == *step);
+        let on_its_way = in_flight.and_then(|in_flight| in_flight.version);
+        let overtaken = on_its_way.is_some_and(|on_its_way| on_its_way != version);
+        if on_its_way == Some(version) {
+            self.arrived();
+        }
+        // What is in force after a version was taken back is what it fell back on. Where the next version is on its way
+        // already, that stays the one that will run.
+        if !overtaken
+            && let Some(of_step) = self.versions.get_mut(step)
             && of_step
                 .live
                 .as_ref()
@@ -578,8 +626,7 @@ impl Worker {
             failed_rows: progress.failed_rows.load(Ordering::Relaxed),
             steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
         };
-        // A server that is away hears it later.
-        let _ = self.registry.put_host(&self.running.name, &self.subject.host, &status);
+        self.registry.put_host(&self.running.name, &self.subject.host, &status);
         self.told = Some(Instant::now());
     }
 }

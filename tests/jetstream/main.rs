@@ -22,8 +22,11 @@ mod access;
 mod refusals;
 mod signals;
 
+mod deploy_hosts;
+mod deploy_refusals;
 mod deploys;
 mod swap_kills;
+mod taken_back;
 
 use std::time::{Duration, Instant};
 

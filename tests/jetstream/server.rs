@@ -1,8 +1,8 @@
 //! The server as another client sees it: streams, messages, consumers.
 
-use crate::{events::Event, wait_until};
+use crate::{DEADLINE, events::Event, wait_until};
 use async_nats::{
-    ConnectOptions, HeaderMap,
+    ConnectOptions, HeaderMap, Subscriber,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self,
@@ -11,7 +11,7 @@ use async_nats::{
         stream::{Config, Stream},
     },
 };
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -34,6 +34,7 @@ const MESSAGES_AT_ONCE: usize = 1_000;
 /// A client that is not Weir.
 pub(crate) struct Client {
     runtime: Runtime,
+    client: async_nats::Client,
     jetstream: jetstream::Context,
 }
 
@@ -58,9 +59,13 @@ impl Client {
         let runtime = runtime.expect("a runtime can be made");
         let client = runtime.block_on(options.connect(url)).expect("the server lets us in");
         let entered = runtime.enter();
-        let jetstream = jetstream::new(client);
+        let jetstream = jetstream::new(client.clone());
         drop(entered);
-        Self { runtime, jetstream }
+        Self {
+            runtime,
+            client,
+            jetstream,
+        }
     }
 
     /// Makes the stream that the pipelines read.
@@ -98,6 +103,50 @@ impl Client {
     fn make(&self, config: Config) {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
         made.expect("the stream can be made");
+    }
+
+    /// Hears what is said on a subject from now on.
+    #[track_caller]
+    pub(crate) fn subscribe(&self, subject: &'static str) -> Subscriber {
+        let subscribed = self.runtime.block_on(async {
+            let subscriber = self.client.subscribe(subject).await;
+            self.client.flush().await.expect("the server answers");
+            subscriber
+        });
+        subscribed.expect("a subject can be subscribed to")
+    }
+
+    /// The next message.
+    #[track_caller]
+    pub(crate) fn hear(&self, subscriber: &mut Subscriber) -> String {
+        let next = async { tokio::time::timeout(DEADLINE, subscriber.next()).await };
+        let message = self.runtime.block_on(next).expect("a message comes");
+        let payload = message.expect("the connection is open").payload;
+        String::from_utf8(payload.into()).expect("messages are UTF-8")
+    }
+
+    /// Puts a value into a bucket of keys.
+    #[track_caller]
+    pub(crate) fn put_key(&self, bucket: &str, key: &str, value: &'static str) {
+        let put = self.jetstream.publish(format!("$KV.{bucket}.{key}"), value.into());
+        let stored = self
+            .runtime
+            .block_on(async { put.await.expect("it can be sent").await });
+        stored.expect("the value is stored");
+    }
+
+    /// Exchanges what is stored of the last object of a bucket.
+    #[track_caller]
+    pub(crate) fn damage_object(&self, bucket: &str) {
+        let stream = self.stream(&format!("OBJ_{bucket}"));
+        self.runtime.block_on(async {
+            let chunks = format!("$O.{bucket}.C.>");
+            let last = stream.get_last_raw_message_by_subject(&chunks).await;
+            let subject = last.expect("an object is stored").subject;
+            stream.purge().filter(&*subject).await.expect("chunks can be removed");
+            let sent = self.jetstream.publish(subject, "\0asm, or so".into()).await;
+            sent.expect("a chunk can be sent").await.expect("the chunk is stored");
+        });
     }
 
     /// Removes a stream.

@@ -2,26 +2,36 @@
 //! the version that the database names for it, once.
 
 use crate::{
-    process::Running,
     server::Client,
-    versions::{NO_TRIAL, Swapped, deploy, publish, steps},
+    versions::{NO_TRIAL, Swapped, deploy, deploy_to, publish, steps},
     wait_until,
 };
 use std::{
+    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
+use weir::database::read_versions;
 use weir_tests::{
     seed::{Random, with_seed},
-    swaps::{PIPELINE, STEP, check},
+    swaps::{PIPELINE, STEP, check, pipeline_text},
 };
 
 /// How often the process dies.
 const KILLS: usize = 40;
 
+/// Ends what goes on until this is set, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Publishes in small portions until `end`, and gives the last sequence.
-fn publish_until(url: &str, end: &AtomicBool, published: &AtomicU64) {
+pub(crate) fn publish_until(url: &str, end: &AtomicBool, published: &AtomicU64) {
     let client = Client::connect(url);
     let mut random = Random::new(9);
     while !end.load(Ordering::Relaxed) {
@@ -39,13 +49,6 @@ fn kill_among_swaps(trial: &str, kills: usize, settings: impl Fn(&mut Random) ->
     let registry = setup.registry();
     let (end, published) = (AtomicBool::new(false), AtomicU64::new(0));
     let latest = thread::scope(|scope| {
-        struct Ends<'a>(&'a AtomicBool);
-        impl Drop for Ends<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        // Also when the test fails.
         let ends = Ends(&end);
         let url = setup.server.url();
         let (end, published) = (&end, &published);
@@ -67,7 +70,7 @@ fn kill_among_swaps(trial: &str, kills: usize, settings: impl Fn(&mut Random) ->
                     1 => pause(random, 60_000),
                     2 if latest > 0 => {
                         // Right after the swap.
-                        wait_for_any_of(&mut running, latest);
+                        wait_for_version(&setup.database(), latest);
                     }
                     _ => {
                         let next = published.load(Ordering::Relaxed);
@@ -101,10 +104,13 @@ fn pause(random: &mut Random, below_us: usize) {
     thread::park_timeout(Duration::from_micros(random.below(below_us) as u64));
 }
 
-/// Waits until the host says that something became of a version.
-fn wait_for_any_of(running: &mut Running, version: u64) {
-    let said = format!("weir: version {version} of step {STEP}");
-    running.wait_for_word(&said);
+/// Waits until the database knows of a version: a host that starts may have come to it before.
+#[track_caller]
+fn wait_for_version(database: &Path, version: u64) {
+    wait_until(&format!("version {version}"), || {
+        let known = read_versions(database, PIPELINE).unwrap_or_default();
+        known.iter().any(|known| known.deployment.version == version)
+    });
 }
 
 #[test]
@@ -113,6 +119,71 @@ fn swaps_and_kills_in_any_order_lose_nothing() {
     let (versions, last) = check(&setup.database());
     println!("{} versions decided over {last} events", versions.len());
     assert!(versions.len() > KILLS / 2, "{} versions decided", versions.len());
+}
+
+/// A second step with the same rule, over the same events.
+const SECOND: &str = r#"
+[[step]]
+name = "second"
+from = "source"
+stage = { module = "MODULE", parameters = { malformed = 97 } }
+
+[[sink]]
+from = "second"
+table = "seen_by_second"
+"#;
+
+#[test]
+fn a_step_that_is_swapped_leaves_what_the_other_came_to_run() {
+    const ROUNDS: u64 = 60;
+    let module = weir_tests::guest("versions");
+    let second = SECOND.replace("MODULE", &module.display().to_string());
+    let setup = Swapped::with(&(pipeline_text("{ rows = 400, failures = 5 }") + &second));
+    let registry = setup.registry();
+    let mut running = setup.start();
+    let (end, published) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let ends = Ends(&end);
+        let url = setup.server.url();
+        let (end, published) = (&end, &published);
+        scope.spawn(move || publish_until(&url, end, published));
+        with_seed(|random| {
+            // The first of a round is taken back while the second is made ready, or about then.
+            for _ in 0..ROUNDS {
+                let every = [1, 5, 20, 40][random.below(4)];
+                deploy(&registry, &format!("fails = 'reject'\nevery = {every}"));
+                pause(random, 30_000);
+                let good = deploy(&registry, "").version;
+                pause(random, 30_000);
+                let other = deploy_to(&registry, PIPELINE, "second", None, "").version;
+                running.wait_for_word(&format!(
+                    "version {good} of step {STEP} of pipeline {PIPELINE} is in force"
+                ));
+                running.wait_for_word(&format!(
+                    "version {other} of step second of pipeline {PIPELINE} is in force"
+                ));
+            }
+        });
+        drop(ends);
+    });
+    let last = published.load(Ordering::Relaxed);
+    running.wait_for_position(&setup.database(), PIPELINE, last);
+    running.interrupt().ends_with(0);
+
+    let (versions, _) = check(&setup.database());
+    for step in [STEP, "second"] {
+        let of_step: Vec<_> = versions.iter().filter(|version| version.step == step).collect();
+        for pair in of_step.windows(2) {
+            let goes_back = pair[1].deployment.version < pair[0].deployment.version;
+            assert!(
+                !goes_back || pair[0].trial.taken_back.is_some(),
+                "only a version that was taken back gives way to an earlier one: {pair:?}"
+            );
+        }
+    }
+    let of_step = |step| versions.iter().rfind(|version| version.step == step).unwrap();
+    assert_eq!(of_step(STEP).deployment.version, 2 * ROUNDS);
+    assert_eq!(of_step("second").deployment.version, ROUNDS);
 }
 
 #[test]

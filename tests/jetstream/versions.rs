@@ -5,6 +5,7 @@ use crate::{
     server::Client,
     wait_until,
 };
+use async_nats::ConnectOptions;
 use std::{
     collections::BTreeMap,
     fs,
@@ -43,11 +44,16 @@ impl Swapped {
 
     /// With another pipeline file.
     pub(crate) fn with(text: &str) -> Self {
-        let server = NatsServer::start();
-        let client = Client::connect(&server.url());
-        client.make_stream("EVENTS", &[SUBJECT]);
         let folder = scratch();
         fs::write(folder.path().join("swapped.toml"), text).expect("the pipeline file can be written");
+        let server = NatsServer::start();
+        Self::at(server, folder, ConnectOptions::new())
+    }
+
+    /// With a server that is there, where somebody may do everything.
+    pub(crate) fn at(server: NatsServer, folder: TempDir, somebody: ConnectOptions) -> Self {
+        let client = Client::connect_as(&server.url(), somebody);
+        client.make_stream("EVENTS", &[SUBJECT]);
         Self { server, client, folder }
     }
 
@@ -137,6 +143,7 @@ impl Swapped {
         }
         text = text.replace(machine, "MACHINE");
         text = masked(&text, "MACHINE ", |c: char| c.is_ascii_digit(), "PID");
+        text = masked(&text, "$O.weir-modules.C.", |c| c.is_ascii_alphanumeric(), "PART");
         text = masked(&text, "\"host\":\"", |c| c.is_ascii_hexdigit(), "HOST");
         text = masked(&text, "\"pause_us\":", |c| c.is_ascii_digit(), "N");
         text = masked(&text, "events waited ", |c| c.is_ascii_digit(), "N");

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// How long a server may take to say where it listens.
 const START_MAX: Duration = Duration::from_secs(30);
 
+/// The file that a server's configuration is in, where it has one.
+const CONFIG: &str = "server.conf";
+
 /// A server with JetStream on a free port of this machine, with a store of its own. It is killed, and its store removed,
 /// when the value is dropped.
 #[derive(Debug)]
@@ -31,6 +34,22 @@ impl NatsServer {
         // -1: the server takes a free port itself, and says which in a file. Nobody can take it in between.
         let (process, port) = launch(&folder, -1);
         Self { process, port, folder }
+    }
+
+    /// Starts one that reads this configuration.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub fn with_config(config: &str) -> Self {
+        let folder = crate::scratch();
+        fs::write(folder.path().join(CONFIG), config).expect("the configuration can be written");
+        let (process, port) = launch(&folder, -1);
+        Self { process, port, folder }
+    }
+
+    /// Where it is, for somebody with a password.
+    pub fn url_of(&self, user: &str) -> String {
+        format!("nats://{user}@127.0.0.1:{}", self.port)
     }
 
     /// Where it is.
@@ -65,12 +84,14 @@ impl Drop for NatsServer {
 
 fn launch(folder: &TempDir, port: i32) -> (Child, u16) {
     let program = program();
+    let config = Some(folder.path().join(CONFIG)).filter(|path| path.is_file());
     let mut process = Command::new(&program)
         .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream"])
         .arg("--store_dir")
         .arg(folder.path().join("store"))
         .arg("--ports_file_dir")
         .arg(folder.path())
+        .args(config.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]))
         .stdout(Stdio::null())
         .stderr(fs::File::create(folder.path().join("server.log")).expect("the log can be made"))
         .spawn()

@@ -5,7 +5,7 @@ use super::{load_plan, run::NatsArguments, show, stage_host};
 use crate::{
     deployment::Deployment,
     engine::Successor,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
     stage::{Module, StageHost},
@@ -241,11 +241,13 @@ impl<'h> Target<'h> {
             ..Default::default()
         };
         let plan = plan_of(module.clone(), wanted)?;
-        let running = match before {
-            Some(before) => &plan_of(self.module_of(Some(before))?, before.clone())?,
-            None => &self.plan,
-        };
-        Successor::check(running, &plan)
+        // What cannot be had or does not fit was refused by the hosts as well, and is nothing to be compared with.
+        let before = before.map(|before| plan_of(self.module_of(Some(before))?, before.clone()));
+        match before {
+            Some(Ok(running)) => Successor::check(&running, &plan),
+            Some(Err(error)) if error.kind() == ErrorKind::Environment => Err(error),
+            Some(Err(_)) | None => Successor::check(&self.plan, &plan),
+        }
     }
 
     /// Writes the deployment that `make` gives the module and parameters of.
@@ -254,10 +256,21 @@ impl<'h> Target<'h> {
         saying: &Saying,
         mut make: impl FnMut(Option<&Deployment>) -> Result<(Option<String>, BTreeMap<String, toml::Value>)>,
     ) -> Result<Deployment> {
+        // A registry that was lost forgets numbers; those that hosts know are not given again.
+        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+        let steps = hosts
+            .iter()
+            .flat_map(|host| &host.steps)
+            .filter(|step| step.step == self.step);
+        let failed = |step: &StepStatus| step.failed.as_ref().map_or(0, |failed| failed.version);
+        let known = steps
+            .map(|step| step.deployment.version.max(failed(step)))
+            .max()
+            .unwrap_or(0);
         let deployed = self.registry.deploy(&self.plan.name, &self.step, |before| {
             let (digest, parameters) = make(before)?;
             Ok(Deployment {
-                version: 0,
+                version: known + 1,
                 digest,
                 parameters,
                 by: whoami(),

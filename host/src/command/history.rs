@@ -5,10 +5,12 @@ use crate::{
     definition::File,
     error::{Error, Result},
     nats::{HISTORY, Nats, Registry},
+    plan::no_stage,
     status::{HostStatus, StepStatus},
     text::printable,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+use serde_spanned::Spanned;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.
@@ -45,6 +47,15 @@ impl History {
         const { assert!(HISTORY == 64, "the help says so") };
         let definition = File::read(&self.pipeline)?.parse()?;
         let name = definition.name.get_ref();
+        let stages = definition
+            .steps
+            .iter()
+            .map(Spanned::get_ref)
+            .filter(|step| step.stage.is_some());
+        let stages: Vec<&str> = stages.map(|step| step.name.get_ref().as_str()).collect();
+        if !stages.contains(&self.step.as_str()) {
+            return Err(no_stage(name, &self.step, &stages));
+        }
         let registry = Registry::open(&Nats::connect(&self.nats.options())?)?;
         let deployments = registry.history(name, &self.step)?;
         let mut out = std::io::stdout().lock();

@@ -10,15 +10,26 @@ use super::Nats;
 use crate::{
     deployment::Deployment,
     error::{Error, Result},
+    limits::GUEST_MODULE_BYTES_MAX,
 };
-use async_nats::jetstream::{
-    kv::{self, Operation},
-    object_store::{self, GetErrorKind, InfoErrorKind, ObjectStore},
-    stream::StorageType,
+use async_nats::{
+    connection::State,
+    jetstream::{
+        kv::{self, Operation},
+        object_store::{self, GetErrorKind, InfoErrorKind, ObjectStore},
+    },
 };
 use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::mpsc::Sender, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+    time::Duration,
+};
 use tokio::io::AsyncReadExt;
 
 const MODULES: &str = "weir-modules";
@@ -34,6 +45,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long after its last word a host is taken for gone.
 const HOST_AGE_MAX: Duration = Duration::from_secs(10);
 
+/// How long the server may take to give a module. One whose parts are gone never comes.
+const MODULE_WAIT: Duration = Duration::from_secs(60);
+
 /// How often a deployment is tried again that another one overtook.
 const ATTEMPTS: usize = 20;
 
@@ -47,6 +61,8 @@ pub struct Registry {
     modules: ObjectStore,
     deployments: kv::Store,
     hosts: kv::Store,
+    /// Whether it was said that hosts cannot be heard.
+    mute: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -83,17 +99,7 @@ impl Registry {
                     ..Default::default()
                 },
             );
-            let hosts = bucket(
-                nats,
-                kv::Config {
-                    bucket: HOSTS.to_owned(),
-                    description: "weir: what each running pipeline says of itself".to_owned(),
-                    history: 1,
-                    max_age: HOST_AGE_MAX,
-                    storage: StorageType::Memory,
-                    ..Default::default()
-                },
-            );
+            let hosts = bucket(nats, hosts_config());
             Ok::<_, Error>((modules, deployments.await?, hosts.await?))
         })?;
         Ok(Self {
@@ -101,11 +107,20 @@ impl Registry {
             modules,
             deployments,
             hosts,
+            mute: Arc::default(),
         })
     }
 
     fn failed(&self, what: &str, cause: impl std::fmt::Display) -> Error {
         Error::environment(format!("cannot {what} at {}: {cause}", self.nats.server()))
+    }
+
+    /// The server did not take something: for want of a permission, it just does not answer.
+    fn not_taken(&self, what: &str, subjects: &str, cause: impl std::fmt::Display) -> Error {
+        self.failed(
+            what,
+            format!("{cause}; it takes the permission to publish to {subjects}"),
+        )
     }
 
     // ---- modules ------------------------------------------------------------------------------------------------------
@@ -115,45 +130,72 @@ impl Registry {
     /// # Errors
     /// When the server does not take it.
     pub fn put_module(&self, digest: &str, component: &[u8]) -> Result<()> {
-        self.nats.runtime.block_on(async {
-            match self.modules.info(digest).await {
-                Ok(info) if !info.deleted && info.size == component.len() => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == InfoErrorKind::NotFound => {}
-                Err(error) => return Err(self.failed(&format!("look for module {digest} in bucket {MODULES}"), error)),
+        let info = self.nats.runtime.block_on(self.modules.info(digest));
+        match info {
+            // Not by its size alone: one that was damaged is put right by deploying it again.
+            Ok(info) if !info.deleted && info.size == component.len() => {
+                if self.module(digest).is_ok_and(|stored| stored == component) {
+                    return Ok(());
+                }
             }
-            let mut bytes = component;
-            self.modules
-                .put(digest, &mut bytes)
-                .await
-                .map(|_| ())
-                .map_err(|cause| self.failed(&format!("store module {digest} in bucket {MODULES}"), cause))
+            Ok(_) => {}
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
+            Err(error) => return Err(self.failed(&format!("look for module {digest} in bucket {MODULES}"), error)),
+        }
+        let mut bytes = component;
+        let put = self.nats.runtime.block_on(self.modules.put(digest, &mut bytes));
+        put.map(|_| ()).map_err(|cause| {
+            let what = format!("store module {digest} in bucket {MODULES}");
+            self.not_taken(&what, &format!("$O.{MODULES}.>"), cause)
         })
     }
 
     /// The component of that digest, as it is stored: its digest has to be checked.
     ///
     /// # Errors
-    /// When there is none, or it was damaged, or the server does not answer.
+    /// When there is none, or it was damaged, or is larger than any module may be, or the server does not answer.
     pub fn module(&self, digest: &str) -> Result<Vec<u8>> {
-        self.nats.runtime.block_on(async {
-            let mut object = self.modules.get(digest).await.map_err(|cause| match cause.kind() {
-                GetErrorKind::NotFound => Error::mismatch(format!(
-                    "there is no module {digest} in bucket {MODULES} at {}; deploy it again",
-                    self.nats.server()
-                )),
-                _ => self.failed(&format!("read module {digest} of bucket {MODULES}"), cause),
-            })?;
-            let mut bytes = Vec::with_capacity(object.info().size);
-            object.read_to_end(&mut bytes).await.map_err(|cause| {
-                // The library checks the store's own digest of what it read.
-                Error::mismatch(format!(
-                    "module {digest} of bucket {MODULES} at {} cannot be read: {cause}; deploy it again",
-                    self.nats.server()
-                ))
-            })?;
-            Ok(bytes)
+        let read = async { tokio::time::timeout(MODULE_WAIT, self.read_module(digest)).await };
+        self.nats.runtime.block_on(read).unwrap_or_else(|_| {
+            let waited = format!("nothing came for {} s", MODULE_WAIT.as_secs());
+            Err(self.failed(&format!("read module {digest} of bucket {MODULES}"), waited))
         })
+    }
+
+    async fn read_module(&self, digest: &str) -> Result<Vec<u8>> {
+        let mut object = self.modules.get(digest).await.map_err(|cause| match cause.kind() {
+            GetErrorKind::NotFound => Error::mismatch(format!(
+                "there is no module {digest} in bucket {MODULES} at {}; deploy it again",
+                self.nats.server()
+            )),
+            _ => self.failed(&format!("read module {digest} of bucket {MODULES}"), cause),
+        })?;
+        let too_large = |bytes: usize| {
+            Error::definition(format!(
+                "module {digest} of bucket {MODULES} has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
+            ))
+        };
+        // What the store says of it is no more to be trusted than what it holds.
+        if object.info().size as u64 > GUEST_MODULE_BYTES_MAX {
+            return Err(too_large(object.info().size));
+        }
+        let mut bytes = Vec::new();
+        let read = (&mut object)
+            .take(GUEST_MODULE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .await;
+        read.map_err(|cause| match cause.kind() {
+            // The library checks the store's own digest of what it read.
+            io::ErrorKind::InvalidData => Error::mismatch(format!(
+                "module {digest} of bucket {MODULES} at {} was damaged: {cause}; deploy it again",
+                self.nats.server()
+            )),
+            _ => self.failed(&format!("read module {digest} of bucket {MODULES}"), cause),
+        })?;
+        if bytes.len() as u64 > GUEST_MODULE_BYTES_MAX {
+            return Err(too_large(bytes.len()));
+        }
+        Ok(bytes)
     }
 
     // ---- deployments --------------------------------------------------------------------------------------------------
@@ -163,18 +205,20 @@ impl Registry {
     /// # Errors
     /// When the server does not answer, or holds something that is no deployment.
     pub fn deployment(&self, pipeline: &str, step: &str) -> Result<Option<Deployment>> {
-        Ok(self.latest(pipeline, step)?.1)
+        self.latest(pipeline, step)?.1.transpose()
     }
 
     /// The revision of the key, and the deployment that it holds.
-    fn latest(&self, pipeline: &str, step: &str) -> Result<(u64, Option<Deployment>)> {
+    fn latest(&self, pipeline: &str, step: &str) -> Result<(u64, Option<Result<Deployment>>)> {
         let key = key(pipeline, step);
         let entry = self.nats.runtime.block_on(self.deployments.entry(key.clone()));
-        match entry.map_err(|cause| self.failed(&format!("read {key} of bucket {DEPLOYMENTS}"), cause))? {
-            None => Ok((0, None)),
-            Some(entry) if entry.operation != Operation::Put => Ok((entry.revision, None)),
-            Some(entry) => Ok((entry.revision, Some(self.decode(&key, &entry.value)?))),
-        }
+        Ok(
+            match entry.map_err(|cause| self.failed(&format!("read {key} of bucket {DEPLOYMENTS}"), cause))? {
+                None => (0, None),
+                Some(entry) if entry.operation != Operation::Put => (entry.revision, None),
+                Some(entry) => (entry.revision, Some(self.decode(&key, &entry.value))),
+            },
+        )
     }
 
     fn decode<T: DeserializeOwned>(&self, key: &str, value: &[u8]) -> Result<T> {
@@ -186,8 +230,8 @@ impl Registry {
         })
     }
 
-    /// Sets what is wanted for a step, under the next version number, which it gives. `make` is told of the deployment
-    /// that it replaces.
+    /// Sets what is wanted for a step, under the next version number, which it gives: that of the deployment that it
+    /// replaces and that `make` is told of, and one more; or, where that is greater, the number that `make` gives.
     ///
     /// # Errors
     /// When `make` fails, or the server does not take it.
@@ -199,10 +243,16 @@ impl Registry {
     ) -> Result<Deployment> {
         let key = key(pipeline, step);
         for _ in 0..ATTEMPTS {
-            let (revision, before) = self.latest(pipeline, step)?;
+            let (revision, before) = match self.latest(pipeline, step)? {
+                (revision, None) => (revision, None),
+                (revision, Some(Ok(before))) => (revision, Some(before)),
+                // Deploying again is the way out; what was understood last is what it goes on from.
+                (revision, Some(Err(_))) => (revision, self.history(pipeline, step)?.pop()),
+            };
+            let made = make(before.as_ref())?;
             let deployment = Deployment {
-                version: before.as_ref().map_or(1, |before| before.version + 1),
-                ..make(before.as_ref())?
+                version: before.as_ref().map_or(1, |before| before.version + 1).max(made.version),
+                ..made
             };
             let value = encode(&deployment)?;
             match self
@@ -213,7 +263,7 @@ impl Registry {
                 Ok(_) => return Ok(deployment),
                 // Somebody was faster: theirs is now the one before.
                 Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
-                Err(error) => return Err(self.failed(&format!("write {key} of bucket {DEPLOYMENTS}"), error)),
+                Err(error) => return Err(self.not_written(&key, error)),
             }
         }
         Err(Error::environment(format!(
@@ -221,7 +271,12 @@ impl Registry {
         )))
     }
 
-    /// The deployments of a step that the registry remembers, oldest first.
+    fn not_written(&self, key: &str, cause: impl std::fmt::Display) -> Error {
+        let what = format!("write {key} of bucket {DEPLOYMENTS}");
+        self.not_taken(&what, &format!("$KV.{DEPLOYMENTS}.>"), cause)
+    }
+
+    /// The deployments of a step that the registry remembers, oldest first, without what this host does not understand.
     ///
     /// # Errors
     /// As [`Registry::deployment`].
@@ -234,7 +289,7 @@ impl Registry {
             while let Some(entry) = history.next().await {
                 let entry = entry.map_err(|cause| failed(&cause))?;
                 if entry.operation == Operation::Put {
-                    deployments.push(self.decode(&key, &entry.value)?);
+                    deployments.extend(self.decode(&key, &entry.value).ok());
                 }
             }
             Ok(deployments)
@@ -247,8 +302,7 @@ impl Registry {
     /// When the server does not take it.
     pub fn set_shadow(&self, pipeline: &str, step: &str, candidate: Option<&Deployment>) -> Result<()> {
         let key = shadow_key(pipeline, step);
-        let failed =
-            |cause: &dyn std::fmt::Display| self.failed(&format!("write {key} of bucket {DEPLOYMENTS}"), cause);
+        let failed = |cause: &dyn std::fmt::Display| self.not_written(&key, cause);
         match candidate {
             Some(candidate) => {
                 let put = self.deployments.put(&key, encode(candidate)?);
@@ -326,16 +380,28 @@ impl Registry {
 
     // ---- hosts --------------------------------------------------------------------------------------------------------
 
-    /// Says what a host is doing.
-    ///
-    /// # Errors
-    /// When the server does not take it.
-    pub fn put_host(&self, pipeline: &str, host: &str, status: &impl Serialize) -> Result<()> {
-        let put = self.hosts.put(key(pipeline, host), encode(status)?);
-        match self.nats.wait(put) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(cause)) => Err(self.failed(&format!("write to bucket {HOSTS}"), cause)),
-            None => Err(self.failed(&format!("write to bucket {HOSTS}"), "no answer")),
+    /// Says what a host is doing. A server that is away hears it later; one that does not take it is complained of once.
+    pub fn put_host(&self, pipeline: &str, host: &str, status: &impl Serialize) {
+        let Ok(value) = encode(status) else { return };
+        let key = key(pipeline, host);
+        let put = || match self.nats.wait(self.hosts.put(&key, value.clone())) {
+            Some(outcome) => outcome.map(drop).map_err(|cause| cause.to_string()),
+            None => Err("no answer".to_owned()),
+        };
+        let is_connected = || self.nats.client.connection_state() == State::Connected;
+        let mut outcome = put();
+        if outcome.is_err() && is_connected() && !self.mute.load(Ordering::Relaxed) {
+            // Somebody may have removed the bucket.
+            let _ = self.nats.wait(bucket(&self.nats, hosts_config()));
+            outcome = put();
+        }
+        match outcome {
+            Ok(()) => self.mute.store(false, Ordering::Relaxed),
+            Err(cause) if is_connected() && !self.mute.swap(true, Ordering::Relaxed) => {
+                let error = self.not_taken(&format!("write to bucket {HOSTS}"), &format!("$KV.{HOSTS}.>"), cause);
+                eprintln!("weir: `weir status` and `weir deploy` do not see this host: {error}");
+            }
+            Err(_) => {}
         }
     }
 
@@ -388,6 +454,17 @@ fn encode(value: &impl Serialize) -> Result<bytes::Bytes> {
     serde_json::to_vec(value)
         .map(Into::into)
         .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))
+}
+
+/// On disk, so that a server that starts again still knows who runs.
+fn hosts_config() -> kv::Config {
+    kv::Config {
+        bucket: HOSTS.to_owned(),
+        description: "weir: what each running pipeline says of itself".to_owned(),
+        history: 1,
+        max_age: HOST_AGE_MAX,
+        ..Default::default()
+    }
 }
 
 async fn modules(nats: &Nats) -> Result<ObjectStore> {

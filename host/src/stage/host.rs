@@ -182,7 +182,7 @@ impl StageHost {
     pub fn load_deployed(&self, digest: &str, bytes: &[u8]) -> Result<Arc<Module>> {
         let found = digest_of(bytes);
         if found != digest {
-            return Err(Error::environment(format!(
+            return Err(Error::mismatch(format!(
                 "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
             )));
         }
