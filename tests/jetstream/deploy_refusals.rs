@@ -96,8 +96,8 @@ fn the_command_refuses_what_does_not_fit_and_nothing_is_deployed() {
     check(
         "deploy swapped.toml versions none.wasm",
         expect![[r#"
-        weir: cannot read module none.wasm: No such file or directory (os error 2); guests of this repository are built by `cargo xtask guests`
-    "#]],
+            weir: cannot read module none.wasm: No such file or directory (os error 2); `weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository
+        "#]],
     );
     check(
         "deploy swapped.toml versions {strict} --param least=1",
