@@ -33,7 +33,7 @@ pub struct Deployment {
 #[derive(Clone, Debug)]
 pub enum VersionChange {
     /// A version decides from some sequence on.
-    InForce(InForce),
+    InForce(Box<InForce>),
     /// The trial of the version in force went on, or ended.
     Trial(TrialRecord),
 }

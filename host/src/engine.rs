@@ -533,7 +533,7 @@ impl Engine {
                 None => {
                     stage.resume_trial(&TrialRecord::default());
                     let in_force = InForce::of(&node.name, plan, position + 1, 0);
-                    self.changes.push(VersionChange::InForce(in_force));
+                    self.changes.push(VersionChange::InForce(Box::new(in_force)));
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::{
     text::printable,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+use serde_spanned::Spanned;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.
@@ -49,7 +50,7 @@ impl History {
         let stages = definition
             .steps
             .iter()
-            .map(|step| step.get_ref())
+            .map(Spanned::get_ref)
             .filter(|step| step.stage.is_some());
         let stages: Vec<&str> = stages.map(|step| step.name.get_ref().as_str()).collect();
         if !stages.contains(&self.step.as_str()) {

@@ -145,7 +145,7 @@ impl Stage {
             {
                 let first_sequence = trial.last_sequence + 1;
                 let in_force = InForce::of(&trial.record.step, fallback, first_sequence, 0);
-                changes.push(VersionChange::InForce(in_force));
+                changes.push(VersionChange::InForce(Box::new(in_force)));
             }
             trial.told = trial.record.clone();
         }

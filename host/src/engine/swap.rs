@@ -104,7 +104,7 @@ impl Engine {
             if decided.deployment != new.deployment || decided.module.digest != new.module.digest {
                 let first_sequence = self.last_sequence + 1;
                 let in_force = InForce::of(&node.name, new, first_sequence, stage.trial_left());
-                self.changes.push(VersionChange::InForce(in_force));
+                self.changes.push(VersionChange::InForce(Box::new(in_force)));
             }
             retired.push(mem::replace(&mut **running, stage));
         }
