@@ -1,6 +1,6 @@
 //! Versions of rules: which decided over what, and the components themselves.
 
-use super::read::open_weir;
+use super::{connect_read_only, read::open_weir};
 use crate::{
     deployment::{Deployment, StoredVersion, TrialRecord, VersionChange},
     error::{Context, Error, Result},
@@ -66,13 +66,15 @@ fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
 /// database yet.
 ///
 /// # Errors
-/// When the file is no database of Weir, or damaged.
+/// When the file is no database, or damaged.
 pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
     let wrap = || format!("cannot read the versions in database {}", path.display());
-    let connection = open_weir(path)?;
+    // A process that died while it made the database left one without tables; whether it is somebody else's is found out
+    // when it is opened.
+    let connection = connect_read_only(path)?;
     if !has_versions(&connection).environment(wrap)? {
         return Ok(Vec::new());
     }
