@@ -50,7 +50,31 @@ pub struct DatabaseFile {
     _lock: Arc<File>,
 }
 
+/// A database that was brought in order after a crash. See [`DatabaseFile::recover`].
+#[derive(Debug)]
+pub struct Recovered {
+    _connection: Option<Connection>,
+}
+
 impl DatabaseFile {
+    /// Takes in what a crash left in the write-ahead log, and keeps it so. A connection for reading alone cannot do that
+    /// while another reader tries to, and fails.
+    ///
+    /// # Errors
+    /// When the file is no database, or damaged.
+    pub fn recover(&self) -> Result<Recovered> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(Recovered { _connection: None });
+        }
+        let connection = open(path)?;
+        connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .environment(|| format!("cannot read database {}", path.display()))?;
+        let _connection = Some(connection);
+        Ok(Recovered { _connection })
+    }
+
     /// Takes hold of the database at `path`, which is made when it is missing.
     ///
     /// # Errors

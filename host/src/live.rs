@@ -64,10 +64,12 @@ impl Live {
         options: LiveOptions,
         stop: &Stop,
     ) -> Result<Self> {
+        let recovered = file.recover()?;
         let known = read_versions(file.path(), &plan.name)?;
         let base = plan;
         let plan = Arc::new(rollout::plan_of_database(&base, host, file.path(), &known)?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
+        drop(recovered);
         database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subject)?)?;
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;

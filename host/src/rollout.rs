@@ -522,7 +522,12 @@ impl Worker {
                         self.announce("taken-back", &step, version, sequence, Some(&reason));
                     } else if trial.left == 0
                         && let Some(of_step) = self.versions.get_mut(&step)
+                        && of_step
+                            .live
+                            .as_ref()
+                            .is_some_and(|live| live.deployment.version == version)
                     {
+                        // It passed. (Where the next one is on its way already, what that falls back on stays.)
                         of_step.fallback = None;
                     }
                 }

@@ -200,6 +200,16 @@ fn nor_is_one_that_was_taken_back() {
     assert_eq!(from_where(&versions), [(0, 1), (1, 101), (0, 161), (2, 201), (0, 261)]);
 }
 
+#[test]
+fn a_database_that_a_crash_left_without_tables_is_made() {
+    let setup = Swapped::new(NO_TRIAL);
+    std::fs::write(setup.database(), "").unwrap();
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 10);
+    running.interrupt().ends_with(0);
+    assert_eq!(from_where(&swaps::check(&setup.database()).0), [(0, 1)]);
+}
+
 /// A line with one space between words.
 fn words(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -12,7 +12,7 @@ use std::{
     thread,
     time::Duration,
 };
-use weir::database::read_versions;
+use weir::{database::read_versions, deployment::StoredVersion};
 use weir_tests::{
     seed::{Random, with_seed},
     swaps::{PIPELINE, STEP, check, pipeline_text},
@@ -113,6 +113,19 @@ fn wait_for_version(database: &Path, version: u64) {
     });
 }
 
+/// What was taken back decides nothing any more, also not for others.
+#[track_caller]
+fn check_fallbacks(versions: &[StoredVersion]) {
+    for (at, version) in versions.iter().enumerate() {
+        let Some(fallback) = &version.fallback else { continue };
+        let failed = versions[..at].iter().any(|before| {
+            let same = before.step == version.step && before.deployment.version == fallback.version;
+            same && before.trial.taken_back.is_some()
+        });
+        assert!(!failed, "falls back on what was taken back: {version:?}");
+    }
+}
+
 #[test]
 fn swaps_and_kills_in_any_order_lose_nothing() {
     let setup = kill_among_swaps(NO_TRIAL, KILLS, |_| String::new());
@@ -171,6 +184,7 @@ fn a_step_that_is_swapped_leaves_what_the_other_came_to_run() {
     running.interrupt().ends_with(0);
 
     let (versions, _) = check(&setup.database());
+    check_fallbacks(&versions);
     for step in [STEP, "second"] {
         let of_step: Vec<_> = versions.iter().filter(|version| version.step == step).collect();
         for pair in of_step.windows(2) {
@@ -199,6 +213,7 @@ fn versions_that_fail_are_taken_back_among_kills() {
     };
     let setup = kill_among_swaps("{ rows = 400, failures = 5 }", KILLS, settings);
     let (versions, last) = check(&setup.database());
+    check_fallbacks(&versions);
     let taken_back = versions
         .iter()
         .filter(|version| version.trial.taken_back.is_some())

@@ -233,9 +233,11 @@ pub fn run_from(
     told: &Told,
     successor: Option<Successor>,
 ) -> Result<()> {
-    let nothing: Option<Nothing> = None;
-    start(plan, database, batch, last, told, successor, nothing)
+    start(plan, database, batch, last, told, successor, None::<Nothing>)
 }
+
+/// No swaps.
+type Nothing = fn(&dyn Fn(Successor));
 
 fn start(
     plan: &Arc<Plan>,
@@ -300,10 +302,7 @@ pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<Option<u64>> {
         let at = of_step.partition_point(|version| version.first_sequence <= sequence);
         let in_force = of_step[at.checked_sub(1).expect("a version decides over every event")];
         let by = match in_force.trial.spoiled.contains(&sequence) {
-            true => in_force
-                .fallback
-                .as_ref()
-                .expect("a version on trial falls back on one"),
+            true => in_force.fallback.as_ref().expect("a version on trial falls back"),
             false => &in_force.deployment,
         };
         decided.push((!fails(by, sequence)).then_some(by.version));
