@@ -236,9 +236,6 @@ pub fn run_from(
     start(plan, database, batch, last, told, successor, None::<Nothing>)
 }
 
-/// No swaps.
-type Nothing = fn(&dyn Fn(Successor));
-
 fn start(
     plan: &Arc<Plan>,
     database: &Path,
