@@ -1,7 +1,7 @@
 //! `weir demo`: everything at once, on this machine.
 
 mod screen;
-mod server;
+pub(super) mod server;
 
 use super::{load_plan, run::stop_on_signal, show, stage_host};
 use crate::{
