@@ -17,6 +17,8 @@ mod restored;
 mod alerts;
 mod past;
 
+mod dev;
+
 mod access;
 mod refusals;
 mod signals;

@@ -199,7 +199,11 @@ struct Session {
 impl Session {
     /// From the first build on until it is time to end; whether the last look found everything well.
     fn go(&mut self, watch: Option<&mut Watch>) -> Result<bool> {
-        let first = self.take_up(Instant::now(), true);
+        let text = text_of(&self.dev.folder.join("pipeline.toml"))?;
+        if let Some(name) = name_in(&text) {
+            self.check_alone(&name)?;
+        }
+        let first = self.take_up(None, true);
         let Some(watch) = watch else { return first };
         self.say_if_wrong(first);
         loop {
@@ -210,7 +214,7 @@ impl Session {
             };
             let files: Vec<String> = saved.files.iter().map(|file| file.display().to_string()).collect();
             println!("\nsaved {}", files.join(", "));
-            let outcome = self.take_up(saved.at, saved.is_of_source());
+            let outcome = self.take_up(Some(saved.at), saved.is_of_source());
             self.say_if_wrong(outcome);
         }
     }
@@ -230,8 +234,9 @@ impl Session {
     }
 
     /// Brings what is in the folder into force; whether its cases pass.
-    fn take_up(&mut self, saved: Instant, builds: bool) -> Result<bool> {
+    fn take_up(&mut self, saved: Option<Instant>, builds: bool) -> Result<bool> {
         let begun = Instant::now();
+        let since = saved.unwrap_or(begun);
         if builds {
             // Until it is there again: a save of a case after a failed build is no reason to run yesterday's component.
             self.component = None;
@@ -243,11 +248,9 @@ impl Session {
         let built = begun.elapsed();
         let pipeline = self.dev.folder.join("pipeline.toml");
         let text = text_of(&pipeline)?;
-        let plan = {
-            put_in_place(&self.dev.folder, &component, &text)?;
-            self.component = Some(component);
-            Arc::new(load_plan(&pipeline, &self.host, None)?)
-        };
+        put_in_place(&self.dev.folder, &component, &text)?;
+        self.component = Some(component);
+        let plan = Arc::new(load_plan(&pipeline, &self.host, None)?);
         let begun = Instant::now();
         let cases = match self.dev.folder.join("cases").is_dir() {
             true => Some(Cases::find(&self.dev.folder)?),
@@ -269,8 +272,9 @@ impl Session {
         if is_new && swaps {
             self.bring_into_force(&plan, &text, cases.as_ref())?;
             println!(
-                "in force {} after the save (build {}, cases {}, swap {})",
-                show::seconds(saved.elapsed()),
+                "in force {} after the {} (build {}, cases {}, swap {})",
+                show::seconds(since.elapsed()),
+                if saved.is_some() { "save" } else { "start" },
                 show::seconds(built),
                 show::seconds(tested),
                 show::seconds(begun.elapsed())
@@ -391,19 +395,24 @@ impl Session {
         }
     }
 
+    /// Whether nobody else runs the pipeline: what is written here would be deployed there.
+    fn check_alone(&self, pipeline: &str) -> Result<()> {
+        let others: Vec<HostStatus> = self.registry.hosts(Some(pipeline))?;
+        let Some(other) = others.first() else {
+            return Ok(());
+        };
+        Err(Error::definition(format!(
+            "pipeline {pipeline} runs already, at {} by {}, into {}: what is written here would be deployed there; \
+             name another pipeline in the file, or another server",
+            self.nats.server(),
+            other.process,
+            other.database
+        )))
+    }
+
     /// Starts the pipeline over the stream, and waits until it has seen all of it.
     fn start(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
-        let others: Vec<HostStatus> = self.registry.hosts(Some(&plan.name))?;
-        if let Some(other) = others.first() {
-            return Err(Error::definition(format!(
-                "pipeline {} runs already, at {} by {}, into {}: what is written here would be deployed there; \
-                 name another pipeline in the file, or another server",
-                plan.name,
-                self.nats.server(),
-                other.process,
-                other.database
-            )));
-        }
+        self.check_alone(&plan.name)?;
         self.starts += 1;
         let path = match &self.dev.database {
             Some(path) => path.clone(),
@@ -510,6 +519,12 @@ impl Session {
         };
         shown
     }
+}
+
+/// The name of the pipeline, where the file tells it.
+fn name_in(text: &str) -> Option<String> {
+    let file: toml::Table = text.parse().ok()?;
+    Some(file.get("name")?.as_str()?.to_owned())
 }
 
 fn stages(plan: &Plan) -> impl Iterator<Item = (&str, &StagePlan)> {
