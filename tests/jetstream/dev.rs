@@ -68,15 +68,24 @@ fn new_rule(folder: &Path) -> PathBuf {
     folder.join("large-orders")
 }
 
+/// One rule for both, since the first build takes long.
 #[test]
-fn a_rule_is_changed_broken_and_mended_while_its_pipeline_runs() {
+fn a_rule_is_written_while_its_pipeline_runs() {
     let folder = scratch();
     let rule = new_rule(folder.path());
+    let pipeline = fs::read(rule.join("pipeline.toml")).unwrap();
+    events_that_come_meet_the_new_version(folder.path(), &rule);
+    fs::write(rule.join("pipeline.toml"), pipeline).unwrap();
+    it_is_changed_broken_and_mended(folder.path(), &rule);
+}
+
+/// With a server of its own.
+fn it_is_changed_broken_and_mended(folder: &Path, rule: &Path) {
     let (source, pipeline) = (rule.join("src/lib.rs"), rule.join("pipeline.toml"));
     let expected = rule.join("cases/first/expected.jsonl");
 
     // Once, from nothing to the tables.
-    let once = || Run::dev(folder.path(), "large-orders").with(["--once"]).start().end();
+    let once = || Run::dev(folder, "large-orders").with(["--once"]).start().end();
     let outcome = once().ends_with(0);
     let tables = [
         "1 case: 1 passed\n",
@@ -90,7 +99,7 @@ fn a_rule_is_changed_broken_and_mended_while_its_pipeline_runs() {
     check(&outcome.stdout, &tables);
     assert!(!outcome.stdout.contains('\u{1b}'), "{:?}", outcome.stdout);
 
-    let mut dev = Dev::start(Run::dev(folder.path(), "large-orders"));
+    let mut dev = Dev::start(Run::dev(folder, "large-orders"));
     let first = dev.round();
     check(&first, &tables);
     let server = first
@@ -173,7 +182,7 @@ fn a_rule_is_changed_broken_and_mended_while_its_pipeline_runs() {
 
     dev.running.interrupt().ends_with(0).says("draining");
     assert!(TcpStream::connect(&server).is_err(), "the server has ended");
-    let left = fs::read_dir(folder.path().join("tmp")).unwrap().count();
+    let left = fs::read_dir(folder.join("tmp")).unwrap().count();
     assert_eq!(left, 0, "nothing is left in the folder for what is kept for a time");
 
     // A case that fails is the exit code of a single run.
@@ -185,13 +194,11 @@ fn a_rule_is_changed_broken_and_mended_while_its_pipeline_runs() {
     );
 }
 
-#[test]
-fn at_a_server_of_ones_own_choice_events_that_come_meet_the_new_version() {
-    let folder = scratch();
-    let rule = new_rule(folder.path());
+/// At a server that is there.
+fn events_that_come_meet_the_new_version(folder: &Path, rule: &Path) {
     let server = NatsServer::start();
     let client = Client::connect(&server.url());
-    let run = || Run::dev(folder.path(), "large-orders").with(["--nats", &server.url()]);
+    let run = || Run::dev(folder, "large-orders").with(["--nats", &server.url()]);
     let mut dev = Dev::start(run().with(["--database", "kept.db", "--keep-going"]));
     check(
         &dev.round(),
@@ -217,7 +224,7 @@ fn at_a_server_of_ones_own_choice_events_that_come_meet_the_new_version() {
         ],
     );
     let last = client.publish(&[("orders", r#"{"order_no": "6", "customer": "dan", "amount": 60}"#.into())]);
-    let database = folder.path().join("kept.db");
+    let database = folder.join("kept.db");
     dev.running.wait_for_position(&database, "large-orders", last);
     let rows = "SELECT customer || ' ' || orders || ' ' || total FROM large_orders ORDER BY 1";
     // The events before it were decided by the version before it.

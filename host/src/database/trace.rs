@@ -285,7 +285,7 @@ fn current(
         .collect();
     let query = format!("SELECT * FROM {} WHERE {}", quote(table), conditions.join(" AND "));
     let mut statement = connection.prepare(&query)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     // The affinity of the columns makes of a text what they hold.
     let values = rusqlite::params_from_iter(key.iter().map(|(_, text)| text.as_deref()));
     let mut rows = statement.query(values)?;
