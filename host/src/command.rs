@@ -8,6 +8,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod deploy;
+mod dev;
 mod diff;
 mod explain;
 mod history;
@@ -32,7 +33,7 @@ use std::{path::Path, process::ExitCode};
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  failed on the way: a file, the database, the server, the compiler; or a case failed (test)
+  1  failed on the way: a file, the database, the server, the compiler; or a case failed (test, dev --once)
   2  the arguments, a pipeline file or a module have to be changed first
   3  done, but some rows were refused (table load), or something differs (diff)
 
@@ -62,6 +63,7 @@ enum Command {
     New(new::New),
     Build(build::Build),
     Test(test::Test),
+    Dev(dev::Dev),
     DeadLetters(dead_letters::DeadLetters),
     Deploy(deploy::Deploy),
     #[command(subcommand)]
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::New(new) => new.run(),
         Command::Build(build) => build.run(),
         Command::Test(test) => test.run(),
+        Command::Dev(dev) => dev.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Params(params) => params.run(),

@@ -4,6 +4,7 @@
 
 mod cases;
 mod commands;
+mod contract;
 mod golden;
 mod operators;
 mod payloads;

@@ -59,6 +59,16 @@ fn another_version_of_the_contract_is_named_with_the_one_of_the_host() {
         &guest("other-version"),
         &["it is built for weir:stage@0.2.0; this host speaks weir:stage@0.1.0"],
     );
+    for other in ["0.0.9", "0.1.1", "1.0.0", "0.1.0-draft"] {
+        let component =
+            format!(r#"(component (instance $stage) (export "weir:stage/stage@{other}" (instance $stage)))"#);
+        check_bytes(
+            &wat::parse_str(component).expect("that is a component"),
+            &[&format!(
+                "it is built for weir:stage@{other}; this host speaks weir:stage@0.1.0"
+            )],
+        );
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod restored;
 mod alerts;
 mod past;
 
+mod dev;
+
 mod access;
 mod refusals;
 mod signals;

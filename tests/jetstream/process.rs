@@ -57,6 +57,23 @@ impl Run {
         }
     }
 
+    /// A `weir dev` of the rule in `rule` instead, within `folder`; what it keeps for a time lies in `folder/tmp`.
+    pub(crate) fn dev(folder: &Path, rule: &str) -> Self {
+        let tmp = folder.join("tmp");
+        fs::create_dir_all(&tmp).expect("a folder can be made");
+        let mut command = weir().command();
+        command.current_dir(folder).args(["dev", rule]);
+        command
+            .env("NATS_SERVER", weir_tests::nats::program())
+            .env("TMPDIR", tmp);
+        // Nothing is downloaded: building the guests got all that a rule stands on.
+        command.env("CARGO_NET_OFFLINE", "true");
+        Self {
+            command,
+            folder: folder.to_owned(),
+        }
+    }
+
     /// With further arguments.
     pub(crate) fn with<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
@@ -101,6 +118,22 @@ impl Running {
     /// Standard error so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.stderr).expect("standard error is UTF-8")
+    }
+
+    /// Standard output so far.
+    pub(crate) fn shown(&self) -> String {
+        fs::read_to_string(&self.stdout).expect("standard output is UTF-8")
+    }
+
+    /// Waits until `text` stands in what it showed after its first `from` bytes; gives all that stands there.
+    #[track_caller]
+    pub(crate) fn wait_for_shown(&mut self, from: usize, text: &str) -> String {
+        wait_until(text, || {
+            let shown = self.shown();
+            self.check_running();
+            shown.get(from..).is_some_and(|shown| shown.contains(text))
+        });
+        self.shown().split_off(from)
     }
 
     /// Waits until it says `text`.

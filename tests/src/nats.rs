@@ -121,7 +121,10 @@ fn port_in(text: &str) -> Option<u16> {
 
 /// The server's binary: the one that `NATS_SERVER` names (`cargo xtask test` sets it), else one on the `PATH`, else the
 /// one that `cargo xtask setup` put below `target/`.
-fn program() -> PathBuf {
+///
+/// # Panics
+/// When there is none.
+pub fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("NATS_SERVER").filter(|path| !path.is_empty()) {
         return path.into();
     }

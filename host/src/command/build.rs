@@ -165,7 +165,7 @@ fn rustflags(package: &Package, toolchain: &Toolchain) -> OsString {
 }
 
 /// Writes a file that appears under its name in one step: a host that looks never loads half of one.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let wrap = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));

@@ -1,9 +1,9 @@
 //! `weir demo`: everything at once, on this machine.
 
 mod screen;
-mod server;
+pub(super) mod server;
 
-use super::{load_plan, run::stop_on_signal, show, stage_host};
+use super::{load_plan, run::obey_signals, show, stage_host};
 use crate::{
     database::{Database, DatabaseFile, Messages},
     decode::Decoder,
@@ -95,7 +95,8 @@ impl Demo {
         nats.make_stream("ALERTS", &["alerts.>"])?;
 
         let stop = Stop::default();
-        stop_on_signal(&nats, &stop);
+        let ending = server.ending();
+        nats.runtime().spawn(obey_signals(stop.clone(), move || ending.end()));
         let lives = start(&nats, &host, &plans, &home, &stop)?;
         let begun = Instant::now();
         let mut screen = Screen::new(server.url(), begun);

@@ -27,10 +27,10 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Saying {
     /// Why, for the history.
     #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// How long to wait until the running hosts say that it is in force.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    wait: u64,
+    pub(super) wait: u64,
 }
 
 /// Puts a module in the place of a step's rule, while the pipeline runs.
@@ -116,11 +116,8 @@ impl Deploy {
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
         let target = Target::new(&host, base, self.step, &self.nats)?;
-        let deployed = target.deploy(&self.saying, |before| {
-            let parameters = merge(&target, &module, before, &self.parameters)?;
-            target.check(&module, parameters.clone(), before)?;
-            target.registry.put_module(&module.digest, &module.bytes)?;
-            Ok((Some(module.digest.clone()), parameters))
+        let deployed = target.deploy_module(&self.saying, &module, |before| {
+            merge(&target, &module, before, &self.parameters)
         })?;
         target.wait(&deployed, &self.saying)
     }
@@ -195,7 +192,7 @@ fn one_before(history: &[Deployment], last: &Deployment) -> u64 {
 /// A step that something is deployed for.
 pub(super) struct Target<'h> {
     host: &'h StageHost,
-    pub(super) plan: Plan,
+    pub(super) plan: Arc<Plan>,
     pub(super) step: String,
     pub(super) registry: Registry,
 }
@@ -204,12 +201,16 @@ impl<'h> Target<'h> {
     pub(super) fn new(host: &'h StageHost, plan: Plan, step: String, nats: &NatsArguments) -> Result<Self> {
         let nats = Nats::connect(&nats.options())?;
         let registry = Registry::open(&nats)?;
-        Ok(Self {
+        Ok(Self::of(host, Arc::new(plan), step, registry))
+    }
+
+    pub(super) fn of(host: &'h StageHost, plan: Arc<Plan>, step: String, registry: Registry) -> Self {
+        Self {
             host,
             plan,
             step,
             registry,
-        })
+        }
     }
 
     /// The module that a deployment names.
@@ -248,6 +249,21 @@ impl<'h> Target<'h> {
             Some(Err(error)) if error.kind() == ErrorKind::Environment => Err(error),
             Some(Err(_)) | None => Successor::check(&self.plan, &plan),
         }
+    }
+
+    /// Puts a module in the place of what the step runs, with the parameters that `make` gives.
+    pub(super) fn deploy_module(
+        &self,
+        saying: &Saying,
+        module: &Arc<Module>,
+        make: impl Fn(Option<&Deployment>) -> Result<BTreeMap<String, toml::Value>>,
+    ) -> Result<Deployment> {
+        self.deploy(saying, |before| {
+            let parameters = make(before)?;
+            self.check(module, parameters.clone(), before)?;
+            self.registry.put_module(&module.digest, &module.bytes)?;
+            Ok((Some(module.digest.clone()), parameters))
+        })
     }
 
     /// Writes the deployment that `make` gives the module and parameters of.

@@ -10,7 +10,7 @@ use console::{Term, measure_text_width, truncate_str};
 use serde_json::{Map, Value as Json, json};
 use std::{
     io::{BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -131,7 +131,6 @@ impl Diff {
     fn write_text(&self, pair: &DatabasePair, tables: &[PairedTable], out: &mut impl Write) -> Result<bool> {
         let limit = self.limit.unwrap_or(EXAMPLES);
         let mut page = Page::new(out);
-        let mut differs = false;
         for (side, path) in [(Side::A, &self.a), (Side::B, &self.b)] {
             let mark = if side == Side::A { '-' } else { '+' };
             let standings = pair.standings(side)?;
@@ -149,56 +148,20 @@ impl Diff {
                 ))?;
             }
         }
-        for table in tables {
-            page.line("")?;
-            match table {
-                PairedTable::Only { side, name, rows } => {
-                    differs = true;
-                    let file = if *side == Side::A { &self.a } else { &self.b };
-                    page.line(&format!(
-                        "{name}: {} rows, only in {}",
-                        thousands(*rows),
-                        file.display()
-                    ))?;
-                }
-                PairedTable::OtherKey { name, a, b } => {
-                    differs = true;
-                    page.line(&format!("{name}: not compared, because the primary keys differ"))?;
-                    page.line(&format!("  - {}", key_in_words(a)))?;
-                    page.line(&format!("  + {}", key_in_words(b)))?;
-                }
-                PairedTable::Both(table) => {
-                    let mut examples = Examples::default();
-                    let tally = pair.compare(table, |difference| {
-                        examples.keep(difference, limit);
-                        Ok(())
-                    })?;
-                    differs |= differs_in(table, &tally);
-                    page.table(table, &tally, &examples)?;
-                }
-            }
-        }
-        if self.tables.is_empty() {
-            let mut examples = Examples::default();
-            let tally = pair.compare_dead_letters(|difference| {
-                examples.keep(difference, limit);
-                Ok(())
-            })?;
-            differs |= tally.differs();
-            page.line("")?;
-            page.heading(&format!("dead letters: {}", in_words(&tally)))?;
-            for (mark, letters, count) in [
-                ('-', &examples.only_in_a, tally.only_in_a),
-                ('+', &examples.only_in_b, tally.only_in_b),
-            ] {
-                for letter in letters {
-                    page.line(&format!("  {mark} {}", dead_letter_in_words(letter)))?;
-                }
-                page.more(mark, letters.len(), count)?;
-            }
-        }
-        Ok(differs)
+        let differs = page.tables(pair, tables, &self.a, &self.b, limit)?;
+        let letters_differ = self.tables.is_empty() && page.dead_letters(pair, limit)?;
+        Ok(differs || letters_differ)
     }
+}
+
+/// Writes what one database has in the place of another: what was added, removed and changed.
+pub(super) fn write_changes(before: &Path, after: &Path, out: &mut impl Write) -> Result<()> {
+    let pair = DatabasePair::open(before, after)?;
+    let mut page = Page::new(out);
+    page.kinds = ["removed", "added"];
+    page.tables(&pair, &pair.tables(&[])?, before, after, EXAMPLES)?;
+    page.dead_letters(&pair, EXAMPLES)?;
+    Ok(())
 }
 
 /// Examples of what differs, no more than are shown.
@@ -224,6 +187,8 @@ impl Examples {
 struct Page<'o, W> {
     out: &'o mut W,
     width: Option<usize>,
+    /// What a row is that only the first has, or only the second.
+    kinds: [&'static str; 2],
 }
 
 impl<'o, W: Write> Page<'o, W> {
@@ -233,7 +198,89 @@ impl<'o, W: Write> Page<'o, W> {
         Self {
             out,
             width: width.filter(|_| term.is_term()),
+            kinds: ["only in the first", "only in the second"],
         }
+    }
+
+    /// Each table with what differs in it; whether anything does.
+    fn tables(
+        &mut self,
+        pair: &DatabasePair,
+        tables: &[PairedTable],
+        a: &Path,
+        b: &Path,
+        limit: usize,
+    ) -> Result<bool> {
+        let mut differs = false;
+        for table in tables {
+            self.line("")?;
+            match table {
+                PairedTable::Only { side, name, rows } => {
+                    differs = true;
+                    let file = if *side == Side::A { a } else { b };
+                    self.line(&format!(
+                        "{name}: {} rows, only in {}",
+                        thousands(*rows),
+                        file.display()
+                    ))?;
+                }
+                PairedTable::OtherKey { name, a, b } => {
+                    differs = true;
+                    self.line(&format!("{name}: not compared, because the primary keys differ"))?;
+                    self.line(&format!("  - {}", key_in_words(a)))?;
+                    self.line(&format!("  + {}", key_in_words(b)))?;
+                }
+                PairedTable::Both(table) => {
+                    let mut examples = Examples::default();
+                    let tally = pair.compare(table, |difference| {
+                        examples.keep(difference, limit);
+                        Ok(())
+                    })?;
+                    differs |= differs_in(table, &tally);
+                    self.table(table, &tally, &examples)?;
+                }
+            }
+        }
+        Ok(differs)
+    }
+
+    /// The dead letters that only one has; whether there are any.
+    fn dead_letters(&mut self, pair: &DatabasePair, limit: usize) -> Result<bool> {
+        let mut examples = Examples::default();
+        let tally = pair.compare_dead_letters(|difference| {
+            examples.keep(difference, limit);
+            Ok(())
+        })?;
+        self.line("")?;
+        self.heading(&format!("dead letters: {}", self.in_words(&tally)))?;
+        for (mark, letters, count) in [
+            ('-', &examples.only_in_a, tally.only_in_a),
+            ('+', &examples.only_in_b, tally.only_in_b),
+        ] {
+            for letter in letters {
+                self.line(&format!("  {mark} {}", dead_letter_in_words(letter)))?;
+            }
+            self.more(mark, letters.len(), count)?;
+        }
+        Ok(tally.differs())
+    }
+
+    /// How many there are of each kind.
+    fn in_words(&self, tally: &Tally) -> String {
+        let [only_in_a, only_in_b] = self.kinds;
+        let kinds = [
+            ('-', tally.only_in_a, only_in_a),
+            ('+', tally.only_in_b, only_in_b),
+            ('~', tally.changed, "changed"),
+        ];
+        let mut words: Vec<String> = Vec::new();
+        for (mark, count, what) in kinds {
+            if count > 0 {
+                words.push(format!("{mark} {} {what}", thousands(count)));
+            }
+        }
+        words.push(format!("{} the same", thousands(tally.same)));
+        words.join(", ")
     }
 
     /// A line of which nothing may be lost, however narrow the terminal is.
@@ -263,7 +310,7 @@ impl<'o, W: Write> Page<'o, W> {
             [] => String::new(),
             key => format!(" by {}", key.join(", ")),
         };
-        self.heading(&format!("{}{by}: {}", table.name, in_words(tally)))?;
+        self.heading(&format!("{}{by}: {}", table.name, self.in_words(tally)))?;
         for (mark, columns) in [('-', &table.only_in_a), ('+', &table.only_in_b)] {
             if !columns.is_empty() {
                 self.line(&format!("  {mark} columns {}", columns.join(", ")))?;
@@ -320,28 +367,6 @@ fn padded(text: &str, width: usize) -> String {
 
 fn differs_in(table: &SharedTable, tally: &Tally) -> bool {
     tally.differs() || !table.only_in_a.is_empty() || !table.only_in_b.is_empty()
-}
-
-/// How many there are of each kind.
-fn in_words(tally: &Tally) -> String {
-    let same = format!("{} the same", thousands(tally.same));
-    if !tally.differs() {
-        return same;
-    }
-    let kinds = [
-        (tally.only_in_a, "- only in the first"),
-        (tally.only_in_b, "+ only in the second"),
-        (tally.changed, "~ changed"),
-    ];
-    let mut words: Vec<String> = Vec::new();
-    for (count, what) in kinds {
-        if count > 0 {
-            let (mark, what) = what.split_at(1);
-            words.push(format!("{mark} {}{what}", thousands(count)));
-        }
-    }
-    words.push(same);
-    words.join(", ")
 }
 
 fn key_in_words(key: &[String]) -> String {

@@ -53,15 +53,9 @@ pub(super) struct Run {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub(super) struct NatsArguments {
-    /// The server; may hold user:password@ or token@.
-    #[arg(
-        long = "nats",
-        value_name = "URL",
-        env = "NATS_URL",
-        default_value = "nats://127.0.0.1:4222",
-        hide_env_values = true
-    )]
-    url: String,
+    /// The server; may hold user:password@ or token@. [default: nats://127.0.0.1:4222; of `dev`: one of its own]
+    #[arg(long = "nats", value_name = "URL", env = "NATS_URL", hide_env_values = true)]
+    url: Option<String>,
     /// A .creds file.
     #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
     creds: Option<PathBuf>,
@@ -86,9 +80,14 @@ pub(super) struct NatsArguments {
 }
 
 impl NatsArguments {
+    /// Whether a server is named.
+    pub(super) fn names_server(&self) -> bool {
+        self.url.is_some()
+    }
+
     pub(super) fn options(&self) -> NatsOptions {
         NatsOptions {
-            url: self.url.clone(),
+            url: self.url.clone().unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()),
             credentials: self.creds.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
@@ -190,25 +189,28 @@ impl Run {
 
 /// The first signal asks the pipelines to drain, the second ends the process.
 pub(super) fn stop_on_signal(nats: &Nats, stop: &Stop) {
-    let stop = stop.clone();
-    nats.runtime().spawn(async move {
-        let mut asked = false;
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
-                _ = terminate.recv() => {}
-            }
-            if asked {
-                std::process::exit(130);
-            }
-            asked = true;
-            eprintln!("weir: draining; once more ends at once");
-            stop.set();
+    nats.runtime().spawn(obey_signals(stop.clone(), || {}));
+}
+
+/// The first signal asks to stop, the second ends the process, after `at_once` has done what has to be done first.
+pub(super) async fn obey_signals(stop: Stop, at_once: impl Fn()) {
+    let mut asked = false;
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
+            _ = terminate.recv() => {}
         }
-    });
+        if asked {
+            at_once();
+            std::process::exit(130);
+        }
+        asked = true;
+        eprintln!("weir: draining; once more ends at once");
+        stop.set();
+    }
 }
 
 /// Shows how far each pipeline is, until all have ended. One that fails ends the others.

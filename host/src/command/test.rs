@@ -7,10 +7,13 @@ mod rows;
 
 use super::{build, show, stage_host, write_failed};
 use crate::{
+    database::Database,
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
+    stage::StageHost,
     text::printable,
 };
+use case::Case;
 use outcome::Outcome;
 use std::{
     fs,
@@ -54,23 +57,57 @@ pub(super) struct Test {
 
 impl Test {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let (folder, cases) = case::find(&self.path)?;
-        let native_passed = !self.native || native_tests(&folder)?;
+        let cases = Cases::find(&self.path)?;
+        let native_passed = !self.native || native_tests(&cases.folder)?;
         if self.build {
-            build::build(&folder, build::PROFILE, None)?;
+            build::build(&cases.folder, build::PROFILE, None)?;
         }
-        let host = stage_host()?;
+        let failed = cases.run(&stage_host()?, self.update)?;
+        if !native_passed {
+            eprintln!("weir: the rule's own tests failed; cargo's words stand above");
+        }
+        Ok(ExitCode::from(u8::from(failed > 0 || !native_passed)))
+    }
+}
+
+/// The cases of a pipeline.
+pub(super) struct Cases {
+    folder: PathBuf,
+    cases: Vec<Case>,
+}
+
+impl Cases {
+    /// Those of a folder with a pipeline, or the one that `path` is.
+    pub(super) fn find(path: &Path) -> Result<Self> {
+        let (folder, cases) = case::find(path)?;
+        Ok(Self { folder, cases })
+    }
+
+    /// The events of each.
+    pub(super) fn inputs(&self) -> Vec<PathBuf> {
+        self.cases.iter().map(Case::input).collect()
+    }
+
+    /// Fills the lookup tables of a new database with the rows that the cases start with; of two with one key the later
+    /// case's stays.
+    pub(super) fn load_start(&self, plan: &Plan, database: &mut Database) -> Result<()> {
+        self.cases.iter().try_for_each(|case| case.load_start(plan, database))
+    }
+
+    /// Runs them and says what came of each; how many failed.
+    pub(super) fn run(&self, host: &StageHost, update: bool) -> Result<usize> {
+        let Self { folder, cases } = self;
         let pipeline = folder.join("pipeline.toml");
         let width = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
         let (mut failed, mut updated) = (0, 0);
         let mut out = std::io::stdout().lock();
         let mut say = |line: &str| writeln!(out, "{line}").map_err(|cause| write_failed(&cause));
         for (number, case) in cases.iter().enumerate() {
-            let outcome = Outcome::of(case, &pipeline, &host)?;
+            let outcome = Outcome::of(case, &pipeline, host)?;
             if number == 0 {
-                warn_of_stale_modules(&folder, &outcome.plan);
+                warn_of_stale_modules(folder, &outcome.plan);
             }
-            let report = compare::compare(case, &outcome, self.update)?;
+            let report = compare::compare(case, &outcome, update)?;
             let verdict = match (report.differences.is_empty(), report.updated.is_empty()) {
                 (false, _) => {
                     failed += 1;
@@ -103,10 +140,7 @@ impl Test {
             summary += &format!(", {failed} failed; `--update` takes over what came out, if that is right");
         }
         say(&summary)?;
-        if !native_passed {
-            eprintln!("weir: the rule's own tests failed; cargo's words stand above");
-        }
-        Ok(ExitCode::from(u8::from(failed > 0 || !native_passed)))
+        Ok(failed)
     }
 }
 

@@ -1,8 +1,11 @@
-//! Making streams and filling them, for the demo, which has a server of its own; and looking at single messages.
+//! Making streams and filling them, for the demo and for the developer of a rule; and looking at single messages.
 
 use super::Nats;
 use crate::error::{Error, Result};
-use async_nats::jetstream::stream::{Config, RawMessageErrorKind};
+use async_nats::jetstream::{
+    context::GetStreamErrorKind,
+    stream::{Config, RawMessageErrorKind},
+};
 
 /// Messages that are published before the first answer is waited for.
 const MESSAGES_AT_ONCE: usize = 500;
@@ -21,6 +24,23 @@ impl Nats {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
         made.map(|_| ())
             .map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
+    }
+
+    /// Whether the server has a stream of that name.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn has_stream(&self, name: &str) -> Result<bool> {
+        match self.runtime.block_on(self.jetstream.get_stream(name)) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Ok(false),
+                _ => Err(Error::environment(format!(
+                    "cannot look for stream {name} at {}: {error}",
+                    self.server
+                ))),
+            },
+        }
     }
 
     /// The payload of a message, and when it was stored, in milliseconds since 1970-01-01T00:00:00Z; nothing when it is not

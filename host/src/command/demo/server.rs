@@ -5,6 +5,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,15 +17,31 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A running server. Dropping it stops it and removes its store.
 #[derive(Debug)]
-pub(super) struct Server {
-    child: Child,
+pub(in crate::command) struct Server {
+    child: Ending,
     store: PathBuf,
     url: String,
 }
 
+/// Ends a server at once, from wherever that has to be done.
+#[derive(Clone, Debug)]
+pub(in crate::command) struct Ending(Arc<Mutex<Child>>);
+
+impl Ending {
+    pub(in crate::command) fn end(&self) {
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Server {
     /// Starts `$NATS_SERVER`, or the nats-server on the PATH, with its store in `store`.
-    pub(super) fn start(store: &Path) -> Result<Self> {
+    pub(in crate::command) fn start(store: &Path) -> Result<Self> {
         let program = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let wrap = || format!("cannot make {}", store.display());
         std::fs::create_dir_all(store).environment(wrap)?;
@@ -45,19 +62,19 @@ impl Server {
                     program.display()
                 ))
             })?;
+        let ports = store.join(format!("nats-server_{}.ports", child.id()));
         let mut server = Self {
-            child,
+            child: Ending(Arc::new(Mutex::new(child))),
             store: store.to_owned(),
             url: String::new(),
         };
-        let ports = store.join(format!("nats-server_{}.ports", server.child.id()));
         let begun = Instant::now();
         loop {
             if let Some(url) = std::fs::read(&ports).ok().and_then(|bytes| url_in(&bytes)) {
                 server.url = url;
                 return Ok(server);
             }
-            if let Ok(Some(status)) = server.child.try_wait() {
+            if let Ok(Some(status)) = server.child.child().try_wait() {
                 return Err(Error::environment(format!(
                     "{} ended at once: {status}",
                     program.display()
@@ -73,7 +90,12 @@ impl Server {
         }
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// What ends it before its time.
+    pub(in crate::command) fn ending(&self) -> Ending {
+        self.child.clone()
+    }
+
+    pub(in crate::command) fn url(&self) -> &str {
         &self.url
     }
 }
@@ -86,8 +108,7 @@ fn url_in(bytes: &[u8]) -> Option<String> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end();
         let _ = std::fs::remove_dir_all(&self.store);
     }
 }

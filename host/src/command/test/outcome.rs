@@ -77,18 +77,7 @@ impl Outcome {
 
 fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Result<Counts> {
     let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Outbox)?;
-    for (name, file) in &case.start {
-        let index = start_table(plan, name.as_deref(), file)?;
-        let Some(table_plan) = plan.tables.get(index) else {
-            continue;
-        };
-        let mut refused = None;
-        let (mut rows, _) = table::read_rows(table_plan, file, |line, reason| {
-            refused.get_or_insert_with(|| super::mistake(file, line as usize, reason));
-        })?;
-        refused.map_or(Ok(()), Err)?;
-        database.load_table(index, &mut rows)?;
-    }
+    case.load_start(plan, &mut database)?;
     database.claim(IDENTITY)?;
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
@@ -106,6 +95,25 @@ fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Resul
         Swaps::none(),
     )?);
     Ok(progress.counts())
+}
+
+impl Case {
+    /// Sets the rows of lookup tables with which the case begins.
+    pub(super) fn load_start(&self, plan: &Plan, database: &mut Database) -> Result<()> {
+        for (name, file) in &self.start {
+            let index = start_table(plan, name.as_deref(), file)?;
+            let Some(table_plan) = plan.tables.get(index) else {
+                continue;
+            };
+            let mut refused = None;
+            let (mut rows, _) = table::read_rows(table_plan, file, |line, reason| {
+                refused.get_or_insert_with(|| super::mistake(file, line as usize, reason));
+            })?;
+            refused.map_or(Ok(()), Err)?;
+            database.load_table(index, &mut rows)?;
+        }
+        Ok(())
+    }
 }
 
 /// The lookup table that a file fills.

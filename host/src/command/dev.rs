@@ -1,0 +1,572 @@
+//! `weir dev`: a rule is written while its pipeline runs.
+
+mod watch;
+mod whole;
+
+use super::{
+    build,
+    demo::server::Server,
+    deploy::{Saying, Target},
+    load_plan,
+    run::{NatsArguments, obey_signals},
+    show, stage_host,
+    test::Cases,
+};
+use crate::{
+    database::{Database, DatabaseFile, Messages},
+    error::{Context, Error, Result},
+    live::{Live, LiveOptions},
+    nats::{Gap, Nats, NatsOptions, Registry, StreamRange},
+    plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
+    source::Stop,
+    stage::StageHost,
+    status::HostStatus,
+};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+use watch::Watch;
+use whole::{Whole, differ_in_parameters_alone, text_of};
+
+/// Runs the pipeline of a rule while the rule is written: on every save the rule is built, its cases are run, and the new
+/// version is swapped in.
+///
+/// The stream is made if it is missing, and filled with the events of the folder's cases, or of --input. A save of the
+/// crate's sources, of pipeline.toml or of a case is taken up: the rule is built (`weir build`), the cases are run
+/// (`weir test`), the new component or the new parameters are put in the place of those that run (`weir deploy`), and it
+/// is shown what the tables would be if this version had been there for the whole stream. What cannot be built, or does
+/// not fit, or fails a case, does not come into force; the version before it runs on. Ctrl-C ends it.
+///
+/// Without --nats it has a nats-server of its own, which ends with it. At a server that is named it fills no stream that is
+/// there already, unless --input says with what, and it refuses to begin where somebody else runs the pipeline.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+  0  ended by Ctrl-C; with --once: built, passed, and run
+  1  with --once: cargo, the compiler or a case failed
+  2  the folder, the pipeline or a module has to be changed first
+
+Example:
+  weir new large-orders && cd large-orders
+  weir dev
+  weir dev --input last-week.jsonl --keep-going")]
+pub(super) struct Dev {
+    /// The folder with the rule's Cargo.toml and pipeline.toml.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Events for the stream, one payload a line, in place of those of the cases.
+    #[arg(long, value_name = "FILE.jsonl")]
+    input: Option<PathBuf>,
+    /// The database of the pipeline, which is kept; else it is one that is removed at the end.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// Swap a version in although a case fails.
+    #[arg(long)]
+    keep_going: bool,
+    /// Build, test, run the pipeline over what the stream holds, show its tables, and end.
+    #[arg(long)]
+    once: bool,
+    /// The profile of cargo to build in.
+    #[arg(long, value_name = "NAME", default_value = build::PROFILE)]
+    profile: String,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+/// How often we look whether something has come about.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long the pipeline may take to say that it runs.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Messages that are published in one go.
+const MESSAGES_AT_ONCE: usize = 5_000;
+
+/// The stream for what the pipeline publishes, at a server of our own.
+const OUTGOING: &str = "WEIR-DEV-OUT";
+
+impl Dev {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        for file in ["Cargo.toml", "pipeline.toml"] {
+            if !self.folder.join(file).is_file() {
+                return Err(Error::definition(format!(
+                    "there is no {file} in {}; name the folder of a rule, or make one with `weir new NAME`",
+                    self.folder.display()
+                )));
+            }
+        }
+        if self.input.is_none() {
+            Cases::find(&self.folder)?;
+        }
+        let whole = fs::canonicalize(&self.folder).environment(|| format!("cannot find {}", self.folder.display()))?;
+        let mut watch = match self.once {
+            true => None,
+            false => Some(Watch::start(&whole)?),
+        };
+        let host = stage_host()?;
+        let home = tempfile::Builder::new().prefix("weir-dev-").tempdir();
+        let home = home.environment(|| "cannot make a temporary folder".to_owned())?;
+        let server = match self.nats.names_server() {
+            true => None,
+            false => Some(Server::start(&home.path().join("nats"))?),
+        };
+        let stop = Stop::default();
+        end_on_signal(&stop, server.as_ref())?;
+        let nats = Nats::connect(&match &server {
+            Some(server) => NatsOptions {
+                url: server.url().to_owned(),
+                ..Default::default()
+            },
+            None => self.nats.options(),
+        })?;
+        let mut session = Session {
+            registry: Registry::open(&nats)?,
+            nats,
+            host,
+            home: home.path().to_owned(),
+            own_server: server.is_some(),
+            stop,
+            component: None,
+            running: None,
+            in_force: None,
+            filled: Vec::new(),
+            starts: 0,
+            dev: self,
+        };
+        let outcome = session.go(watch.as_mut());
+        let ended = session.end_pipeline();
+        session.nats.close();
+        drop(server);
+        let passed = outcome?;
+        ended?;
+        Ok(ExitCode::from(u8::from(!passed)))
+    }
+}
+
+/// The first signal ends us in order, the second at once, and the server with us.
+fn end_on_signal(stop: &Stop, server: Option<&Server>) -> Result<()> {
+    let (stop, ending) = (stop.clone(), server.map(Server::ending));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.environment(|| "cannot start a thread".to_owned())?;
+    let at_once = move || ending.iter().for_each(super::demo::server::Ending::end);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    thread::Builder::new()
+        .name("weir-signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let _ = begun.send(());
+                obey_signals(stop, at_once).await;
+            });
+        })
+        .environment(|| "cannot start a thread".to_owned())?;
+    let _ = has_begun.recv();
+    Ok(())
+}
+
+/// A pipeline that runs, and what ends it.
+struct Running {
+    live: Live,
+    stop: Stop,
+    /// What its file says.
+    base: Arc<Plan>,
+    text: String,
+}
+
+/// A rule that is being written.
+struct Session {
+    dev: Dev,
+    nats: Nats,
+    registry: Registry,
+    host: StageHost,
+    home: PathBuf,
+    own_server: bool,
+    stop: Stop,
+    component: Option<PathBuf>,
+    running: Option<Running>,
+    /// The version that decides, over the whole stream.
+    in_force: Option<Whole>,
+    /// Streams that were filled.
+    filled: Vec<String>,
+    starts: u32,
+}
+
+impl Session {
+    /// From the first build on until it is time to end; whether the last look found everything well.
+    fn go(&mut self, watch: Option<&mut Watch>) -> Result<bool> {
+        let text = text_of(&self.dev.folder.join("pipeline.toml"))?;
+        if let Some(name) = name_in(&text) {
+            self.check_alone(&name)?;
+        }
+        let first = self.take_up(None, true);
+        let Some(watch) = watch else { return first };
+        self.say_if_wrong(first);
+        loop {
+            println!("\nwatching {}; Ctrl-C ends", self.dev.folder.display());
+            let has_ended = || self.running.as_ref().is_some_and(|running| running.live.is_finished());
+            let Some(saved) = watch.wait(|| self.stop.is_set() || has_ended())? else {
+                return Ok(true);
+            };
+            let files: Vec<String> = saved.files.iter().map(|file| file.display().to_string()).collect();
+            println!("\nsaved {}", files.join(", "));
+            let outcome = self.take_up(Some(saved.at), saved.is_of_source());
+            self.say_if_wrong(outcome);
+        }
+    }
+
+    /// What is wrong with a save is said, and the next one may be better.
+    fn say_if_wrong(&self, outcome: Result<bool>) {
+        let Err(error) = outcome else { return };
+        // Ctrl-C ends cargo too, which is no news.
+        if self.stop.is_set() {
+            return;
+        }
+        eprintln!("weir: {error}");
+        match self.running {
+            Some(_) => println!("not in force: the version before it runs on"),
+            None => println!("nothing runs yet"),
+        }
+    }
+
+    /// Brings what is in the folder into force; whether its cases pass.
+    fn take_up(&mut self, saved: Option<Instant>, builds: bool) -> Result<bool> {
+        let begun = Instant::now();
+        let since = saved.unwrap_or(begun);
+        if builds {
+            // Until it is there again: a save of a case after a failed build is no reason to run yesterday's component.
+            self.component = None;
+        }
+        let component = match &self.component {
+            Some(component) => component.clone(),
+            None => build::build(&self.dev.folder, &self.dev.profile, None)?,
+        };
+        let built = begun.elapsed();
+        let pipeline = self.dev.folder.join("pipeline.toml");
+        let text = text_of(&pipeline)?;
+        put_in_place(&self.dev.folder, &component, &text)?;
+        self.component = Some(component);
+        let plan = Arc::new(load_plan(&pipeline, &self.host, None)?);
+        let begun = Instant::now();
+        let cases = match self.dev.folder.join("cases").is_dir() {
+            true => Some(Cases::find(&self.dev.folder)?),
+            false => None,
+        };
+        let failed = cases.as_ref().map_or(Ok(0), |cases| cases.run(&self.host, false))?;
+        let tested = begun.elapsed();
+        if self.stop.is_set() {
+            return Ok(failed == 0);
+        }
+        self.fill(&plan, cases.as_ref())?;
+
+        let begun = Instant::now();
+        let is_new = match (&self.in_force, &self.running) {
+            (Some(in_force), Some(running)) => running.text != text || !same_rules(&in_force.plan, &plan),
+            _ => true,
+        };
+        let swaps = failed == 0 || self.dev.keep_going;
+        if is_new && swaps {
+            self.bring_into_force(&plan, &text, cases.as_ref())?;
+            println!(
+                "in force {} after the {} (build {}, cases {}, swap {})",
+                show::seconds(since.elapsed()),
+                if saved.is_some() { "save" } else { "start" },
+                show::seconds(built),
+                show::seconds(tested),
+                show::seconds(begun.elapsed())
+            );
+        } else if is_new {
+            let stays = if self.running.is_some() {
+                "the version before it runs on"
+            } else {
+                "nothing runs yet"
+            };
+            println!("not in force, because a case fails: {stays}; --keep-going swaps it in all the same");
+        } else {
+            println!("the same component and parameters: nothing to swap");
+        }
+        if is_new && !self.stop.is_set() {
+            self.compare(plan, cases.as_ref(), swaps)?;
+        }
+        Ok(failed == 0)
+    }
+
+    /// Makes the stream, and fills it.
+    fn fill(&mut self, plan: &Plan, cases: Option<&Cases>) -> Result<()> {
+        if self.filled.contains(&plan.stream) {
+            return Ok(());
+        }
+        let is_there = self.nats.has_stream(&plan.stream)?;
+        if !is_there {
+            self.nats.make_stream(&plan.stream, &[&plan.subject])?;
+        }
+        if self.own_server && self.filled.is_empty() {
+            let subjects = plan.sinks.iter().filter_map(|sink| match &sink.target {
+                SinkTarget::Subject { name, .. } => Some(name.as_str()),
+                _ => None,
+            });
+            let subjects: Vec<&str> = subjects.filter(|&subject| subject != plan.subject).collect();
+            if !subjects.is_empty() {
+                self.nats.make_stream(OUTGOING, &subjects)?;
+            }
+        }
+        let inputs = match (&self.dev.input, cases) {
+            (Some(input), _) => vec![input.clone()],
+            (None, Some(cases)) if !is_there => cases.inputs(),
+            _ => Vec::new(),
+        };
+        let mut published = 0;
+        for input in &inputs {
+            published += self.publish(&plan.subject, input)?;
+        }
+        self.filled.push(plan.stream.clone());
+        let filled = match inputs.is_empty() {
+            true => "as it is".to_owned(),
+            false => format!("with {} published", show::count(published, "event")),
+        };
+        println!(
+            "stream {} at {}, subject {}, {filled}",
+            plan.stream,
+            self.nats.server(),
+            plan.subject
+        );
+        Ok(())
+    }
+
+    fn publish(&self, subject: &str, input: &Path) -> Result<u64> {
+        let cannot = || format!("cannot read {}", input.display());
+        let file = File::open(input).map_err(|cause| Error::definition(format!("{}: {cause}", cannot())))?;
+        let mut messages = Vec::new();
+        let mut published = 0;
+        for line in BufReader::new(file).split(b'\n') {
+            messages.push((subject, line.environment(cannot)?));
+            published += 1;
+            if messages.len() == MESSAGES_AT_ONCE {
+                self.nats.publish_all(&messages)?;
+                messages.clear();
+            }
+        }
+        self.nats.publish_all(&messages)?;
+        Ok(published)
+    }
+
+    /// Swaps rules in where only they differ from what runs; else the pipeline begins anew.
+    fn bring_into_force(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
+        let swappable = match &self.running {
+            Some(running) => differ_in_parameters_alone(&running.text, text),
+            None => false,
+        };
+        if !swappable {
+            self.end_pipeline()?;
+            return self.start(plan, text, cases);
+        }
+        let before = self.in_force.as_ref().map(|whole| whole.plan.clone());
+        for (step, stage) in stages(plan) {
+            let is_same = before.as_ref().and_then(|before| before.stage(step).ok());
+            if is_same.is_none_or(|before| !same_rule(before, stage)) {
+                self.deploy(plan, step, stage)?;
+            }
+        }
+        if let Some(running) = &mut self.running {
+            running.text = text.to_owned();
+        }
+        Ok(())
+    }
+
+    fn deploy(&self, plan: &Arc<Plan>, step: &str, stage: &StagePlan) -> Result<()> {
+        let base = self.running.as_ref().map_or(plan, |running| &running.base);
+        let target = Target::of(&self.host, base.clone(), step.to_owned(), self.registry.clone());
+        let saying = Saying {
+            note: Some("weir dev".to_owned()),
+            wait: START_MAX.as_secs(),
+        };
+        let parameters = &stage.deployment.parameters;
+        let deployed = target.deploy_module(&saying, &stage.module, |_| Ok(parameters.clone()))?;
+        match target.wait(&deployed, &saying)? {
+            code if code == ExitCode::SUCCESS => Ok(()),
+            _ => Err(Error::definition(format!(
+                "version {} of step {step} was not taken, for the reason above",
+                deployed.version
+            ))),
+        }
+    }
+
+    /// Whether nobody else runs the pipeline: what is written here would be deployed there.
+    fn check_alone(&self, pipeline: &str) -> Result<()> {
+        let others: Vec<HostStatus> = self.registry.hosts(Some(pipeline))?;
+        let Some(other) = others.first() else {
+            return Ok(());
+        };
+        Err(Error::definition(format!(
+            "pipeline {pipeline} runs already, at {} by {}, into {}: what is written here would be deployed there; \
+             name another pipeline in the file, or another server",
+            self.nats.server(),
+            other.process,
+            other.database
+        )))
+    }
+
+    /// Starts the pipeline over the stream, and waits until it has seen all of it.
+    fn start(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
+        self.check_alone(&plan.name)?;
+        self.starts += 1;
+        let path = match &self.dev.database {
+            Some(path) => path.clone(),
+            None => self.home.join(format!("{}-{}.db", plan.name, self.starts)),
+        };
+        let is_new = !path.exists();
+        let file = DatabaseFile::hold(&path)?;
+        if let (true, Some(cases)) = (is_new, cases) {
+            cases.load_start(plan, &mut Database::open(&file, plan.clone(), Messages::Outbox)?)?;
+        }
+        let options = LiveOptions {
+            until_caught_up: false,
+            gap: Gap::Refuse,
+            registry: Some(self.registry.clone()),
+        };
+        let last = StreamRange::find(&self.nats, &plan.stream, &plan.subject, None, None)?.last;
+        let stop = Stop::default();
+        let live = Live::start(&self.nats, &self.host, plan.clone(), &file, options, &stop)?;
+        self.running = Some(Running {
+            live,
+            stop,
+            base: plan.clone(),
+            text: text.to_owned(),
+        });
+        let begun = Instant::now();
+        while !self
+            .registry
+            .hosts::<HostStatus>(Some(&plan.name))?
+            .iter()
+            .any(|host| host.database == path.display().to_string())
+        {
+            self.check_running()?;
+            if self.stop.is_set() {
+                return Ok(());
+            }
+            if begun.elapsed() > START_MAX {
+                return Err(Error::environment(format!(
+                    "the pipeline does not say at {} that it runs",
+                    self.nats.server()
+                )));
+            }
+            thread::sleep(LOOK);
+        }
+        // What was deployed at this server before would take the place of what is written now.
+        for (step, stage) in stages(plan) {
+            if self.registry.deployment(&plan.name, step)?.is_some() {
+                self.deploy(plan, step, stage)?;
+            }
+        }
+        while !self.stop.is_set() {
+            let position = self.check_running()?;
+            if position >= last {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        println!("pipeline {} runs, into {}", plan.name, path.display());
+        Ok(())
+    }
+
+    /// How far the pipeline is. One that has ended by itself has failed.
+    fn check_running(&mut self) -> Result<u64> {
+        match &self.running {
+            Some(running) if !running.live.is_finished() => Ok(running.live.progress.position.load(Ordering::Relaxed)),
+            _ => {
+                self.end_pipeline()?;
+                Err(Error::environment("the pipeline has ended"))
+            }
+        }
+    }
+
+    fn end_pipeline(&mut self) -> Result<()> {
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
+        running.stop.set();
+        running.live.finish().map(drop)
+    }
+
+    /// Shows what the tables would be with `plan` over the whole stream, against those of the version in force.
+    fn compare(&mut self, plan: Arc<Plan>, cases: Option<&Cases>, in_force: bool) -> Result<()> {
+        let after = Whole::new(plan.clone(), cases)?;
+        let before = match self.in_force.take() {
+            Some(before) => before,
+            None => Whole::new(plan, cases)?,
+        };
+        let is_first = Arc::ptr_eq(&before.plan, &after.plan);
+        if !is_first {
+            before.catch_up(&self.nats, &self.host, &self.stop)?;
+        }
+        let events = after.catch_up(&self.nats, &self.host, &self.stop)?;
+        match is_first {
+            true => println!("\nthe tables after {}:", show::count(events, "event")),
+            false => println!(
+                "\nwhat this version makes of all {}, in place of the one before:",
+                show::count(events, "event")
+            ),
+        }
+        let shown = after.show_changes_since(&before);
+        self.in_force = match (in_force, is_first) {
+            (true, _) => Some(after),
+            (false, false) => Some(before),
+            (false, true) => None,
+        };
+        shown
+    }
+}
+
+/// The name of the pipeline, where the file tells it.
+fn name_in(text: &str) -> Option<String> {
+    let file: toml::Table = text.parse().ok()?;
+    Some(file.get("name")?.as_str()?.to_owned())
+}
+
+fn stages(plan: &Plan) -> impl Iterator<Item = (&str, &StagePlan)> {
+    plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Stage(stage) => Some((node.name.as_str(), &**stage)),
+        _ => None,
+    })
+}
+
+fn same_rule(a: &StagePlan, b: &StagePlan) -> bool {
+    a.module.digest == b.module.digest && a.deployment.parameters == b.deployment.parameters
+}
+
+fn same_rules(a: &Plan, b: &Plan) -> bool {
+    stages(b).all(|(step, b)| a.stage(step).is_ok_and(|a| same_rule(a, b)))
+}
+
+/// Puts a component where the pipeline looks for it, should that not be where it was built.
+fn put_in_place(folder: &Path, component: &Path, text: &str) -> Result<()> {
+    let file: toml::Table = match text.parse() {
+        Ok(file) => file,
+        // Said better when it is read as a pipeline.
+        Err(_) => return Ok(()),
+    };
+    let steps = file.get("step").and_then(toml::Value::as_array).into_iter().flatten();
+    let modules = steps.filter_map(|step| step.get("stage")?.get("module")?.as_str());
+    let mut named: Vec<PathBuf> = modules.map(|module| folder.join(module)).collect();
+    named.retain(|module| module.file_name() == component.file_name());
+    if named.is_empty() {
+        return Err(Error::definition(format!(
+            "no step of {} has a module that is called {}: the rule of this folder is not in its pipeline",
+            folder.join("pipeline.toml").display(),
+            component.file_name().unwrap_or_default().display()
+        )));
+    }
+    for module in named {
+        let is_there =
+            fs::canonicalize(&module).is_ok_and(|module| fs::canonicalize(component).is_ok_and(|c| c == module));
+        if !is_there {
+            let bytes = fs::read(component).environment(|| format!("cannot read {}", component.display()))?;
+            build::write_whole(&module, &bytes)?;
+        }
+    }
+    Ok(())
+}

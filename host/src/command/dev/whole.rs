@@ -1,0 +1,126 @@
+//! The whole stream through one version of a pipeline, into a scratch database: what the tables would be.
+
+use crate::{
+    command::{diff, test::Cases},
+    database::{Database, DatabaseFile, Messages, read_versions},
+    decode::Decoder,
+    engine::Engine,
+    error::{Context, Result},
+    limits::BATCH_EVENTS_MAX,
+    nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, StreamRange, Until},
+    pipeline::{self, Progress, Store, Swaps},
+    plan::Plan,
+    source::{NoAcknowledge, Stop},
+    stage::StageHost,
+};
+use std::{
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// A version of a pipeline, and the tables that it makes of the stream.
+pub(super) struct Whole {
+    pub(super) plan: Arc<Plan>,
+    folder: tempfile::TempDir,
+}
+
+impl Whole {
+    /// Of no event yet. Lookup tables begin as those of the cases do.
+    pub(super) fn new(plan: Arc<Plan>, cases: Option<&Cases>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("weir-dev-").tempdir();
+        let folder = folder.environment(|| "cannot make a temporary folder".to_owned())?;
+        let whole = Self { plan, folder };
+        let mut database = whole.open()?;
+        cases.map_or(Ok(()), |cases| cases.load_start(&whole.plan, &mut database))?;
+        Ok(whole)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("whole.db")
+    }
+
+    fn open(&self) -> Result<Database> {
+        Database::open(&DatabaseFile::hold(&self.path())?, self.plan.clone(), Messages::Drop)
+    }
+
+    /// Goes on to the last event that the stream holds now, as `weir replay --from-stream` would; how many events there
+    /// are up to there.
+    pub(super) fn catch_up(&self, nats: &Nats, host: &StageHost, stop: &Stop) -> Result<u64> {
+        let plan = &self.plan;
+        let range = StreamRange::find(nats, &plan.stream, &plan.subject, None, None)?;
+        let mut database = self.open()?;
+        database.claim(&range.identity)?;
+        let stored = database.stored().clone();
+        let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
+        database.restore(&mut engine)?;
+        engine.begin(stored.position, &read_versions(database.path(), &plan.name)?);
+        let before = database.counts().events;
+        let options = JetStreamSourceOptions {
+            stream: plan.stream.clone(),
+            subject: plan.subject.clone(),
+            consumer: Consumer::Ephemeral(format!("weir-dev-{}-{:016x}", plan.name, fastrand::u64(..))),
+            position: stored.position.max(range.first.saturating_sub(1)),
+            gap: Gap::Refuse,
+            until: Until::Sequence(range.last),
+        };
+        let decoder = Decoder::new(&plan.columns, plan.now.clone(), BATCH_EVENTS_MAX)?;
+        let source = JetStreamSource::open(nats, options, decoder, stop.clone())?;
+        let progress = Arc::new(Progress::default());
+        let store = Store::Database(Box::new(database));
+        drop(pipeline::run(
+            source,
+            engine,
+            store,
+            NoAcknowledge,
+            progress.clone(),
+            Swaps::none(),
+        )?);
+        Ok(before + progress.events.load(Ordering::Relaxed))
+    }
+
+    /// Shows what is otherwise in these tables than in those of another version.
+    pub(super) fn show_changes_since(&self, before: &Self) -> Result<()> {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        diff::write_changes(&before.path(), &self.path(), &mut out)?;
+        out.flush().map_err(|cause| crate::command::write_failed(&cause))
+    }
+}
+
+/// Whether two pipeline files differ in nothing but the parameters of rules: then a running pipeline can be swapped.
+pub(super) fn differ_in_parameters_alone(a: &str, b: &str) -> bool {
+    let without = |text: &str| {
+        let mut file: toml::Table = text.parse().ok()?;
+        for step in file.get_mut("step")?.as_array_mut()? {
+            if let Some(stage) = step.get_mut("stage").and_then(toml::Value::as_table_mut) {
+                stage.remove("parameters");
+            }
+        }
+        Some(file)
+    };
+    a == b || without(a).is_some_and(|a| without(b) == Some(a))
+}
+
+/// The text of a pipeline file.
+pub(super) fn text_of(pipeline: &Path) -> Result<String> {
+    std::fs::read_to_string(pipeline).environment(|| format!("cannot read {}", pipeline.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differ_in_parameters_alone;
+
+    #[test]
+    fn another_parameter_is_swapped_and_another_step_is_not() {
+        let file = "name = 'a'\n[[step]]\nname = 's'\n[step.stage]\nmodule = 'a.wasm'\nparameters = { n = 1 }\n";
+        assert!(differ_in_parameters_alone(file, file));
+        assert!(differ_in_parameters_alone(file, &file.replace("n = 1", "m = 'two'")));
+        assert!(differ_in_parameters_alone(
+            file,
+            &file.replace("parameters = { n = 1 }", "")
+        ));
+        assert!(!differ_in_parameters_alone(file, &file.replace("a.wasm", "b.wasm")));
+        assert!(!differ_in_parameters_alone(file, &file.replace("'s'", "'t'")));
+        assert!(!differ_in_parameters_alone(file, "name = "));
+    }
+}
