@@ -418,8 +418,8 @@ fn a_permission_that_is_missing_is_named() {
     )
     .ends_with(1);
     check("params set swapped.toml versions label=1", "watcher:w", expect![[r#"
-        weir: NATS at SERVER says: nats: Permissions Violation for Publish to "$KV.weir-deployments.swapped.versions"
-        weir: cannot write swapped.versions of bucket weir-deployments at SERVER: timed out; it takes the permission to publish to $KV.weir-deployments.>
+        weir: NATS at SERVER says: nats: Permissions Violation for Publish to "$O.weir-modules.C.PART"
+        weir: cannot store module DIGEST of versions in bucket weir-modules at SERVER: failed publishing object chunks: failed getting chunk ack: timed out: didn't receive ack in time; it takes the permission to publish to $O.weir-modules.>
     "#]]).ends_with(1);
     let mut running = run("watcher:w").start();
     running.wait_for_word("do not see this host");

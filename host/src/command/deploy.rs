@@ -134,7 +134,10 @@ impl Params {
             let module = target.module_of(before)?;
             let parameters = merge(&target, &module, before, &set.parameters)?;
             target.check(&module, parameters.clone(), before)?;
-            Ok((before.and_then(|before| before.digest.clone()), parameters))
+            // From here on the module is this one, whatever becomes of the pipeline file's.
+            target.check_running(&module)?;
+            target.registry.put_module(&module.digest, &module.bytes)?;
+            Ok((Some(module.digest.clone()), parameters))
         })?;
         target.wait(&deployed, &set.saying)
     }
@@ -264,6 +267,24 @@ impl<'h> Target<'h> {
             self.registry.put_module(&module.digest, &module.bytes)?;
             Ok((Some(module.digest.clone()), parameters))
         })
+    }
+
+    /// Whether the running hosts have `module` at the step.
+    fn check_running(&self, module: &Module) -> Result<()> {
+        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+        for host in &hosts {
+            let step = host.steps.iter().find(|step| step.step == self.step);
+            if let Some(step) = step.filter(|step| step.digest != module.digest) {
+                return Err(Error::mismatch(format!(
+                    "step \"{}\" runs module {} at {}, and here it is {}; deploy the one that you mean, with its parameters",
+                    self.step,
+                    show::short(Some(&step.digest)),
+                    host.process,
+                    module.short_digest()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the deployment that `make` gives the module and parameters of.
