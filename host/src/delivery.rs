@@ -1,9 +1,6 @@
 //! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
 
-use crate::{
-    column::{Batch, TextValues},
-    engine::Successor,
-};
+use crate::column::{Batch, TextValues};
 
 /// The deliveries of one batch, in the order of the stream.
 #[derive(Debug, Default)]
@@ -64,8 +61,6 @@ pub struct DecodedBatch {
     /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
     /// [`crate::pipeline`].
     pub behind: bool,
-    /// The plan that these deliveries were decoded for, where that is another one than for the batch before.
-    pub successor: Option<Box<Successor>>,
 }
 
 /// What a source wants back once everything up to a batch is committed.

@@ -3,7 +3,6 @@
 //! A pipeline's file says what its stages run at first; that is version 0 of each. What is deployed later has the numbers
 //! from 1. A database keeps every version that decided over rows of its tables, with the first stream sequence of each.
 
-use crate::plan::StagePlan;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -96,20 +95,4 @@ pub struct Committed {
     pub changes: Vec<VersionChange>,
     /// How long each swap held up the data path.
     pub pauses: Vec<Duration>,
-}
-
-impl InForce {
-    /// The record of the version that `stage` runs.
-    pub fn of(step: &str, stage: &StagePlan, first_sequence: u64, trial_left: u64) -> Self {
-        let component = |stage: &StagePlan| (stage.module.digest.clone(), stage.module.bytes.clone());
-        let fallback = stage.fallback.as_deref().filter(|_| trial_left > 0);
-        Self {
-            step: step.to_owned(),
-            deployment: stage.deployment.clone(),
-            module: component(stage),
-            first_sequence,
-            trial_left,
-            fallback: fallback.map(|fallback| (fallback.deployment.clone(), component(fallback))),
-        }
-    }
 }

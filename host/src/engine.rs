@@ -15,7 +15,7 @@ pub use swap::{Retired, Successor};
 use crate::{
     column::Batch,
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
-    deployment::{InForce, StoredVersion, TrialRecord, VersionChange},
+    deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
@@ -169,7 +169,6 @@ impl Engine {
             last_sequence,
             receipt,
             behind: _,
-            successor: _,
         } = batch;
         let count = deliveries.len();
         let mut fates = Fates {
@@ -534,8 +533,7 @@ impl Engine {
                 Some(last) => stage.resume_trial(&last.trial),
                 None => {
                     stage.resume_trial(&TrialRecord::default());
-                    let in_force = InForce::of(&node.name, plan, position + 1, 0);
-                    self.changes.push(VersionChange::InForce(Box::new(in_force)));
+                    self.changes.push(swap::in_force(&node.name, plan, position + 1, 0));
                 }
             }
         }

@@ -67,9 +67,9 @@ pub mod definition;
 
 pub mod stage;
 
-pub mod plan;
-
 pub mod deployment;
+
+pub mod plan;
 
 // Where events come from, and how they become columns.
 pub mod delivery;
@@ -85,6 +85,8 @@ pub mod sink;
 
 pub mod turn;
 
+pub mod status;
+
 pub mod engine;
 
 // Where that goes, and what drives it: one transaction, the threads, the server, a live pipeline, the command.
@@ -93,8 +95,6 @@ pub mod database;
 pub mod pipeline;
 
 pub mod nats;
-
-pub mod status;
 
 pub mod rollout;
 

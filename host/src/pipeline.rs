@@ -136,7 +136,7 @@ pub fn run(
         retired,
         nudge,
     } = swaps;
-    let (batches, decoded) = bounded::<DecodedBatch>(BATCHES_QUEUED_MAX);
+    let (batches, decoded) = bounded::<Handed>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
     // Holds a token while the committer has nothing to do.
     let (idle, committer_idle) = bounded::<()>(1);
@@ -158,8 +158,8 @@ pub fn run(
             successor
         });
         match source.next_batch() {
-            Ok(Some(mut batch)) => {
-                batch.successor = successor;
+            Ok(Some(batch)) => {
+                let batch = Handed { batch, successor };
                 if batches.send(batch).is_err() {
                     break; // The engine ended first; the committer says why.
                 }
@@ -180,11 +180,18 @@ pub fn run(
     outcome.map(|()| store)
 }
 
+/// A batch on its way to the engine.
+struct Handed {
+    batch: DecodedBatch,
+    /// The plan that it was decoded for, where that is another one than for the batch before.
+    successor: Option<Box<Successor>>,
+}
+
 /// Takes batches in, and hands turns to the committer whenever it is idle.
 fn collect_turns(
     mut engine: Engine,
     mut epoch: u64,
-    decoded: &Receiver<DecodedBatch>,
+    decoded: &Receiver<Handed>,
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
     retired: &Sender<Retired>,
@@ -220,9 +227,9 @@ fn collect_turns(
         }
         select! {
             recv(source) -> batch => match batch {
-                Ok(mut batch) => {
+                Ok(Handed { batch, successor }) => {
                     behind = batch.behind;
-                    if let Some(successor) = batch.successor.take() {
+                    if let Some(successor) = successor {
                         let begun = Instant::now();
                         let replaced = engine.swap(*successor);
                         pauses.push(begun.elapsed());

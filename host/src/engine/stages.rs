@@ -5,11 +5,11 @@
 //! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
-use super::{Engine, Fates, MustUndo, Result, Step, shadow::ShadowFeed};
+use super::{Engine, Fates, MustUndo, Result, Step, shadow::ShadowFeed, swap::in_force};
 use crate::{
     column::{Batch, Column, RowKind},
     delivery::{Deliveries, Rejected},
-    deployment::{InForce, TrialRecord, VersionChange},
+    deployment::{TrialRecord, VersionChange},
     limits::TRIAL_BATCH_ROWS,
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
     stage::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
@@ -151,8 +151,7 @@ impl Stage {
                 && let Some(fallback) = &plan.fallback
             {
                 let first_sequence = trial.last_sequence + 1;
-                let in_force = InForce::of(&trial.record.step, fallback, first_sequence, 0);
-                changes.push(VersionChange::InForce(Box::new(in_force)));
+                changes.push(in_force(&trial.record.step, fallback, first_sequence, 0));
             }
             trial.told = trial.record.clone();
         }

@@ -109,8 +109,8 @@ impl Engine {
             let decided = running.deciding(old);
             if decided.deployment != new.deployment || decided.module.digest != new.module.digest {
                 let first_sequence = self.last_sequence + 1;
-                let in_force = InForce::of(&node.name, new, first_sequence, stage.trial_left());
-                self.changes.push(VersionChange::InForce(Box::new(in_force)));
+                let change = in_force(&node.name, new, first_sequence, stage.trial_left());
+                self.changes.push(change);
             }
             let shadow = running.set_shadow(None);
             retired.push(mem::replace(&mut **running, stage));
@@ -219,4 +219,18 @@ fn sink_columns(sink: &SinkPlan) -> String {
         format!("{} ({}{nullable})", field.name, field.column_type)
     });
     columns.collect::<Vec<_>>().join(", ")
+}
+
+/// The record of the version that `stage` runs from `first_sequence` on.
+pub(super) fn in_force(step: &str, stage: &StagePlan, first_sequence: u64, trial_left: u64) -> VersionChange {
+    let component = |stage: &StagePlan| (stage.module.digest.clone(), stage.module.bytes.clone());
+    let fallback = stage.fallback.as_deref().filter(|_| trial_left > 0);
+    VersionChange::InForce(Box::new(InForce {
+        step: step.to_owned(),
+        deployment: stage.deployment.clone(),
+        module: component(stage),
+        first_sequence,
+        trial_left,
+        fallback: fallback.map(|fallback| (fallback.deployment.clone(), component(fallback))),
+    }))
 }
