@@ -5,7 +5,7 @@ mod whole;
 
 use super::{
     build,
-    demo::server::Server,
+    demo::server::{Ending, Server},
     deploy::{Saying, Target},
     load_plan,
     run::{NatsArguments, obey_signals},
@@ -117,7 +117,7 @@ impl Dev {
             false => Some(Server::start(&home.path().join("nats"))?),
         };
         let stop = Stop::default();
-        end_on_signal(&stop, server.as_ref())?;
+        end_on_signal(&stop, server.as_ref(), home.path())?;
         let nats = Nats::connect(&match &server {
             Some(server) => NatsOptions {
                 url: server.url().to_owned(),
@@ -149,12 +149,15 @@ impl Dev {
     }
 }
 
-/// The first signal ends us in order, the second at once, and the server with us.
-fn end_on_signal(stop: &Stop, server: Option<&Server>) -> Result<()> {
-    let (stop, ending) = (stop.clone(), server.map(Server::ending));
+/// The first signal ends us in order, the second at once; the server and what is kept for a time go with us either way.
+fn end_on_signal(stop: &Stop, server: Option<&Server>, home: &Path) -> Result<()> {
+    let (stop, ending, home) = (stop.clone(), server.map(Server::ending), home.to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.environment(|| "cannot start a thread".to_owned())?;
-    let at_once = move || ending.iter().for_each(super::demo::server::Ending::end);
+    let at_once = move || {
+        ending.iter().for_each(Ending::end);
+        let _ = fs::remove_dir_all(&home);
+    };
     let (begun, has_begun) = std::sync::mpsc::channel();
     thread::Builder::new()
         .name("weir-signals".to_owned())
