@@ -1,6 +1,6 @@
 //! What cargo says of a guest's crate.
 
-use super::toolchain::Toolchain;
+use super::toolchain::{TRIPLE, Toolchain};
 use crate::error::{Context, Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -41,36 +41,46 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
+/// What cargo says of the package or workspace of a `Cargo.toml`.
+fn metadata(manifest: &Path, toolchain: &Toolchain, arguments: &[&str]) -> Result<Metadata> {
+    let mut cargo = toolchain.cargo();
+    cargo
+        .args(["metadata", "--format-version", "1"])
+        .args(arguments)
+        .arg("--manifest-path")
+        .arg(manifest);
+    let said = cargo.output().environment(|| "cannot start cargo".to_owned())?;
+    if !said.status.success() {
+        let words = String::from_utf8_lossy(&said.stderr);
+        return Err(Error::environment(format!(
+            "cargo cannot read {}: {}",
+            manifest.display(),
+            words.trim()
+        )));
+    }
+    serde_json::from_slice(&said.stdout)
+        .environment(|| format!("cannot read what cargo says of {}", manifest.display()))
+}
+
 impl Package {
     /// The package whose `Cargo.toml` is in `folder`.
     pub(super) fn of(folder: &Path, toolchain: &Toolchain) -> Result<Self> {
         let manifest = std::path::absolute(folder.join("Cargo.toml"))
             .and_then(std::fs::canonicalize)
             .environment(|| format!("cannot find {}/Cargo.toml", folder.display()))?;
-        let mut cargo = toolchain.cargo();
-        cargo
-            .args(["metadata", "--format-version", "1", "--manifest-path"])
-            .arg(&manifest);
-        let said = cargo.output().environment(|| "cannot start cargo".to_owned())?;
-        if !said.status.success() {
-            let words = String::from_utf8_lossy(&said.stderr);
-            return Err(Error::environment(format!(
-                "cargo cannot read {}: {}",
-                manifest.display(),
-                words.trim()
+        // First without what it depends on, which may not be fetched where there is no package.
+        let own = metadata(&manifest, toolchain, &["--no-deps"])?;
+        if !own.packages.iter().any(|package| package.manifest_path == manifest) {
+            return Err(Error::definition(format!(
+                "{} is a workspace and no package; name the folder of one of its guests",
+                manifest.display()
             )));
         }
-        let metadata: Metadata = serde_json::from_slice(&said.stdout)
-            .environment(|| format!("cannot read what cargo says of {}", manifest.display()))?;
+        let metadata = metadata(&manifest, toolchain, &["--filter-platform", TRIPLE])?;
         let packages = metadata.packages.into_iter();
         let local: Vec<_> = packages.filter(|package| package.source.is_none()).collect();
         let own = local.iter().find(|package| package.manifest_path == manifest);
-        let name = own.map(|package| package.name.clone()).ok_or_else(|| {
-            Error::definition(format!(
-                "{} is a workspace and no package; name the folder of one of its guests",
-                manifest.display()
-            ))
-        })?;
+        let name = own.map(|package| package.name.clone()).unwrap_or_default();
         let folder_of = |package: PackageMetadata| Some((package.manifest_path.parent()?.to_owned(), package.name));
         Ok(Self {
             name,
