@@ -10,6 +10,7 @@ mod replay;
 mod report;
 mod scenario;
 mod stage;
+mod swap;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -50,6 +51,8 @@ enum Part {
     Stage,
     /// Payloads to columns.
     Decode,
+    /// Versions of a rule that are swapped under load.
+    Swap,
     /// `weir replay`: a file into SQLite, and into nothing.
     Replay,
     /// `weir run`: a JetStream stream into SQLite.
@@ -87,6 +90,9 @@ fn run(arguments: &Arguments) -> Result<Report> {
     }
     if wants(Part::Decode) {
         decode::measure(&mut report)?;
+    }
+    if wants(Part::Swap) {
+        swap::measure(&mut report)?;
     }
     if wants(Part::Replay) || wants(Part::Jetstream) {
         let weir = process::build_weir()?;
