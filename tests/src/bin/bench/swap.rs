@@ -5,7 +5,7 @@ use crate::{
     report::{Figure, Report, Target},
     say,
 };
-use std::{cell::RefCell, time::Instant};
+use std::time::Instant;
 use weir::{engine::Successor, limits::BATCH_EVENTS_MAX};
 use weir_tests::{
     replay::host,
@@ -21,13 +21,13 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let database = folder.path().join("swapped.db");
     let told = Told::default();
-    let running = RefCell::new(base.clone());
     let begun = Instant::now();
     run(&base, &database, BATCH, 1, &told, |send| {
+        let mut running = base.clone();
         for number in 1..=SWAPS {
             let next = with(&base, version(&base, number, ""), None).expect("the version fits");
-            let before = running.replace(next.clone());
-            send(Successor::prepare(&before, next, host(), BATCH_EVENTS_MAX).expect("the version fits"));
+            send(Successor::prepare(&running, next.clone(), host(), BATCH_EVENTS_MAX).expect("the version fits"));
+            running = next;
         }
     })?;
     let elapsed = begun.elapsed();
