@@ -14,10 +14,10 @@ use weir::{
     plan::{Plan, StageVersion, StepVersions},
 };
 use weir_tests::{
-    replay::host,
+    replay::{host, load_table},
     scratch,
     seed::with_seed,
-    swaps::{STEP, Told, check, plan, run, run_from, version, with},
+    swaps::{STEP, Told, check, known_keys, plan, plan_in_rounds, run, run_from, version, with},
     table::contents,
 };
 
@@ -122,21 +122,27 @@ fn contents_position(database: &Path) -> u64 {
 
 /// A version that fails, and the events that pass meanwhile, in batches of different sizes.
 fn trial(settings: &str, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
-    let base = plan(settings).unwrap();
+    trial_of(&plan(settings).unwrap(), fails)
+}
+
+fn trial_of(base: &Arc<Plan>, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
     let runs = [1, 7, 256, 4000].map(|batch| {
         let scratch = scratch();
         let database = scratch.path().join("swapped.db");
+        if !base.tables.is_empty() {
+            load_table(base, known_keys().as_bytes(), &database);
+        }
         // The first run ends before the version that fails comes, so that it comes at the same event each time.
-        run_from(&base, &database, 1000, 1000, &Told::default(), None).unwrap();
-        let bad = version(&base, 1, fails);
+        run_from(base, &database, 1000, 1000, &Told::default(), None).unwrap();
+        let bad = version(base, 1, fails);
         let stage = base.stage(STEP).unwrap();
         let good = StageVersion {
             module: stage.module.clone(),
             deployment: stage.deployment.clone(),
         };
-        let next = with(&base, bad, Some(good)).unwrap();
-        let successor = Successor::prepare(&base, next, host(), batch as usize).unwrap();
-        run_from(&base, &database, batch, 5000, &Told::default(), Some(successor)).unwrap();
+        let next = with(base, bad, Some(good)).unwrap();
+        let successor = Successor::prepare(base, next, host(), batch as usize).unwrap();
+        run_from(base, &database, batch, 5000, &Told::default(), Some(successor)).unwrap();
         check(&database)
     });
     runs.into()
@@ -251,4 +257,15 @@ fn a_candidate_sees_the_same_rows_and_decides_nothing() {
     assert_eq!(example.live[0], "out: k = 10, label = 0, n = 10");
     assert_eq!(example.candidate[0], "rejected: version 0 rejects 10");
     assert_eq!(example.input[0], ("n".to_owned(), "10".to_owned()));
+}
+
+#[test]
+fn a_version_in_the_rounds_of_a_lookup_is_taken_back_at_that_very_event_too() {
+    let base = plan_in_rounds(FEW).unwrap();
+    let versions = same(&trial_of(&base, "fails = 'reject'\nevery = 10"));
+    let [_, bad, good] = &versions[..] else {
+        panic!("{versions:?}")
+    };
+    assert_eq!(bad.trial.spoiled, [1010, 1020, 1030, 1040, 1050, 1060]);
+    assert_eq!((good.deployment.version, good.first_sequence), (0, 1061));
 }

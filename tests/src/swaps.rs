@@ -96,6 +96,34 @@ pub fn plan(trial: &str) -> Result<Arc<Plan>> {
     Plan::build(&file, host()).map(Arc::new)
 }
 
+/// The same pipeline, with a lookup in front of the rule whose table the rule itself updates: the events of a batch reach
+/// it in rounds.
+///
+/// # Errors
+/// When it is broken.
+pub fn plan_in_rounds(trial: &str) -> Result<Arc<Plan>> {
+    let table = format!(
+        r#"
+[table.keys]
+primary_key = ["k"]
+update_from = "{STEP}"
+columns = {{ k = "text", label = "int" }}
+
+[[step]]
+name = "known"
+lookup = {{ table = "keys", on = {{ k = "k" }}, columns = [] }}
+
+[[step]]"#
+    );
+    let text = pipeline_text(trial).replacen("\n[[step]]", &table, 1);
+    Plan::build(&File::from_text("swapped.toml", text), host()).map(Arc::new)
+}
+
+/// Rows of the lookup table of [`plan_in_rounds`]: all keys that there are.
+pub fn known_keys() -> String {
+    (0..13).map(|k| format!("{{\"k\": \"{k}\", \"label\": 0}}\n")).collect()
+}
+
 /// A version of the rule; `fails` is a list of parameters in TOML.
 ///
 /// # Panics

@@ -97,6 +97,11 @@ impl Stage {
         mem::replace(&mut self.shadow, shadow)
     }
 
+    /// Whether a trial runs.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| !trial.is_over())
+    }
+
     /// Rows that it is still on trial for.
     pub(super) fn trial_left(&self) -> u64 {
         self.trial.as_ref().map_or(0, |trial| trial.record.left)
