@@ -13,15 +13,19 @@ pub use json::Scanner;
 use crate::{
     column::Batch,
     definition::TextFormat,
-    delivery::{DecodedBatch, Rejected},
+    delivery::{DecodedBatch, DeliveryTimes, Rejected},
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
-    plan::{Now, SourceColumn},
+    plan::{EventColumn, Now, Plan, SourceColumn},
     text::printable,
 };
+use std::ops::Range;
 
 /// The name under which the decoder rejects deliveries.
 pub const STEP: &str = "decode";
+
+/// The event times that are accepted, in milliseconds: the years 0 to 9999.
+pub const EVENT_TIMES_MS: Range<i64> = -62_167_219_200_000..253_402_300_800_000;
 
 /// Collects deliveries into a batch.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub struct Decoder {
     columns: Vec<SourceColumn>,
     formats: Vec<(usize, TextFormat)>,
     now: Now,
+    event_column: Option<EventColumn>,
     events_max: usize,
     scanner: Scanner,
     builders: ColumnBuilders,
@@ -36,6 +41,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// A decoder for the events of a pipeline.
+    ///
+    /// # Errors
+    /// When two columns are read from one value.
+    pub fn of(plan: &Plan, events_max: usize) -> Result<Self> {
+        let decoder = Self::new(&plan.columns, plan.now.clone(), events_max)?;
+        Ok(Self {
+            event_column: plan.event_time.column,
+            ..decoder
+        })
+    }
+
     /// A decoder for `columns`, whose batches hold up to `events_max` deliveries.
     ///
     /// # Errors
@@ -52,6 +69,7 @@ impl Decoder {
             formats: formats.collect(),
             columns: columns.to_vec(),
             now,
+            event_column: None,
             events_max,
             batch: DecodedBatch::default(),
         })
@@ -68,26 +86,31 @@ impl Decoder {
                 Decoded::Row => self
                     .check_formats(row)
                     .and_then(|()| self.check_now(row, store_time_ms))
+                    .and_then(|()| self.check_event_time(row))
                     .map(|()| decoded),
                 Decoded::Blank => Ok(decoded),
             });
-        let store_time_ms = store_time_ms.unwrap_or(0);
-        let now_ms = match self.now {
-            Now::StoreTime => store_time_ms,
-            Now::Fixed(now_ms) => now_ms,
-            Now::Column(column) => match outcome {
-                Ok(Decoded::Row) => self.builders.int(column, row).unwrap_or(store_time_ms),
-                _ => store_time_ms,
-            },
-        };
+        let mut times = self.times(store_time_ms);
+        if let Ok(Decoded::Row) = outcome {
+            if let Now::Column(column) = self.now {
+                times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
+                times.event_ms = times.now_ms;
+            }
+            if let Some(EventColumn { index, unit }) = self.event_column {
+                times.event_ms = self
+                    .builders
+                    .int(index, row)
+                    .map_or(times.event_ms, |value| unit.in_ms(value));
+            }
+        }
         match outcome {
             Ok(Decoded::Row) => {
-                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
+                let delivery = self.batch.deliveries.push(sequence, times, payload);
                 self.batch.events.deliveries.push(delivery);
             }
             Ok(Decoded::Blank) => self.batch.blank += 1,
             Err(reject) => {
-                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
+                let delivery = self.batch.deliveries.push(sequence, times, payload);
                 let reason = reject.to_string();
                 self.batch.rejected.push(Rejected {
                     delivery,
@@ -97,6 +120,50 @@ impl Decoder {
                 });
             }
         }
+    }
+
+    /// Takes in a tick: a message that is no event, and says how late it is.
+    pub fn push_tick(&mut self, sequence: u64, store_time_ms: i64) {
+        self.batch.last_sequence = sequence;
+        let times = DeliveryTimes {
+            event_ms: store_time_ms,
+            ..self.times(Some(store_time_ms))
+        };
+        let delivery = self.batch.deliveries.push(sequence, times, &[]);
+        self.batch.ticks.push(delivery);
+    }
+
+    /// The times of a delivery, as far as they are not in its payload.
+    fn times(&self, store_ms: Option<i64>) -> DeliveryTimes {
+        let now_ms = match self.now {
+            Now::Fixed(now_ms) => now_ms,
+            Now::StoreTime | Now::Column(_) => store_ms.unwrap_or(0),
+        };
+        DeliveryTimes {
+            now_ms,
+            event_ms: now_ms,
+            store_ms,
+        }
+    }
+
+    /// An event without a time, or with one that no calendar has, has no place in any window.
+    fn check_event_time(&mut self, row: usize) -> Result<(), Reject> {
+        let Some(EventColumn { index, unit }) = self.event_column else {
+            return Ok(());
+        };
+        let found = match self.builders.int(index, row) {
+            Some(value) if EVENT_TIMES_MS.contains(&unit.in_ms(value)) => return Ok(()),
+            Some(value) => value.to_string(),
+            None => "null".to_owned(),
+        };
+        self.builders.drop_row();
+        let unit = unit.plural();
+        Err(Reject {
+            column: self.columns.get(index).map(|column| column.field.name.clone()),
+            reason: format!(
+                "found {found}, and it is the event time; accepted are {unit} since 1970-01-01T00:00:00Z, of the years 0 to 9999"
+            ),
+        })
     }
 
     fn check_formats(&mut self, row: usize) -> Result<(), Reject> {

@@ -238,7 +238,7 @@ impl Replaying {
     }
 
     fn decoder(&self) -> Result<Decoder> {
-        Decoder::new(&self.plan.columns, self.plan.now.clone(), self.batch)
+        Decoder::of(&self.plan, self.batch)
     }
 
     /// Runs the source to its end, and sums up.

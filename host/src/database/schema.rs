@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -100,6 +100,12 @@ const TABLES_OF_LAYOUT_2: &str = "
     INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";
 
+/// What layout 3 added: counts of rows that came too late, and of those that came because time went on and were rejected.
+const TABLES_OF_LAYOUT_3: &str = "
+    ALTER TABLE weir_pipeline ADD COLUMN late_rows INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE weir_pipeline ADD COLUMN dead_rows INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
     let shown = path.display();
@@ -140,8 +146,12 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let version: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .environment(wrap)?;
+    for (layout, tables) in [(2, TABLES_OF_LAYOUT_2), (3, TABLES_OF_LAYOUT_3)] {
+        if version < layout {
+            transaction.execute_batch(tables).environment(wrap)?;
+        }
+    }
     if version < VERSION {
-        transaction.execute_batch(TABLES_OF_LAYOUT_2).environment(wrap)?;
         transaction
             .execute_batch(&format!("PRAGMA user_version = {VERSION};"))
             .environment(wrap)?;

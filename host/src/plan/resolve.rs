@@ -3,8 +3,10 @@
 mod sinks;
 mod stage;
 mod steps;
+mod time;
+mod window;
 
-use super::{Change, Function, Now, Versions};
+use super::{Change, EventTimePlan, Function, Now, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, Now as DefinedNow, SourceColumn, TextFormat},
@@ -17,10 +19,12 @@ use std::{ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
+pub(super) use window::ResolvedWindow;
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
     pub(super) now: Now,
+    pub(super) event_time: EventTimePlan,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
@@ -66,6 +70,14 @@ pub(super) enum ResolvedKind {
         on: Vec<String>,
         added: Vec<String>,
     },
+    Window(Box<ResolvedWindow>),
+}
+
+impl ResolvedKind {
+    /// Whether the step follows the watermark.
+    pub(super) fn follows_time(&self) -> bool {
+        matches!(self, Self::Window(_))
+    }
 }
 
 pub(super) struct ResolvedStage {
@@ -142,8 +154,11 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     }
     resolver.updates()?;
     let sinks = resolver.sinks()?;
+    let columns = resolver.output(Edge { node: 0, output: 0 })?.schema.clone();
+    let event_time = resolver.event_time(&columns)?;
     Ok(Resolved {
         now,
+        event_time,
         nodes: resolver.nodes,
         tables: resolver.tables,
         sinks,
