@@ -1,12 +1,13 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
 mod sinks;
+mod sliding;
 mod stage;
 mod steps;
 mod time;
 mod window;
 
-use super::{Change, EventTimePlan, Function, Now, Versions};
+use super::{Change, EventTimePlan, Function, Now, SlidingSpan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, Now as DefinedNow, SourceColumn, TextFormat},
@@ -19,7 +20,7 @@ use std::{ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
-pub(super) use window::ResolvedWindow;
+pub(super) use {sliding::ResolvedSliding, window::ResolvedWindow};
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
@@ -71,12 +72,17 @@ pub(super) enum ResolvedKind {
         added: Vec<String>,
     },
     Window(Box<ResolvedWindow>),
+    Sliding(Box<ResolvedSliding>),
 }
 
 impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
-        matches!(self, Self::Window(_))
+        match self {
+            Self::Window(_) => true,
+            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            _ => false,
+        }
     }
 }
 

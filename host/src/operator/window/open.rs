@@ -1,15 +1,13 @@
 //! Windows that are open: what they hold, when they end, and what was told of them.
 
-use super::{
-    cut::{Bounds, Cut},
-    row_time_ms,
-};
+use super::cut::{Bounds, Cut};
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     operator::{
         ChangelogBuilder, StateMap,
         accumulators::{Change, Group, Order, Values, input_value},
         clock::Passage,
+        row_time_ms,
         timers::Timers,
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
