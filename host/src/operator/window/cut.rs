@@ -91,6 +91,12 @@ impl Cut {
         }
     }
 
+    /// Where the step begins that `time_ms` is in: windows begin and end between steps.
+    #[inline]
+    pub fn step_of(&mut self, time_ms: i64) -> i64 {
+        self.begin(time_ms.clamp(-INSTANT_MS_MAX, INSTANT_MS_MAX), self.every_ms)
+    }
+
     fn push_hopping(&mut self, time_ms: i64, windows: &mut Vec<Bounds>) {
         let from = windows.len();
         let mut start_ms = self.begin(time_ms, self.every_ms);

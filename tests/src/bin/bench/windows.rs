@@ -271,7 +271,12 @@ fn pipeline(folder: &Path, name: &str, window: &str) -> Result<PathBuf> {
 
 fn replay(weir: &Path, pipeline: &Path, input: &Path, folder: &Path) -> Result<Usage> {
     let mut command = Command::new(weir);
-    command.arg("replay").arg(pipeline).arg("--input").arg(input).arg("--discard");
+    command
+        .arg("replay")
+        .arg(pipeline)
+        .arg("--input")
+        .arg(input)
+        .arg("--discard");
     process::run(&mut command, folder)
 }
 
