@@ -46,11 +46,11 @@ use crate::{Input, Parameters, Reject, State, log};
 ///
 /// let amounts = Column { validity: None, values: ColumnValues::Int(vec![3, 8, 5]) };
 /// let new_groups = States { offsets: vec![0, 0, 0], data: vec![] };
-/// let batch = Batch { groups: vec![0, 1, 0], states: new_groups, retracts: None, columns: vec![amounts], every: false };
+/// let batch = Batch { groups: vec![0, 1, 0], states: new_groups, retracts: None, columns: vec![amounts] };
 /// let given = Rule::configure(vec![])?.accumulate(&batch).expect("no row is rejected");
 ///
-/// assert_eq!(given.results.validity, Some(vec![1, 0]), "the second group has one row");
-/// assert!(matches!(&given.results.values, ColumnValues::Int(results) if results[0] == 3));
+/// assert_eq!(given.results.validity, Some(vec![0, 0, 1]), "a group of one row has no second");
+/// assert!(matches!(&given.results.values, ColumnValues::Int(results) if results[2] == 3));
 /// # Ok::<(), String>(())
 /// ```
 pub trait Aggregate: Sized {
@@ -172,7 +172,6 @@ pub fn accumulate<'a, S: State + Default, I: Input<'a>, P, A: Applied, R: Applie
     let rows = batch.groups.len();
     let readers = I::readers(&batch.columns, rows);
     let mut states: Vec<S> = decode(&batch.states);
-    // Given or not, the result is asked for after every row: a row that spoils it has to be found wherever a batch ends.
     let mut results = O::column(rows);
     let mut stopped = Ok(());
     for (row, &group) in batch.groups.iter().enumerate() {
@@ -191,11 +190,8 @@ pub fn accumulate<'a, S: State + Default, I: Input<'a>, P, A: Applied, R: Applie
     let results = check_results(O::finish(results))?;
     stopped?;
     Ok(Accumulated {
-        results: match batch.every {
-            true => results,
-            false => check_results(results_of(&states, settings, result))?,
-        },
         states: encode(&states),
+        results,
     })
 }
 
@@ -244,15 +240,12 @@ pub fn results<S: State + Default, P, O: OutputField>(
     settings: &P,
     result: impl Fn(&S, &P) -> O,
 ) -> Result<Column, Rejected> {
-    check_results(results_of(&decode(states), settings, result))
-}
-
-fn results_of<S, P, O: OutputField>(states: &[S], settings: &P, result: impl Fn(&S, &P) -> O) -> Column {
+    let states: Vec<S> = decode(states);
     let mut results = O::column(states.len());
-    for state in states {
+    for state in &states {
         result(state, settings).push(&mut results);
     }
-    O::finish(results)
+    check_results(O::finish(results))
 }
 
 /// States as they came. One of no bytes is new.

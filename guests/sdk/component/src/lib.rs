@@ -17,12 +17,12 @@ use wit_component::ComponentEncoder;
 /// # Errors
 ///
 /// The bytes are no core module, the module was not built with `weir-guest` or has neither a `#[stage]` nor an
-/// `#[aggregate]`, or it imports what the
-/// contract does not have.
+/// `#[aggregate]`, or it imports what the contract does not have.
 pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, Error> {
     if !has_contract(core)? {
         return Err(Error(
-            "the module does not carry the contract: it was not built with weir-guest, or its crate has neither a `#[stage]` nor an `#[aggregate]`"
+            "the module does not carry the contract: it was not built with weir-guest, or its crate has neither a \
+             `#[stage]` nor an `#[aggregate]`"
                 .into(),
         ));
     }

@@ -6,7 +6,7 @@ use super::{
     instance::Refused,
 };
 use crate::{
-    column::{Column, TextValues, Value},
+    column::{Column, TextValues},
     limits::GUEST_CALL_STATE_BYTES_MAX,
     stage::{
         bindings::aggregate::{AggregateComponent, exports::weir::stage::aggregate as abi},
@@ -30,8 +30,6 @@ pub struct Accumulate<'a> {
     pub retracts: Option<&'a [u8]>,
     /// The columns of the description, in order.
     pub columns: &'a [&'a Column],
-    /// Whether the result is wanted after every row, or once for each group.
-    pub every: bool,
 }
 
 /// What rows came to.
@@ -41,7 +39,7 @@ pub struct Accumulated {
     pub applied: u32,
     /// The states of all groups after them.
     pub states: Vec<Box<[u8]>>,
-    /// The result after each row that was taken in; or of each group, which is null where none of them belongs to it.
+    /// The result of its group after each row that was taken in.
     pub results: Column,
     /// What is wrong with the row that comes next, if there is one left. It has left no trace.
     pub refused: Option<Refused>,
@@ -127,37 +125,26 @@ fn param(states: &TextValues) -> abi::StatesParam<'_> {
 pub(super) struct Rows<'a> {
     asked: Accumulate<'a>,
     states: Vec<Cow<'a, [u8]>>,
-    applied: usize,
-    /// The results as the calls gave them.
     results: Column,
-    /// Where in them the last one of each group stands. Empty where they are those of rows.
-    places: Vec<Option<u32>>,
     /// For each group its number within a call, while that call is made.
     numbers: Vec<Option<u32>>,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(asked: Accumulate<'a>, description: &AggregateDescription) -> Self {
-        let groups = asked.states.len();
         Self {
             asked,
             states: asked.states.iter().map(|state| Cow::Borrowed(*state)).collect(),
-            applied: 0,
             results: Column::with_capacity(description.result.column_type, 0),
-            places: vec![None; if asked.every { 0 } else { groups }],
-            numbers: vec![None; groups],
+            numbers: vec![None; asked.states.len()],
         }
     }
 
     pub(super) fn finish(self, refused: Option<Refused>) -> Accumulated {
-        let results = match self.asked.every {
-            true => self.results,
-            false => in_order(self.results, &self.places),
-        };
         Accumulated {
-            applied: self.applied as u32,
+            applied: self.results.len() as u32,
             states: self.states.into_iter().map(|state| state.into_owned().into()).collect(),
-            results,
+            results: self.results,
             refused,
         }
     }
@@ -213,9 +200,7 @@ impl Work for Rows<'_> {
             states: param(&states),
             retracts: asked.retracts.map(|retracts| retracts.get(part).unwrap_or_default()),
             columns: &columns,
-            every: asked.every,
         };
-        let results = if asked.every { rows } else { members.len() };
         let (states, results) = ask(
             guest,
             |aggregate, store| aggregate.weir_stage_aggregate().call_accumulate(store, batch),
@@ -223,7 +208,7 @@ impl Work for Rows<'_> {
                 checked(given, rows, |given| {
                     Ok((
                         answer::states(given.states, members.len())?,
-                        answer::results(given.results, description.result, results)?,
+                        answer::results(given.results, description.result, rows)?,
                     ))
                 })
             },
@@ -233,30 +218,13 @@ impl Work for Rows<'_> {
             if let Some(state) = self.states.get_mut(group as usize) {
                 *state = Cow::Owned(states.get(number).to_vec());
             }
-            if let Some(place) = self.places.get_mut(group as usize) {
-                *place = Some((self.results.len() + number) as u32);
-            }
         }
         match self.results.is_empty() {
             true => self.results = results,
             false => self.results.extend(&results),
         }
-        self.applied += rows;
         Ok(())
     }
-}
-
-/// The cells at `places`; null where there is no place.
-fn in_order(column: Column, places: &[Option<u32>]) -> Column {
-    let is_in_order = |(at, place): (usize, &Option<u32>)| *place == Some(at as u32);
-    if column.len() == places.len() && places.iter().enumerate().all(is_in_order) {
-        return column;
-    }
-    let mut ordered = Column::with_capacity(column.column_type(), places.len());
-    for place in places {
-        ordered.push(place.map_or(Value::Null, |place| column.get(place as usize)));
-    }
-    ordered
 }
 
 // ---- pairs ----------------------------------------------------------------------------------------------------------

@@ -53,11 +53,6 @@ impl Guest for HostileDouble {
         for (&group, value) in batch.groups.iter().zip(values) {
             lasts[group as usize] = *value;
         }
-        let of_itself = |value: &f64| value / value;
-        let results = match batch.every {
-            true => values.iter().map(of_itself).collect(),
-            false => lasts.iter().map(of_itself).collect(),
-        };
         Ok(Accumulated {
             states: States {
                 offsets: (0..=count as u32).map(|state| state * 8).collect(),
@@ -65,7 +60,7 @@ impl Guest for HostileDouble {
             },
             results: Column {
                 validity: None,
-                values: ColumnValues::Double(results),
+                values: ColumnValues::Double(values.iter().map(|value| value / value).collect()),
             },
         })
     }
