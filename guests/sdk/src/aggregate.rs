@@ -125,30 +125,44 @@ impl Applied for Result<(), Reject> {
     }
 }
 
+/// For the attribute: the methods of an aggregate that know nothing of rows.
+#[doc(hidden)]
+pub trait Methods {
+    type State: State + Default;
+    type Parameters: Parameters;
+    type Result: OutputField;
+
+    fn result(state: &Self::State, settings: &Self::Parameters) -> Self::Result;
+
+    fn merge(_: &mut Self::State, _: Self::State, _: &Self::Parameters) -> Result<(), Reject> {
+        panic!("the host merged groups, which this aggregate cannot");
+    }
+}
+
 /// Bytes of a state, as the contract says.
 const STATE_BYTES_MAX: usize = 65536;
 
 /// For the attribute: the description of an aggregate.
 #[doc(hidden)]
-pub fn describe<'a, S: State, I: Input<'a>, P: Parameters, O: OutputField>(
+pub fn describe<'a, M: Methods, I: Input<'a>>(
     name: &str,
     version: &str,
     (retracts, merges): (bool, bool),
 ) -> Description {
-    let result = O::spec("");
+    let result = M::Result::spec("");
     Description {
         name: name.to_owned(),
         version: version.to_owned(),
-        doc: S::DOC.to_owned(),
+        doc: M::State::DOC.to_owned(),
         inputs: I::columns(),
-        parameters: P::specs(),
+        parameters: M::Parameters::specs(),
         result: ResultColumn {
             column_type: result.column_type,
             nullable: result.nullable,
         },
         retracts,
         merges,
-        state: S::layout(),
+        state: M::State::layout(),
     }
 }
 
@@ -162,32 +176,32 @@ pub fn configure<P: Parameters>(parameters: Vec<Parameter>) -> Result<P, String>
 /// For the attribute: the loop over the rows of a batch.
 #[doc(hidden)]
 #[inline]
-pub fn accumulate<'a, S: State + Default, I: Input<'a>, P, A: Applied, R: Applied, O: OutputField>(
+pub fn accumulate<'a, M: Methods, I: Input<'a>>(
     batch: &'a Batch,
-    settings: &P,
-    add: impl Fn(&mut S, I, &P) -> A,
-    retract: impl Fn(&mut S, I, &P) -> R,
-    result: impl Fn(&S, &P) -> O,
+    settings: &M::Parameters,
+    add: impl Fn(&mut M::State, I, &M::Parameters) -> Result<(), Reject>,
+    retract: impl Fn(&mut M::State, I, &M::Parameters) -> Result<(), Reject>,
 ) -> Result<Accumulated, Rejected> {
     let rows = batch.groups.len();
     let readers = I::readers(&batch.columns, rows);
-    let mut states: Vec<S> = decode(&batch.states);
-    let mut results = O::column(rows);
+    let mut states: Vec<M::State> = decode(&batch.states);
+    let mut results = M::Result::column(rows);
     let mut stopped = Ok(());
     for (row, &group) in batch.groups.iter().enumerate() {
         let state = &mut states[group as usize];
         let input = I::read(&readers, row);
         let applied = match batch.retracts.as_ref().is_some_and(|retracts| retracts[row] != 0) {
-            false => add(state, input, settings).applied(),
-            true => retract(state, input, settings).applied(),
+            false => add(state, input, settings),
+            true => retract(state, input, settings),
         };
         if let Err(reject) = applied.and_then(|()| check_size(state)) {
             stopped = Err(rejected(row, reject));
             break;
         }
-        result(state, settings).push(&mut results);
+        M::result(state, settings).push(&mut results);
     }
-    let results = check_results(O::finish(results))?;
+    // A row before the one that stopped it may have come to no number.
+    let results = check_results(M::Result::finish(results))?;
     stopped?;
     Ok(Accumulated {
         states: encode(&states),
@@ -197,55 +211,39 @@ pub fn accumulate<'a, S: State + Default, I: Input<'a>, P, A: Applied, R: Applie
 
 /// For the attribute: in place of a `retract` that there is not.
 #[doc(hidden)]
-pub fn no_retract<S, I, P>(_: &mut S, _: I, _: &P) {
+pub fn no_retract<S, I, P>(_: &mut S, _: I, _: &P) -> Result<(), Reject> {
     panic!("the host took back a row, which this aggregate cannot");
-}
-
-/// For the attribute: in place of a `merge` that there is not.
-#[doc(hidden)]
-pub fn no_merge<S, P>(_: &mut S, _: S, _: &P) {
-    panic!("the host merged groups, which this aggregate cannot");
 }
 
 /// For the attribute: the loop over pairs of states.
 #[doc(hidden)]
-pub fn merge<S: State + Default, P, A: Applied, O: OutputField>(
-    into: &States,
-    from: &States,
-    settings: &P,
-    merge: impl Fn(&mut S, S, &P) -> A,
-    result: impl Fn(&S, &P) -> O,
-) -> Result<States, Rejected> {
-    let mut states: Vec<S> = decode(into);
-    let from: Vec<S> = decode(from);
+pub fn merge<M: Methods>(into: &States, from: &States, settings: &M::Parameters) -> Result<States, Rejected> {
+    let mut states: Vec<M::State> = decode(into);
+    let from: Vec<M::State> = decode(from);
     assert_eq!(states.len(), from.len(), "the host sent as many states of both kinds");
-    let mut results = O::column(states.len());
+    let mut results = M::Result::column(states.len());
     let mut stopped = Ok(());
     for (pair, (into, from)) in states.iter_mut().zip(from).enumerate() {
-        if let Err(reject) = merge(into, from, settings).applied().and_then(|()| check_size(into)) {
+        if let Err(reject) = M::merge(into, from, settings).and_then(|()| check_size(into)) {
             stopped = Err(rejected(pair, reject));
             break;
         }
-        result(into, settings).push(&mut results);
+        M::result(into, settings).push(&mut results);
     }
-    check_results(O::finish(results))?;
+    check_results(M::Result::finish(results))?;
     stopped?;
     Ok(encode(&states))
 }
 
 /// For the attribute: the results of states.
 #[doc(hidden)]
-pub fn results<S: State + Default, P, O: OutputField>(
-    states: &States,
-    settings: &P,
-    result: impl Fn(&S, &P) -> O,
-) -> Result<Column, Rejected> {
-    let states: Vec<S> = decode(states);
-    let mut results = O::column(states.len());
+pub fn results<M: Methods>(states: &States, settings: &M::Parameters) -> Result<Column, Rejected> {
+    let states: Vec<M::State> = decode(states);
+    let mut results = M::Result::column(states.len());
     for state in &states {
-        result(state, settings).push(&mut results);
+        M::result(state, settings).push(&mut results);
     }
-    check_results(O::finish(results))
+    check_results(M::Result::finish(results))
 }
 
 /// States as they came. One of no bytes is new.

@@ -106,6 +106,6 @@ pub mod __private {
     pub use wit_bindgen::rt;
 
     pub mod aggregate {
-        pub use crate::aggregate::{accumulate, configure, describe, merge, no_merge, no_retract, results};
+        pub use crate::aggregate::{Methods, accumulate, configure, describe, merge, no_retract, results};
     }
 }

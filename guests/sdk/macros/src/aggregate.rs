@@ -23,15 +23,11 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
     }
     let state = &item.self_ty;
     let method = |name: &str, shape: Shape| {
-        let methods = item.items.iter().filter_map(|item| match item {
-            ImplItem::Fn(method) => Some(method),
+        let named = item.items.iter().find_map(|item| match item {
+            ImplItem::Fn(method) if method.sig.ident == name => Some(method),
             _ => None,
         });
-        methods
-            .filter(|method| method.sig.ident == name)
-            .map(|method| Method::of(method, shape))
-            .next()
-            .transpose()
+        named.map(|method| Method::of(method, shape)).transpose()
     };
     let missing = |shape: Shape| Error::new_spanned(state, format!("an aggregate has a method `{}`", shape.expected()));
     let add = method("add", Shape::Row("add"))?.ok_or_else(|| missing(Shape::Row("add")))?;
@@ -50,24 +46,39 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
     let all = [Some(&add), retract.as_ref(), merge.as_ref(), Some(&result)];
     let settings = all.into_iter().flatten().find_map(|method| method.settings);
     let settings = settings.map_or(quote!(()), without_lifetimes);
-    let settings_bound = quote_spanned!(settings.span()=> #settings);
 
     let (retracts, merges) = (retract.is_some(), merge.is_some());
     let private = quote!(::weir_guest::__private::aggregate);
-    let add = add.call(state, &row, &settings);
+    let abi = quote!(::weir_guest::abi::aggregate);
+    let rule = quote_spanned!(state.span()=> Rule);
+    // With their own spans, types that do not fit are reported where they stand.
+    let state_type = quote_spanned!(state.span()=> #state);
+    let returned = quote_spanned!(returned.span()=> #returned);
+    let result = match result.settings {
+        Some(_) => quote!(<#state>::result(state, settings)),
+        None => quote!(<#state>::result(state)),
+    };
+    let merge = merge.map(|merge| {
+        let call = merge.call(state);
+        quote! {
+            fn merge(
+                state: &mut #state,
+                taken: #state,
+                settings: &#settings,
+            ) -> ::std::result::Result<(), ::weir_guest::Reject> {
+                #call
+            }
+        }
+    });
+    let closure = |method: &Method| {
+        let call = method.call(state);
+        quote!(|state: &mut #state, taken: #row, settings: &#settings| #call)
+    };
+    let add = closure(&add);
     let retract = match &retract {
-        Some(retract) => retract.call(state, &row, &settings),
+        Some(retract) => closure(retract),
         None => quote!(#private::no_retract::<#state, #row, #settings>),
     };
-    let merge = match &merge {
-        Some(merge) => merge.call(state, &quote!(#state), &settings),
-        None => quote!(#private::no_merge::<#state, #settings>),
-    };
-    let result = match result.settings {
-        Some(_) => quote!(|state: &#state, settings: &#settings| <#state>::result(state, settings)),
-        None => quote!(|state: &#state, _: &#settings| <#state>::result(state)),
-    };
-    let rule = quote_spanned!(state.span()=> Rule);
 
     Ok(quote! {
         #[allow(clippy::needless_pass_by_value, reason = "a row is made for the aggregate, which may take it apart")]
@@ -76,10 +87,29 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
         /// The aggregate of this crate.
         pub struct #rule(#settings);
 
+        const _: () = {
+            /// Its methods, in a type of their own: they may speak of types that are not as public as the aggregate.
+            struct Methods;
+
+            #[automatically_derived]
+            #[allow(unused_variables, reason = "a method may do without the parameters")]
+            impl #private::Methods for Methods {
+                type State = #state_type;
+                type Parameters = #settings;
+                type Result = #returned;
+
+                fn result(state: &#state, settings: &#settings) -> #returned {
+                    #result
+                }
+
+                #merge
+            }
+
         #[automatically_derived]
+        #[allow(unused_variables, reason = "a method may do without the parameters")]
         impl ::weir_guest::Aggregate for #rule {
-            fn describe() -> ::weir_guest::abi::aggregate::Description {
-                #private::describe::<#state, #row, #settings_bound, #returned>(
+            fn describe() -> #abi::Description {
+                #private::describe::<Methods, #row>(
                     ::std::env!("CARGO_PKG_NAME"),
                     ::std::env!("CARGO_PKG_VERSION"),
                     (#retracts, #merges),
@@ -94,26 +124,27 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
 
             fn accumulate(
                 &self,
-                batch: &::weir_guest::abi::aggregate::Batch,
-            ) -> ::std::result::Result<::weir_guest::abi::aggregate::Accumulated, ::weir_guest::abi::aggregate::Rejected> {
-                #private::accumulate(batch, &self.0, #add, #retract, #result)
+                batch: &#abi::Batch,
+            ) -> ::std::result::Result<#abi::Accumulated, #abi::Rejected> {
+                #private::accumulate::<Methods, #row>(batch, &self.0, #add, #retract)
             }
 
             fn merge(
                 &self,
-                into: &::weir_guest::abi::aggregate::States,
-                from: &::weir_guest::abi::aggregate::States,
-            ) -> ::std::result::Result<::weir_guest::abi::aggregate::States, ::weir_guest::abi::aggregate::Rejected> {
-                #private::merge(into, from, &self.0, #merge, #result)
+                into: &#abi::States,
+                from: &#abi::States,
+            ) -> ::std::result::Result<#abi::States, #abi::Rejected> {
+                #private::merge::<Methods>(into, from, &self.0)
             }
 
             fn results(
                 &self,
-                states: &::weir_guest::abi::aggregate::States,
-            ) -> ::std::result::Result<::weir_guest::abi::Column, ::weir_guest::abi::aggregate::Rejected> {
-                #private::results(states, &self.0, #result)
+                states: &#abi::States,
+            ) -> ::std::result::Result<::weir_guest::abi::Column, #abi::Rejected> {
+                #private::results::<Methods>(states, &self.0)
             }
         }
+        };
 
         #[cfg(target_family = "wasm")]
         ::weir_guest::__export_aggregate!(#rule);
@@ -204,15 +235,19 @@ impl<'a> Method<'a> {
         })
     }
 
-    /// A closure that calls `add`, `retract` or `merge`.
-    fn call(&self, state: &Type, taken: &TokenStream, settings: &TokenStream) -> TokenStream {
+    /// The call of `add`, `retract` or `merge` for `state`, `taken` and `settings`.
+    fn call(&self, state: &Type) -> TokenStream {
         let name = &self.signature.ident;
-        match self.settings {
-            Some(_) => {
-                quote!(|state: &mut #state, taken: #taken, settings: &#settings| <#state>::#name(state, taken, settings))
-            }
-            None => quote!(|state: &mut #state, taken: #taken, _: &#settings| <#state>::#name(state, taken)),
-        }
+        // With the span of what it returns, a type that it cannot return is reported there.
+        let at = match &self.signature.output {
+            ReturnType::Type(_, returned) => returned.span(),
+            ReturnType::Default => name.span(),
+        };
+        let call = match self.settings {
+            Some(_) => quote_spanned!(at=> <#state>::#name(state, taken, settings)),
+            None => quote_spanned!(at=> <#state>::#name(state, taken)),
+        };
+        quote_spanned!(at=> ::weir_guest::bounds::Applied::applied(#call))
     }
 }
 
