@@ -139,12 +139,13 @@ fn states_that_are_too_much_for_one_call_go_in_several() {
     let mut instance = instance("hostile-aggregate", "", &StageLimits::default());
     let given = rows.call(&mut instance, 0..COUNT, &states);
     assert_eq!((given.applied, &given.refused), (COUNT as u32, &None));
-    for group in 0..COUNT {
-        let expected = [&states[group][..], format!("row {},", COUNT - 1 - group).as_bytes()].concat();
-        assert!(given.states[group][..] == expected, "the state of group {group}");
+    for (group, before) in states.iter().enumerate() {
+        let row = COUNT - 1 - group;
+        let expected = [before, format!("row {row},").as_bytes()].concat();
+        assert!(*given.states[group] == expected, "the state of group {group}");
         assert!(
-            given.results.get(COUNT - 1 - group) == Value::Text(&expected),
-            "the result of group {group}"
+            given.results.get(row) == Value::Text(&expected),
+            "the result of row {row}"
         );
     }
 }

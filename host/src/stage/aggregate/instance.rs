@@ -79,6 +79,10 @@ impl AggregateInstance {
     /// What comes of a row does not depend on where the rows of a call end: those after the one that is refused can be
     /// given again.
     pub fn accumulate(&mut self, asked: Accumulate<'_>) -> Accumulated {
+        debug_assert!(
+            asked.retracts.is_none() || self.module.description.retracts,
+            "a plan takes nothing back from an aggregate that cannot"
+        );
         let mut rows = Rows::new(asked, &self.module.description);
         let refused = self.run(&mut rows, 0..asked.groups.len(), Trust::Whole);
         rows.finish(refused)

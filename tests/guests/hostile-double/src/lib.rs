@@ -20,7 +20,7 @@ impl Guest for HostileDouble {
         Description {
             name: "hostile-double".to_owned(),
             version: "1".to_owned(),
-            doc: "The last value of a group, divided by itself.".to_owned(),
+            doc: "The sign of the last value of a group.".to_owned(),
             inputs: vec![InputColumn {
                 name: "value".to_owned(),
                 column_type: ColumnType::Double,
@@ -60,7 +60,7 @@ impl Guest for HostileDouble {
             },
             results: Column {
                 validity: None,
-                values: ColumnValues::Double(values.iter().map(|value| value / value).collect()),
+                values: ColumnValues::Double(values.iter().map(|value| value / value.abs()).collect()),
             },
         })
     }
@@ -72,7 +72,7 @@ impl Guest for HostileDouble {
     fn results(states: States) -> Result<Column, Rejected> {
         let values = states.data.chunks_exact(8).map(|bytes| {
             let last = bytes.try_into().map_or(f64::NAN, f64::from_le_bytes);
-            last / last
+            last / last.abs()
         });
         Ok(Column {
             validity: None,
