@@ -1,5 +1,9 @@
 //! Decode: payloads to columns.
 //!
+//! Where a source has several inputs, a delivery belongs to the one whose subject it came on, and its payload is read by
+//! that one's columns. The deliveries of a batch are those of all inputs, in the order of the stream; each input has the
+//! rows of its own.
+//!
 //! A payload is one JSON object. Every declared column is checked, also one that no step reads; only those that some
 //! step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
 
@@ -8,7 +12,7 @@ mod json;
 mod number;
 
 pub use columns::{ColumnBuilders, Decoded, Reject};
-pub use json::Scanner;
+pub use json::{Line, LineScanner, Scanner};
 
 use crate::{
     column::Batch,
@@ -16,7 +20,8 @@ use crate::{
     delivery::{DecodedBatch, Rejected},
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
-    plan::{Now, SourceColumn},
+    plan::{Now, Plan, SourceColumn},
+    subject,
     text::printable,
 };
 
@@ -26,77 +31,198 @@ pub const STEP: &str = "decode";
 /// Collects deliveries into a batch.
 #[derive(Debug)]
 pub struct Decoder {
-    columns: Vec<SourceColumn>,
-    formats: Vec<(usize, TextFormat)>,
-    now: Now,
+    inputs: Vec<Input>,
     events_max: usize,
-    scanner: Scanner,
-    builders: ColumnBuilders,
     batch: DecodedBatch,
 }
 
+/// One input: the columns of its payloads, under construction.
+#[derive(Debug)]
+struct Input {
+    subject: String,
+    columns: Vec<SourceColumn>,
+    formats: Vec<(usize, TextFormat)>,
+    now: InputNow,
+    scanner: Scanner,
+    builders: ColumnBuilders,
+    /// The delivery of each row.
+    deliveries: Vec<u32>,
+    /// Rows that there is room for from the start.
+    rows: usize,
+}
+
+/// What "now" is for the events of an input.
+#[derive(Clone, Copy, Debug)]
+enum InputNow {
+    StoreTime,
+    Fixed(i64),
+    Column(usize),
+}
+
 impl Decoder {
-    /// A decoder for `columns`, whose batches hold up to `events_max` deliveries.
+    /// A decoder for the inputs of `plan`, whose batches hold up to `events_max` deliveries.
     ///
     /// # Errors
-    /// When two columns are read from one value.
-    pub fn new(columns: &[SourceColumn], now: Now, events_max: usize) -> Result<Self> {
+    /// When two columns of an input are read from one value.
+    pub fn new(plan: &Plan, events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
-        let formats = columns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, column)| Some((index, column.format?)));
+        // Several inputs share a batch, so each has room for its part, and grows where it has more.
+        let rows = events_max.div_ceil(plan.inputs.len().max(1));
+        let inputs = plan.inputs.iter().map(|input| {
+            let now = match &plan.now {
+                Now::StoreTime => InputNow::StoreTime,
+                Now::Fixed(now_ms) => InputNow::Fixed(*now_ms),
+                Now::Column(name) => match input.columns.iter().position(|column| column.field.name == *name) {
+                    Some(column) => InputNow::Column(column),
+                    None => InputNow::StoreTime,
+                },
+            };
+            Input::new(&input.subject, &input.columns, now, rows)
+        });
         Ok(Self {
-            scanner: Scanner::new(columns).map_err(Error::definition)?,
-            builders: ColumnBuilders::new(columns, events_max),
-            formats: formats.collect(),
-            columns: columns.to_vec(),
-            now,
+            inputs: inputs.collect::<Result<_>>()?,
             events_max,
             batch: DecodedBatch::default(),
         })
     }
 
-    /// Takes in one delivery. `store_time_ms` is when the source stored it; a file does not know.
+    /// A decoder for rows of these columns, which come from one place and have no "now".
+    ///
+    /// # Errors
+    /// When two columns are read from one value.
+    pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
+        let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
+        Ok(Self {
+            inputs: vec![Input::new(">", columns, InputNow::StoreTime, events_max)?],
+            events_max,
+            batch: DecodedBatch::default(),
+        })
+    }
+
+    /// The input that a message on `subject` belongs to. Where there is only one, everything does.
+    pub fn input_of(&self, subject: &str) -> Option<usize> {
+        match self.inputs.as_slice() {
+            [_] => Some(0),
+            inputs => inputs
+                .iter()
+                .position(|input| subject::matches(&input.subject, subject)),
+        }
+    }
+
+    /// The subject of each input, which may hold wildcards.
+    pub fn subjects(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.subject.clone()).collect()
+    }
+
+    /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
     pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        self.take_in(0, None, sequence, store_time_ms, payload);
+    }
+
+    /// Takes in one delivery of the input with this number, which came on `subject`; otherwise as [`Decoder::push`].
+    pub fn push_to(&mut self, input: usize, subject: &str, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        let subject = (self.inputs.len() > 1).then_some(subject);
+        self.take_in(input, subject, sequence, store_time_ms, payload);
+    }
+
+    /// Passes over a delivery that belongs to no input.
+    pub fn skip(&mut self, sequence: u64) {
         self.batch.last_sequence = sequence;
-        let row = self.builders.rows();
-        let outcome = self
-            .scanner
-            .decode(payload, &mut self.builders)
-            .and_then(|decoded| match decoded {
-                Decoded::Row => self
-                    .check_formats(row)
-                    .and_then(|()| self.check_now(row, store_time_ms))
-                    .map(|()| decoded),
-                Decoded::Blank => Ok(decoded),
-            });
+    }
+
+    /// Counts a delivery that has no payload, whose input does not matter.
+    pub fn count_blank(&mut self, sequence: u64) {
+        self.batch.last_sequence = sequence;
+        self.batch.blank += 1;
+    }
+
+    /// Makes a dead letter of a delivery that belongs to no input.
+    pub fn reject(&mut self, sequence: u64, payload: &[u8], reason: String) {
+        self.batch.last_sequence = sequence;
+        self.batch.reject(None, sequence, 0, payload, reason);
+    }
+
+    fn take_in(
+        &mut self,
+        input: usize,
+        subject: Option<&str>,
+        sequence: u64,
+        store_time_ms: Option<i64>,
+        payload: &[u8],
+    ) {
+        self.batch.last_sequence = sequence;
+        let Some(input) = self.inputs.get_mut(input) else {
+            return;
+        };
+        let row = input.builders.rows();
+        let outcome = input.decode(row, store_time_ms, payload);
         let store_time_ms = store_time_ms.unwrap_or(0);
-        let now_ms = match self.now {
-            Now::StoreTime => store_time_ms,
-            Now::Fixed(now_ms) => now_ms,
-            Now::Column(column) => match outcome {
-                Ok(Decoded::Row) => self.builders.int(column, row).unwrap_or(store_time_ms),
+        let now_ms = match input.now {
+            InputNow::StoreTime => store_time_ms,
+            InputNow::Fixed(now_ms) => now_ms,
+            InputNow::Column(column) => match outcome {
+                Ok(Decoded::Row) => input.builders.int(column, row).unwrap_or(store_time_ms),
                 _ => store_time_ms,
             },
         };
         match outcome {
             Ok(Decoded::Row) => {
-                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
-                self.batch.events.deliveries.push(delivery);
+                let delivery = self.batch.deliveries.push(subject, sequence, now_ms, payload);
+                input.deliveries.push(delivery);
             }
             Ok(Decoded::Blank) => self.batch.blank += 1,
-            Err(reject) => {
-                let delivery = self.batch.deliveries.push(sequence, now_ms, payload);
-                let reason = reject.to_string();
-                self.batch.rejected.push(Rejected {
-                    delivery,
-                    step: STEP.to_owned(),
-                    module: None,
-                    reason,
-                });
-            }
+            Err(reject) => self
+                .batch
+                .reject(subject, sequence, now_ms, payload, reject.to_string()),
         }
+    }
+
+    /// Whether the batch has to be taken before more is pushed.
+    pub fn is_full(&self) -> bool {
+        let deliveries = &self.batch.deliveries;
+        deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
+            || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing was pushed since the last [`Decoder::take`].
+    pub fn is_empty(&self) -> bool {
+        self.batch.last_sequence == 0
+    }
+
+    /// The batch, and an empty one in its place.
+    pub fn take(&mut self) -> DecodedBatch {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.events = self.inputs.iter_mut().map(Input::take).collect();
+        batch
+    }
+}
+
+impl Input {
+    fn new(subject: &str, columns: &[SourceColumn], now: InputNow, rows: usize) -> Result<Self> {
+        let formats = columns
+            .iter()
+            .enumerate()
+            .filter_map(|(index, column)| Some((index, column.format?)));
+        Ok(Self {
+            subject: subject.to_owned(),
+            scanner: Scanner::new(columns).map_err(Error::definition)?,
+            builders: ColumnBuilders::new(columns, rows),
+            formats: formats.collect(),
+            columns: columns.to_vec(),
+            now,
+            deliveries: Vec::with_capacity(rows),
+            rows,
+        })
+    }
+
+    /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
+    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, Reject> {
+        let decoded = self.scanner.decode(payload, &mut self.builders)?;
+        if let Decoded::Row = decoded {
+            self.check_formats(row)?;
+            self.check_now(row, store_time_ms)?;
+        }
+        Ok(decoded)
     }
 
     fn check_formats(&mut self, row: usize) -> Result<(), Reject> {
@@ -122,7 +248,9 @@ impl Decoder {
 
     /// Where a column is "now" and holds null, the store time steps in, if there is one.
     fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
-        let Now::Column(column) = self.now else { return Ok(()) };
+        let InputNow::Column(column) = self.now else {
+            return Ok(());
+        };
         if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
             return Ok(());
         }
@@ -134,27 +262,27 @@ impl Decoder {
         })
     }
 
-    /// Whether the batch has to be taken before more is pushed.
-    pub fn is_full(&self) -> bool {
-        self.batch.deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
-            || self.batch.deliveries.payloads.data.len() >= BATCH_BYTES_MAX
-    }
-
-    /// Whether nothing was pushed since the last [`Decoder::take`].
-    pub fn is_empty(&self) -> bool {
-        self.batch.last_sequence == 0
-    }
-
-    /// The batch, and an empty one in its place.
-    pub fn take(&mut self) -> DecodedBatch {
-        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.events_max));
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.events = Batch {
+    /// The rows, and none in their place.
+    fn take(&mut self) -> Batch {
+        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.rows));
+        Batch {
             columns: builders.finish(),
-            deliveries: batch.events.deliveries,
+            deliveries: std::mem::take(&mut self.deliveries),
             kinds: None,
             causes: None,
-        };
-        batch
+        }
+    }
+}
+
+impl DecodedBatch {
+    /// Adds a delivery that is no event.
+    fn reject(&mut self, subject: Option<&str>, sequence: u64, now_ms: i64, payload: &[u8], reason: String) {
+        let delivery = self.deliveries.push(subject, sequence, now_ms, payload);
+        self.rejected.push(Rejected {
+            delivery,
+            step: STEP.to_owned(),
+            module: None,
+            reason,
+        });
     }
 }

@@ -32,7 +32,7 @@ pub struct Definition {
     #[serde(default)]
     pub now: Now,
     /// Where events come from.
-    pub source: Source,
+    pub source: Spanned<Source>,
     /// Lookup tables by name.
     #[serde(default, rename = "table")]
     pub tables: BTreeMap<String, Spanned<Table>>,
@@ -53,17 +53,30 @@ pub enum Now {
     StoreTime,
     /// One instant, in RFC 3339.
     Fixed(Name),
-    /// An integer column of the source, in milliseconds since 1970-01-01T00:00:00Z.
+    /// An integer column of every input, in milliseconds since 1970-01-01T00:00:00Z.
     Column(Name),
 }
 
-/// The stream that events come from.
+/// The stream that events come from: its only input is written beside it, or there are inputs by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The JetStream stream.
     pub stream: Name,
-    /// The subject within it; may hold the wildcards of NATS.
+    /// The subject of the only input.
+    pub subject: Option<Name>,
+    /// The columns of the only input.
+    pub columns: Option<ColumnMap<SourceColumn>>,
+    /// Inputs by name.
+    #[serde(rename = "input")]
+    pub inputs: Option<Spanned<BTreeMap<String, Spanned<Input>>>>,
+}
+
+/// One input: messages of a stream whose payloads have the same columns.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The subject within the stream; may hold the wildcards of NATS.
     pub subject: Name,
     /// The columns of a payload.
     pub columns: ColumnMap<SourceColumn>,

@@ -13,7 +13,7 @@ pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    column::Batch,
+    column::{Batch, NOTHING},
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
     deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
@@ -196,6 +196,7 @@ impl Engine {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
+                subject: deliveries.subject(rejected.delivery).map(str::to_owned),
                 time_ms: deliveries.time_ms(rejected.delivery),
                 step: rejected.step,
                 module: rejected.module,
@@ -215,7 +216,7 @@ impl Engine {
     /// A part is short where rows may be large: small events may bring large rows out of the state, thousands of times.
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
     /// short and grow again, so that many such events do not cost the whole batch each.
-    fn process_parts(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) {
+    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -228,10 +229,10 @@ impl Engine {
         while start < end {
             let most = if self.is_trial_in_rounds() { 1 } else { step };
             let stop = start.saturating_add(step.min(most)).min(end);
-            let part = if start == 0 && stop == end {
-                events.clone()
+            let part: Vec<Batch> = if start == 0 && stop == end {
+                events.to_vec()
             } else {
-                events.of_deliveries(start..stop)
+                events.iter().map(|events| events.of_deliveries(start..stop)).collect()
             };
             let applied = if self.undoes { fates.applied.clone() } else { Vec::new() };
             if self.undoes {
@@ -295,8 +296,8 @@ impl Engine {
         }
     }
 
-    /// Runs events through all steps and gives the rows on every edge.
-    fn pass(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) -> Result<Edges, MustUndo> {
+    /// Runs the events of each input through all steps and gives the rows on every edge.
+    fn pass(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) -> Result<Edges, MustUndo> {
         let plan = self.plan.clone();
         let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
         let mut done = vec![false; plan.nodes.len()];
@@ -306,7 +307,7 @@ impl Engine {
             }
             let input = of(&edges, node.input);
             let output = match &node.kind {
-                NodeKind::Source => vec![events.clone()],
+                NodeKind::Source => vec![events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
                     let input = fates.living(input);
@@ -638,12 +639,6 @@ impl Fates {
 
 /// The rows on an edge; none where nothing came through.
 fn of(edges: &Edges, edge: Edge) -> &Batch {
-    static NOTHING: Batch = Batch {
-        columns: Vec::new(),
-        deliveries: Vec::new(),
-        kinds: None,
-        causes: None,
-    };
     edges
         .get(edge.node)
         .and_then(|outputs| outputs.get(edge.output))

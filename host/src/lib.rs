@@ -29,7 +29,7 @@
 //! "#);
 //! let host = StageHost::new(None)?;
 //! let plan = Arc::new(Plan::build(&file, &host)?);
-//! let mut decoder = Decoder::new(&plan.columns, plan.now.clone(), 4096)?;
+//! let mut decoder = Decoder::new(&plan, 4096)?;
 //! let mut engine = Engine::new(plan, &host, 1)?;
 //!
 //! decoder.push(1, None, br#"{"user": "ann", "page": "home"}"#);
@@ -59,6 +59,7 @@ pub mod state;
 
 pub mod exact_sum;
 
+pub mod subject;
 pub mod text;
 pub mod time_zone;
 

@@ -25,17 +25,15 @@ pub struct Plan {
     pub file: File,
     /// The JetStream stream.
     pub stream: String,
-    /// The subject within the stream.
-    pub subject: String,
+    /// What is read of the stream, at least one; their subjects do not overlap.
+    pub inputs: Vec<Input>,
     /// What "now" is.
     pub now: Now,
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
-    /// The columns of a payload.
-    pub columns: Vec<SourceColumn>,
     /// Lookup tables.
     pub tables: Vec<TablePlan>,
-    /// The steps; the first is the source.
+    /// The inputs, each under its index in [`Plan::inputs`], and then the steps.
     pub nodes: Vec<Node>,
     /// Where rows go.
     pub sinks: Vec<SinkPlan>,
@@ -72,6 +70,11 @@ impl Plan {
         let now = self.now.clone();
         let plan = Self::with_versions(&self.file, host, versions)?;
         Ok(Self { now, ..plan })
+    }
+
+    /// The subjects of the inputs.
+    pub fn subjects(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.subject.clone()).collect()
     }
 
     /// The stage of that name.
@@ -130,8 +133,19 @@ pub enum Now {
     StoreTime,
     /// One instant, in milliseconds since 1970-01-01T00:00:00Z.
     Fixed(i64),
-    /// The column of [`Plan::columns`] with this index; where it is null, the store time.
-    Column(usize),
+    /// The column of this name, which every input has; where it is null, the store time.
+    Column(String),
+}
+
+/// Messages of the stream whose payloads have the same columns.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The name that steps read it by; `source` where the pipeline file gives it none.
+    pub name: String,
+    /// The subject within the stream, which may hold wildcards.
+    pub subject: String,
+    /// The columns of a payload.
+    pub columns: Vec<SourceColumn>,
 }
 
 /// A column of a payload or a table.
@@ -174,7 +188,7 @@ pub struct Edge {
 pub struct Node {
     /// The step's name.
     pub name: String,
-    /// Where its rows come from. The source reads itself.
+    /// Where its rows come from. An input reads itself.
     pub input: Edge,
     /// What it does.
     pub kind: NodeKind,
@@ -185,7 +199,7 @@ pub struct Node {
 /// What a step does. Columns are indices into the schema of the input.
 #[derive(Debug)]
 pub enum NodeKind {
-    /// Events as decoded.
+    /// An input: its events as decoded.
     Source,
     /// A guest.
     Stage(Box<StagePlan>),

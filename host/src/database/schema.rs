@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -100,6 +100,15 @@ const TABLES_OF_LAYOUT_2: &str = "
     INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";
 
+/// What layout 3 added.
+const TABLES_OF_LAYOUT_3: &str = "
+    -- The subject that it came on, where the pipeline has several inputs.
+    ALTER TABLE weir_dead_letter ADD COLUMN subject TEXT;
+";
+
+/// What each layout after the oldest added, with its number.
+const ADDED: [(i64, &str); 2] = [(2, TABLES_OF_LAYOUT_2), (VERSION, TABLES_OF_LAYOUT_3)];
+
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
     let shown = path.display();
@@ -134,16 +143,16 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .environment(wrap)?;
     if is_new(&transaction, path)? {
         transaction.execute_batch(TABLES).environment(wrap)?;
-        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION_OLDEST};");
         transaction.execute_batch(&mark).environment(wrap)?;
     }
     let version: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .environment(wrap)?;
-    if version < VERSION {
-        transaction.execute_batch(TABLES_OF_LAYOUT_2).environment(wrap)?;
+    for (layout, added) in ADDED.iter().filter(|(layout, _)| version < *layout) {
+        transaction.execute_batch(added).environment(wrap)?;
         transaction
-            .execute_batch(&format!("PRAGMA user_version = {VERSION};"))
+            .execute_batch(&format!("PRAGMA user_version = {layout};"))
             .environment(wrap)?;
     }
     transaction.commit().environment(wrap)

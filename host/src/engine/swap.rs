@@ -53,7 +53,7 @@ impl Successor {
                 .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
             stages.push((at, stage));
         }
-        let decoder = Decoder::new(&plan.columns, plan.now.clone(), batch_events)?;
+        let decoder = Decoder::new(&plan, batch_events)?;
         Ok(Self {
             plan,
             stages,

@@ -1,8 +1,8 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 use super::{
-    AggregatePlan, AggregateSpec, Change, Edge, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan, SinkPlan,
-    SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
+    AggregatePlan, AggregateSpec, Change, Edge, Input, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan,
+    SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
     resolve::{self, Resolved, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -20,14 +20,11 @@ type Needed = Vec<Vec<BTreeSet<String>>>;
 pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> Plan {
     let mut needed = needed(&resolved);
     // A column with a format is looked at by decode itself.
-    if let Some(needed) = needed.first_mut().and_then(|outputs| outputs.first_mut()) {
-        let formatted = definition
-            .source
-            .columns
-            .0
-            .iter()
-            .filter(|(_, column)| column.format.is_some());
-        needed.extend(formatted.map(|(name, _)| name.get_ref().clone()));
+    for (input, needed) in resolved.inputs.iter().zip(&mut needed) {
+        let formatted = input.columns.iter().filter(|(_, column)| column.format.is_some());
+        if let Some(needed) = needed.first_mut() {
+            needed.extend(formatted.map(|(field, _)| field.name.clone()));
+        }
     }
     let schemas: Vec<Vec<Schema>> = resolved
         .nodes
@@ -54,23 +51,19 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         definition,
     };
 
-    let source_needed = needed.first().and_then(|outputs| outputs.first());
-    let columns = definition
-        .source
-        .columns
-        .0
-        .iter()
-        .map(|(name, column)| SourceColumn {
-            field: Field {
-                name: name.get_ref().clone(),
-                column_type: column.column_type,
-                nullable: true,
-            },
-            path: resolve::path(name, column).into_iter().map(str::to_owned).collect(),
-            format: column.format,
-            materialised: source_needed.is_some_and(|needed| needed.contains(name.get_ref())),
-        })
-        .collect();
+    let inputs = resolved.inputs.iter().zip(resolved.nodes.iter().zip(&needed));
+    let inputs = inputs.map(|(input, (node, needed))| {
+        let read = |field: &Field| needed.first().is_some_and(|needed| needed.contains(&field.name));
+        let columns = input.columns.iter();
+        Input {
+            name: node.name.clone(),
+            subject: input.subject.clone(),
+            columns: columns
+                .map(|(field, column)| source_column(field, column, read(field)))
+                .collect(),
+        }
+    });
+    let inputs: Vec<Input> = inputs.collect();
     let tables: Vec<TablePlan> = resolved.tables.iter().map(|table| wiring.table(table)).collect();
     let sinks: Vec<SinkPlan> = resolved.sinks.iter().map(|sink| wiring.sink(sink)).collect();
     let nodes: Vec<Node> = resolved
@@ -86,18 +79,27 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
     Plan {
         name: definition.name.get_ref().clone(),
         file: file.clone(),
-        stream: definition.source.stream.get_ref().clone(),
-        subject: definition.source.subject.get_ref().clone(),
+        stream: definition.source.get_ref().stream.get_ref().clone(),
+        inputs,
         now: resolved.now.clone(),
         time_reader,
-        columns,
         tables,
         nodes,
         sinks,
     }
 }
 
-/// Walks from the sinks back to the source.
+/// A column of a payload; `materialised` where somebody reads it.
+fn source_column(field: &Field, column: &definition::SourceColumn, materialised: bool) -> SourceColumn {
+    SourceColumn {
+        field: field.clone(),
+        path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
+        format: column.format,
+        materialised,
+    }
+}
+
+/// Walks from the sinks back to the inputs.
 fn needed(resolved: &Resolved) -> Needed {
     let mut needed: Needed = resolved
         .nodes
@@ -130,14 +132,10 @@ fn needed(resolved: &Resolved) -> Needed {
             );
         }
     }
-    if let super::Now::Column(column) = resolved.now {
-        let schema = resolved
-            .nodes
-            .first()
-            .and_then(|node| node.outputs.first())
-            .map(|output| &output.schema);
-        let name = schema.and_then(|schema| schema.get(column)).map(|field| &field.name);
-        need(&mut needed, Edge { node: 0, output: 0 }, &mut name.into_iter());
+    if let super::Now::Column(column) = &resolved.now {
+        for node in 0..resolved.inputs.len() {
+            need(&mut needed, Edge { node, output: 0 }, &mut [column].into_iter());
+        }
     }
     for (at, node) in resolved.nodes.iter().enumerate().rev() {
         let wanted = needed.get(at).cloned().unwrap_or_default();
@@ -223,6 +221,11 @@ struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
+    /// The nodes that are no inputs, which read themselves.
+    fn steps(&self) -> impl Iterator<Item = &ResolvedNode> {
+        self.resolved.nodes.iter().skip(self.resolved.inputs.len())
+    }
+
     fn schema(&self, edge: Edge) -> &[Field] {
         self.schemas
             .get(edge.node)
@@ -249,12 +252,7 @@ impl Wiring<'_> {
         let columns: Vec<SourceColumn> = table
             .columns
             .iter()
-            .map(|(field, column)| SourceColumn {
-                field: field.clone(),
-                path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
-                format: column.format,
-                materialised: true,
-            })
+            .map(|(field, column)| source_column(field, column, true))
             .collect();
         let update = table.update.map(|edge| {
             (
@@ -340,7 +338,7 @@ impl Wiring<'_> {
         let Change::Keyed(Some(key)) = change else {
             return (true, false);
         };
-        let read_by_step = self.resolved.nodes.iter().skip(1).any(|node| node.input == edge);
+        let read_by_step = self.steps().any(|node| node.input == edge);
         let own_key = sinks
             .iter()
             .filter(|sink| sink.input == edge)
@@ -435,7 +433,7 @@ impl Wiring<'_> {
     }
 
     fn stage(&self, at: usize) -> Option<&definition::Stage> {
-        let step = self.definition.steps.get(at.checked_sub(1)?)?;
+        let step = self.definition.steps.get(at.checked_sub(self.resolved.inputs.len())?)?;
         step.get_ref().stage.as_ref().map(Spanned::get_ref)
     }
 

@@ -44,14 +44,15 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 
     for batch in BATCHES {
         // As decode makes it of real payloads, nulls included.
-        let mut decoder = Decoder::new(&plan.columns, plan.now.clone(), batch)?;
+        let mut decoder = Decoder::new(&plan, batch)?;
         let mut generate = Scenario::HourlyOrders.generator(batch as u64);
         let mut payload = Vec::new();
         for sequence in 1..=batch as u64 {
             generate(&mut payload);
             decoder.push(sequence, None, &payload);
         }
-        let events = decoder.take().events;
+        let decoded = decoder.take();
+        let events = decoded.of_input(0);
         let columns: Vec<&Column> = stage
             .inputs
             .iter()
