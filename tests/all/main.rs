@@ -6,6 +6,7 @@ mod cases;
 mod commands;
 mod contract;
 mod golden;
+mod inputs;
 mod operators;
 mod payloads;
 mod pipelines;

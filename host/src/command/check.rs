@@ -187,7 +187,7 @@ fn follows(plan: &Plan, node: &Node) -> bool {
         .iter()
         .position(|other| std::ptr::eq(other, node))
         .unwrap_or(0);
-    at == 0 || node.input.node + 1 == at
+    matches!(node.kind, NodeKind::Source) || node.input.node + 1 == at
 }
 
 fn describe_output(output: &Output) -> String {

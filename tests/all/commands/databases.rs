@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layouts 1 to 2",
+            "database later.db has layout 99, and this weir reads layouts 1 to 3",
         ),
         (
             "missing/p.db",
