@@ -346,5 +346,6 @@ fn check_draws_each_input() {
         paid: aggregate by id: times = count(*), paid = sum(paid)   ◄ payments
           │ changelog of id int?, times int, paid double?
           ├─► table paid by id (id, times, paid)
-    "#]].assert_eq(&drawn);
+    "#]]
+    .assert_eq(&drawn);
 }

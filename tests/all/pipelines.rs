@@ -30,6 +30,24 @@ fn mistakes_are_told_with_their_place() {
     );
 }
 
+/// The reference shows whole pipelines, and parts of some.
+#[test]
+fn examples_of_the_reference_fit_together() {
+    let text = fs::read_to_string(workspace().join("docs/PIPELINES.md")).expect("the reference can be read");
+    let blocks = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let examples: Vec<&str> = blocks.filter(|block| block.contains("\nstream = ")).collect();
+    assert!(examples.len() >= 6, "there are {} examples", examples.len());
+    for example in examples {
+        // Their modules lie where those of a scenario do.
+        let file = File::from_text(workspace().join("guests/example/pipeline.toml"), example);
+        let planned = Plan::build(&file, host());
+        assert!(planned.is_ok(), "{}\n{example}", planned.unwrap_err());
+    }
+}
+
 /// Checks one case; the error is what differs.
 fn check(case: &Path) -> Result<(), String> {
     let text = fs::read_to_string(case).expect("a case can be read");
