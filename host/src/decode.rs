@@ -17,21 +17,27 @@ pub use json::{Line, LineScanner, Scanner};
 use crate::{
     column::Batch,
     definition::TextFormat,
-    delivery::{DecodedBatch, Rejected},
+    delivery::{DecodedBatch, DeliveryTimes, Rejected},
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
-    plan::{Now, Plan, SourceColumn},
+    plan::{EventColumn, Now, Plan, SourceColumn},
     subject,
     text::printable,
 };
+use std::ops::Range;
 
 /// The name under which the decoder rejects deliveries.
 pub const STEP: &str = "decode";
+
+/// The event times that are accepted, in milliseconds: the years 0 to 9999.
+pub const EVENT_TIMES_MS: Range<i64> = -62_167_219_200_000..253_402_300_800_000;
 
 /// Collects deliveries into a batch.
 #[derive(Debug)]
 pub struct Decoder {
     inputs: Vec<Input>,
+    /// "Now" of every event, where it is fixed.
+    fixed_now_ms: Option<i64>,
     events_max: usize,
     batch: DecodedBatch,
 }
@@ -42,7 +48,9 @@ struct Input {
     subject: String,
     columns: Vec<SourceColumn>,
     formats: Vec<(usize, TextFormat)>,
-    now: InputNow,
+    /// The columns that hold "now", and when an event happened.
+    now_column: Option<usize>,
+    event_column: Option<EventColumn>,
     scanner: Scanner,
     builders: ColumnBuilders,
     /// The delivery of each row.
@@ -51,49 +59,47 @@ struct Input {
     rows: usize,
 }
 
-/// What "now" is for the events of an input.
-#[derive(Clone, Copy, Debug)]
-enum InputNow {
-    StoreTime,
-    Fixed(i64),
-    Column(usize),
-}
-
 impl Decoder {
-    /// A decoder for the inputs of `plan`, whose batches hold up to `events_max` deliveries.
+    /// A decoder for the events of a pipeline, whose batches hold up to `events_max` deliveries.
     ///
     /// # Errors
     /// When two columns of an input are read from one value.
-    pub fn new(plan: &Plan, events_max: usize) -> Result<Self> {
+    pub fn of(plan: &Plan, events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
         // Several inputs share a batch, so each has room for its part, and grows where it has more.
         let rows = events_max.div_ceil(plan.inputs.len().max(1));
         let inputs = plan.inputs.iter().map(|input| {
-            let now = match &plan.now {
-                Now::StoreTime => InputNow::StoreTime,
-                Now::Fixed(now_ms) => InputNow::Fixed(*now_ms),
-                Now::Column(name) => match input.columns.iter().position(|column| column.field.name == *name) {
-                    Some(column) => InputNow::Column(column),
-                    None => InputNow::StoreTime,
-                },
+            let now_column = match &plan.now {
+                Now::Column(name) => input.columns.iter().position(|column| column.field.name == *name),
+                Now::StoreTime | Now::Fixed(_) => None,
             };
-            Input::new(&input.subject, &input.columns, now, rows)
+            Ok(Input {
+                now_column,
+                event_column: input.event_column,
+                ..Input::new(&input.subject, &input.columns, rows)?
+            })
         });
+        let fixed_now_ms = match plan.now {
+            Now::Fixed(now_ms) => Some(now_ms),
+            Now::StoreTime | Now::Column(_) => None,
+        };
         Ok(Self {
             inputs: inputs.collect::<Result<_>>()?,
+            fixed_now_ms,
             events_max,
             batch: DecodedBatch::default(),
         })
     }
 
-    /// A decoder for rows of these columns, which come from one place and have no "now".
+    /// A decoder for rows of these columns, which are no events.
     ///
     /// # Errors
     /// When two columns are read from one value.
     pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
         Ok(Self {
-            inputs: vec![Input::new(">", columns, InputNow::StoreTime, events_max)?],
+            inputs: vec![Input::new(">", columns, events_max)?],
+            fixed_now_ms: None,
             events_max,
             batch: DecodedBatch::default(),
         })
@@ -139,7 +145,8 @@ impl Decoder {
     /// Makes a dead letter of a delivery that belongs to no input.
     pub fn reject(&mut self, sequence: u64, payload: &[u8], reason: String) {
         self.batch.last_sequence = sequence;
-        self.batch.reject(None, sequence, 0, payload, reason);
+        let times = times(self.fixed_now_ms, None);
+        self.batch.reject(None, sequence, times, payload, reason);
     }
 
     fn take_in(
@@ -156,25 +163,27 @@ impl Decoder {
         };
         let row = input.builders.rows();
         let outcome = input.decode(row, store_time_ms, payload);
-        let store_time_ms = store_time_ms.unwrap_or(0);
-        let now_ms = match input.now {
-            InputNow::StoreTime => store_time_ms,
-            InputNow::Fixed(now_ms) => now_ms,
-            InputNow::Column(column) => match outcome {
-                Ok(Decoded::Row) => input.builders.int(column, row).unwrap_or(store_time_ms),
-                _ => store_time_ms,
-            },
-        };
+        let mut times = times(self.fixed_now_ms, store_time_ms);
         match outcome {
             Ok(Decoded::Row) => {
-                let delivery = self.batch.deliveries.push(subject, sequence, now_ms, payload);
+                input.set_times(row, &mut times);
+                let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
                 input.deliveries.push(delivery);
             }
             Ok(Decoded::Blank) => self.batch.blank += 1,
-            Err(reject) => self
-                .batch
-                .reject(subject, sequence, now_ms, payload, reject.to_string()),
+            Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
         }
+    }
+
+    /// Takes in a tick: a message that is no event, and says how late it is.
+    pub fn push_tick(&mut self, sequence: u64, store_time_ms: i64) {
+        self.batch.last_sequence = sequence;
+        let times = DeliveryTimes {
+            event_ms: store_time_ms,
+            ..times(self.fixed_now_ms, Some(store_time_ms))
+        };
+        let delivery = self.batch.deliveries.push(None, sequence, times, &[]);
+        self.batch.ticks.push(delivery);
     }
 
     /// Whether the batch has to be taken before more is pushed.
@@ -198,7 +207,7 @@ impl Decoder {
 }
 
 impl Input {
-    fn new(subject: &str, columns: &[SourceColumn], now: InputNow, rows: usize) -> Result<Self> {
+    fn new(subject: &str, columns: &[SourceColumn], rows: usize) -> Result<Self> {
         let formats = columns
             .iter()
             .enumerate()
@@ -209,7 +218,8 @@ impl Input {
             builders: ColumnBuilders::new(columns, rows),
             formats: formats.collect(),
             columns: columns.to_vec(),
-            now,
+            now_column: None,
+            event_column: None,
             deliveries: Vec::with_capacity(rows),
             rows,
         })
@@ -221,8 +231,41 @@ impl Input {
         if let Decoded::Row = decoded {
             self.check_formats(row)?;
             self.check_now(row, store_time_ms)?;
+            self.check_event_time(row)?;
         }
         Ok(decoded)
+    }
+
+    /// Puts the times in place that row number `row` holds.
+    fn set_times(&self, row: usize, times: &mut DeliveryTimes) {
+        if let Some(column) = self.now_column {
+            times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
+            times.event_ms = times.now_ms;
+        }
+        if let Some(EventColumn { index, unit }) = self.event_column {
+            let value = self.builders.int(index, row);
+            times.event_ms = value.map_or(times.event_ms, |value| unit.in_ms(value));
+        }
+    }
+
+    /// An event without a time, or with one that no calendar has, has no place in any window.
+    fn check_event_time(&mut self, row: usize) -> Result<(), Reject> {
+        let Some(EventColumn { index, unit }) = self.event_column else {
+            return Ok(());
+        };
+        let found = match self.builders.int(index, row) {
+            Some(value) if EVENT_TIMES_MS.contains(&unit.in_ms(value)) => return Ok(()),
+            Some(value) => value.to_string(),
+            None => "null".to_owned(),
+        };
+        self.builders.drop_row();
+        let unit = unit.plural();
+        Err(Reject {
+            column: self.columns.get(index).map(|column| column.field.name.clone()),
+            reason: format!(
+                "found {found}, and it is the event time; accepted are {unit} since 1970-01-01T00:00:00Z, of the years 0 to 9999"
+            ),
+        })
     }
 
     fn check_formats(&mut self, row: usize) -> Result<(), Reject> {
@@ -248,9 +291,7 @@ impl Input {
 
     /// Where a column is "now" and holds null, the store time steps in, if there is one.
     fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
-        let InputNow::Column(column) = self.now else {
-            return Ok(());
-        };
+        let Some(column) = self.now_column else { return Ok(()) };
         if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
             return Ok(());
         }
@@ -276,13 +317,23 @@ impl Input {
 
 impl DecodedBatch {
     /// Adds a delivery that is no event.
-    fn reject(&mut self, subject: Option<&str>, sequence: u64, now_ms: i64, payload: &[u8], reason: String) {
-        let delivery = self.deliveries.push(subject, sequence, now_ms, payload);
+    fn reject(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8], reason: String) {
+        let delivery = self.deliveries.push(subject, sequence, times, payload);
         self.rejected.push(Rejected {
             delivery,
             step: STEP.to_owned(),
             module: None,
             reason,
         });
+    }
+}
+
+/// The times of a delivery, as far as they are not in its payload.
+fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
+    let now_ms = fixed_now_ms.or(store_ms).unwrap_or(0);
+    DeliveryTimes {
+        now_ms,
+        event_ms: now_ms,
+        store_ms,
     }
 }

@@ -31,6 +31,8 @@ pub struct Definition {
     /// What "now" is.
     #[serde(default)]
     pub now: Now,
+    /// When events happened, and how far out of order they come.
+    pub event_time: Option<Spanned<EventTime>>,
     /// Where events come from.
     pub source: Spanned<Source>,
     /// Lookup tables by name.
@@ -57,6 +59,61 @@ pub enum Now {
     Column(Name),
 }
 
+/// When events happened. Durations are texts such as `"5 min"` and `"1 h 30 min"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventTime {
+    /// An integer column of every input that names none itself; "now", when absent.
+    pub column: Option<Name>,
+    /// What that column counts, since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub unit: TimeUnit,
+    /// By how much an event may be older than one that came before it.
+    pub out_of_orderness: Option<Name>,
+    /// By how much an event may be ahead of its store time before it is not believed any more.
+    pub ahead_max: Option<Name>,
+}
+
+/// What a column of times counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum TimeUnit {
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[default]
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
+    /// Nanoseconds.
+    #[serde(rename = "ns")]
+    Nanoseconds,
+}
+
+impl TimeUnit {
+    /// Milliseconds that are so many of this unit; what falls below one is dropped, toward the past.
+    pub fn in_ms(self, value: i64) -> i64 {
+        match self {
+            Self::Seconds => value.saturating_mul(1000),
+            Self::Milliseconds => value,
+            Self::Microseconds => value.div_euclid(1_000),
+            Self::Nanoseconds => value.div_euclid(1_000_000),
+        }
+    }
+
+    /// What several of them are called.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+}
+
 /// The stream that events come from: its only input is written beside it, or there are inputs by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +137,18 @@ pub struct Input {
     pub subject: Name,
     /// The columns of a payload.
     pub columns: ColumnMap<SourceColumn>,
+    /// When its events happened, where that is not what the pipeline says.
+    pub event_time: Option<InputEventTime>,
+}
+
+/// When the events of an input happened.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputEventTime {
+    /// An integer column of the input.
+    pub column: Name,
+    /// What that column counts, since 1970-01-01T00:00:00Z; as for the pipeline, when absent.
+    pub unit: Option<TimeUnit>,
 }
 
 /// A column of a payload or a table: `"text"`, or `{ type = "text", … }`.
@@ -129,6 +198,8 @@ pub struct Step {
     pub aggregate: Option<Spanned<Aggregate>>,
     /// A join with a table.
     pub lookup: Option<Spanned<Lookup>>,
+    /// Aggregates by group and window of time.
+    pub window: Option<Spanned<Window>>,
 }
 
 /// A guest with its parameters.
@@ -206,8 +277,84 @@ pub struct AggregateColumn {
     pub max: Option<Name>,
     /// The mean of a column of numbers.
     pub avg: Option<Name>,
+    /// The value of the earliest row that has one. Only in windows.
+    pub first: Option<Name>,
+    /// The value of the latest row that has one. Only in windows.
+    pub last: Option<Name>,
     /// What a null in the column counts as. Only with `sum` and `avg`.
     pub coalesce: Option<Spanned<f64>>,
+}
+
+/// Aggregates by group and window: exactly one kind of window. Durations are texts such as `"5 min"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// One window after the other, of this size.
+    pub tumbling: Option<Name>,
+    /// Windows that overlap.
+    pub hopping: Option<Spanned<Hopping>>,
+    /// Windows that grow until they are full.
+    pub cumulating: Option<Spanned<Hopping>>,
+    /// Windows that end where nothing came for a while.
+    pub session: Option<Spanned<Session>>,
+    /// For each row the rows before it.
+    pub sliding: Option<Spanned<Sliding>>,
+    /// The group's columns; may be empty for one group of everything.
+    #[serde(default)]
+    pub group_by: Vec<Name>,
+    /// What is computed, by the name of the resulting column.
+    pub columns: ColumnMap<AggregateColumn>,
+    /// The integer column that holds the time of a row, in milliseconds; the time of its event, when absent.
+    pub time: Option<Name>,
+    /// The time zone whose clock windows begin by; UTC, when absent.
+    pub zone: Option<Name>,
+    /// By how much windows begin later than they would.
+    pub offset: Option<Name>,
+    /// When results are told.
+    pub emit: Option<Spanned<Emit>>,
+    /// How long after its end a window still takes rows in.
+    pub lateness: Option<Name>,
+}
+
+/// Windows of one size, and how far apart they are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hopping {
+    /// How long a window is.
+    pub size: Name,
+    /// How much later the next one begins; of cumulating windows, ends.
+    pub every: Name,
+}
+
+/// Windows that end where nothing came for a while.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// Rows that are at least this far apart are in different windows.
+    pub gap: Name,
+}
+
+/// Windows that end at each row.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sliding {
+    /// How many rows, that one included.
+    pub rows: Option<Spanned<u64>>,
+    /// How long.
+    pub time: Option<Name>,
+}
+
+/// When a window's results are told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Emit {
+    /// Once the window has ended.
+    #[default]
+    Close,
+    /// Whenever they change.
+    Update,
+    /// At this interval of event time while they change, and once the window has ended.
+    Early(Name),
 }
 
 /// A join with a table as it stands.
@@ -451,6 +598,10 @@ fn in_words_of_toml(message: &str) -> String {
         (
             "expected struct AggregateColumn",
             "expected a function with a column, such as { sum = \"amount\" }",
+        ),
+        (
+            "expected struct InputEventTime",
+            "expected a table such as { column = \"at\", unit = \"ms\" }",
         ),
         ("expected struct ", "expected a table, of a "),
     ];

@@ -9,6 +9,10 @@ pub struct Deliveries {
     pub sequences: Vec<u64>,
     /// "Now" for each, in milliseconds since 1970-01-01T00:00:00Z.
     pub times_ms: Vec<i64>,
+    /// When each happened, in milliseconds since 1970-01-01T00:00:00Z; "now" where the pipeline does not say otherwise.
+    pub event_times_ms: Vec<i64>,
+    /// When the source stored each, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
+    pub store_times_ms: Vec<Option<i64>>,
     /// The subject of each, empty where it is of no input; left out as a whole where the source has only one input.
     pub subjects: TextValues,
     /// The payload of each. Kept until the batch is through, because a guest may still make a dead letter of it.
@@ -28,7 +32,7 @@ impl Deliveries {
 
     /// Adds a delivery and returns its index. Either all deliveries of a source have a subject, but for those of no
     /// input, or none has.
-    pub fn push(&mut self, subject: Option<&str>, sequence: u64, time_ms: i64, payload: &[u8]) -> u32 {
+    pub fn push(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8]) -> u32 {
         if let Some(subject) = subject {
             // Those before it that are of no input.
             while self.subjects.offsets.len() <= self.sequences.len() {
@@ -37,7 +41,9 @@ impl Deliveries {
             self.subjects.push(subject.as_bytes());
         }
         self.sequences.push(sequence);
-        self.times_ms.push(time_ms);
+        self.times_ms.push(times.now_ms);
+        self.event_times_ms.push(times.event_ms);
+        self.store_times_ms.push(times.store_ms);
         self.payloads.push(payload);
         (self.sequences.len() - 1) as u32
     }
@@ -53,10 +59,32 @@ impl Deliveries {
         std::str::from_utf8(subject).ok().filter(|subject| !subject.is_empty())
     }
 
+    /// When delivery `index` happened; the beginning of time beyond the last.
+    #[inline]
+    pub fn event_time_ms(&self, index: u32) -> i64 {
+        self.event_times_ms.get(index as usize).copied().unwrap_or(i64::MIN)
+    }
+
+    /// When delivery `index` was stored, where the source knows.
+    pub fn store_time_ms(&self, index: u32) -> Option<i64> {
+        self.store_times_ms.get(index as usize).copied().flatten()
+    }
+
     /// "Now" for delivery `index`; 0 beyond the last.
     pub fn time_ms(&self, index: u32) -> i64 {
         self.times_ms.get(index as usize).copied().unwrap_or(0)
     }
+}
+
+/// The times of a delivery, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryTimes {
+    /// "Now".
+    pub now_ms: i64,
+    /// When it happened.
+    pub event_ms: i64,
+    /// When the source stored it, where it knows.
+    pub store_ms: Option<i64>,
 }
 
 /// A batch on its way from decode to the engine.
@@ -68,6 +96,8 @@ pub struct DecodedBatch {
     pub events: Vec<Batch>,
     /// Those that are no events.
     pub rejected: Vec<Rejected>,
+    /// Those that are ticks: no events, but they say how late it is.
+    pub ticks: Vec<u32>,
     /// How many payloads were empty or white space.
     pub blank: u64,
     /// The last sequence that was looked at; 0 when none was.

@@ -13,21 +13,28 @@ pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    column::{Batch, NOTHING},
+    column::{Batch, Column, Field, NOTHING},
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
     deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
-    operator::{StateMap, Stateful, aggregate::Aggregate, last_value::LastValue, lookup},
-    plan::{Edge, Node, NodeKind, Plan},
-    sink::{KeyedRows, Message, Sink},
+    operator::{
+        StateMap, Stateful,
+        aggregate::Aggregate,
+        clock::{Clock, Passage},
+        last_value::LastValue,
+        lookup,
+        window::Window,
+    },
+    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, WindowKind, WindowPlan},
+    sink::{KeyedRows, Message, Sink, json},
     stage::StageHost,
     state::take_entry,
     turn::{Counts, LogRow, Turn},
 };
 use fold::Fold;
 use stages::Stage;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// A plan that runs.
 #[derive(Debug)]
@@ -35,6 +42,8 @@ pub struct Engine {
     plan: Arc<Plan>,
     steps: Vec<Step>,
     tables: Vec<lookup::Table>,
+    /// Where some step follows the watermark.
+    clock: Option<Clock>,
     sinks: Vec<Sink>,
     fold: Fold,
     /// Whether some stage may reject an event that already changed state.
@@ -62,6 +71,7 @@ enum Step {
     LastValue(Box<LastValue>),
     Aggregate(Box<Aggregate>),
     Lookup,
+    Window(Box<Window>),
 }
 
 impl Step {
@@ -69,6 +79,7 @@ impl Step {
         match self {
             Self::LastValue(operator) => Some(operator.as_mut()),
             Self::Aggregate(operator) => Some(operator.as_mut()),
+            Self::Window(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup => None,
         }
     }
@@ -82,6 +93,25 @@ struct Fates {
     /// Is a dead letter.
     dead: Vec<bool>,
     rejected: Vec<Rejected>,
+    /// Rows that came because time went on, and that a rule could not take.
+    dead_rows: Vec<DeadRow>,
+}
+
+/// A row that a rule could not take and that is no event's doing.
+#[derive(Debug)]
+struct DeadRow {
+    rejected: Rejected,
+    /// The row, as a JSON object.
+    row: String,
+}
+
+/// The deliveries that are gone over at once.
+#[derive(Debug)]
+struct Part<'a> {
+    deliveries: &'a Deliveries,
+    range: Range<u32>,
+    /// Of each input.
+    events: Vec<Batch>,
 }
 
 /// The rows on each edge while a batch passes.
@@ -115,10 +145,12 @@ impl Engine {
             .nodes
             .iter()
             .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
+        let clock = plan.event_time.followed.then(|| Clock::new(plan.event_time, seed));
         Ok(Self {
             plan,
             steps,
             tables,
+            clock,
             sinks,
             fold: Fold::default(),
             undoes,
@@ -154,6 +186,13 @@ impl Engine {
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
+            NodeKind::Window(plan) => {
+                let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
+                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, seed);
+                Step::Window(Box::new(operator.map_err(|message| {
+                    Error::definition(format!("step \"{}\": {message}", node.name))
+                })?))
+            }
         })
     }
 
@@ -165,6 +204,7 @@ impl Engine {
             deliveries,
             events,
             rejected,
+            ticks,
             blank,
             last_sequence,
             receipt,
@@ -175,6 +215,7 @@ impl Engine {
             applied: vec![false; count],
             dead: vec![false; count],
             rejected: Vec::new(),
+            dead_rows: Vec::new(),
         };
         for rejected in rejected {
             fates.reject(rejected);
@@ -182,21 +223,33 @@ impl Engine {
         self.process_parts(&events, &deliveries, &mut fates);
 
         self.counts.events += count as u64 + blank;
-        self.counts.blank += blank;
-        for (applied, dead) in fates.applied.iter().zip(&fates.dead) {
+        self.counts.blank += blank + ticks.len() as u64;
+        let mut ticks = ticks.into_iter().peekable();
+        for (delivery, (applied, dead)) in fates.applied.iter().zip(&fates.dead).enumerate() {
+            if ticks.next_if(|&tick| tick as usize == delivery).is_some() {
+                continue;
+            }
             match (dead, applied) {
                 (true, _) => self.counts.dead_letters += 1,
                 (false, true) => self.counts.applied += 1,
                 (false, false) => self.counts.filtered += 1,
             }
         }
-        fates.rejected.sort_by_key(|rejected| rejected.delivery);
-        for rejected in fates.rejected {
+        self.counts.dead_rows += fates.dead_rows.len() as u64;
+        let of_events = fates.rejected.into_iter().map(|rejected| {
             let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
+            let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
+            (rejected, subject, payload)
+        });
+        let of_rows = fates.dead_rows.into_iter();
+        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes()));
+        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>)> = of_events.chain(of_rows).collect();
+        dead.sort_by_key(|(rejected, _, _)| rejected.delivery);
+        for (rejected, subject, payload) in dead {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
-                subject: deliveries.subject(rejected.delivery).map(str::to_owned),
+                subject,
                 time_ms: deliveries.time_ms(rejected.delivery),
                 step: rejected.step,
                 module: rejected.module,
@@ -229,17 +282,22 @@ impl Engine {
         while start < end {
             let most = if self.is_trial_in_rounds() { 1 } else { step };
             let stop = start.saturating_add(step.min(most)).min(end);
-            let part: Vec<Batch> = if start == 0 && stop == end {
-                events.to_vec()
-            } else {
-                events.iter().map(|events| events.of_deliveries(start..stop)).collect()
+            let part = Part {
+                deliveries,
+                range: start..stop,
+                events: if start == 0 && stop == end {
+                    events.to_vec()
+                } else {
+                    events.iter().map(|events| events.of_deliveries(start..stop)).collect()
+                },
             };
+            let dead_rows = fates.dead_rows.len();
             let applied = if self.undoes { fates.applied.clone() } else { Vec::new() };
             if self.undoes {
                 self.each_state(|state| state.checkpoint());
                 self.each_stage(Stage::checkpoint);
             }
-            match self.pass(&part, deliveries, fates) {
+            match self.pass(&part, fates) {
                 Ok(edges) => {
                     if self.undoes {
                         self.each_state(|state| state.keep());
@@ -250,6 +308,7 @@ impl Engine {
                 Err(MustUndo(rejected)) => {
                     self.rollback();
                     fates.applied = applied;
+                    fates.dead_rows.truncate(dead_rows);
                     let at = rejected.delivery;
                     if at > start {
                         // The events in front of it are known to be good; they are done on their own.
@@ -291,14 +350,21 @@ impl Engine {
 
     fn each_state(&mut self, mut each: impl FnMut(&mut dyn Stateful)) {
         self.steps.iter_mut().filter_map(Step::stateful).for_each(&mut each);
+        if let Some(clock) = &mut self.clock {
+            each(clock);
+        }
         for table in &mut self.tables {
             each(table);
         }
     }
 
     /// Runs the events of each input through all steps and gives the rows on every edge.
-    fn pass(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) -> Result<Edges, MustUndo> {
+    fn pass(&mut self, part: &Part<'_>, fates: &mut Fates) -> Result<Edges, MustUndo> {
         let plan = self.plan.clone();
+        let deliveries = part.deliveries;
+        // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
+        // rejected is undone, so that it is known by then which events those are.
+        let mut passage: Option<Passage<'_>> = None;
         let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
         let mut done = vec![false; plan.nodes.len()];
         for (at, node) in plan.nodes.iter().enumerate() {
@@ -307,16 +373,38 @@ impl Engine {
             }
             let input = of(&edges, node.input);
             let output = match &node.kind {
-                NodeKind::Source => vec![events.get(at).cloned().unwrap_or_default()],
+                NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
                     let input = fates.living(input);
-                    fates.apply(&input);
+                    if !is_by_time(&plan, node.input) {
+                        fates.apply(&input);
+                    }
                     match self.steps.get_mut(at) {
                         Some(Step::LastValue(operator)) => vec![operator.update(&input)],
                         Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
                         _ => Vec::new(),
                     }
+                }
+                NodeKind::Window(_) => {
+                    let input = fates.living(input);
+                    let passage = match (&mut passage, &mut self.clock) {
+                        (Some(passage), _) => passage,
+                        (passage, Some(clock)) => {
+                            let passed =
+                                clock.pass(deliveries, part.range.clone(), |delivery| fates.is_alive(delivery));
+                            passage.insert(passed)
+                        }
+                        (None, None) => continue,
+                    };
+                    let outputs = match self.steps.get_mut(at) {
+                        Some(Step::Window(operator)) => operator.update(&input, passage),
+                        _ => Vec::new(),
+                    };
+                    if !is_by_time(&plan, node.input) {
+                        fates.apply_but(&input, outputs.get(1));
+                    }
+                    outputs
                 }
                 NodeKind::Lookup(lookup) => {
                     let input = fates.living(input);
@@ -404,9 +492,17 @@ impl Engine {
     }
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
+        for (node, outputs) in self.plan.nodes.iter().zip(edges) {
+            if let (NodeKind::Window(_), Some(late)) = (&node.kind, outputs.get(1)) {
+                self.counts.late_rows += late.len() as u64;
+            }
+        }
         for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
             let rows = fates.living(of(edges, plan.input));
-            fates.apply(&rows);
+            // What comes because time went on is not the doing of the event that moved it.
+            if !is_by_time(&self.plan, plan.input) {
+                fates.apply(&rows);
+            }
             sink.collect(&rows, |delivery| deliveries.sequence(delivery));
         }
     }
@@ -514,7 +610,11 @@ impl Engine {
             };
             Some((format!("table {name}/rows"), sink.state()?))
         });
-        steps.chain(sinks).collect()
+        let clock = self.clock.iter_mut().flat_map(|clock| {
+            let states = clock.states().into_iter();
+            states.map(|(name, state)| (format!("{CLOCK}/{name}"), state))
+        });
+        steps.chain(sinks).chain(clock).collect()
     }
 
     /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
@@ -610,6 +710,10 @@ impl Engine {
 }
 
 impl Fates {
+    fn is_alive(&self, delivery: u32) -> bool {
+        self.dead.get(delivery as usize) == Some(&false)
+    }
+
     fn reject(&mut self, rejected: Rejected) {
         if let Some(dead) = self.dead.get_mut(rejected.delivery as usize)
             && !std::mem::replace(dead, true)
@@ -624,6 +728,29 @@ impl Fates {
                 *applied = true;
             }
         }
+    }
+
+    /// As [`Fates::apply`], but for the rows that were left out for being late.
+    fn apply_but(&mut self, rows: &Batch, late: Option<&Batch>) {
+        let mut late = late.into_iter().flat_map(|late| &late.deliveries).peekable();
+        for delivery in &rows.deliveries {
+            if late.next_if_eq(&delivery).is_none()
+                && let Some(applied) = self.applied.get_mut(*delivery as usize)
+            {
+                *applied = true;
+            }
+        }
+    }
+
+    /// Keeps rows that no event is to blame for, as dead letters of their own.
+    fn reject_rows(&mut self, rejected: Vec<(Rejected, u32)>, schema: &[Field], input: &Batch) {
+        let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
+        let columns: Vec<&Column> = input.columns.iter().map(|column| &**column).collect();
+        let rows = rejected.into_iter().map(|(rejected, row)| DeadRow {
+            rejected,
+            row: json(&names, &columns, row as usize),
+        });
+        self.dead_rows.extend(rows);
     }
 
     /// The rows whose event is no dead letter.
@@ -645,15 +772,28 @@ fn of(edges: &Edges, edge: Edge) -> &Batch {
         .unwrap_or(&NOTHING)
 }
 
+/// Whether rows of an edge may come because time went on.
+fn is_by_time(plan: &Plan, edge: Edge) -> bool {
+    let node = plan.nodes.get(edge.node);
+    node.and_then(|node| node.outputs.get(edge.output))
+        .is_some_and(|output| output.by_time)
+}
+
+/// The name of the state of the clock; no step can be called so.
+const CLOCK: &str = "event time";
+
 /// The columns and settings that a state depends on.
 fn fingerprint(plan: &Plan, state: &str) -> String {
-    let columns = |fields: &mut dyn Iterator<Item = &crate::column::Field>| {
+    let columns = |fields: &mut dyn Iterator<Item = &Field>| {
         fields
             .map(|field| format!("{} {}", field.name, field.column_type))
             .collect::<Vec<_>>()
             .join(", ")
     };
     let step = state.split_once('/').map_or(state, |(step, _)| step);
+    if step == CLOCK {
+        return "the latest event time".to_owned();
+    }
     if let Some(table) = step.strip_prefix("table ") {
         let sink = plan
             .sinks
@@ -672,25 +812,55 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
         .map(|output| columns(&mut output.schema.iter()))
         .unwrap_or_default();
     match &node.kind {
+        NodeKind::Window(plan) => window_fingerprint(plan, &schema),
         NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
         NodeKind::Aggregate(plan) => {
-            let functions: Vec<String> = plan
-                .aggregates
-                .iter()
-                .map(|spec| {
-                    let coalesce = spec
-                        .coalesce
-                        .map(|value| format!(" coalesce {value}"))
-                        .unwrap_or_default();
-                    format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
-                })
-                .collect();
             format!(
                 "aggregate ({}) by the first {} of {schema}",
-                functions.join(", "),
+                functions(&plan.aggregates),
                 plan.group.len()
             )
         }
         _ => String::new(),
     }
+}
+
+fn functions(aggregates: &[AggregateSpec]) -> String {
+    let functions: Vec<String> = aggregates
+        .iter()
+        .map(|spec| {
+            let coalesce = spec
+                .coalesce
+                .map(|value| format!(" coalesce {value}"))
+                .unwrap_or_default();
+            format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
+        })
+        .collect();
+    functions.join(", ")
+}
+
+fn window_fingerprint(plan: &WindowPlan, schema: &str) -> String {
+    let kind = match &plan.kind {
+        WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
+        WindowKind::Aligned {
+            cut,
+            size_ms,
+            every_ms,
+            zone,
+            offset_ms,
+        } => {
+            let (cut, zone) = (format!("{cut:?}").to_lowercase(), zone.as_deref().unwrap_or("UTC"));
+            format!("{cut} windows of {size_ms} ms every {every_ms} ms by {zone} from {offset_ms} ms")
+        }
+    };
+    let changes = if plan.aggregates.iter().any(|spec| spec.retracts) {
+        " of a changelog"
+    } else {
+        ""
+    };
+    format!(
+        "{kind} ({}){changes} by the first {} of {schema}",
+        functions(&plan.aggregates),
+        plan.group.len()
+    )
 }

@@ -63,6 +63,22 @@ impl ExactSum {
         }
     }
 
+    /// Adds all that another sum holds.
+    pub fn merge(&mut self, other: &Self) {
+        let mut more = other.clone();
+        more.normalise();
+        if more.digits.is_empty() {
+            return;
+        }
+        self.normalise();
+        self.cover(more.first, more.first + more.digits.len() + 1);
+        let start = more.first - self.first;
+        for (target, digit) in self.digits.iter_mut().skip(start).zip(&more.digits) {
+            *target += digit;
+        }
+        self.normalise();
+    }
+
     /// Makes room for the digits `start .. end`.
     fn cover(&mut self, start: usize, end: usize) {
         if self.digits.is_empty() {
@@ -325,6 +341,10 @@ mod tests {
                 b.subtract(extra);
             }
             assert_eq!(a, b);
+            let (left, right) = values.split_at(random.usize(0..=values.len()));
+            let mut merged = sum(left);
+            merged.merge(&sum(right));
+            assert_eq!(merged, a);
             let (mut bytes_a, mut bytes_b) = (Vec::new(), Vec::new());
             a.encode(&mut bytes_a);
             b.encode(&mut bytes_b);

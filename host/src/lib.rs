@@ -29,7 +29,7 @@
 //! "#);
 //! let host = StageHost::new(None)?;
 //! let plan = Arc::new(Plan::build(&file, &host)?);
-//! let mut decoder = Decoder::new(&plan, 4096)?;
+//! let mut decoder = Decoder::of(&plan, 4096)?;
 //! let mut engine = Engine::new(plan, &host, 1)?;
 //!
 //! decoder.push(1, None, br#"{"user": "ann", "page": "home"}"#);

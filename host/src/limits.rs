@@ -42,6 +42,9 @@ pub const TURN_BYTES_MAX: usize = 32 << 20;
 /// keys is some thousand entries: a millisecond.
 pub const STATE_BUCKETS: usize = 256;
 
+/// Windows that one row may fall into. Each has an entry of state per group.
+pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
+
 /// Bytes that a database keeps of the trace, which says by which events rows were made: some millions of changes. Beyond
 /// that the oldest turns are forgotten.
 pub const TRACE_BYTES_MAX: u64 = 64 << 20;

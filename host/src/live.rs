@@ -90,7 +90,7 @@ impl Live {
                 false => Until::Stopped,
             },
         };
-        let decoder = Decoder::new(&plan, BATCH_EVENTS_MAX)?;
+        let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
         let publishes = plan
             .sinks

@@ -4,9 +4,13 @@
 //! not depend on where a batch ends, except that an operator whose only readers want the last state of each key may
 //! leave out what came between (see [`Output::collapsible`](crate::plan::Output::collapsible)).
 
+mod accumulators;
 pub mod aggregate;
+pub mod clock;
 pub mod last_value;
 pub mod lookup;
+mod timers;
+pub mod window;
 
 use crate::{
     column::{Batch, Causes, Column, RowKind, Schema, Value},

@@ -78,6 +78,10 @@ pub struct Progress {
     pub dead_letters: AtomicU64,
     /// Those of them that were blank.
     pub blank: AtomicU64,
+    /// Rows that came too late for a step.
+    pub late_rows: AtomicU64,
+    /// Rows that came because time went on, and that a rule could not take.
+    pub dead_rows: AtomicU64,
     /// The last committed stream sequence.
     pub position: AtomicU64,
     /// How many deliveries the last turn covered.
@@ -99,6 +103,8 @@ impl Progress {
             filtered: self.filtered.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             blank: self.blank.load(Ordering::Relaxed),
+            late_rows: self.late_rows.load(Ordering::Relaxed),
+            dead_rows: self.dead_rows.load(Ordering::Relaxed),
         }
     }
 
@@ -108,6 +114,8 @@ impl Progress {
         self.filtered.fetch_add(counts.filtered, Ordering::Relaxed);
         self.dead_letters.fetch_add(counts.dead_letters, Ordering::Relaxed);
         self.blank.fetch_add(counts.blank, Ordering::Relaxed);
+        self.late_rows.fetch_add(counts.late_rows, Ordering::Relaxed);
+        self.dead_rows.fetch_add(counts.dead_rows, Ordering::Relaxed);
         self.turn_events.store(counts.events, Ordering::Relaxed);
     }
 }

@@ -9,7 +9,7 @@ mod wire;
 
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{File, StageLimits, TextFormat},
+    definition::{File, StageLimits, TextFormat, TimeUnit},
     deployment::Deployment,
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
@@ -29,6 +29,8 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// What "now" is.
     pub now: Now,
+    /// How far the times of events are trusted.
+    pub event_time: EventTimePlan,
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
     /// Lookup tables.
@@ -146,6 +148,28 @@ pub struct Input {
     pub subject: String,
     /// The columns of a payload.
     pub columns: Vec<SourceColumn>,
+    /// The column that says when an event happened; "now" where there is none.
+    pub event_column: Option<EventColumn>,
+}
+
+/// What the times of events say of those that are still to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTimePlan {
+    /// By how much an event may be older than one that came before it.
+    pub out_of_orderness_ms: i64,
+    /// By how much an event may be ahead of its store time and still move the watermark.
+    pub ahead_max_ms: Option<i64>,
+    /// Whether some step follows the watermark.
+    pub followed: bool,
+}
+
+/// A column of event times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventColumn {
+    /// Its index in [`Input::columns`].
+    pub index: usize,
+    /// What it counts.
+    pub unit: TimeUnit,
 }
 
 /// A column of a payload or a table.
@@ -209,6 +233,8 @@ pub enum NodeKind {
     Aggregate(AggregatePlan),
     /// See [`crate::operator::lookup`].
     Lookup(LookupPlan),
+    /// See [`crate::operator::window`].
+    Window(WindowPlan),
 }
 
 /// One output of a step.
@@ -222,6 +248,8 @@ pub struct Output {
     pub offered: Schema,
     /// Whether rows are changed later.
     pub change: Change,
+    /// Whether rows may come because time went on. They bear the delivery that moved the watermark, and are not its doing.
+    pub by_time: bool,
     /// Whether someone needs rows as they were before an update.
     pub before_needed: bool,
     /// Whether every reader only wants the last state of each key, so that changes within a batch may be collapsed.
@@ -322,6 +350,19 @@ pub struct AggregateSpec {
     pub column_type: ColumnType,
     /// What a null counts as.
     pub coalesce: Option<f64>,
+    /// Whether rows may be taken away again.
+    pub retracts: bool,
+}
+
+impl AggregateSpec {
+    /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
+    pub fn tells_values_apart(&self) -> bool {
+        match self.function {
+            Function::CountDistinct => true,
+            Function::Min | Function::Max => self.retracts,
+            _ => false,
+        }
+    }
 }
 
 /// What an aggregate computes.
@@ -339,12 +380,16 @@ pub enum Function {
     Max,
     /// The mean.
     Avg,
+    /// The value of the earliest row that has one.
+    First,
+    /// The value of the latest row that has one.
+    Last,
 }
 
 impl Function {
-    /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
-    pub fn tells_values_apart(self) -> bool {
-        matches!(self, Self::CountDistinct | Self::Min | Self::Max)
+    /// Whether it matters which row was first. Such values cannot be taken away again.
+    pub fn needs_order(self) -> bool {
+        matches!(self, Self::First | Self::Last)
     }
 
     /// The name used in pipeline files.
@@ -356,6 +401,8 @@ impl Function {
             Self::Min => "min",
             Self::Max => "max",
             Self::Avg => "avg",
+            Self::First => "first",
+            Self::Last => "last",
         }
     }
 }
@@ -374,6 +421,68 @@ pub struct LookupPlan {
     /// Where the pipeline updates the table: the steps from here to the one that does it. They run in rounds, in each
     /// of which a key occurs once.
     pub rounds: Option<Vec<usize>>,
+}
+
+/// `window`: the outputs are the group, the window's start and end, then the aggregates; and the rows that came too late.
+#[derive(Clone, Debug)]
+pub struct WindowPlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+    /// The windows.
+    pub kind: WindowKind,
+    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
+    pub time: Option<usize>,
+    /// When results are told.
+    pub emit: Emit,
+    /// How long after its end a window still takes rows in.
+    pub lateness_ms: i64,
+    /// The columns of a row that is late.
+    pub late: Vec<usize>,
+}
+
+/// The windows that a row falls into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Cut by the clock.
+    Aligned {
+        /// How they are cut.
+        cut: WindowCut,
+        /// How long they are.
+        size_ms: i64,
+        /// How far apart they begin; of cumulating ones, end.
+        every_ms: i64,
+        /// The time zone whose clock it is.
+        zone: Option<String>,
+        /// How much later than midnight of 1970-01-01 one of them begins.
+        offset_ms: i64,
+    },
+    /// They end where nothing came for so long.
+    Session {
+        /// How long.
+        gap_ms: i64,
+    },
+}
+
+/// How windows are cut by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowCut {
+    /// One after the other, or overlapping.
+    Hopping,
+    /// Growing until they are full.
+    Cumulating,
+}
+
+/// When the results of a window are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Once it has ended.
+    Close,
+    /// Whenever they change.
+    Update,
+    /// At this interval of event time while they change, and once it has ended.
+    Early(i64),
 }
 
 /// A sink.

@@ -213,7 +213,7 @@ impl SubjectSink {
 }
 
 /// A row as a JSON object.
-fn json(names: &[String], columns: &[&Column], row: usize) -> String {
+pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String {
     let object: Map<String, Json> = names
         .iter()
         .zip(columns)

@@ -37,8 +37,14 @@ pub struct CountsStatus {
     pub filtered: u64,
     /// Could not be processed.
     pub dead_letters: u64,
-    /// Had an empty payload.
+    /// Had an empty payload, or were ticks.
     pub blank: u64,
+    /// Rows that came too late for a step.
+    #[serde(default)]
+    pub late_rows: u64,
+    /// Rows that came because time went on, and that a rule could not take.
+    #[serde(default)]
+    pub dead_rows: u64,
 }
 
 impl From<Counts> for CountsStatus {
@@ -49,6 +55,8 @@ impl From<Counts> for CountsStatus {
             filtered: counts.filtered,
             dead_letters: counts.dead_letters,
             blank: counts.blank,
+            late_rows: counts.late_rows,
+            dead_rows: counts.dead_rows,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{ops::AddAssign, time::Duration};
 
-/// How many deliveries there were, and what became of them. `events` is the sum of the others.
+/// How many deliveries there were, and what became of them. `events` is the sum of those that count deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Deliveries.
@@ -18,8 +18,13 @@ pub struct Counts {
     pub filtered: u64,
     /// Could not be processed, and are kept with the reason.
     pub dead_letters: u64,
-    /// Had an empty payload.
+    /// Had an empty payload, or were ticks.
     pub blank: u64,
+    /// Rows, not deliveries: they came too late for a step.
+    pub late_rows: u64,
+    /// Rows, not deliveries: a window gave them when it ended, and a rule could not take them. They are kept with the reason
+    /// among the dead letters.
+    pub dead_rows: u64,
 }
 
 impl AddAssign for Counts {
@@ -29,6 +34,8 @@ impl AddAssign for Counts {
         self.filtered += more.filtered;
         self.dead_letters += more.dead_letters;
         self.blank += more.blank;
+        self.late_rows += more.late_rows;
+        self.dead_rows += more.dead_rows;
     }
 }
 

@@ -224,7 +224,7 @@ table = "labelled"
         decoder.push_to(0, "shop.orders", sequence, Some(0), order.as_bytes());
         decoder.push_to(1, "shop.payments", sequence + 1, Some(0), b"{\"k\": \"a\", \"n\": 7}");
     };
-    let mut decoder = Decoder::new(&plan, 4096).expect("the columns are fine");
+    let mut decoder = Decoder::of(&plan, 4096).expect("the columns are fine");
     push_both(&mut decoder, 1);
     engine.process(decoder.take());
     let mut decoder = successor.decoder.take().expect("a successor brings its decoder");
@@ -242,6 +242,79 @@ table = "labelled"
         ["7a1", "7a2"],
         "each payment by the version of its time"
     );
+}
+
+/// One watermark follows the events of all inputs, each by its own column and unit.
+#[test]
+fn each_input_names_its_own_event_time() {
+    let text = r#"
+name = "shop"
+now = { fixed = "2026-03-15T12:00:00+08:00" }
+[event_time]
+column = "at"
+[source]
+stream = "SHOP"
+[source.input.orders]
+subject = "shop.orders"
+columns = { at = "int" }
+[source.input.payments]
+subject = "shop.payments"
+columns = { paid_at = "int", paid = "int" }
+event_time = { column = "paid_at", unit = "s" }
+[[step]]
+name = "per-minute"
+from = "payments"
+window = { tumbling = "1 min", columns = { paid = { sum = "paid" } } }
+[[sink]]
+from = "per-minute.out"
+table = "per_minute"
+[[sink]]
+from = "per-minute.late"
+table = "late"
+"#;
+    let plan = Arc::new(Plan::build(&File::from_text("shop.toml", text), host()).expect("the pipeline is fine"));
+    let payment = |seconds: i64, paid: i64| {
+        format!("{{\"subject\":\"shop.payments\",\"payload\":{{\"paid_at\":{seconds},\"paid\":{paid}}}}}\n")
+    };
+    let order = |ms: &str| format!("{{\"subject\":\"shop.orders\",\"payload\":{{\"at\":{ms}}}}}\n");
+    let input = [
+        payment(1, 10),
+        order("59999"),
+        payment(59, 20),
+        // It ends the first minute, in which nothing can be paid any more.
+        order("60000"),
+        payment(59, 40),
+        payment(61, 80),
+        order("null"),
+        order("400000000000000"),
+        order("120000"),
+    ]
+    .concat();
+    for batch in [1, 2, 4096] {
+        let run = Run {
+            plan: &plan,
+            lookup_rows: b"",
+            input: input.as_bytes(),
+            batches: &[batch],
+            stops: &[3],
+        };
+        let folder = scratch();
+        let database = folder.path().join("shop.db");
+        run.into_database(&database);
+        let rows = "SELECT concat_ws(' ', window_start, window_end, paid) FROM per_minute ORDER BY rowid";
+        assert_eq!(query(&database, rows), ["0 60000 30", "60000 120000 80"]);
+        assert_eq!(query(&database, "SELECT paid || '' FROM late"), ["40"]);
+        let letters = "SELECT sequence || ' ' || subject || ': ' || reason FROM weir_dead_letter ORDER BY id";
+        let accepted =
+            "and it is the event time; accepted are milliseconds since 1970-01-01T00:00:00Z, of the years 0 to 9999";
+        assert_eq!(
+            query(&database, letters),
+            [
+                format!("7 shop.orders: column \"at\": found null, {accepted}"),
+                format!("8 shop.orders: column \"at\": found 400000000000000, {accepted}"),
+            ]
+        );
+    }
 }
 
 /// A folder with the pipeline and a case of it.

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 use weir::{definition::File, error::ErrorKind, plan::Plan};
-use weir_tests::{replay::host, workspace};
+use weir_tests::{pipeline, replay::host, workspace};
 
 /// How a case begins.
 const MARK: &str = "# error: ";
@@ -42,7 +42,7 @@ fn examples_of_the_reference_fit_together() {
     assert!(examples.len() >= 6, "there are {} examples", examples.len());
     for example in examples {
         // Their modules lie where those of a scenario do.
-        let file = File::from_text(workspace().join("guests/example/pipeline.toml"), example);
+        let file = File::from_text(pipeline("premium-drop"), example);
         let planned = Plan::build(&file, host());
         assert!(planned.is_ok(), "{}\n{example}", planned.unwrap_err());
     }

@@ -4,7 +4,11 @@ use super::{load_plan, stage_host, write_failed};
 use crate::{
     column::Field,
     error::Result,
-    plan::{Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, Target},
+    plan::{
+        AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, Target, WindowCut,
+        WindowKind, WindowPlan,
+    },
+    text::duration,
 };
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -154,23 +158,19 @@ fn title(plan: &Plan, node: &Node) -> String {
         }
         NodeKind::LastValue(last_value) => format!("last_value by {}", input(&last_value.key)),
         NodeKind::Aggregate(aggregate) => {
-            let functions: Vec<String> = aggregate
-                .aggregates
-                .iter()
-                .map(|spec| {
-                    let of = spec.column.map_or("*", |index| column(node.input, index));
-                    match (spec.function, spec.coalesce) {
-                        (Function::Sum | Function::Avg, Some(value)) => {
-                            format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
-                        }
-                        _ => format!("{} = {}({of})", spec.name, spec.function.name()),
-                    }
-                })
-                .collect();
+            let functions = functions(&aggregate.aggregates, |index| column(node.input, index));
             match aggregate.group.as_slice() {
-                [] => format!("aggregate of everything: {}", functions.join(", ")),
-                group => format!("aggregate by {}: {}", input(group), functions.join(", ")),
+                [] => format!("aggregate of everything: {functions}"),
+                group => format!("aggregate by {}: {functions}", input(group)),
             }
+        }
+        NodeKind::Window(window) => {
+            let functions = functions(&window.aggregates, |index| column(node.input, index));
+            let of = match window.group.as_slice() {
+                [] => "of everything".to_owned(),
+                group => format!("by {}", input(group)),
+            };
+            format!("{} {of}: {functions}", windows(window))
         }
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
@@ -178,6 +178,44 @@ fn title(plan: &Plan, node: &Node) -> String {
         }
     };
     format!("{}: {what}{from}", node.name)
+}
+
+fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str) -> String {
+    let functions: Vec<String> = aggregates
+        .iter()
+        .map(|spec| {
+            let of = spec.column.map_or("*", &column);
+            match (spec.function, spec.coalesce) {
+                (Function::Sum | Function::Avg, Some(value)) => {
+                    format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
+                }
+                _ => format!("{} = {}({of})", spec.name, spec.function.name()),
+            }
+        })
+        .collect();
+    functions.join(", ")
+}
+
+/// A kind of window as a sentence would name it.
+fn windows(plan: &WindowPlan) -> String {
+    match &plan.kind {
+        WindowKind::Session { gap_ms } => format!("sessions with gaps of {}", duration(*gap_ms)),
+        WindowKind::Aligned {
+            cut,
+            size_ms,
+            every_ms,
+            zone,
+            ..
+        } => {
+            let zone = zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+            let (size, every) = (duration(*size_ms), duration(*every_ms));
+            match cut {
+                WindowCut::Hopping if size_ms == every_ms => format!("windows of {size}{zone}"),
+                WindowCut::Hopping => format!("windows of {size} every {every}{zone}"),
+                WindowCut::Cumulating => format!("windows that grow by {every} to {size}{zone}"),
+            }
+        }
+    }
 }
 
 /// Whether a step reads the step that stands right above it.

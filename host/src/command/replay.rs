@@ -239,7 +239,7 @@ impl Replaying {
     }
 
     fn decoder(&self) -> Result<Decoder> {
-        Decoder::new(&self.plan, self.batch)
+        Decoder::of(&self.plan, self.batch)
     }
 
     /// Runs the source to its end, and sums up.

@@ -83,6 +83,13 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
     line("filtered", counts.filtered, "");
     line("dead letters", counts.dead_letters, "");
     line("blank", counts.blank, "");
+    // Rows, and only where there is something to say of them.
+    if counts.late_rows > 0 {
+        line("late rows", counts.late_rows, "   too late for their windows");
+    }
+    if counts.dead_rows > 0 {
+        line("dead rows", counts.dead_rows, "   of windows, among the dead letters");
+    }
     if let Some((count, note)) = messages {
         line("messages", count, &format!("   {note}"));
     }

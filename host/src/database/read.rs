@@ -26,10 +26,15 @@ pub struct StoredPipeline {
 }
 
 pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
+    // A database that is only read is left in the layout that it has.
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let of_layout_3 = if layout < 3 { "0, 0" } else { "late_rows, dead_rows" };
     connection
         .query_row(
-            "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank
-             FROM weir_pipeline WHERE name = ?1",
+            &format!(
+                "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
+             {of_layout_3} FROM weir_pipeline WHERE name = ?1"
+            ),
             [name],
             |row| {
                 let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
@@ -45,6 +50,8 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
                         filtered: unsigned(7)?,
                         dead_letters: unsigned(8)?,
                         blank: unsigned(9)?,
+                        late_rows: unsigned(10)?,
+                        dead_rows: unsigned(11)?,
                     },
                 })
             },
@@ -57,8 +64,9 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO weir_pipeline
-             (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
+              late_rows, dead_rows)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             name,
@@ -72,6 +80,8 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
             counts.filtered as i64,
             counts.dead_letters as i64,
             counts.blank as i64,
+            counts.late_rows as i64,
+            counts.dead_rows as i64,
         ))
         .map(|_| ())
 }

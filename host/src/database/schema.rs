@@ -100,9 +100,11 @@ const TABLES_OF_LAYOUT_2: &str = "
     INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";
 
-/// What layout 3 added.
+/// What layout 3 added: counts of rows that came too late, and of those that came because time went on and were rejected;
+/// and the subject of a dead letter, where the pipeline has several inputs.
 const TABLES_OF_LAYOUT_3: &str = "
-    -- The subject that it came on, where the pipeline has several inputs.
+    ALTER TABLE weir_pipeline ADD COLUMN late_rows INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE weir_pipeline ADD COLUMN dead_rows INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE weir_dead_letter ADD COLUMN subject TEXT;
 ";
 

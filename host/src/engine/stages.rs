@@ -5,12 +5,12 @@
 //! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
-use super::{Engine, Fates, MustUndo, Result, Step, shadow::ShadowFeed, swap::in_force};
+use super::{Engine, Fates, MustUndo, Result, Step, is_by_time, shadow::ShadowFeed, swap::in_force};
 use crate::{
     column::{Batch, Column, RowKind},
     delivery::{Deliveries, Rejected},
     deployment::{TrialRecord, VersionChange},
-    limits::TRIAL_BATCH_ROWS,
+    limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
     stage::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
 };
@@ -169,6 +169,31 @@ impl Stage {
             self.trial = None;
         }
         (changes, mem::take(&mut self.failed_rows))
+    }
+
+    /// Judges all rows of `input`, some at a time: an operator may give more than a batch has events, and the memory of a
+    /// guest is bounded.
+    fn judge_all(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
+        let rows = input.len();
+        if rows <= BATCH_EVENTS_MAX {
+            return self.judge(plan, input, deliveries);
+        }
+        let mut parts = Parts::new(plan.outputs.len());
+        let mut start = 0;
+        while start < rows {
+            let mut end = rows.min(start + BATCH_EVENTS_MAX);
+            // The two rows of an update stay together.
+            if end < rows && input.kind(end - 1) == RowKind::UpdateBefore {
+                end += 1;
+            }
+            let part = input.gather(&(start as u32..end as u32).collect::<Vec<_>>());
+            let mut given = self.judge(plan, &part, deliveries);
+            parts.push(mem::take(&mut given.outputs));
+            parts.add(&given);
+            parts.reject(given.rejected, start as u32);
+            start = end;
+        }
+        parts.finish()
     }
 
     fn judge(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
@@ -375,27 +400,37 @@ impl Engine {
         if input.is_empty() {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
-        let verdicts = stage.judge(plan, &input, deliveries);
+        let verdicts = stage.judge_all(plan, &input, deliveries);
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());
             shadow.offer(plan, at, &input, deliveries, verdicts);
         }
         let module = &stage.deciding(plan).module;
         let mut rejected = verdicts.rejected.into_iter().filter_map(|rejected| {
-            Some(Rejected {
-                delivery: *input.deliveries.get(rejected.row as usize)?,
+            let row = rejected.row;
+            let rejected = Rejected {
+                delivery: *input.deliveries.get(row as usize)?,
                 step: node.name.clone(),
                 module: Some(module.digest.clone()),
                 reason: rejected.reason,
-            })
+            };
+            Some((rejected, row))
         });
+        if is_by_time(&self.plan, node.input) {
+            // No event is to blame, and the rows would come again with the next one.
+            let read = self.plan.nodes.get(node.input.node);
+            let output = read.and_then(|read| read.outputs.get(node.input.output));
+            let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
+            fates.reject_rows(rejected.collect(), schema, &input);
+            return Ok(verdicts.outputs);
+        }
         if plan.undoes {
             // Rows ascend, and so do the deliveries that they came from: this is the earliest.
-            if let Some(first) = rejected.next() {
+            if let Some((first, _)) = rejected.next() {
                 return Err(MustUndo(first));
             }
         }
-        rejected.for_each(|rejected| fates.reject(rejected));
+        rejected.for_each(|(rejected, _)| fates.reject(rejected));
         Ok(verdicts.outputs)
     }
 }

@@ -53,7 +53,7 @@ impl Successor {
                 .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
             stages.push((at, stage));
         }
-        let decoder = Decoder::new(&plan, batch_events)?;
+        let decoder = Decoder::of(&plan, batch_events)?;
         Ok(Self {
             plan,
             stages,
@@ -131,6 +131,10 @@ impl Engine {
                 }
                 (Step::Aggregate(operator), NodeKind::Aggregate(plan)) => {
                     operator.replace(plan.clone(), schema, output.before_needed, output.collapsible);
+                }
+                (Step::Window(operator), NodeKind::Window(plan)) => {
+                    let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
+                    operator.replace(plan.clone(), schemas, output.before_needed, output.collapsible);
                 }
                 _ => {}
             }

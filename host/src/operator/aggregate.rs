@@ -10,20 +10,18 @@
 //! - Restart: the state holds one entry per group, and one per group and value where values have to be told apart
 //!   (`count_distinct`, `min`, `max`), so nothing changes.
 
-use super::{ChangelogBuilder, StateMap, Stateful};
+use super::{
+    ChangelogBuilder, StateMap, Stateful,
+    accumulators::{Change, Group, Order, Values, input_value, push_value_key},
+};
 use crate::{
-    column::{Batch, Column, ColumnType, RowKind, Schema, Value},
-    exact_sum::ExactSum,
-    plan::{AggregatePlan, AggregateSpec, Function},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, Keys, StateValue},
+    column::{Batch, Column, RowKind, Schema, Value},
+    plan::{AggregatePlan, AggregateSpec},
+    row::{cells, push_cell, push_key, take_key_cell},
+    state::{KeyedState, Keys},
 };
 use hashbrown::HashMap;
-use std::{
-    collections::BTreeSet,
-    num::NonZeroU64,
-    ops::{Bound, Range},
-};
+use std::ops::Range;
 
 /// The operator.
 #[derive(Debug)]
@@ -34,71 +32,7 @@ pub struct Aggregate {
     /// Whether changes of one batch may be told as one.
     collapsible: bool,
     groups: KeyedState<Group>,
-    /// How many rows of a group hold a value: group, number of the aggregate, value.
-    values: KeyedState<NonZeroU64>,
-    /// The keys of `values` that belong to `min` and `max`, in order.
-    ordered: BTreeSet<Box<[u8]>>,
-}
-
-/// The accumulators of a group.
-#[derive(Clone, Debug, PartialEq)]
-struct Group {
-    rows: u64,
-    accumulators: Vec<Accumulator>,
-}
-
-/// What is kept of one aggregate in one group.
-#[derive(Clone, Debug, PartialEq)]
-enum Accumulator {
-    /// `count`, `count_distinct`: the result. `min`, `max`: nothing, the values are the state.
-    Count(u64),
-    /// `sum`, `avg` of integers: the sum, and of how many values.
-    Int(i128, u64),
-    /// `sum`, `avg` of doubles: the sum, and of how many values.
-    Double(ExactSum, u64),
-}
-
-impl StateValue for Group {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        push_length(bytes, self.rows as usize);
-        for accumulator in &self.accumulators {
-            match accumulator {
-                Accumulator::Count(count) => {
-                    bytes.push(0);
-                    push_length(bytes, *count as usize);
-                }
-                Accumulator::Int(sum, count) => {
-                    bytes.push(1);
-                    bytes.extend_from_slice(&sum.to_le_bytes());
-                    push_length(bytes, *count as usize);
-                }
-                Accumulator::Double(sum, count) => {
-                    bytes.push(2);
-                    sum.encode(bytes);
-                    push_length(bytes, *count as usize);
-                }
-            }
-        }
-    }
-
-    fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let bytes = &mut bytes;
-        let rows = take_length(bytes)? as u64;
-        let mut accumulators = Vec::new();
-        while let Some((&tag, rest)) = bytes.split_first() {
-            *bytes = rest;
-            accumulators.push(match tag {
-                0 => Accumulator::Count(take_length(bytes)? as u64),
-                1 => {
-                    let sum = i128::from_le_bytes(take_bytes(bytes, 16)?.try_into().ok()?);
-                    Accumulator::Int(sum, take_length(bytes)? as u64)
-                }
-                2 => Accumulator::Double(ExactSum::take(bytes)?, take_length(bytes)? as u64),
-                _ => return None,
-            });
-        }
-        Some(Self { rows, accumulators })
-    }
+    values: Values,
 }
 
 /// Most steps that are looked ahead at once, where they have no values to look up.
@@ -119,14 +53,14 @@ struct Touched {
 impl Aggregate {
     /// An operator without state. `schema` is that of the output: the group, then the aggregates.
     pub fn new(plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool, seed: u64) -> Self {
+        let order = Order::Extremes(plan.group.len());
         Self {
             plan,
             schema,
             before_needed,
             collapsible,
             groups: KeyedState::new(seed),
-            values: KeyedState::new(seed),
-            ordered: BTreeSet::new(),
+            values: Values::new(order, seed),
         }
     }
 
@@ -156,7 +90,7 @@ impl Aggregate {
             while row < input.len() && steps.len() < STEPS_AHEAD && !ahead.is_full() {
                 let step = changes.step(row, &mut group_keys);
                 changes.each_value(&step, |number, spec, value, _| {
-                    if spec.function.tells_values_apart() {
+                    if spec.tells_values_apart() {
                         ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
                     }
                 });
@@ -176,12 +110,17 @@ impl Aggregate {
                 }
                 let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
                 if !step.stays {
-                    count(&mut counted.rows, step.retracts);
+                    counted.count_row(step.retracts);
                 }
-                changes.each_value(step, |number, spec, value, retract| {
-                    if let Some(accumulator) = counted.accumulators.get_mut(number) {
-                        accumulator.apply(spec, value, retract, &mut self.values, &mut self.ordered, &mut ahead);
-                    }
+                let key = step.key(&group_keys);
+                changes.each_value(step, |number, _, value, retracts| {
+                    let change = Change {
+                        number,
+                        value,
+                        time_ms: 0,
+                        retracts,
+                    };
+                    counted.apply(&plan.aggregates, change, key, &mut self.values, Some(&mut ahead));
                 });
                 if counted.rows == 0 {
                     *group = None;
@@ -210,7 +149,7 @@ impl Aggregate {
             Some(&at) => at,
             None => {
                 let group = self.groups.get(key).cloned();
-                let before = group.as_ref().map(|group| self.result(key, group));
+                let before = group.as_ref().map(|group| self.results(key, group));
                 places.insert(key.to_vec(), touched.len());
                 touched.push(Touched {
                     key: key.to_vec(),
@@ -234,7 +173,7 @@ impl Aggregate {
             causes,
         } in touched.drain(..)
         {
-            let after = group.as_ref().map(|group| self.result(&key, group));
+            let after = group.as_ref().map(|group| self.results(&key, group));
             self.groups.modify(&key, |current| {
                 *current = group;
                 true
@@ -268,102 +207,10 @@ impl Aggregate {
     }
 
     /// The results of a group as a row.
-    fn result(&self, key: &[u8], group: &Group) -> Vec<u8> {
+    fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
         let mut row = Vec::new();
-        let mut text = Vec::new();
-        for (number, (spec, accumulator)) in self.plan.aggregates.iter().zip(&group.accumulators).enumerate() {
-            let value = match (accumulator, spec.function) {
-                (Accumulator::Count(_), Function::Min | Function::Max) => {
-                    self.extreme(key, number, spec.function == Function::Max, &mut text)
-                }
-                (Accumulator::Count(count), _) => Value::Int(i64::try_from(*count).unwrap_or(i64::MAX)),
-                (Accumulator::Int(_, 0) | Accumulator::Double(_, 0), _) => Value::Null,
-                (Accumulator::Int(sum, count), Function::Avg) => Value::Double(*sum as f64 / *count as f64),
-                (Accumulator::Int(sum, _), _) => i64::try_from(*sum).map_or(Value::Null, Value::Int),
-                (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.mean(*count)),
-                (Accumulator::Double(sum, _), _) => match sum.value() {
-                    sum if sum.is_finite() => Value::Double(sum),
-                    _ => Value::Null,
-                },
-            };
-            push_cell(&mut row, value);
-        }
+        group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
         row
-    }
-
-    fn extreme<'t>(&self, key: &[u8], number: usize, greatest: bool, text: &'t mut Vec<u8>) -> Value<'t> {
-        let start = value_prefix(key, number);
-        let end = value_prefix(key, number + 1);
-        let mut range = self
-            .ordered
-            .range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice())));
-        let found = if greatest { range.next_back() } else { range.next() };
-        let mut value = found.and_then(|entry| entry.get(start.len()..)).unwrap_or_default();
-        take_key_cell(&mut value, text).unwrap_or(Value::Null)
-    }
-}
-
-impl Group {
-    fn new(aggregates: &[AggregateSpec]) -> Self {
-        let accumulators = aggregates.iter().map(|spec| match (spec.function, spec.column_type) {
-            (Function::Sum | Function::Avg, ColumnType::Int) => Accumulator::Int(0, 0),
-            (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
-            _ => Accumulator::Count(0),
-        });
-        Self {
-            rows: 0,
-            accumulators: accumulators.collect(),
-        }
-    }
-}
-
-impl Accumulator {
-    /// Adds a value that is not null, or takes it away. `ahead` holds the keys of values that have to be told apart.
-    fn apply(
-        &mut self,
-        spec: &AggregateSpec,
-        value: Value<'_>,
-        retract: bool,
-        values: &mut KeyedState<NonZeroU64>,
-        ordered: &mut BTreeSet<Box<[u8]>>,
-        ahead: &mut Keys,
-    ) {
-        match (self, value) {
-            (Self::Int(sum, values), Value::Int(value)) => {
-                let value = i128::from(value);
-                // 2^64 additions of 64 bits fit into 128.
-                *sum = if retract {
-                    sum.wrapping_sub(value)
-                } else {
-                    sum.wrapping_add(value)
-                };
-                count(values, retract);
-            }
-            (Self::Double(sum, values), Value::Double(value)) => {
-                if retract {
-                    sum.subtract(value)
-                } else {
-                    sum.add(value)
-                };
-                count(values, retract);
-            }
-            (Self::Count(rows), _) if !spec.function.tells_values_apart() => count(rows, retract),
-            (Self::Count(distinct), _) => values.modify_next(ahead, |key, rows| {
-                let before = rows.map_or(0, NonZeroU64::get);
-                let after = if retract { before.saturating_sub(1) } else { before + 1 };
-                *rows = NonZeroU64::new(after);
-                if (before == 0) != (after == 0) {
-                    count(distinct, retract);
-                    match (spec.function, retract) {
-                        (Function::CountDistinct, _) => false,
-                        (_, true) => ordered.remove(key),
-                        (_, false) => ordered.insert(key.into()),
-                    };
-                }
-                true
-            }),
-            _ => debug_assert!(false, "the plan gives each accumulator values of its own type"),
-        }
     }
 }
 
@@ -444,42 +291,6 @@ impl<'a> Changes<'a> {
     }
 }
 
-fn count(counter: &mut u64, retract: bool) {
-    debug_assert!(!retract || *counter > 0, "a row is retracted that was never added");
-    *counter = if retract {
-        counter.saturating_sub(1)
-    } else {
-        *counter + 1
-    };
-}
-
-/// What a row gives to an aggregate.
-#[inline]
-fn input_value<'v>(spec: &AggregateSpec, column: Option<&'v Column>, row: usize) -> Value<'v> {
-    let Some(column) = column else {
-        return Value::Boolean(true); // count = "*": every row counts
-    };
-    match (column.get(row), spec.coalesce, spec.column_type) {
-        (Value::Null, Some(instead), ColumnType::Int) => Value::Int(instead as i64),
-        (Value::Null, Some(instead), _) => Value::Double(instead),
-        (value, ..) => value,
-    }
-}
-
-/// Appends the key of an entry of `values`: group, aggregate, value.
-fn push_value_key(key: &mut Vec<u8>, group: &[u8], number: usize, value: Value<'_>) {
-    key.extend_from_slice(group);
-    key.extend_from_slice(&(number as u16).to_be_bytes());
-    push_key_cell(key, value);
-}
-
-fn value_prefix(group: &[u8], number: usize) -> Vec<u8> {
-    let mut key = Vec::with_capacity(group.len() + 2);
-    key.extend_from_slice(group);
-    key.extend_from_slice(&(number as u16).to_be_bytes());
-    key
-}
-
 impl Stateful for Aggregate {
     fn checkpoint(&mut self) {
         self.groups.checkpoint();
@@ -493,56 +304,14 @@ impl Stateful for Aggregate {
 
     fn rollback(&mut self) {
         self.groups.rollback(|_, _| {});
-        let Self {
-            plan, values, ordered, ..
-        } = self;
-        values.rollback(|key, live| {
-            if !is_ordered(plan, key) {
-                return;
-            }
-            match live {
-                true => ordered.insert(key.into()),
-                false => ordered.remove(key),
-            };
-        });
+        self.values.rollback(&self.plan.aggregates);
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        vec![("groups", &mut self.groups), ("values", &mut self.values)]
+        vec![("groups", &mut self.groups), ("values", self.values.state())]
     }
 
     fn restored(&mut self) {
-        let Self {
-            plan, values, ordered, ..
-        } = self;
-        ordered.extend(
-            values
-                .iter()
-                .map(|(key, _)| key)
-                .filter(|key| is_ordered(plan, key))
-                .map(Box::from),
-        );
+        self.values.restored(&self.plan.aggregates);
     }
-}
-
-/// Whether an entry of `values` belongs to `min` or `max`.
-fn is_ordered(plan: &AggregatePlan, entry: &[u8]) -> bool {
-    if !plan
-        .aggregates
-        .iter()
-        .any(|spec| matches!(spec.function, Function::Min | Function::Max))
-    {
-        return false;
-    }
-    let (mut rest, mut text) = (entry, Vec::new());
-    for _ in &plan.group {
-        if take_key_cell(&mut rest, &mut text).is_none() {
-            return false;
-        }
-    }
-    let number = rest
-        .first_chunk::<2>()
-        .map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
-    let spec = number.and_then(|number| plan.aggregates.get(number));
-    spec.is_some_and(|spec| matches!(spec.function, Function::Min | Function::Max))
 }

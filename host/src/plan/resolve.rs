@@ -4,8 +4,10 @@ mod sinks;
 mod source;
 mod stage;
 mod steps;
+mod time;
+mod window;
 
-use super::{Change, Function, Now, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, Now, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, SourceColumn, TextFormat},
@@ -18,12 +20,14 @@ use std::{ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
+pub(super) use window::ResolvedWindow;
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
     pub(super) now: Now,
     /// The first nodes are these.
     pub(super) inputs: Vec<ResolvedInput>,
+    pub(super) event_time: EventTimePlan,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
@@ -31,6 +35,8 @@ pub(super) struct Resolved {
 
 pub(super) struct ResolvedInput {
     pub(super) subject: String,
+    /// Where it is not "now" that says when an event happened.
+    pub(super) event_column: Option<EventColumn>,
     pub(super) columns: Vec<(Field, SourceColumn)>,
 }
 
@@ -74,6 +80,14 @@ pub(super) enum ResolvedKind {
         on: Vec<String>,
         added: Vec<String>,
     },
+    Window(Box<ResolvedWindow>),
+}
+
+impl ResolvedKind {
+    /// Whether the step follows the watermark.
+    pub(super) fn follows_time(&self) -> bool {
+        matches!(self, Self::Window(_))
+    }
 }
 
 pub(super) struct ResolvedStage {
@@ -151,9 +165,11 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     }
     resolver.updates()?;
     let sinks = resolver.sinks()?;
+    let event_time = resolver.event_time()?;
     Ok(Resolved {
         now,
         inputs: resolver.inputs,
+        event_time,
         nodes: resolver.nodes,
         tables: resolver.tables,
         sinks,
@@ -361,11 +377,8 @@ fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
 }
 
 fn list(schema: &Schema) -> String {
-    list_of_columns(schema.iter())
-}
-
-fn list_of_columns<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
-    let names: Vec<String> = fields
+    let names: Vec<String> = schema
+        .iter()
         .map(|field| format!("{} ({})", field.name, field.column_type))
         .collect();
     names.join(", ")

@@ -1,9 +1,9 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 use super::{
-    AggregatePlan, AggregateSpec, Change, Edge, Input, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan,
-    SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
-    resolve::{self, Resolved, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
+    AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
+    Output, Plan, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial, WindowPlan,
+    resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
     column::{Field, Schema},
@@ -61,9 +61,14 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
             columns: columns
                 .map(|(field, column)| source_column(field, column, read(field)))
                 .collect(),
+            event_column: input.event_column,
         }
     });
     let inputs: Vec<Input> = inputs.collect();
+    let event_time = EventTimePlan {
+        followed: resolved.nodes.iter().any(|node| node.kind.follows_time()),
+        ..resolved.event_time
+    };
     let tables: Vec<TablePlan> = resolved.tables.iter().map(|table| wiring.table(table)).collect();
     let sinks: Vec<SinkPlan> = resolved.sinks.iter().map(|sink| wiring.sink(sink)).collect();
     let nodes: Vec<Node> = resolved
@@ -72,16 +77,23 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         .enumerate()
         .map(|(at, node)| wiring.node(at, node, &sinks))
         .collect();
-    let time_reader = nodes.iter().find_map(|node| match &node.kind {
-        NodeKind::Stage(stage) if stage.module.description.reads_time => Some(node.name.clone()),
-        _ => None,
-    });
+    // Without a column for it, the time of an event is "now"; and all inputs move the one watermark.
+    let has_now = inputs.iter().any(|input| input.event_column.is_none());
+    let follows_now = |kind: &ResolvedKind| kind.follows_time() && has_now;
+    let time_reader = nodes
+        .iter()
+        .zip(&resolved.nodes)
+        .find_map(|(node, resolved)| match &node.kind {
+            NodeKind::Stage(stage) if stage.module.description.reads_time => Some(node.name.clone()),
+            _ => follows_now(&resolved.kind).then(|| node.name.clone()),
+        });
     Plan {
         name: definition.name.get_ref().clone(),
         file: file.clone(),
         stream: definition.source.get_ref().stream.get_ref().clone(),
         inputs,
         now: resolved.now.clone(),
+        event_time,
         time_reader,
         tables,
         nodes,
@@ -137,6 +149,11 @@ fn needed(resolved: &Resolved) -> Needed {
             need(&mut needed, Edge { node, output: 0 }, &mut [column].into_iter());
         }
     }
+    for (node, input) in resolved.inputs.iter().enumerate() {
+        let column = input.event_column.and_then(|column| input.columns.get(column.index));
+        let name = column.map(|(field, _)| &field.name);
+        need(&mut needed, Edge { node, output: 0 }, &mut name.into_iter());
+    }
     for (at, node) in resolved.nodes.iter().enumerate().rev() {
         let wanted = needed.get(at).cloned().unwrap_or_default();
         match &node.kind {
@@ -177,6 +194,47 @@ fn needed(resolved: &Resolved) -> Needed {
                     &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
                 );
                 need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
+            }
+            ResolvedKind::Window(window) => {
+                let mut wanted = wanted.into_iter();
+                let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
+                need(&mut needed, node.input, &mut window.group.iter());
+                need(&mut needed, node.input, &mut window.time.iter());
+                let read = window
+                    .aggregates
+                    .iter()
+                    .filter(|aggregate| of_out.contains(&aggregate.name));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
+                );
+                let late = node
+                    .outputs
+                    .get(1)
+                    .map(|output| output.origins.len())
+                    .unwrap_or_default();
+                let own = if window.retracts { late.checked_sub(1) } else { None };
+                let schema = node
+                    .outputs
+                    .get(1)
+                    .into_iter()
+                    .flat_map(|output| &output.schema)
+                    .enumerate();
+                let passed = schema.filter(|(at, field)| Some(*at) != own && of_late.contains(&field.name));
+                need(&mut needed, node.input, &mut passed.map(|(_, field)| &field.name));
+                // They say which row is meant.
+                let out = Edge { node: at, output: 0 };
+                need(&mut needed, out, &mut window.group.iter());
+                let bounds = node
+                    .outputs
+                    .first()
+                    .map(|output| output.schema.iter().skip(window.group.len()).take(2));
+                need(
+                    &mut needed,
+                    out,
+                    &mut bounds.into_iter().flatten().map(|field| &field.name),
+                );
             }
             ResolvedKind::Lookup { on, added, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
@@ -320,6 +378,7 @@ impl Wiring<'_> {
                     schema,
                     offered: output.schema.clone(),
                     change,
+                    by_time: self.by_time(edge),
                     before_needed,
                     collapsible,
                 }
@@ -331,6 +390,15 @@ impl Wiring<'_> {
             kind: self.kind(at, node),
             outputs,
         }
+    }
+
+    /// Whether rows of an edge may come because time went on. Rows that are late come with their events.
+    fn by_time(&self, edge: Edge) -> bool {
+        let Some(node) = self.resolved.nodes.get(edge.node) else {
+            return false;
+        };
+        let input_is = node.input.node < edge.node && self.by_time(node.input);
+        input_is || node.kind.follows_time() && edge.output == 0
     }
 
     /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
@@ -387,22 +455,27 @@ impl Wiring<'_> {
                     columns: self.indices(input, held),
                 })
             }
-            ResolvedKind::Aggregate { group, aggregates } => {
-                let held = self.schema(Edge { node: at, output: 0 });
-                let aggregates = aggregates
+            ResolvedKind::Aggregate { group, aggregates } => NodeKind::Aggregate(AggregatePlan {
+                group: self.indices(input, group),
+                aggregates: self.aggregates(at, input, aggregates, true),
+            }),
+            ResolvedKind::Window(window) => {
+                let late = self.schema(Edge { node: at, output: 1 });
+                let late =
+                    late.len() - usize::from(window.retracts && late.last().is_some_and(|f| f.name == "retracts"));
+                let late_names = self
+                    .schema(Edge { node: at, output: 1 })
                     .iter()
-                    .filter(|aggregate| held.iter().any(|field| field.name == aggregate.name))
-                    .map(|aggregate| AggregateSpec {
-                        name: aggregate.name.clone(),
-                        function: aggregate.function,
-                        column: aggregate.column.as_ref().map(|column| self.index(input, column)),
-                        column_type: aggregate.column_type,
-                        coalesce: aggregate.coalesce,
-                    })
-                    .collect();
-                NodeKind::Aggregate(AggregatePlan {
-                    group: self.indices(input, group),
-                    aggregates,
+                    .take(late)
+                    .map(|field| &field.name);
+                NodeKind::Window(WindowPlan {
+                    group: self.indices(input, &window.group),
+                    aggregates: self.aggregates(at, input, &window.aggregates, window.retracts),
+                    kind: window.kind.clone(),
+                    time: window.time.as_ref().map(|name| self.index(input, name)),
+                    emit: window.emit,
+                    lateness_ms: window.lateness_ms,
+                    late: self.indices(input, late_names),
                 })
             }
             ResolvedKind::Lookup { table, on, added } => {
@@ -430,6 +503,29 @@ impl Wiring<'_> {
                 })
             }
         }
+    }
+
+    /// Those of the aggregates of step `at` that somebody reads.
+    fn aggregates(
+        &self,
+        at: usize,
+        input: Edge,
+        aggregates: &[ResolvedAggregate],
+        retracts: bool,
+    ) -> Vec<AggregateSpec> {
+        let held = self.schema(Edge { node: at, output: 0 });
+        aggregates
+            .iter()
+            .filter(|aggregate| held.iter().any(|field| field.name == aggregate.name))
+            .map(|aggregate| AggregateSpec {
+                name: aggregate.name.clone(),
+                function: aggregate.function,
+                column: aggregate.column.as_ref().map(|column| self.index(input, column)),
+                column_type: aggregate.column_type,
+                coalesce: aggregate.coalesce,
+                retracts,
+            })
+            .collect()
     }
 
     fn stage(&self, at: usize) -> Option<&definition::Stage> {
@@ -522,7 +618,7 @@ impl Wiring<'_> {
             .enumerate()
             .take(at)
             .any(|(earlier, node)| match &node.kind {
-                ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => true,
+                ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } | ResolvedKind::Window(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

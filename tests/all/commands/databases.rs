@@ -221,11 +221,14 @@ fn a_dropped_table_is_told() {
 const OLDER_LAYOUTS: [(i64, &str); 2] = [
     (
         2,
-        "ALTER TABLE weir_dead_letter DROP COLUMN subject; PRAGMA user_version = 2",
+        "ALTER TABLE weir_dead_letter DROP COLUMN subject;
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
+         PRAGMA user_version = 2",
     ),
     (
         1,
         "ALTER TABLE weir_dead_letter DROP COLUMN subject;
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
          DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start;
          PRAGMA user_version = 1",
     ),

@@ -64,7 +64,7 @@ impl Whole {
             gap: Gap::Refuse,
             until: Until::Sequence(range.last),
         };
-        let decoder = Decoder::new(plan, BATCH_EVENTS_MAX)?;
+        let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, options, decoder, stop.clone())?;
         let progress = Arc::new(Progress::default());
         let store = Store::Database(Box::new(database));

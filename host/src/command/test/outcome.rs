@@ -82,7 +82,7 @@ fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Resul
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
     database.restore(&mut engine)?;
-    let decoder = Decoder::new(plan, BATCH_EVENTS_MAX)?;
+    let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
     let progress = Arc::new(Progress::default());
     let store = Store::Database(Box::new(database));

@@ -1,11 +1,9 @@
 //! The source: its stream, its inputs, and what "now" is.
 
-use super::{
-    Edge, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field, list_of_columns,
-};
+use super::{Edge, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field};
 use crate::{
     column::{ColumnType, Schema},
-    definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn},
+    definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit},
     error::Result,
     limits::INPUTS_MAX,
     plan::Now,
@@ -139,6 +137,7 @@ impl<'d> Resolver<'d> {
         let origins = (0..schema.len()).map(|column| (at, 0, column)).collect();
         self.inputs.push(ResolvedInput {
             subject: input.subject.get_ref().clone(),
+            event_column: None,
             columns,
         });
         self.nodes.push(ResolvedNode {
@@ -169,57 +168,40 @@ impl<'d> Resolver<'d> {
                 }
             },
             DefinedNow::Column(name) => {
-                self.check_time_column(name, "now.column")?;
+                let all: Vec<usize> = (0..self.inputs.len()).collect();
+                self.check_time_column(name, "now.column", TimeUnit::Milliseconds, &all)?;
                 Ok(Now::Column(name.get_ref().clone()))
             }
         }
     }
 
-    /// Whether every input has a column of this name that can hold a time; `key` is what names it.
-    fn check_time_column(&self, name: &Name, key: &str) -> Result<()> {
-        let text = name.get_ref();
-        let accepted = "an int of milliseconds";
-        let found = |input: &ResolvedInput| {
-            let fields = input.columns.iter().map(|(field, _)| field);
-            let found = fields.clone().find(|field| field.name == *text);
-            found.map(|field| field.column_type)
-        };
-        if let [only] = self.inputs.as_slice() {
-            let whose = self.edge_name(Edge { node: 0, output: 0 });
-            return match found(only) {
-                Some(ColumnType::Int) => Ok(()),
-                Some(other) => Err(self.at(
-                    name,
-                    format!("key `{key}`: column \"{text}\" is {other}; accepted is {accepted}"),
-                )),
-                None => {
-                    let known = list_of_columns(only.columns.iter().map(|(field, _)| field));
-                    Err(self.at(
-                        name,
-                        format!("there is no column \"{text}\" in {whose}; there are {known}"),
-                    ))
+    /// Whether these inputs have a column of this name that can hold times in `unit`; `key` is what names it.
+    pub(super) fn check_time_column(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[usize]) -> Result<()> {
+        let (text, accepted) = (name.get_ref(), format!("an int of {}", unit.plural()));
+        let mut flaws = Vec::new();
+        for &at in inputs {
+            let edge = Edge { node: at, output: 0 };
+            let schema = &self.output(edge)?.schema;
+            let found = schema.iter().find(|field| field.name == *text);
+            let whose = self.edge_name(edge);
+            match found.map(|field| field.column_type) {
+                Some(ColumnType::Int) => {}
+                Some(other) if inputs.len() == 1 => {
+                    let message = format!("key `{key}`: column \"{text}\" is {other}; accepted is {accepted}");
+                    return Err(self.at(name, message));
                 }
-            };
+                None if inputs.len() == 1 => return self.column(schema, name, &whose).map(|_| ()),
+                Some(other) => flaws.push(format!("in {whose} it is {other}")),
+                None => flaws.push(format!("{whose} has no such column")),
+            }
         }
-        let flaws = self
-            .inputs
-            .iter()
-            .zip(&self.nodes)
-            .filter_map(|(input, node)| match found(input) {
-                Some(ColumnType::Int) => None,
-                Some(other) => Some(format!("in input \"{}\" it is {other}", node.name)),
-                None => Some(format!("input \"{}\" has no such column", node.name)),
-            });
-        let flaws: Vec<String> = flaws.collect();
         match flaws.is_empty() {
             true => Ok(()),
-            false => Err(self.at(
-                name,
-                format!(
-                    "key `{key}`: \"{text}\" has to be {accepted} in every input; {}",
-                    flaws.join(", ")
-                ),
-            )),
+            false => {
+                let flaws = flaws.join(", ");
+                let message = format!("key `{key}`: \"{text}\" has to be {accepted} in every input; {flaws}");
+                Err(self.at(name, message))
+            }
         }
     }
 

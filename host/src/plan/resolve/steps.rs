@@ -36,6 +36,7 @@ impl Resolver<'_> {
             ("last_value", step.last_value.is_some()),
             ("aggregate", step.aggregate.is_some()),
             ("lookup", step.lookup.is_some()),
+            ("window", step.window.is_some()),
         ];
         let given: Vec<&str> = kinds
             .iter()
@@ -48,7 +49,7 @@ impl Resolver<'_> {
             } else {
                 given.join(" and ")
             };
-            let accepted = "exactly one of stage, last_value, aggregate, lookup";
+            let accepted = "exactly one of stage, last_value, aggregate, lookup, window";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
         let node = if let Some(stage) = &step.stage {
@@ -59,6 +60,8 @@ impl Resolver<'_> {
             self.aggregate(&name, input, aggregate.get_ref())?
         } else if let Some(lookup) = &step.lookup {
             self.lookup(&name, input, lookup.get_ref(), lookup.span())?
+        } else if let Some(window) = &step.window {
+            self.window(&name, input, window.get_ref(), window.span())?
         } else {
             return Ok(());
         };
@@ -127,6 +130,8 @@ impl Resolver<'_> {
                     ));
                 }
             },
+            // An operator's own output; the others are for what did not go into it.
+            None if found.outputs.first().is_some_and(|output| output.name == "out") => 0,
             None if found.outputs.len() > 1 => {
                 let step = &found.name;
                 return Err(self.error(
@@ -149,7 +154,9 @@ impl Resolver<'_> {
 
     pub(super) fn edge_name(&self, edge: Edge) -> String {
         match self.nodes.get(edge.node) {
-            Some(node) if node.outputs.len() > 1 => {
+            Some(node)
+                if node.outputs.len() > 1 && (edge.output > 0 || !matches!(node.kind, ResolvedKind::Window(_))) =>
+            {
                 let output = node.outputs.get(edge.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)
             }
@@ -280,6 +287,11 @@ impl Resolver<'_> {
                 return Err(self.at(column, message));
             }
             let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
+            if resolved.function.needs_order() {
+                let function = resolved.function.name();
+                let accepted = "a group changes for ever: last_value keeps the latest values of a key";
+                return Err(self.at(column, format!("{function} is for windows; {accepted}")));
+            }
             schema.push(field);
             aggregates.push(resolved);
         }
@@ -294,7 +306,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn aggregate_column(
+    pub(super) fn aggregate_column(
         &self,
         name: &Name,
         spec: &AggregateColumn,
@@ -308,6 +320,8 @@ impl Resolver<'_> {
             (Function::Min, &spec.min),
             (Function::Max, &spec.max),
             (Function::Avg, &spec.avg),
+            (Function::First, &spec.first),
+            (Function::Last, &spec.last),
         ]
         .into_iter()
         .filter_map(|(function, column)| Some((function, column.as_ref()?)))
@@ -319,7 +333,7 @@ impl Resolver<'_> {
             } else {
                 names.join(" and ")
             };
-            let accepted = "exactly one of sum, count, count_distinct, min, max, avg";
+            let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last";
             return Err(self.at(
                 name,
                 format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
@@ -397,7 +411,9 @@ impl Resolver<'_> {
             Function::Avg => result(ColumnType::Double, nullable),
             // A sum beyond the numbers of its type has no value until it comes back.
             Function::Sum => result(column.column_type, true),
-            Function::Min | Function::Max => result(column.column_type, column.nullable),
+            Function::Min | Function::Max | Function::First | Function::Last => {
+                result(column.column_type, column.nullable)
+            }
         };
         let resolved = ResolvedAggregate {
             name: name.get_ref().clone(),

@@ -34,7 +34,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             payloads.push(&payload);
         }
 
-        let mut decoder = Decoder::new(&plan, BATCH_EVENTS_MAX)?;
+        let mut decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let (mut decode_best, mut parse_best) = (Duration::MAX, Duration::MAX);
         let begun = Instant::now();
         while begun.elapsed() < MEASURING {

@@ -44,7 +44,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 
     for batch in BATCHES {
         // As decode makes it of real payloads, nulls included.
-        let mut decoder = Decoder::new(&plan, batch)?;
+        let mut decoder = Decoder::of(&plan, batch)?;
         let mut generate = Scenario::HourlyOrders.generator(batch as u64);
         let mut payload = Vec::new();
         for sequence in 1..=batch as u64 {

@@ -1,0 +1,507 @@
+//! Accumulators: what `aggregate` and windows keep of the rows of a group.
+//!
+//! A [`Group`] is one entry of a state. Where values have to be told apart (a count of different ones; an extreme that may
+//! be taken away again), each value is an entry of its own in [`Values`], so that a turn writes what changed and not
+//! all of a group.
+
+use super::StateMap;
+use crate::{
+    column::{Column, ColumnType, Value},
+    exact_sum::ExactSum,
+    plan::{AggregateSpec, Function},
+    row::{cells, push_cell, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    state::{KeyedState, Keys, StateValue},
+};
+use std::{cmp::Ordering, collections::BTreeSet, num::NonZeroU64, ops::Bound};
+
+/// The accumulators of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Group {
+    /// How many rows it has.
+    pub(super) rows: u64,
+    accumulators: Box<[Accumulator]>,
+}
+
+/// What is kept of one aggregate in one group.
+#[derive(Clone, Debug, PartialEq)]
+enum Accumulator {
+    /// `count`, `count_distinct`: the result. `min`, `max` of rows that may go again: nothing, the values are the state.
+    Count(u64),
+    /// `sum`, `avg` of integers: the sum, and of how many values.
+    Int(i128, u64),
+    /// `sum`, `avg` of doubles: the sum, and of how many values.
+    Double(ExactSum, u64),
+    /// `min`, `max` of rows that stay, `first`, `last`: the value, as a row of one cell, and the time of its row.
+    Held(Option<(i64, Box<[u8]>)>),
+}
+
+/// A value on its way into a group, or out of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'v> {
+    /// The number of the aggregate.
+    pub(super) number: usize,
+    /// Not null.
+    pub(super) value: Value<'v>,
+    /// The time of its row. Only `first` and `last` look at it.
+    pub(super) time_ms: i64,
+    /// Whether it goes rather than comes.
+    pub(super) retracts: bool,
+}
+
+/// How many rows of a group hold a value: by group, number of the aggregate, value.
+#[derive(Debug)]
+pub(super) struct Values {
+    counts: KeyedState<NonZeroU64>,
+    /// Those keys of `counts` that are looked for in order.
+    ordered: BTreeSet<Box<[u8]>>,
+    order: Order,
+}
+
+/// Which values are held in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Those of `min` and `max`, whose groups have so many columns.
+    Extremes(usize),
+    /// All: groups go as a whole, and their values with them.
+    All,
+}
+
+impl Group {
+    pub(super) fn new(aggregates: &[AggregateSpec]) -> Self {
+        let accumulators = aggregates.iter().map(|spec| match (spec.function, spec.column_type) {
+            (Function::Sum | Function::Avg, ColumnType::Int) => Accumulator::Int(0, 0),
+            (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
+            (Function::First | Function::Last, _) => Accumulator::Held(None),
+            (Function::Min | Function::Max, _) if !spec.tells_values_apart() => Accumulator::Held(None),
+            _ => Accumulator::Count(0),
+        });
+        Self {
+            rows: 0,
+            accumulators: accumulators.collect(),
+        }
+    }
+
+    /// Counts a row that comes or goes.
+    pub(super) fn count_row(&mut self, retracts: bool) {
+        count(&mut self.rows, retracts);
+    }
+
+    /// Adds a value, or takes it away. The key of a value that has to be told apart is the next one of `ahead`, or made
+    /// of `key`, the group's own.
+    #[inline]
+    pub(super) fn apply(
+        &mut self,
+        aggregates: &[AggregateSpec],
+        change: Change<'_>,
+        key: &[u8],
+        values: &mut Values,
+        ahead: Option<&mut Keys>,
+    ) {
+        let (Some(accumulator), Some(spec)) = (self.accumulators.get_mut(change.number), aggregates.get(change.number))
+        else {
+            return;
+        };
+        let retracts = change.retracts;
+        match (accumulator, change.value) {
+            (Accumulator::Int(sum, values), Value::Int(value)) => {
+                let value = i128::from(value);
+                // 2^64 additions of 64 bits fit into 128.
+                *sum = if retracts {
+                    sum.wrapping_sub(value)
+                } else {
+                    sum.wrapping_add(value)
+                };
+                count(values, retracts);
+            }
+            (Accumulator::Double(sum, values), Value::Double(value)) => {
+                if retracts {
+                    sum.subtract(value)
+                } else {
+                    sum.add(value)
+                };
+                count(values, retracts);
+            }
+            (Accumulator::Held(held), value) => hold(spec.function, held, change.time_ms, value),
+            (Accumulator::Count(rows), _) if !spec.tells_values_apart() => count(rows, retracts),
+            (Accumulator::Count(distinct), value) => {
+                let crossed = match ahead {
+                    Some(ahead) => values.count_next(spec, retracts, ahead),
+                    None => values.count(spec, retracts, key, change.number, value),
+                };
+                if crossed {
+                    count(distinct, retracts);
+                }
+            }
+            _ => debug_assert!(false, "the plan gives each accumulator values of its own type"),
+        }
+    }
+
+    /// Appends the results, in the order of the aggregates.
+    pub(super) fn push_results(&self, aggregates: &[AggregateSpec], key: &[u8], values: &Values, row: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        for (number, (spec, accumulator)) in aggregates.iter().zip(&self.accumulators).enumerate() {
+            let value = match (accumulator, spec.function) {
+                (Accumulator::Count(_), Function::Min | Function::Max) => {
+                    values.extreme(key, number, spec.function == Function::Max, &mut text)
+                }
+                (Accumulator::Count(count), _) => Value::Int(i64::try_from(*count).unwrap_or(i64::MAX)),
+                (Accumulator::Int(_, 0) | Accumulator::Double(_, 0) | Accumulator::Held(None), _) => Value::Null,
+                (Accumulator::Int(sum, count), Function::Avg) => Value::Double(*sum as f64 / *count as f64),
+                (Accumulator::Int(sum, _), _) => i64::try_from(*sum).map_or(Value::Null, Value::Int),
+                (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.mean(*count)),
+                (Accumulator::Double(sum, _), _) => match sum.value() {
+                    sum if sum.is_finite() => Value::Double(sum),
+                    _ => Value::Null,
+                },
+                (Accumulator::Held(Some((_, cell))), _) => cells(cell).next().unwrap_or(Value::Null),
+            };
+            push_cell(row, value);
+        }
+    }
+
+    /// Takes in all rows of another group, which goes: its values have to be moved by [`Values::move_group`].
+    pub(super) fn merge(&mut self, aggregates: &[AggregateSpec], other: Self) {
+        self.rows += other.rows;
+        for ((spec, into), from) in aggregates.iter().zip(&mut self.accumulators).zip(other.accumulators) {
+            match (into, from) {
+                // What is told apart is counted when the values move.
+                (Accumulator::Count(into), Accumulator::Count(from)) if !spec.tells_values_apart() => *into += from,
+                (Accumulator::Int(sum, count), Accumulator::Int(more, values)) => {
+                    *sum = sum.wrapping_add(more);
+                    *count += values;
+                }
+                (Accumulator::Double(sum, count), Accumulator::Double(more, values)) => {
+                    sum.merge(&more);
+                    *count += values;
+                }
+                (Accumulator::Held(held), Accumulator::Held(Some((time_ms, cell)))) => {
+                    let value = cells(&cell).next().unwrap_or(Value::Null);
+                    hold(spec.function, held, time_ms, value);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a value that came to this group when another was merged into it.
+    fn count_moved(&mut self, number: usize) {
+        if let Some(Accumulator::Count(distinct)) = self.accumulators.get_mut(number) {
+            *distinct += 1;
+        }
+    }
+
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+        push_length(bytes, self.rows as usize);
+        for accumulator in &self.accumulators {
+            match accumulator {
+                Accumulator::Count(count) => {
+                    bytes.push(0);
+                    push_length(bytes, *count as usize);
+                }
+                Accumulator::Int(sum, count) => {
+                    bytes.push(1);
+                    bytes.extend_from_slice(&sum.to_le_bytes());
+                    push_length(bytes, *count as usize);
+                }
+                Accumulator::Double(sum, count) => {
+                    bytes.push(2);
+                    sum.encode(bytes);
+                    push_length(bytes, *count as usize);
+                }
+                Accumulator::Held(None) => bytes.push(3),
+                Accumulator::Held(Some((time_ms, cell))) => {
+                    bytes.push(4);
+                    bytes.extend_from_slice(&time_ms.to_le_bytes());
+                    push_length(bytes, cell.len());
+                    bytes.extend_from_slice(cell);
+                }
+            }
+        }
+    }
+
+    /// Reads what [`Group::encode`] wrote; nothing when the bytes are none of it.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let rows = take_length(bytes)? as u64;
+        let mut accumulators = Vec::new();
+        while let Some((&tag, rest)) = bytes.split_first() {
+            *bytes = rest;
+            accumulators.push(match tag {
+                0 => Accumulator::Count(take_length(bytes)? as u64),
+                1 => {
+                    let sum = i128::from_le_bytes(take_bytes(bytes, 16)?.try_into().ok()?);
+                    Accumulator::Int(sum, take_length(bytes)? as u64)
+                }
+                2 => Accumulator::Double(ExactSum::take(bytes)?, take_length(bytes)? as u64),
+                3 => Accumulator::Held(None),
+                4 => {
+                    let time_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+                    let length = take_length(bytes)?;
+                    Accumulator::Held(Some((time_ms, take_bytes(bytes, length)?.into())))
+                }
+                _ => return None,
+            });
+        }
+        let accumulators = accumulators.into();
+        Some(Self { rows, accumulators })
+    }
+}
+
+impl StateValue for Group {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        Self::encode(self, bytes);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes)
+    }
+}
+
+impl Values {
+    pub(super) fn new(order: Order, seed: u64) -> Self {
+        Self {
+            counts: KeyedState::new(seed),
+            ordered: BTreeSet::new(),
+            order,
+        }
+    }
+
+    /// Makes ready for counting all values of `keys`, see [`push_value_key`].
+    pub(super) fn look_ahead(&self, keys: &mut Keys) {
+        self.counts.look_ahead(keys);
+    }
+
+    /// Counts a row that comes to the next key of `ahead`, or goes from it. Says whether it is the first, or was the last.
+    fn count_next(&mut self, spec: &AggregateSpec, retracts: bool, ahead: &mut Keys) -> bool {
+        let Self { counts, ordered, order } = self;
+        let is_ordered = order.holds(spec);
+        let mut crossed = false;
+        counts.modify_next(ahead, |key, rows| {
+            crossed = step(rows, retracts);
+            if crossed && is_ordered {
+                match retracts {
+                    true => ordered.remove(key),
+                    false => ordered.insert(key.into()),
+                };
+            }
+            true
+        });
+        crossed
+    }
+
+    /// As [`Values::count_next`], for one value.
+    fn count(&mut self, spec: &AggregateSpec, retracts: bool, group: &[u8], number: usize, value: Value<'_>) -> bool {
+        let mut key = Vec::with_capacity(group.len() + 16);
+        push_value_key(&mut key, group, number, value);
+        let mut crossed = false;
+        self.counts.modify(&key, |rows| {
+            crossed = step(rows, retracts);
+            true
+        });
+        if crossed && self.order.holds(spec) {
+            match retracts {
+                true => self.ordered.remove(key.as_slice()),
+                false => self.ordered.insert(key.into()),
+            };
+        }
+        crossed
+    }
+
+    fn extreme<'t>(&self, group: &[u8], number: usize, greatest: bool, text: &'t mut Vec<u8>) -> Value<'t> {
+        let start = value_prefix(group, number);
+        let end = value_prefix(group, number + 1);
+        let mut range = self
+            .ordered
+            .range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice())));
+        let found = if greatest { range.next_back() } else { range.next() };
+        let mut value = found.and_then(|entry| entry.get(start.len()..)).unwrap_or_default();
+        take_key_cell(&mut value, text).unwrap_or(Value::Null)
+    }
+
+    /// The keys of a group's values. Only where all are held in order.
+    fn of_group(&self, group: &[u8], aggregates: &[AggregateSpec]) -> Vec<Box<[u8]>> {
+        let numbers = aggregates.iter().enumerate();
+        let apart = numbers.filter(|(_, spec)| spec.tells_values_apart());
+        apart
+            .flat_map(|(number, _)| {
+                let (start, end) = (value_prefix(group, number), value_prefix(group, number + 1));
+                let bounds = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
+                self.ordered.range::<[u8], _>(bounds).cloned().collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Forgets the values of a group.
+    pub(super) fn remove_group(&mut self, group: &[u8], aggregates: &[AggregateSpec]) {
+        for key in self.of_group(group, aggregates) {
+            self.counts.modify(&key, |rows| rows.take().is_some());
+            self.ordered.remove(&key);
+        }
+    }
+
+    /// Gives the values of the group `from` to the group `into`, which is `merged`.
+    pub(super) fn move_group(&mut self, from: &[u8], into: &[u8], aggregates: &[AggregateSpec], merged: &mut Group) {
+        for key in self.of_group(from, aggregates) {
+            let mut moved = None;
+            self.counts.modify(&key, |rows| {
+                moved = rows.take();
+                moved.is_some()
+            });
+            self.ordered.remove(&key);
+            let (Some(moved), Some(tail)) = (moved, key.get(from.len()..)) else {
+                continue;
+            };
+            let number = tail
+                .first_chunk::<2>()
+                .map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
+            let new_key = [into, tail].concat();
+            let mut is_new = false;
+            self.counts.modify(&new_key, |rows| {
+                is_new = rows.is_none();
+                let before = rows.map_or(0, NonZeroU64::get);
+                *rows = NonZeroU64::new(before + moved.get());
+                true
+            });
+            if is_new {
+                self.ordered.insert(new_key.into());
+                merged.count_moved(number.unwrap_or(usize::MAX));
+            }
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        self.counts.checkpoint();
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.counts.keep();
+    }
+
+    pub(super) fn rollback(&mut self, aggregates: &[AggregateSpec]) {
+        let Self { counts, ordered, order } = self;
+        counts.rollback(|key, live| {
+            if !order.holds_key(aggregates, key) {
+                return;
+            }
+            match live {
+                true => ordered.insert(key.into()),
+                false => ordered.remove(key),
+            };
+        });
+    }
+
+    pub(super) fn restored(&mut self, aggregates: &[AggregateSpec]) {
+        let Self { counts, ordered, order } = self;
+        let keys = counts.iter().map(|(key, _)| key);
+        ordered.extend(keys.filter(|key| order.holds_key(aggregates, key)).map(Box::from));
+    }
+
+    pub(super) fn state(&mut self) -> &mut dyn StateMap {
+        &mut self.counts
+    }
+}
+
+impl Order {
+    /// Whether the values of this aggregate are held in order.
+    fn holds(self, spec: &AggregateSpec) -> bool {
+        self == Self::All || matches!(spec.function, Function::Min | Function::Max)
+    }
+
+    /// The same, of the key of a value.
+    fn holds_key(self, aggregates: &[AggregateSpec], key: &[u8]) -> bool {
+        let Self::Extremes(group_len) = self else { return true };
+        if !aggregates.iter().any(|spec| self.holds(spec)) {
+            return false;
+        }
+        let (mut rest, mut text) = (key, Vec::new());
+        for _ in 0..group_len {
+            if take_key_cell(&mut rest, &mut text).is_none() {
+                return false;
+            }
+        }
+        let number = rest
+            .first_chunk::<2>()
+            .map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
+        let spec = number.and_then(|number| aggregates.get(number));
+        spec.is_some_and(|spec| self.holds(spec))
+    }
+}
+
+/// Counts one row more or less. Says whether it is the first, or was the last.
+fn step(rows: &mut Option<NonZeroU64>, retracts: bool) -> bool {
+    let before = rows.map_or(0, NonZeroU64::get);
+    let after = if retracts { before.saturating_sub(1) } else { before + 1 };
+    *rows = NonZeroU64::new(after);
+    (before == 0) != (after == 0)
+}
+
+fn count(counter: &mut u64, retracts: bool) {
+    debug_assert!(!retracts || *counter > 0, "a row is retracted that was never added");
+    *counter = if retracts {
+        counter.saturating_sub(1)
+    } else {
+        *counter + 1
+    };
+}
+
+/// Lets a value that came take the place of the one that is held, if it is to.
+fn hold(function: Function, held: &mut Option<(i64, Box<[u8]>)>, time_ms: i64, value: Value<'_>) {
+    if let Some((held_time_ms, cell)) = held {
+        let before = cells(cell).next().unwrap_or(Value::Null);
+        let takes_over = match function {
+            Function::Min => compare(value, before) == Ordering::Less,
+            Function::Max => compare(value, before) == Ordering::Greater,
+            // Of rows of one time the one that came first is the first, and the one that came last the last.
+            Function::First => time_ms < *held_time_ms,
+            _ => time_ms >= *held_time_ms,
+        };
+        if !takes_over {
+            return;
+        }
+    }
+    let value = match (function, value) {
+        (Function::Min | Function::Max, Value::Double(value)) => Value::Double(value + 0.0),
+        (_, value) => value,
+    };
+    let mut cell = Vec::new();
+    push_cell(&mut cell, value);
+    *held = Some((time_ms, cell.into()));
+}
+
+/// The order of two values of one type. There is one zero.
+fn compare(a: Value<'_>, b: Value<'_>) -> Ordering {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => a.cmp(&b),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+        (Value::Boolean(a), Value::Boolean(b)) => a.cmp(&b),
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        _ => Ordering::Equal,
+    }
+}
+
+/// What a row gives to an aggregate.
+#[inline]
+pub(super) fn input_value<'v>(spec: &AggregateSpec, column: Option<&'v Column>, row: usize) -> Value<'v> {
+    let Some(column) = column else {
+        return Value::Boolean(true); // count = "*": every row counts
+    };
+    match (column.get(row), spec.coalesce, spec.column_type) {
+        (Value::Null, Some(instead), ColumnType::Int) => Value::Int(instead as i64),
+        (Value::Null, Some(instead), _) => Value::Double(instead),
+        (value, ..) => value,
+    }
+}
+
+/// Appends the key of an entry of [`Values`]: group, aggregate, value.
+pub(super) fn push_value_key(key: &mut Vec<u8>, group: &[u8], number: usize, value: Value<'_>) {
+    key.extend_from_slice(group);
+    key.extend_from_slice(&(number as u16).to_be_bytes());
+    push_key_cell(key, value);
+}
+
+fn value_prefix(group: &[u8], number: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(group.len() + 2);
+    key.extend_from_slice(group);
+    key.extend_from_slice(&(number as u16).to_be_bytes());
+    key
+}

@@ -1,0 +1,150 @@
+//! `window`: aggregates by group and window of event time.
+//!
+//! - Emits: with `emit = "close"` one row per group and window, once the watermark is at the window's end, in the order of
+//!   ends, starts and groups. With `"update"` a changelog: a row when its result changed, and nothing at the end, where it
+//!   is told already. With `early` a changelog too: what changed, each time the watermark passes a multiple of the
+//!   interval, and the rest at the end.
+//! - Late rows: a window takes rows in until the watermark is `lateness` past its end; what changes after its end is told
+//!   at once. A row that no window takes in any more goes to the output `late`, and is counted. So does one whose time
+//!   (the column of key `time`) is null.
+//! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other.
+//! - Retractions take a row out of the windows that it is in. A window that loses the last row of a group loses the group.
+//! - Restart: the state holds an entry per group and open window, and one per value where values have to be told apart.
+//!   It goes when the window does.
+
+pub mod cut;
+mod open;
+mod session;
+
+use super::{StateMap, Stateful, clock::Passage};
+use crate::{
+    column::{Batch, Column, Schema, Value},
+    plan::{WindowKind, WindowPlan},
+};
+use cut::Cut;
+use open::Windows;
+use std::sync::Arc;
+
+/// The operator.
+#[derive(Debug)]
+pub struct Window {
+    plan: WindowPlan,
+    late_schema: Schema,
+    windows: Windows,
+    kind: Kind,
+}
+
+/// How rows find their windows.
+#[derive(Debug)]
+enum Kind {
+    Cut(Cut),
+    Sessions { gap_ms: i64 },
+}
+
+impl Window {
+    /// An operator without state. `schemas` are those of the outputs: the group, start, end and aggregates; and the rows
+    /// that are late.
+    ///
+    /// # Errors
+    /// A sentence for a person: the time zone is not known.
+    pub fn new(
+        plan: WindowPlan,
+        schemas: Vec<Schema>,
+        before_needed: bool,
+        collapsible: bool,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let [schema, late_schema] = two(schemas);
+        let kind = match &plan.kind {
+            WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind)?),
+            &WindowKind::Session { gap_ms } => Kind::Sessions { gap_ms },
+        };
+        let windows = Windows::new(&plan, schema, before_needed, collapsible, seed);
+        Ok(Self {
+            plan,
+            late_schema,
+            windows,
+            kind,
+        })
+    }
+
+    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, before_needed: bool, collapsible: bool) {
+        let [schema, late_schema] = two(schemas);
+        self.windows.replace(&plan, schema, before_needed, collapsible);
+        (self.plan, self.late_schema) = (plan, late_schema);
+    }
+
+    /// Takes in rows, while the watermark moves. Gives what there is to tell, and the rows that were late.
+    pub fn update(&mut self, input: &Batch, passage: &Passage<'_>) -> Vec<Batch> {
+        let mut late = Vec::new();
+        let out = match &mut self.kind {
+            Kind::Cut(cut) => self.windows.update_cut(&self.plan, cut, input, passage, &mut late),
+            &mut Kind::Sessions { gap_ms } => {
+                session::update(&mut self.windows, &self.plan, gap_ms, input, passage, &mut late)
+            }
+        };
+        vec![out, self.late_rows(input, &late)]
+    }
+
+    /// Rows that came too late, with whether they were to be taken away where the input is a changelog.
+    fn late_rows(&self, input: &Batch, late: &[u32]) -> Batch {
+        let rows = input.gather(late);
+        let mut columns: Vec<Arc<Column>> = self
+            .plan
+            .late
+            .iter()
+            .filter_map(|&index| rows.columns.get(index).cloned())
+            .collect();
+        if let Some(field) = self.late_schema.get(columns.len()) {
+            let mut retracts = Column::with_capacity(field.column_type, late.len());
+            (0..rows.len()).for_each(|row| retracts.push(Value::Boolean(rows.kind(row).retracts())));
+            columns.push(Arc::new(retracts));
+        }
+        Batch {
+            columns,
+            deliveries: rows.deliveries,
+            kinds: None,
+            causes: None,
+        }
+    }
+}
+
+impl Stateful for Window {
+    fn checkpoint(&mut self) {
+        self.windows.checkpoint();
+    }
+
+    fn keep(&mut self) {
+        self.windows.keep();
+    }
+
+    fn rollback(&mut self) {
+        self.windows.rollback();
+    }
+
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        self.windows.states()
+    }
+
+    fn restored(&mut self) {
+        self.windows.restored();
+    }
+}
+
+/// The schemas of the two outputs.
+fn two(schemas: Vec<Schema>) -> [Schema; 2] {
+    let mut schemas = schemas.into_iter();
+    [(); 2].map(|()| schemas.next().unwrap_or_default())
+}
+
+/// The time of a row; nothing where its column holds none.
+fn row_time_ms(time: Option<&Column>, input: &Batch, row: usize, passage: &Passage<'_>) -> Option<i64> {
+    match time {
+        None => Some(passage.time_ms(input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
+        Some(column) => match column.get(row) {
+            Value::Int(time_ms) => Some(time_ms),
+            _ => None,
+        },
+    }
+}

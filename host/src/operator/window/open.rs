@@ -1,0 +1,586 @@
+//! Windows that are open: what they hold, when they end, and what was told of them.
+
+use super::{
+    cut::{Bounds, Cut},
+    row_time_ms,
+};
+use crate::{
+    column::{Batch, Column, RowKind, Schema, Value},
+    operator::{
+        ChangelogBuilder, StateMap,
+        accumulators::{Change, Group, Order, Values, input_value},
+        clock::Passage,
+        timers::Timers,
+    },
+    plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
+    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    state::{KeyedState, Keys, StateValue},
+};
+use std::{collections::BTreeSet, mem, ops::RangeBounds};
+
+/// Rows whose windows are looked up together, at most.
+const ROWS_AHEAD: usize = 256;
+
+/// A group within a window.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    /// The first instant after the window.
+    pub(super) end_ms: i64,
+    pub(super) group: Group,
+    /// Its results as they were told last, those of a session with its end in front. Only where they may change afterwards.
+    pub(super) told: Option<Box<[u8]>>,
+    /// Whether it waits for the next interval already. Not kept.
+    pub(super) waits: bool,
+}
+
+impl StateValue for Open {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.end_ms.to_le_bytes());
+        push_length(bytes, self.told.as_ref().map_or(0, |told| told.len() + 1));
+        bytes.extend_from_slice(self.told.as_deref().unwrap_or_default());
+        self.group.encode(bytes);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let end_ms = i64::from_le_bytes(take_bytes(&mut bytes, 8)?.try_into().ok()?);
+        let told = match take_length(&mut bytes)? {
+            0 => None,
+            length => Some(take_bytes(&mut bytes, length - 1)?.into()),
+        };
+        let group = Group::decode(bytes)?;
+        Some(Self {
+            end_ms,
+            group,
+            told,
+            waits: false,
+        })
+    }
+}
+
+/// All open windows. Their keys are the group and the start; but for sessions, which grow, also the end.
+#[derive(Debug)]
+pub(super) struct Windows {
+    schema: Schema,
+    before_needed: bool,
+    /// Whether changes of one batch may be told as one.
+    collapsible: bool,
+    pub(super) aggregates: Vec<AggregateSpec>,
+    emit: Emit,
+    pub(super) lateness_ms: i64,
+    open: KeyedState<Open>,
+    /// The keys of sessions, in order; nothing for other windows.
+    sessions: Option<BTreeSet<Box<[u8]>>>,
+    pub(super) values: Values,
+    /// When windows end, and when they go.
+    timers: Timers,
+    /// Keys whose results may differ from what was told, with the delivery that changed them: to be told at once.
+    touched: Vec<(Box<[u8]>, u32)>,
+    /// The same, to be told at the next interval.
+    waiting: Vec<Box<[u8]>>,
+}
+
+/// What is given of the passage of some rows.
+pub(super) struct Telling<'a, 'b> {
+    input: &'a Batch,
+    walk: crate::operator::clock::Walk<'b>,
+    pub(super) watermark_ms: i64,
+    /// The delivery of the last row.
+    delivery: Option<u32>,
+    out: ChangelogBuilder,
+}
+
+impl Windows {
+    pub(super) fn new(plan: &WindowPlan, schema: Schema, before_needed: bool, collapsible: bool, seed: u64) -> Self {
+        Self {
+            schema,
+            before_needed,
+            collapsible,
+            aggregates: plan.aggregates.clone(),
+            emit: plan.emit,
+            lateness_ms: plan.lateness_ms,
+            open: KeyedState::new(seed),
+            sessions: matches!(plan.kind, WindowKind::Session { .. }).then(BTreeSet::new),
+            values: Values::new(Order::All, seed),
+            timers: Timers::default(),
+            touched: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn replace(&mut self, plan: &WindowPlan, schema: Schema, before_needed: bool, collapsible: bool) {
+        self.aggregates.clone_from(&plan.aggregates);
+        (self.schema, self.before_needed, self.collapsible) = (schema, before_needed, collapsible);
+    }
+
+    // ---- rows ---------------------------------------------------------------------------------------------------------
+
+    /// Takes in rows whose windows are cut by the clock. The numbers of those that came too late go to `late`.
+    pub(super) fn update_cut(
+        &mut self,
+        plan: &WindowPlan,
+        cut: &mut Cut,
+        input: &Batch,
+        passage: &Passage<'_>,
+        late: &mut Vec<u32>,
+    ) -> Batch {
+        let mut telling = self.begin(input, passage);
+        let groups = input.pick(&plan.group);
+        let columns = self.columns(input);
+        let time = plan
+            .time
+            .and_then(|index| input.columns.get(index))
+            .map(|column| &**column);
+        let (mut ahead, mut bounds, mut ends, mut group) = (Keys::default(), Vec::new(), Vec::new(), Vec::new());
+
+        let mut next = 0;
+        while next < input.len() {
+            // Some rows with all of their windows, which are looked up together.
+            let first = next;
+            ahead.clear();
+            bounds.clear();
+            ends.clear();
+            while next < input.len() && next - first < ROWS_AHEAD && !ahead.is_full() {
+                let from = bounds.len();
+                if let Some(time_ms) = row_time_ms(time, input, next, passage) {
+                    cut.push_windows(time_ms, &mut bounds);
+                }
+                group.clear();
+                push_key(&mut group, &groups, next);
+                for bounds in bounds.get(from..).unwrap_or_default() {
+                    ahead.push(|key| push_window_key(key, &group, *bounds));
+                }
+                ends.push(bounds.len());
+                next += 1;
+            }
+            self.open.look_ahead(&mut ahead);
+
+            let mut from = 0;
+            for (row, &end) in (first..next).zip(&ends) {
+                self.before(row, &mut telling);
+                let row = Row::of(input, &columns, row, time, passage);
+                let mut is_late = true;
+                for &bounds in bounds.get(from..end).unwrap_or_default() {
+                    is_late &= !self.take_in(&row, bounds, &mut ahead, telling.watermark_ms);
+                }
+                if is_late {
+                    late.push(row.row as u32);
+                }
+                from = end;
+            }
+        }
+        self.finish(telling)
+    }
+
+    /// Each aggregate's column; none for `count = "*"`.
+    pub(super) fn columns<'a>(&self, input: &'a Batch) -> Vec<Option<&'a Column>> {
+        let column = |index: usize| input.columns.get(index).map(|column| &**column);
+        self.aggregates
+            .iter()
+            .map(|spec| spec.column.and_then(column))
+            .collect()
+    }
+
+    /// Adds a row to the window whose key is the next of `ahead`, or takes it away. False when that is over.
+    #[inline]
+    fn take_in(&mut self, row: &Row<'_>, bounds: Bounds, ahead: &mut Keys, watermark_ms: i64) -> bool {
+        let Self {
+            open,
+            values,
+            timers,
+            aggregates,
+            emit,
+            lateness_ms,
+            touched,
+            waiting,
+            ..
+        } = self;
+        let is_over = bounds.end_ms.saturating_add(*lateness_ms) <= watermark_ms;
+        let has_ended = bounds.end_ms <= watermark_ms;
+        open.modify_next(ahead, |key, current| {
+            if is_over || current.is_none() && row.retracts {
+                return false;
+            }
+            let window = match current {
+                Some(window) => window,
+                None => {
+                    let due_ms = if has_ended {
+                        bounds.end_ms.saturating_add(*lateness_ms)
+                    } else {
+                        bounds.end_ms
+                    };
+                    timers.add(due_ms, key);
+                    current.insert(Open {
+                        end_ms: bounds.end_ms,
+                        group: Group::new(aggregates),
+                        told: None,
+                        waits: false,
+                    })
+                }
+            };
+            row.apply(&mut window.group, aggregates, key, values);
+            match emit {
+                Emit::Close if !has_ended => {}
+                Emit::Early(_) if !has_ended => {
+                    if !mem::replace(&mut window.waits, true) {
+                        waiting.push(key.into());
+                    }
+                }
+                _ => touched.push((key.into(), row.delivery)),
+            }
+            // One that was told has to be told once more that it is gone.
+            if window.group.rows == 0 && window.told.is_none() {
+                *current = None;
+            }
+            true
+        });
+        !is_over
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------------
+
+    /// Begins with the rows of `input`.
+    pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, passage: &'b Passage<'_>) -> Telling<'a, 'b> {
+        let mut out = ChangelogBuilder::new(&self.schema, 64);
+        if self.emit == Emit::Update {
+            out = out.with_causes();
+        }
+        Telling {
+            input,
+            walk: passage.walk(),
+            watermark_ms: passage.before_ms(),
+            delivery: None,
+            out,
+        }
+    }
+
+    /// Before a row: tells what the event before it changed, and lets the watermark move on to where it is now.
+    #[inline]
+    pub(super) fn before(&mut self, row: usize, telling: &mut Telling<'_, '_>) {
+        let delivery = telling.input.deliveries.get(row).copied();
+        if delivery == telling.delivery {
+            return;
+        }
+        if !self.collapsible {
+            self.tell_touched(telling);
+        }
+        while let Some((mover, watermark_ms)) = telling.walk.next_before(delivery.unwrap_or(0)) {
+            self.advance(mover, watermark_ms, telling);
+        }
+        telling.delivery = delivery;
+    }
+
+    /// After the last row.
+    pub(super) fn finish(&mut self, mut telling: Telling<'_, '_>) -> Batch {
+        self.tell_touched(&mut telling);
+        while let Some((mover, watermark_ms)) = telling.walk.next_move() {
+            self.advance(mover, watermark_ms, &mut telling);
+        }
+        telling.out.finish()
+    }
+
+    /// The watermark moved: windows end, and go.
+    #[inline]
+    fn advance(&mut self, delivery: u32, watermark_ms: i64, telling: &mut Telling<'_, '_>) {
+        let before_ms = mem::replace(&mut telling.watermark_ms, watermark_ms);
+        while let Some((_, keys)) = self.timers.take_due(watermark_ms) {
+            for key in keys {
+                self.end(&key, delivery, watermark_ms, &mut telling.out);
+            }
+        }
+        if let Emit::Early(every_ms) = self.emit
+            && !self.waiting.is_empty()
+            && before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms)
+        {
+            let mut waiting = mem::take(&mut self.waiting);
+            waiting.sort_unstable();
+            waiting.dedup();
+            for key in waiting {
+                self.tell(&key, delivery, &[delivery], &mut telling.out);
+            }
+        }
+    }
+
+    /// A window is due: it ends, or goes, or neither yet.
+    fn end(&mut self, key: &[u8], delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+        let Some(end_ms) = self.open.get(key).map(|window| window.end_ms) else {
+            return;
+        };
+        if end_ms > watermark_ms {
+            return; // A session that grew meanwhile; it is due later.
+        }
+        let goes_ms = end_ms.saturating_add(self.lateness_ms);
+        self.tell(key, delivery, &[delivery], out);
+        if goes_ms <= watermark_ms {
+            self.remove(key);
+        } else {
+            self.timers.add(goes_ms, key);
+        }
+    }
+
+    fn tell_touched(&mut self, telling: &mut Telling<'_, '_>) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let mut touched = mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        let last = touched.iter().map(|(_, delivery)| *delivery).max().unwrap_or_default();
+        for changes in touched.chunk_by(|(a, _), (b, _)| a == b) {
+            let causes: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
+            if let Some((key, _)) = changes.first() {
+                self.tell(key, last, &causes, &mut telling.out);
+            }
+        }
+        touched.clear();
+        self.touched = touched;
+    }
+
+    /// Tells how the results of a window differ from what was told before.
+    fn tell(&mut self, key: &[u8], delivery: u32, causes: &[u32], out: &mut ChangelogBuilder) {
+        // What is told once is not kept.
+        let keeps = self.emit != Emit::Close || self.lateness_ms > 0;
+        let is_session = self.sessions.is_some();
+        let Self {
+            open,
+            values,
+            aggregates,
+            before_needed,
+            ..
+        } = self;
+        open.modify(key, |current| {
+            let Some(window) = current else { return false };
+            window.waits = false;
+            let mut after = None;
+            if window.group.rows > 0 {
+                let mut results = Vec::new();
+                if is_session {
+                    push_cell(&mut results, Value::Int(window.end_ms));
+                }
+                window.group.push_results(aggregates, key, values, &mut results);
+                after = Some(results);
+            }
+            if window.told.as_deref() == after.as_deref() {
+                return false;
+            }
+            let mut push = |kind, results: &[u8]| {
+                out.push(kind, delivery, cells(&key_row(key)).chain(cells(results)));
+                out.caused_by(causes);
+            };
+            match (&window.told, &after) {
+                (None, Some(after)) => push(RowKind::Insert, after),
+                (Some(told), None) => push(RowKind::Delete, told),
+                (Some(told), Some(after)) => {
+                    if *before_needed {
+                        push(RowKind::UpdateBefore, told);
+                    }
+                    push(RowKind::UpdateAfter, after);
+                }
+                (None, None) => {}
+            }
+            match after {
+                None => *current = None,
+                Some(after) if keeps => window.told = Some(after.into()),
+                Some(_) => return false,
+            }
+            true
+        });
+    }
+
+    // ---- sessions -----------------------------------------------------------------------------------------------------
+
+    /// The sessions with keys in a range, the last one first.
+    pub(super) fn sessions(&self, keys: impl RangeBounds<[u8]>) -> impl Iterator<Item = (&[u8], &Open)> {
+        let found = self.sessions.iter().flat_map(move |sessions| {
+            let bounds = (keys.start_bound(), keys.end_bound());
+            sessions.range::<[u8], _>(bounds).rev()
+        });
+        found.filter_map(|key| Some((&**key, self.open.get(key)?)))
+    }
+
+    /// Lets `change` alter a session, or make it, and has it told when it is time.
+    pub(super) fn change_session(
+        &mut self,
+        key: &[u8],
+        delivery: u32,
+        watermark_ms: i64,
+        change: impl FnOnce(&mut Option<Open>, &mut Values, &[AggregateSpec]),
+    ) {
+        let Self {
+            open,
+            sessions,
+            values,
+            aggregates,
+            timers,
+            emit,
+            lateness_ms,
+            touched,
+            waiting,
+            ..
+        } = self;
+        open.modify(key, |current| {
+            let before_ms = current.as_ref().map(|window| window.end_ms);
+            change(current, values, aggregates);
+            let Some(window) = current else { return false };
+            let has_ended = window.end_ms <= watermark_ms;
+            if before_ms != Some(window.end_ms) {
+                let kept_ms = if has_ended { *lateness_ms } else { 0 };
+                timers.add(window.end_ms.saturating_add(kept_ms), key);
+            }
+            if before_ms.is_none()
+                && let Some(sessions) = sessions
+            {
+                sessions.insert(key.into());
+            }
+            match emit {
+                Emit::Close if !has_ended => {}
+                Emit::Early(_) if !has_ended => {
+                    if !mem::replace(&mut window.waits, true) {
+                        waiting.push(key.into());
+                    }
+                }
+                _ => touched.push((key.into(), delivery)),
+            }
+            true
+        });
+    }
+
+    /// Takes a session out, to be merged into another; tells that it is gone if it was told.
+    pub(super) fn take_out(&mut self, key: &[u8], delivery: u32, telling: &mut Telling<'_, '_>) -> Option<Open> {
+        let mut taken = None;
+        self.open.modify(key, |current| {
+            taken = current.take();
+            taken.is_some()
+        });
+        if let Some(sessions) = &mut self.sessions {
+            sessions.remove(key);
+        }
+        let window = taken?;
+        if let Some(told) = &window.told {
+            let row = key_row(key);
+            let cells = cells(&row).chain(cells(told));
+            telling.out.push(RowKind::Delete, delivery, cells);
+            telling.out.caused_by(&[delivery]);
+        }
+        Some(window)
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.values.remove_group(key, &self.aggregates);
+        self.open.modify(key, |current| current.take().is_some());
+        if let Some(sessions) = &mut self.sessions {
+            sessions.remove(key);
+        }
+    }
+
+    // ---- state --------------------------------------------------------------------------------------------------------
+
+    pub(super) fn checkpoint(&mut self) {
+        self.open.checkpoint();
+        self.values.checkpoint();
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.open.keep();
+        self.values.keep();
+    }
+
+    pub(super) fn rollback(&mut self) {
+        let mut back: Vec<Box<[u8]>> = Vec::new();
+        let sessions = &mut self.sessions;
+        self.open.rollback(|key, live| {
+            if live {
+                back.push(key.into());
+            } else if let Some(sessions) = sessions {
+                sessions.remove(key);
+            }
+        });
+        self.values.rollback(&self.aggregates);
+        self.touched.clear();
+        back.iter().for_each(|key| self.expect(key));
+    }
+
+    pub(super) fn restored(&mut self) {
+        self.values.restored(&self.aggregates);
+        let keys: Vec<Box<[u8]>> = self.open.iter().map(|(key, _)| key.into()).collect();
+        keys.iter().for_each(|key| self.expect(key));
+    }
+
+    /// Makes sure that a window is told, ends and goes when it is time. One that is over already is due at once.
+    fn expect(&mut self, key: &[u8]) {
+        if let Some(window) = self.open.get(key) {
+            self.timers.add(window.end_ms, key);
+            if let Some(sessions) = &mut self.sessions {
+                sessions.insert(key.into());
+            }
+            if matches!(self.emit, Emit::Early(_)) {
+                self.waiting.push(key.into());
+            }
+        }
+    }
+
+    pub(super) fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        vec![("windows", &mut self.open), ("values", self.values.state())]
+    }
+}
+
+/// A row on its way into windows.
+pub(super) struct Row<'a> {
+    pub(super) row: usize,
+    pub(super) delivery: u32,
+    columns: &'a [Option<&'a Column>],
+    time_ms: i64,
+    retracts: bool,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn of(
+        input: &'a Batch,
+        columns: &'a [Option<&'a Column>],
+        row: usize,
+        time: Option<&'a Column>,
+        passage: &Passage<'_>,
+    ) -> Self {
+        Self {
+            row,
+            delivery: input.deliveries.get(row).copied().unwrap_or_default(),
+            columns,
+            time_ms: row_time_ms(time, input, row, passage).unwrap_or_default(),
+            retracts: input.kind(row).retracts(),
+        }
+    }
+
+    /// Adds the row to a group, or takes it away.
+    #[inline]
+    pub(super) fn apply(&self, group: &mut Group, aggregates: &[AggregateSpec], key: &[u8], values: &mut Values) {
+        group.count_row(self.retracts);
+        for (number, (spec, column)) in aggregates.iter().zip(self.columns).enumerate() {
+            let value = input_value(spec, *column, self.row);
+            if value.is_null() {
+                continue;
+            }
+            let change = Change {
+                number,
+                value,
+                time_ms: self.time_ms,
+                retracts: self.retracts,
+            };
+            group.apply(aggregates, change, key, values, None);
+        }
+    }
+}
+
+/// Appends the key of a window that is cut by the clock.
+fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
+    key.extend_from_slice(group);
+    push_key_cell(key, Value::Int(bounds.start_ms));
+    push_key_cell(key, Value::Int(bounds.end_ms));
+}
+
+/// The cells of a window's key.
+fn key_row(key: &[u8]) -> Vec<u8> {
+    let (mut row, mut text, mut rest) = (Vec::new(), Vec::new(), key);
+    while let Some(cell) = take_key_cell(&mut rest, &mut text) {
+        push_cell(&mut row, cell);
+    }
+    row
+}

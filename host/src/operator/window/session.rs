@@ -1,0 +1,107 @@
+//! Sessions: windows that end where nothing came for a while.
+//!
+//! A row at `t` makes a window from `t` to `t` and the gap. Windows of a group that overlap are one: its start is that of
+//! the first, its end that of the last. So rows that are at least the gap apart are in different sessions, and a row that
+//! falls between two may join them: the one that begins later is gone then, and the other one goes on.
+
+use super::{
+    open::{Open, Row, Windows},
+    row_time_ms,
+};
+use crate::{
+    column::{Batch, Value},
+    operator::{accumulators::Group, clock::Passage},
+    plan::WindowPlan,
+    row::{push_key, push_key_cell},
+};
+use std::ops::Bound;
+
+/// Takes in rows. The numbers of those that came too late go to `late`.
+pub(super) fn update(
+    windows: &mut Windows,
+    plan: &WindowPlan,
+    gap_ms: i64,
+    input: &Batch,
+    passage: &Passage<'_>,
+    late: &mut Vec<u32>,
+) -> Batch {
+    let mut telling = windows.begin(input, passage);
+    let groups = input.pick(&plan.group);
+    let columns = windows.columns(input);
+    let time = plan
+        .time
+        .and_then(|index| input.columns.get(index))
+        .map(|column| &**column);
+    let mut group = Vec::new();
+    for row in 0..input.len() {
+        windows.before(row, &mut telling);
+        let Some(time_ms) = row_time_ms(time, input, row, passage) else {
+            late.push(row as u32);
+            continue;
+        };
+        group.clear();
+        push_key(&mut group, &groups, row);
+        let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(gap_ms));
+
+        // Sessions of a group do not overlap, so the last of those that begin before the end ends last.
+        let (first, behind) = (session_key(&group, i64::MIN), session_key(&group, end_ms));
+        let around = (Bound::Included(first.as_slice()), Bound::Excluded(behind.as_slice()));
+        let mut joined: Vec<Vec<u8>> = Vec::new();
+        for (key, session) in windows
+            .sessions(around)
+            .take_while(|(_, session)| session.end_ms > time_ms)
+        {
+            end_ms = end_ms.max(session.end_ms);
+            start_ms = start_ms.min(start_of(key, &group));
+            joined.push(key.to_vec());
+        }
+        if end_ms.saturating_add(windows.lateness_ms) <= telling.watermark_ms {
+            late.push(row as u32);
+            continue;
+        }
+
+        let row = Row::of(input, &columns, row, time, passage);
+        let key = session_key(&group, start_ms);
+        let mut merged = Vec::new();
+        for other in joined.iter().filter(|other| **other != key) {
+            let session = windows.take_out(other, row.delivery, &mut telling);
+            merged.extend(session.map(|session| (other, session)));
+        }
+        windows.change_session(
+            &key,
+            row.delivery,
+            telling.watermark_ms,
+            |current, values, aggregates| {
+                let session = current.get_or_insert_with(|| Open {
+                    end_ms,
+                    group: Group::new(aggregates),
+                    told: None,
+                    waits: false,
+                });
+                session.end_ms = end_ms;
+                for (other, taken) in merged {
+                    session.group.merge(aggregates, taken.group);
+                    values.move_group(other, &key, aggregates, &mut session.group);
+                }
+                row.apply(&mut session.group, aggregates, &key, values);
+            },
+        );
+    }
+    windows.finish(telling)
+}
+
+/// The key of a session of `group`.
+fn session_key(group: &[u8], start_ms: i64) -> Vec<u8> {
+    let mut key = group.to_vec();
+    push_key_cell(&mut key, Value::Int(start_ms));
+    key
+}
+
+/// Where a session of `group` begins, by its key.
+fn start_of(key: &[u8], group: &[u8]) -> i64 {
+    let mut start = key.get(group.len()..).unwrap_or_default();
+    match crate::row::take_key_cell(&mut start, &mut Vec::new()) {
+        Some(Value::Int(start_ms)) => start_ms,
+        _ => i64::MAX,
+    }
+}

@@ -1,0 +1,291 @@
+//! Windows: how they are cut, what is computed in them, and what becomes of rows that come too late.
+
+use super::{
+    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    time::{DAY_MS, DURATION_MS_MAX},
+};
+use crate::{
+    column::{ColumnType, Field, Schema},
+    definition::{self, Hopping, Window},
+    error::Result,
+    limits::WINDOWS_PER_ROW_MAX,
+    plan::{Emit, WindowCut, WindowKind},
+    text::duration,
+    time_zone::offset_at,
+};
+use std::ops::Range;
+
+/// The columns that say which window a row is of.
+const START: &str = "window_start";
+const END: &str = "window_end";
+
+/// The column of late rows of a changelog that says whether a row was to be taken away.
+const RETRACTS: &str = "retracts";
+
+/// Windows of whole weeks begin on Mondays; 1970-01-01 was a Thursday.
+const WEEK_MS: i64 = 7 * DAY_MS;
+const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
+
+/// A `window` with names instead of indices.
+pub(in crate::plan) struct ResolvedWindow {
+    pub(in crate::plan) group: Vec<String>,
+    pub(in crate::plan) aggregates: Vec<ResolvedAggregate>,
+    pub(in crate::plan) kind: WindowKind,
+    pub(in crate::plan) time: Option<String>,
+    pub(in crate::plan) emit: Emit,
+    pub(in crate::plan) lateness_ms: i64,
+    /// Whether rows of the input may be taken away again.
+    pub(in crate::plan) retracts: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn window(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<ResolvedNode> {
+        let whose = self.edge_name(input);
+        let source = self.output(input)?;
+        let kind = self.window_kind(name, window, span.clone())?;
+        let retracts = !matches!(source.change, ResolvedChange::Append);
+        self.check_window_input(name, input, window, &kind, span)?;
+        let emit = match window.emit.as_ref().map(serde_spanned::Spanned::get_ref) {
+            None | Some(definition::Emit::Close) => Emit::Close,
+            Some(definition::Emit::Update) => Emit::Update,
+            Some(definition::Emit::Early(every)) => Emit::Early(self.duration(every, "early", 1..=DURATION_MS_MAX)?),
+        };
+        let lateness_ms = self.duration_or(window.lateness.as_ref(), "lateness", 0)?;
+
+        self.distinct(&window.group_by, "group_by")?;
+        let mut schema = Schema::new();
+        for group in &window.group_by {
+            let index = self.column(&source.schema, group, &whose)?;
+            schema.extend(source.schema.get(index).cloned());
+        }
+        for bound in [START, END] {
+            schema.push(Field {
+                name: bound.to_owned(),
+                column_type: ColumnType::Int,
+                nullable: false,
+            });
+        }
+        let mut aggregates = Vec::new();
+        for (column, spec) in &window.columns.0 {
+            let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
+            if retracts && resolved.function.needs_order() {
+                let function = resolved.function.name();
+                return Err(self.at(
+                    column,
+                    format!("{function} reads rows that stand for themselves, but {whose} sends a changelog"),
+                ));
+            }
+            schema.push(field);
+            aggregates.push(resolved);
+        }
+        let named = window
+            .group_by
+            .iter()
+            .chain(window.columns.0.iter().map(|(name, _)| name));
+        for name in named {
+            if schema.iter().filter(|field| field.name == *name.get_ref()).count() > 1 {
+                let message = format!(
+                    "there would be two columns \"{}\": a window gives its group, {START}, {END}, and its columns",
+                    name.get_ref()
+                );
+                return Err(self.at(name, message));
+            }
+        }
+
+        let group: Vec<String> = window.group_by.iter().map(|name| name.get_ref().clone()).collect();
+        let told_once = emit == Emit::Close && lateness_ms == 0;
+        let change = match told_once {
+            true => ResolvedChange::Append,
+            false => {
+                let mut key = group.clone();
+                key.push(START.to_owned());
+                // Cumulating windows begin together.
+                let together = WindowCut::Cumulating;
+                if matches!(kind, WindowKind::Aligned { cut, .. } if cut == together) {
+                    key.push(END.to_owned());
+                }
+                ResolvedChange::Keyed(Some(key))
+            }
+        };
+        let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
+        let out = ResolvedOutput {
+            name: "out".to_owned(),
+            schema,
+            origins,
+            change,
+        };
+        let kind = ResolvedKind::Window(Box::new(ResolvedWindow {
+            group,
+            aggregates,
+            kind,
+            time: window.time.as_ref().map(|name| name.get_ref().clone()),
+            emit,
+            lateness_ms,
+            retracts,
+        }));
+        Ok(ResolvedNode {
+            name: name.to_owned(),
+            input,
+            kind,
+            outputs: vec![out, self.late_output(input, retracts)?],
+        })
+    }
+
+    /// The output for rows of `input` that came too late.
+    pub(super) fn late_output(&self, input: Edge, retracts: bool) -> Result<ResolvedOutput> {
+        let source = self.output(input)?;
+        let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
+        if retracts {
+            origins.push((self.nodes.len(), 1, schema.len()));
+            schema.push(Field {
+                name: RETRACTS.to_owned(),
+                column_type: ColumnType::Boolean,
+                nullable: false,
+            });
+        }
+        Ok(ResolvedOutput {
+            name: "late".to_owned(),
+            schema,
+            origins,
+            change: ResolvedChange::Append,
+        })
+    }
+
+    fn check_window_input(
+        &self,
+        name: &str,
+        input: Edge,
+        window: &Window,
+        kind: &WindowKind,
+        span: Range<usize>,
+    ) -> Result<()> {
+        let whose = self.edge_name(input);
+        let source = self.output(input)?;
+        if let Some(time) = &window.time {
+            let index = self.column(&source.schema, time, &whose)?;
+            let found = source
+                .schema
+                .get(index)
+                .map_or(ColumnType::Int, |field| field.column_type);
+            if found != ColumnType::Int {
+                return Err(self.at(
+                    time,
+                    format!(
+                        "key `time`: column \"{}\" is {found}; accepted is an int of milliseconds",
+                        time.get_ref()
+                    ),
+                ));
+            }
+        }
+        if matches!(source.change, ResolvedChange::Append) {
+            return Ok(());
+        }
+        if matches!(kind, WindowKind::Session { .. }) {
+            return Err(self.error(
+                span,
+                format!(
+                    "step \"{name}\": session windows read rows that stand for themselves, but {whose} sends a changelog"
+                ),
+            ));
+        }
+        if window.time.is_none() {
+            return Err(self.error(
+                span,
+                format!(
+                    "step \"{name}\": {whose} sends a changelog, whose rows come again when they change; \
+                     say with key `time` which of their columns holds their time"
+                ),
+            ));
+        }
+        if source.schema.iter().any(|field| field.name == RETRACTS) {
+            return Err(self.error(
+                span,
+                format!(
+                    "step \"{name}\": {whose} has a column \"{RETRACTS}\", which late rows of a changelog have of their own; \
+                     rename it"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn window_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<WindowKind> {
+        let kinds = [
+            ("tumbling", window.tumbling.is_some()),
+            ("hopping", window.hopping.is_some()),
+            ("cumulating", window.cumulating.is_some()),
+            ("session", window.session.is_some()),
+        ];
+        let given: Vec<&str> = kinds
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(kind, _)| *kind)
+            .collect();
+        if given.len() != 1 {
+            let found = if given.is_empty() {
+                "none".to_owned()
+            } else {
+                given.join(" and ")
+            };
+            let accepted = "exactly one of tumbling, hopping, cumulating, session";
+            return Err(self.error(span, format!("step \"{name}\" has {found}; a window has {accepted}")));
+        }
+        if let Some(session) = &window.session {
+            for (key, given) in [("zone", &window.zone), ("offset", &window.offset)] {
+                if let Some(given) = given {
+                    return Err(self.at(
+                        given,
+                        format!("key `{key}` says where windows begin, and a session begins with its first row"),
+                    ));
+                }
+            }
+            let gap_ms = self.duration(&session.get_ref().gap, "gap", 1..=DURATION_MS_MAX)?;
+            return Ok(WindowKind::Session { gap_ms });
+        }
+        let (cut, size_ms, every_ms) = match (&window.tumbling, &window.hopping, &window.cumulating) {
+            (Some(size), ..) => {
+                let size_ms = self.duration(size, "tumbling", 1..=DURATION_MS_MAX)?;
+                (WindowCut::Hopping, size_ms, size_ms)
+            }
+            (_, Some(hopping), _) => self.sizes(WindowCut::Hopping, hopping.get_ref())?,
+            (_, _, Some(cumulating)) => self.sizes(WindowCut::Cumulating, cumulating.get_ref())?,
+            _ => return Err(self.error(span, "no kind of window")),
+        };
+        if let Some(zone) = &window.zone {
+            offset_at(zone.get_ref(), 0).map_err(|message| self.at(zone, format!("key `zone`: {message}")))?;
+        }
+        let period_ms = match cut {
+            WindowCut::Hopping => every_ms,
+            WindowCut::Cumulating => size_ms,
+        };
+        let offset_ms = match &window.offset {
+            None => 0,
+            Some(offset) => self.duration(offset, "offset", 1 - period_ms..=period_ms - 1)?,
+        };
+        let weeks_ms = if period_ms % WEEK_MS == 0 { FIRST_MONDAY_MS } else { 0 };
+        Ok(WindowKind::Aligned {
+            cut,
+            size_ms,
+            every_ms,
+            zone: window.zone.as_ref().map(|zone| zone.get_ref().clone()),
+            offset_ms: (offset_ms + weeks_ms).rem_euclid(period_ms),
+        })
+    }
+
+    fn sizes(&self, cut: WindowCut, hopping: &Hopping) -> Result<(WindowCut, i64, i64)> {
+        let size_ms = self.duration(&hopping.size, "size", 1..=DURATION_MS_MAX)?;
+        let every_ms = self.duration(&hopping.every, "every", 1..=size_ms)?;
+        let windows = size_ms / every_ms;
+        if size_ms % every_ms != 0 || windows > WINDOWS_PER_ROW_MAX {
+            return Err(self.at(
+                &hopping.every,
+                format!(
+                    "key `every` is \"{}\", and windows have {}; accepted is a part of it, 1 to {WINDOWS_PER_ROW_MAX} of which make a window",
+                    hopping.every.get_ref(),
+                    duration(size_ms)
+                ),
+            ));
+        }
+        Ok((cut, size_ms, every_ms))
+    }
+}
