@@ -24,9 +24,10 @@ use crate::{
         clock::{Clock, Passage},
         last_value::LastValue,
         lookup,
+        sliding::Sliding,
         window::Window,
     },
-    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, WindowKind, WindowPlan},
+    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
     sink::{KeyedRows, Message, Sink, json},
     stage::StageHost,
     state::take_entry,
@@ -72,6 +73,7 @@ enum Step {
     Aggregate(Box<Aggregate>),
     Lookup,
     Window(Box<Window>),
+    Sliding(Box<Sliding>),
 }
 
 impl Step {
@@ -80,6 +82,7 @@ impl Step {
             Self::LastValue(operator) => Some(operator.as_mut()),
             Self::Aggregate(operator) => Some(operator.as_mut()),
             Self::Window(operator) => Some(operator.as_mut()),
+            Self::Sliding(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup => None,
         }
     }
@@ -186,6 +189,7 @@ impl Engine {
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
+            NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
                 let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, seed);
@@ -386,19 +390,20 @@ impl Engine {
                         _ => Vec::new(),
                     }
                 }
-                NodeKind::Window(_) => {
+                NodeKind::Window(_) | NodeKind::Sliding(_) => {
                     let input = fates.living(input);
                     let passage = match (&mut passage, &mut self.clock) {
-                        (Some(passage), _) => passage,
+                        (Some(passage), _) => Some(&*passage),
                         (passage, Some(clock)) => {
                             let passed =
                                 clock.pass(deliveries, part.range.clone(), |delivery| fates.is_alive(delivery));
-                            passage.insert(passed)
+                            Some(&*passage.insert(passed))
                         }
-                        (None, None) => continue,
+                        (None, None) => None,
                     };
-                    let outputs = match self.steps.get_mut(at) {
-                        Some(Step::Window(operator)) => operator.update(&input, passage),
+                    let outputs = match (self.steps.get_mut(at), passage) {
+                        (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
+                        (Some(Step::Sliding(operator)), passage) => operator.update(&input, passage),
                         _ => Vec::new(),
                     };
                     if !is_by_time(&plan, node.input) {
@@ -493,7 +498,7 @@ impl Engine {
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
-            if let (NodeKind::Window(_), Some(late)) = (&node.kind, outputs.get(1)) {
+            if let (NodeKind::Window(_) | NodeKind::Sliding(_), Some(late)) = (&node.kind, outputs.get(1)) {
                 self.counts.late_rows += late.len() as u64;
             }
         }
@@ -813,6 +818,17 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
         .unwrap_or_default();
     match &node.kind {
         NodeKind::Window(plan) => window_fingerprint(plan, &schema),
+        NodeKind::Sliding(plan) => {
+            let span = match plan.span {
+                SlidingSpan::Rows(rows) => format!("{rows} rows"),
+                SlidingSpan::Time(span_ms) => format!("{span_ms} ms"),
+            };
+            format!(
+                "sliding windows of {span} ({}) by {} columns of {schema}",
+                functions(&plan.aggregates),
+                plan.group.len()
+            )
+        }
         NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
         NodeKind::Aggregate(plan) => {
             format!(

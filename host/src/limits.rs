@@ -45,6 +45,9 @@ pub const STATE_BUCKETS: usize = 256;
 /// Windows that one row may fall into. Each has an entry of state per group.
 pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
 
+/// Rows that a sliding window may look back on. Each is an entry of state.
+pub const SLIDING_ROWS_MAX: u64 = 100_000;
+
 /// Bytes that a database keeps of the trace, which says by which events rows were made: some millions of changes. Beyond
 /// that the oldest turns are forgotten.
 pub const TRACE_BYTES_MAX: u64 = 64 << 20;

@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod clock;
 pub mod last_value;
 pub mod lookup;
+pub mod sliding;
 mod timers;
 pub mod window;
 
@@ -17,6 +18,7 @@ use crate::{
     limits::STATE_LOG_CHUNK_BYTES,
     state::{KeyedState, StateValue, push_entry},
 };
+use clock::Passage;
 use std::sync::Arc;
 
 /// The state of an operator, as the turn and the restart see it.
@@ -95,6 +97,31 @@ impl<V: StateValue> StateMap for KeyedState<V> {
     }
 }
 
+/// The time of a row: what its column holds (nothing where that is null), or that of its event.
+fn row_time_ms(time: Option<&Column>, input: &Batch, row: usize, passage: &Passage<'_>) -> Option<i64> {
+    match time {
+        None => Some(passage.time_ms(input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
+        Some(column) => match column.get(row) {
+            Value::Int(time_ms) => Some(time_ms),
+            _ => None,
+        },
+    }
+}
+
+/// Rows that came too late, with some of their columns.
+fn late_rows(input: &Batch, late: &[u32], columns: &[usize]) -> Batch {
+    let rows = input.gather(late);
+    Batch {
+        columns: columns
+            .iter()
+            .filter_map(|&index| rows.columns.get(index).cloned())
+            .collect(),
+        deliveries: rows.deliveries,
+        kinds: None,
+        causes: None,
+    }
+}
+
 /// Builds a changelog row by row.
 #[derive(Debug)]
 pub(crate) struct ChangelogBuilder {
@@ -139,6 +166,23 @@ impl ChangelogBuilder {
         }
         self.deliveries.push(delivery);
         self.kinds.push(kind);
+    }
+
+    /// Adds a row that stands for itself.
+    #[inline]
+    pub(crate) fn push_insert<'v>(&mut self, delivery: u32, values: impl Iterator<Item = Value<'v>>) {
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(value);
+        }
+        self.deliveries.push(delivery);
+    }
+
+    /// The rows, all of which were added by [`ChangelogBuilder::push_insert`].
+    pub(crate) fn finish_inserts(self) -> Batch {
+        Batch {
+            kinds: None,
+            ..self.finish()
+        }
     }
 
     pub(crate) fn finish(self) -> Batch {

@@ -235,6 +235,8 @@ pub enum NodeKind {
     Lookup(LookupPlan),
     /// See [`crate::operator::window`].
     Window(WindowPlan),
+    /// See [`crate::operator::sliding`].
+    Sliding(SlidingPlan),
 }
 
 /// One output of a step.
@@ -483,6 +485,33 @@ pub enum Emit {
     Update,
     /// At this interval of event time while they change, and once it has ended.
     Early(i64),
+}
+
+/// `window` that slides: the first output is what is passed on of the input, then the aggregates; where it is one of time,
+/// the other is the rows that came too late.
+#[derive(Clone, Debug)]
+pub struct SlidingPlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// The columns that are passed on.
+    pub passed: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+    /// How far back a row sees.
+    pub span: SlidingSpan,
+    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
+    pub time: Option<usize>,
+    /// The columns of a row that is late.
+    pub late: Vec<usize>,
+}
+
+/// How far back a row sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlidingSpan {
+    /// So many rows of its group, itself included.
+    Rows(u64),
+    /// The rows of its group of so many milliseconds.
+    Time(i64),
 }
 
 /// A sink.

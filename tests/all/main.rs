@@ -6,6 +6,7 @@ mod cases;
 mod commands;
 mod contract;
 mod golden;
+mod guide;
 mod inputs;
 mod operators;
 mod payloads;

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 use weir::{definition::File, error::ErrorKind, plan::Plan};
-use weir_tests::{pipeline, replay::host, workspace};
+use weir_tests::{replay::host, workspace};
 
 /// How a case begins.
 const MARK: &str = "# error: ";
@@ -28,24 +28,6 @@ fn mistakes_are_told_with_their_place() {
         "UPDATE_EXPECT=1 takes over what is said:\n{}",
         wrong.join("\n")
     );
-}
-
-/// The reference shows whole pipelines, and parts of some.
-#[test]
-fn examples_of_the_reference_fit_together() {
-    let text = fs::read_to_string(workspace().join("docs/PIPELINES.md")).expect("the reference can be read");
-    let blocks = text
-        .split("```toml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next());
-    let examples: Vec<&str> = blocks.filter(|block| block.contains("\nstream = ")).collect();
-    assert!(examples.len() >= 6, "there are {} examples", examples.len());
-    for example in examples {
-        // Their modules lie where those of a scenario do.
-        let file = File::from_text(pipeline("premium-drop"), example);
-        let planned = Plan::build(&file, host());
-        assert!(planned.is_ok(), "{}\n{example}", planned.unwrap_err());
-    }
 }
 
 /// Checks one case; the error is what differs.

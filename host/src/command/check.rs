@@ -5,8 +5,8 @@ use crate::{
     column::Field,
     error::Result,
     plan::{
-        AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, Target, WindowCut,
-        WindowKind, WindowPlan,
+        AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, SlidingSpan, Target,
+        WindowCut, WindowKind, WindowPlan,
     },
     text::duration,
 };
@@ -171,6 +171,18 @@ fn title(plan: &Plan, node: &Node) -> String {
                 group => format!("by {}", input(group)),
             };
             format!("{} {of}: {functions}", windows(window))
+        }
+        NodeKind::Sliding(sliding) => {
+            let functions = functions(&sliding.aggregates, |index| column(node.input, index));
+            let of = match sliding.group.as_slice() {
+                [] => "of everything".to_owned(),
+                group => format!("by {}", input(group)),
+            };
+            let span = match sliding.span {
+                SlidingSpan::Rows(rows) => format!("{rows} rows"),
+                SlidingSpan::Time(span_ms) => duration(span_ms),
+            };
+            format!("for each row the last {span} {of}: {functions}")
         }
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());

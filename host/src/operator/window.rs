@@ -89,24 +89,14 @@ impl Window {
 
     /// Rows that came too late, with whether they were to be taken away where the input is a changelog.
     fn late_rows(&self, input: &Batch, late: &[u32]) -> Batch {
-        let rows = input.gather(late);
-        let mut columns: Vec<Arc<Column>> = self
-            .plan
-            .late
-            .iter()
-            .filter_map(|&index| rows.columns.get(index).cloned())
-            .collect();
-        if let Some(field) = self.late_schema.get(columns.len()) {
+        let mut rows = super::late_rows(input, late, &self.plan.late);
+        if let Some(field) = self.late_schema.get(rows.columns.len()) {
             let mut retracts = Column::with_capacity(field.column_type, late.len());
-            (0..rows.len()).for_each(|row| retracts.push(Value::Boolean(rows.kind(row).retracts())));
-            columns.push(Arc::new(retracts));
+            late.iter()
+                .for_each(|&row| retracts.push(Value::Boolean(input.kind(row as usize).retracts())));
+            rows.columns.push(Arc::new(retracts));
         }
-        Batch {
-            columns,
-            deliveries: rows.deliveries,
-            kinds: None,
-            causes: None,
-        }
+        rows
     }
 }
 
@@ -136,15 +126,4 @@ impl Stateful for Window {
 fn two(schemas: Vec<Schema>) -> [Schema; 2] {
     let mut schemas = schemas.into_iter();
     [(); 2].map(|()| schemas.next().unwrap_or_default())
-}
-
-/// The time of a row; nothing where its column holds none.
-fn row_time_ms(time: Option<&Column>, input: &Batch, row: usize, passage: &Passage<'_>) -> Option<i64> {
-    match time {
-        None => Some(passage.time_ms(input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
-        Some(column) => match column.get(row) {
-            Value::Int(time_ms) => Some(time_ms),
-            _ => None,
-        },
-    }
 }

@@ -1,13 +1,14 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
 mod sinks;
+mod sliding;
 mod source;
 mod stage;
 mod steps;
 mod time;
 mod window;
 
-use super::{Change, EventColumn, EventTimePlan, Function, Now, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, SourceColumn, TextFormat},
@@ -20,7 +21,7 @@ use std::{ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
-pub(super) use window::ResolvedWindow;
+pub(super) use {sliding::ResolvedSliding, window::ResolvedWindow};
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
@@ -81,12 +82,17 @@ pub(super) enum ResolvedKind {
         added: Vec<String>,
     },
     Window(Box<ResolvedWindow>),
+    Sliding(Box<ResolvedSliding>),
 }
 
 impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
-        matches!(self, Self::Window(_))
+        match self {
+            Self::Window(_) => true,
+            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            _ => false,
+        }
     }
 }
 

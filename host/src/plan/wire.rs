@@ -2,7 +2,8 @@
 
 use super::{
     AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
-    Output, Plan, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial, WindowPlan,
+    Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
+    WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -234,6 +235,28 @@ fn needed(resolved: &Resolved) -> Needed {
                     &mut needed,
                     out,
                     &mut bounds.into_iter().flatten().map(|field| &field.name),
+                );
+            }
+            ResolvedKind::Sliding(sliding) => {
+                let mut wanted = wanted.into_iter();
+                let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
+                need(&mut needed, node.input, &mut sliding.group.iter());
+                need(&mut needed, node.input, &mut sliding.time.iter());
+                let is_computed = |name: &&String| sliding.aggregates.iter().any(|a| a.name == **name);
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut of_out.iter().filter(|name| !is_computed(name)),
+                );
+                need(&mut needed, node.input, &mut of_late.iter());
+                let read = sliding
+                    .aggregates
+                    .iter()
+                    .filter(|aggregate| of_out.contains(&aggregate.name));
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
                 );
             }
             ResolvedKind::Lookup { on, added, .. } => {
@@ -478,6 +501,25 @@ impl Wiring<'_> {
                     late: self.indices(input, late_names),
                 })
             }
+            ResolvedKind::Sliding(sliding) => {
+                let held = self
+                    .schema(Edge { node: at, output: 0 })
+                    .iter()
+                    .map(|field| &field.name);
+                let is_computed = |name: &&String| sliding.aggregates.iter().any(|a| a.name == **name);
+                let late = self
+                    .schema(Edge { node: at, output: 1 })
+                    .iter()
+                    .map(|field| &field.name);
+                NodeKind::Sliding(SlidingPlan {
+                    group: self.indices(input, &sliding.group),
+                    passed: self.indices(input, held.filter(|name| !is_computed(name))),
+                    aggregates: self.aggregates(at, input, &sliding.aggregates, true),
+                    span: sliding.span,
+                    time: sliding.time.as_ref().map(|name| self.index(input, name)),
+                    late: self.indices(input, late),
+                })
+            }
             ResolvedKind::Lookup { table, on, added } => {
                 let held = self.schema(Edge { node: at, output: 0 });
                 let table_plan = self.resolved.tables.get(*table);
@@ -618,7 +660,10 @@ impl Wiring<'_> {
             .enumerate()
             .take(at)
             .any(|(earlier, node)| match &node.kind {
-                ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } | ResolvedKind::Window(_) => true,
+                ResolvedKind::LastValue { .. }
+                | ResolvedKind::Aggregate { .. }
+                | ResolvedKind::Window(_)
+                | ResolvedKind::Sliding(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

@@ -1,15 +1,13 @@
 //! Windows that are open: what they hold, when they end, and what was told of them.
 
-use super::{
-    cut::{Bounds, Cut},
-    row_time_ms,
-};
+use super::cut::{Bounds, Cut};
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     operator::{
         ChangelogBuilder, StateMap,
         accumulators::{Change, Group, Order, Values, input_value},
         clock::Passage,
+        row_time_ms,
         timers::Timers,
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
@@ -282,9 +280,9 @@ impl Windows {
     #[inline]
     fn advance(&mut self, delivery: u32, watermark_ms: i64, telling: &mut Telling<'_, '_>) {
         let before_ms = mem::replace(&mut telling.watermark_ms, watermark_ms);
-        while let Some((_, keys)) = self.timers.take_due(watermark_ms) {
+        while let Some((due_ms, keys)) = self.timers.take_due(watermark_ms) {
             for key in keys {
-                self.end(&key, delivery, watermark_ms, &mut telling.out);
+                self.end(&key, due_ms, delivery, watermark_ms, &mut telling.out);
             }
         }
         if let Emit::Early(every_ms) = self.emit
@@ -301,12 +299,12 @@ impl Windows {
     }
 
     /// A window is due: it ends, or goes, or neither yet.
-    fn end(&mut self, key: &[u8], delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+    fn end(&mut self, key: &[u8], due_ms: i64, delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
         let Some(end_ms) = self.open.get(key).map(|window| window.end_ms) else {
             return;
         };
-        if end_ms > watermark_ms {
-            return; // A session that grew meanwhile; it is due later.
+        if end_ms > due_ms {
+            return; // A session that grew meanwhile; it is due at its end, in the order of ends.
         }
         let goes_ms = end_ms.saturating_add(self.lateness_ms);
         self.tell(key, delivery, &[delivery], out);

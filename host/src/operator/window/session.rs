@@ -4,13 +4,10 @@
 //! the first, its end that of the last. So rows that are at least the gap apart are in different sessions, and a row that
 //! falls between two may join them: the one that begins later is gone then, and the other one goes on.
 
-use super::{
-    open::{Open, Row, Windows},
-    row_time_ms,
-};
+use super::open::{Open, Row, Windows};
 use crate::{
     column::{Batch, Value},
-    operator::{accumulators::Group, clock::Passage},
+    operator::{accumulators::Group, clock::Passage, row_time_ms},
     plan::WindowPlan,
     row::{push_key, push_key_cell},
 };

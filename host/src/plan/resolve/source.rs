@@ -169,14 +169,14 @@ impl<'d> Resolver<'d> {
             },
             DefinedNow::Column(name) => {
                 let all: Vec<usize> = (0..self.inputs.len()).collect();
-                self.check_time_column(name, "now.column", TimeUnit::Milliseconds, &all)?;
+                self.check_input_times(name, "now.column", TimeUnit::Milliseconds, &all)?;
                 Ok(Now::Column(name.get_ref().clone()))
             }
         }
     }
 
     /// Whether these inputs have a column of this name that can hold times in `unit`; `key` is what names it.
-    pub(super) fn check_time_column(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[usize]) -> Result<()> {
+    pub(super) fn check_input_times(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[usize]) -> Result<()> {
         let (text, accepted) = (name.get_ref(), format!("an int of {}", unit.plural()));
         let mut flaws = Vec::new();
         for &at in inputs {

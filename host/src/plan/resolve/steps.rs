@@ -155,7 +155,7 @@ impl Resolver<'_> {
     pub(super) fn edge_name(&self, edge: Edge) -> String {
         match self.nodes.get(edge.node) {
             Some(node)
-                if node.outputs.len() > 1 && (edge.output > 0 || !matches!(node.kind, ResolvedKind::Window(_))) =>
+                if node.outputs.len() > 1 && (edge.output > 0 || matches!(node.kind, ResolvedKind::Stage(_))) =>
             {
                 let output = node.outputs.get(edge.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)

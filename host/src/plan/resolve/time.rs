@@ -98,7 +98,7 @@ impl Resolver<'_> {
         unit: TimeUnit,
         inputs: &[usize],
     ) -> Result<Vec<(usize, EventColumn)>> {
-        self.check_time_column(name, key, unit, inputs)?;
+        self.check_input_times(name, key, unit, inputs)?;
         let column = |&input: &usize| {
             let mut columns = self.inputs.get(input)?.columns.iter();
             let index = columns.position(|(field, _)| field.name == *name.get_ref())?;

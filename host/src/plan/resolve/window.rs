@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{self, Hopping, Window},
+    definition::{self, Hopping, Name, Window},
     error::Result,
     limits::WINDOWS_PER_ROW_MAX,
     plan::{Emit, WindowCut, WindowKind},
@@ -40,6 +40,9 @@ pub(in crate::plan) struct ResolvedWindow {
 
 impl Resolver<'_> {
     pub(super) fn window(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<ResolvedNode> {
+        if window.sliding.is_some() {
+            return self.sliding(name, input, window, span);
+        }
         let whose = self.edge_name(input);
         let source = self.output(input)?;
         let kind = self.window_kind(name, window, span.clone())?;
@@ -151,6 +154,23 @@ impl Resolver<'_> {
         })
     }
 
+    /// A column of times is one of integers.
+    pub(super) fn check_time_column(&self, input: Edge, time: Option<&Name>) -> Result<()> {
+        let Some(time) = time else { return Ok(()) };
+        let source = self.output(input)?;
+        let index = self.column(&source.schema, time, &self.edge_name(input))?;
+        match source.schema.get(index).map(|field| field.column_type) {
+            Some(ColumnType::Int) | None => Ok(()),
+            Some(found) => Err(self.at(
+                time,
+                format!(
+                    "key `time`: column \"{}\" is {found}; accepted is an int of milliseconds",
+                    time.get_ref()
+                ),
+            )),
+        }
+    }
+
     fn check_window_input(
         &self,
         name: &str,
@@ -161,22 +181,7 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let whose = self.edge_name(input);
         let source = self.output(input)?;
-        if let Some(time) = &window.time {
-            let index = self.column(&source.schema, time, &whose)?;
-            let found = source
-                .schema
-                .get(index)
-                .map_or(ColumnType::Int, |field| field.column_type);
-            if found != ColumnType::Int {
-                return Err(self.at(
-                    time,
-                    format!(
-                        "key `time`: column \"{}\" is {found}; accepted is an int of milliseconds",
-                        time.get_ref()
-                    ),
-                ));
-            }
-        }
+        self.check_time_column(input, window.time.as_ref())?;
         if matches!(source.change, ResolvedChange::Append) {
             return Ok(());
         }
@@ -209,27 +214,31 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn window_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<WindowKind> {
+    /// Exactly one kind of window.
+    pub(super) fn one_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<()> {
         let kinds = [
             ("tumbling", window.tumbling.is_some()),
             ("hopping", window.hopping.is_some()),
             ("cumulating", window.cumulating.is_some()),
             ("session", window.session.is_some()),
+            ("sliding", window.sliding.is_some()),
         ];
-        let given: Vec<&str> = kinds
-            .iter()
-            .filter(|(_, given)| *given)
-            .map(|(kind, _)| *kind)
-            .collect();
-        if given.len() != 1 {
-            let found = if given.is_empty() {
-                "none".to_owned()
-            } else {
-                given.join(" and ")
-            };
-            let accepted = "exactly one of tumbling, hopping, cumulating, session";
-            return Err(self.error(span, format!("step \"{name}\" has {found}; a window has {accepted}")));
+        let given = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind);
+        let given: Vec<&str> = given.collect();
+        if given.len() == 1 {
+            return Ok(());
         }
+        let found = if given.is_empty() {
+            "none".to_owned()
+        } else {
+            given.join(" and ")
+        };
+        let accepted = "exactly one of tumbling, hopping, cumulating, session, sliding";
+        Err(self.error(span, format!("step \"{name}\" has {found}; a window has {accepted}")))
+    }
+
+    fn window_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<WindowKind> {
+        self.one_kind(name, window, span.clone())?;
         if let Some(session) = &window.session {
             for (key, given) in [("zone", &window.zone), ("offset", &window.offset)] {
                 if let Some(given) = given {

@@ -11,6 +11,7 @@ mod report;
 mod scenario;
 mod stage;
 mod swap;
+mod windows;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -30,8 +31,8 @@ struct Arguments {
     /// Measure these parts alone.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Events of the parts that run `weir`: for a shorter run, whose figures say less [default: 2000000 for replay,
-    /// 1000000 for jetstream]
+    /// Events of the parts that run `weir`: for a shorter run, whose figures say less [default: 2000000 for replay
+    /// and windows, 1000000 for jetstream, 10000000 for soak]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..))]
     events: Option<u64>,
     /// How often `weir` runs for each figure; the best run counts.
@@ -55,12 +56,17 @@ enum Part {
     Swap,
     /// `weir replay`: a file into SQLite, and into nothing.
     Replay,
+    /// `weir replay` of windows over event time, into nothing.
+    Windows,
+    /// Windows over many events, for their memory. Only where it is asked for.
+    Soak,
     /// `weir run`: a JetStream stream into SQLite.
     Jetstream,
 }
 
 const REPLAY_EVENTS: u64 = 2_000_000;
 const JETSTREAM_EVENTS: u64 = 1_000_000;
+const SOAK_EVENTS: u64 = 10_000_000;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -82,7 +88,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     } else {
         &arguments.only
     };
-    let wants = |part| parts.contains(&part);
+    let wants = |part| parts.contains(&part) && (part != Part::Soak || !arguments.only.is_empty());
     let mut report = Report::default();
 
     if wants(Part::Stage) {
@@ -94,14 +100,21 @@ fn run(arguments: &Arguments) -> Result<Report> {
     if wants(Part::Swap) {
         swap::measure(&mut report)?;
     }
-    if wants(Part::Replay) || wants(Part::Jetstream) {
+    let folder = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(root().join("target"))?;
+    if wants(Part::Soak) {
+        windows::soak(&mut report, folder.path(), arguments.events.unwrap_or(SOAK_EVENTS))?;
+    }
+    if wants(Part::Replay) || wants(Part::Windows) || wants(Part::Jetstream) {
         let weir = process::build_weir()?;
-        let folder = tempfile::Builder::new()
-            .prefix("bench-")
-            .tempdir_in(root().join("target"))?;
         if wants(Part::Replay) {
             let events = arguments.events.unwrap_or(REPLAY_EVENTS);
             replay::measure(&mut report, &weir, folder.path(), events, arguments.runs)?;
+        }
+        if wants(Part::Windows) {
+            let events = arguments.events.unwrap_or(REPLAY_EVENTS);
+            windows::measure(&mut report, &weir, folder.path(), events, arguments.runs)?;
         }
         if wants(Part::Jetstream) {
             let events = arguments.events.unwrap_or(JETSTREAM_EVENTS);

@@ -1,0 +1,292 @@
+//! Windows over event time: how fast, how much memory an open one takes, and that it is given back.
+
+use crate::{
+    Result,
+    process::{self, Usage},
+    replay::{best_of, used},
+    report::{Figure, Report, Target},
+    say,
+};
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+use weir::{decode::Decoder, definition, engine::Engine, limits::BATCH_EVENTS_MAX, plan::Plan, stage::StageHost};
+
+/// Keys of the events.
+const KEYS: u64 = 100_000;
+
+/// Event time between two events: a minute has 60 000 of them.
+const STEP_MS: i64 = 1;
+
+/// By how much an event comes too early or too late.
+const DISORDER_MS: i64 = 500;
+
+const SEED: u64 = 20_260_315;
+const START_MS: i64 = 1_773_504_000_000;
+
+/// Keys of a window that is held open, to be weighed.
+const HELD_KEYS: u64 = 1_000_000;
+
+/// A step that is measured.
+struct Case {
+    what: &'static str,
+    step: &'static str,
+    /// Events per second that are promised.
+    least: Option<f64>,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        what: "tumbling, 1 min, count by key",
+        step: "tumbling = \"1 min\"",
+        least: Some(500_000.0),
+    },
+    Case {
+        what: "hopping, 10 min every 1 min, count by key",
+        step: "hopping = { size = \"10 min\", every = \"1 min\" }",
+        least: Some(200_000.0),
+    },
+    Case {
+        what: "sessions, gap 30 s, count by key",
+        step: "session = { gap = \"30 s\" }",
+        least: None,
+    },
+    Case {
+        what: "sliding, 1 min, count by key",
+        step: "sliding = { time = \"1 min\" }",
+        least: None,
+    },
+];
+
+/// Measures each kind of window from a file into nothing.
+pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u64, runs: u32) -> Result<()> {
+    say(format_args!("windows: writing {events} events"));
+    let input = write_events(folder, events)?;
+    // The same events through the same path, without a window: what decode and the rest cost.
+    let nothing = pipeline(folder, "no-window", "")?;
+    let usage = best_of(runs, || replay(weir, &nothing, &input, folder))?;
+    let baseline = events as f64 / usage.wall.as_secs_f64();
+    for case in &CASES {
+        let pipeline = pipeline(folder, "window", case.step)?;
+        let best = best_of(runs, || replay(weir, &pipeline, &input, folder))?;
+        report.add(Figure {
+            part: "windows",
+            what: case.what.to_owned(),
+            value: events as f64 / best.wall.as_secs_f64(),
+            unit: "events/s",
+            baseline,
+            baseline_what: "the same file without a window",
+            targets: case.least.map(Target::Least).into_iter().collect(),
+            also: used(best, events),
+        });
+    }
+    weigh(report, folder)
+}
+
+/// Runs events through a window in this process, and looks at its memory on the way.
+pub(crate) fn soak(report: &mut Report, folder: &Path, events: u64) -> Result<()> {
+    let file = pipeline(folder, "soak", "tumbling = \"1 min\"")?;
+    let mut run = InProcess::open(&file)?;
+    let (mut early, mut most_entries) = (0, 0);
+    let mut events_left = Events::new();
+    let begun = Instant::now();
+    for million in 1..=events.div_ceil(1_000_000).max(2) {
+        for _ in 0..1_000_000 {
+            run.push(|payload| events_left.next_into(payload));
+        }
+        let (rss, entries) = (rss_bytes()?, run.entries());
+        most_entries = most_entries.max(entries);
+        if million == 1 {
+            early = rss;
+        }
+        say(format_args!(
+            "soak: {million} million events, {} MB, {entries} entries of state, {} windows told",
+            rss / 1_000_000,
+            run.told
+        ));
+    }
+    report.add(Figure {
+        part: "soak",
+        what: format!("memory after {events} events, tumbling 1 min by {KEYS} keys"),
+        value: rss_bytes()? as f64 / 1e6,
+        unit: "MB",
+        baseline: early as f64 / 1e6,
+        baseline_what: "after the first million",
+        targets: vec![Target::MostTimesBaseline(1.25)],
+        also: vec![
+            ("entries of state at most", most_entries as f64, ""),
+            ("rows told", run.told as f64, ""),
+            ("in", begun.elapsed().as_secs_f64(), "s"),
+        ],
+    });
+    Ok(())
+}
+
+/// What a key of an open window takes.
+fn weigh(report: &mut Report, folder: &Path) -> Result<()> {
+    let file = pipeline(folder, "weigh", "tumbling = \"1 d\"")?;
+    let mut run = InProcess::open(&file)?;
+    let payload = |key: u64, payload: &mut Vec<u8>| write_event(payload, key, START_MS, 1);
+    // What is there at the first turn anyway is not counted.
+    run.push(|bytes| payload(HELD_KEYS, bytes));
+    run.turn();
+    let before = rss_bytes()?;
+    for key in 0..HELD_KEYS {
+        run.push(|bytes| payload(key, bytes));
+    }
+    run.turn();
+    let grown = rss_bytes()?.saturating_sub(before);
+    let key_bytes = 8 + 1 + 2 * 9; // A user of seven letters, the start and the end.
+    report.add(Figure {
+        part: "windows",
+        what: format!("state of an open window, {HELD_KEYS} keys"),
+        value: grown as f64 / HELD_KEYS as f64,
+        unit: "bytes/key",
+        baseline: f64::from(key_bytes + 8),
+        baseline_what: "bytes of the key and a count",
+        targets: Vec::new(),
+        also: vec![("entries", run.entries() as f64, "")],
+    });
+    Ok(())
+}
+
+/// A pipeline in this process, whose turns nobody keeps.
+struct InProcess {
+    decoder: Decoder,
+    engine: Engine,
+    sequence: u64,
+    epoch: u64,
+    payload: Vec<u8>,
+    told: u64,
+}
+
+impl InProcess {
+    fn open(file: &Path) -> Result<Self> {
+        let host = StageHost::new(None)?;
+        let plan = Arc::new(Plan::build(&definition::File::read(file)?, &host)?);
+        let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
+        let mut engine = Engine::new(plan, &host, SEED)?;
+        engine.leave_unlogged();
+        Ok(Self {
+            decoder,
+            engine,
+            sequence: 0,
+            epoch: 0,
+            payload: Vec::new(),
+            told: 0,
+        })
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.payload);
+        self.sequence += 1;
+        self.decoder.push(self.sequence, None, &self.payload);
+        if self.decoder.is_full() {
+            self.engine.process(self.decoder.take());
+            if self.sequence.is_multiple_of(16 * BATCH_EVENTS_MAX as u64) {
+                self.turn();
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        self.engine.process(self.decoder.take());
+        self.epoch += 1;
+        let turn = self.engine.take_turn(self.epoch);
+        let appended = turn.sinks.iter().flatten().map(|rows| match rows {
+            weir::sink::SinkRows::Appends(rows) => rows.len() as u64,
+            weir::sink::SinkRows::Upserts(_) => 0,
+        });
+        self.told += appended.sum::<u64>();
+    }
+
+    fn entries(&mut self) -> usize {
+        self.engine.state_sizes().iter().map(|(_, entries)| entries).sum()
+    }
+}
+
+/// Events of many keys, in disorder.
+struct Events {
+    random: fastrand::Rng,
+    at_ms: i64,
+}
+
+impl Events {
+    fn new() -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(SEED),
+            at_ms: START_MS,
+        }
+    }
+
+    fn next_into(&mut self, payload: &mut Vec<u8>) {
+        self.at_ms += STEP_MS;
+        let at_ms = self.at_ms + self.random.i64(-DISORDER_MS..=DISORDER_MS);
+        write_event(payload, self.random.u64(0..KEYS), at_ms, self.random.u64(1..1000));
+    }
+}
+
+fn write_event(payload: &mut Vec<u8>, key: u64, at_ms: i64, amount: u64) {
+    payload.clear();
+    // Writing into memory does not fail.
+    let _ = write!(payload, r#"{{"user":"u{key:06}","at":{at_ms},"amount":{amount}}}"#);
+}
+
+fn write_events(folder: &Path, events: u64) -> Result<PathBuf> {
+    let path = folder.join("windows.jsonl");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
+    let (mut generate, mut payload) = (Events::new(), Vec::new());
+    for _ in 0..events {
+        generate.next_into(&mut payload);
+        payload.push(b'\n');
+        file.write_all(&payload)?;
+    }
+    file.flush()?;
+    Ok(path)
+}
+
+/// A pipeline file with one window, or none, whose rows are appended to a table.
+fn pipeline(folder: &Path, name: &str, window: &str) -> Result<PathBuf> {
+    let path = folder.join(name).with_extension("toml");
+    let step = match window {
+        "" => String::new(),
+        window => format!(
+            "[[step]]\nname = \"windows\"\n[step.window]\n{window}\ngroup_by = [\"user\"]\ncolumns = {{ n = {{ count = \"*\" }} }}\n"
+        ),
+    };
+    let text = format!(
+        "name = \"{name}\"\n\
+         event_time = {{ column = \"at\", out_of_orderness = \"1 s\" }}\n\
+         source = {{ stream = \"BENCH\", subject = \"bench\", columns = {{ user = \"text\", at = \"int\", amount = \"int\" }} }}\n\
+         {step}[[sink]]\ntable = \"rows\"\n"
+    );
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn replay(weir: &Path, pipeline: &Path, input: &Path, folder: &Path) -> Result<Usage> {
+    let mut command = Command::new(weir);
+    command
+        .arg("replay")
+        .arg(pipeline)
+        .arg("--input")
+        .arg(input)
+        .arg("--discard");
+    process::run(&mut command, folder)
+}
+
+/// The memory that this process holds now.
+fn rss_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("the system does not say how much memory is held")?
+        .parse()?;
+    Ok(kib * 1024)
+}
