@@ -368,6 +368,14 @@ impl Causes {
     }
 }
 
+/// No rows, to be borrowed.
+pub(crate) static NOTHING: Batch = Batch {
+    columns: Vec::new(),
+    deliveries: Vec::new(),
+    kinds: None,
+    causes: None,
+};
+
 impl Batch {
     /// The deliveries that had part in `row`.
     pub fn causes(&self, row: usize) -> &[u32] {

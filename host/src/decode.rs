@@ -1,5 +1,9 @@
 //! Decode: payloads to columns.
 //!
+//! Where a source has several inputs, a delivery belongs to the one whose subject it came on, and its payload is read by
+//! that one's columns. The deliveries of a batch are those of all inputs, in the order of the stream; each input has the
+//! rows of its own.
+//!
 //! A payload is one JSON object. Every declared column is checked, also one that no step reads; only those that some
 //! step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
 
@@ -8,7 +12,7 @@ mod json;
 mod number;
 
 pub use columns::{ColumnBuilders, Decoded, Reject};
-pub use json::Scanner;
+pub use json::{Line, LineScanner, Scanner};
 
 use crate::{
     column::Batch,
@@ -17,6 +21,7 @@ use crate::{
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     plan::{EventColumn, Now, Plan, SourceColumn},
+    subject,
     text::printable,
 };
 use std::ops::Range;
@@ -30,95 +35,143 @@ pub const EVENT_TIMES_MS: Range<i64> = -62_167_219_200_000..253_402_300_800_000;
 /// Collects deliveries into a batch.
 #[derive(Debug)]
 pub struct Decoder {
-    columns: Vec<SourceColumn>,
-    formats: Vec<(usize, TextFormat)>,
-    now: Now,
-    event_column: Option<EventColumn>,
+    inputs: Vec<Input>,
+    /// "Now" of every event, where it is fixed.
+    fixed_now_ms: Option<i64>,
     events_max: usize,
-    scanner: Scanner,
-    builders: ColumnBuilders,
     batch: DecodedBatch,
 }
 
-impl Decoder {
-    /// A decoder for the events of a pipeline.
-    ///
-    /// # Errors
-    /// When two columns are read from one value.
-    pub fn of(plan: &Plan, events_max: usize) -> Result<Self> {
-        let decoder = Self::new(&plan.columns, plan.now.clone(), events_max)?;
-        Ok(Self {
-            event_column: plan.event_time.column,
-            ..decoder
-        })
-    }
+/// One input: the columns of its payloads, under construction.
+#[derive(Debug)]
+struct Input {
+    subject: String,
+    columns: Vec<SourceColumn>,
+    formats: Vec<(usize, TextFormat)>,
+    /// The columns that hold "now", and when an event happened.
+    now_column: Option<usize>,
+    event_column: Option<EventColumn>,
+    scanner: Scanner,
+    builders: ColumnBuilders,
+    /// The delivery of each row.
+    deliveries: Vec<u32>,
+    /// Rows that there is room for from the start.
+    rows: usize,
+}
 
-    /// A decoder for `columns`, whose batches hold up to `events_max` deliveries.
+impl Decoder {
+    /// A decoder for the events of a pipeline, whose batches hold up to `events_max` deliveries.
     ///
     /// # Errors
-    /// When two columns are read from one value.
-    pub fn new(columns: &[SourceColumn], now: Now, events_max: usize) -> Result<Self> {
+    /// When two columns of an input are read from one value.
+    pub fn of(plan: &Plan, events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
-        let formats = columns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, column)| Some((index, column.format?)));
+        // Several inputs share a batch, so each has room for its part, and grows where it has more.
+        let rows = events_max.div_ceil(plan.inputs.len().max(1));
+        let inputs = plan.inputs.iter().map(|input| {
+            let now_column = match &plan.now {
+                Now::Column(name) => input.columns.iter().position(|column| column.field.name == *name),
+                Now::StoreTime | Now::Fixed(_) => None,
+            };
+            Ok(Input {
+                now_column,
+                event_column: input.event_column,
+                ..Input::new(&input.subject, &input.columns, rows)?
+            })
+        });
+        let fixed_now_ms = match plan.now {
+            Now::Fixed(now_ms) => Some(now_ms),
+            Now::StoreTime | Now::Column(_) => None,
+        };
         Ok(Self {
-            scanner: Scanner::new(columns).map_err(Error::definition)?,
-            builders: ColumnBuilders::new(columns, events_max),
-            formats: formats.collect(),
-            columns: columns.to_vec(),
-            now,
-            event_column: None,
+            inputs: inputs.collect::<Result<_>>()?,
+            fixed_now_ms,
             events_max,
             batch: DecodedBatch::default(),
         })
     }
 
-    /// Takes in one delivery. `store_time_ms` is when the source stored it; a file does not know.
-    pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
-        self.batch.last_sequence = sequence;
-        let row = self.builders.rows();
-        let outcome = self
-            .scanner
-            .decode(payload, &mut self.builders)
-            .and_then(|decoded| match decoded {
-                Decoded::Row => self
-                    .check_formats(row)
-                    .and_then(|()| self.check_now(row, store_time_ms))
-                    .and_then(|()| self.check_event_time(row))
-                    .map(|()| decoded),
-                Decoded::Blank => Ok(decoded),
-            });
-        let mut times = self.times(store_time_ms);
-        if let Ok(Decoded::Row) = outcome {
-            if let Now::Column(column) = self.now {
-                times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
-                times.event_ms = times.now_ms;
-            }
-            if let Some(EventColumn { index, unit }) = self.event_column {
-                times.event_ms = self
-                    .builders
-                    .int(index, row)
-                    .map_or(times.event_ms, |value| unit.in_ms(value));
-            }
+    /// A decoder for rows of these columns, which are no events.
+    ///
+    /// # Errors
+    /// When two columns are read from one value.
+    pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
+        let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
+        Ok(Self {
+            inputs: vec![Input::new(">", columns, events_max)?],
+            fixed_now_ms: None,
+            events_max,
+            batch: DecodedBatch::default(),
+        })
+    }
+
+    /// The input that a message on `subject` belongs to. Where there is only one, everything does.
+    pub fn input_of(&self, subject: &str) -> Option<usize> {
+        match self.inputs.as_slice() {
+            [_] => Some(0),
+            inputs => inputs
+                .iter()
+                .position(|input| subject::matches(&input.subject, subject)),
         }
+    }
+
+    /// The subject of each input, which may hold wildcards.
+    pub fn subjects(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.subject.clone()).collect()
+    }
+
+    /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
+    pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        self.take_in(0, None, sequence, store_time_ms, payload);
+    }
+
+    /// Takes in one delivery of the input with this number, which came on `subject`; otherwise as [`Decoder::push`].
+    pub fn push_to(&mut self, input: usize, subject: &str, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        let subject = (self.inputs.len() > 1).then_some(subject);
+        self.take_in(input, subject, sequence, store_time_ms, payload);
+    }
+
+    /// Passes over a delivery that belongs to no input.
+    pub fn skip(&mut self, sequence: u64) {
+        self.batch.last_sequence = sequence;
+    }
+
+    /// Counts a delivery that has no payload, whose input does not matter.
+    pub fn count_blank(&mut self, sequence: u64) {
+        self.batch.last_sequence = sequence;
+        self.batch.blank += 1;
+    }
+
+    /// Makes a dead letter of a delivery that belongs to no input.
+    pub fn reject(&mut self, sequence: u64, payload: &[u8], reason: String) {
+        self.batch.last_sequence = sequence;
+        let times = times(self.fixed_now_ms, None);
+        self.batch.reject(None, sequence, times, payload, reason);
+    }
+
+    fn take_in(
+        &mut self,
+        input: usize,
+        subject: Option<&str>,
+        sequence: u64,
+        store_time_ms: Option<i64>,
+        payload: &[u8],
+    ) {
+        self.batch.last_sequence = sequence;
+        let Some(input) = self.inputs.get_mut(input) else {
+            return;
+        };
+        let row = input.builders.rows();
+        let outcome = input.decode(row, store_time_ms, payload);
+        let mut times = times(self.fixed_now_ms, store_time_ms);
         match outcome {
             Ok(Decoded::Row) => {
-                let delivery = self.batch.deliveries.push(sequence, times, payload);
-                self.batch.events.deliveries.push(delivery);
+                input.set_times(row, &mut times);
+                let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
+                input.deliveries.push(delivery);
             }
             Ok(Decoded::Blank) => self.batch.blank += 1,
-            Err(reject) => {
-                let delivery = self.batch.deliveries.push(sequence, times, payload);
-                let reason = reject.to_string();
-                self.batch.rejected.push(Rejected {
-                    delivery,
-                    step: STEP.to_owned(),
-                    module: None,
-                    reason,
-                });
-            }
+            Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
         }
     }
 
@@ -127,22 +180,71 @@ impl Decoder {
         self.batch.last_sequence = sequence;
         let times = DeliveryTimes {
             event_ms: store_time_ms,
-            ..self.times(Some(store_time_ms))
+            ..times(self.fixed_now_ms, Some(store_time_ms))
         };
-        let delivery = self.batch.deliveries.push(sequence, times, &[]);
+        let delivery = self.batch.deliveries.push(None, sequence, times, &[]);
         self.batch.ticks.push(delivery);
     }
 
-    /// The times of a delivery, as far as they are not in its payload.
-    fn times(&self, store_ms: Option<i64>) -> DeliveryTimes {
-        let now_ms = match self.now {
-            Now::Fixed(now_ms) => now_ms,
-            Now::StoreTime | Now::Column(_) => store_ms.unwrap_or(0),
-        };
-        DeliveryTimes {
-            now_ms,
-            event_ms: now_ms,
-            store_ms,
+    /// Whether the batch has to be taken before more is pushed.
+    pub fn is_full(&self) -> bool {
+        let deliveries = &self.batch.deliveries;
+        deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
+            || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing was pushed since the last [`Decoder::take`].
+    pub fn is_empty(&self) -> bool {
+        self.batch.last_sequence == 0
+    }
+
+    /// The batch, and an empty one in its place.
+    pub fn take(&mut self) -> DecodedBatch {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.events = self.inputs.iter_mut().map(Input::take).collect();
+        batch
+    }
+}
+
+impl Input {
+    fn new(subject: &str, columns: &[SourceColumn], rows: usize) -> Result<Self> {
+        let formats = columns
+            .iter()
+            .enumerate()
+            .filter_map(|(index, column)| Some((index, column.format?)));
+        Ok(Self {
+            subject: subject.to_owned(),
+            scanner: Scanner::new(columns).map_err(Error::definition)?,
+            builders: ColumnBuilders::new(columns, rows),
+            formats: formats.collect(),
+            columns: columns.to_vec(),
+            now_column: None,
+            event_column: None,
+            deliveries: Vec::with_capacity(rows),
+            rows,
+        })
+    }
+
+    /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
+    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, Reject> {
+        let decoded = self.scanner.decode(payload, &mut self.builders)?;
+        if let Decoded::Row = decoded {
+            self.check_formats(row)?;
+            self.check_now(row, store_time_ms)?;
+            self.check_event_time(row)?;
+        }
+        Ok(decoded)
+    }
+
+    /// Puts the times in place that row number `row` holds.
+    fn set_times(&self, row: usize, times: &mut DeliveryTimes) {
+        if let Some(column) = self.now_column {
+            times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
+            times.event_ms = times.now_ms;
+        }
+        if let Some(EventColumn { index, unit }) = self.event_column {
+            let value = self.builders.int(index, row);
+            times.event_ms = value.map_or(times.event_ms, |value| unit.in_ms(value));
         }
     }
 
@@ -189,7 +291,7 @@ impl Decoder {
 
     /// Where a column is "now" and holds null, the store time steps in, if there is one.
     fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
-        let Now::Column(column) = self.now else { return Ok(()) };
+        let Some(column) = self.now_column else { return Ok(()) };
         if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
             return Ok(());
         }
@@ -201,27 +303,37 @@ impl Decoder {
         })
     }
 
-    /// Whether the batch has to be taken before more is pushed.
-    pub fn is_full(&self) -> bool {
-        self.batch.deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
-            || self.batch.deliveries.payloads.data.len() >= BATCH_BYTES_MAX
-    }
-
-    /// Whether nothing was pushed since the last [`Decoder::take`].
-    pub fn is_empty(&self) -> bool {
-        self.batch.last_sequence == 0
-    }
-
-    /// The batch, and an empty one in its place.
-    pub fn take(&mut self) -> DecodedBatch {
-        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.events_max));
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.events = Batch {
+    /// The rows, and none in their place.
+    fn take(&mut self) -> Batch {
+        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.rows));
+        Batch {
             columns: builders.finish(),
-            deliveries: batch.events.deliveries,
+            deliveries: std::mem::take(&mut self.deliveries),
             kinds: None,
             causes: None,
-        };
-        batch
+        }
+    }
+}
+
+impl DecodedBatch {
+    /// Adds a delivery that is no event.
+    fn reject(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8], reason: String) {
+        let delivery = self.deliveries.push(subject, sequence, times, payload);
+        self.rejected.push(Rejected {
+            delivery,
+            step: STEP.to_owned(),
+            module: None,
+            reason,
+        });
+    }
+}
+
+/// The times of a delivery, as far as they are not in its payload.
+fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
+    let now_ms = fixed_now_ms.or(store_ms).unwrap_or(0);
+    DeliveryTimes {
+        now_ms,
+        event_ms: now_ms,
+        store_ms,
     }
 }

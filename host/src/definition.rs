@@ -34,7 +34,7 @@ pub struct Definition {
     /// When events happened, and how far out of order they come.
     pub event_time: Option<Spanned<EventTime>>,
     /// Where events come from.
-    pub source: Source,
+    pub source: Spanned<Source>,
     /// Lookup tables by name.
     #[serde(default, rename = "table")]
     pub tables: BTreeMap<String, Spanned<Table>>,
@@ -55,7 +55,7 @@ pub enum Now {
     StoreTime,
     /// One instant, in RFC 3339.
     Fixed(Name),
-    /// An integer column of the source, in milliseconds since 1970-01-01T00:00:00Z.
+    /// An integer column of every input, in milliseconds since 1970-01-01T00:00:00Z.
     Column(Name),
 }
 
@@ -63,7 +63,7 @@ pub enum Now {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventTime {
-    /// An integer column of the source; "now", when absent.
+    /// An integer column of every input that names none itself; "now", when absent.
     pub column: Option<Name>,
     /// What that column counts, since 1970-01-01T00:00:00Z.
     #[serde(default)]
@@ -114,16 +114,41 @@ impl TimeUnit {
     }
 }
 
-/// The stream that events come from.
+/// The stream that events come from: its only input is written beside it, or there are inputs by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The JetStream stream.
     pub stream: Name,
-    /// The subject within it; may hold the wildcards of NATS.
+    /// The subject of the only input.
+    pub subject: Option<Name>,
+    /// The columns of the only input.
+    pub columns: Option<ColumnMap<SourceColumn>>,
+    /// Inputs by name.
+    #[serde(rename = "input")]
+    pub inputs: Option<Spanned<BTreeMap<String, Spanned<Input>>>>,
+}
+
+/// One input: messages of a stream whose payloads have the same columns.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The subject within the stream; may hold the wildcards of NATS.
     pub subject: Name,
     /// The columns of a payload.
     pub columns: ColumnMap<SourceColumn>,
+    /// When its events happened, where that is not what the pipeline says.
+    pub event_time: Option<InputEventTime>,
+}
+
+/// When the events of an input happened.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputEventTime {
+    /// An integer column of the input.
+    pub column: Name,
+    /// What that column counts, since 1970-01-01T00:00:00Z; as for the pipeline, when absent.
+    pub unit: Option<TimeUnit>,
 }
 
 /// A column of a payload or a table: `"text"`, or `{ type = "text", … }`.
@@ -573,6 +598,10 @@ fn in_words_of_toml(message: &str) -> String {
         (
             "expected struct AggregateColumn",
             "expected a function with a column, such as { sum = \"amount\" }",
+        ),
+        (
+            "expected struct InputEventTime",
+            "expected a table such as { column = \"at\", unit = \"ms\" }",
         ),
         ("expected struct ", "expected a table, of a "),
     ];

@@ -1,6 +1,6 @@
 //! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
 
-use crate::column::{Batch, TextValues};
+use crate::column::{Batch, NOTHING, TextValues};
 
 /// The deliveries of one batch, in the order of the stream.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Deliveries {
     pub event_times_ms: Vec<i64>,
     /// When the source stored each, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
     pub store_times_ms: Vec<Option<i64>>,
+    /// The subject of each, empty where it is of no input; left out as a whole where the source has only one input.
+    pub subjects: TextValues,
     /// The payload of each. Kept until the batch is through, because a guest may still make a dead letter of it.
     pub payloads: TextValues,
 }
@@ -28,8 +30,16 @@ impl Deliveries {
         self.sequences.is_empty()
     }
 
-    /// Adds a delivery and returns its index.
-    pub fn push(&mut self, sequence: u64, times: DeliveryTimes, payload: &[u8]) -> u32 {
+    /// Adds a delivery and returns its index. Either all deliveries of a source have a subject, but for those of no
+    /// input, or none has.
+    pub fn push(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8]) -> u32 {
+        if let Some(subject) = subject {
+            // Those before it that are of no input.
+            while self.subjects.offsets.len() <= self.sequences.len() {
+                self.subjects.push(b"");
+            }
+            self.subjects.push(subject.as_bytes());
+        }
         self.sequences.push(sequence);
         self.times_ms.push(times.now_ms);
         self.event_times_ms.push(times.event_ms);
@@ -41,6 +51,12 @@ impl Deliveries {
     /// The stream sequence of delivery `index`; 0 beyond the last.
     pub fn sequence(&self, index: u32) -> u64 {
         self.sequences.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// The subject of delivery `index`, where the source has several inputs and it is of one of them.
+    pub fn subject(&self, index: u32) -> Option<&str> {
+        let subject = self.subjects.get(index as usize);
+        std::str::from_utf8(subject).ok().filter(|subject| !subject.is_empty())
     }
 
     /// When delivery `index` happened; the beginning of time beyond the last.
@@ -76,8 +92,8 @@ pub struct DeliveryTimes {
 pub struct DecodedBatch {
     /// What the source handed over, blank payloads left out.
     pub deliveries: Deliveries,
-    /// The events among them.
-    pub events: Batch,
+    /// The events among them, those of each input under its index in [`crate::plan::Plan::inputs`].
+    pub events: Vec<Batch>,
     /// Those that are no events.
     pub rejected: Vec<Rejected>,
     /// Those that are ticks: no events, but they say how late it is.
@@ -91,6 +107,13 @@ pub struct DecodedBatch {
     /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
     /// [`crate::pipeline`].
     pub behind: bool,
+}
+
+impl DecodedBatch {
+    /// The events of an input; none beyond the last.
+    pub fn of_input(&self, input: usize) -> &Batch {
+        self.events.get(input).unwrap_or(&NOTHING)
+    }
 }
 
 /// What a source wants back once everything up to a batch is committed.
@@ -120,6 +143,8 @@ pub struct Rejected {
 pub struct DeadLetter {
     /// The stream sequence.
     pub sequence: u64,
+    /// The subject that it came on, where the source has several inputs.
+    pub subject: Option<String>,
     /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
     /// The step that rejected it.

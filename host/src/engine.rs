@@ -13,7 +13,7 @@ pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    column::{Batch, Column, Field},
+    column::{Batch, Column, Field, NOTHING},
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
     deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
@@ -113,7 +113,8 @@ struct DeadRow {
 struct Part<'a> {
     deliveries: &'a Deliveries,
     range: Range<u32>,
-    events: Batch,
+    /// Of each input.
+    events: Vec<Batch>,
 }
 
 /// The rows on each edge while a batch passes.
@@ -241,16 +242,18 @@ impl Engine {
         self.counts.dead_rows += fates.dead_rows.len() as u64;
         let of_events = fates.rejected.into_iter().map(|rejected| {
             let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
-            (rejected, payload)
+            let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
+            (rejected, subject, payload)
         });
         let of_rows = fates.dead_rows.into_iter();
-        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, row.into_bytes()));
-        let mut dead: Vec<(Rejected, Vec<u8>)> = of_events.chain(of_rows).collect();
-        dead.sort_by_key(|(rejected, _)| rejected.delivery);
-        for (rejected, payload) in dead {
+        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes()));
+        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>)> = of_events.chain(of_rows).collect();
+        dead.sort_by_key(|(rejected, _, _)| rejected.delivery);
+        for (rejected, subject, payload) in dead {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
+                subject,
                 time_ms: deliveries.time_ms(rejected.delivery),
                 step: rejected.step,
                 module: rejected.module,
@@ -270,7 +273,7 @@ impl Engine {
     /// A part is short where rows may be large: small events may bring large rows out of the state, thousands of times.
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
     /// short and grow again, so that many such events do not cost the whole batch each.
-    fn process_parts(&mut self, events: &Batch, deliveries: &Deliveries, fates: &mut Fates) {
+    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -287,9 +290,9 @@ impl Engine {
                 deliveries,
                 range: start..stop,
                 events: if start == 0 && stop == end {
-                    events.clone()
+                    events.to_vec()
                 } else {
-                    events.of_deliveries(start..stop)
+                    events.iter().map(|events| events.of_deliveries(start..stop)).collect()
                 },
             };
             let dead_rows = fates.dead_rows.len();
@@ -359,7 +362,7 @@ impl Engine {
         }
     }
 
-    /// Runs events through all steps and gives the rows on every edge.
+    /// Runs the events of each input through all steps and gives the rows on every edge.
     fn pass(&mut self, part: &Part<'_>, fates: &mut Fates) -> Result<Edges, MustUndo> {
         let plan = self.plan.clone();
         let deliveries = part.deliveries;
@@ -374,7 +377,7 @@ impl Engine {
             }
             let input = of(&edges, node.input);
             let output = match &node.kind {
-                NodeKind::Source => vec![part.events.clone()],
+                NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
                     let input = fates.living(input);
@@ -768,12 +771,6 @@ impl Fates {
 
 /// The rows on an edge; none where nothing came through.
 fn of(edges: &Edges, edge: Edge) -> &Batch {
-    static NOTHING: Batch = Batch {
-        columns: Vec::new(),
-        deliveries: Vec::new(),
-        kinds: None,
-        causes: None,
-    };
     edges
         .get(edge.node)
         .and_then(|outputs| outputs.get(edge.output))

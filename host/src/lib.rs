@@ -59,6 +59,7 @@ pub mod state;
 
 pub mod exact_sum;
 
+pub mod subject;
 pub mod text;
 pub mod time_zone;
 

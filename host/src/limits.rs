@@ -16,6 +16,10 @@ pub const PART_BYTES_MAX: usize = 256 << 20;
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
 
+/// Inputs of one source. Each has columns of its own under construction, and the server looks at every filter for every
+/// message.
+pub const INPUTS_MAX: usize = 64;
+
 /// Batches between decode and the engine. Two are enough for the decoder never to wait for a slower engine; each more
 /// is memory and latency.
 pub const BATCHES_QUEUED_MAX: usize = 4;

@@ -70,7 +70,7 @@ impl Live {
         let plan = Arc::new(rollout::plan_of_database(&base, host, file.path(), &known)?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         drop(recovered);
-        database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subject)?)?;
+        database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subjects())?)?;
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
@@ -81,7 +81,7 @@ impl Live {
         let consumer = format!("weir-{}-{:08x}", plan.name, stored.seed as u32);
         let source_options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
-            subject: plan.subject.clone(),
+            subjects: plan.subjects(),
             consumer: Consumer::Durable(consumer.clone()),
             position: stored.position,
             gap: options.gap,

@@ -25,19 +25,17 @@ pub struct Plan {
     pub file: File,
     /// The JetStream stream.
     pub stream: String,
-    /// The subject within the stream.
-    pub subject: String,
+    /// What is read of the stream, at least one; their subjects do not overlap.
+    pub inputs: Vec<Input>,
     /// What "now" is.
     pub now: Now,
-    /// When events happened.
+    /// How far the times of events are trusted.
     pub event_time: EventTimePlan,
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
-    /// The columns of a payload.
-    pub columns: Vec<SourceColumn>,
     /// Lookup tables.
     pub tables: Vec<TablePlan>,
-    /// The steps; the first is the source.
+    /// The inputs, each under its index in [`Plan::inputs`], and then the steps.
     pub nodes: Vec<Node>,
     /// Where rows go.
     pub sinks: Vec<SinkPlan>,
@@ -74,6 +72,11 @@ impl Plan {
         let now = self.now.clone();
         let plan = Self::with_versions(&self.file, host, versions)?;
         Ok(Self { now, ..plan })
+    }
+
+    /// The subjects of the inputs.
+    pub fn subjects(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.subject.clone()).collect()
     }
 
     /// The stage of that name.
@@ -132,15 +135,26 @@ pub enum Now {
     StoreTime,
     /// One instant, in milliseconds since 1970-01-01T00:00:00Z.
     Fixed(i64),
-    /// The column of [`Plan::columns`] with this index; where it is null, the store time.
-    Column(usize),
+    /// The column of this name, which every input has; where it is null, the store time.
+    Column(String),
 }
 
-/// When events happened, and what that says of those that are still to come.
+/// Messages of the stream whose payloads have the same columns.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The name that steps read it by; `source` where the pipeline file gives it none.
+    pub name: String,
+    /// The subject within the stream, which may hold wildcards.
+    pub subject: String,
+    /// The columns of a payload.
+    pub columns: Vec<SourceColumn>,
+    /// The column that says when an event happened; "now" where there is none.
+    pub event_column: Option<EventColumn>,
+}
+
+/// What the times of events say of those that are still to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventTimePlan {
-    /// The column of [`Plan::columns`] that says it; "now" where there is none.
-    pub column: Option<EventColumn>,
     /// By how much an event may be older than one that came before it.
     pub out_of_orderness_ms: i64,
     /// By how much an event may be ahead of its store time and still move the watermark.
@@ -152,7 +166,7 @@ pub struct EventTimePlan {
 /// A column of event times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventColumn {
-    /// Its index in [`Plan::columns`].
+    /// Its index in [`Input::columns`].
     pub index: usize,
     /// What it counts.
     pub unit: TimeUnit,
@@ -198,7 +212,7 @@ pub struct Edge {
 pub struct Node {
     /// The step's name.
     pub name: String,
-    /// Where its rows come from. The source reads itself.
+    /// Where its rows come from. An input reads itself.
     pub input: Edge,
     /// What it does.
     pub kind: NodeKind,
@@ -209,7 +223,7 @@ pub struct Node {
 /// What a step does. Columns are indices into the schema of the input.
 #[derive(Debug)]
 pub enum NodeKind {
-    /// Events as decoded.
+    /// An input: its events as decoded.
     Source,
     /// A guest.
     Stage(Box<StagePlan>),

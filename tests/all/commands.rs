@@ -258,7 +258,7 @@ fn check_draws_the_scenarios() {
 }
 
 /// The text with every twelve hexadecimal digits in parentheses made the same: they change with each build of a guest.
-fn without_digests(text: &str) -> String {
+pub(crate) fn without_digests(text: &str) -> String {
     let parts = text.split_inclusive('(').map(|part| match part.split_once(')') {
         Some((digest, rest)) if digest.len() == 12 && digest.bytes().all(|b| b.is_ascii_hexdigit()) => {
             format!("digest){rest}")

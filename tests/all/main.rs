@@ -7,6 +7,7 @@ mod commands;
 mod contract;
 mod golden;
 mod guide;
+mod inputs;
 mod operators;
 mod payloads;
 mod pipelines;

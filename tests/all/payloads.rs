@@ -13,7 +13,7 @@ use weir::{
     column::{Column, ColumnType, Field, Value},
     decode::Decoder,
     definition::TextFormat,
-    plan::{Now, SourceColumn},
+    plan::SourceColumn,
 };
 use weir_tests::{
     oracle::{self, Outcome},
@@ -71,9 +71,10 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
     for rejected in &batch.rejected {
         found[place(rejected.delivery)] = (Outcome::Reject, rejected.reason.clone());
     }
-    let mut held = batch.events.columns.iter();
+    let events = batch.of_input(0);
+    let mut held = events.columns.iter();
     let held: Vec<Option<&Arc<Column>>> = columns.iter().map(|c| held.next_if(c.materialised)).collect();
-    for (row, &delivery) in batch.events.deliveries.iter().enumerate() {
+    for (row, &delivery) in events.deliveries.iter().enumerate() {
         let cell = |column: &Option<&Arc<Column>>| column.map_or(Cell::Null, |column| cell(column.get(row)));
         found[place(delivery)] = (Outcome::Row(held.iter().map(cell).collect()), String::new());
     }
@@ -82,7 +83,7 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
     assert!(
         held.iter()
             .flatten()
-            .all(|column| column.len() == batch.events.deliveries.len()),
+            .all(|column| column.len() == events.deliveries.len()),
         "columns are of one length"
     );
     found
@@ -108,5 +109,5 @@ fn cell(value: Value<'_>) -> Cell {
 }
 
 fn decoder(columns: &[SourceColumn]) -> Decoder {
-    Decoder::new(columns, Now::StoreTime, 4096).expect("the columns are fine")
+    Decoder::of_columns(columns, 4096).expect("the columns are fine")
 }

@@ -134,6 +134,7 @@ fn check(pipeline: &str, deadline_ms: u64, poison: &BTreeMap<usize, &Misdeed>) {
     );
     let letter = |(&at, _): (&usize, _)| DeadLetter {
         sequence: at as u64 + 1,
+        subject: None,
         time_ms: GOLDEN_NOW_MS,
         step: "hostile".to_owned(),
         module: Some(digest.clone()),

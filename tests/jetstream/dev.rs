@@ -75,6 +75,8 @@ fn a_rule_is_written_while_its_pipeline_runs() {
     let rule = new_rule(folder.path());
     let pipeline = fs::read(rule.join("pipeline.toml")).unwrap();
     events_that_come_meet_the_new_version(folder.path(), &rule);
+    fs::write(rule.join("pipeline.toml"), &pipeline).unwrap();
+    cases_of_several_inputs_are_published(folder.path(), &rule);
     fs::write(rule.join("pipeline.toml"), pipeline).unwrap();
     it_is_changed_broken_and_mended(folder.path(), &rule);
 }
@@ -192,6 +194,51 @@ fn it_is_changed_broken_and_mended(folder: &Path, rule: &Path) {
         &outcome.stdout,
         &["FAIL     first", "nothing runs yet", "the tables after 5 events:\n"],
     );
+}
+
+/// Each event on the subject that its line says; a line that says none is told, and goes nowhere.
+fn cases_of_several_inputs_are_published(folder: &Path, rule: &Path) {
+    let (pipeline, case) = (rule.join("pipeline.toml"), rule.join("cases/first"));
+    let change = |file: &Path, to: &dyn Fn(String) -> String| {
+        let text = fs::read_to_string(file).expect("the file can be read");
+        fs::write(file, to(text.clone())).expect("the file can be written");
+        text
+    };
+    change(&pipeline, &|text| {
+        let text = text.replace(
+            "subject = \"orders\"\n\n[source.columns]\n",
+            "[source.input.returns]\nsubject = \"returned.*\"\ncolumns = { order_no = \"text\" }\n\n\
+             [source.input.orders]\nsubject = \"orders\"\n[source.input.orders.columns]\n",
+        );
+        let text = text.replace(
+            "name = \"large-orders\"\n[step",
+            "name = \"large-orders\"\nfrom = \"orders\"\n[step",
+        );
+        text + "\n[[sink]]\nfrom = \"returns\"\nsubject = \"out.returns\"\n"
+    });
+    let input = change(&case.join("input.jsonl"), &|text| {
+        let lines = text
+            .lines()
+            .map(|line| format!("{{\"subject\": \"orders\", \"payload\": {line}}}\n"));
+        let returned = "{\"subject\": \"returned.late\", \"payload\": {\"order_no\": \"3\"}}\n";
+        lines.collect::<String>() + returned + "{\"subject\": \"returned\", \"payload\": {}}\n\n"
+    });
+    let letters = change(&case.join("dead_letters.jsonl"), &|text| text + "{\"sequence\": 7}\n");
+    let outcome = Run::dev(folder, "large-orders").with(["--once"]).start().end();
+    let outcome = outcome.ends_with(0);
+    check(
+        &outcome.stdout,
+        &[
+            "first  8 events, 2 dead letters",
+            ", subjects orders, returned.*, with 6 events published\n",
+            "the tables after 6 events:\n",
+            "  + customer \"ann\": orders 2, total 4200.5\n",
+        ],
+    );
+    let stray = "input.jsonl:7 is not published: the line: the subject \"returned\" is that of no input";
+    check(&outcome.stderr, &[stray]);
+    fs::write(case.join("input.jsonl"), input).expect("the file can be written");
+    fs::write(case.join("dead_letters.jsonl"), letters).expect("the file can be written");
 }
 
 /// At a server that is there.

@@ -12,6 +12,7 @@ mod versions;
 mod golden;
 
 mod cuts;
+mod inputs;
 mod kills;
 mod restored;
 

@@ -416,13 +416,9 @@ fn alerts(case: &Case, ratio: f64, events: &[&str]) -> Vec<Vec<Cell>> {
     let columns = oracle::columns_of(&case.pipeline);
     let file = weir::definition::File::read(&case.pipeline).expect("the pipeline file can be read");
     let definition = file.parse().expect("the pipeline file is one");
-    let names = definition
-        .source
-        .columns
-        .0
-        .iter()
-        .map(|(name, _)| name.get_ref().clone());
-    let names: Vec<String> = names.collect();
+    let declared = definition.source.into_inner().columns;
+    let declared = declared.expect("the source has one input, without a name").0;
+    let names: Vec<String> = declared.into_iter().map(|(name, _)| name.into_inner()).collect();
     let at = |name: &str| {
         names
             .iter()

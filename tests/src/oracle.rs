@@ -50,7 +50,7 @@ pub fn decode(payload: &[u8], columns: &[Column]) -> Outcome {
 /// The columns that a pipeline file declares for its payloads.
 ///
 /// # Panics
-/// When the file is none.
+/// When the file is none, or names several inputs.
 pub fn columns_of(pipeline: &std::path::Path) -> Vec<Column> {
     let file = weir::definition::File::read(pipeline).expect("the pipeline file can be read");
     let definition = file.parse().expect("the pipeline file is one");
@@ -59,7 +59,9 @@ pub fn columns_of(pipeline: &std::path::Path) -> Vec<Column> {
         column_type: column.column_type,
         number: column.format.is_some(),
     };
-    definition.source.columns.0.iter().map(column).collect()
+    let columns = definition.source.into_inner().columns;
+    let columns = columns.expect("the source has one input, without a name");
+    columns.0.iter().map(column).collect()
 }
 
 /// Takes the declared columns out of an object, which lies under `prefix`; nothing when one is wrong.

@@ -68,7 +68,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     database.restore(&mut engine)?;
-    let decoder = Decoder::of(&plan, batch)?;
+    let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
     weir::pipeline::run(
@@ -115,13 +115,13 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         .collect();
     let columns: Vec<usize> = (0..table_plan.columns.len()).collect();
     for lines in lines.chunks(1000) {
-        let mut decoder = Decoder::new(&table_plan.columns, Now::StoreTime, lines.len()).expect("the columns are fine");
+        let mut decoder = Decoder::of_columns(&table_plan.columns, lines.len()).expect("the columns are fine");
         for (number, line) in lines.iter().enumerate() {
             decoder.push(number as u64 + 1, None, line);
         }
         let batch = decoder.take();
         assert_eq!(batch.rejected, [], "every row fits the table");
-        table.set(&batch.events, &columns);
+        table.set(batch.of_input(0), &columns);
     }
     let hold = hold(database).expect("nobody else holds the database");
     let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be opened");

@@ -99,6 +99,8 @@ pub struct Table {
 pub struct DeadLetter {
     /// The stream sequence, in a replay the line.
     pub sequence: u64,
+    /// The subject, where the pipeline has several inputs.
+    pub subject: Option<String>,
     /// "Now" of the delivery.
     pub time_ms: i64,
     /// The step that rejected it.
@@ -153,7 +155,8 @@ pub fn contents(database: &Path) -> Contents {
         .into_iter()
         .map(|name| (name.clone(), read_from(&connection, &name)))
         .collect();
-    let letters = "SELECT sequence, time_ms, step, module, reason, payload FROM weir_dead_letter ORDER BY sequence, id";
+    let letters =
+        "SELECT sequence, time_ms, step, module, reason, payload, subject FROM weir_dead_letter ORDER BY sequence, id";
     let dead_letters = all(&connection, letters, |row| {
         Ok(DeadLetter {
             sequence: row.get::<_, i64>(0)? as u64,
@@ -162,6 +165,7 @@ pub fn contents(database: &Path) -> Contents {
             module: row.get(3)?,
             reason: row.get(4)?,
             payload: row.get(5)?,
+            subject: row.get(6)?,
         })
     });
     let progress = "SELECT events, applied, filtered, dead_letters, blank, position FROM weir_pipeline";

@@ -38,13 +38,10 @@ impl Check {
 const WIDTH: usize = 100;
 
 fn draw(plan: &Plan) -> Vec<String> {
-    let now = match plan.now {
+    let now = match &plan.now {
         Now::StoreTime => "now is the store time".to_owned(),
         Now::Fixed(ms) => format!("now is fixed at {ms} ms"),
-        Now::Column(column) => {
-            let name = plan.columns.get(column).map_or("", |column| column.field.name.as_str());
-            format!("now is column {name}")
-        }
+        Now::Column(name) => format!("now is column {name}"),
     };
     let mut lines = vec![format!("pipeline {} ({now})", plan.name), String::new()];
     for (at, node) in plan.nodes.iter().enumerate() {
@@ -80,8 +77,10 @@ fn draw(plan: &Plan) -> Vec<String> {
                 lines.push(format!("  ├─► {}", describe_sink(sink)));
             }
         }
-        if at + 1 < plan.nodes.len() {
-            lines.push("  ▼".to_owned());
+        match plan.nodes.get(at + 1).map(|next| &next.kind) {
+            Some(NodeKind::Source) => lines.push(String::new()),
+            Some(_) => lines.push("  ▼".to_owned()),
+            None => {}
         }
     }
     for table in &plan.tables {
@@ -133,7 +132,11 @@ fn title(plan: &Plan, node: &Node) -> String {
         _ => String::new(),
     };
     let what = match &node.kind {
-        NodeKind::Source => format!("stream {}, subject {}, json", plan.stream, plan.subject),
+        NodeKind::Source => {
+            let input = plan.inputs.get(node.input.node);
+            let subject = input.map_or("?", |input| input.subject.as_str());
+            format!("stream {}, subject {subject}, json", plan.stream)
+        }
         NodeKind::Stage(stage) => {
             let description = &stage.module.description;
             let parameters: Vec<String> = stage
@@ -234,7 +237,7 @@ fn follows(plan: &Plan, node: &Node) -> bool {
         .iter()
         .position(|other| std::ptr::eq(other, node))
         .unwrap_or(0);
-    at == 0 || node.input.node + 1 == at
+    matches!(node.kind, NodeKind::Source) || node.input.node + 1 == at
 }
 
 fn describe_output(output: &Output) -> String {

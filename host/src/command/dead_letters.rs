@@ -35,6 +35,7 @@ impl DeadLetters {
                 let mut object = serde_json::json!({
                     "pipeline": letter.pipeline,
                     "sequence": letter.sequence,
+                    "subject": letter.subject,
                     "time_ms": letter.time_ms,
                     "step": letter.step,
                     "module": letter.module,
@@ -57,6 +58,7 @@ impl DeadLetters {
                     .and_then(|m| m.get(..12))
                     .map(|m| format!(" ({m})"))
                     .unwrap_or_default();
+                let subject = letter.subject.map(|subject| format!(" on {}", printable(&subject)));
                 // Payloads are strangers: their control characters do not reach the terminal.
                 let lossy = String::from_utf8_lossy(&letter.payload);
                 let mut characters = lossy.chars();
@@ -64,10 +66,11 @@ impl DeadLetters {
                 let more = if characters.next().is_some() { "…" } else { "" };
                 writeln!(
                     out,
-                    "{} #{} {}{module}: {}\n    {}{more}",
+                    "{} #{} {}{module}{}: {}\n    {}{more}",
                     letter.pipeline,
                     letter.sequence,
                     letter.step,
+                    subject.unwrap_or_default(),
                     printable(&letter.reason),
                     printable(&payload)
                 )

@@ -12,7 +12,7 @@ use crate::{
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, Registry},
     operator::lookup,
-    plan::{Now, Plan},
+    plan::Plan,
     sample::{Orders, PageVisits, PolicyChanges, Times, customers},
     source::Stop,
     stage::StageHost,
@@ -155,14 +155,17 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
         let file = DatabaseFile::hold(&home.join(format!("{}.db", plan.name)))?;
         if let Some(table) = plan.tables.first() {
             let mut rows = lookup::Table::new(table.clone(), 1);
-            let mut decoder = Decoder::new(&table.columns, Now::StoreTime, BATCH_EVENTS_MAX)?;
+            let mut decoder = Decoder::of_columns(&table.columns, BATCH_EVENTS_MAX)?;
             let mut row = Vec::new();
             for (number, customer) in (1..).zip(customers(CUSTOMERS)) {
                 row.clear();
                 customer.write_into(&mut row);
                 decoder.push(number, None, &row);
             }
-            rows.set(&decoder.take().events, &(0..table.columns.len()).collect::<Vec<_>>());
+            rows.set(
+                decoder.take().of_input(0),
+                &(0..table.columns.len()).collect::<Vec<_>>(),
+            );
             Database::open(&file, plan.clone(), Messages::Drop)?.load_table(0, &mut rows)?;
         }
         let options = LiveOptions {

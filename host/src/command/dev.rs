@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     database::{Database, DatabaseFile, Messages},
+    decode::LineScanner,
     error::{Context, Error, Result},
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, Registry, StreamRange},
@@ -21,6 +22,7 @@ use crate::{
     source::Stop,
     stage::StageHost,
     status::HostStatus,
+    subject::{listed, matches},
 };
 use std::{
     fs::{self, File},
@@ -305,14 +307,16 @@ impl Session {
         }
         let is_there = self.nats.has_stream(&plan.stream)?;
         if !is_there {
-            self.nats.make_stream(&plan.stream, &[&plan.subject])?;
+            self.nats.make_stream(&plan.stream, &plan.subjects())?;
         }
         if self.own_server && self.filled.is_empty() {
             let subjects = plan.sinks.iter().filter_map(|sink| match &sink.target {
                 SinkTarget::Subject { name, .. } => Some(name.as_str()),
                 _ => None,
             });
-            let subjects: Vec<&str> = subjects.filter(|&subject| subject != plan.subject).collect();
+            // Those that an input takes belong to the stream already.
+            let is_taken = |subject: &str| plan.inputs.iter().any(|input| matches(&input.subject, subject));
+            let subjects: Vec<&str> = subjects.filter(|subject| !is_taken(subject)).collect();
             if !subjects.is_empty() {
                 self.nats.make_stream(OUTGOING, &subjects)?;
             }
@@ -324,7 +328,7 @@ impl Session {
         };
         let mut published = 0;
         for input in &inputs {
-            published += self.publish(&plan.subject, input)?;
+            published += self.publish(plan, input)?;
         }
         self.filled.push(plan.stream.clone());
         let filled = match inputs.is_empty() {
@@ -332,21 +336,38 @@ impl Session {
             false => format!("with {} published", show::count(published, "event")),
         };
         println!(
-            "stream {} at {}, subject {}, {filled}",
+            "stream {} at {}, {}, {filled}",
             plan.stream,
             self.nats.server(),
-            plan.subject
+            listed(&plan.subjects())
         );
         Ok(())
     }
 
-    fn publish(&self, subject: &str, input: &Path) -> Result<u64> {
+    /// Publishes the events of a file; those whose subject is not clear are told.
+    fn publish(&self, plan: &Plan, input: &Path) -> Result<u64> {
         let cannot = || format!("cannot read {}", input.display());
         let file = File::open(input).map_err(|cause| Error::definition(format!("{}: {cause}", cannot())))?;
+        let subjects = plan.subjects();
+        let only = Some(&subjects)
+            .filter(|subjects| subjects.len() == 1)
+            .and_then(|subjects| subjects.first());
+        let mut scanner = LineScanner::new(subjects.clone()).map_err(Error::definition)?;
         let mut messages = Vec::new();
         let mut published = 0;
-        for line in BufReader::new(file).split(b'\n') {
-            messages.push((subject, line.environment(cannot)?));
+        for (number, line) in (1..).zip(BufReader::new(file).split(b'\n')) {
+            let line = line.environment(cannot)?;
+            messages.push(match only {
+                Some(subject) => (subject.clone(), line),
+                None => match scanner.read(&line) {
+                    Ok(Some(line)) => (line.subject.to_owned(), line.payload.to_owned()),
+                    Ok(None) => continue,
+                    Err(reason) => {
+                        eprintln!("weir: {}:{number} is not published: {reason}", input.display());
+                        continue;
+                    }
+                },
+            });
             published += 1;
             if messages.len() == MESSAGES_AT_ONCE {
                 self.nats.publish_all(&messages)?;
@@ -431,7 +452,7 @@ impl Session {
             gap: Gap::Refuse,
             registry: Some(self.registry.clone()),
         };
-        let last = StreamRange::find(&self.nats, &plan.stream, &plan.subject, None, None)?.last;
+        let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;
         let stop = Stop::default();
         let live = Live::start(&self.nats, &self.host, plan.clone(), &file, options, &stop)?;
         self.running = Some(Running {

@@ -21,6 +21,7 @@ use crate::{
         file::{FileSource, IDENTITY},
     },
     stage::StageHost,
+    subject::listed,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
@@ -152,7 +153,7 @@ impl Replaying {
 
     fn stream(self, nats: &Nats, from: Option<Place>, to: Option<Place>) -> Result<ExitCode> {
         let plan = &self.plan;
-        let range = StreamRange::find(nats, &plan.stream, &plan.subject, from, to)?;
+        let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), from, to)?;
         let (store, stored) = self.store(&range.identity, || range.check_whole())?;
         if stored.position > range.to {
             return Err(Error::mismatch(format!(
@@ -164,7 +165,7 @@ impl Replaying {
         let position = stored.position.max(range.first - 1);
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
-            subject: plan.subject.clone(),
+            subjects: plan.subjects(),
             consumer: Consumer::Ephemeral(format!("weir-replay-{}-{:016x}", plan.name, fastrand::u64(..))),
             position,
             gap: Gap::Refuse,
@@ -181,10 +182,10 @@ impl Replaying {
             false => "nothing in that range".to_owned(),
         };
         eprintln!(
-            "{}: replaying stream {}, subject {}, {sequences}{}",
+            "{}: replaying stream {}, {}, {sequences}{}",
             plan.name,
             plan.stream,
-            plan.subject,
+            listed(&plan.subjects()),
             self.changes.suffix()
         );
         let progress = Arc::new(Progress::default());

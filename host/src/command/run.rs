@@ -7,6 +7,7 @@ use crate::{
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, Registry},
     source::Stop,
+    subject::listed,
     turn::Counts,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -145,10 +146,10 @@ impl Run {
             match database.and_then(|database| Live::start(&nats, &host, plan, &database, options.clone(), &stop)) {
                 Ok(live) => {
                     eprintln!(
-                        "{}: stream {}, subject {}, consumer {}, into {}, from sequence {}",
+                        "{}: stream {}, {}, consumer {}, into {}, from sequence {}",
                         live.plan.name,
                         live.plan.stream,
-                        live.plan.subject,
+                        listed(&live.plan.subjects()),
                         live.consumer,
                         live.database.path().display(),
                         live.progress.position.load(Ordering::Relaxed) + 1

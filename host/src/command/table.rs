@@ -7,7 +7,7 @@ use crate::{
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
-    plan::{Now, TablePlan},
+    plan::TablePlan,
 };
 use std::{
     fs::File,
@@ -114,7 +114,7 @@ pub(super) fn read_rows(
     let all: Vec<usize> = (0..plan.columns.len()).collect();
     let mut rows = 0u64;
     // Columns of the table in its own order: the key first, as the table wants them.
-    let mut decoder = Decoder::new(&plan.columns, Now::StoreTime, BATCH_EVENTS_MAX)?;
+    let mut decoder = Decoder::of_columns(&plan.columns, BATCH_EVENTS_MAX)?;
     let mut reader = BufReader::new(file);
     let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
     while open {
@@ -135,19 +135,20 @@ pub(super) fn read_rows(
             refuse(batch.deliveries.sequence(rejected.delivery), &rejected.reason);
         }
         let mut kept = Vec::new();
-        for row in 0..batch.events.len() {
-            let null = (0..plan.key_len).find(|&key| batch.events.columns.get(key).is_none_or(|c| c.is_null(row)));
+        let events = batch.of_input(0);
+        for row in 0..events.len() {
+            let null = (0..plan.key_len).find(|&key| events.columns.get(key).is_none_or(|c| c.is_null(row)));
             match null.and_then(|key| plan.columns.get(key)) {
                 None => kept.push(row as u32),
                 Some(column) => {
-                    let delivery = batch.events.deliveries.get(row).copied().unwrap_or(0);
+                    let delivery = events.deliveries.get(row).copied().unwrap_or(0);
                     let reason = format!("column \"{}\" of the primary key is null", column.field.name);
                     refuse(batch.deliveries.sequence(delivery), &reason);
                 }
             }
         }
         rows += kept.len() as u64;
-        table.set(&batch.events.gather(&kept), &all);
+        table.set(&events.gather(&kept), &all);
     }
     Ok((table, rows))
 }

@@ -251,8 +251,8 @@ impl Database {
         }
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_dead_letter (pipeline, sequence, time_ms, step, module, reason, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO weir_dead_letter (pipeline, sequence, time_ms, step, module, reason, payload, subject)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
             for letter in &turn.dead_letters {
                 insert.execute((
@@ -263,6 +263,7 @@ impl Database {
                     &letter.module,
                     &letter.reason,
                     &letter.payload,
+                    &letter.subject,
                 ))?;
             }
             let mut insert = transaction.prepare_cached(

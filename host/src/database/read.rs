@@ -93,6 +93,8 @@ pub struct StoredDeadLetter {
     pub pipeline: String,
     /// The stream sequence; in a replay the number of the line.
     pub sequence: u64,
+    /// The subject that it came on, where the pipeline has several inputs.
+    pub subject: Option<String>,
     /// When the message was stored, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
     /// The step that rejected it.
@@ -112,11 +114,14 @@ pub struct StoredDeadLetter {
 pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> Result<()>) -> Result<()> {
     let wrap = || format!("cannot read dead letters of {}", path.display());
     let connection = open_weir(path)?;
+    // A database that nobody has written since is of the layout that it was.
+    let has_subject = connection.prepare("SELECT subject FROM weir_dead_letter").is_ok();
+    let subject = if has_subject { "subject" } else { "NULL" };
     let mut statement = connection
-        .prepare(
-            "SELECT pipeline, sequence, time_ms, step, module, reason, payload
-             FROM weir_dead_letter ORDER BY pipeline, sequence, id",
-        )
+        .prepare(&format!(
+            "SELECT pipeline, sequence, time_ms, step, module, reason, payload, {subject}
+             FROM weir_dead_letter ORDER BY pipeline, sequence, id"
+        ))
         .environment(wrap)?;
     let mut rows = statement.query([]).environment(wrap)?;
     while let Some(row) = rows.next().environment(wrap)? {
@@ -129,6 +134,7 @@ pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> 
                 module: row.get(4)?,
                 reason: row.get(5)?,
                 payload: row.get(6)?,
+                subject: row.get(7)?,
             })
         };
         each(letter().environment(wrap)?)?;

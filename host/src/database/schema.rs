@@ -100,11 +100,16 @@ const TABLES_OF_LAYOUT_2: &str = "
     INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";
 
-/// What layout 3 added: counts of rows that came too late, and of those that came because time went on and were rejected.
+/// What layout 3 added: counts of rows that came too late, and of those that came because time went on and were rejected;
+/// and the subject of a dead letter, where the pipeline has several inputs.
 const TABLES_OF_LAYOUT_3: &str = "
     ALTER TABLE weir_pipeline ADD COLUMN late_rows INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE weir_pipeline ADD COLUMN dead_rows INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE weir_dead_letter ADD COLUMN subject TEXT;
 ";
+
+/// What each layout after the oldest added, with its number.
+const ADDED: [(i64, &str); 2] = [(2, TABLES_OF_LAYOUT_2), (VERSION, TABLES_OF_LAYOUT_3)];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
@@ -140,20 +145,16 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .environment(wrap)?;
     if is_new(&transaction, path)? {
         transaction.execute_batch(TABLES).environment(wrap)?;
-        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION_OLDEST};");
         transaction.execute_batch(&mark).environment(wrap)?;
     }
     let version: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .environment(wrap)?;
-    for (layout, tables) in [(2, TABLES_OF_LAYOUT_2), (3, TABLES_OF_LAYOUT_3)] {
-        if version < layout {
-            transaction.execute_batch(tables).environment(wrap)?;
-        }
-    }
-    if version < VERSION {
+    for (layout, added) in ADDED.iter().filter(|(layout, _)| version < *layout) {
+        transaction.execute_batch(added).environment(wrap)?;
         transaction
-            .execute_batch(&format!("PRAGMA user_version = {VERSION};"))
+            .execute_batch(&format!("PRAGMA user_version = {layout};"))
             .environment(wrap)?;
     }
     transaction.commit().environment(wrap)

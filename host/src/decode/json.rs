@@ -7,10 +7,13 @@
 //!
 //! UTF-8 is checked text by text, and only in texts that go beyond ASCII: anywhere else such a byte is no JSON.
 
+mod line;
 mod number;
 mod skip;
 mod text;
 mod window;
+
+pub use line::{Line, LineScanner};
 
 use super::columns::{Builder, ColumnBuilders, Decoded, Reject, accepted};
 use crate::{column::ColumnType, limits::PATH_NAMES_MAX, plan::SourceColumn, text::printable};
@@ -102,6 +105,7 @@ enum Found {
     End,
     NoValue,
     NoObject,
+    NoSubject,
     NoName,
     NoColon,
     NoMemberEnd,
@@ -481,12 +485,14 @@ impl Scanner {
                 accepted(column.field.column_type)
             }
             (Found::NotAccepted | Found::NoValue, None) => "a JSON value",
-            (Found::Twice, _) => "each declared column once",
+            (Found::Twice, Some(_)) => "each declared column once",
+            (Found::Twice, None) => "each member once",
             (Found::LoneSurrogate, None) | (Found::NotUtf8, _) => "valid UTF-8",
             (Found::Control, _) => "control characters only as escapes",
             (Found::BadEscape, _) => "the escapes of RFC 8259",
             (Found::End, _) => "a whole JSON object",
             (Found::NoObject, _) => "one JSON object",
+            (Found::NoSubject, _) => "a subject in quotes",
             (Found::NoName, _) => "a member's name in quotes",
             (Found::NoColon, _) => "a colon",
             (Found::NoMemberEnd, _) => "a comma or a closing brace",

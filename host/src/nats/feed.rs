@@ -15,10 +15,10 @@ impl Nats {
     ///
     /// # Errors
     /// When the server does not make it.
-    pub fn make_stream(&self, name: &str, subjects: &[&str]) -> Result<()> {
+    pub fn make_stream(&self, name: &str, subjects: &[impl AsRef<str>]) -> Result<()> {
         let config = Config {
             name: name.to_owned(),
-            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            subjects: subjects.iter().map(|subject| subject.as_ref().to_owned()).collect(),
             ..Default::default()
         };
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
@@ -76,14 +76,14 @@ impl Nats {
     ///
     /// # Errors
     /// When the server did not store one. Those before it, and some after it, are stored.
-    pub fn publish_all(&self, messages: &[(&str, Vec<u8>)]) -> Result<()> {
+    pub fn publish_all(&self, messages: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
         self.runtime.block_on(async {
             for part in messages.chunks(MESSAGES_AT_ONCE) {
                 let mut acks = Vec::with_capacity(part.len());
                 for (subject, payload) in part {
                     acks.push(
                         self.jetstream
-                            .publish((*subject).to_owned(), payload.clone().into())
+                            .publish(subject.as_ref().to_owned(), payload.clone().into())
                             .await,
                     );
                 }

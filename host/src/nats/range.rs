@@ -32,14 +32,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// The messages of a subject from one place of its stream to another, both included.
+/// The messages of some subjects from one place of its stream to another, both included.
 #[derive(Clone, Debug)]
 pub struct StreamRange {
     /// The name under which a database knows it. The end is no part of it: more may be asked for later.
     pub identity: String,
     /// The first sequence.
     pub first: u64,
-    /// The last sequence, which is not beyond the last message of the subject that is stored now. Below `first` where
+    /// The last sequence, which is not beyond the last message of the subjects that is stored now. Below `first` where
     /// there is none.
     pub last: u64,
     /// The sequence that was asked for as the last; the greatest there is where none was.
@@ -53,10 +53,16 @@ impl StreamRange {
     ///
     /// # Errors
     /// When there is no such stream, `from` is beyond its end or behind `to`, or the server does not answer.
-    pub fn find(nats: &Nats, stream: &str, subject: &str, from: Option<Place>, to: Option<Place>) -> Result<Self> {
+    pub fn find(
+        nats: &Nats,
+        stream: &str,
+        subjects: &[String],
+        from: Option<Place>,
+        to: Option<Place>,
+    ) -> Result<Self> {
         let runtime = nats.runtime.clone();
         runtime.block_on(async {
-            let found = get_stream(nats, stream, subject).await?;
+            let found = get_stream(nats, stream, subjects).await?;
             let state = &found.cached_info().state;
             let first = match from {
                 None => 1,
@@ -98,12 +104,9 @@ impl StreamRange {
             });
             let begin = from.map_or("the first message".to_owned(), |from| from.to_string());
             Ok(Self {
-                identity: format!(
-                    "a replay of {}, subject {subject}, from {begin} on",
-                    identity_of(&found)
-                ),
+                identity: format!("a replay of {}, from {begin} on", identity_of(&found, subjects)),
                 first,
-                last: to_sequence.min(last_sequence(nats, &found, subject).await?),
+                last: to_sequence.min(last_sequence(nats, &found, subjects).await?),
                 to: to_sequence,
                 gone,
             })

@@ -17,6 +17,7 @@ use crate::{
     delivery::{DecodedBatch, Receipt},
     error::{Error, Result},
     source::{Acknowledge, Nudge, Source, Stop},
+    subject::listed,
 };
 use async_nats::{
     Subject,
@@ -82,8 +83,8 @@ pub enum Gap {
 pub struct JetStreamSourceOptions {
     /// The stream.
     pub stream: String,
-    /// The subject within it.
-    pub subject: String,
+    /// The subjects within it, which do not overlap.
+    pub subjects: Vec<String>,
     /// The consumer to read with.
     pub consumer: Consumer,
     /// The last sequence that the database holds.
@@ -186,9 +187,9 @@ impl JetStreamSource {
     ///
     /// # Errors
     /// When there is no such stream, or the server does not answer.
-    pub fn identity(nats: &Nats, stream: &str, subject: &str) -> Result<String> {
-        let found = nats.runtime.block_on(get_stream(nats, stream, subject))?;
-        Ok(format!("{}, subject {subject}", identity_of(&found)))
+    pub fn identity(nats: &Nats, stream: &str, subjects: &[String]) -> Result<String> {
+        let found = nats.runtime.block_on(get_stream(nats, stream, subjects))?;
+        Ok(identity_of(&found, subjects))
     }
 
     /// Opens the stream at the position.
@@ -207,18 +208,18 @@ impl JetStreamSource {
             Consumer::Durable(_) => None,
         };
         let source = runtime.block_on(async {
-            let stream = get_stream(nats, &options.stream, &options.subject).await?;
+            let stream = get_stream(nats, &options.stream, &options.subjects).await?;
             check_position(&stream, &options)?;
             let target = match options.until {
                 Until::Stopped => None,
-                Until::CaughtUp => Some(last_sequence(nats, &stream, &options.subject).await?),
+                Until::CaughtUp => Some(last_sequence(nats, &stream, &options.subjects).await?),
                 Until::Sequence(last) => Some(last),
             };
             let connects = connects(nats);
             let (messages, delivered) = pull_from(nats, &stream, &options, options.position).await?;
             Ok(Self {
                 nats: nats.clone(),
-                created: identity_of(&stream),
+                created: made_at(&stream),
                 decoder,
                 messages,
                 last: options.position,
@@ -341,8 +342,17 @@ impl JetStreamSource {
         }
         self.lag.store(info.pending, Ordering::Relaxed);
         let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
-        self.decoder
-            .push(info.stream_sequence, Some(stored_ms), &message.payload);
+        match self.decoder.input_of(&message.subject) {
+            Some(input) => self.decoder.push_to(
+                input,
+                &message.subject,
+                info.stream_sequence,
+                Some(stored_ms),
+                &message.payload,
+            ),
+            // The consumer lets none through that no input wants.
+            None => self.decoder.skip(info.stream_sequence),
+        }
         self.ack_subject.clone_from(&message.reply);
         Ok(())
     }
@@ -354,8 +364,8 @@ impl JetStreamSource {
         loop {
             let connects = connects(&self.nats);
             let attempt = async {
-                let stream = get_stream(&self.nats, &self.options.stream, &self.options.subject).await?;
-                if identity_of(&stream) != self.created {
+                let stream = get_stream(&self.nats, &self.options.stream, &self.options.subjects).await?;
+                if made_at(&stream) != self.created {
                     return Err(Error::mismatch(format!(
                         "stream {} was deleted and made anew while it was read; name another --database for the new one",
                         self.options.stream
@@ -432,16 +442,24 @@ impl Acknowledge for JetStreamAcknowledge {
     }
 }
 
-pub(super) fn identity_of(stream: &Stream) -> String {
+/// The stream and its subjects, in whichever order they are named.
+pub(super) fn identity_of(stream: &Stream, subjects: &[String]) -> String {
+    let mut subjects = subjects.to_vec();
+    subjects.sort();
+    format!("{}, {}", made_at(stream), listed(&subjects))
+}
+
+fn made_at(stream: &Stream) -> String {
     let info = stream.cached_info();
     format!("stream {} made at {}", info.config.name, info.created)
 }
 
-pub(super) async fn get_stream(nats: &Nats, name: &str, subject: &str) -> Result<Stream> {
+pub(super) async fn get_stream(nats: &Nats, name: &str, subjects: &[String]) -> Result<Stream> {
     nats.jetstream.get_stream(name).await.map_err(|error| match error.kind() {
         GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Error::definition(format!(
-            "there is no stream {name} at {}; make it with\n  nats stream add {name} --subjects '{subject}' --storage file --defaults",
-            nats.server
+            "there is no stream {name} at {}; make it with\n  nats stream add {name} --subjects '{}' --storage file --defaults",
+            nats.server,
+            subjects.join(",")
         )),
         GetStreamErrorKind::JetStream(cause) => {
             Error::environment(format!("cannot read stream {name} at {}: {cause}", nats.server))
@@ -474,17 +492,23 @@ fn check_position(stream: &Stream, options: &JetStreamSourceOptions) -> Result<(
     Ok(())
 }
 
-/// The last sequence of the subject that is stored now; 0 when there is none.
-pub(super) async fn last_sequence(nats: &Nats, stream: &Stream, subject: &str) -> Result<u64> {
-    match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => Ok(message.sequence),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
-        Err(error) => Err(Error::environment(format!(
-            "cannot read the last message of {subject} in stream {} at {}: {error}",
-            stream.cached_info().config.name,
-            nats.server
-        ))),
+/// The last sequence of the subjects that is stored now; 0 when there is none.
+pub(super) async fn last_sequence(nats: &Nats, stream: &Stream, subjects: &[String]) -> Result<u64> {
+    let mut last = 0;
+    for subject in subjects {
+        last = last.max(match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => message.sequence,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => 0,
+            Err(error) => {
+                return Err(Error::environment(format!(
+                    "cannot read the last message of {subject} in stream {} at {}: {error}",
+                    stream.cached_info().config.name,
+                    nats.server
+                )));
+            }
+        });
     }
+    Ok(last)
 }
 
 /// How often the client has connected.
@@ -509,6 +533,10 @@ async fn pull_from(
     let deliver_policy = DeliverPolicy::ByStartSequence {
         start_sequence: position + 1,
     };
+    let (filter_subject, filter_subjects) = match options.subjects.as_slice() {
+        [only] => (only.clone(), Vec::new()),
+        several => (String::new(), several.to_vec()),
+    };
     let config = match &options.consumer {
         Consumer::Durable(name) => pull::Config {
             durable_name: Some(name.clone()),
@@ -516,7 +544,8 @@ async fn pull_from(
             deliver_policy,
             ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
-            filter_subject: options.subject.clone(),
+            filter_subject,
+            filter_subjects,
             // Bounded by the turn, not by the server: a stalled commit stops the pulls.
             max_ack_pending: -1,
             inactive_threshold: CONSUMER_INACTIVE_MAX,
@@ -527,7 +556,8 @@ async fn pull_from(
             description: Some("weir: a replay".to_owned()),
             deliver_policy,
             ack_policy: AckPolicy::None,
-            filter_subject: options.subject.clone(),
+            filter_subject,
+            filter_subjects,
             inactive_threshold: REPLAY_INACTIVE_MAX,
             // The server keeps no account of it on disk: what a restart forgets is made anew at the last delivery.
             memory_storage: true,
@@ -542,7 +572,8 @@ async fn pull_from(
         info.ack_floor.stream_sequence == position
             && info.delivered.stream_sequence == position
             && info.num_ack_pending == 0
-            && info.config.filter_subject == options.subject
+            && info.config.filter_subject == config.filter_subject
+            && info.config.filter_subjects == config.filter_subjects
     });
     let consumer = match fits {
         Some(consumer) => consumer,

@@ -2,15 +2,16 @@
 
 mod sinks;
 mod sliding;
+mod source;
 mod stage;
 mod steps;
 mod time;
 mod window;
 
-use super::{Change, EventTimePlan, Function, Now, SlidingSpan, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{Definition, File, Name, Now as DefinedNow, SourceColumn, TextFormat},
+    definition::{Definition, File, Name, SourceColumn, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
     limits::PATH_NAMES_MAX,
@@ -25,10 +26,19 @@ pub(super) use {sliding::ResolvedSliding, window::ResolvedWindow};
 /// A step with names instead of indices.
 pub(super) struct Resolved {
     pub(super) now: Now,
+    /// The first nodes are these.
+    pub(super) inputs: Vec<ResolvedInput>,
     pub(super) event_time: EventTimePlan,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
+}
+
+pub(super) struct ResolvedInput {
+    pub(super) subject: String,
+    /// Where it is not "now" that says when an event happened.
+    pub(super) event_column: Option<EventColumn>,
+    pub(super) columns: Vec<(Field, SourceColumn)>,
 }
 
 pub(super) struct ResolvedNode {
@@ -149,6 +159,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         file,
         definition,
         versions,
+        inputs: Vec::new(),
         nodes: Vec::new(),
         tables: Vec::new(),
     };
@@ -160,10 +171,10 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     }
     resolver.updates()?;
     let sinks = resolver.sinks()?;
-    let columns = resolver.output(Edge { node: 0, output: 0 })?.schema.clone();
-    let event_time = resolver.event_time(&columns)?;
+    let event_time = resolver.event_time()?;
     Ok(Resolved {
         now,
+        inputs: resolver.inputs,
         event_time,
         nodes: resolver.nodes,
         tables: resolver.tables,
@@ -175,6 +186,7 @@ struct Resolver<'a> {
     file: &'a File,
     definition: &'a Definition,
     versions: &'a Versions,
+    inputs: Vec<ResolvedInput>,
     nodes: Vec<ResolvedNode>,
     tables: Vec<ResolvedTable>,
 }
@@ -190,11 +202,14 @@ impl Resolver<'_> {
 
     /// Names become parts of consumers, files and messages, so they are kept plain.
     fn check_name(&self, name: &Name, what: &str) -> Result<()> {
-        let text = name.get_ref();
+        self.check_name_at(name.get_ref(), name.span(), what)
+    }
+
+    fn check_name_at(&self, text: &str, span: Range<usize>, what: &str) -> Result<()> {
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         if text.is_empty() || text.len() > 64 || !plain {
             let accepted = "1 to 64 of the letters a-z and A-Z, digits, - and _";
-            return Err(self.at(name, format!("{what} is \"{text}\"; accepted are {accepted}")));
+            return Err(self.error(span, format!("{what} is \"{text}\"; accepted are {accepted}")));
         }
         Ok(())
     }
@@ -213,96 +228,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    // ---- source and tables --------------------------------------------------------------------------------------------
-
-    fn source(&mut self) -> Result<Now> {
-        let source = &self.definition.source;
-        self.check_stream(&source.stream)?;
-        self.check_source_subject(&source.subject)?;
-        if source.columns.0.is_empty() {
-            return Err(self.at(
-                &source.subject,
-                "key `columns` of the source is empty; declare columns under [source.columns]",
-            ));
-        }
-        self.check_columns(&source.columns.0)?;
-        let schema: Schema = source
-            .columns
-            .0
-            .iter()
-            .map(|(name, column)| field(name, column, true))
-            .collect();
-        let now = match &self.definition.now {
-            DefinedNow::StoreTime => Now::StoreTime,
-            DefinedNow::Fixed(instant) => match instant.get_ref().parse::<jiff::Timestamp>() {
-                Ok(instant) => Now::Fixed(instant.as_millisecond()),
-                Err(_) => {
-                    let text = instant.get_ref();
-                    let accepted = "an instant in RFC 3339 such as 2026-03-15T12:00:00+08:00";
-                    return Err(self.at(
-                        instant,
-                        format!("key `now.fixed` is \"{text}\"; accepted is {accepted}"),
-                    ));
-                }
-            },
-            DefinedNow::Column(name) => {
-                let index = self.column(&schema, name, "the source")?;
-                let found = schema.get(index).map_or(ColumnType::Int, |field| field.column_type);
-                if found != ColumnType::Int {
-                    let name_text = name.get_ref();
-                    return Err(self.at(
-                        name,
-                        format!(
-                            "key `now.column`: column \"{name_text}\" is {found}; accepted is an int of milliseconds"
-                        ),
-                    ));
-                }
-                Now::Column(index)
-            }
-        };
-        let origins = (0..schema.len()).map(|column| (0, 0, column)).collect();
-        self.nodes.push(ResolvedNode {
-            name: "source".to_owned(),
-            input: Edge { node: 0, output: 0 },
-            kind: ResolvedKind::Source,
-            outputs: vec![ResolvedOutput {
-                name: "out".to_owned(),
-                schema,
-                origins,
-                change: ResolvedChange::Append,
-            }],
-        });
-        Ok(now)
-    }
-
-    /// What a JetStream server takes for the name of a stream.
-    fn check_stream(&self, stream: &Name) -> Result<()> {
-        let text = stream.get_ref();
-        let refused = |c: char| matches!(c, '.' | '*' | '>' | '/' | '\\') || c.is_whitespace() || c.is_control();
-        if text.is_empty() || text.len() > 255 || text.contains(refused) {
-            let accepted = "1 to 255 bytes without dots, wildcards, slashes and spaces";
-            return Err(self.at(stream, format!("key `stream` is \"{text}\"; accepted are {accepted}")));
-        }
-        Ok(())
-    }
-
-    /// What a consumer may filter by: a wildcard stands for a whole part, `>` for all that follow.
-    fn check_source_subject(&self, subject: &Name) -> Result<()> {
-        let text = subject.get_ref();
-        let parts: Vec<&str> = text.split('.').collect();
-        let wild = |part: &str| part == "*" || part == ">";
-        let plain = text.len() <= 256
-            && parts
-                .iter()
-                .all(|part| !part.is_empty() && (wild(part) || !part.contains(['*', '>'])))
-            && parts.iter().rev().skip(1).all(|part| *part != ">")
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        if !plain {
-            let accepted = "names joined by dots; * stands for one of them, > at the end for all that follow";
-            return Err(self.at(subject, format!("key `subject` is \"{text}\"; accepted are {accepted}")));
-        }
-        Ok(())
-    }
+    // ---- columns and tables -------------------------------------------------------------------------------------------
 
     /// SQLite takes names of columns that differ in case alone for one.
     fn check_table_columns<'n>(
@@ -449,7 +375,7 @@ fn field(name: &Name, column: &SourceColumn, nullable: bool) -> Field {
 }
 
 /// The path of a column in the payload.
-pub(super) fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
+fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
     match &column.path {
         Some(path) => path.iter().map(String::as_str).collect(),
         None => vec![name.get_ref().as_str()],

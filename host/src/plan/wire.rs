@@ -1,8 +1,9 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 use super::{
-    AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, LastValuePlan, LookupPlan, Node, NodeKind, Output, Plan,
-    SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial, WindowPlan,
+    AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
+    Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
+    WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -20,14 +21,11 @@ type Needed = Vec<Vec<BTreeSet<String>>>;
 pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> Plan {
     let mut needed = needed(&resolved);
     // A column with a format is looked at by decode itself.
-    if let Some(needed) = needed.first_mut().and_then(|outputs| outputs.first_mut()) {
-        let formatted = definition
-            .source
-            .columns
-            .0
-            .iter()
-            .filter(|(_, column)| column.format.is_some());
-        needed.extend(formatted.map(|(name, _)| name.get_ref().clone()));
+    for (input, needed) in resolved.inputs.iter().zip(&mut needed) {
+        let formatted = input.columns.iter().filter(|(_, column)| column.format.is_some());
+        if let Some(needed) = needed.first_mut() {
+            needed.extend(formatted.map(|(field, _)| field.name.clone()));
+        }
     }
     let schemas: Vec<Vec<Schema>> = resolved
         .nodes
@@ -54,23 +52,20 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         definition,
     };
 
-    let source_needed = needed.first().and_then(|outputs| outputs.first());
-    let columns = definition
-        .source
-        .columns
-        .0
-        .iter()
-        .map(|(name, column)| SourceColumn {
-            field: Field {
-                name: name.get_ref().clone(),
-                column_type: column.column_type,
-                nullable: true,
-            },
-            path: resolve::path(name, column).into_iter().map(str::to_owned).collect(),
-            format: column.format,
-            materialised: source_needed.is_some_and(|needed| needed.contains(name.get_ref())),
-        })
-        .collect();
+    let inputs = resolved.inputs.iter().zip(resolved.nodes.iter().zip(&needed));
+    let inputs = inputs.map(|(input, (node, needed))| {
+        let read = |field: &Field| needed.first().is_some_and(|needed| needed.contains(&field.name));
+        let columns = input.columns.iter();
+        Input {
+            name: node.name.clone(),
+            subject: input.subject.clone(),
+            columns: columns
+                .map(|(field, column)| source_column(field, column, read(field)))
+                .collect(),
+            event_column: input.event_column,
+        }
+    });
+    let inputs: Vec<Input> = inputs.collect();
     let event_time = EventTimePlan {
         followed: resolved.nodes.iter().any(|node| node.kind.follows_time()),
         ..resolved.event_time
@@ -83,8 +78,9 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         .enumerate()
         .map(|(at, node)| wiring.node(at, node, &sinks))
         .collect();
-    // Without a column for it, the time of an event is "now".
-    let follows_now = |kind: &ResolvedKind| kind.follows_time() && event_time.column.is_none();
+    // Without a column for it, the time of an event is "now"; and all inputs move the one watermark.
+    let has_now = inputs.iter().any(|input| input.event_column.is_none());
+    let follows_now = |kind: &ResolvedKind| kind.follows_time() && has_now;
     let time_reader = nodes
         .iter()
         .zip(&resolved.nodes)
@@ -95,19 +91,28 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
     Plan {
         name: definition.name.get_ref().clone(),
         file: file.clone(),
-        stream: definition.source.stream.get_ref().clone(),
-        subject: definition.source.subject.get_ref().clone(),
+        stream: definition.source.get_ref().stream.get_ref().clone(),
+        inputs,
         now: resolved.now.clone(),
         event_time,
         time_reader,
-        columns,
         tables,
         nodes,
         sinks,
     }
 }
 
-/// Walks from the sinks back to the source.
+/// A column of a payload; `materialised` where somebody reads it.
+fn source_column(field: &Field, column: &definition::SourceColumn, materialised: bool) -> SourceColumn {
+    SourceColumn {
+        field: field.clone(),
+        path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
+        format: column.format,
+        materialised,
+    }
+}
+
+/// Walks from the sinks back to the inputs.
 fn needed(resolved: &Resolved) -> Needed {
     let mut needed: Needed = resolved
         .nodes
@@ -140,20 +145,15 @@ fn needed(resolved: &Resolved) -> Needed {
             );
         }
     }
-    if let super::Now::Column(column) = resolved.now {
-        let schema = resolved
-            .nodes
-            .first()
-            .and_then(|node| node.outputs.first())
-            .map(|output| &output.schema);
-        let name = schema.and_then(|schema| schema.get(column)).map(|field| &field.name);
-        need(&mut needed, Edge { node: 0, output: 0 }, &mut name.into_iter());
+    if let super::Now::Column(column) = &resolved.now {
+        for node in 0..resolved.inputs.len() {
+            need(&mut needed, Edge { node, output: 0 }, &mut [column].into_iter());
+        }
     }
-    if let Some(column) = resolved.event_time.column {
-        let source = Edge { node: 0, output: 0 };
-        let schema = resolved.nodes.first().and_then(|node| node.outputs.first());
-        let field = schema.and_then(|output| output.schema.get(column.index));
-        need(&mut needed, source, &mut field.map(|field| &field.name).into_iter());
+    for (node, input) in resolved.inputs.iter().enumerate() {
+        let column = input.event_column.and_then(|column| input.columns.get(column.index));
+        let name = column.map(|(field, _)| &field.name);
+        need(&mut needed, Edge { node, output: 0 }, &mut name.into_iter());
     }
     for (at, node) in resolved.nodes.iter().enumerate().rev() {
         let wanted = needed.get(at).cloned().unwrap_or_default();
@@ -302,6 +302,11 @@ struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
+    /// The nodes that are no inputs, which read themselves.
+    fn steps(&self) -> impl Iterator<Item = &ResolvedNode> {
+        self.resolved.nodes.iter().skip(self.resolved.inputs.len())
+    }
+
     fn schema(&self, edge: Edge) -> &[Field] {
         self.schemas
             .get(edge.node)
@@ -328,12 +333,7 @@ impl Wiring<'_> {
         let columns: Vec<SourceColumn> = table
             .columns
             .iter()
-            .map(|(field, column)| SourceColumn {
-                field: field.clone(),
-                path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
-                format: column.format,
-                materialised: true,
-            })
+            .map(|(field, column)| source_column(field, column, true))
             .collect();
         let update = table.update.map(|edge| {
             (
@@ -429,7 +429,7 @@ impl Wiring<'_> {
         let Change::Keyed(Some(key)) = change else {
             return (true, false);
         };
-        let read_by_step = self.resolved.nodes.iter().skip(1).any(|node| node.input == edge);
+        let read_by_step = self.steps().any(|node| node.input == edge);
         let own_key = sinks
             .iter()
             .filter(|sink| sink.input == edge)
@@ -571,7 +571,7 @@ impl Wiring<'_> {
     }
 
     fn stage(&self, at: usize) -> Option<&definition::Stage> {
-        let step = self.definition.steps.get(at.checked_sub(1)?)?;
+        let step = self.definition.steps.get(at.checked_sub(self.resolved.inputs.len())?)?;
         step.get_ref().stage.as_ref().map(Spanned::get_ref)
     }
 

@@ -1,12 +1,15 @@
 //! A file of payloads, one per line: the same engine without a server.
 //!
+//! Where a pipeline has several inputs, a line says which subject its payload came on:
+//! `{"subject": "…", "payload": …}`. A line that is no such thing, or whose subject is that of no input, is a dead letter.
+//!
 //! A line's number is its stream sequence. The database keeps, beside the position, a hash of all bytes up to there; a
 //! file is continued only where it is still the same up to that line. (A last line without an end of line counts as a
 //! line, and has to be unchanged as well when the file has grown.)
 
 use super::{Source, Stop};
 use crate::{
-    decode::Decoder,
+    decode::{Decoder, LineScanner},
     delivery::{DecodedBatch, Receipt},
     error::{Context, Error, Result},
 };
@@ -32,6 +35,8 @@ pub struct FileSource {
     path: PathBuf,
     reader: BufReader<File>,
     decoder: Decoder,
+    /// Where there are several inputs.
+    lines: Option<LineScanner>,
     hash: Xxh3,
     sequence: u64,
     line: Vec<u8>,
@@ -58,10 +63,16 @@ impl FileSource {
     pub fn open(path: &Path, decoder: Decoder, position: u64, content_hash: u64, stop: Stop) -> Result<Self> {
         let file =
             File::open(path).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", path.display())))?;
+        let subjects = decoder.subjects();
+        let lines = match subjects.len() {
+            1 => None,
+            _ => Some(LineScanner::new(subjects).map_err(Error::definition)?),
+        };
         let mut source = Self {
             path: path.to_owned(),
             reader: BufReader::with_capacity(READ_BYTES, file),
             decoder,
+            lines,
             hash: Xxh3::new(),
             sequence: 0,
             line: Vec::new(),
@@ -111,6 +122,20 @@ impl FileSource {
         }
         Ok(true)
     }
+
+    /// Decodes the line that was read. A file knows no store times: where a step reads the time, the pipeline or --now
+    /// fixes it.
+    fn decode_line(&mut self) {
+        let (sequence, decoder) = (self.sequence, &mut self.decoder);
+        let Some(lines) = &mut self.lines else {
+            return decoder.push(sequence, None, &self.line);
+        };
+        match lines.read(&self.line) {
+            Ok(Some(line)) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
+            Ok(None) => decoder.count_blank(sequence),
+            Err(reason) => decoder.reject(sequence, &self.line, reason),
+        }
+    }
 }
 
 impl Source for FileSource {
@@ -120,8 +145,7 @@ impl Source for FileSource {
                 self.ended = true;
                 break;
             }
-            // A file knows no store times. Where a step reads the time, the pipeline or --now fixes it.
-            self.decoder.push(self.sequence, None, &self.line);
+            self.decode_line();
         }
         if self.decoder.is_empty() {
             return Ok(None);

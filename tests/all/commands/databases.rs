@@ -2,7 +2,7 @@
 
 use super::{Folder, NAMES, changed, sql};
 use std::fs;
-use weir_tests::table::contents;
+use weir_tests::table::{contents, query};
 
 /// Events for `NAMES`.
 const EVENTS: &str = "{\"id\":1,\"name\":\"a\"}\nbroken\n{\"id\":2,\"name\":\"b\"}\n";
@@ -215,4 +215,51 @@ fn a_dropped_table_is_told() {
         .weir("replay p.toml --input events.jsonl --database p.db")
         .ends_with(1)
         .says(said);
+}
+
+/// What brings a database of this layout back to an older one.
+const OLDER_LAYOUTS: [(i64, &str); 2] = [
+    (
+        2,
+        "ALTER TABLE weir_dead_letter DROP COLUMN subject;
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
+         PRAGMA user_version = 2",
+    ),
+    (
+        1,
+        "ALTER TABLE weir_dead_letter DROP COLUMN subject;
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
+         DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start;
+         PRAGMA user_version = 1",
+    ),
+];
+
+#[test]
+fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_written() {
+    let more = format!("{EVENTS}{{\"id\":1,\"amount\":2.5}}\nbroken too\n");
+    let straight = Folder::with(NAMES);
+    straight.replay(EVENTS).ends_with(0);
+    let letters = straight.weir("dead-letters p.db --json").ends_with(0).stdout;
+    straight.replay(&more).ends_with(0);
+    let expected = contents(&straight.path("p.db"));
+    for (layout, back) in OLDER_LAYOUTS {
+        let folder = Folder::with(NAMES);
+        folder.replay(EVENTS).ends_with(0);
+        sql(&folder.path("p.db"), back);
+        let version = || {
+            query(
+                &folder.path("p.db"),
+                "SELECT user_version || '' FROM pragma_user_version",
+            )
+        };
+        assert_eq!(
+            folder.weir("dead-letters p.db --json").ends_with(0).stdout,
+            letters,
+            "layout {layout}"
+        );
+        assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
+        folder.replay(&more).ends_with(0);
+        assert_eq!(version(), ["3"]);
+        assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
+    }
 }

@@ -48,7 +48,7 @@ impl Whole {
     /// are up to there.
     pub(super) fn catch_up(&self, nats: &Nats, host: &StageHost, stop: &Stop) -> Result<u64> {
         let plan = &self.plan;
-        let range = StreamRange::find(nats, &plan.stream, &plan.subject, None, None)?;
+        let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), None, None)?;
         let mut database = self.open()?;
         database.claim(&range.identity)?;
         let stored = database.stored().clone();
@@ -58,7 +58,7 @@ impl Whole {
         let before = database.counts().events;
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
-            subject: plan.subject.clone(),
+            subjects: plan.subjects(),
             consumer: Consumer::Ephemeral(format!("weir-dev-{}-{:016x}", plan.name, fastrand::u64(..))),
             position: stored.position.max(range.first.saturating_sub(1)),
             gap: Gap::Refuse,

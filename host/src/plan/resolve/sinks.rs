@@ -75,7 +75,7 @@ impl Resolver<'_> {
         let mut at = edge.node;
         while at != lookup {
             let Some(node) = self.nodes.get(at) else { break };
-            if at == 0 || !matches!(node.kind, ResolvedKind::Stage(_)) {
+            if !matches!(node.kind, ResolvedKind::Stage(_)) {
                 let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
                 return Err(self.at(
                     from,
@@ -131,7 +131,7 @@ impl Resolver<'_> {
         for sink in &self.definition.sinks {
             let span = sink.span();
             let sink = sink.get_ref();
-            let input = self.edge(sink.from.as_ref(), self.nodes.len() - 1, span.clone())?;
+            let input = self.edge_or_before(sink.from.as_ref(), span.clone())?;
             let output = self.output(input)?;
             let whose = self.edge_name(input);
             let mut columns = Vec::new();

@@ -1,6 +1,9 @@
 //! Steps: where their rows come from, and operators over the columns that they read.
 
-use super::{Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list};
+use super::{
+    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list,
+    source::ONLY_INPUT,
+};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Aggregate, AggregateColumn, LastValue, Lookup, Name, Step},
@@ -17,13 +20,17 @@ impl Resolver<'_> {
     pub(super) fn step(&mut self, step: &Step, span: Range<usize>, host: &StageHost) -> Result<()> {
         self.check_name(&step.name, "a step's name")?;
         let name = step.name.get_ref().clone();
-        if self.nodes.iter().any(|node| node.name == name) {
+        if let Some(other) = self.nodes.iter().position(|node| node.name == name) {
+            let (what, names) = match other < self.inputs.len() {
+                true => ("an input", "inputs and steps"),
+                false => ("a step", "steps"),
+            };
             return Err(self.at(
                 &step.name,
-                format!("there is a step \"{name}\" already; names of steps are unique"),
+                format!("there is {what} \"{name}\" already; names of {names} are unique"),
             ));
         }
-        let input = self.edge(step.from.as_ref(), self.nodes.len() - 1, step.name.span())?;
+        let input = self.edge_or_before(step.from.as_ref(), step.name.span())?;
         let kinds = [
             ("stage", step.stage.is_some()),
             ("last_value", step.last_value.is_some()),
@@ -60,6 +67,22 @@ impl Resolver<'_> {
         };
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// The output that `from` names, or that of the step before; before the first step, of the only input.
+    pub(super) fn edge_or_before(&self, from: Option<&Name>, span: Range<usize>) -> Result<Edge> {
+        let before = self.nodes.len().saturating_sub(1);
+        if from.is_none() && before > 0 && before < self.inputs.len() {
+            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            return Err(self.error(
+                span,
+                format!(
+                    "key `from` is missing: there are several inputs, and no step before this; name one of {}",
+                    known.join(", ")
+                ),
+            ));
+        }
+        self.edge(from, before, span)
     }
 
     /// The output that `from` names: `step`, or `step.output`.
@@ -137,7 +160,8 @@ impl Resolver<'_> {
                 let output = node.outputs.get(edge.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)
             }
-            Some(node) if edge.node > 0 => format!("step \"{}\"", node.name),
+            Some(node) if edge.node >= self.inputs.len() => format!("step \"{}\"", node.name),
+            Some(node) if node.name != ONLY_INPUT => format!("input \"{}\"", node.name),
             _ => "the source".to_owned(),
         }
     }

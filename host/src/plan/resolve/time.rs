@@ -2,13 +2,13 @@
 
 use super::Resolver;
 use crate::{
-    column::{ColumnType, Schema},
-    definition::Name,
+    definition::{Name, TimeUnit},
     error::Result,
     plan::{EventColumn, EventTimePlan},
     text::duration,
 };
 use jiff::{Span, SpanTotal, Unit};
+use serde_spanned::Spanned;
 use std::ops::RangeInclusive;
 
 /// Milliseconds of a day.
@@ -44,41 +44,67 @@ impl Resolver<'_> {
         text.map_or(Ok(default_ms), |text| self.duration(text, key, 0..=DURATION_MS_MAX))
     }
 
-    /// When events happened, by the columns of the source.
-    pub(super) fn event_time(&self, schema: &Schema) -> Result<EventTimePlan> {
+    /// When events happened, in each of the inputs.
+    pub(super) fn event_time(&mut self) -> Result<EventTimePlan> {
+        for (input, column) in self.event_columns()? {
+            if let Some(input) = self.inputs.get_mut(input) {
+                input.event_column = Some(column);
+            }
+        }
         let Some(given) = &self.definition.event_time else {
             return Ok(EventTimePlan::default());
         };
         let given = given.get_ref();
-        let column = match &given.column {
-            None => None,
-            Some(name) => {
-                let index = self.column(schema, name, "the source")?;
-                let found = schema.get(index).map_or(ColumnType::Int, |field| field.column_type);
-                if found != ColumnType::Int {
-                    return Err(self.at(
-                        name,
-                        format!(
-                            "key `event_time.column`: column \"{}\" is {found}; accepted is an int of {}",
-                            name.get_ref(),
-                            given.unit.plural()
-                        ),
-                    ));
-                }
-                Some(EventColumn {
-                    index,
-                    unit: given.unit,
-                })
-            }
-        };
         let ahead_max = given.ahead_max.as_ref();
         let ahead_max_ms = ahead_max.map(|text| self.duration(text, "ahead_max", 0..=DURATION_MS_MAX));
         Ok(EventTimePlan {
-            column,
             out_of_orderness_ms: self.duration_or(given.out_of_orderness.as_ref(), "out_of_orderness", 0)?,
             ahead_max_ms: ahead_max_ms.transpose()?,
             followed: false,
         })
+    }
+
+    /// The columns that say it: what an input names itself, or else what the pipeline names for all.
+    fn event_columns(&self) -> Result<Vec<(usize, EventColumn)>> {
+        let of_pipeline = self.definition.event_time.as_ref().map(Spanned::get_ref);
+        let unit = of_pipeline.map(|given| given.unit).unwrap_or_default();
+        let own = |input: usize| {
+            let inputs = self.definition.source.get_ref().inputs.as_ref()?.get_ref();
+            inputs.get(&self.nodes.get(input)?.name)?.get_ref().event_time.as_ref()
+        };
+        let mut columns = Vec::new();
+        for input in 0..self.inputs.len() {
+            if let Some(own) = own(input) {
+                let unit = own.unit.unwrap_or(unit);
+                columns.extend(self.event_columns_of(&own.column, "event_time.column", unit, &[input])?);
+            }
+        }
+        if let Some(shared) = of_pipeline.and_then(|given| given.column.as_ref()) {
+            let others: Vec<usize> = (0..self.inputs.len()).filter(|&input| own(input).is_none()).collect();
+            if others.is_empty() {
+                let message = "key `event_time.column`: every input names a column of its own; leave this one out";
+                return Err(self.at(shared, message));
+            }
+            columns.extend(self.event_columns_of(shared, "event_time.column", unit, &others)?);
+        }
+        Ok(columns)
+    }
+
+    /// The column of this name in each of these inputs.
+    fn event_columns_of(
+        &self,
+        name: &Name,
+        key: &str,
+        unit: TimeUnit,
+        inputs: &[usize],
+    ) -> Result<Vec<(usize, EventColumn)>> {
+        self.check_input_times(name, key, unit, inputs)?;
+        let column = |&input: &usize| {
+            let mut columns = self.inputs.get(input)?.columns.iter();
+            let index = columns.position(|(field, _)| field.name == *name.get_ref())?;
+            Some((input, EventColumn { index, unit }))
+        };
+        Ok(inputs.iter().filter_map(column).collect())
     }
 }
 

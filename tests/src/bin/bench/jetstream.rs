@@ -123,7 +123,8 @@ async fn publish(server: &Server, scenario: Scenario, events: u64) -> Result<jet
 fn source_of(scenario: Scenario) -> Result<(String, String)> {
     let host = weir::stage::StageHost::new(weir::stage::StageHost::default_cache().as_deref())?;
     let plan = scenario.plan(&host)?;
-    Ok((plan.stream, plan.subject))
+    let [subject] = <[String; 1]>::try_from(plan.subjects()).map_err(|_| "the source has several inputs")?;
+    Ok((plan.stream, subject))
 }
 
 /// Receives everything through a consumer like that of `weir run`, and gives how long it took.

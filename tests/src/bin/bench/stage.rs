@@ -51,7 +51,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             generate(&mut payload);
             decoder.push(sequence, None, &payload);
         }
-        let events = decoder.take().events;
+        let decoded = decoder.take();
+        let events = decoded.of_input(0);
         let columns: Vec<&Column> = stage
             .inputs
             .iter()
