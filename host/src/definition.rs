@@ -72,6 +72,20 @@ pub struct EventTime {
     pub out_of_orderness: Option<Name>,
     /// By how much an event may be ahead of its store time before it is not believed any more.
     pub ahead_max: Option<Name>,
+    /// How long, by store time, an input may be silent before the others do not wait for it any more.
+    pub idle_after: Option<Name>,
+    /// Messages that the host publishes into the stream while it is silent.
+    pub ticks: Option<Spanned<Ticks>>,
+}
+
+/// Messages that say how late it is, in a stream that is silent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ticks {
+    /// How long the stream is silent before one is published, and between two.
+    pub every: Name,
+    /// Where to; the subject of the only input, when absent.
+    pub subject: Option<Name>,
 }
 
 /// What a column of times counts.

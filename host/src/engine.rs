@@ -148,7 +148,10 @@ impl Engine {
             .nodes
             .iter()
             .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
-        let clock = plan.event_time.followed.then(|| Clock::new(plan.event_time, seed));
+        let clock = plan
+            .event_time
+            .followed
+            .then(|| Clock::new(plan.event_time, plan.inputs.len(), seed));
         Ok(Self {
             plan,
             steps,
@@ -395,8 +398,9 @@ impl Engine {
                     let passage = match (&mut passage, &mut self.clock) {
                         (Some(passage), _) => Some(&*passage),
                         (passage, Some(clock)) => {
-                            let passed =
-                                clock.pass(deliveries, part.range.clone(), |delivery| fates.is_alive(delivery));
+                            let passed = clock.pass(deliveries, part.range.clone(), &part.events, |delivery| {
+                                fates.is_alive(delivery)
+                            });
                             Some(&*passage.insert(passed))
                         }
                         (None, None) => None,

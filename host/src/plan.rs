@@ -31,6 +31,8 @@ pub struct Plan {
     pub now: Now,
     /// How far the times of events are trusted.
     pub event_time: EventTimePlan,
+    /// What is published into the stream while it is silent.
+    pub ticks: Option<TickPlan>,
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
     /// Lookup tables.
@@ -159,8 +161,19 @@ pub struct EventTimePlan {
     pub out_of_orderness_ms: i64,
     /// By how much an event may be ahead of its store time and still move the watermark.
     pub ahead_max_ms: Option<i64>,
+    /// How long, by store time, an input may be silent before the others do not wait for it any more.
+    pub idle_after_ms: Option<i64>,
     /// Whether some step follows the watermark.
     pub followed: bool,
+}
+
+/// Messages that say how late it is, in a stream that is silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TickPlan {
+    /// A subject that one of the inputs takes in.
+    pub subject: String,
+    /// How long the stream is silent before one is published, and between two.
+    pub every_ms: u64,
 }
 
 /// A column of event times.

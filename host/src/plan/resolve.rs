@@ -8,7 +8,7 @@ mod steps;
 mod time;
 mod window;
 
-use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, SourceColumn, TextFormat},
@@ -29,6 +29,7 @@ pub(super) struct Resolved {
     /// The first nodes are these.
     pub(super) inputs: Vec<ResolvedInput>,
     pub(super) event_time: EventTimePlan,
+    pub(super) ticks: Option<TickPlan>,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
@@ -172,10 +173,12 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     resolver.updates()?;
     let sinks = resolver.sinks()?;
     let event_time = resolver.event_time()?;
+    let ticks = resolver.ticks()?;
     Ok(Resolved {
         now,
         inputs: resolver.inputs,
         event_time,
+        ticks,
         nodes: resolver.nodes,
         tables: resolver.tables,
         sinks,

@@ -95,6 +95,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         inputs,
         now: resolved.now.clone(),
         event_time,
+        ticks: resolved.ticks.clone(),
         time_reader,
         tables,
         nodes,
