@@ -9,7 +9,9 @@ pub mod aggregate;
 pub mod clock;
 pub mod last_value;
 pub mod lookup;
+pub mod on_crossing;
 mod timers;
+pub mod union;
 pub mod window;
 
 use crate::{

@@ -1,9 +1,11 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod on_crossing;
 mod sinks;
 mod stage;
 mod steps;
 mod time;
+mod union;
 mod window;
 
 use super::{Change, EventTimePlan, Function, Now, Versions};
@@ -15,10 +17,11 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{ops::Range, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
+pub(super) use on_crossing::ResolvedOnCrossing;
 pub(super) use window::ResolvedWindow;
 
 /// A step with names instead of indices.
@@ -71,6 +74,22 @@ pub(super) enum ResolvedKind {
         added: Vec<String>,
     },
     Window(Box<ResolvedWindow>),
+    OnCrossing(Box<ResolvedOnCrossing>),
+    Union {
+        /// The edges after the first.
+        others: Vec<Edge>,
+    },
+}
+
+impl ResolvedNode {
+    /// All edges that it reads.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
+        let others: &[Edge] = match &self.kind {
+            ResolvedKind::Union { others } => others,
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
 }
 
 impl ResolvedKind {
