@@ -214,6 +214,10 @@ pub struct Step {
     pub lookup: Option<Spanned<Lookup>>,
     /// Aggregates by group and window of time.
     pub window: Option<Spanned<Window>>,
+    /// A row when a key is raised, and one when it is cleared.
+    pub on_crossing: Option<Spanned<OnCrossing>>,
+    /// The steps, or `step.output`s, whose rows are put together.
+    pub union: Option<Spanned<Vec<Name>>>,
 }
 
 /// A guest with its parameters.
@@ -369,6 +373,18 @@ pub enum Emit {
     Update,
     /// At this interval of event time while they change, and once the window has ended.
     Early(Name),
+}
+
+/// Which rows raise a key, and which keep it raised.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnCrossing {
+    /// The key; that of the changelog, when absent.
+    pub key: Option<Vec<Name>>,
+    /// The boolean column that raises a key. When absent, a key of a changelog is raised while it has a row.
+    pub raise: Option<Name>,
+    /// The boolean column that keeps a key raised.
+    pub hold: Option<Name>,
 }
 
 /// A join with a table as it stands.

@@ -4,6 +4,7 @@
 //! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
+mod passing;
 mod resolve;
 mod wire;
 
@@ -14,7 +15,9 @@ use crate::{
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
+
+pub use passing::{OnCrossingPlan, UnionPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -225,12 +228,23 @@ pub struct Edge {
 pub struct Node {
     /// The step's name.
     pub name: String,
-    /// Where its rows come from. An input reads itself.
+    /// Where its rows come from, or the first of several such places, see [`Node::inputs`]. An input reads itself.
     pub input: Edge,
     /// What it does.
     pub kind: NodeKind,
     /// What it gives.
     pub outputs: Vec<Output>,
+}
+
+impl Node {
+    /// All edges that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = Edge> {
+        let others: &[Edge] = match &self.kind {
+            NodeKind::Union(union) => &union.others,
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
 }
 
 /// What a step does. Columns are indices into the schema of the input.
@@ -250,6 +264,10 @@ pub enum NodeKind {
     Window(WindowPlan),
     /// See [`crate::operator::sliding`].
     Sliding(SlidingPlan),
+    /// See [`crate::operator::on_crossing`].
+    OnCrossing(OnCrossingPlan),
+    /// See [`crate::operator::union`].
+    Union(UnionPlan),
 }
 
 /// One output of a step.

@@ -1,11 +1,13 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod on_crossing;
 mod sinks;
 mod sliding;
 mod source;
 mod stage;
 mod steps;
 mod time;
+mod union;
 mod window;
 
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
@@ -17,11 +19,11 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{ops::Range, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
-pub(super) use {sliding::ResolvedSliding, window::ResolvedWindow};
+pub(super) use {on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding, window::ResolvedWindow};
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
@@ -84,6 +86,22 @@ pub(super) enum ResolvedKind {
     },
     Window(Box<ResolvedWindow>),
     Sliding(Box<ResolvedSliding>),
+    OnCrossing(Box<ResolvedOnCrossing>),
+    Union {
+        /// The edges after the first.
+        others: Vec<Edge>,
+    },
+}
+
+impl ResolvedNode {
+    /// All edges that it reads.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
+        let others: &[Edge] = match &self.kind {
+            ResolvedKind::Union { others } => others,
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
 }
 
 impl ResolvedKind {
