@@ -179,6 +179,8 @@ pub struct Step {
     pub on_crossing: Option<Spanned<OnCrossing>>,
     /// The steps, or `step.output`s, whose rows are put together.
     pub union: Option<Spanned<Vec<Name>>>,
+    /// The first row of each key.
+    pub deduplicate: Option<Spanned<Deduplicate>>,
 }
 
 /// A guest with its parameters.
@@ -346,6 +348,16 @@ pub struct OnCrossing {
     pub raise: Option<Name>,
     /// The boolean column that keeps a key raised.
     pub hold: Option<Name>,
+}
+
+/// The first row of each key, or the first within a time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deduplicate {
+    /// The columns in which twins are alike.
+    pub key: Vec<Name>,
+    /// How far apart rows are that are no twins any more, such as `"1 h"`; for ever, when absent.
+    pub within: Option<Name>,
 }
 
 /// A join with a table as it stands.

@@ -7,6 +7,7 @@
 mod accumulators;
 pub mod aggregate;
 pub mod clock;
+pub mod deduplicate;
 pub mod last_value;
 pub mod lookup;
 pub mod on_crossing;

@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, iter, sync::Arc};
 
-pub use passing::{OnCrossingPlan, UnionPlan};
+pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -218,6 +218,23 @@ impl Node {
         };
         iter::once(self.input).chain(others.iter().copied())
     }
+
+    /// Whether it follows the watermark.
+    pub fn follows_time(&self) -> bool {
+        match &self.kind {
+            NodeKind::Window(_) => true,
+            NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The outputs whose rows came too late.
+    pub fn late_outputs(&self) -> &'static [usize] {
+        match &self.kind {
+            NodeKind::Window(_) | NodeKind::Deduplicate(_) => &[1],
+            _ => &[],
+        }
+    }
 }
 
 /// What a step does. Columns are indices into the schema of the input.
@@ -239,6 +256,8 @@ pub enum NodeKind {
     OnCrossing(OnCrossingPlan),
     /// See [`crate::operator::union`].
     Union(UnionPlan),
+    /// See [`crate::operator::deduplicate`].
+    Deduplicate(DeduplicatePlan),
 }
 
 /// One output of a step.

@@ -68,7 +68,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     database.restore(&mut engine)?;
-    let decoder = Decoder::of(&plan, batch)?;
+    let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
     weir::pipeline::run(

@@ -181,7 +181,7 @@ impl Endless {
     /// When the columns are broken.
     pub fn new(plan: &Plan, position: u64, batch: u64, last: u64, end: &Arc<AtomicBool>) -> Result<Self> {
         Ok(Self {
-            decoder: Decoder::of(&plan, batch as usize)?,
+            decoder: Decoder::of(plan, batch as usize)?,
             next: position + 1,
             batch,
             last,

@@ -174,6 +174,12 @@ fn title(plan: &Plan, node: &Node) -> String {
                 key => format!("crossings by {}: {raised}{hold}", input(key)),
             }
         }
+        NodeKind::Deduplicate(deduplicate) => {
+            let within = deduplicate
+                .within_ms
+                .map(|within| format!(" within {}", duration(within)));
+            format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
+        }
         NodeKind::Union(_) => "union".to_owned(),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());

@@ -30,8 +30,8 @@ pub struct Clock {
 }
 
 /// An event time, in milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Debug)]
-struct EventTime(i64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EventTime(pub(super) i64);
 
 impl StateValue for EventTime {
     fn encode(&self, bytes: &mut Vec<u8>) {

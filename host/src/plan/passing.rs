@@ -17,6 +17,17 @@ pub struct OnCrossingPlan {
     pub passed: [Vec<usize>; 2],
 }
 
+/// `deduplicate`: the outputs are the rows that pass, and, within a time, those that are late.
+#[derive(Clone, Debug)]
+pub struct DeduplicatePlan {
+    /// The columns in which twins are alike.
+    pub key: Vec<usize>,
+    /// How far apart rows are that are no twins any more; for ever, when absent.
+    pub within_ms: Option<i64>,
+    /// The columns of each output.
+    pub passed: Vec<Vec<usize>>,
+}
+
 /// `union`: the output is the rows of several edges.
 #[derive(Clone, Debug)]
 pub struct UnionPlan {

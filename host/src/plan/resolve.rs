@@ -1,5 +1,6 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod deduplicate;
 mod on_crossing;
 mod sinks;
 mod stage;
@@ -21,6 +22,7 @@ use std::{iter, ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
+pub(super) use deduplicate::ResolvedDeduplicate;
 pub(super) use on_crossing::ResolvedOnCrossing;
 pub(super) use window::ResolvedWindow;
 
@@ -75,6 +77,7 @@ pub(super) enum ResolvedKind {
     },
     Window(Box<ResolvedWindow>),
     OnCrossing(Box<ResolvedOnCrossing>),
+    Deduplicate(ResolvedDeduplicate),
     Union {
         /// The edges after the first.
         others: Vec<Edge>,
@@ -95,6 +98,14 @@ impl ResolvedNode {
 impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
+        match self {
+            Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            _ => self.tells_by_time(),
+        }
+    }
+
+    /// Whether rows of its first output may come because time went on.
+    pub(super) fn tells_by_time(&self) -> bool {
         matches!(self, Self::Window(_))
     }
 }

@@ -249,7 +249,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     &mut wanted.iter().filter(|column| !added.contains(*column)),
                 );
             }
-            ResolvedKind::OnCrossing(_) | ResolvedKind::Union { .. } => {
+            ResolvedKind::OnCrossing(_) | ResolvedKind::Deduplicate(_) | ResolvedKind::Union { .. } => {
                 for (edge, names) in passing::reads(node, &wanted) {
                     need(&mut needed, edge, &mut names.iter());
                 }
@@ -291,7 +291,7 @@ fn by_time(resolved: &Resolved) -> Vec<Vec<bool>> {
         let outputs = 0..node.outputs.len();
         by_time.push(
             outputs
-                .map(|output| input_is || node.kind.follows_time() && output == 0)
+                .map(|output| input_is || node.kind.tells_by_time() && output == 0)
                 .collect(),
         );
     }
@@ -461,6 +461,7 @@ impl Wiring<'_> {
         match &node.kind {
             ResolvedKind::Source => NodeKind::Source,
             ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
+            ResolvedKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
             ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
                 let beside =
@@ -646,7 +647,8 @@ impl Wiring<'_> {
                 ResolvedKind::LastValue { .. }
                 | ResolvedKind::Aggregate { .. }
                 | ResolvedKind::Window(_)
-                | ResolvedKind::OnCrossing(_) => true,
+                | ResolvedKind::OnCrossing(_)
+                | ResolvedKind::Deduplicate(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

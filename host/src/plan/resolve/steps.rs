@@ -32,6 +32,7 @@ impl Resolver<'_> {
             ("window", step.window.is_some()),
             ("on_crossing", step.on_crossing.is_some()),
             ("union", step.union.is_some()),
+            ("deduplicate", step.deduplicate.is_some()),
         ];
         let given: Vec<&str> = kinds
             .iter()
@@ -44,7 +45,8 @@ impl Resolver<'_> {
             } else {
                 given.join(" and ")
             };
-            let accepted = "exactly one of stage, last_value, aggregate, lookup, window, on_crossing, union";
+            let accepted =
+                "exactly one of stage, last_value, aggregate, lookup, window, on_crossing, union, deduplicate";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
         let node = if let Some(stage) = &step.stage {
@@ -61,6 +63,8 @@ impl Resolver<'_> {
             self.on_crossing(&name, input, on_crossing.get_ref(), on_crossing.span())?
         } else if let Some(union) = &step.union {
             self.union(&name, step.from.as_ref(), union.get_ref(), union.span())?
+        } else if let Some(deduplicate) = &step.deduplicate {
+            self.deduplicate(&name, input, deduplicate.get_ref(), deduplicate.span())?
         } else {
             return Ok(());
         };
@@ -172,7 +176,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn append_only(&self, input: Edge, step: &str, operator: &str, at: &Name) -> Result<()> {
+    pub(super) fn append_only(&self, input: Edge, step: &str, operator: &str, at: &Name) -> Result<()> {
         match self.output(input)?.change {
             ResolvedChange::Append => Ok(()),
             ResolvedChange::Keyed(_) => Err(self.at(

@@ -1,0 +1,185 @@
+//! Twins against a plain model, which forgets nothing.
+
+use super::{Cuts, cuts, run_counting_late};
+use proptest::prelude::*;
+use serde_json::json;
+use weir_tests::{
+    seed::check_property,
+    table::{Cell, Counts},
+};
+
+const CASES: u32 = 600;
+
+const OUT_OF_ORDERNESS_MS: i64 = 7;
+const WITHIN_MS: i64 = 10;
+
+/// When, and of which key.
+type Event = (i64, Option<u8>, Option<u8>);
+
+/// Times go on as a whole, and back and forth one by one.
+fn events(most: usize) -> impl Strategy<Value = Vec<Event>> {
+    let key = || prop::option::weighted(0.8, 0u8..2);
+    prop::collection::vec((-12i64..16, key(), key()), 0..most).prop_map(|events| {
+        let go_on = |(at, (jump, k, j)): (usize, (i64, _, _))| (3 * at as i64 - 20 + jump, k, j);
+        events.into_iter().enumerate().map(go_on).collect()
+    })
+}
+
+fn lines(events: &[Event]) -> String {
+    let line = |(n, (t, k, j)): (usize, &Event)| {
+        let k = k.map(|k| "ab\0"[..=usize::from(k)].to_owned());
+        json!({ "t": t, "k": k, "j": j, "n": n }).to_string() + "\n"
+    };
+    events.iter().enumerate().map(line).collect()
+}
+
+/// For each event where the watermark was before it.
+fn watermarks(events: &[Event]) -> Vec<i64> {
+    let before = |at: usize| events[..at].iter().map(|event| event.0).max();
+    (0..events.len())
+        .map(|at| before(at).map_or(i64::MIN, |latest| latest - OUT_OF_ORDERNESS_MS))
+        .collect()
+}
+
+fn numbers(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<Cell>> {
+    numbers.into_iter().map(|n| vec![Cell::Int(n as i64)]).collect()
+}
+
+const SOURCE: &str = r#"
+name = "p"
+source = { stream = "S", subject = "s", columns = { t = "int", k = "text", j = "int", n = "int" } }
+event_time = { column = "t", out_of_orderness = "7 ms" }
+"#;
+
+#[test]
+fn the_first_row_of_a_key_passes_for_a_while() {
+    const STEPS: &str = r#"
+        [[step]]
+        name = "first"
+        deduplicate = { key = ["j", "k"], within = "10 ms" }
+        [[sink]]
+        from = "first"
+        table = "passed"
+        columns = ["n"]
+    "#;
+    const LATE: &str = "[[sink]]\nfrom = \"first.late\"\ntable = \"late\"\ncolumns = [\"n\"]\n";
+    check_property(
+        CASES,
+        &(events(60), any::<bool>(), cuts()),
+        |(events, reads_late, cuts)| {
+            let pipeline = format!("{SOURCE}{STEPS}{}", if *reads_late { LATE } else { "" });
+            let (contents, late_rows) = run_counting_late(&pipeline, &lines(events), cuts);
+
+            let (mut passed, mut late): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+            for (n, (event, watermark_ms)) in events.iter().zip(watermarks(events)).enumerate() {
+                let (t, k, j) = *event;
+                let is_twin = |&other: &usize| {
+                    let (other_t, other_k, other_j) = events[other];
+                    (other_k, other_j) == (k, j) && (t - other_t).abs() < WITHIN_MS
+                };
+                if t < watermark_ms {
+                    late.push(n);
+                } else if !passed.iter().any(is_twin) {
+                    passed.push(n);
+                }
+            }
+            let count = events.len() as u64;
+            let applied = passed.len() as u64 + if *reads_late { late.len() as u64 } else { 0 };
+            let counts = Counts {
+                events: count,
+                applied,
+                filtered: count - applied,
+                ..Counts::default()
+            };
+            assert_eq!(contents.counts, counts);
+            assert_eq!(late_rows, late.len() as u64, "rows that are counted as late");
+            assert_eq!(
+                contents.tables["passed"].rows,
+                numbers(passed),
+                "passed: found, and expected"
+            );
+            if *reads_late {
+                assert_eq!(contents.tables["late"].rows, numbers(late), "late: found, and expected");
+            }
+        },
+    );
+}
+
+#[test]
+fn the_first_row_of_a_key_passes_for_ever() {
+    const STEPS: &str = r#"
+        [[step]]
+        name = "first"
+        deduplicate = { key = ["k", "j"] }
+        [[sink]]
+        table = "passed"
+        columns = ["n"]
+    "#;
+    check_property(CASES, &(events(60), cuts()), |(events, cuts): &(Vec<Event>, Cuts)| {
+        let (contents, late_rows) = run_counting_late(&format!("{SOURCE}{STEPS}"), &lines(events), cuts);
+        let key = |n: usize| (events[n].1, events[n].2);
+        let is_first = |&n: &usize| (0..n).all(|other| key(other) != key(n));
+        let passed: Vec<usize> = (0..events.len()).filter(is_first).collect();
+        assert_eq!((contents.counts.applied, late_rows), (passed.len() as u64, 0));
+        assert_eq!(
+            contents.tables["passed"].rows,
+            numbers(passed),
+            "passed: found, and expected"
+        );
+    });
+}
+
+/// Rows that come because time went on have the time of the event that moved it, and are never late.
+#[test]
+fn rows_that_come_because_time_went_on_have_twins_too() {
+    const STEPS: &str = r#"
+        [[step]]
+        name = "windows"
+        window = { tumbling = "5 ms", group_by = ["j"], columns = { rows = { count = "*" } } }
+        [[step]]
+        name = "first"
+        deduplicate = { key = ["rows", "j"], within = "10 ms" }
+        [[sink]]
+        table = "passed"
+        columns = ["window_start", "j"]
+    "#;
+    check_property(CASES, &(events(60), cuts()), |(events, cuts): &(Vec<Event>, Cuts)| {
+        let (contents, _) = run_counting_late(&format!("{SOURCE}{STEPS}"), &lines(events), cuts);
+
+        let watermarks = watermarks(events);
+        let start = |t: i64| t.div_euclid(5) * 5;
+        // (start, group, events)
+        let mut open: Vec<(i64, Option<u8>, usize)> = Vec::new();
+        let mut passed: Vec<(i64, (i64, Option<u8>, usize))> = Vec::new();
+        for (n, &(t, _, j)) in events.iter().enumerate() {
+            if start(t) + 5 > watermarks[n] {
+                match open.iter_mut().find(|window| (window.0, window.1) == (start(t), j)) {
+                    Some(window) => window.2 += 1,
+                    None => open.push((start(t), j, 1)),
+                }
+            }
+            let latest = events[..=n].iter().map(|event| event.0).max().expect("there is one");
+            let watermark_ms = latest - OUT_OF_ORDERNESS_MS;
+            let mut closed: Vec<_> = open
+                .iter()
+                .copied()
+                .filter(|window| window.0 + 5 <= watermark_ms)
+                .collect();
+            open.retain(|window| window.0 + 5 > watermark_ms);
+            closed.sort_unstable();
+            for window in closed {
+                let is_twin = |(other_t, other): &(i64, (i64, Option<u8>, usize))| {
+                    (other.1, other.2) == (window.1, window.2) && (t - other_t).abs() < WITHIN_MS
+                };
+                if !passed.iter().any(is_twin) {
+                    passed.push((t, window));
+                }
+            }
+        }
+        let row = |(_, (start, j, _)): &(i64, (i64, Option<u8>, usize))| {
+            vec![Cell::Int(*start), j.map_or(Cell::Null, |j| Cell::Int(j.into()))]
+        };
+        let expected: Vec<Vec<Cell>> = passed.iter().map(row).collect();
+        assert_eq!(contents.tables["passed"].rows, expected, "passed: found, and expected");
+    });
+}
