@@ -230,6 +230,8 @@ pub struct LastValue {
     pub key: Vec<Name>,
     /// The columns that are kept; all others that come in, when absent.
     pub columns: Option<Vec<Name>>,
+    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// Aggregates by group.
@@ -240,6 +242,8 @@ pub struct Aggregate {
     pub group_by: Vec<Name>,
     /// What is computed, by the name of the resulting column.
     pub columns: ColumnMap<AggregateColumn>,
+    /// After how long without a change a group is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// One aggregate: exactly one function with its column.
@@ -348,6 +352,8 @@ pub struct OnCrossing {
     pub raise: Option<Name>,
     /// The boolean column that keeps a key raised.
     pub hold: Option<Name>,
+    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// The first row of each key, or the first within a time.

@@ -388,9 +388,13 @@ impl Engine {
                     if !is_by_time(&plan, node.input) {
                         fates.apply(&input);
                     }
+                    let passage = match node.follows_time() {
+                        true => follow(&mut passage, &mut self.clock, part, fates),
+                        false => None,
+                    };
                     match self.steps.get_mut(at) {
-                        Some(Step::LastValue(operator)) => vec![operator.update(&input)],
-                        Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
+                        Some(Step::LastValue(operator)) => vec![operator.update(&input, passage)],
+                        Some(Step::Aggregate(operator)) => vec![operator.update(&input, passage)],
                         _ => Vec::new(),
                     }
                 }
@@ -843,16 +847,25 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
     match &node.kind {
         NodeKind::Window(plan) => window_fingerprint(plan, &schema),
         NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
-        NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
+        NodeKind::LastValue(plan) => {
+            let forgets = forgets(plan.ttl_ms);
+            format!("last_value{forgets} by the first {} of {schema}", plan.key.len())
+        }
         NodeKind::Aggregate(plan) => {
             format!(
-                "aggregate ({}) by the first {} of {schema}",
+                "aggregate{} ({}) by the first {} of {schema}",
+                forgets(plan.ttl_ms),
                 functions(&plan.aggregates),
                 plan.group.len()
             )
         }
         _ => String::new(),
     }
+}
+
+/// Whether keys are forgotten. After how long may change: the state holds when they were touched.
+fn forgets(ttl_ms: Option<i64>) -> &'static str {
+    ttl_ms.map_or("", |_| " with a ttl")
 }
 
 fn functions(aggregates: &[AggregateSpec]) -> String {

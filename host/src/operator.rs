@@ -8,6 +8,7 @@ mod accumulators;
 pub mod aggregate;
 pub mod clock;
 pub mod deduplicate;
+mod expiry;
 pub mod last_value;
 pub mod lookup;
 pub mod on_crossing;

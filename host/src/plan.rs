@@ -224,6 +224,9 @@ impl Node {
         match &self.kind {
             NodeKind::Window(_) => true,
             NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
+            NodeKind::Aggregate(aggregate) => aggregate.ttl_ms.is_some(),
+            NodeKind::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
             _ => false,
         }
     }
@@ -349,6 +352,8 @@ pub struct LastValuePlan {
     pub key: Vec<usize>,
     /// The columns that are kept.
     pub columns: Vec<usize>,
+    /// After how long without a row a key is forgotten.
+    pub ttl_ms: Option<i64>,
 }
 
 /// `aggregate`: the output is the group, then the aggregates.
@@ -358,6 +363,8 @@ pub struct AggregatePlan {
     pub group: Vec<usize>,
     /// What is computed.
     pub aggregates: Vec<AggregateSpec>,
+    /// After how long without a change a group is forgotten.
+    pub ttl_ms: Option<i64>,
 }
 
 /// One aggregate.

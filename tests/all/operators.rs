@@ -7,6 +7,8 @@ mod model;
 mod on_crossing;
 mod pipelines;
 mod sums;
+mod timed;
+mod ttl;
 mod union;
 
 use model::{Row, key_cell};

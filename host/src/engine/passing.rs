@@ -1,6 +1,6 @@
 //! Steps that pass rows on, within the engine.
 
-use super::{Engine, Fates, Step, is_by_time};
+use super::{Engine, Fates, Step, forgets, is_by_time};
 use crate::{
     column::Batch,
     operator::{clock::Passage, union::union},
@@ -26,7 +26,7 @@ impl Engine {
                 if of_events {
                     fates.apply(first);
                 }
-                operator.update(first)
+                operator.update(first, passage)
             }
             (NodeKind::Deduplicate(_), Some(Step::Deduplicate(operator))) => {
                 let outputs = operator.update(first, passage);
@@ -59,7 +59,8 @@ pub(super) fn fingerprint(plan: &Plan, node: &Node) -> String {
             let of = if on_crossing.retracts { " of a changelog" } else { "" };
             let [raise, hold] = [&on_crossing.raise, &on_crossing.hold].map(|column| columns(column.as_slice()));
             let key = columns(&on_crossing.key);
-            format!("crossings{of} by {key}, raised by {raise}, held by {hold}")
+            let forgets = forgets(on_crossing.ttl_ms);
+            format!("crossings{of}{forgets} by {key}, raised by {raise}, held by {hold}")
         }
         NodeKind::Deduplicate(deduplicate) => {
             let within = deduplicate.within_ms.map(|within_ms| format!(" within {within_ms} ms"));

@@ -13,6 +13,8 @@ pub struct OnCrossingPlan {
     pub hold: Option<usize>,
     /// Whether rows of the input may be taken away again.
     pub retracts: bool,
+    /// After how long without a row a key is forgotten.
+    pub ttl_ms: Option<i64>,
     /// The columns of each output.
     pub passed: [Vec<usize>; 2],
 }

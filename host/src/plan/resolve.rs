@@ -65,10 +65,12 @@ pub(super) enum ResolvedKind {
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
+        ttl_ms: Option<i64>,
     },
     Aggregate {
         group: Vec<String>,
         aggregates: Vec<ResolvedAggregate>,
+        ttl_ms: Option<i64>,
     },
     Lookup {
         table: usize,
@@ -100,13 +102,18 @@ impl ResolvedKind {
     pub(super) fn follows_time(&self) -> bool {
         match self {
             Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            Self::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
             _ => self.tells_by_time(),
         }
     }
 
     /// Whether rows of its first output may come because time went on.
     pub(super) fn tells_by_time(&self) -> bool {
-        matches!(self, Self::Window(_))
+        match self {
+            Self::Window(_) => true,
+            Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
+            _ => false,
+        }
     }
 }
 

@@ -177,7 +177,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     }
                 }
             }
-            ResolvedKind::LastValue { key, columns } => {
+            ResolvedKind::LastValue { key, columns, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut key.iter());
                 need(
@@ -188,7 +188,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 // The key is always part of what comes out: it says which row is meant.
                 need(&mut needed, Edge { node: at, output: 0 }, &mut key.iter());
             }
-            ResolvedKind::Aggregate { group, aggregates } => {
+            ResolvedKind::Aggregate { group, aggregates, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
@@ -472,18 +472,24 @@ impl Wiring<'_> {
                     ..self.guest(at, node, &stage.live)
                 }))
             }
-            ResolvedKind::LastValue { key, columns } => {
+            ResolvedKind::LastValue { key, columns, ttl_ms } => {
                 let held = columns
                     .iter()
                     .filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
                 NodeKind::LastValue(LastValuePlan {
                     key: self.indices(input, key),
                     columns: self.indices(input, held),
+                    ttl_ms: *ttl_ms,
                 })
             }
-            ResolvedKind::Aggregate { group, aggregates } => NodeKind::Aggregate(AggregatePlan {
+            ResolvedKind::Aggregate {
+                group,
+                aggregates,
+                ttl_ms,
+            } => NodeKind::Aggregate(AggregatePlan {
                 group: self.indices(input, group),
                 aggregates: self.aggregates(at, input, aggregates, true),
+                ttl_ms: *ttl_ms,
             }),
             ResolvedKind::Window(window) => {
                 let late = self.schema(Edge { node: at, output: 1 });

@@ -1,6 +1,9 @@
 //! Twins against a plain model, which forgets nothing.
 
-use super::{Cuts, cuts, run_counting_late};
+use super::{
+    Cuts, cuts, run_counting_late,
+    timed::{Mark, marks, times},
+};
 use proptest::prelude::*;
 use serde_json::json;
 use weir_tests::{
@@ -10,19 +13,15 @@ use weir_tests::{
 
 const CASES: u32 = 600;
 
-const OUT_OF_ORDERNESS_MS: i64 = 7;
 const WITHIN_MS: i64 = 10;
 
 /// When, and of which key.
 type Event = (i64, Option<u8>, Option<u8>);
 
-/// Times go on as a whole, and back and forth one by one.
 fn events(most: usize) -> impl Strategy<Value = Vec<Event>> {
     let key = || prop::option::weighted(0.8, 0u8..2);
-    prop::collection::vec((-12i64..16, key(), key()), 0..most).prop_map(|events| {
-        let go_on = |(at, (jump, k, j)): (usize, (i64, _, _))| (3 * at as i64 - 20 + jump, k, j);
-        events.into_iter().enumerate().map(go_on).collect()
-    })
+    let keys = prop::collection::vec((key(), key()), most);
+    (times(most), keys).prop_map(|(times, keys)| times.into_iter().zip(keys).map(|(t, (k, j))| (t, k, j)).collect())
 }
 
 fn lines(events: &[Event]) -> String {
@@ -33,12 +32,8 @@ fn lines(events: &[Event]) -> String {
     events.iter().enumerate().map(line).collect()
 }
 
-/// For each event where the watermark was before it.
-fn watermarks(events: &[Event]) -> Vec<i64> {
-    let before = |at: usize| events[..at].iter().map(|event| event.0).max();
-    (0..events.len())
-        .map(|at| before(at).map_or(i64::MIN, |latest| latest - OUT_OF_ORDERNESS_MS))
-        .collect()
+fn marks_of(events: &[Event]) -> Vec<Mark> {
+    marks(&events.iter().map(|event| event.0).collect::<Vec<_>>())
 }
 
 fn numbers(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<Cell>> {
@@ -71,13 +66,13 @@ fn the_first_row_of_a_key_passes_for_a_while() {
             let (contents, late_rows) = run_counting_late(&pipeline, &lines(events), cuts);
 
             let (mut passed, mut late): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-            for (n, (event, watermark_ms)) in events.iter().zip(watermarks(events)).enumerate() {
+            for (n, (event, mark)) in events.iter().zip(marks_of(events)).enumerate() {
                 let (t, k, j) = *event;
                 let is_twin = |&other: &usize| {
                     let (other_t, other_k, other_j) = events[other];
                     (other_k, other_j) == (k, j) && (t - other_t).abs() < WITHIN_MS
                 };
-                if t < watermark_ms {
+                if mark.is_late() {
                     late.push(n);
                 } else if !passed.iter().any(is_twin) {
                     passed.push(n);
@@ -146,20 +141,19 @@ fn rows_that_come_because_time_went_on_have_twins_too() {
     check_property(CASES, &(events(60), cuts()), |(events, cuts): &(Vec<Event>, Cuts)| {
         let (contents, _) = run_counting_late(&format!("{SOURCE}{STEPS}"), &lines(events), cuts);
 
-        let watermarks = watermarks(events);
+        let marks = marks_of(events);
         let start = |t: i64| t.div_euclid(5) * 5;
         // (start, group, events)
         let mut open: Vec<(i64, Option<u8>, usize)> = Vec::new();
         let mut passed: Vec<(i64, (i64, Option<u8>, usize))> = Vec::new();
         for (n, &(t, _, j)) in events.iter().enumerate() {
-            if start(t) + 5 > watermarks[n] {
+            if start(t) + 5 > marks[n].before_ms {
                 match open.iter_mut().find(|window| (window.0, window.1) == (start(t), j)) {
                     Some(window) => window.2 += 1,
                     None => open.push((start(t), j, 1)),
                 }
             }
-            let latest = events[..=n].iter().map(|event| event.0).max().expect("there is one");
-            let watermark_ms = latest - OUT_OF_ORDERNESS_MS;
+            let watermark_ms = marks[n].after_ms;
             let mut closed: Vec<_> = open
                 .iter()
                 .copied()

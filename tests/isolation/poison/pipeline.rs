@@ -130,6 +130,53 @@ table = "first"
 table = "echoes"
 "#;
 
+/// Keys that an event touched, and those that are forgotten with it, are state too.
+pub(crate) const AFTER_TTL: &str = r#"
+[event_time]
+column = "n"
+unit = "s"
+out_of_orderness = "3 s"
+
+[[step]]
+name = "latest"
+last_value = { key = ["id"], columns = ["what"], ttl = "20 s" }
+
+[[step]]
+name = "comings"
+on_crossing = {}
+
+[[step]]
+name = "by-what"
+from = "source"
+aggregate = { group_by = ["what"], ttl = "10 s", columns = { events = { count = "*" }, ids = { count_distinct = "id" } } }
+
+[[step]]
+name = "hostile"
+from = "source"
+STAGE
+
+[[sink]]
+table = "echoes"
+
+[[sink]]
+from = "latest"
+table = "latest"
+primary_key = ["id"]
+
+[[sink]]
+from = "comings"
+table = "came"
+
+[[sink]]
+from = "comings.cleared"
+table = "went"
+
+[[sink]]
+from = "by-what"
+table = "by_what"
+primary_key = ["what"]
+"#;
+
 /// The guest decides what the next event of the same key finds in the table.
 pub(crate) const WITHIN_LOOKUP: &str = r#"
 [table.echoes]

@@ -233,6 +233,7 @@ impl Resolver<'_> {
         let kind = ResolvedKind::LastValue {
             key: key.to_vec(),
             columns: columns.to_vec(),
+            ttl_ms: self.ttl(last_value.ttl.as_ref())?,
         };
         let output = self.keyed_output(schema, key.to_vec());
         Ok(ResolvedNode {
@@ -283,7 +284,11 @@ impl Resolver<'_> {
         }
         let group: Vec<String> = aggregate.group_by.iter().map(|name| name.get_ref().clone()).collect();
         let output = self.keyed_output(schema, group.clone());
-        let kind = ResolvedKind::Aggregate { group, aggregates };
+        let kind = ResolvedKind::Aggregate {
+            group,
+            aggregates,
+            ttl_ms: self.ttl(aggregate.ttl.as_ref())?,
+        };
         Ok(ResolvedNode {
             name: name.to_owned(),
             input,

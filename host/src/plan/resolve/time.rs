@@ -44,6 +44,12 @@ impl Resolver<'_> {
         text.map_or(Ok(default_ms), |text| self.duration(text, key, 0..=DURATION_MS_MAX))
     }
 
+    /// After how long a key is forgotten.
+    pub(super) fn ttl(&self, text: Option<&Name>) -> Result<Option<i64>> {
+        text.map(|text| self.duration(text, "ttl", 1..=DURATION_MS_MAX))
+            .transpose()
+    }
+
     /// When events happened, by the columns of the source.
     pub(super) fn event_time(&self, schema: &Schema) -> Result<EventTimePlan> {
         let Some(given) = &self.definition.event_time else {

@@ -41,6 +41,7 @@ impl Wiring<'_> {
             raise: flag(&on_crossing.raise),
             hold: flag(&on_crossing.hold),
             retracts: on_crossing.retracts,
+            ttl_ms: on_crossing.ttl_ms,
             passed: [self.passed(at, 0, input), self.passed(at, 1, input)],
         })
     }
