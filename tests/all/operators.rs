@@ -1,11 +1,14 @@
 //! Operators and sinks against a plain model: random pipelines, random events, random batches and stops.
 
+mod deduplicate;
 mod exact;
 mod lookup;
 mod model;
 mod on_crossing;
 mod pipelines;
 mod sums;
+mod timed;
+mod ttl;
 mod union;
 
 use model::{Row, key_cell};
@@ -64,16 +67,26 @@ fn cuts() -> impl Strategy<Value = Cuts> {
 }
 
 /// Runs lines through a pipeline that has no lookup table.
-fn run(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> Contents {
+fn run(pipeline: &str, lines: &str, cuts: &Cuts) -> Contents {
+    run_counting_late(pipeline, lines, cuts).0
+}
+
+/// As [`run`]; gives also how many rows came too late.
+fn run_counting_late(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> (Contents, u64) {
     let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
-    Run {
+    let folder = scratch();
+    let database = folder.path().join("p.db");
+    let run = Run {
         plan: &Arc::new(plan),
         lookup_rows: b"",
         input: lines.as_bytes(),
         batches,
         stops,
-    }
-    .contents()
+    };
+    run.into_database(&database);
+    let late = query(&database, "SELECT CAST(late_rows AS TEXT) FROM weir_pipeline");
+    let late = late.concat().parse().expect("there is one pipeline");
+    (contents(&database), late)
 }
 
 /// A pipeline with its input, and how it is run.

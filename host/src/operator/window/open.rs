@@ -11,7 +11,7 @@ use crate::{
         timers::Timers,
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    row::{cells, push_cell, push_key, push_key_cell, push_length, row_of_key, take_bytes, take_length},
     state::{KeyedState, Keys, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
@@ -352,7 +352,7 @@ impl Windows {
                 return false;
             }
             let mut push = |kind, results: &[u8]| {
-                out.push(kind, delivery, cells(&key_row(key)).chain(cells(results)));
+                out.push(kind, delivery, cells(&row_of_key(key)).chain(cells(results)));
                 out.caused_by(causes);
             };
             match (&window.told, &after) {
@@ -445,7 +445,7 @@ impl Windows {
         }
         let window = taken?;
         if let Some(told) = &window.told {
-            let row = key_row(key);
+            let row = row_of_key(key);
             let cells = cells(&row).chain(cells(told));
             telling.out.push(RowKind::Delete, delivery, cells);
             telling.out.caused_by(&[delivery]);
@@ -569,13 +569,4 @@ fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
     key.extend_from_slice(group);
     push_key_cell(key, Value::Int(bounds.start_ms));
     push_key_cell(key, Value::Int(bounds.end_ms));
-}
-
-/// The cells of a window's key.
-fn key_row(key: &[u8]) -> Vec<u8> {
-    let (mut row, mut text, mut rest) = (Vec::new(), Vec::new(), key);
-    while let Some(cell) = take_key_cell(&mut rest, &mut text) {
-        push_cell(&mut row, cell);
-    }
-    row
 }
