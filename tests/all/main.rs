@@ -13,6 +13,7 @@ mod pipelines;
 mod replay;
 mod rules;
 mod swaps;
+mod windows;
 
 use weir_tests::command::Weir;
 
