@@ -128,11 +128,20 @@ fn check(case: &Case) {
     run.into_database(&database);
     let contents = contents(&database);
 
-    let expected = case.pipeline.expected(&case.events);
-    let (events, dead_letters) = (
-        case.events.len() as u64,
-        case.events.iter().filter(|event| event.is_none()).count() as u64,
-    );
+    // An event that a rule rejects on any branch has no effect.
+    let living = |event: &Option<Row>| event.clone().filter(|event| !case.pipeline.is_rejected(event));
+    let living: Vec<Option<Row>> = case.events.iter().map(living).collect();
+    let expected = case.pipeline.expected(&living);
+    let dead = (1..)
+        .zip(living.iter().zip(&case.events))
+        .filter(|(_, (event, _))| event.is_none());
+    let dead: Vec<(u64, &str)> = dead
+        .map(|(sequence, (_, event))| (sequence, if event.is_none() { "decode" } else { "judge" }))
+        .collect();
+    let letters = contents.dead_letters.iter();
+    let found: Vec<(u64, &str)> = letters.map(|letter| (letter.sequence, &*letter.step)).collect();
+    assert_eq!(found, dead, "dead letters: found, and expected");
+    let (events, dead_letters) = (case.events.len() as u64, dead.len() as u64);
     for (at, held) in expected.sinks.into_iter().enumerate() {
         let name = format!("t{at}");
         let (mut expected, is_keyed) = match held {

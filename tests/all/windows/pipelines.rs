@@ -13,19 +13,20 @@ use crate::operators::{
 use jiff::Timestamp;
 use std::fmt::Write;
 use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
-use weir_tests::table::Cell;
+use weir_tests::{guest, table::Cell};
 
 /// The columns of the source. `at` is when an event happened; `own` is what steps may take for the time of a row.
 pub(crate) const COLUMNS: [(&str, ColumnType); 8] = [
     ("g", Int),
     ("k", Text),
-    ("x", Int),
+    ("n", Int),
     ("y", Double),
     ("b", Boolean),
     ("t", Text),
     ("at", Int),
     ("own", Int),
 ];
+const N: usize = 2;
 const AT: usize = 6;
 
 /// A pipeline.
@@ -38,6 +39,8 @@ pub(crate) struct Pipeline {
     by_now: bool,
     nodes: Vec<Node>,
     sinks: Vec<Sink>,
+    /// A rule on another branch, which comes after the windows and rejects events that they have taken in; how it does.
+    judge: Option<&'static str>,
 }
 
 /// What times and durations are made of.
@@ -121,6 +124,9 @@ const ZONES: [(&str, &str, i64); 9] = [
     ("America/St_Johns", "2010-11-07T02:31:00Z", 1),
     ("Asia/Shanghai", "2026-03-29T01:00:00Z", 15),
 ];
+
+/// The rule on the other branch rejects each event of which this divides `n`, and those without one.
+const REJECTED: i64 = 3;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -259,6 +265,7 @@ impl Pipeline {
         Self {
             out_of_orderness_ms: calendar.duration(choices, &[0, 1, 2, 5, 10, 30]),
             by_now: unit == Unit::Milliseconds && choices.below(3) == 0,
+            judge: [Some("reject"), Some("panic"), None, None, None][choices.below(5)],
             calendar,
             unit,
             nodes,
@@ -276,6 +283,11 @@ impl Pipeline {
         };
         let own = own_steps.map(|own_steps| time_ms + own_steps * self.calendar.step_ms);
         [Cell::Int(at), own.map_or(Cell::Null, Cell::Int)]
+    }
+
+    /// Whether the rule on the other branch rejects an event.
+    pub(crate) fn is_rejected(&self, event: &Row) -> bool {
+        self.judge.is_some() && !matches!(event[N], Cell::Int(n) if n % REJECTED != 0)
     }
 
     /// When an event happened, where it says so.
@@ -414,6 +426,15 @@ impl Pipeline {
                 }
                 Operator::Source => {}
             }
+        }
+        if let Some(fails) = self.judge {
+            let module = guest("versions");
+            writeln!(
+                text,
+                "[[step]]\nname = \"judge\"\nfrom = \"source\"\n[step.stage]\nmodule = {module:?}"
+            )
+            .unwrap();
+            writeln!(text, "parameters = {{ fails = {fails:?}, every = {REJECTED} }}").unwrap();
         }
         for (at, sink) in self.sinks.iter().enumerate() {
             let all = self.columns(sink);
