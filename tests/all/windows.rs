@@ -6,6 +6,7 @@ mod model;
 mod pipelines;
 mod stages;
 mod state;
+mod trace;
 
 use crate::operators::{
     DOUBLES, INTS, TEXTS,
