@@ -3,9 +3,9 @@
 mod deduplicate;
 mod exact;
 mod lookup;
-mod model;
+pub(crate) mod model;
 mod on_crossing;
-mod pipelines;
+pub(crate) mod pipelines;
 mod sums;
 mod timed;
 mod ttl;
@@ -30,8 +30,8 @@ const CASES: u32 = 1500;
 const LONG_CASES: u32 = 60;
 
 /// Values that are found at edges, and few enough that keys and values come again.
-const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
-const DOUBLES: [f64; 18] = [
+pub(crate) const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
+pub(crate) const DOUBLES: [f64; 18] = [
     0.0,
     -0.0,
     0.1,
@@ -52,7 +52,7 @@ const DOUBLES: [f64; 18] = [
     f64::EPSILON / 2.0,
     1.0 + f64::EPSILON,
 ];
-const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
+pub(crate) const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
 
 /// How a run is cut: sizes of batches, and after how many lines it is stopped.
 type Cuts = (Vec<usize>, Vec<usize>);

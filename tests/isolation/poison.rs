@@ -132,6 +132,7 @@ fn check(pipeline: &str, deadline_ms: u64, poison: &BTreeMap<usize, &Misdeed>) {
         filtered,
         dead_letters,
         blank,
+        ..
     } = expected.counts;
     assert_eq!(
         (events, dead_letters, blank),

@@ -229,10 +229,7 @@ impl Windows {
 
     /// Begins with the rows of `input`.
     pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, passage: &'b Passage<'_>) -> Telling<'a, 'b> {
-        let mut out = ChangelogBuilder::new(&self.schema, 64);
-        if self.emit == Emit::Update {
-            out = out.with_causes();
-        }
+        let out = ChangelogBuilder::new(&self.schema, 64).with_causes();
         Telling {
             input,
             walk: passage.walk(),
@@ -271,15 +268,18 @@ impl Windows {
     #[inline]
     fn advance(&mut self, delivery: u32, watermark_ms: i64, telling: &mut Telling<'_, '_>) {
         let before_ms = mem::replace(&mut telling.watermark_ms, watermark_ms);
+        let is_early = |every_ms| before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms);
+        let tells_early = matches!(self.emit, Emit::Early(every_ms) if is_early(every_ms)) && !self.waiting.is_empty();
+        // What rows changed is told first, as their doing. It waits only where changes may be told as one.
+        if tells_early || self.timers.is_due(watermark_ms) {
+            self.tell_touched(telling);
+        }
         while let Some((due_ms, keys)) = self.timers.take_due(watermark_ms) {
             for key in keys {
                 self.end(&key, due_ms, delivery, watermark_ms, &mut telling.out);
             }
         }
-        if let Emit::Early(every_ms) = self.emit
-            && !self.waiting.is_empty()
-            && before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms)
-        {
+        if tells_early {
             let mut waiting = mem::take(&mut self.waiting);
             waiting.sort_unstable();
             waiting.dedup();
@@ -313,7 +313,8 @@ impl Windows {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        let last = touched.iter().map(|(_, delivery)| *delivery).max().unwrap_or_default();
+        // Deliveries ascend, and others may have been told of since the one that changed it.
+        let last = telling.delivery.unwrap_or_default();
         for changes in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let causes: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
             if let Some((key, _)) = changes.first() {
