@@ -27,6 +27,7 @@ use crate::{
         last_value::LastValue,
         lookup,
         on_crossing::OnCrossing,
+        version_lookup::VersionLookup,
         window::Window,
     },
     plan::{AggregateSpec, Edge, Node, NodeKind, Plan, WindowKind, WindowPlan},
@@ -77,6 +78,7 @@ enum Step {
     Window(Box<Window>),
     OnCrossing(Box<OnCrossing>),
     Deduplicate(Box<Deduplicate>),
+    VersionLookup(Box<VersionLookup>),
     Union,
 }
 
@@ -88,6 +90,7 @@ impl Step {
             Self::Window(operator) => Some(operator.as_mut()),
             Self::OnCrossing(operator) => Some(operator.as_mut()),
             Self::Deduplicate(operator) => Some(operator.as_mut()),
+            Self::VersionLookup(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
@@ -202,6 +205,9 @@ impl Engine {
             }
             NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
             NodeKind::Deduplicate(plan) => Step::Deduplicate(Box::new(Deduplicate::new(plan.clone(), seed))),
+            NodeKind::VersionLookup(plan) => {
+                Step::VersionLookup(Box::new(VersionLookup::new((**plan).clone(), schema, seed)))
+            }
             NodeKind::Union(_) => Step::Union,
         })
     }
@@ -412,7 +418,10 @@ impl Engine {
                     }
                     outputs
                 }
-                NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) | NodeKind::Union(_) => {
+                NodeKind::OnCrossing(_)
+                | NodeKind::Deduplicate(_)
+                | NodeKind::VersionLookup(_)
+                | NodeKind::Union(_) => {
                     let inputs: Vec<Batch> = node.inputs().map(|edge| fates.living(of(&edges, edge))).collect();
                     let passage = match node.follows_time() {
                         true => follow(&mut passage, &mut self.clock, part, fates),
@@ -736,7 +745,11 @@ impl Fates {
     }
 
     fn apply(&mut self, rows: &Batch) {
-        for &delivery in &rows.deliveries {
+        self.apply_each(&rows.deliveries);
+    }
+
+    fn apply_each(&mut self, deliveries: &[u32]) {
+        for &delivery in deliveries {
             if let Some(applied) = self.applied.get_mut(delivery as usize) {
                 *applied = true;
             }
@@ -847,6 +860,7 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
     match &node.kind {
         NodeKind::Window(plan) => window_fingerprint(plan, &schema),
         NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
+        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
         NodeKind::LastValue(plan) => {
             let forgets = forgets(plan.ttl_ms);
             format!("last_value{forgets} by the first {} of {schema}", plan.key.len())

@@ -14,6 +14,7 @@ pub mod lookup;
 pub mod on_crossing;
 mod timers;
 pub mod union;
+pub mod version_lookup;
 pub mod window;
 
 use crate::{

@@ -15,9 +15,9 @@ use crate::{
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, sync::Arc};
+use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
-pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan};
+pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -214,6 +214,7 @@ impl Node {
     pub fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             NodeKind::Union(union) => &union.others,
+            NodeKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -222,7 +223,7 @@ impl Node {
     /// Whether it follows the watermark.
     pub fn follows_time(&self) -> bool {
         match &self.kind {
-            NodeKind::Window(_) => true,
+            NodeKind::Window(_) | NodeKind::VersionLookup(_) => true,
             NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
             NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
             NodeKind::Aggregate(aggregate) => aggregate.ttl_ms.is_some(),
@@ -235,6 +236,7 @@ impl Node {
     pub fn late_outputs(&self) -> &'static [usize] {
         match &self.kind {
             NodeKind::Window(_) | NodeKind::Deduplicate(_) => &[1],
+            NodeKind::VersionLookup(_) => &[1, 2],
             _ => &[],
         }
     }
@@ -261,6 +263,8 @@ pub enum NodeKind {
     Union(UnionPlan),
     /// See [`crate::operator::deduplicate`].
     Deduplicate(DeduplicatePlan),
+    /// See [`crate::operator::version_lookup`].
+    VersionLookup(Box<VersionLookupPlan>),
 }
 
 /// One output of a step.

@@ -123,6 +123,11 @@ impl Passage<'_> {
         self.deliveries.event_time_ms(delivery)
     }
 
+    /// The sequence of a delivery.
+    pub fn sequence(&self, delivery: u32) -> u64 {
+        self.deliveries.sequence(delivery)
+    }
+
     /// The watermark before the first of the deliveries.
     pub fn before_ms(&self) -> i64 {
         self.before_ms

@@ -7,6 +7,7 @@ mod stage;
 mod steps;
 mod time;
 mod union;
+mod version_lookup;
 mod window;
 
 use super::{Change, EventTimePlan, Function, Now, Versions};
@@ -18,12 +19,13 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{iter, ops::Range, sync::Arc};
+use std::{iter, ops::Range, slice, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
 pub(super) use deduplicate::ResolvedDeduplicate;
 pub(super) use on_crossing::ResolvedOnCrossing;
+pub(super) use version_lookup::ResolvedVersionLookup;
 pub(super) use window::ResolvedWindow;
 
 /// A step with names instead of indices.
@@ -80,6 +82,7 @@ pub(super) enum ResolvedKind {
     Window(Box<ResolvedWindow>),
     OnCrossing(Box<ResolvedOnCrossing>),
     Deduplicate(ResolvedDeduplicate),
+    VersionLookup(Box<ResolvedVersionLookup>),
     Union {
         /// The edges after the first.
         others: Vec<Edge>,
@@ -91,6 +94,7 @@ impl ResolvedNode {
     pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             ResolvedKind::Union { others } => others,
+            ResolvedKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -110,7 +114,7 @@ impl ResolvedKind {
     /// Whether rows of its first output may come because time went on.
     pub(super) fn tells_by_time(&self) -> bool {
         match self {
-            Self::Window(_) => true,
+            Self::Window(_) | Self::VersionLookup(_) => true,
             Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
             _ => false,
         }
