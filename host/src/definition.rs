@@ -423,15 +423,17 @@ pub struct Deduplicate {
     pub within: Option<Name>,
 }
 
-/// A join with a table as it stands.
+/// A join with a table as it stands, or with the versions of a row as they stood: exactly one of both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
     /// The table.
-    pub table: Name,
-    /// For each column of the table's primary key the column that has to equal it.
+    pub table: Option<Name>,
+    /// The step, or `step.output`, whose rows are versions.
+    pub versions_from: Option<Name>,
+    /// For each column of the table's primary key, or of the versions, the column that has to equal it.
     pub on: BTreeMap<String, Name>,
-    /// The table's columns that are added; all that are not in its key, when absent.
+    /// The columns that are added; all that are not in `on`, when absent.
     pub columns: Option<Vec<Name>>,
 }
 

@@ -29,6 +29,7 @@ use crate::{
         lookup,
         on_crossing::OnCrossing,
         sliding::Sliding,
+        version_lookup::VersionLookup,
         window::Window,
     },
     plan::{AggregateSpec, Edge, Node, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
@@ -81,6 +82,7 @@ enum Step {
     Sliding(Box<Sliding>),
     OnCrossing(Box<OnCrossing>),
     Deduplicate(Box<Deduplicate>),
+    VersionLookup(Box<VersionLookup>),
     Union,
 }
 
@@ -94,6 +96,7 @@ impl Step {
             Self::Sliding(operator) => Some(operator.as_mut()),
             Self::OnCrossing(operator) => Some(operator.as_mut()),
             Self::Deduplicate(operator) => Some(operator.as_mut()),
+            Self::VersionLookup(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
@@ -214,6 +217,9 @@ impl Engine {
             }
             NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
             NodeKind::Deduplicate(plan) => Step::Deduplicate(Box::new(Deduplicate::new(plan.clone(), seed))),
+            NodeKind::VersionLookup(plan) => {
+                Step::VersionLookup(Box::new(VersionLookup::new((**plan).clone(), schema, seed)))
+            }
             NodeKind::Union(_) => Step::Union,
         })
     }
@@ -436,7 +442,10 @@ impl Engine {
                     }
                     outputs
                 }
-                NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) | NodeKind::Union(_) => {
+                NodeKind::OnCrossing(_)
+                | NodeKind::Deduplicate(_)
+                | NodeKind::VersionLookup(_)
+                | NodeKind::Union(_) => {
                     let inputs: Vec<Batch> = node.inputs().map(|edge| fates.living(of(&edges, edge))).collect();
                     let passage = match node.follows_time() {
                         true => follow(&mut passage, &mut self.clock, part, fates),
@@ -760,7 +769,11 @@ impl Fates {
     }
 
     fn apply(&mut self, rows: &Batch) {
-        for &delivery in &rows.deliveries {
+        self.apply_each(&rows.deliveries);
+    }
+
+    fn apply_each(&mut self, deliveries: &[u32]) {
+        for &delivery in deliveries {
             if let Some(applied) = self.applied.get_mut(delivery as usize) {
                 *applied = true;
             }
@@ -892,6 +905,7 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
             )
         }
         NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
+        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
         NodeKind::LastValue(plan) => {
             let forgets = forgets(plan.ttl_ms);
             format!("last_value{forgets} by the first {} of {schema}", plan.key.len())

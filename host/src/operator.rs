@@ -16,6 +16,7 @@ pub mod on_crossing;
 pub mod sliding;
 mod timers;
 pub mod union;
+pub mod version_lookup;
 pub mod window;
 
 use crate::{

@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
-pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan};
+pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -242,6 +242,7 @@ impl Node {
         let others: &[Edge] = match &self.kind {
             NodeKind::Union(union) => &union.others,
             NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_edge),
+            NodeKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -250,7 +251,7 @@ impl Node {
     /// Whether it follows the watermark.
     pub fn follows_time(&self) -> bool {
         match &self.kind {
-            NodeKind::Window(_) | NodeKind::IntervalJoin(_) => true,
+            NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => true,
             NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
             NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
             NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
@@ -264,7 +265,7 @@ impl Node {
     pub fn late_outputs(&self) -> &'static [usize] {
         match &self.kind {
             NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::Deduplicate(_) => &[1],
-            NodeKind::IntervalJoin(_) => &[1, 2],
+            NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => &[1, 2],
             _ => &[],
         }
     }
@@ -295,6 +296,8 @@ pub enum NodeKind {
     Union(UnionPlan),
     /// See [`crate::operator::deduplicate`].
     Deduplicate(DeduplicatePlan),
+    /// See [`crate::operator::version_lookup`].
+    VersionLookup(Box<VersionLookupPlan>),
 }
 
 /// One output of a step.

@@ -10,6 +10,7 @@ mod sums;
 mod timed;
 mod ttl;
 mod union;
+mod version_lookup;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};

@@ -53,6 +53,11 @@ fn a_poisoned_event_touches_no_key() {
 }
 
 #[test]
+fn a_poisoned_event_waits_for_no_version() {
+    check_each(pipeline::AFTER_VERSION_LOOKUP);
+}
+
+#[test]
 fn a_poisoned_event_between_a_lookup_and_its_table_leaves_the_row_as_it_was() {
     check_each(pipeline::WITHIN_LOOKUP);
 }
@@ -66,6 +71,7 @@ fn every_misdeed_in_one_stream_costs_as_many_events() {
         pipeline::AFTER_ON_CROSSING,
         pipeline::AFTER_DEDUPLICATE,
         pipeline::AFTER_TTL,
+        pipeline::AFTER_VERSION_LOOKUP,
         pipeline::WITHIN_LOOKUP,
     ] {
         let poison = MISDEEDS

@@ -210,6 +210,7 @@ fn title(plan: &Plan, node: &Node) -> String {
                 .map(|within| format!(" within {}", duration(within)));
             format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
         }
+        NodeKind::VersionLookup(lookup) => format!("lookup in versions by {}", input(&lookup.on)),
         NodeKind::Union(_) => "union".to_owned(),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());

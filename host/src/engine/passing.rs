@@ -35,6 +35,19 @@ impl Engine {
                 }
                 outputs
             }
+            (NodeKind::VersionLookup(plan), Some(Step::VersionLookup(operator))) => {
+                let (Some(versions), Some(passage)) = (inputs.get(1), passage) else {
+                    return Vec::new();
+                };
+                let given = operator.update(first, versions, passage);
+                if of_events {
+                    fates.apply_each(&given.rows);
+                }
+                if !is_by_time(&self.plan, plan.versions) {
+                    fates.apply_each(&given.versions);
+                }
+                given.outputs
+            }
             (NodeKind::Union(plan), _) => {
                 // Behind this, rows of events cannot be told from those that came because time went on.
                 if is_by_time(&self.plan, Edge { node: at, output: 0 }) {
@@ -69,6 +82,10 @@ pub(super) fn fingerprint(plan: &Plan, node: &Node) -> String {
                 columns(&deduplicate.key),
                 within.unwrap_or_default()
             )
+        }
+        NodeKind::VersionLookup(lookup) => {
+            let version_key = columns_of(plan, lookup.versions, &lookup.version_key);
+            format!("rows by {} with versions by {version_key}", columns(&lookup.on))
         }
         _ => String::new(),
     }

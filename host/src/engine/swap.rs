@@ -140,6 +140,9 @@ impl Engine {
                 }
                 (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
                 (Step::Deduplicate(operator), NodeKind::Deduplicate(plan)) => operator.replace(plan.clone()),
+                (Step::VersionLookup(operator), NodeKind::VersionLookup(plan)) => {
+                    operator.replace((**plan).clone(), schema);
+                }
                 _ => {}
             }
         }

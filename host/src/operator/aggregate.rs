@@ -8,7 +8,7 @@
 //!   a value; a group without any value has a null (and counts of 0). A null in the group is one group like any other.
 //! - A sum beyond the numbers of its type (64 bits, the largest double) is null until it comes back.
 //! - With a `ttl`, a group for which no row came or went for so long of event time is forgotten: a delete, which bears the
-//!   event that moved the watermark, see [`expiry`](super::expiry). Rows that go from a group that is forgotten are ignored,
+//!   event that moved the watermark (see `expiry.rs`). Rows that go from a group that is forgotten are ignored,
 //!   and the next row that comes to it is its first. Nobody remembers which rows a group had in its former life: when one
 //!   of them goes after the group began anew, it is taken away from what there is, as far as there is something.
 //! - Restart: the state holds one entry per group, and one per group and value where values have to be told apart

@@ -3,7 +3,7 @@
 //! - Emits: an insert for a key's first event, update-before and update-after when a column changed, nothing otherwise.
 //! - Order: arrival (stream sequence), never an event's own time: there is no late event.
 //! - With a `ttl`, a key for which no row came for so long of event time is forgotten: a delete, which bears the event that
-//!   moved the watermark, see [`expiry`](super::expiry). The next row of the key is its first.
+//!   moved the watermark (see `expiry.rs`). The next row of the key is its first.
 //! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other.
 //! - Restart: the state holds every key's row, so nothing changes.
 

@@ -11,9 +11,8 @@
 //! - The row that raised a key is the last one of its event that did. The row that cleared it is the last one of the key
 //!   that its event touched: the row after an update; for a row that is gone, the row as it was.
 //! - Late rows: there are none, since an event's own time does not matter.
-//! - With a `ttl`, a raised key for which no row came for so long of event time is forgotten, see
-//!   [`expiry`](super::expiry). Nothing is told of it: no row cleared the key, it fell silent. The next row that raises it
-//!   raises it anew.
+//! - With a `ttl`, a raised key for which no row came for so long of event time is forgotten (see
+//!   `expiry.rs`). Nothing is told of it: no row cleared the key, it fell silent. The next row that raises it raises it anew.
 //! - Nulls: in `raise` and `hold` a null is false; a null in the key is one key like any other.
 //! - Restart: the state holds an entry per key that is raised (over a changelog, that has a row which raises or holds it),
 //!   so nothing changes.
@@ -335,5 +334,48 @@ impl Stateful for OnCrossing {
 
     fn restored(&mut self) {
         self.expiry.iter_mut().for_each(Expiry::restored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::column::{ColumnType, RowKind};
+    use std::sync::Arc;
+
+    /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
+    #[test]
+    fn a_row_that_went_with_its_own_event_did_not_raise_the_key() {
+        let mut id = Column::with_capacity(ColumnType::Int, 4);
+        [1, 2, 2, 1].into_iter().for_each(|value| id.push(Value::Int(value)));
+        let mut raise = Column::with_capacity(ColumnType::Boolean, 4);
+        [true; 4]
+            .into_iter()
+            .for_each(|value| raise.push(Value::Boolean(value)));
+        let input = Batch {
+            columns: vec![Arc::new(id), Arc::new(raise)],
+            deliveries: vec![0, 0, 0, 1],
+            kinds: Some(vec![RowKind::Insert, RowKind::Insert, RowKind::Delete, RowKind::Delete]),
+            causes: None,
+        };
+        let plan = OnCrossingPlan {
+            key: Vec::new(),
+            raise: Some(1),
+            hold: None,
+            retracts: true,
+            ttl_ms: None,
+            passed: [vec![0], vec![0]],
+        };
+        let outputs = OnCrossing::new(plan, 1).update(&input, None);
+        let ids = |output: &Batch| {
+            (0..output.len())
+                .map(|row| format!("{:?}", output.columns[0].get(row)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(outputs.iter().map(ids).collect::<Vec<_>>(), [["Int(1)"], ["Int(1)"]]);
+        assert_eq!(
+            outputs.iter().map(|output| output.deliveries[0]).collect::<Vec<_>>(),
+            [0, 1]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Steps that pass rows on as they are: all of them, or some.
+//! Steps that pass rows on: all of them, or some, or with columns of others.
 
 use super::Edge;
 
@@ -28,6 +28,25 @@ pub struct DeduplicatePlan {
     pub within_ms: Option<i64>,
     /// The columns of each output.
     pub passed: Vec<Vec<usize>>,
+}
+
+/// `lookup` in versions: the outputs are columns of the input and then of the versions; the late rows; the late versions.
+#[derive(Clone, Debug)]
+pub struct VersionLookupPlan {
+    /// Where the versions come from.
+    pub versions: Edge,
+    /// The columns of the input that are looked up.
+    pub on: Vec<usize>,
+    /// The columns of the versions that have to equal them.
+    pub version_key: Vec<usize>,
+    /// The columns of the input that go on.
+    pub passed: Vec<usize>,
+    /// The columns of the versions that are added.
+    pub added: Vec<usize>,
+    /// The columns of a late row.
+    pub late: Vec<usize>,
+    /// The columns of a late version.
+    pub late_versions: Vec<usize>,
 }
 
 /// `union`: the output is the rows of several edges.

@@ -10,6 +10,7 @@ mod stage;
 mod steps;
 mod time;
 mod union;
+mod version_lookup;
 mod window;
 
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
@@ -21,13 +22,13 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{iter, ops::Range, sync::Arc};
+use std::{iter, ops::Range, slice, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
 pub(super) use {
     deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
-    sliding::ResolvedSliding, window::ResolvedWindow,
+    sliding::ResolvedSliding, version_lookup::ResolvedVersionLookup, window::ResolvedWindow,
 };
 
 /// A step with names instead of indices.
@@ -96,6 +97,7 @@ pub(super) enum ResolvedKind {
     Sliding(Box<ResolvedSliding>),
     OnCrossing(Box<ResolvedOnCrossing>),
     Deduplicate(ResolvedDeduplicate),
+    VersionLookup(Box<ResolvedVersionLookup>),
     Union {
         /// The edges after the first.
         others: Vec<Edge>,
@@ -107,7 +109,8 @@ impl ResolvedNode {
     pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             ResolvedKind::Union { others } => others,
-            ResolvedKind::IntervalJoin(join) => std::slice::from_ref(&join.with),
+            ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
+            ResolvedKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -128,7 +131,7 @@ impl ResolvedKind {
     /// Whether rows of its first output may come because time went on.
     pub(super) fn tells_by_time(&self) -> bool {
         match self {
-            Self::Window(_) => true,
+            Self::Window(_) | Self::VersionLookup(_) => true,
             Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
             Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
             _ => false,

@@ -278,7 +278,10 @@ fn needed(resolved: &Resolved) -> Needed {
                     need(&mut needed, edge, &mut names.iter());
                 }
             }
-            ResolvedKind::OnCrossing(_) | ResolvedKind::Deduplicate(_) | ResolvedKind::Union { .. } => {
+            ResolvedKind::OnCrossing(_)
+            | ResolvedKind::Deduplicate(_)
+            | ResolvedKind::VersionLookup(_)
+            | ResolvedKind::Union { .. } => {
                 for (edge, names) in passing::reads(node, &wanted) {
                     need(&mut needed, edge, &mut names.iter());
                 }
@@ -487,6 +490,7 @@ impl Wiring<'_> {
             ResolvedKind::IntervalJoin(join) => self.interval_join(at, input, join),
             ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
             ResolvedKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
+            ResolvedKind::VersionLookup(lookup) => self.version_lookup(at, input, lookup),
             ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
                 let beside =
@@ -700,7 +704,8 @@ impl Wiring<'_> {
                 | ResolvedKind::Sliding(_)
                 | ResolvedKind::IntervalJoin(_)
                 | ResolvedKind::OnCrossing(_)
-                | ResolvedKind::Deduplicate(_) => true,
+                | ResolvedKind::Deduplicate(_)
+                | ResolvedKind::VersionLookup(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

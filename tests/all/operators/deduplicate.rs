@@ -15,6 +15,9 @@ const CASES: u32 = 600;
 
 const WITHIN_MS: i64 = 10;
 
+/// Where a window begins, its group, and how many events it has.
+type Window = (i64, Option<u8>, usize);
+
 /// When, and of which key.
 type Event = (i64, Option<u8>, Option<u8>);
 
@@ -143,9 +146,8 @@ fn rows_that_come_because_time_went_on_have_twins_too() {
 
         let marks = marks_of(events);
         let start = |t: i64| t.div_euclid(5) * 5;
-        // (start, group, events)
-        let mut open: Vec<(i64, Option<u8>, usize)> = Vec::new();
-        let mut passed: Vec<(i64, (i64, Option<u8>, usize))> = Vec::new();
+        let mut open: Vec<Window> = Vec::new();
+        let mut passed: Vec<(i64, Window)> = Vec::new();
         for (n, &(t, _, j)) in events.iter().enumerate() {
             if start(t) + 5 > marks[n].before_ms {
                 match open.iter_mut().find(|window| (window.0, window.1) == (start(t), j)) {
@@ -162,7 +164,7 @@ fn rows_that_come_because_time_went_on_have_twins_too() {
             open.retain(|window| window.0 + 5 > watermark_ms);
             closed.sort_unstable();
             for window in closed {
-                let is_twin = |(other_t, other): &(i64, (i64, Option<u8>, usize))| {
+                let is_twin = |(other_t, other): &(i64, Window)| {
                     (other.1, other.2) == (window.1, window.2) && (t - other_t).abs() < WITHIN_MS
                 };
                 if !passed.iter().any(is_twin) {
@@ -170,9 +172,8 @@ fn rows_that_come_because_time_went_on_have_twins_too() {
                 }
             }
         }
-        let row = |(_, (start, j, _)): &(i64, (i64, Option<u8>, usize))| {
-            vec![Cell::Int(*start), j.map_or(Cell::Null, |j| Cell::Int(j.into()))]
-        };
+        let row =
+            |(_, (start, j, _)): &(i64, Window)| vec![Cell::Int(*start), j.map_or(Cell::Null, |j| Cell::Int(j.into()))];
         let expected: Vec<Vec<Cell>> = passed.iter().map(row).collect();
         assert_eq!(contents.tables["passed"].rows, expected, "passed: found, and expected");
     });

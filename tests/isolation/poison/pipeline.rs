@@ -177,6 +177,39 @@ table = "by_what"
 primary_key = ["what"]
 "#;
 
+/// Rows wait for versions, and both are state.
+pub(crate) const AFTER_VERSION_LOOKUP: &str = r#"
+[event_time]
+column = "n"
+unit = "s"
+out_of_orderness = "3 s"
+
+[[step]]
+name = "hours"
+window = { tumbling = "10 s", columns = { most = { max = "amount" }, key = { min = "id" } } }
+
+[[step]]
+name = "rows"
+from = "source"
+lookup = { versions_from = "hours", on = { key = "id" } }
+
+[[step]]
+name = "hostile"
+from = "source"
+STAGE
+
+[[sink]]
+table = "echoes"
+
+[[sink]]
+from = "rows"
+table = "rows"
+
+[[sink]]
+from = "hours"
+table = "hours"
+"#;
+
 /// The guest decides what the next event of the same key finds in the table.
 pub(crate) const WITHIN_LOOKUP: &str = r#"
 [table.echoes]

@@ -443,23 +443,28 @@ impl Resolver<'_> {
     }
 
     fn lookup(&self, name: &str, input: Edge, lookup: &Lookup, span: Range<usize>) -> Result<ResolvedNode> {
-        self.append_only(input, name, "lookup", &lookup.table)?;
+        let table_name = match (&lookup.table, &lookup.versions_from) {
+            (Some(table), None) => table,
+            (None, Some(versions)) => return self.version_lookup(name, input, lookup, versions, span),
+            (table, _) => {
+                let found = if table.is_some() { "both" } else { "none" };
+                let accepted = "exactly one of table and versions_from";
+                return Err(self.error(span, format!("step \"{name}\" has {found}; a lookup has {accepted}")));
+            }
+        };
+        self.append_only(input, name, "lookup", table_name)?;
         let whose = self.edge_name(input);
         let source = self.output(input)?;
-        let Some(table) = self
-            .tables
-            .iter()
-            .position(|table| table.name == *lookup.table.get_ref())
-        else {
+        let Some(table) = self.tables.iter().position(|table| table.name == *table_name.get_ref()) else {
             let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
             let known = if known.is_empty() {
                 "none is declared".to_owned()
             } else {
                 format!("there are {}", known.join(", "))
             };
-            let table = lookup.table.get_ref();
+            let table = table_name.get_ref();
             return Err(self.at(
-                &lookup.table,
+                table_name,
                 format!("key `table`: there is no table \"{table}\"; {known}"),
             ));
         };
@@ -539,7 +544,7 @@ impl Resolver<'_> {
         for column in &added {
             if schema.iter().any(|field| field.name == *column) {
                 return Err(self.at(
-                    &lookup.table,
+                    table_name,
                     format!(
                         "step \"{name}\" adds column \"{column}\", which {whose} has already; leave it out of `columns`"
                     ),
