@@ -435,6 +435,25 @@ impl Batch {
         }
     }
 
+    /// The given rows with these columns alone, as rows that stand for themselves.
+    #[must_use]
+    pub fn rows_of(&self, rows: &[u32], columns: &[usize]) -> Self {
+        let picked = columns.iter().filter_map(|&index| self.columns.get(index));
+        let whole = Self {
+            columns: picked.cloned().collect(),
+            deliveries: self.deliveries.clone(),
+            kinds: None,
+            causes: None,
+        };
+        whole.gather(rows)
+    }
+
+    /// Whether two rows have the same cells.
+    pub fn same_row(&self, a: u32, b: u32) -> bool {
+        let mut columns = self.columns.iter();
+        columns.all(|column| column.get(a as usize) == column.get(b as usize))
+    }
+
     /// The rows whose delivery lies in `range`.
     #[must_use]
     pub fn of_deliveries(&self, range: std::ops::Range<u32>) -> Self {

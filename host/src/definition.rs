@@ -72,6 +72,20 @@ pub struct EventTime {
     pub out_of_orderness: Option<Name>,
     /// By how much an event may be ahead of its store time before it is not believed any more.
     pub ahead_max: Option<Name>,
+    /// How long, by store time, an input may be silent before the others do not wait for it any more.
+    pub idle_after: Option<Name>,
+    /// Messages that the host publishes into the stream while it is silent.
+    pub ticks: Option<Spanned<Ticks>>,
+}
+
+/// Messages that say how late it is, in a stream that is silent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ticks {
+    /// How long the stream is silent before one is published, and between two.
+    pub every: Name,
+    /// Where to; the subject of the only input, when absent.
+    pub subject: Option<Name>,
 }
 
 /// What a column of times counts.
@@ -200,6 +214,10 @@ pub struct Step {
     pub lookup: Option<Spanned<Lookup>>,
     /// Aggregates by group and window of time.
     pub window: Option<Spanned<Window>>,
+    /// A row when a key is raised, and one when it is cleared.
+    pub on_crossing: Option<Spanned<OnCrossing>>,
+    /// The steps, or `step.output`s, whose rows are put together.
+    pub union: Option<Spanned<Vec<Name>>>,
 }
 
 /// A guest with its parameters.
@@ -355,6 +373,18 @@ pub enum Emit {
     Update,
     /// At this interval of event time while they change, and once the window has ended.
     Early(Name),
+}
+
+/// Which rows raise a key, and which keep it raised.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnCrossing {
+    /// The key; that of the changelog, when absent.
+    pub key: Option<Vec<Name>>,
+    /// The boolean column that raises a key. When absent, a key of a changelog is raised while it has a row.
+    pub raise: Option<Name>,
+    /// The boolean column that keeps a key raised.
+    pub hold: Option<Name>,
 }
 
 /// A join with a table as it stands.

@@ -24,10 +24,12 @@ use crate::{
         clock::{Clock, Passage},
         last_value::LastValue,
         lookup,
+        on_crossing::OnCrossing,
         sliding::Sliding,
+        union::union,
         window::Window,
     },
-    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
+    plan::{AggregateSpec, Edge, Node, NodeKind, OnCrossingPlan, Plan, SlidingSpan, WindowKind, WindowPlan},
     sink::{KeyedRows, Message, Sink, json},
     stage::StageHost,
     state::take_entry,
@@ -74,6 +76,8 @@ enum Step {
     Lookup,
     Window(Box<Window>),
     Sliding(Box<Sliding>),
+    OnCrossing(Box<OnCrossing>),
+    Union,
 }
 
 impl Step {
@@ -83,7 +87,8 @@ impl Step {
             Self::Aggregate(operator) => Some(operator.as_mut()),
             Self::Window(operator) => Some(operator.as_mut()),
             Self::Sliding(operator) => Some(operator.as_mut()),
-            Self::Source | Self::Stage(_) | Self::Lookup => None,
+            Self::OnCrossing(operator) => Some(operator.as_mut()),
+            Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
 }
@@ -148,7 +153,10 @@ impl Engine {
             .nodes
             .iter()
             .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
-        let clock = plan.event_time.followed.then(|| Clock::new(plan.event_time, seed));
+        let clock = plan
+            .event_time
+            .followed
+            .then(|| Clock::new(plan.event_time, plan.inputs.len(), seed));
         Ok(Self {
             plan,
             steps,
@@ -197,6 +205,8 @@ impl Engine {
                     Error::definition(format!("step \"{}\": {message}", node.name))
                 })?))
             }
+            NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
+            NodeKind::Union(_) => Step::Union,
         })
     }
 
@@ -379,7 +389,7 @@ impl Engine {
             let output = match &node.kind {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
-                NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
+                NodeKind::LastValue(_) | NodeKind::Aggregate(_) | NodeKind::OnCrossing(_) => {
                     let input = fates.living(input);
                     if !is_by_time(&plan, node.input) {
                         fates.apply(&input);
@@ -387,6 +397,7 @@ impl Engine {
                     match self.steps.get_mut(at) {
                         Some(Step::LastValue(operator)) => vec![operator.update(&input)],
                         Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
+                        Some(Step::OnCrossing(operator)) => operator.update(&input),
                         _ => Vec::new(),
                     }
                 }
@@ -395,8 +406,9 @@ impl Engine {
                     let passage = match (&mut passage, &mut self.clock) {
                         (Some(passage), _) => Some(&*passage),
                         (passage, Some(clock)) => {
-                            let passed =
-                                clock.pass(deliveries, part.range.clone(), |delivery| fates.is_alive(delivery));
+                            let passed = clock.pass(deliveries, part.range.clone(), &part.events, |delivery| {
+                                fates.is_alive(delivery)
+                            });
                             Some(&*passage.insert(passed))
                         }
                         (None, None) => None,
@@ -410,6 +422,15 @@ impl Engine {
                         fates.apply_but(&input, outputs.get(1));
                     }
                     outputs
+                }
+                NodeKind::Union(union_plan) => {
+                    let inputs: Vec<Batch> = node.inputs().map(|edge| fates.living(of(&edges, edge))).collect();
+                    // Behind this, rows of events cannot be told from those that came because time went on.
+                    if is_by_time(&plan, Edge { node: at, output: 0 }) {
+                        let of_events = node.inputs().zip(&inputs).filter(|(edge, _)| !is_by_time(&plan, *edge));
+                        of_events.for_each(|(_, rows)| fates.apply(rows));
+                    }
+                    vec![union(union_plan, inputs.iter())]
                 }
                 NodeKind::Lookup(lookup) => {
                     let input = fates.living(input);
@@ -829,6 +850,7 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
                 plan.group.len()
             )
         }
+        NodeKind::OnCrossing(on_crossing) => on_crossing_fingerprint(plan, node, on_crossing),
         NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
         NodeKind::Aggregate(plan) => {
             format!(
@@ -839,6 +861,29 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// The key is not always among the columns that come out.
+fn on_crossing_fingerprint(plan: &Plan, node: &Node, on_crossing: &OnCrossingPlan) -> String {
+    let read = plan.nodes.get(node.input.node);
+    let output = read.and_then(|read| read.outputs.get(node.input.output));
+    let field = |&index: &usize| output.and_then(|output| output.schema.get(index));
+    let name = |index: &usize| field(index).map_or("?", |field| field.name.as_str());
+    let key = on_crossing.key.iter().filter_map(field);
+    let key: Vec<String> = key
+        .map(|field| format!("{} {}", field.name, field.column_type))
+        .collect();
+    let raise = on_crossing.raise.as_ref().map_or("being there", name);
+    let hold = on_crossing
+        .hold
+        .as_ref()
+        .map(|hold| format!(" and held by {}", name(hold)));
+    let of = if on_crossing.retracts { " of a changelog" } else { "" };
+    format!(
+        "crossings{of} by {}, raised by {raise}{}",
+        key.join(", "),
+        hold.unwrap_or_default()
+    )
 }
 
 fn functions(aggregates: &[AggregateSpec]) -> String {

@@ -98,6 +98,18 @@ pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 /// Outputs of one stage, as the contract says.
 pub const GUEST_OUTPUTS_MAX: usize = 64;
 
+/// Bytes of the state that an aggregate's guest keeps of one group, as the contract says. A state goes through the guest
+/// and into the log whole whenever a row of its group comes: 64 KiB hold thousands of numbers, and what needs more than
+/// that for a single group is cut into groups.
+pub const GUEST_STATE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of all states in one call of an aggregate's guest, as the contract says: two thousand groups of 4 KiB. The guest
+/// holds them as they came, as it understands them, and as they go back.
+pub const GUEST_CALL_STATE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes in which an aggregate's guest says what its states look like, as the contract says.
+pub const GUEST_STATE_LAYOUT_BYTES_MAX: usize = 4096;
+
 /// Bytes of one log line of a guest; the rest is cut.
 pub const GUEST_LOG_LINE_BYTES: usize = 4096;
 
@@ -121,6 +133,14 @@ const _: () = {
     assert!(
         GUEST_MEMORY_BYTES >= 8 * BATCH_BYTES_MAX,
         "a guest has room for a batch and its answer"
+    );
+    assert!(
+        GUEST_MEMORY_BYTES >= 6 * GUEST_CALL_STATE_BYTES_MAX && GUEST_OUTPUT_BYTES >= 2 * GUEST_CALL_STATE_BYTES_MAX,
+        "a guest has room for the states of a call, and for what they grow to"
+    );
+    assert!(
+        GUEST_CALL_STATE_BYTES_MAX >= 2 * GUEST_STATE_BYTES_MAX,
+        "two states can be merged in one call"
     );
     assert!(
         EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(),

@@ -89,6 +89,7 @@ impl Live {
                 true => Until::CaughtUp,
                 false => Until::Stopped,
             },
+            ticks: plan.ticks.clone().filter(|_| !options.until_caught_up),
         };
         let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;

@@ -9,12 +9,14 @@ mod publish;
 mod range;
 mod registry;
 mod source;
+mod tick;
 
 pub use connect::{Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
 pub use range::{Place, StreamRange};
 pub use registry::{EVENTS, HEARTBEAT, HISTORY, Registry, Wanted};
 pub use source::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Until};
+pub use tick::TICK_HEADER;
 
 use std::time::Duration;
 

@@ -9,8 +9,10 @@ pub mod aggregate;
 pub mod clock;
 pub mod last_value;
 pub mod lookup;
+pub mod on_crossing;
 pub mod sliding;
 mod timers;
+pub mod union;
 pub mod window;
 
 use crate::{

@@ -4,6 +4,7 @@
 //! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
+mod passing;
 mod resolve;
 mod wire;
 
@@ -14,7 +15,9 @@ use crate::{
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
+
+pub use passing::{OnCrossingPlan, UnionPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Plan {
     pub now: Now,
     /// How far the times of events are trusted.
     pub event_time: EventTimePlan,
+    /// What is published into the stream while it is silent.
+    pub ticks: Option<TickPlan>,
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
     /// Lookup tables.
@@ -159,8 +164,19 @@ pub struct EventTimePlan {
     pub out_of_orderness_ms: i64,
     /// By how much an event may be ahead of its store time and still move the watermark.
     pub ahead_max_ms: Option<i64>,
+    /// How long, by store time, an input may be silent before the others do not wait for it any more.
+    pub idle_after_ms: Option<i64>,
     /// Whether some step follows the watermark.
     pub followed: bool,
+}
+
+/// Messages that say how late it is, in a stream that is silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TickPlan {
+    /// A subject that one of the inputs takes in.
+    pub subject: String,
+    /// How long the stream is silent before one is published, and between two.
+    pub every_ms: u64,
 }
 
 /// A column of event times.
@@ -212,12 +228,23 @@ pub struct Edge {
 pub struct Node {
     /// The step's name.
     pub name: String,
-    /// Where its rows come from. An input reads itself.
+    /// Where its rows come from, or the first of several such places, see [`Node::inputs`]. An input reads itself.
     pub input: Edge,
     /// What it does.
     pub kind: NodeKind,
     /// What it gives.
     pub outputs: Vec<Output>,
+}
+
+impl Node {
+    /// All edges that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = Edge> {
+        let others: &[Edge] = match &self.kind {
+            NodeKind::Union(union) => &union.others,
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
 }
 
 /// What a step does. Columns are indices into the schema of the input.
@@ -237,6 +264,10 @@ pub enum NodeKind {
     Window(WindowPlan),
     /// See [`crate::operator::sliding`].
     Sliding(SlidingPlan),
+    /// See [`crate::operator::on_crossing`].
+    OnCrossing(OnCrossingPlan),
+    /// See [`crate::operator::union`].
+    Union(UnionPlan),
 }
 
 /// One output of a step.

@@ -3,8 +3,10 @@
 mod exact;
 mod lookup;
 mod model;
+mod on_crossing;
 mod pipelines;
 mod sums;
+mod union;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
@@ -15,7 +17,7 @@ use weir_tests::{
     replay::{Run, host},
     scratch,
     seed::check_property,
-    table::{Cell, Counts, contents, query},
+    table::{Cell, Contents, Counts, contents, query},
 };
 
 /// How many pipelines are tried.
@@ -48,6 +50,31 @@ const DOUBLES: [f64; 18] = [
     1.0 + f64::EPSILON,
 ];
 const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
+
+/// How a run is cut: sizes of batches, and after how many lines it is stopped.
+type Cuts = (Vec<usize>, Vec<usize>);
+
+fn cuts() -> impl Strategy<Value = Cuts> {
+    let batches = prop::collection::vec(prop::sample::select(vec![1, 2, 3, 7, 4096]), 1..4);
+    let stops = prop::collection::vec(0usize..40, 0..3).prop_map(|mut stops| {
+        stops.sort_unstable();
+        stops
+    });
+    (batches, stops)
+}
+
+/// Runs lines through a pipeline that has no lookup table.
+fn run(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> Contents {
+    let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
+    Run {
+        plan: &Arc::new(plan),
+        lookup_rows: b"",
+        input: lines.as_bytes(),
+        batches,
+        stops,
+    }
+    .contents()
+}
 
 /// A pipeline with its input, and how it is run.
 struct Case {

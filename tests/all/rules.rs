@@ -127,6 +127,24 @@ fn a_new_rule_is_built_tested_broken_and_mended() {
 }
 
 #[test]
+fn an_aggregate_is_built_like_a_rule_and_does_not_stand_in_for_one() {
+    let folder = scratch();
+    run(folder.path(), "new bounces").ends_with(0);
+    let source = workspace().join("guests/sdk/tests/guide/aggregate.rs");
+    fs::copy(source, folder.path().join("bounces/src/lib.rs")).expect("the source can be copied");
+    let built = run(folder.path(), "build bounces").ends_with(0);
+    assert!(
+        built.stdout.starts_with("aggregate  bounces 0.1.0\n"),
+        "{}",
+        built.stdout
+    );
+    run(folder.path(), "check bounces/pipeline.toml").ends_with(2).says(
+        "it is an aggregate (it exports weir:stage/aggregate@0.1.0), and here belongs a stage, which exports \
+         weir:stage/stage@0.1.0",
+    );
+}
+
+#[test]
 fn what_cannot_be_made_or_built_is_told() {
     let folder = scratch();
     let path = |name: &str| -> PathBuf { folder.path().join(name) };

@@ -1,12 +1,15 @@
 //! A guest is a stranger: whatever it does costs the events that make it do so, and nothing else.
 //!
 //! - [`poison`] runs the guest `hostile` in pipelines of every shape: each way to misbehave, at some events among many.
+//! - [`aggregates`] calls aggregates that misbehave, row by row.
 //! - [`load`] holds the guests that are refused before the first event.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
 //! A test binary of its own, since some of these tests wait for guests that never end.
 
 mod poison;
+
+mod aggregates;
 
 mod load;
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use weir::{
     column::{Column, ColumnType, Field, TextValues, Value, Values},
     definition::StageLimits,
-    stage::{Answer, Instance, OutputRows, ParameterValue, RejectedRow},
+    stage::{Accumulate, AggregateInstance, Answer, Instance, OutputRows, ParameterValue, RejectedRow},
 };
-use weir_guest::{Stage, abi};
+use weir_guest::{Aggregate, Stage, abi};
 use weir_tests::{
     guest,
     replay::{GOLDEN_NOW_MS, host},
@@ -69,6 +69,137 @@ fn premium_drop_is_the_same_rule_natively() {
 #[test]
 fn last_page_is_the_same_rule_natively() {
     check::<last_page::Rule>("last-page", &[]);
+}
+
+#[test]
+fn claims_severity_is_the_same_aggregate_natively() {
+    for (grave, weight) in [
+        (&["injury", "fire"][..], 3),
+        (&["保单🦀", "1", ""], -2),
+        (&[], i64::MAX),
+    ] {
+        let grave = grave.iter().copied().map(str::to_owned).collect();
+        let parameters = [
+            ("grave".to_owned(), ParameterValue::TextList(grave)),
+            ("weight".to_owned(), ParameterValue::Int(weight)),
+        ];
+        check_aggregate::<claims_severity::Rule>("claims-severity", &parameters);
+    }
+}
+
+/// Checks that `Native` makes of random rows what the guest `name` does, batch after batch, each with the states that the
+/// one before it left.
+#[track_caller]
+fn check_aggregate<Native: Aggregate>(name: &str, parameters: &[(String, ParameterValue)]) {
+    let module = host().load_aggregate(&guest(name)).expect("the guest is fine");
+    let description = module.description.clone();
+    let mut guest = AggregateInstance::new(host(), module, parameters.to_vec(), &StageLimits::default());
+    let native = Native::configure(parameters.iter().map(native_parameter).collect()).expect("the parameters are fine");
+    with_seed(|random| {
+        const GROUPS: usize = 5;
+        let mut states = vec![Vec::new(); GROUPS];
+        for rows in ROWS {
+            // Small amounts, so that they are not all beyond what can be counted, and some that are.
+            let columns: Vec<Column> = description
+                .inputs
+                .iter()
+                .map(|field| match field.column_type {
+                    ColumnType::Int => amounts(random, rows),
+                    _ => column(random, field, rows),
+                })
+                .collect();
+            let groups: Vec<u32> = (0..rows).map(|_| random.below(GROUPS) as u32).collect();
+            let (mut row, mut rejected) = (0, 0);
+            while row < rows {
+                let part: Vec<u32> = (row as u32..rows as u32).collect();
+                let columns: Vec<Column> = columns.iter().map(|column| column.gather(&part)).collect();
+                let given = guest.accumulate(Accumulate {
+                    states: &states.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+                    groups: &groups[row..],
+                    retracts: None,
+                    columns: &columns.iter().collect::<Vec<_>>(),
+                });
+                let batch = |end: usize| abi::aggregate::Batch {
+                    groups: groups[row..end].to_vec(),
+                    states: native_states(&states),
+                    retracts: None,
+                    columns: columns.iter().map(native_column).collect(),
+                };
+                let end = match native.accumulate(&batch(rows)) {
+                    Ok(_) => rows,
+                    Err(expected) => {
+                        let refused = given.refused.as_ref().expect("the guest rejects it too");
+                        assert_eq!((given.applied, &refused.reason), (expected.number, &expected.reason));
+                        assert!(!refused.failed, "{}", refused.reason);
+                        rejected += 1;
+                        row + expected.number as usize
+                    }
+                };
+                assert_eq!(given.applied as usize, end - row);
+                if end > row {
+                    let expected = native.accumulate(&batch(end)).expect("these are taken in");
+                    let found: Vec<Vec<u8>> = given.states.iter().map(|state| state.to_vec()).collect();
+                    let results = host_column(expected.results);
+                    for at in 0..end - row {
+                        assert_eq!(given.results.get(at), results.get(at), "result {at}");
+                    }
+                    let after = native_states(&found);
+                    for group in 0..GROUPS {
+                        // A group without a row is sent to the native aggregate alone, which may write it down.
+                        if groups[row..end].contains(&(group as u32)) {
+                            assert_eq!(state(&after, group), state(&expected.states, group));
+                        }
+                    }
+                    states = found;
+                }
+                row = end + usize::from(given.refused.is_some());
+            }
+            assert!(rows < 1000 || rejected > 0, "some rows are rejected");
+        }
+        let merged = guest.merge(
+            &states.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            &states.iter().rev().map(Vec::as_slice).collect::<Vec<_>>(),
+        );
+        let reversed: Vec<Vec<u8>> = states.iter().rev().cloned().collect();
+        match native.merge(&native_states(&states), &native_states(&reversed)) {
+            Ok(expected) => {
+                let found: Vec<Vec<u8>> = merged.states.iter().map(|state| state.to_vec()).collect();
+                assert_eq!(native_states(&found), expected);
+            }
+            Err(expected) => assert_eq!(merged.refused.expect("no merge either").reason, expected.reason),
+        }
+        let results = guest.results(&states.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let expected = native.results(&native_states(&states)).expect("each has a result");
+        assert_eq!(results.column, host_column(expected));
+    });
+}
+
+fn amounts(random: &mut Random, rows: usize) -> Column {
+    let mut column = Column::with_capacity(ColumnType::Int, rows);
+    for _ in 0..rows {
+        match random.below(100) {
+            0 => column.push(Value::Int(-1)),
+            1 => column.push(Value::Int(i64::MAX - random.below(9) as i64)),
+            2..10 => column.push_null(),
+            _ => column.push(Value::Int(random.below(1_000_000) as i64)),
+        }
+    }
+    column
+}
+
+fn native_states(states: &[Vec<u8>]) -> abi::aggregate::States {
+    let mut offsets = vec![0];
+    for state in states {
+        offsets.push(offsets[offsets.len() - 1] + state.len() as u32);
+    }
+    abi::aggregate::States {
+        offsets,
+        data: states.concat(),
+    }
+}
+
+fn state(states: &abi::aggregate::States, at: usize) -> &[u8] {
+    &states.data[states.offsets[at] as usize..states.offsets[at + 1] as usize]
 }
 
 /// Checks that `Native` answers to random columns as the guest `name` does.
@@ -147,6 +278,7 @@ fn instant(random: &mut Random) -> i64 {
 
 fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter {
     let value = match value.clone() {
+        ParameterValue::Int(value) => abi::ParameterValue::Int(value),
         ParameterValue::Double(value) => abi::ParameterValue::Double(value),
         ParameterValue::Text(value) => abi::ParameterValue::Text(value),
         ParameterValue::TextList(values) => abi::ParameterValue::TextList(values),

@@ -30,6 +30,7 @@ mod deploy_refusals;
 mod deploys;
 mod swap_kills;
 mod taken_back;
+mod ticks;
 
 use std::time::{Duration, Instant};
 

@@ -8,3 +8,10 @@ pub use crate::bindings::exports::weir::stage::stage::{
     Answer, Batch, Column, ColumnType, ColumnValues, ComputedColumn, Description, InputColumn, OutputRows, OutputSpec,
     Parameter, ParameterSpec, ParameterType, ParameterValue, PassedColumn, RejectedRow, TextValues,
 };
+
+/// The types of an [`Aggregate`](crate::Aggregate), where they are not those of a stage.
+pub mod aggregate {
+    pub use crate::bindings::aggregate::exports::weir::stage::aggregate::{
+        Accumulated, Batch, Description, Rejected, ResultColumn, States,
+    };
+}

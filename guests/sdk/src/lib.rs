@@ -48,12 +48,16 @@
 //! - [`TimeZone`]: local days and hours.
 //! - [`log`]: lines for the host's log.
 //!
+//! What is to be remembered over many events, group by group, is an *aggregate* instead: a [`State`] with methods under
+//! [`#[aggregate]`](macro@aggregate), see [`Aggregate`].
+//!
 //! A rule is a pure function: it has no clock, no randomness, no files and no memory of earlier events, so the same
 //! events always give the same rows. The crate of a rule is a `cdylib` (the component) and an `rlib` (for tests), and
-//! holds one [`#[stage]`](macro@stage).
+//! holds one [`#[stage]`](macro@stage) or one [`#[aggregate]`](macro@aggregate).
 
-pub use weir_guest_macros::{Input, Output, Outputs, Parameters, stage};
+pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, stage};
 
+pub use aggregate::Aggregate;
 pub use context::Context;
 pub use input::Input;
 pub use local_hour::LocalHour;
@@ -61,6 +65,7 @@ pub use output::{BooleanColumn, Computed, DoubleColumn, IntColumn, Output, Outpu
 pub use parameters::{ParameterField, Parameters};
 pub use reject::Reject;
 pub use stage::Stage;
+pub use state::State;
 pub use time_zone::TimeZone;
 
 // In reading order; the blank lines keep it.
@@ -72,6 +77,9 @@ mod parameters;
 
 mod reject;
 mod stage;
+
+mod aggregate;
+mod state;
 
 mod local_hour;
 mod time_zone;
@@ -94,5 +102,10 @@ pub mod __private {
     pub use crate::output::{Sink, passed};
     pub use crate::parameters::{DefaultOf, spec, take};
     pub use crate::stage::{configure, describe, process};
+    pub use crate::state::bytes_max;
     pub use wit_bindgen::rt;
+
+    pub mod aggregate {
+        pub use crate::aggregate::{Methods, accumulate, configure, describe, merge, no_retract, results};
+    }
 }

@@ -6,7 +6,7 @@ mod toolchain;
 use super::{show, stage_host, write_failed};
 use crate::{
     error::{Context, Error, Result},
-    stage::digest_of,
+    stage::{AnyModule, digest_of},
 };
 use package::Package;
 use std::{
@@ -52,12 +52,18 @@ impl Build {
         let component = build(&self.folder, &self.profile, self.out)?;
         let bytes = fs::read(&component).environment(|| format!("cannot read {}", component.display()))?;
         // What the host would refuse later is better known now.
-        let module = stage_host()?.load(&component)?;
+        let rule = match stage_host()?.load_any(&component)? {
+            AnyModule::Stage(module) => {
+                let described = &module.description;
+                ("rule", format!("{} {}", described.name, described.version))
+            }
+            AnyModule::Aggregate(module) => {
+                let described = &module.description;
+                ("aggregate", format!("{} {}", described.name, described.version))
+            }
+        };
         let lines = [
-            (
-                "rule",
-                format!("{} {}", module.description.name, module.description.version),
-            ),
+            rule,
             ("component", component.display().to_string()),
             ("bytes", show::thousands(bytes.len() as u64)),
             ("sha256", digest_of(&bytes)),

@@ -116,20 +116,11 @@ fn title(plan: &Plan, node: &Node) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let from = match plan.nodes.get(node.input.node) {
-        Some(from) if from.outputs.len() > 1 || !follows(plan, node) => {
-            let output = from
-                .outputs
-                .get(node.input.output)
-                .map_or("", |output| output.name.as_str());
-            let output = if from.outputs.len() > 1 {
-                format!(".{output}")
-            } else {
-                String::new()
-            };
-            format!("   ◄ {}{output}", from.name)
-        }
-        _ => String::new(),
+    let read: Vec<String> = node.inputs().filter_map(|edge| edge_name(plan, edge)).collect();
+    let follows = follows(plan, node) && read.iter().all(|name| !name.contains('.'));
+    let from = match follows {
+        true => String::new(),
+        false => format!("   ◄ {}", read.join(", ")),
     };
     let what = match &node.kind {
         NodeKind::Source => {
@@ -184,6 +175,21 @@ fn title(plan: &Plan, node: &Node) -> String {
             };
             format!("for each row the last {span} {of}: {functions}")
         }
+        NodeKind::OnCrossing(on_crossing) => {
+            let raised = match &on_crossing.raise {
+                Some(raise) => format!("raised by {}", column(node.input, *raise)),
+                None => "raised by being there".to_owned(),
+            };
+            let hold = on_crossing
+                .hold
+                .map(|hold| format!(", held by {}", column(node.input, hold)));
+            let hold = hold.unwrap_or_default();
+            match on_crossing.key.as_slice() {
+                [] => format!("crossings: {raised}{hold}"),
+                key => format!("crossings by {}: {raised}{hold}", input(key)),
+            }
+        }
+        NodeKind::Union(_) => "union".to_owned(),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
             format!("lookup in {table} by {}", input(&lookup.on))
@@ -230,14 +236,24 @@ fn windows(plan: &WindowPlan) -> String {
     }
 }
 
-/// Whether a step reads the step that stands right above it.
+/// An edge as pipeline files name it.
+fn edge_name(plan: &Plan, edge: Edge) -> Option<String> {
+    let node = plan.nodes.get(edge.node)?;
+    let output = node.outputs.get(edge.output)?;
+    Some(match node.outputs.len() {
+        1 => node.name.clone(),
+        _ => format!("{}.{}", node.name, output.name),
+    })
+}
+
+/// Whether a step reads the step that stands right above it, and no other.
 fn follows(plan: &Plan, node: &Node) -> bool {
     let at = plan
         .nodes
         .iter()
         .position(|other| std::ptr::eq(other, node))
         .unwrap_or(0);
-    matches!(node.kind, NodeKind::Source) || node.input.node + 1 == at
+    matches!(node.kind, NodeKind::Source) || node.inputs().all(|edge| edge.node + 1 == at)
 }
 
 fn describe_output(output: &Output) -> String {

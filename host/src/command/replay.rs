@@ -170,6 +170,7 @@ impl Replaying {
             position,
             gap: Gap::Refuse,
             until: Until::Sequence(range.last),
+            ticks: None,
         };
         let stop = Stop::default();
         stop_on_signal(nats, &stop);

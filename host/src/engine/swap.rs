@@ -137,6 +137,7 @@ impl Engine {
                     let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
                     operator.replace(plan.clone(), schemas, output.before_needed, output.collapsible);
                 }
+                (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
                 _ => {}
             }
         }

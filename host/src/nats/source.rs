@@ -11,11 +11,15 @@
 //! A replay reads in the same way, with a consumer that nobody else knows and that goes with it, up to a message that was
 //! stored when it began.
 
-use super::{BackOff, Nats};
+use super::{
+    BackOff, Nats,
+    tick::{Ticker, is_tick},
+};
 use crate::{
     decode::Decoder,
     delivery::{DecodedBatch, Receipt},
     error::{Error, Result},
+    plan::TickPlan,
     source::{Acknowledge, Nudge, Source, Stop},
     subject::listed,
 };
@@ -93,6 +97,8 @@ pub struct JetStreamSourceOptions {
     pub gap: Gap,
     /// Where to end.
     pub until: Until,
+    /// What to publish while the stream is silent.
+    pub ticks: Option<TickPlan>,
 }
 
 /// The consumer to read with, by its name.
@@ -140,6 +146,7 @@ pub struct JetStreamSource {
     ack_subject: Option<Subject>,
     /// The last sequence that is to be given; absent without an end.
     target: Option<u64>,
+    ticker: Option<Ticker>,
     lag: Arc<AtomicU64>,
     stop: Stop,
     nudge: Nudge,
@@ -227,6 +234,7 @@ impl JetStreamSource {
                 connects,
                 ack_subject: None,
                 target,
+                ticker: options.ticks.clone().map(Ticker::new),
                 lag: Arc::default(),
                 stop,
                 nudge: Nudge::default(),
@@ -285,7 +293,11 @@ impl JetStreamSource {
                     }
                     look = Instant::now() + Duration::from_secs(1);
                 }
-                Arrival::Nothing => {}
+                Arrival::Nothing => {
+                    if let Some(ticker) = &mut self.ticker {
+                        ticker.tick_when_silent(&self.nats).await;
+                    }
+                }
             }
         }
         let deadline = Instant::now() + LINGER;
@@ -341,8 +353,12 @@ impl JetStreamSource {
             return Ok(());
         }
         self.lag.store(info.pending, Ordering::Relaxed);
+        if let Some(ticker) = &mut self.ticker {
+            ticker.heard();
+        }
         let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
         match self.decoder.input_of(&message.subject) {
+            Some(_) if is_tick(message) => self.decoder.push_tick(info.stream_sequence, stored_ms),
             Some(input) => self.decoder.push_to(
                 input,
                 &message.subject,

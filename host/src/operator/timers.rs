@@ -1,20 +1,25 @@
 //! Timers: which keys are due when event time gets somewhere.
 //!
 //! They are made of the state and kept beside it. A key that went meanwhile, or has a later time, may still be in here:
-//! whoever is told of it looks.
+//! whoever is told of it looks. A key that is added again for the same time is in once: after each rollback all keys that
+//! were touched are added, and of those most are in.
 
+use hashbrown::HashSet;
 use std::collections::BTreeMap;
 
 /// Keys by the time at which they are due.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeMap<i64, Vec<Box<[u8]>>>,
+    due: BTreeMap<i64, HashSet<Box<[u8]>>>,
 }
 
 impl Timers {
     /// Adds a key that is due at `time_ms`.
     pub(super) fn add(&mut self, time_ms: i64, key: &[u8]) {
-        self.due.entry(time_ms).or_default().push(key.into());
+        let keys = self.due.entry(time_ms).or_default();
+        if !keys.contains(key) {
+            keys.insert(key.into());
+        }
     }
 
     /// Whether anything may be due at this watermark.
@@ -30,9 +35,9 @@ impl Timers {
         if !self.is_due(watermark_ms) {
             return None;
         }
-        let (time_ms, mut keys) = self.due.pop_first()?;
+        let (time_ms, keys) = self.due.pop_first()?;
+        let mut keys: Vec<Box<[u8]>> = keys.into_iter().collect();
         keys.sort_unstable();
-        keys.dedup();
         Some((time_ms, keys))
     }
 }

@@ -9,12 +9,13 @@
 //!   (the column of key `time`) is null.
 //! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other.
 //! - Retractions take a row out of the windows that it is in. A window that loses the last row of a group loses the group.
-//! - Restart: the state holds an entry per group and open window, and one per value where values have to be told apart.
-//!   It goes when the window does.
+//! - Restart: the state holds an entry per group and open window (of windows that overlap, per group, where slices add
+//!   up), and one per value where values have to be told apart. It goes when the window does.
 
 pub mod cut;
 mod open;
 mod session;
+mod slices;
 
 use super::{StateMap, Stateful, clock::Passage};
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 };
 use cut::Cut;
 use open::Windows;
+use slices::Slices;
 use std::sync::Arc;
 
 /// The operator.
@@ -30,15 +32,15 @@ use std::sync::Arc;
 pub struct Window {
     plan: WindowPlan,
     late_schema: Schema,
-    windows: Windows,
     kind: Kind,
 }
 
-/// How rows find their windows.
+/// How rows find their windows, and what is held of these.
 #[derive(Debug)]
 enum Kind {
-    Cut(Cut),
-    Sessions { gap_ms: i64 },
+    Cut(Cut, Windows),
+    Slices(Cut, Slices),
+    Sessions { gap_ms: i64, windows: Windows },
 }
 
 impl Window {
@@ -55,15 +57,20 @@ impl Window {
         seed: u64,
     ) -> Result<Self, String> {
         let [schema, late_schema] = two(schemas);
-        let kind = match &plan.kind {
-            WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind)?),
-            &WindowKind::Session { gap_ms } => Kind::Sessions { gap_ms },
+        let windows = |schema| Windows::new(&plan, schema, before_needed, collapsible, seed);
+        let kind = match plan.kind {
+            WindowKind::Aligned { .. } if Slices::fit(&plan) => {
+                Kind::Slices(Cut::new(&plan.kind)?, Slices::new(&plan, schema, seed))
+            }
+            WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind)?, windows(schema)),
+            WindowKind::Session { gap_ms } => Kind::Sessions {
+                gap_ms,
+                windows: windows(schema),
+            },
         };
-        let windows = Windows::new(&plan, schema, before_needed, collapsible, seed);
         Ok(Self {
             plan,
             late_schema,
-            windows,
             kind,
         })
     }
@@ -71,7 +78,12 @@ impl Window {
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, before_needed: bool, collapsible: bool) {
         let [schema, late_schema] = two(schemas);
-        self.windows.replace(&plan, schema, before_needed, collapsible);
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => {
+                windows.replace(&plan, schema, before_needed, collapsible);
+            }
+            Kind::Slices(_, slices) => slices.replace(&plan, schema),
+        }
         (self.plan, self.late_schema) = (plan, late_schema);
     }
 
@@ -79,9 +91,10 @@ impl Window {
     pub fn update(&mut self, input: &Batch, passage: &Passage<'_>) -> Vec<Batch> {
         let mut late = Vec::new();
         let out = match &mut self.kind {
-            Kind::Cut(cut) => self.windows.update_cut(&self.plan, cut, input, passage, &mut late),
-            &mut Kind::Sessions { gap_ms } => {
-                session::update(&mut self.windows, &self.plan, gap_ms, input, passage, &mut late)
+            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut late),
+            Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, passage, &mut late),
+            Kind::Sessions { gap_ms, windows } => {
+                session::update(windows, &self.plan, *gap_ms, input, passage, &mut late)
             }
         };
         vec![out, self.late_rows(input, &late)]
@@ -102,23 +115,38 @@ impl Window {
 
 impl Stateful for Window {
     fn checkpoint(&mut self) {
-        self.windows.checkpoint();
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.checkpoint(),
+            Kind::Slices(_, slices) => slices.checkpoint(),
+        }
     }
 
     fn keep(&mut self) {
-        self.windows.keep();
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.keep(),
+            Kind::Slices(_, slices) => slices.keep(),
+        }
     }
 
     fn rollback(&mut self) {
-        self.windows.rollback();
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.rollback(),
+            Kind::Slices(cut, slices) => slices.rollback(cut),
+        }
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        self.windows.states()
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.states(),
+            Kind::Slices(_, slices) => slices.states(),
+        }
     }
 
     fn restored(&mut self) {
-        self.windows.restored();
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.restored(),
+            Kind::Slices(cut, slices) => slices.restored(cut),
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod on_crossing;
 mod sinks;
 mod sliding;
 mod source;
 mod stage;
 mod steps;
 mod time;
+mod union;
 mod window;
 
-use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, SourceColumn, TextFormat},
@@ -17,11 +19,11 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{ops::Range, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
-pub(super) use {sliding::ResolvedSliding, window::ResolvedWindow};
+pub(super) use {on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding, window::ResolvedWindow};
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
@@ -29,6 +31,7 @@ pub(super) struct Resolved {
     /// The first nodes are these.
     pub(super) inputs: Vec<ResolvedInput>,
     pub(super) event_time: EventTimePlan,
+    pub(super) ticks: Option<TickPlan>,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
@@ -83,6 +86,22 @@ pub(super) enum ResolvedKind {
     },
     Window(Box<ResolvedWindow>),
     Sliding(Box<ResolvedSliding>),
+    OnCrossing(Box<ResolvedOnCrossing>),
+    Union {
+        /// The edges after the first.
+        others: Vec<Edge>,
+    },
+}
+
+impl ResolvedNode {
+    /// All edges that it reads.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
+        let others: &[Edge] = match &self.kind {
+            ResolvedKind::Union { others } => others,
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
 }
 
 impl ResolvedKind {
@@ -172,10 +191,12 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     resolver.updates()?;
     let sinks = resolver.sinks()?;
     let event_time = resolver.event_time()?;
+    let ticks = resolver.ticks()?;
     Ok(Resolved {
         now,
         inputs: resolver.inputs,
         event_time,
+        ticks,
         nodes: resolver.nodes,
         tables: resolver.tables,
         sinks,

@@ -1,5 +1,7 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
+mod passing;
+
 use super::{
     AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
     Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
@@ -47,6 +49,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         })
         .collect();
     let wiring = Wiring {
+        by_time: by_time(&resolved),
         resolved: &resolved,
         schemas: &schemas,
         definition,
@@ -95,6 +98,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         inputs,
         now: resolved.now.clone(),
         event_time,
+        ticks: resolved.ticks.clone(),
         time_reader,
         tables,
         nodes,
@@ -268,6 +272,11 @@ fn needed(resolved: &Resolved) -> Needed {
                     &mut wanted.iter().filter(|column| !added.contains(*column)),
                 );
             }
+            ResolvedKind::OnCrossing(_) | ResolvedKind::Union { .. } => {
+                for (edge, names) in passing::reads(node, &wanted) {
+                    need(&mut needed, edge, &mut names.iter());
+                }
+            }
         }
         // A stage over a changelog keeps the key columns that it passes on, for those who tell rows apart by them.
         if let Some(outputs) = needed.get(at).cloned() {
@@ -295,7 +304,25 @@ fn needed(resolved: &Resolved) -> Needed {
     needed
 }
 
+/// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
+fn by_time(resolved: &Resolved) -> Vec<Vec<bool>> {
+    let mut by_time: Vec<Vec<bool>> = Vec::new();
+    for node in &resolved.nodes {
+        let is_by_time =
+            |edge: Edge| by_time.get(edge.node).and_then(|outputs| outputs.get(edge.output)) == Some(&true);
+        let input_is = node.inputs().any(is_by_time);
+        let outputs = 0..node.outputs.len();
+        by_time.push(
+            outputs
+                .map(|output| input_is || node.kind.follows_time() && output == 0)
+                .collect(),
+        );
+    }
+    by_time
+}
+
 struct Wiring<'a> {
+    by_time: Vec<Vec<bool>>,
     resolved: &'a Resolved,
     schemas: &'a [Vec<Schema>],
     definition: &'a Definition,
@@ -401,7 +428,7 @@ impl Wiring<'_> {
                     schema,
                     offered: output.schema.clone(),
                     change,
-                    by_time: self.by_time(edge),
+                    by_time: self.by_time.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
                     before_needed,
                     collapsible,
                 }
@@ -415,21 +442,12 @@ impl Wiring<'_> {
         }
     }
 
-    /// Whether rows of an edge may come because time went on. Rows that are late come with their events.
-    fn by_time(&self, edge: Edge) -> bool {
-        let Some(node) = self.resolved.nodes.get(edge.node) else {
-            return false;
-        };
-        let input_is = node.input.node < edge.node && self.by_time(node.input);
-        input_is || node.kind.follows_time() && edge.output == 0
-    }
-
     /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
     fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> (bool, bool) {
         let Change::Keyed(Some(key)) = change else {
             return (true, false);
         };
-        let read_by_step = self.steps().any(|node| node.input == edge);
+        let read_by_step = self.steps().any(|node| node.inputs().any(|input| input == edge));
         let own_key = sinks
             .iter()
             .filter(|sink| sink.input == edge)
@@ -460,6 +478,8 @@ impl Wiring<'_> {
         let input = node.input;
         match &node.kind {
             ResolvedKind::Source => NodeKind::Source,
+            ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
+            ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
                 let beside =
                     |guest: &Option<ResolvedGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
@@ -663,12 +683,13 @@ impl Wiring<'_> {
                 ResolvedKind::LastValue { .. }
                 | ResolvedKind::Aggregate { .. }
                 | ResolvedKind::Window(_)
-                | ResolvedKind::Sliding(_) => true,
+                | ResolvedKind::Sliding(_)
+                | ResolvedKind::OnCrossing(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
                 }
-                ResolvedKind::Source | ResolvedKind::Stage(_) => false,
+                ResolvedKind::Source | ResolvedKind::Stage(_) | ResolvedKind::Union { .. } => false,
             })
     }
 }

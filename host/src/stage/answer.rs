@@ -1,10 +1,12 @@
 //! Answers of guests, checked against what they said of themselves. What passes here is used without a further look.
 
-use super::{bindings::exports::weir::stage::stage as abi, description::Description};
-use crate::{
-    column::{Column, ColumnType, TextValues, Values},
-    limits::REASON_BYTES_MAX,
+use super::{
+    bindings::exports::weir::stage::stage as abi,
+    check::{check_column, shorten},
+    description::Description,
+    translate::of_stage::column_of,
 };
+use crate::column::Column;
 
 /// A checked answer to a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,7 +68,8 @@ impl Answer {
             }
             let mut computed = Vec::with_capacity(spec.computed.len());
             for (column, field) in output.computed.into_iter().zip(&spec.computed) {
-                let column = check_column(column, field.column_type, field.nullable, output.rows.len())
+                let column = column_of(column);
+                check_column(&column, field.column_type, field.nullable, output.rows.len())
                     .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
                 computed.push(column);
             }
@@ -123,12 +126,6 @@ impl Answer {
     }
 }
 
-/// Cuts a reason to what the database keeps.
-pub(super) fn shorten(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    reason
-}
-
 fn check_rows(rows: impl Iterator<Item = u32>, row_count: u32) -> Result<(), String> {
     let mut next = 0;
     for row in rows {
@@ -143,93 +140,13 @@ fn check_rows(rows: impl Iterator<Item = u32>, row_count: u32) -> Result<(), Str
     Ok(())
 }
 
-fn check_column(given: abi::ColumnResult, wanted: ColumnType, nullable: bool, rows: usize) -> Result<Column, String> {
-    let length = |found: usize, what: &str| match found == rows {
-        true => Ok(()),
-        false => Err(format!("{found} {what} for {rows} rows")),
-    };
-    if let Some(validity) = &given.validity {
-        length(validity.len(), "validity bytes")?;
-        if let Some(byte) = validity.iter().find(|&&byte| byte > 1) {
-            return Err(format!("validity byte {byte}; accepted are 0 and 1"));
-        }
-        if !nullable && validity.contains(&0) {
-            return Err("a null, though it is described as never null".to_owned());
-        }
-    }
-    let valid = |row: usize| {
-        given
-            .validity
-            .as_ref()
-            .is_none_or(|validity| validity.get(row) == Some(&1))
-    };
-    let values = match given.values {
-        abi::ColumnValuesResult::Int(values) => {
-            length(values.len(), "values")?;
-            Values::Int(values)
-        }
-        abi::ColumnValuesResult::Double(values) => {
-            length(values.len(), "values")?;
-            if let Some((_, value)) = values
-                .iter()
-                .enumerate()
-                .find(|&(row, value)| !value.is_finite() && valid(row))
-            {
-                return Err(format!("{value}; accepted are finite numbers"));
-            }
-            Values::Double(values)
-        }
-        abi::ColumnValuesResult::Boolean(values) => {
-            length(values.len(), "values")?;
-            if let Some(byte) = values.iter().find(|&&byte| byte > 1) {
-                return Err(format!("boolean {byte}; accepted are 0 and 1"));
-            }
-            Values::Boolean(values)
-        }
-        abi::ColumnValuesResult::Text(texts) => {
-            length(texts.offsets.len().wrapping_sub(1), "texts")?;
-            check_texts(&texts.offsets, &texts.data)?;
-            Values::Text(TextValues {
-                offsets: texts.offsets,
-                data: texts.data,
-            })
-        }
-    };
-    let column = Column {
-        validity: given.validity,
-        values,
-    };
-    match column.column_type() == wanted {
-        true => Ok(column),
-        false => Err(format!(
-            "{} values, though it is described as {wanted}",
-            column.column_type()
-        )),
-    }
-}
-
-fn check_texts(offsets: &[u32], data: &[u8]) -> Result<(), String> {
-    if offsets.first() != Some(&0) || offsets.last().map(|&last| last as usize) != Some(data.len()) {
-        return Err("offsets of texts that do not begin at 0 and end with the data".to_owned());
-    }
-    if !offsets.is_sorted() {
-        return Err("offsets of texts that descend".to_owned());
-    }
-    // Offsets into ASCII cannot fall into the middle of a character.
-    if data.is_ascii() {
-        return Ok(());
-    }
-    let text = std::str::from_utf8(data).map_err(|cause| format!("text that is not UTF-8: {cause}"))?;
-    match offsets.iter().find(|&&offset| !text.is_char_boundary(offset as usize)) {
-        Some(offset) => Err(format!("a text that ends within a character, at byte {offset}")),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{column::Field, stage::OutputSpec};
+    use crate::{
+        column::{ColumnType, Field},
+        stage::OutputSpec,
+    };
 
     fn description() -> Description {
         Description {

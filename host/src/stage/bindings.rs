@@ -6,3 +6,15 @@ wasmtime::component::bindgen!({
     // Columns go to the guest as slices of the batch, without a copy on this side.
     ownership: Borrowing { duplicate_if_necessary: true },
 });
+
+pub(super) mod aggregate {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "aggregate-component",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: {
+            "weir:stage/log@0.1.0": super::weir::stage::log,
+            "weir:stage/time-zone@0.1.0": super::weir::stage::time_zone,
+        },
+    });
+}

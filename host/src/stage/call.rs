@@ -1,14 +1,14 @@
 //! One instantiated guest, and calls into it within bounds.
 
 use super::{
-    answer::shorten,
-    bindings::{StageComponent, StageComponentPre, exports::weir::stage::stage as abi},
+    bindings::{StageComponent, StageComponentPre},
+    check::shorten,
     context::GuestContext,
     description::{Description, ParameterValue},
     lines::Lines,
+    translate::of_stage::with_parameters,
 };
 use crate::{
-    column::{Column, Values},
     definition::StageLimits,
     limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
@@ -63,18 +63,61 @@ impl Bounds {
     }
 }
 
+/// A world of the contract: what is instantiated, says what it is, and is told its parameters.
+pub(super) trait World: Sized {
+    /// The component, ready to be instantiated.
+    type Pre;
+    /// What it says of itself.
+    type Description;
+
+    fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self>;
+
+    /// The inner error says which rule of the contract the description breaks.
+    fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<Self::Description, String>>;
+
+    /// The inner error is the guest's.
+    fn configure(
+        &self,
+        store: &mut Store<GuestContext>,
+        parameters: &[(String, ParameterValue)],
+    ) -> wasmtime::Result<Result<(), String>>;
+}
+
+impl World for StageComponent {
+    type Pre = StageComponentPre<GuestContext>;
+    type Description = Description;
+
+    fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self> {
+        pre.instantiate(store)
+    }
+
+    fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<Description, String>> {
+        Ok(Description::from_guest(self.weir_stage_stage().call_describe(store)?))
+    }
+
+    fn configure(
+        &self,
+        store: &mut Store<GuestContext>,
+        parameters: &[(String, ParameterValue)],
+    ) -> wasmtime::Result<Result<(), String>> {
+        with_parameters(parameters, |parameters| {
+            self.weir_stage_stage().call_configure(store, parameters)
+        })
+    }
+}
+
 /// A guest with its store.
-pub(super) struct Live {
+pub(super) struct Live<W> {
     store: Store<GuestContext>,
-    component: StageComponent,
+    guest: W,
     lines: Arc<Lines>,
 }
 
-impl Live {
+impl<W: World> Live<W> {
     /// Instantiates the guest; `name` is what the log calls it.
     pub(super) fn new(
         engine: &Engine,
-        pre: &StageComponentPre<GuestContext>,
+        pre: &W::Pre,
         lines: &Arc<Lines>,
         bounds: Bounds,
         name: &str,
@@ -96,81 +139,50 @@ impl Live {
         store.set_epoch_deadline(ticks(bounds.deadline));
         // Bounds what an answer may make the host allocate, also when its lists overlap in the guest's memory.
         store.set_hostcall_fuel(bounds.output_bytes);
-        match pre.instantiate(&mut store) {
-            Ok(component) => Ok(Self {
+        match W::instantiate(pre, &mut store) {
+            Ok(guest) => Ok(Self {
                 store,
-                component,
+                guest,
                 lines: lines.clone(),
             }),
             Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
         }
     }
 
-    fn begin_call(&mut self, bounds: Bounds) {
-        self.store.set_epoch_deadline(ticks(bounds.deadline));
-        self.store.data_mut().begin_call();
+    /// What the guest says of itself.
+    pub(super) fn describe(&mut self, bounds: Bounds) -> Result<W::Description, StageFailure> {
+        self.call(bounds, W::describe)?.map_err(StageFailure::new)
     }
 
-    /// Sets the guest up; to be called once, before [`Live::process`].
+    /// Sets the guest up; to be called once, before all that is its work.
     pub(super) fn configure(
         &mut self,
         parameters: &[(String, ParameterValue)],
         bounds: Bounds,
     ) -> Result<(), StageFailure> {
-        let texts: Vec<Vec<&str>> = parameters
-            .iter()
-            .map(|(_, value)| match value {
-                ParameterValue::TextList(texts) => texts.iter().map(String::as_str).collect(),
-                _ => Vec::new(),
-            })
-            .collect();
-        let lowered: Vec<abi::Parameter<'_>> = parameters
-            .iter()
-            .zip(&texts)
-            .map(|((name, value), texts)| abi::Parameter {
-                name,
-                value: match value {
-                    ParameterValue::Int(value) => abi::ParameterValueParam::Int(*value),
-                    ParameterValue::Double(value) => abi::ParameterValueParam::Double(*value),
-                    ParameterValue::Boolean(value) => abi::ParameterValueParam::Boolean(*value),
-                    ParameterValue::Text(value) => abi::ParameterValueParam::Text(value),
-                    ParameterValue::IntList(values) => abi::ParameterValueParam::IntList(values),
-                    ParameterValue::DoubleList(values) => abi::ParameterValueParam::DoubleList(values),
-                    ParameterValue::TextList(_) => abi::ParameterValueParam::TextList(texts),
-                },
-            })
-            .collect();
-        self.begin_call(bounds);
-        match self
-            .component
-            .weir_stage_stage()
-            .call_configure(&mut self.store, &lowered)
-        {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(StageFailure::new(shorten(message))),
-            Err(cause) => Err(self.failure(&cause, bounds)),
-        }
+        self.call(bounds, |guest, store| guest.configure(store, parameters))?
+            .map_err(|message| StageFailure::new(shorten(message)))
     }
 
-    /// What the guest says of itself.
-    pub(super) fn describe(&mut self, bounds: Bounds) -> Result<Description, StageFailure> {
-        self.begin_call(bounds);
-        let given = self.component.weir_stage_stage().call_describe(&mut self.store);
-        let given = given.map_err(|cause| self.failure(&cause, bounds))?;
-        Description::from_guest(given).map_err(StageFailure::new)
+    /// A call of the guest's work, whose lines are written when it ends well.
+    pub(super) fn work<T>(
+        &mut self,
+        bounds: Bounds,
+        call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
+    ) -> Result<T, StageFailure> {
+        let given = self.call(bounds, call)?;
+        self.store.data_mut().write_log();
+        Ok(given)
     }
 
-    /// The guest's answer to a batch, as it gave it.
-    pub(super) fn process(&mut self, batch: abi::Batch<'_>, bounds: Bounds) -> Result<abi::Answer, StageFailure> {
-        self.begin_call(bounds);
-        let given = self.component.weir_stage_stage().call_process(&mut self.store, batch);
-        match given {
-            Ok(answer) => {
-                self.store.data_mut().write_log();
-                Ok(answer)
-            }
-            Err(cause) => Err(self.failure(&cause, bounds)),
-        }
+    fn call<T>(
+        &mut self,
+        bounds: Bounds,
+        call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
+    ) -> Result<T, StageFailure> {
+        self.store.set_epoch_deadline(ticks(bounds.deadline));
+        self.store.data_mut().begin_call();
+        call(&self.guest, &mut self.store).map_err(|cause| self.failure(&cause, bounds))
     }
 
     /// What to say of a call that failed.
@@ -210,19 +222,4 @@ impl Live {
 /// Ticks of the epoch clock that cover `deadline`; one more, since the first may come at once.
 fn ticks(deadline: Duration) -> u64 {
     (deadline.as_millis() / EPOCH_TICK.as_millis()) as u64 + 1
-}
-
-pub(super) fn lower(column: &Column) -> abi::ColumnParam<'_> {
-    abi::ColumnParam {
-        validity: column.validity.as_deref(),
-        values: match &column.values {
-            Values::Int(values) => abi::ColumnValuesParam::Int(values),
-            Values::Double(values) => abi::ColumnValuesParam::Double(values),
-            Values::Boolean(values) => abi::ColumnValuesParam::Boolean(values),
-            Values::Text(texts) => abi::ColumnValuesParam::Text(abi::TextValuesParam {
-                offsets: &texts.offsets,
-                data: &texts.data,
-            }),
-        },
-    }
 }

@@ -1,10 +1,10 @@
 //! What a guest says of itself, checked.
 
-use super::bindings::exports::weir::stage::stage as abi;
-use crate::{
-    column::{ColumnType, Field},
-    limits::GUEST_OUTPUTS_MAX,
+use super::{
+    bindings::exports::weir::stage::stage as abi,
+    translate::of_stage::{field, parameters_of},
 };
+use crate::{column::Field, limits::GUEST_OUTPUTS_MAX};
 use std::{collections::BTreeSet, fmt};
 
 /// What a stage reads, gives, and can be told.
@@ -231,27 +231,7 @@ impl Description {
             )?;
         }
 
-        let mut parameters = Vec::new();
-        for spec in given.parameters {
-            let default = spec.default.map(parameter_value);
-            let parameter_type = parameter_type(spec.parameter_type);
-            if let Some(default) = &default
-                && default.parameter_type() != parameter_type
-            {
-                let found = default.parameter_type();
-                return Err(format!(
-                    "parameter \"{}\" is {parameter_type}, but its default is {found}",
-                    spec.name
-                ));
-            }
-            parameters.push(ParameterSpec {
-                name: spec.name,
-                parameter_type,
-                default,
-                doc: spec.doc,
-            });
-        }
-        unique("a parameter", parameters.iter().map(|spec| spec.name.as_str()))?;
+        let parameters = parameters_of(given.parameters)?;
         Ok(Self {
             name: given.name,
             version: given.version,
@@ -264,7 +244,8 @@ impl Description {
     }
 }
 
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+/// Checks that names are there, and each of them once; messages call what has them `what`.
+pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for name in names {
         if name.is_empty() {
@@ -275,44 +256,6 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
         }
     }
     Ok(())
-}
-
-fn field(name: String, column_type: abi::ColumnType, nullable: bool) -> Field {
-    let column_type = match column_type {
-        abi::ColumnType::Int => ColumnType::Int,
-        abi::ColumnType::Double => ColumnType::Double,
-        abi::ColumnType::Boolean => ColumnType::Boolean,
-        abi::ColumnType::Text => ColumnType::Text,
-    };
-    Field {
-        name,
-        column_type,
-        nullable,
-    }
-}
-
-fn parameter_type(given: abi::ParameterType) -> ParameterType {
-    match given {
-        abi::ParameterType::Int => ParameterType::Int,
-        abi::ParameterType::Double => ParameterType::Double,
-        abi::ParameterType::Boolean => ParameterType::Boolean,
-        abi::ParameterType::Text => ParameterType::Text,
-        abi::ParameterType::IntList => ParameterType::IntList,
-        abi::ParameterType::DoubleList => ParameterType::DoubleList,
-        abi::ParameterType::TextList => ParameterType::TextList,
-    }
-}
-
-fn parameter_value(given: abi::ParameterValueResult) -> ParameterValue {
-    match given {
-        abi::ParameterValueResult::Int(value) => ParameterValue::Int(value),
-        abi::ParameterValueResult::Double(value) => ParameterValue::Double(value),
-        abi::ParameterValueResult::Boolean(value) => ParameterValue::Boolean(value),
-        abi::ParameterValueResult::Text(value) => ParameterValue::Text(value),
-        abi::ParameterValueResult::IntList(values) => ParameterValue::IntList(values),
-        abi::ParameterValueResult::DoubleList(values) => ParameterValue::DoubleList(values),
-        abi::ParameterValueResult::TextList(values) => ParameterValue::TextList(values),
-    }
 }
 
 #[cfg(test)]

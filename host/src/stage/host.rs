@@ -1,10 +1,15 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
-    bindings::{StageComponent, StageComponentPre},
-    call::{Bounds, Live},
+    aggregate::AggregateDescription,
+    bindings::{
+        StageComponent, StageComponentPre,
+        aggregate::{AggregateComponent, AggregateComponentPre},
+    },
+    call::{Bounds, Live, World},
     context::GuestContext,
     description::Description,
+    guest::Code,
     lines::Lines,
 };
 use crate::{
@@ -21,14 +26,27 @@ use std::{
 };
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-    component::{Component, HasSelf, Linker},
+    component::{Component, HasSelf, InstancePre, Linker},
 };
 
 /// The contract that this host speaks.
 const PACKAGE: &str = "weir:stage";
 const VERSION: &str = "0.1.0";
-const EXPORT: &str = "weir:stage/stage@0.1.0";
+const STAGE: Kind = Kind {
+    what: "a stage",
+    export: "weir:stage/stage@0.1.0",
+};
+const AGGREGATE: Kind = Kind {
+    what: "an aggregate",
+    export: "weir:stage/aggregate@0.1.0",
+};
 const IMPORTS: [&str; 2] = ["weir:stage/log@0.1.0", "weir:stage/time-zone@0.1.0"];
+
+/// What a component can be, by what it exports.
+struct Kind {
+    what: &'static str,
+    export: &'static str,
+}
 
 /// Instances that may live at once: one per step, and one more while a new one takes over.
 const INSTANCES_MAX: u32 = 256;
@@ -43,7 +61,8 @@ struct Inner {
     engine: Engine,
     linker: Linker<GuestContext>,
     /// Modules by digest, so that steps with one module share its code.
-    modules: Mutex<HashMap<String, Arc<Module>>>,
+    stages: Mutex<HashMap<String, Arc<Module>>>,
+    aggregates: Mutex<HashMap<String, Arc<AggregateModule>>>,
 }
 
 impl fmt::Debug for StageHost {
@@ -52,7 +71,7 @@ impl fmt::Debug for StageHost {
     }
 }
 
-/// A component of this contract, compiled.
+/// A stage's component, compiled.
 pub struct Module {
     /// SHA-256 of the component's bytes, in hexadecimal: the module version.
     pub digest: String,
@@ -62,8 +81,29 @@ pub struct Module {
     pub bytes: Arc<[u8]>,
     /// What it says of itself.
     pub description: Description,
-    pub(super) pre: StageComponentPre<GuestContext>,
-    pub(super) lines: Arc<Lines>,
+    pub(super) code: Arc<Code<StageComponent>>,
+}
+
+/// An aggregate's component, compiled.
+pub struct AggregateModule {
+    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
+    pub digest: String,
+    /// Where it was loaded from; its digest when it came from a database or a registry.
+    pub path: PathBuf,
+    /// The component itself.
+    pub bytes: Arc<[u8]>,
+    /// What it says of itself.
+    pub description: AggregateDescription,
+    pub(super) code: Arc<Code<AggregateComponent>>,
+}
+
+/// A component of either kind.
+#[derive(Clone, Debug)]
+pub enum AnyModule {
+    /// It is a stage.
+    Stage(Arc<Module>),
+    /// It is an aggregate.
+    Aggregate(Arc<AggregateModule>),
 }
 
 impl fmt::Debug for Module {
@@ -75,11 +115,31 @@ impl fmt::Debug for Module {
     }
 }
 
+impl fmt::Debug for AggregateModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AggregateModule")
+            .field("digest", &self.digest)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Module {
     /// The first twelve digits of the digest, as lists and messages show it.
     pub fn short_digest(&self) -> &str {
-        self.digest.get(..12).unwrap_or(&self.digest)
+        short(&self.digest)
     }
+}
+
+impl AggregateModule {
+    /// The first twelve digits of the digest, as lists and messages show it.
+    pub fn short_digest(&self) -> &str {
+        short(&self.digest)
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 impl StageHost {
@@ -132,7 +192,8 @@ impl StageHost {
             inner: Arc::new(Inner {
                 engine,
                 linker,
-                modules: Mutex::default(),
+                stages: Mutex::default(),
+                aggregates: Mutex::default(),
             }),
         })
     }
@@ -155,48 +216,90 @@ impl StageHost {
         &self.inner.engine
     }
 
-    /// Loads the component at `path`.
+    /// Loads the stage at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, is no component, is of another contract or version, imports what there is not, or
-    /// describes itself in a way that the contract does not allow. Each says which.
+    /// When it cannot be read, is no component, is an aggregate, is of another contract or version, imports what there is
+    /// not, or describes itself in a way that the contract does not allow. Each says which.
     pub fn load(&self, path: &Path) -> Result<Arc<Module>> {
-        let shown = path.display();
-        let size = std::fs::metadata(path)
-            .map_err(|cause| {
-                let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
-                Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
-            })?
-            .len();
-        check_size(size).map_err(|error| error.context(format!("module {shown}")))?;
-        let bytes =
-            std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-        self.load_bytes(&bytes, path)
-            .map_err(|error| error.context(format!("module {shown}")))
+        read(path, |bytes| self.load_stage(bytes, path))
     }
 
-    /// Loads a component that was deployed, and that has to have this digest.
+    /// Loads the aggregate at `path`.
+    ///
+    /// # Errors
+    /// As [`StageHost::load`], the other way round.
+    pub fn load_aggregate(&self, path: &Path) -> Result<Arc<AggregateModule>> {
+        read(path, |bytes| self.load_aggregate_bytes(bytes, path))
+    }
+
+    /// Loads the component at `path`, whichever it is.
+    ///
+    /// # Errors
+    /// As [`StageHost::load`].
+    pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
+        read(path, |bytes| {
+            let component_type = self.compile(bytes)?.component_type();
+            let mut exports = component_type.exports(self.engine());
+            match exports.any(|(name, _)| name == AGGREGATE.export) {
+                true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
+                false => self.load_stage(bytes, path).map(AnyModule::Stage),
+            }
+        })
+    }
+
+    /// Loads a stage that was deployed, and that has to have this digest.
     ///
     /// # Errors
     /// As [`StageHost::load`]; also when the bytes have another digest: then they were damaged or exchanged on the way.
     pub fn load_deployed(&self, digest: &str, bytes: &[u8]) -> Result<Arc<Module>> {
-        let found = digest_of(bytes);
-        if found != digest {
-            return Err(Error::mismatch(format!(
-                "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
-            )));
-        }
-        check_size(bytes.len() as u64)
-            .and_then(|()| self.load_bytes(bytes, Path::new(digest)))
-            .map_err(|error| error.context(format!("module {digest}")))
+        when_intact(digest, bytes, |bytes| self.load_stage(bytes, Path::new(digest)))
     }
 
-    fn load_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
+    /// Loads an aggregate that was deployed, and that has to have this digest.
+    ///
+    /// # Errors
+    /// As [`StageHost::load_deployed`], the other way round.
+    pub fn load_deployed_aggregate(&self, digest: &str, bytes: &[u8]) -> Result<Arc<AggregateModule>> {
+        when_intact(digest, bytes, |bytes| {
+            self.load_aggregate_bytes(bytes, Path::new(digest))
+        })
+    }
+
+    fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
-        let modules = || self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules().get(&digest) {
-            return Ok(module.clone());
-        }
+        once(&self.inner.stages, &digest, || {
+            let pre = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
+            let bytes: Arc<[u8]> = bytes.into();
+            let (description, code) = self.described(&bytes, pre, |description: &Description| &description.name)?;
+            Ok(Module {
+                digest: digest.clone(),
+                path: path.to_owned(),
+                bytes,
+                description,
+                code,
+            })
+        })
+    }
+
+    fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
+        let digest = digest_of(bytes);
+        once(&self.inner.aggregates, &digest, || {
+            let pre = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
+            let bytes: Arc<[u8]> = bytes.into();
+            let (description, code) =
+                self.described(&bytes, pre, |description: &AggregateDescription| &description.name)?;
+            Ok(AggregateModule {
+                digest: digest.clone(),
+                path: path.to_owned(),
+                bytes,
+                description,
+                code,
+            })
+        })
+    }
+
+    fn compile(&self, bytes: &[u8]) -> Result<Component> {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::definition("this is no WebAssembly; expected is a component"));
         }
@@ -205,33 +308,80 @@ impl StageHost {
                 "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
             ));
         }
-        let engine = &self.inner.engine;
-        let component = Component::new(engine, bytes)
-            .map_err(|cause| Error::definition(format!("this is no component that can be run: {cause:#}")))?;
-        check_contract(&component, engine)?;
-        let pre = self
-            .inner
+        Component::new(self.engine(), bytes)
+            .map_err(|cause| Error::definition(format!("this is no component that can be run: {cause:#}")))
+    }
+
+    /// Compiles a component that has to be of this kind, and gives it its imports.
+    fn prepare<Pre>(
+        &self,
+        bytes: &[u8],
+        kind: &Kind,
+        pre: impl FnOnce(InstancePre<GuestContext>) -> wasmtime::Result<Pre>,
+    ) -> Result<Pre> {
+        let component = self.compile(bytes)?;
+        check_contract(&component, self.engine(), kind)?;
+        self.inner
             .linker
             .instantiate_pre(&component)
-            .and_then(StageComponentPre::new)
-            .map_err(|cause| Error::definition(format!("it does not fit {EXPORT}: {cause:#}")))?;
+            .and_then(pre)
+            .map_err(|cause| Error::definition(format!("it does not fit {}: {cause:#}", kind.export)))
+    }
+
+    /// What a component says of itself, and what its instances will share.
+    fn described<W: World>(
+        &self,
+        bytes: &Arc<[u8]>,
+        pre: W::Pre,
+        name: impl FnOnce(&W::Description) -> &String,
+    ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
-        let bytes: Arc<[u8]> = bytes.into();
         let lines = Arc::new(Lines::new(bytes.clone()));
-        let description = Live::new(engine, &pre, &lines, bounds, "?")
+        let description = Live::<W>::new(self.engine(), &pre, &lines, bounds, "?")
             .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
-        let module = Arc::new(Module {
-            digest: digest.clone(),
-            path: path.to_owned(),
-            bytes,
-            description,
-            pre,
-            lines,
-        });
-        modules().insert(digest, module.clone());
-        Ok(module)
+        let name = name(&description).clone();
+        Ok((description, Arc::new(Code { pre, lines, name })))
     }
+}
+
+/// The module of this digest, made if it is not known yet.
+fn once<M>(known: &Mutex<HashMap<String, Arc<M>>>, digest: &str, make: impl FnOnce() -> Result<M>) -> Result<Arc<M>> {
+    let modules = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = modules().get(digest) {
+        return Ok(module.clone());
+    }
+    let module = Arc::new(make()?);
+    modules().insert(digest.to_owned(), module.clone());
+    Ok(module)
+}
+
+/// Reads a component and loads it; what goes wrong is told with its path.
+fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
+    let shown = path.display();
+    let size = std::fs::metadata(path)
+        .map_err(|cause| {
+            let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
+            Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
+        })?
+        .len();
+    check_size(size).map_err(|error| error.context(format!("module {shown}")))?;
+    let bytes =
+        std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
+    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
+}
+
+/// Loads a component whose digest is known, if it has that.
+fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
+    let found = digest_of(bytes);
+    if found != digest {
+        return Err(Error::mismatch(format!(
+            "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
+        )));
+    }
+    check_size(bytes.len() as u64)
+        .and_then(|()| load(bytes))
+        .map_err(|error| error.context(format!("module {digest}")))
 }
 
 /// SHA-256, in hexadecimal.
@@ -248,14 +398,21 @@ fn check_size(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Whether the component exports this contract in this version, and imports nothing else.
-fn check_contract(component: &Component, engine: &Engine) -> Result<()> {
+/// Whether the component exports what this kind does, in this version, and imports nothing else.
+fn check_contract(component: &Component, engine: &Engine, kind: &Kind) -> Result<()> {
     let component_type = component.component_type();
     let exports: Vec<String> = component_type
         .exports(engine)
         .map(|(name, _)| name.to_owned())
         .collect();
-    if !exports.iter().any(|name| name == EXPORT) {
+    let is = |kind: &Kind| exports.iter().any(|name| name == kind.export);
+    if !is(kind) {
+        if let Some(other) = [STAGE, AGGREGATE].iter().find(|other| is(other)) {
+            return Err(Error::definition(format!(
+                "it is {} (it exports {}), and here belongs {}, which exports {}",
+                other.what, other.export, kind.what, kind.export
+            )));
+        }
         let of_contract = exports
             .iter()
             .find_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
@@ -265,7 +422,10 @@ fn check_contract(component: &Component, engine: &Engine) -> Result<()> {
                     "it is built for {PACKAGE}@{version}; this host speaks {PACKAGE}@{VERSION}: build it with the SDK of this host"
                 )
             }
-            None => format!("it does not export {EXPORT}; rules are built with the crate weir-guest"),
+            None => format!(
+                "it does not export {}; rules are built with the crate weir-guest",
+                kind.export
+            ),
         }));
     }
     for (name, _) in component_type.imports(engine) {

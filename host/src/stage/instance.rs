@@ -1,11 +1,14 @@
 //! A running guest: calls with bounds, and the search for the rows that make a call fail.
 
 use super::{
-    answer::{Answer, OutputRows, RejectedRow, shorten},
-    bindings::exports::weir::stage::stage as abi,
-    call::{Bounds, Live, StageFailure, lower},
+    answer::{Answer, OutputRows, RejectedRow},
+    bindings::{StageComponent, exports::weir::stage::stage as abi},
+    call::StageFailure,
+    check::shorten,
     description::{OutputSpec, ParameterValue},
+    guest::Guest,
     host::{Module, StageHost},
+    translate::of_stage::lower,
 };
 use crate::{column::Column, definition::StageLimits};
 use std::{fmt, sync::Arc};
@@ -32,13 +35,10 @@ pub enum Patience {
     OneFailure,
 }
 
-/// A guest that can be called. It is instantiated at the first call and again after each failure.
+/// A stage that can be called. It is instantiated at the first call and again after each failure.
 pub struct Instance {
-    host: StageHost,
     module: Arc<Module>,
-    parameters: Vec<(String, ParameterValue)>,
-    bounds: Bounds,
-    live: Option<Live>,
+    guest: Guest<StageComponent>,
 }
 
 impl fmt::Debug for Instance {
@@ -58,11 +58,8 @@ impl Instance {
         limits: &StageLimits,
     ) -> Self {
         Self {
-            host: host.clone(),
+            guest: Guest::new(host, &module.code, parameters, limits),
             module,
-            parameters,
-            bounds: Bounds::new(limits),
-            live: None,
         }
     }
 
@@ -76,7 +73,7 @@ impl Instance {
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
     pub fn configure(&mut self) -> Result<(), StageFailure> {
-        self.live().map(|_| ())
+        self.guest.ready()
     }
 
     /// Calls the guest without rows, so that its first batch meets nothing that is new to it.
@@ -87,24 +84,6 @@ impl Instance {
         let inputs = self.module.description.inputs.clone();
         let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
         self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
-    }
-
-    fn live(&mut self) -> Result<&mut Live, StageFailure> {
-        let live = match self.live.take() {
-            Some(live) => live,
-            None => {
-                let mut live = Live::new(
-                    self.host.engine(),
-                    &self.module.pre,
-                    &self.module.lines,
-                    self.bounds,
-                    &self.module.description.name,
-                )?;
-                live.configure(&self.parameters, self.bounds)?;
-                live
-            }
-        };
-        Ok(self.live.insert(live))
     }
 
     /// Calls the guest with `columns` (those of its description, in order), each of `row_count` rows, and the time of
@@ -178,25 +157,15 @@ impl Instance {
     }
 
     fn call(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Result<Answer, StageFailure> {
-        let bounds = self.bounds;
-        let live = self.live()?;
         let columns: Vec<abi::ColumnParam<'_>> = columns.iter().map(|column| lower(column)).collect();
-        let given = live.process(
-            abi::Batch {
-                row_count,
-                times_ms,
-                columns: &columns,
-            },
-            bounds,
-        );
-        let answer = given.and_then(|given| {
-            Answer::from_guest(given, row_count, &self.module.description)
-                .map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
-        });
-        if answer.is_err() {
-            // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
-            self.live = None;
-        }
-        answer
+        let batch = abi::Batch {
+            row_count,
+            times_ms,
+            columns: &columns,
+        };
+        self.guest.work(
+            |stage, store| stage.weir_stage_stage().call_process(store, batch),
+            |given| Answer::from_guest(given, row_count, &self.module.description),
+        )
     }
 }

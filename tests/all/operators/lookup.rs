@@ -1,5 +1,6 @@
 //! Lookups against a plain model: a list of rows that every event searches, and sets where the pipeline updates it.
 
+use super::{Cuts, cuts};
 use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,21 +26,9 @@ const TEXTS: [Option<&str>; 6] = [None, Some(""), Some("a"), Some("a\0"), Some("
 /// A key, and what stands under it.
 type Entry = (Option<i64>, Option<&'static str>, Option<&'static str>);
 
-/// How a run is cut.
-type Cuts = (Vec<usize>, Vec<usize>);
-
 fn entries(most: usize) -> impl Strategy<Value = Vec<Entry>> {
     let texts = || prop::sample::select(TEXTS.to_vec());
     prop::collection::vec((prop::sample::select(IDS.to_vec()), texts(), texts()), 0..most)
-}
-
-fn cuts() -> impl Strategy<Value = Cuts> {
-    let batches = prop::collection::vec(prop::sample::select(vec![1, 2, 3, 7, 4096]), 1..4);
-    let stops = prop::collection::vec(0usize..40, 0..3).prop_map(|mut stops| {
-        stops.sort_unstable();
-        stops
-    });
-    (batches, stops)
 }
 
 // ---- a table by two columns --------------------------------------------------------------------------------------------

@@ -16,12 +16,13 @@ use wit_component::ComponentEncoder;
 ///
 /// # Errors
 ///
-/// The bytes are no core module, the module was not built with `weir-guest` or has no `#[stage]`, or it imports what the
-/// contract does not have.
+/// The bytes are no core module, the module was not built with `weir-guest` or has neither a `#[stage]` nor an
+/// `#[aggregate]`, or it imports what the contract does not have.
 pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, Error> {
     if !has_contract(core)? {
         return Err(Error(
-            "the module does not carry the contract: it was not built with weir-guest, or its crate has no `#[stage]`"
+            "the module does not carry the contract: it was not built with weir-guest, or its crate has neither a \
+             `#[stage]` nor an `#[aggregate]`"
                 .into(),
         ));
     }
@@ -77,11 +78,13 @@ mod tests {
         assert!(error.starts_with(expected), "{error}");
     }
 
-    /// `core` with the contract in it, as `weir-guest` puts it there.
-    fn with_contract(core: impl Fn(&Resolve, WorldId) -> Vec<u8>) -> Vec<u8> {
+    const WORLDS: [&str; 2] = ["stage-component", "aggregate-component"];
+
+    /// `core` with a world of the contract in it, as `weir-guest` puts it there.
+    fn with_contract(world: &str, core: impl Fn(&Resolve, WorldId) -> Vec<u8>) -> Vec<u8> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir("../../../wit").unwrap();
-        let world = resolve.select_world(&[package], None).unwrap();
+        let world = resolve.select_world(&[package], Some(world)).unwrap();
         let mut core = core(&resolve, world);
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8, false).unwrap();
         core
@@ -89,25 +92,30 @@ mod tests {
 
     #[test]
     fn a_module_of_the_contract_becomes_a_component_and_always_the_same() {
-        let core =
-            with_contract(|resolve, world| dummy_module(resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync)));
-        let component = component_from_core(&core).unwrap();
-        assert_eq!(&component[..8], b"\0asm\x0d\0\x01\0", "the header of a component");
-        assert_eq!(component, component_from_core(&core).unwrap());
+        for world in WORLDS {
+            let core = with_contract(world, |resolve, world| {
+                dummy_module(resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync))
+            });
+            let component = component_from_core(&core).unwrap();
+            assert_eq!(&component[..8], b"\0asm\x0d\0\x01\0", "the header of a component");
+            assert_eq!(component, component_from_core(&core).unwrap());
+        }
     }
 
     #[test]
     fn a_module_that_lacks_the_exports_is_refused() {
-        let core = with_contract(|_, _| wat::parse_str("(module)").unwrap());
-        check_refused(
-            &core,
-            "failed to decode world from module: module was not valid: failed to find export",
-        );
+        for world in WORLDS {
+            let core = with_contract(world, |_, _| wat::parse_str("(module)").unwrap());
+            check_refused(
+                &core,
+                "failed to decode world from module: module was not valid: failed to find export",
+            );
+        }
     }
 
     #[test]
     fn a_module_that_imports_more_than_the_contract_has_is_refused() {
-        let core = with_contract(|_, _| {
+        let core = with_contract(WORLDS[0], |_, _| {
             wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#).unwrap()
         });
         check_refused(

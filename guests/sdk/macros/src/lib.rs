@@ -1,14 +1,16 @@
-//! The derives and the attribute of `weir-guest`, which documents them.
+//! The derives and the attributes of `weir-guest`, which documents them.
 
+mod aggregate;
 mod columns;
 mod input;
 mod output;
 mod outputs;
 mod parameters;
 mod stage;
+mod state;
 
 use proc_macro::TokenStream;
-use syn::{DeriveInput, ItemFn, parse_macro_input};
+use syn::{DeriveInput, ItemFn, ItemImpl, parse_macro_input};
 
 /// Derives [`Input`](../weir_guest/trait.Input.html): what a rule reads of an event.
 #[proc_macro_derive(Input, attributes(column))]
@@ -52,11 +54,43 @@ pub fn derive_parameters(item: TokenStream) -> TokenStream {
 /// The function takes what it reads of an event, and if it needs them a reference to a
 /// [`Context`](../weir_guest/struct.Context.html) or to its parameters. It returns where the event goes: see
 /// [`Outputs`](../weir_guest/trait.Outputs.html). Its doc comment is the stage's, and the stage has the crate's name and
-/// version. A crate holds one stage.
+/// version. A crate holds one stage or one aggregate.
 #[proc_macro_attribute]
 pub fn stage(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemFn);
     stage::expand(&arguments.into(), &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Derives [`State`](../weir_guest/trait.State.html): what an aggregate remembers of a group.
+#[proc_macro_derive(State)]
+pub fn derive_state(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    state::derive(&item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes an aggregate of the methods of a state: beside them a `pub struct Rule` that is an
+/// [`Aggregate`](../weir_guest/trait.Aggregate.html), and in a component the exports of the contract.
+///
+/// The type is a [`State`](../weir_guest/trait.State.html) with a `Default`, which is what holds of a group without rows.
+/// Its doc comment is the aggregate's, and the aggregate has the crate's name and version. A crate holds one stage or one
+/// aggregate. The methods, each of which may ask for the parameters with a further argument `settings: &Settings`:
+///
+/// - `fn add(&mut self, row: Row)` takes in a row, which is an [`Input`](../weir_guest/trait.Input.html);
+/// - `fn result(&self) -> T` says what the group comes to: a value that a column can hold, or an `Option` of one;
+/// - `fn retract(&mut self, row: Row)`, if there is one, takes back a row that was added, so that the aggregate can be
+///   used over a changelog;
+/// - `fn merge(&mut self, other: Self)`, if there is one, takes in all that another group has seen, so that the aggregate
+///   can be used over windows that grow together.
+///
+/// All but `result` may return a `Result<(), Reject>`. What a method has done to the state before it rejects is undone.
+#[proc_macro_attribute]
+pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemImpl);
+    aggregate::expand(&arguments.into(), &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -98,7 +98,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
 }
 
 /// The tokens of a type with `'_` for every lifetime, since the function's own are not known outside of it.
-fn without_lifetimes(tokens: impl ToTokens) -> TokenStream {
+pub(crate) fn without_lifetimes(tokens: impl ToTokens) -> TokenStream {
     let mut after_tick = false;
     let replace = |token| match token {
         TokenTree::Ident(name) if after_tick => {

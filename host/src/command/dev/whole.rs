@@ -63,6 +63,7 @@ impl Whole {
             position: stored.position.max(range.first.saturating_sub(1)),
             gap: Gap::Refuse,
             until: Until::Sequence(range.last),
+            ticks: None,
         };
         let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, options, decoder, stop.clone())?;

@@ -14,6 +14,9 @@ use crate::{
 /// The earliest and the latest instant that windows are told of: far beyond any calendar, and far from the end of 64 bits.
 const INSTANT_MS_MAX: i64 = 1 << 60;
 
+/// By how much a clock is put back at most: the farthest that two time zones are apart.
+const JUMP_MS_MAX: i64 = 26 * 3_600_000;
+
 /// Cuts time into windows.
 #[derive(Debug)]
 pub struct Cut {
@@ -91,6 +94,12 @@ impl Cut {
         }
     }
 
+    /// Where the step begins that `time_ms` is in: windows begin and end between steps.
+    #[inline]
+    pub fn step_of(&mut self, time_ms: i64) -> i64 {
+        self.begin(time_ms.clamp(-INSTANT_MS_MAX, INSTANT_MS_MAX), self.every_ms)
+    }
+
     fn push_hopping(&mut self, time_ms: i64, windows: &mut Vec<Bounds>) {
         let from = windows.len();
         let mut start_ms = self.begin(time_ms, self.every_ms);
@@ -101,14 +110,20 @@ impl Cut {
         }
         loop {
             let end_ms = self.first_showing(start_ms, self.size_ms);
-            if end_ms <= time_ms {
+            if end_ms > time_ms {
+                windows.push(Bounds { end_ms, start_ms });
+                start_ms = self.begin(start_ms - 1, self.every_ms);
+                continue;
+            }
+            // Those that begin earlier end earlier as well; but where the clock was put back, those before may end later.
+            let jump_ms = self.span_at(start_ms).valid_from_ms;
+            if time_ms.saturating_sub(jump_ms) >= self.size_ms + JUMP_MS_MAX {
                 break;
             }
-            windows.push(Bounds { end_ms, start_ms });
-            start_ms = self.begin(start_ms - 1, self.every_ms);
+            start_ms = self.begin(jump_ms - 1, self.every_ms);
         }
         if let Some(windows) = windows.get_mut(from..) {
-            windows.reverse();
+            windows.sort_unstable();
         }
     }
 

@@ -123,7 +123,7 @@ impl Windows {
     ) -> Batch {
         let mut telling = self.begin(input, passage);
         let groups = input.pick(&plan.group);
-        let columns = self.columns(input);
+        let columns = columns(&self.aggregates, input);
         let time = plan
             .time
             .and_then(|index| input.columns.get(index))
@@ -167,15 +167,6 @@ impl Windows {
             }
         }
         self.finish(telling)
-    }
-
-    /// Each aggregate's column; none for `count = "*"`.
-    pub(super) fn columns<'a>(&self, input: &'a Batch) -> Vec<Option<&'a Column>> {
-        let column = |index: usize| input.columns.get(index).map(|column| &**column);
-        self.aggregates
-            .iter()
-            .map(|spec| spec.column.and_then(column))
-            .collect()
     }
 
     /// Adds a row to the window whose key is the next of `ahead`, or takes it away. False when that is over.
@@ -521,12 +512,18 @@ impl Windows {
     }
 }
 
+/// Each aggregate's column; none for `count = "*"`.
+pub(super) fn columns<'a>(aggregates: &[AggregateSpec], input: &'a Batch) -> Vec<Option<&'a Column>> {
+    let column = |index: usize| input.columns.get(index).map(|column| &**column);
+    aggregates.iter().map(|spec| spec.column.and_then(column)).collect()
+}
+
 /// A row on its way into windows.
 pub(super) struct Row<'a> {
     pub(super) row: usize,
     pub(super) delivery: u32,
     columns: &'a [Option<&'a Column>],
-    time_ms: i64,
+    pub(super) time_ms: i64,
     retracts: bool,
 }
 

@@ -4,7 +4,7 @@
 //! the first, its end that of the last. So rows that are at least the gap apart are in different sessions, and a row that
 //! falls between two may join them: the one that begins later is gone then, and the other one goes on.
 
-use super::open::{Open, Row, Windows};
+use super::open::{Open, Row, Windows, columns};
 use crate::{
     column::{Batch, Value},
     operator::{accumulators::Group, clock::Passage, row_time_ms},
@@ -24,7 +24,7 @@ pub(super) fn update(
 ) -> Batch {
     let mut telling = windows.begin(input, passage);
     let groups = input.pick(&plan.group);
-    let columns = windows.columns(input);
+    let columns = columns(&windows.aggregates, input);
     let time = plan
         .time
         .and_then(|index| input.columns.get(index))

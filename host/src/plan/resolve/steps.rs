@@ -37,6 +37,8 @@ impl Resolver<'_> {
             ("aggregate", step.aggregate.is_some()),
             ("lookup", step.lookup.is_some()),
             ("window", step.window.is_some()),
+            ("on_crossing", step.on_crossing.is_some()),
+            ("union", step.union.is_some()),
         ];
         let given: Vec<&str> = kinds
             .iter()
@@ -49,7 +51,7 @@ impl Resolver<'_> {
             } else {
                 given.join(" and ")
             };
-            let accepted = "exactly one of stage, last_value, aggregate, lookup, window";
+            let accepted = "exactly one of stage, last_value, aggregate, lookup, window, on_crossing, union";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
         let node = if let Some(stage) = &step.stage {
@@ -62,6 +64,10 @@ impl Resolver<'_> {
             self.lookup(&name, input, lookup.get_ref(), lookup.span())?
         } else if let Some(window) = &step.window {
             self.window(&name, input, window.get_ref(), window.span())?
+        } else if let Some(on_crossing) = &step.on_crossing {
+            self.on_crossing(&name, input, on_crossing.get_ref(), on_crossing.span())?
+        } else if let Some(union) = &step.union {
+            self.union(&name, step.from.as_ref(), union.get_ref(), union.span())?
         } else {
             return Ok(());
         };

@@ -2,9 +2,10 @@
 
 use super::Resolver;
 use crate::{
-    definition::{Name, TimeUnit},
+    definition::{EventTime, Name, TimeUnit},
     error::Result,
-    plan::{EventColumn, EventTimePlan},
+    plan::{EventColumn, EventTimePlan, TickPlan},
+    subject,
     text::duration,
 };
 use jiff::{Span, SpanTotal, Unit};
@@ -13,6 +14,9 @@ use std::ops::RangeInclusive;
 
 /// Milliseconds of a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
+
+/// The shortest time between two ticks: each is a message that stays in the stream.
+const TICKS_MS_MIN: i64 = 100;
 
 /// The longest duration that a pipeline file may hold: some hundred years.
 pub(super) const DURATION_MS_MAX: i64 = 36_525 * DAY_MS;
@@ -60,8 +64,52 @@ impl Resolver<'_> {
         Ok(EventTimePlan {
             out_of_orderness_ms: self.duration_or(given.out_of_orderness.as_ref(), "out_of_orderness", 0)?,
             ahead_max_ms: ahead_max_ms.transpose()?,
+            idle_after_ms: self.idle_after(given)?,
             followed: false,
         })
+    }
+
+    fn idle_after(&self, given: &EventTime) -> Result<Option<i64>> {
+        let Some(text) = &given.idle_after else { return Ok(None) };
+        if self.inputs.len() < 2 {
+            let message = "key `idle_after` goes with several inputs, which wait for each other; the source has one";
+            return Err(self.at(text, message));
+        }
+        Ok(Some(self.duration(text, "idle_after", 1..=DURATION_MS_MAX)?))
+    }
+
+    /// What is published while the stream is silent.
+    pub(super) fn ticks(&self) -> Result<Option<TickPlan>> {
+        let given = self.definition.event_time.as_ref().map(Spanned::get_ref);
+        let Some(ticks) = given.and_then(|given| given.ticks.as_ref()) else {
+            return Ok(None);
+        };
+        let (span, ticks) = (ticks.span(), ticks.get_ref());
+        let every_ms = self.duration(&ticks.every, "ticks.every", TICKS_MS_MIN..=DURATION_MS_MAX)?;
+        let (text, at) = match (&ticks.subject, self.inputs.as_slice()) {
+            (Some(subject), _) => (subject.get_ref().as_str(), subject.span()),
+            (None, [input]) => (input.subject.as_str(), span),
+            (None, _) => {
+                let message = "key `ticks`: the source has several inputs; say with key `subject` where ticks go";
+                return Err(self.error(span, message));
+            }
+        };
+        let taken_in = self.inputs.iter().any(|input| subject::matches(&input.subject, text));
+        if !subject::is_subject(text) || !taken_in {
+            let subjects: Vec<&str> = self.inputs.iter().map(|input| input.subject.as_str()).collect();
+            return Err(self.error(
+                at,
+                format!(
+                    "key `ticks`: they would go to \"{text}\"; accepted is a subject without wildcards that the source takes \
+                     in, which reads {}: say one with key `subject`",
+                    subject::listed(&subjects)
+                ),
+            ));
+        }
+        Ok(Some(TickPlan {
+            subject: text.to_owned(),
+            every_ms: every_ms.unsigned_abs(),
+        }))
     }
 
     /// The columns that say it: what an input names itself, or else what the pipeline names for all.

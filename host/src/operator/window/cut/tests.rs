@@ -68,6 +68,16 @@ fn berlin_when_its_clocks_change() {
         ["29 00:00+01:00 to 29 06:00+02:00"],
         "5 hours"
     );
+    let mut overlapping = cut(WindowCut::Hopping, HOUR_MS, 30 * MINUTE_MS, zone);
+    assert_eq!(
+        windows(&mut overlapping, zone, "2026-10-25T03:15:00+01:00"),
+        [
+            "25 02:30+02:00 to 25 03:30+01:00",
+            "25 02:30+01:00 to 25 03:30+01:00",
+            "25 03:00+01:00 to 25 04:00+01:00"
+        ],
+        "one that began before the clocks went back ends when they show its end"
+    );
     let mut two_days = cut(WindowCut::Hopping, 2 * DAY_MS, DAY_MS, zone);
     assert_eq!(
         windows(&mut two_days, zone, "2026-10-25T00:00:00+02:00"),

@@ -1,0 +1,286 @@
+//! `on_crossing`: a row when a key is raised, and one when it is cleared; nothing in between.
+//!
+//! A key is raised when a current row of it has `raise` true, and stays so while a current row of it has `raise` or `hold`
+//! true. What lies between the two thresholds, which are the rule's, is the hysteresis: there a key stays what it is.
+//!
+//! - Emits: to `out` the row that raised a key, to `cleared` the one that cleared it, each right with its event, and once
+//!   per crossing.
+//! - Order: arrival. Where rows stand for themselves, each is the current row of its key, and each counts. Over a
+//!   changelog what an event leaves counts: an update is one change, and rows that an event moves about within a key make
+//!   no crossing on the way. Keys are told in the order in which the event touched them.
+//! - The row that raised a key is the last one of its event that did. The row that cleared it is the last one of the key
+//!   that its event touched: the row after an update; for a row that is gone, the row as it was.
+//! - Late rows: there are none, since an event's own time does not matter.
+//! - Nulls: in `raise` and `hold` a null is false; a null in the key is one key like any other.
+//! - Restart: the state holds an entry per key that is raised (over a changelog, that has a row which raises or holds it),
+//!   so nothing changes.
+
+use super::{StateMap, Stateful};
+use crate::{
+    column::{Batch, Column, Value},
+    plan::OnCrossingPlan,
+    row::{push_key, push_length, take_bytes, take_length},
+    state::{KeyedState, StateValue},
+};
+use hashbrown::HashMap;
+
+/// The operator.
+#[derive(Debug)]
+pub struct OnCrossing {
+    plan: OnCrossingPlan,
+    levels: KeyedState<Level>,
+}
+
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Level {
+    /// Its current rows that raise it.
+    raising: u64,
+    /// Its current rows that raise or hold it.
+    holding: u64,
+    raised: bool,
+}
+
+impl StateValue for Level {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        push_length(bytes, self.raising as usize);
+        push_length(bytes, self.holding as usize);
+        bytes.push(u8::from(self.raised));
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let (raising, holding) = (take_length(bytes)? as u64, take_length(bytes)? as u64);
+        let raised = take_bytes(bytes, 1)? == [1];
+        bytes.is_empty().then_some(Self {
+            raising,
+            holding,
+            raised,
+        })
+    }
+}
+
+impl Level {
+    /// Counts a row that comes to the key, or goes from it.
+    fn count(&mut self, says: Says, retracts: bool) {
+        for (rows, counts) in [(&mut self.raising, says.raises), (&mut self.holding, says.holds)] {
+            if counts {
+                *rows = if retracts { rows.saturating_sub(1) } else { *rows + 1 };
+            }
+        }
+    }
+
+    /// What became of the key, now that all rows of an event are counted.
+    fn settle(&mut self) -> Option<Crossing> {
+        let raised = self.raising > 0 || self.raised && self.holding > 0;
+        match (std::mem::replace(&mut self.raised, raised), raised) {
+            (false, true) => Some(Crossing::Raised),
+            (true, false) => Some(Crossing::Cleared),
+            _ => None,
+        }
+    }
+
+    fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crossing {
+    Raised,
+    Cleared,
+}
+
+/// What a row says of its key. One that raises holds too.
+#[derive(Clone, Copy, Debug)]
+struct Says {
+    raises: bool,
+    holds: bool,
+}
+
+/// A key that the rows of an event touched.
+#[derive(Debug)]
+struct Touched {
+    key: Vec<u8>,
+    /// Those of the rows that came, raise it, and did not go again.
+    raising: Vec<u32>,
+    last_row: u32,
+}
+
+/// The numbers of the rows that crossed.
+#[derive(Debug, Default)]
+struct Crossed {
+    raised: Vec<u32>,
+    cleared: Vec<u32>,
+}
+
+impl Crossed {
+    fn push(&mut self, crossing: Crossing, row: u32) {
+        match crossing {
+            Crossing::Raised => self.raised.push(row),
+            Crossing::Cleared => self.cleared.push(row),
+        }
+    }
+}
+
+impl OnCrossing {
+    /// An operator without state.
+    pub fn new(plan: OnCrossingPlan, seed: u64) -> Self {
+        Self {
+            plan,
+            levels: KeyedState::new(seed),
+        }
+    }
+
+    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: OnCrossingPlan) {
+        self.plan = plan;
+    }
+
+    /// Takes in rows, and gives those that raised a key, and those that cleared one.
+    pub fn update(&mut self, input: &Batch) -> Vec<Batch> {
+        let mut crossed = Crossed::default();
+        match self.plan.retracts {
+            true => self.update_changes(input, &mut crossed),
+            false => self.update_rows(input, &mut crossed),
+        }
+        let rows = [&crossed.raised, &crossed.cleared].into_iter();
+        let outputs = rows.zip(&self.plan.passed);
+        outputs.map(|(rows, columns)| input.rows_of(rows, columns)).collect()
+    }
+
+    /// Rows that stand for themselves: each is the current row of its key.
+    fn update_rows(&mut self, input: &Batch, crossed: &mut Crossed) {
+        let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
+        let mut key = Vec::new();
+        for row in 0..input.len() {
+            key.clear();
+            push_key(&mut key, &keys, row);
+            self.levels.modify(&key, |current| {
+                let before = *current;
+                let mut level = Level {
+                    raised: before.is_some_and(|before| before.raised),
+                    ..Level::default()
+                };
+                level.count(flags.says(row), false);
+                if let Some(crossing) = level.settle() {
+                    crossed.push(crossing, row as u32);
+                }
+                *current = level.raised.then_some(level);
+                *current != before
+            });
+        }
+    }
+
+    /// A changelog: what counts is what an event leaves.
+    fn update_changes(&mut self, input: &Batch, crossed: &mut Crossed) {
+        let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
+        let mut touched: Vec<Touched> = Vec::new();
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut key = Vec::new();
+        for row in 0..input.len() {
+            key.clear();
+            push_key(&mut key, &keys, row);
+            let at = *places.entry_ref(&key).or_insert_with(|| {
+                touched.push(Touched {
+                    key: key.clone(),
+                    raising: Vec::new(),
+                    last_row: 0,
+                });
+                touched.len() - 1
+            });
+            let (says, retracts) = (flags.says(row), input.kind(row).retracts());
+            self.levels.modify(&key, |current| {
+                let mut level = current.unwrap_or_default();
+                level.count(says, retracts);
+                let before = current.replace(level);
+                *current != before
+            });
+            if let Some(touched) = touched.get_mut(at) {
+                touched.last_row = row as u32;
+                match (says.raises, retracts) {
+                    (true, false) => touched.raising.push(row as u32),
+                    // It may be one that came with this very event.
+                    (true, true) => {
+                        let came = touched
+                            .raising
+                            .iter()
+                            .rposition(|&came| input.same_row(came, row as u32));
+                        came.map(|at| touched.raising.remove(at));
+                    }
+                    (false, _) => {}
+                }
+            }
+            if input.deliveries.get(row) != input.deliveries.get(row + 1) {
+                touched.drain(..).for_each(|touched| self.settle(&touched, crossed));
+                places.clear();
+            }
+        }
+    }
+
+    /// All rows of an event are counted: tells whether a key crossed.
+    fn settle(&mut self, touched: &Touched, crossed: &mut Crossed) {
+        self.levels.modify(&touched.key, |current| {
+            let Some(level) = current else { return false };
+            let crossing = level.settle();
+            if let Some(crossing) = crossing {
+                let row = match crossing {
+                    Crossing::Raised => touched.raising.last().copied(),
+                    Crossing::Cleared => None,
+                };
+                crossed.push(crossing, row.unwrap_or(touched.last_row));
+            }
+            let is_nothing = level.is_nothing();
+            if is_nothing {
+                *current = None;
+            }
+            crossing.is_some() || is_nothing
+        });
+    }
+}
+
+/// The columns that say where a row stands.
+struct Flags<'a> {
+    raise: Option<&'a Column>,
+    hold: Option<&'a Column>,
+    /// Whether a row raises its key by being there.
+    by_being: bool,
+}
+
+impl<'a> Flags<'a> {
+    fn of(plan: &OnCrossingPlan, input: &'a Batch) -> Self {
+        let column = |index: usize| input.columns.get(index).map(|column| &**column);
+        Self {
+            raise: plan.raise.and_then(column),
+            hold: plan.hold.and_then(column),
+            by_being: plan.raise.is_none(),
+        }
+    }
+
+    fn says(&self, row: usize) -> Says {
+        let is_true = |column: Option<&Column>| column.is_some_and(|column| column.get(row) == Value::Boolean(true));
+        let raises = self.by_being || is_true(self.raise);
+        Says {
+            raises,
+            holds: raises || is_true(self.hold),
+        }
+    }
+}
+
+impl Stateful for OnCrossing {
+    fn checkpoint(&mut self) {
+        self.levels.checkpoint();
+    }
+
+    fn keep(&mut self) {
+        self.levels.keep();
+    }
+
+    fn rollback(&mut self) {
+        self.levels.rollback(|_, _| {});
+    }
+
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        vec![("levels", &mut self.levels)]
+    }
+}

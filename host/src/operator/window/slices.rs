@@ -1,0 +1,308 @@
+//! Windows that overlap, made of slices.
+//!
+//! Overlapping windows begin and end at the steps between them, so each is a run of slices, one step long each. A row
+//! counts in its slice alone, and the slices are added up when a window ends: that costs a row as much as one window
+//! does, however many there are that hold it.
+//!
+//! It takes results that are told once, at the end, and aggregates that add up from accumulators alone. Others keep an
+//! entry per window, see [`super::open`].
+
+use super::cut::{Bounds, Cut};
+use crate::{
+    column::{Batch, Schema, Value},
+    operator::{
+        ChangelogBuilder, StateMap,
+        accumulators::{Group, Order, Values},
+        clock::Passage,
+        row_time_ms,
+        timers::Timers,
+        window::open::{Row, columns},
+    },
+    plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
+    row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
+    state::{KeyedState, Keys, StateValue},
+};
+
+/// The open windows of all groups.
+#[derive(Debug)]
+pub(super) struct Slices {
+    schema: Schema,
+    aggregates: Vec<AggregateSpec>,
+    /// By group.
+    slices: KeyedState<Run>,
+    /// Empty: nothing is told apart here.
+    values: Values,
+    /// Groups that have rows in a window, by its end; windows of one end begin at different times where they cumulate.
+    ends: Timers,
+}
+
+/// The slices of a group that are part of open windows, in the order of their starts.
+#[derive(Clone, Debug, Default)]
+struct Run(Vec<Slice>);
+
+#[derive(Clone, Debug)]
+struct Slice {
+    start_ms: i64,
+    /// When the last window ends that it is part of.
+    goes_ms: i64,
+    group: Group,
+}
+
+impl StateValue for Run {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let mut group = Vec::new();
+        for slice in &self.0 {
+            bytes.extend_from_slice(&slice.start_ms.to_le_bytes());
+            bytes.extend_from_slice(&slice.goes_ms.to_le_bytes());
+            group.clear();
+            slice.group.encode(&mut group);
+            push_length(bytes, group.len());
+            bytes.extend_from_slice(&group);
+        }
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let mut slices = Vec::new();
+        while !bytes.is_empty() {
+            let start_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+            let goes_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+            let length = take_length(bytes)?;
+            let group = Group::decode(take_bytes(bytes, length)?)?;
+            slices.push(Slice {
+                start_ms,
+                goes_ms,
+                group,
+            });
+        }
+        Some(Self(slices))
+    }
+
+    fn touch(&self) -> u8 {
+        self.0.first().map_or(0, |slice| slice.start_ms as u8)
+    }
+}
+
+impl Slices {
+    /// Whether the windows of `plan` can be made of slices, and overlap.
+    pub(super) fn fit(plan: &WindowPlan) -> bool {
+        let overlap = matches!(plan.kind, WindowKind::Aligned { size_ms, every_ms, .. } if size_ms > every_ms);
+        let add_up = plan
+            .aggregates
+            .iter()
+            .all(|spec| !spec.retracts && !spec.tells_values_apart());
+        overlap && add_up && plan.emit == Emit::Close && plan.lateness_ms == 0
+    }
+
+    pub(super) fn new(plan: &WindowPlan, schema: Schema, seed: u64) -> Self {
+        Self {
+            schema,
+            aggregates: plan.aggregates.clone(),
+            slices: KeyedState::new(seed),
+            values: Values::new(Order::All, seed),
+            ends: Timers::default(),
+        }
+    }
+
+    pub(super) fn replace(&mut self, plan: &WindowPlan, schema: Schema) {
+        self.aggregates.clone_from(&plan.aggregates);
+        self.schema = schema;
+    }
+
+    /// Takes in rows. The numbers of those that came too late go to `late`.
+    pub(super) fn update(
+        &mut self,
+        plan: &WindowPlan,
+        cut: &mut Cut,
+        input: &Batch,
+        passage: &Passage<'_>,
+        late: &mut Vec<u32>,
+    ) -> Batch {
+        let mut out = ChangelogBuilder::new(&self.schema, 64);
+        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        // Windows that had ended already: what a restart or an undo put there once more.
+        while self.ends.take_due(watermark_ms).is_some() {}
+        let groups = input.pick(&plan.group);
+        let columns = columns(&self.aggregates, input);
+        let time = plan
+            .time
+            .and_then(|index| input.columns.get(index))
+            .map(|column| &**column);
+        let (mut ahead, mut ahead_to, mut windows) = (Keys::default(), 0, Vec::new());
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            if row == ahead_to {
+                ahead.clear();
+                while ahead_to < input.len() && !ahead.is_full() {
+                    ahead.push(|key| push_key(key, &groups, ahead_to));
+                    ahead_to += 1;
+                }
+                self.slices.look_ahead(&mut ahead);
+            }
+            while let Some((mover, moved_ms)) = walk.next_before(delivery) {
+                watermark_ms = moved_ms;
+                self.advance(cut, mover, watermark_ms, &mut out);
+            }
+            windows.clear();
+            if let Some(time_ms) = row_time_ms(time, input, row, passage) {
+                cut.push_windows(time_ms, &mut windows);
+            }
+            let row = Row::of(input, &columns, row, time, passage);
+            if !self.take_in(&row, cut, &windows, &mut ahead, watermark_ms) {
+                late.push(row.row as u32);
+            }
+        }
+        while let Some((mover, moved_ms)) = walk.next_move() {
+            self.advance(cut, mover, moved_ms, &mut out);
+        }
+        out.finish_inserts()
+    }
+
+    /// Adds a row to its slice. False when all windows of the row are over.
+    #[inline]
+    fn take_in(
+        &mut self,
+        row: &Row<'_>,
+        cut: &mut Cut,
+        windows: &[Bounds],
+        ahead: &mut Keys,
+        watermark_ms: i64,
+    ) -> bool {
+        let Self {
+            aggregates,
+            slices,
+            values,
+            ends,
+            ..
+        } = self;
+        let last = windows.last().filter(|window| window.end_ms > watermark_ms);
+        slices.modify_next(ahead, |key, current| {
+            let Some(last) = last else { return false };
+            let run = current.get_or_insert_default();
+            let start_ms = cut.step_of(row.time_ms);
+            let at = match run.0.binary_search_by_key(&start_ms, |slice| slice.start_ms) {
+                Ok(at) => at,
+                Err(at) => {
+                    // Where another slice of the group is in a window, the window knows of the group.
+                    let is_known = |window: &Bounds| {
+                        let within = |slice: &Slice| (window.start_ms..window.end_ms).contains(&slice.start_ms);
+                        let before = at.checked_sub(1).and_then(|at| run.0.get(at));
+                        before.is_some_and(within) || run.0.get(at).is_some_and(within)
+                    };
+                    for window in windows.iter().filter(|window| window.end_ms > watermark_ms) {
+                        if !is_known(window) {
+                            ends.add(window.end_ms, key);
+                        }
+                    }
+                    let slice = Slice {
+                        start_ms,
+                        goes_ms: last.end_ms,
+                        group: Group::new(aggregates),
+                    };
+                    run.0.insert(at, slice);
+                    at
+                }
+            };
+            if let Some(slice) = run.0.get_mut(at) {
+                row.apply(&mut slice.group, aggregates, key, values);
+            }
+            true
+        });
+        last.is_some()
+    }
+
+    /// The watermark moved: windows end.
+    fn advance(&mut self, cut: &mut Cut, delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+        while let Some((end_ms, groups)) = self.ends.take_due(watermark_ms) {
+            // All windows that end there hold the instant before.
+            let mut windows = Vec::new();
+            cut.push_windows(end_ms - 1, &mut windows);
+            windows.retain(|window| window.end_ms == end_ms);
+            windows.sort_unstable_by_key(|window| window.start_ms);
+            for group in groups {
+                for &window in &windows {
+                    self.tell(&group, window, delivery, out);
+                }
+                self.slices.modify(&group, |current| {
+                    let Some(run) = current else { return false };
+                    let before = run.0.len();
+                    run.0.retain(|slice| slice.goes_ms > end_ms);
+                    let goes = run.0.len() < before;
+                    if run.0.is_empty() {
+                        *current = None;
+                    }
+                    goes
+                });
+            }
+        }
+    }
+
+    fn tell(&mut self, group: &[u8], window: Bounds, delivery: u32, out: &mut ChangelogBuilder) {
+        let Self {
+            aggregates,
+            slices,
+            values,
+            ..
+        } = self;
+        let Some(run) = slices.get(group) else { return };
+        let within = |slice: &&Slice| (window.start_ms..window.end_ms).contains(&slice.start_ms);
+        let mut within = run.0.iter().filter(within).map(|slice| &slice.group);
+        let Some(first) = within.next() else { return };
+        let mut results = Vec::new();
+        match within.next() {
+            None => first.push_results(aggregates, group, values, &mut results),
+            Some(second) => {
+                let mut all = first.clone();
+                all.merge(aggregates, second.clone());
+                within.for_each(|slice| all.merge(aggregates, slice.clone()));
+                all.push_results(aggregates, group, values, &mut results);
+            }
+        }
+        let (mut row, mut rest, mut text) = (Vec::new(), group, Vec::new());
+        while let Some(cell) = take_key_cell(&mut rest, &mut text) {
+            push_cell(&mut row, cell);
+        }
+        push_cell(&mut row, Value::Int(window.start_ms));
+        push_cell(&mut row, Value::Int(window.end_ms));
+        out.push_insert(delivery, cells(&row).chain(cells(&results)));
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        self.slices.checkpoint();
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.slices.keep();
+    }
+
+    pub(super) fn rollback(&mut self, cut: &mut Cut) {
+        let mut back: Vec<Box<[u8]>> = Vec::new();
+        self.slices.rollback(|group, live| {
+            if live {
+                back.push(group.into());
+            }
+        });
+        back.iter().for_each(|group| self.expect(cut, group));
+    }
+
+    pub(super) fn restored(&mut self, cut: &mut Cut) {
+        let groups: Vec<Box<[u8]>> = self.slices.iter().map(|(group, _)| group.into()).collect();
+        groups.iter().for_each(|group| self.expect(cut, group));
+    }
+
+    /// Makes sure that all windows know of a group. Those that are over already go with the next rows.
+    fn expect(&mut self, cut: &mut Cut, group: &[u8]) {
+        let Some(run) = self.slices.get(group) else { return };
+        let mut windows = Vec::new();
+        run.0
+            .iter()
+            .for_each(|slice| cut.push_windows(slice.start_ms, &mut windows));
+        let mut ends: Vec<i64> = windows.iter().map(|window| window.end_ms).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends.into_iter().for_each(|end_ms| self.ends.add(end_ms, group));
+    }
+
+    pub(super) fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        vec![("slices", &mut self.slices)]
+    }
+}

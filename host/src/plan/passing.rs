@@ -1,0 +1,27 @@
+//! Steps that pass rows on as they are: all of them, or some.
+
+use super::Edge;
+
+/// `on_crossing`: the outputs are the rows that raised a key, and those that cleared one.
+#[derive(Clone, Debug)]
+pub struct OnCrossingPlan {
+    /// The key.
+    pub key: Vec<usize>,
+    /// The column that says whether a row raises its key; where absent, it does so by being there.
+    pub raise: Option<usize>,
+    /// The column that says whether a row keeps its key raised.
+    pub hold: Option<usize>,
+    /// Whether rows of the input may be taken away again.
+    pub retracts: bool,
+    /// The columns of each output.
+    pub passed: [Vec<usize>; 2],
+}
+
+/// `union`: the output is the rows of several edges.
+#[derive(Clone, Debug)]
+pub struct UnionPlan {
+    /// The edges after the first, which is [`Node::input`](super::Node::input).
+    pub others: Vec<Edge>,
+    /// For each of all edges the columns that go on.
+    pub columns: Vec<Vec<usize>>,
+}

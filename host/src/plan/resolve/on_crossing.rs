@@ -1,0 +1,101 @@
+//! Alerts: which key is raised by which column.
+
+use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use crate::{
+    column::{ColumnType, Schema},
+    definition::{Name, OnCrossing},
+    error::Result,
+};
+use std::ops::Range;
+
+/// An `on_crossing` with names instead of indices.
+pub(in crate::plan) struct ResolvedOnCrossing {
+    pub(in crate::plan) key: Vec<String>,
+    pub(in crate::plan) raise: Option<String>,
+    pub(in crate::plan) hold: Option<String>,
+    /// Whether rows of the input may be taken away again.
+    pub(in crate::plan) retracts: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn on_crossing(
+        &self,
+        name: &str,
+        input: Edge,
+        on_crossing: &OnCrossing,
+        span: Range<usize>,
+    ) -> Result<ResolvedNode> {
+        let whose = self.edge_name(input);
+        let source = self.output(input)?;
+        let key = match (&on_crossing.key, &source.change) {
+            (Some(key), _) => {
+                self.distinct(key, "key")?;
+                for column in key {
+                    self.column(&source.schema, column, &whose)?;
+                }
+                key.iter().map(|column| column.get_ref().clone()).collect()
+            }
+            (None, ResolvedChange::Keyed(Some(key))) => key.clone(),
+            (None, ResolvedChange::Keyed(None)) => {
+                let message = format!(
+                    "step \"{name}\": {whose} does not pass on the key of the changelog that it reads; say with key `key` what \
+                     crosses"
+                );
+                return Err(self.error(span, message));
+            }
+            (None, ResolvedChange::Append) => {
+                let message = format!(
+                    "step \"{name}\": {whose} sends rows that stand for themselves, and no key; say with key `key` what crosses"
+                );
+                return Err(self.error(span, message));
+            }
+        };
+        let retracts = !matches!(source.change, ResolvedChange::Append);
+        match (&on_crossing.raise, &on_crossing.hold) {
+            (None, Some(hold)) => {
+                let message = "key `hold` goes with `raise`: without that, a key is raised while it has a row at all";
+                return Err(self.at(hold, message));
+            }
+            (None, None) if !retracts => {
+                let message = format!(
+                    "step \"{name}\": {whose} sends rows that stand for themselves, and do not go again; say with key `raise` \
+                     which boolean column raises a key"
+                );
+                return Err(self.error(span, message));
+            }
+            _ => {}
+        }
+        let raise = self.flag(&source.schema, on_crossing.raise.as_ref(), "raise", &whose)?;
+        let hold = self.flag(&source.schema, on_crossing.hold.as_ref(), "hold", &whose)?;
+        let output = |name: &str| ResolvedOutput {
+            name: name.to_owned(),
+            schema: source.schema.clone(),
+            origins: source.origins.clone(),
+            change: ResolvedChange::Append,
+        };
+        Ok(ResolvedNode {
+            name: name.to_owned(),
+            input,
+            outputs: vec![output("out"), output("cleared")],
+            kind: ResolvedKind::OnCrossing(Box::new(ResolvedOnCrossing {
+                key,
+                raise,
+                hold,
+                retracts,
+            })),
+        })
+    }
+
+    /// A column that says yes or no.
+    fn flag(&self, schema: &Schema, column: Option<&Name>, key: &str, whose: &str) -> Result<Option<String>> {
+        let Some(name) = column else { return Ok(None) };
+        let index = self.column(schema, name, whose)?;
+        let found = schema.get(index).map_or(ColumnType::Boolean, |field| field.column_type);
+        if found != ColumnType::Boolean {
+            let column = name.get_ref();
+            let message = format!("key `{key}`: column \"{column}\" is {found}; accepted is a boolean");
+            return Err(self.at(name, message));
+        }
+        Ok(Some(name.get_ref().clone()))
+    }
+}

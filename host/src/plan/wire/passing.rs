@@ -1,0 +1,57 @@
+//! Steps that pass rows on: what they read, and where it lies.
+
+use super::{Edge, NodeKind, Wiring};
+use crate::{
+    column::Field,
+    plan::{
+        OnCrossingPlan, UnionPlan,
+        resolve::{ResolvedKind, ResolvedNode, ResolvedOnCrossing},
+    },
+};
+use std::collections::BTreeSet;
+
+/// The columns that the step reads of each edge, where `wanted` are those that are read of its outputs.
+pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Edge, BTreeSet<String>)> {
+    let passed = wanted.iter().flatten().cloned();
+    match &node.kind {
+        ResolvedKind::OnCrossing(on_crossing) => {
+            let own = on_crossing
+                .key
+                .iter()
+                .chain(&on_crossing.raise)
+                .chain(&on_crossing.hold);
+            vec![(node.input, passed.chain(own.cloned()).collect())]
+        }
+        ResolvedKind::Union { .. } => {
+            let passed: BTreeSet<String> = passed.collect();
+            node.inputs().map(|edge| (edge, passed.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Wiring<'_> {
+    pub(super) fn on_crossing(&self, at: usize, input: Edge, on_crossing: &ResolvedOnCrossing) -> NodeKind {
+        let flag = |name: &Option<String>| name.as_ref().map(|name| self.index(input, name));
+        NodeKind::OnCrossing(OnCrossingPlan {
+            key: self.indices(input, &on_crossing.key),
+            raise: flag(&on_crossing.raise),
+            hold: flag(&on_crossing.hold),
+            retracts: on_crossing.retracts,
+            passed: [self.passed(at, 0, input), self.passed(at, 1, input)],
+        })
+    }
+
+    pub(super) fn union(&self, at: usize, node: &ResolvedNode) -> NodeKind {
+        NodeKind::Union(UnionPlan {
+            others: node.inputs().skip(1).collect(),
+            columns: node.inputs().map(|edge| self.passed(at, 0, edge)).collect(),
+        })
+    }
+
+    /// For each column of an output of step `at` the column of `edge` that has its name.
+    fn passed(&self, at: usize, output: usize, edge: Edge) -> Vec<usize> {
+        let held: &[Field] = self.schema(Edge { node: at, output });
+        self.indices(edge, held.iter().map(|field| &field.name))
+    }
+}

@@ -1,0 +1,88 @@
+//! A guest that is there when it is called.
+
+use super::{
+    call::{Bounds, Live, StageFailure, World},
+    context::GuestContext,
+    description::ParameterValue,
+    host::StageHost,
+    lines::Lines,
+};
+use crate::definition::StageLimits;
+use std::sync::Arc;
+use wasmtime::Store;
+
+/// What every instance of a component shares.
+pub(super) struct Code<W: World> {
+    pub(super) pre: W::Pre,
+    pub(super) lines: Arc<Lines>,
+    /// What the component calls itself.
+    pub(super) name: String,
+}
+
+/// A guest that can be called. It is instantiated at the first call and again after each failure.
+pub(super) struct Guest<W: World> {
+    host: StageHost,
+    code: Arc<Code<W>>,
+    parameters: Vec<(String, ParameterValue)>,
+    bounds: Bounds,
+    live: Option<Live<W>>,
+}
+
+impl<W: World> Guest<W> {
+    pub(super) fn new(
+        host: &StageHost,
+        code: &Arc<Code<W>>,
+        parameters: Vec<(String, ParameterValue)>,
+        limits: &StageLimits,
+    ) -> Self {
+        Self {
+            host: host.clone(),
+            code: code.clone(),
+            parameters,
+            bounds: Bounds::new(limits),
+            live: None,
+        }
+    }
+
+    /// Instantiates and configures the guest, if that is to be done.
+    ///
+    /// # Errors
+    /// What the guest says against its parameters, or how it failed.
+    pub(super) fn ready(&mut self) -> Result<(), StageFailure> {
+        self.live().map(|_| ())
+    }
+
+    fn live(&mut self) -> Result<&mut Live<W>, StageFailure> {
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => {
+                let code = &self.code;
+                let mut live = Live::new(self.host.engine(), &code.pre, &code.lines, self.bounds, &code.name)?;
+                live.configure(&self.parameters, self.bounds)?;
+                live
+            }
+        };
+        Ok(self.live.insert(live))
+    }
+
+    /// Calls the guest and has its answer checked.
+    ///
+    /// # Errors
+    /// How the call failed, or which promise of the contract the answer breaks.
+    pub(super) fn work<T, Answer>(
+        &mut self,
+        call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
+        check: impl FnOnce(T) -> Result<Answer, String>,
+    ) -> Result<Answer, StageFailure> {
+        let bounds = self.bounds;
+        let given = self.live()?.work(bounds, call);
+        let answer = given.and_then(|given| {
+            check(given).map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
+        });
+        if answer.is_err() {
+            // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
+            self.live = None;
+        }
+        answer
+    }
+}

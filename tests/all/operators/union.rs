@@ -1,0 +1,92 @@
+//! Unions against a plain model: one list, sorted by arrival.
+
+use super::{Cuts, cuts, run};
+use proptest::prelude::*;
+use serde_json::json;
+use weir_tests::{
+    seed::check_property,
+    table::{Cell, Counts},
+};
+
+const CASES: u32 = 200;
+
+/// The late rows of the windows come with their events; the other edges hold all, some and some twice. Columns stand in
+/// different orders, and one of them is read by nobody but the union's own reader.
+const PIPELINE: &str = r#"
+name = "p"
+source = { stream = "S", subject = "s", columns = { t = "int", raise = "boolean", n = "int", k = "text" } }
+event_time = { column = "t" }
+
+[[step]]
+name = "windows"
+window = { tumbling = "10 ms", columns = { rows = { count = "*" } } }
+
+[[step]]
+name = "alerts"
+from = "source"
+on_crossing = { key = ["k"], raise = "raise" }
+
+[[step]]
+name = "some"
+union = ["alerts.cleared", "windows.late", "alerts"]
+
+[[step]]
+name = "all"
+union = ["some", "source"]
+
+[[sink]]
+from = "all"
+table = "rows"
+columns = ["k", "n"]
+
+[[sink]]
+from = "some"
+table = "some"
+columns = ["n", "t"]
+"#;
+
+type Event = (u8, bool, Option<u8>);
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec((0u8..60, any::<bool>(), prop::option::of(0u8..2)), 0..40)
+}
+
+#[test]
+fn rows_of_several_edges_come_in_order_of_arrival() {
+    check_property(CASES, &(events(), cuts()), |(events, cuts): &(Vec<Event>, Cuts)| {
+        let text = |k: Option<u8>| k.map(|k| format!("k{k}"));
+        let line = |(n, &(t, raise, k)): (usize, &Event)| {
+            json!({ "t": t, "raise": raise, "n": n, "k": text(k) }).to_string() + "\n"
+        };
+        let lines: String = events.iter().enumerate().map(line).collect();
+        let contents = run(PIPELINE, &lines, cuts);
+
+        let (mut rows, mut some) = (Vec::new(), Vec::new());
+        for (n, &(t, raise, k)) in events.iter().enumerate() {
+            let before = &events[..n];
+            let was_raised = before
+                .iter()
+                .rev()
+                .find(|event| event.2 == k)
+                .is_some_and(|event| event.1);
+            // A window goes as soon as an event comes that is at its end or after it.
+            let is_late = before.iter().any(|event| event.0 >= t / 10 * 10 + 10);
+            let edges = [was_raised && !raise, is_late, !was_raised && raise];
+            let n = Cell::Int(n as i64);
+            for _ in edges.iter().filter(|&&is_on| is_on) {
+                some.push(vec![n.clone(), Cell::Int(t.into())]);
+                rows.push(vec![text(k).map_or(Cell::Null, Cell::Text), n.clone()]);
+            }
+            rows.push(vec![text(k).map_or(Cell::Null, Cell::Text), n]);
+        }
+        assert_eq!(contents.tables["some"].rows, some, "some: found, and expected");
+        assert_eq!(contents.tables["rows"].rows, rows, "rows: found, and expected");
+        let count = events.len() as u64;
+        let counts = Counts {
+            events: count,
+            applied: count,
+            ..Counts::default()
+        };
+        assert_eq!(contents.counts, counts);
+    });
+}
