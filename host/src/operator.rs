@@ -7,6 +7,8 @@
 mod accumulators;
 pub mod aggregate;
 pub mod clock;
+pub mod deduplicate;
+mod expiry;
 pub mod interval_join;
 pub mod last_value;
 pub mod lookup;

@@ -15,6 +15,7 @@ mod replay;
 mod rules;
 mod swaps;
 mod time;
+mod windows;
 
 use weir_tests::command::Weir;
 

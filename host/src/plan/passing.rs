@@ -13,8 +13,21 @@ pub struct OnCrossingPlan {
     pub hold: Option<usize>,
     /// Whether rows of the input may be taken away again.
     pub retracts: bool,
+    /// After how long without a row a key is forgotten.
+    pub ttl_ms: Option<i64>,
     /// The columns of each output.
     pub passed: [Vec<usize>; 2],
+}
+
+/// `deduplicate`: the outputs are the rows that pass, and, within a time, those that are late.
+#[derive(Clone, Debug)]
+pub struct DeduplicatePlan {
+    /// The columns in which twins are alike.
+    pub key: Vec<usize>,
+    /// How far apart rows are that are no twins any more; for ever, when absent.
+    pub within_ms: Option<i64>,
+    /// The columns of each output.
+    pub passed: Vec<Vec<usize>>,
 }
 
 /// `union`: the output is the rows of several edges.

@@ -1,5 +1,6 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod deduplicate;
 mod interval_join;
 mod on_crossing;
 mod sinks;
@@ -25,8 +26,8 @@ use std::{iter, ops::Range, sync::Arc};
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
 pub(super) use {
-    interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding,
-    window::ResolvedWindow,
+    deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
+    sliding::ResolvedSliding, window::ResolvedWindow,
 };
 
 /// A step with names instead of indices.
@@ -78,10 +79,12 @@ pub(super) enum ResolvedKind {
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
+        ttl_ms: Option<i64>,
     },
     Aggregate {
         group: Vec<String>,
         aggregates: Vec<ResolvedAggregate>,
+        ttl_ms: Option<i64>,
     },
     Lookup {
         table: usize,
@@ -92,6 +95,7 @@ pub(super) enum ResolvedKind {
     IntervalJoin(Box<ResolvedIntervalJoin>),
     Sliding(Box<ResolvedSliding>),
     OnCrossing(Box<ResolvedOnCrossing>),
+    Deduplicate(ResolvedDeduplicate),
     Union {
         /// The edges after the first.
         others: Vec<Edge>,
@@ -114,15 +118,21 @@ impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
         match self {
-            Self::Window(_) | Self::IntervalJoin(_) => true,
-            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
-            _ => false,
+            Self::IntervalJoin(_) => true,
+            Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            Self::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
+            _ => self.tells_by_time(),
         }
     }
 
-    /// Whether its rows come because time went on, and not with an event of their own.
-    pub(super) fn waits_for_time(&self) -> bool {
-        self.follows_time() && !matches!(self, Self::IntervalJoin(_))
+    /// Whether rows of its first output may come because time went on.
+    pub(super) fn tells_by_time(&self) -> bool {
+        match self {
+            Self::Window(_) => true,
+            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
+            _ => false,
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Edge, NodeKind, Wiring};
 use crate::{
     column::Field,
     plan::{
-        OnCrossingPlan, UnionPlan,
-        resolve::{ResolvedKind, ResolvedNode, ResolvedOnCrossing},
+        DeduplicatePlan, OnCrossingPlan, UnionPlan,
+        resolve::{ResolvedDeduplicate, ResolvedKind, ResolvedNode, ResolvedOnCrossing},
     },
 };
 use std::collections::BTreeSet;
@@ -21,6 +21,9 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ed
                 .chain(&on_crossing.raise)
                 .chain(&on_crossing.hold);
             vec![(node.input, passed.chain(own.cloned()).collect())]
+        }
+        ResolvedKind::Deduplicate(deduplicate) => {
+            vec![(node.input, passed.chain(deduplicate.key.iter().cloned()).collect())]
         }
         ResolvedKind::Union { .. } => {
             let passed: BTreeSet<String> = passed.collect();
@@ -38,7 +41,17 @@ impl Wiring<'_> {
             raise: flag(&on_crossing.raise),
             hold: flag(&on_crossing.hold),
             retracts: on_crossing.retracts,
+            ttl_ms: on_crossing.ttl_ms,
             passed: [self.passed(at, 0, input), self.passed(at, 1, input)],
+        })
+    }
+
+    pub(super) fn deduplicate(&self, at: usize, node: &ResolvedNode, deduplicate: &ResolvedDeduplicate) -> NodeKind {
+        let outputs = 0..node.outputs.len();
+        NodeKind::Deduplicate(DeduplicatePlan {
+            key: self.indices(node.input, &deduplicate.key),
+            within_ms: deduplicate.within_ms,
+            passed: outputs.map(|output| self.passed(at, output, node.input)).collect(),
         })
     }
 
