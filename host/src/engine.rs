@@ -36,6 +36,7 @@ use crate::{
     sink::{KeyedRows, Message, Sink, json},
     stage::StageHost,
     state::take_entry,
+    subject::listed,
     turn::{Counts, LogRow, Turn},
 };
 use fold::Fold;
@@ -856,7 +857,10 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
     };
     let step = state.split_once('/').map_or(state, |(step, _)| step);
     if step == CLOCK {
-        return "the latest event time".to_owned();
+        return match plan.inputs.as_slice() {
+            [_] => "the latest event time".to_owned(),
+            _ => format!("the latest event times of {}", listed(&plan.subjects())),
+        };
     }
     if let Some(table) = step.strip_prefix("table ") {
         let sink = plan

@@ -28,7 +28,7 @@ pub struct Plan {
     pub file: File,
     /// The JetStream stream.
     pub stream: String,
-    /// What is read of the stream, at least one; their subjects do not overlap.
+    /// What is read of the stream: at least one, in the order of their subjects, which do not overlap.
     pub inputs: Vec<Input>,
     /// What "now" is.
     pub now: Now,
