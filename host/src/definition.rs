@@ -214,6 +214,8 @@ pub struct Step {
     pub lookup: Option<Spanned<Lookup>>,
     /// Aggregates by group and window of time.
     pub window: Option<Spanned<Window>>,
+    /// Rows of two steps whose keys are equal and whose times are close.
+    pub interval_join: Option<Spanned<IntervalJoin>>,
     /// A row when a key is raised, and one when it is cleared.
     pub on_crossing: Option<Spanned<OnCrossing>>,
     /// The steps, or `step.output`s, whose rows are put together.
@@ -338,6 +340,22 @@ pub struct Window {
     pub emit: Option<Spanned<Emit>>,
     /// How long after its end a window still takes rows in.
     pub lateness: Option<Name>,
+}
+
+/// A join of rows whose keys are equal and whose times are close.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntervalJoin {
+    /// The step, or `step.output`, that the other rows come from.
+    pub with: Name,
+    /// For columns of this step's own rows the columns of the others that have to equal them.
+    pub on: BTreeMap<String, Name>,
+    /// By how much a row of the others is later at least; may be negative.
+    pub earliest: Name,
+    /// By how much it is later at most; may be negative.
+    pub latest: Name,
+    /// The columns of the others that are added; all that are not compared, when absent.
+    pub columns: Option<Vec<Name>>,
 }
 
 /// Windows of one size, and how far apart they are.

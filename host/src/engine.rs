@@ -22,6 +22,7 @@ use crate::{
         StateMap, Stateful,
         aggregate::Aggregate,
         clock::{Clock, Passage},
+        interval_join::IntervalJoin,
         last_value::LastValue,
         lookup,
         on_crossing::OnCrossing,
@@ -75,6 +76,7 @@ enum Step {
     Aggregate(Box<Aggregate>),
     Lookup,
     Window(Box<Window>),
+    IntervalJoin(Box<IntervalJoin>),
     Sliding(Box<Sliding>),
     OnCrossing(Box<OnCrossing>),
     Union,
@@ -86,6 +88,7 @@ impl Step {
             Self::LastValue(operator) => Some(operator.as_mut()),
             Self::Aggregate(operator) => Some(operator.as_mut()),
             Self::Window(operator) => Some(operator.as_mut()),
+            Self::IntervalJoin(operator) => Some(operator.as_mut()),
             Self::Sliding(operator) => Some(operator.as_mut()),
             Self::OnCrossing(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
@@ -197,6 +200,7 @@ impl Engine {
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
+            NodeKind::IntervalJoin(plan) => Step::IntervalJoin(Box::new(IntervalJoin::new(plan.clone(), schema, seed))),
             NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
@@ -401,7 +405,7 @@ impl Engine {
                         _ => Vec::new(),
                     }
                 }
-                NodeKind::Window(_) | NodeKind::Sliding(_) => {
+                NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) => {
                     let input = fates.living(input);
                     let passage = match (&mut passage, &mut self.clock) {
                         (Some(passage), _) => Some(&*passage),
@@ -413,13 +417,24 @@ impl Engine {
                         }
                         (None, None) => None,
                     };
+                    let mut with = None;
                     let outputs = match (self.steps.get_mut(at), passage) {
+                        (Some(Step::IntervalJoin(operator)), Some(passage)) => {
+                            let other = node.inputs().nth(1).unwrap_or(node.input);
+                            let other = with.insert((other, fates.living(of(&edges, other))));
+                            operator.update(&input, &other.1, passage)
+                        }
                         (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
                         (Some(Step::Sliding(operator)), passage) => operator.update(&input, passage),
                         _ => Vec::new(),
                     };
                     if !is_by_time(&plan, node.input) {
                         fates.apply_but(&input, outputs.get(1));
+                    }
+                    if let Some((edge, with)) = with
+                        && !is_by_time(&plan, edge)
+                    {
+                        fates.apply_but(&with, outputs.get(2));
                     }
                     outputs
                 }
@@ -519,8 +534,9 @@ impl Engine {
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
-            if let (NodeKind::Window(_) | NodeKind::Sliding(_), Some(late)) = (&node.kind, outputs.get(1)) {
-                self.counts.late_rows += late.len() as u64;
+            if let NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) = node.kind {
+                let late = outputs.iter().skip(1).map(|late| late.len() as u64);
+                self.counts.late_rows += late.sum::<u64>();
             }
         }
         for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
@@ -839,6 +855,22 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
         .unwrap_or_default();
     match &node.kind {
         NodeKind::Window(plan) => window_fingerprint(plan, &schema),
+        NodeKind::IntervalJoin(join) => {
+            let types = |edge: Edge, indices: &[usize]| {
+                let schema = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+                let schema = schema.map(|output| output.schema.as_slice()).unwrap_or_default();
+                columns(&mut indices.iter().filter_map(|&index| schema.get(index)))
+            };
+            format!(
+                "interval join from {} ms to {} ms of ({}) by ({}), with ({}) by ({})",
+                join.earliest_ms,
+                join.latest_ms,
+                types(node.input, &join.own.held),
+                types(node.input, &join.own.key),
+                types(join.with_edge, &join.with.held),
+                types(join.with_edge, &join.with.key)
+            )
+        }
         NodeKind::Sliding(plan) => {
             let span = match plan.span {
                 SlidingSpan::Rows(rows) => format!("{rows} rows"),

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, sync::Arc};
+use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
 pub use passing::{OnCrossingPlan, UnionPlan};
 
@@ -241,6 +241,7 @@ impl Node {
     pub fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             NodeKind::Union(union) => &union.others,
+            NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_edge),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -262,6 +263,8 @@ pub enum NodeKind {
     Lookup(LookupPlan),
     /// See [`crate::operator::window`].
     Window(WindowPlan),
+    /// See [`crate::operator::interval_join`].
+    IntervalJoin(IntervalJoinPlan),
     /// See [`crate::operator::sliding`].
     Sliding(SlidingPlan),
     /// See [`crate::operator::on_crossing`].
@@ -529,6 +532,32 @@ pub enum Emit {
     Update,
     /// At this interval of event time while they change, and once it has ended.
     Early(i64),
+}
+
+/// `interval_join`: the outputs are columns of the input, then of the other edge; and the rows of each that came too late.
+#[derive(Clone, Debug)]
+pub struct IntervalJoinPlan {
+    /// Where the other rows come from.
+    pub with_edge: Edge,
+    /// The step's own rows.
+    pub own: JoinSidePlan,
+    /// The others.
+    pub with: JoinSidePlan,
+    /// By how much a row of the others is later at least.
+    pub earliest_ms: i64,
+    /// By how much it is later at most.
+    pub latest_ms: i64,
+}
+
+/// One side of a join.
+#[derive(Clone, Debug)]
+pub struct JoinSidePlan {
+    /// The columns that are compared.
+    pub key: Vec<usize>,
+    /// The columns that come out.
+    pub held: Vec<usize>,
+    /// The columns of a row that is late.
+    pub late: Vec<usize>,
 }
 
 /// `window` that slides: the first output is what is passed on of the input, then the aggregates; where it is one of time,

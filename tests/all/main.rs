@@ -15,6 +15,7 @@ mod pipelines;
 mod replay;
 mod rules;
 mod swaps;
+mod time;
 
 use weir_tests::command::Weir;
 

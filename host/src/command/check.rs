@@ -163,6 +163,19 @@ fn title(plan: &Plan, node: &Node) -> String {
             };
             format!("{} {of}: {functions}", windows(window))
         }
+        NodeKind::IntervalJoin(join) => {
+            let with = |indices: &[usize]| {
+                let names: Vec<&str> = indices.iter().map(|&index| column(join.with_edge, index)).collect();
+                names.join(", ")
+            };
+            format!(
+                "join of {} with {}, {} to {} later",
+                input(&join.own.key),
+                with(&join.with.key),
+                duration(join.earliest_ms),
+                duration(join.latest_ms)
+            )
+        }
         NodeKind::Sliding(sliding) => {
             let functions = functions(&sliding.aggregates, |index| column(node.input, index));
             let of = match sliding.group.as_slice() {

@@ -85,7 +85,7 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
     line("blank", counts.blank, "");
     // Rows, and only where there is something to say of them.
     if counts.late_rows > 0 {
-        line("late rows", counts.late_rows, "   too late for their windows");
+        line("late rows", counts.late_rows, "   came too late for a step");
     }
     if counts.dead_rows > 0 {
         line("dead rows", counts.dead_rows, "   of windows, among the dead letters");

@@ -132,6 +132,7 @@ impl Engine {
                 (Step::Aggregate(operator), NodeKind::Aggregate(plan)) => {
                     operator.replace(plan.clone(), schema, output.before_needed, output.collapsible);
                 }
+                (Step::IntervalJoin(operator), NodeKind::IntervalJoin(plan)) => operator.replace(plan.clone(), schema),
                 (Step::Sliding(operator), NodeKind::Sliding(plan)) => operator.replace(plan.clone(), schema),
                 (Step::Window(operator), NodeKind::Window(plan)) => {
                     let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();

@@ -315,7 +315,7 @@ impl Sliding {
             self.waiting.insert(turn, key.into());
         } else {
             self.waiting.remove(&turn);
-            self.ends.add(turn.0.saturating_add(span_ms), key);
+            self.ends.add_again(turn.0.saturating_add(span_ms), key);
         }
     }
 }

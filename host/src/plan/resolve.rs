@@ -1,6 +1,7 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
 mod approximate;
+mod interval_join;
 mod on_crossing;
 mod sinks;
 mod sliding;
@@ -24,7 +25,10 @@ use std::{iter, ops::Range, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
-pub(super) use {on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding, window::ResolvedWindow};
+pub(super) use {
+    interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding,
+    window::ResolvedWindow,
+};
 
 /// A step with names instead of indices.
 pub(super) struct Resolved {
@@ -86,6 +90,7 @@ pub(super) enum ResolvedKind {
         added: Vec<String>,
     },
     Window(Box<ResolvedWindow>),
+    IntervalJoin(Box<ResolvedIntervalJoin>),
     Sliding(Box<ResolvedSliding>),
     OnCrossing(Box<ResolvedOnCrossing>),
     Union {
@@ -99,6 +104,7 @@ impl ResolvedNode {
     pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             ResolvedKind::Union { others } => others,
+            ResolvedKind::IntervalJoin(join) => std::slice::from_ref(&join.with),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -109,10 +115,15 @@ impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
         match self {
-            Self::Window(_) => true,
+            Self::Window(_) | Self::IntervalJoin(_) => true,
             Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
             _ => false,
         }
+    }
+
+    /// Whether its rows come because time went on, and not with an event of their own.
+    pub(super) fn waits_for_time(&self) -> bool {
+        self.follows_time() && !matches!(self, Self::IntervalJoin(_))
     }
 }
 

@@ -1,5 +1,6 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
+mod joining;
 mod passing;
 
 use super::{
@@ -272,6 +273,11 @@ fn needed(resolved: &Resolved) -> Needed {
                     &mut wanted.iter().filter(|column| !added.contains(*column)),
                 );
             }
+            ResolvedKind::IntervalJoin(join) => {
+                for (edge, names) in joining::reads(node, join, &wanted) {
+                    need(&mut needed, edge, &mut names.iter());
+                }
+            }
             ResolvedKind::OnCrossing(_) | ResolvedKind::Union { .. } => {
                 for (edge, names) in passing::reads(node, &wanted) {
                     need(&mut needed, edge, &mut names.iter());
@@ -314,7 +320,7 @@ fn by_time(resolved: &Resolved) -> Vec<Vec<bool>> {
         let outputs = 0..node.outputs.len();
         by_time.push(
             outputs
-                .map(|output| input_is || node.kind.follows_time() && output == 0)
+                .map(|output| input_is || node.kind.waits_for_time() && output == 0)
                 .collect(),
         );
     }
@@ -478,6 +484,7 @@ impl Wiring<'_> {
         let input = node.input;
         match &node.kind {
             ResolvedKind::Source => NodeKind::Source,
+            ResolvedKind::IntervalJoin(join) => self.interval_join(at, input, join),
             ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
             ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
@@ -685,6 +692,7 @@ impl Wiring<'_> {
                 | ResolvedKind::Aggregate { .. }
                 | ResolvedKind::Window(_)
                 | ResolvedKind::Sliding(_)
+                | ResolvedKind::IntervalJoin(_)
                 | ResolvedKind::OnCrossing(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);

@@ -497,7 +497,7 @@ impl Windows {
     /// Makes sure that a window is told, ends and goes when it is time. One that is over already is due at once.
     fn expect(&mut self, key: &[u8]) {
         if let Some(window) = self.open.get(key) {
-            self.timers.add(window.end_ms, key);
+            self.timers.add_again(window.end_ms, key);
             if let Some(sessions) = &mut self.sessions {
                 sessions.insert(key.into());
             }

@@ -299,7 +299,7 @@ impl Slices {
         let mut ends: Vec<i64> = windows.iter().map(|window| window.end_ms).collect();
         ends.sort_unstable();
         ends.dedup();
-        ends.into_iter().for_each(|end_ms| self.ends.add(end_ms, group));
+        ends.into_iter().for_each(|end_ms| self.ends.add_again(end_ms, group));
     }
 
     pub(super) fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

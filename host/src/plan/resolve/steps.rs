@@ -37,6 +37,7 @@ impl Resolver<'_> {
             ("aggregate", step.aggregate.is_some()),
             ("lookup", step.lookup.is_some()),
             ("window", step.window.is_some()),
+            ("interval_join", step.interval_join.is_some()),
             ("on_crossing", step.on_crossing.is_some()),
             ("union", step.union.is_some()),
         ];
@@ -51,7 +52,8 @@ impl Resolver<'_> {
             } else {
                 given.join(" and ")
             };
-            let accepted = "exactly one of stage, last_value, aggregate, lookup, window, on_crossing, union";
+            let accepted =
+                "exactly one of stage, last_value, aggregate, lookup, window, interval_join, on_crossing, union";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
         let node = if let Some(stage) = &step.stage {
@@ -62,6 +64,8 @@ impl Resolver<'_> {
             self.aggregate(&name, input, aggregate.get_ref())?
         } else if let Some(lookup) = &step.lookup {
             self.lookup(&name, input, lookup.get_ref(), lookup.span())?
+        } else if let Some(join) = &step.interval_join {
+            self.interval_join(&name, input, join.get_ref(), join.span())?
         } else if let Some(window) = &step.window {
             self.window(&name, input, window.get_ref(), window.span())?
         } else if let Some(on_crossing) = &step.on_crossing {
