@@ -303,6 +303,12 @@ pub struct AggregateColumn {
     pub max: Option<Name>,
     /// The mean of a column of numbers.
     pub avg: Option<Name>,
+    /// About how many different values a column has.
+    pub approx_count_distinct: Option<Name>,
+    /// A quantile of a column of numbers.
+    pub quantile: Option<Name>,
+    /// Which quantile: 0.95 for the 95th percentile. Only with `quantile`.
+    pub q: Option<Spanned<f64>>,
     /// The value of the earliest row that has one. Only in windows.
     pub first: Option<Name>,
     /// The value of the latest row that has one. Only in windows.

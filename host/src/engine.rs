@@ -939,7 +939,8 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
                 .coalesce
                 .map(|value| format!(" coalesce {value}"))
                 .unwrap_or_default();
-            format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
+            let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
+            format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type)
         })
         .collect();
     functions.join(", ")

@@ -59,6 +59,8 @@ pub mod state;
 
 pub mod exact_sum;
 
+pub mod sketch;
+
 pub mod subject;
 pub mod text;
 pub mod time_zone;

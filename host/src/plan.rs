@@ -417,6 +417,8 @@ pub struct AggregateSpec {
     pub column_type: ColumnType,
     /// What a null counts as.
     pub coalesce: Option<f64>,
+    /// Which quantile, of [`Function::Quantile`].
+    pub q: Option<f64>,
     /// Whether rows may be taken away again.
     pub retracts: bool,
 }
@@ -447,6 +449,10 @@ pub enum Function {
     Max,
     /// The mean.
     Avg,
+    /// The number of different values, about.
+    ApproxCountDistinct,
+    /// A quantile, nearly.
+    Quantile,
     /// The value of the earliest row that has one.
     First,
     /// The value of the latest row that has one.
@@ -459,6 +465,11 @@ impl Function {
         matches!(self, Self::First | Self::Last)
     }
 
+    /// Whether a value that was added can be taken away again.
+    pub fn takes_back(self) -> bool {
+        !self.needs_order() && self != Self::ApproxCountDistinct
+    }
+
     /// The name used in pipeline files.
     pub fn name(self) -> &'static str {
         match self {
@@ -468,6 +479,8 @@ impl Function {
             Self::Min => "min",
             Self::Max => "max",
             Self::Avg => "avg",
+            Self::ApproxCountDistinct => "approx_count_distinct",
+            Self::Quantile => "quantile",
             Self::First => "first",
             Self::Last => "last",
         }

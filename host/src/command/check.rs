@@ -229,7 +229,10 @@ fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str
                 (Function::Sum | Function::Avg, Some(value)) => {
                     format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
                 }
-                _ => format!("{} = {}({of})", spec.name, spec.function.name()),
+                _ => {
+                    let q = spec.q.map(|q| format!(", {q}")).unwrap_or_default();
+                    format!("{} = {}({of}{q})", spec.name, spec.function.name())
+                }
             }
         })
         .collect();

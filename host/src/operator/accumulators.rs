@@ -10,6 +10,7 @@ use crate::{
     exact_sum::ExactSum,
     plan::{AggregateSpec, Function},
     row::{cells, push_cell, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    sketch::{Distinct, Quantiles},
     state::{KeyedState, Keys, StateValue},
 };
 use std::{cmp::Ordering, collections::BTreeSet, num::NonZeroU64, ops::Bound};
@@ -33,6 +34,10 @@ enum Accumulator {
     Double(ExactSum, u64),
     /// `min`, `max` of rows that stay, `first`, `last`: the value, as a row of one cell, and the time of its row.
     Held(Option<(i64, Box<[u8]>)>),
+    /// `approx_count_distinct`.
+    Distinct(Box<Distinct>),
+    /// `quantile`.
+    Quantiles(Quantiles),
 }
 
 /// A value on its way into a group, or out of it.
@@ -73,6 +78,8 @@ impl Group {
             (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
             (Function::First | Function::Last, _) => Accumulator::Held(None),
             (Function::Min | Function::Max, _) if !spec.tells_values_apart() => Accumulator::Held(None),
+            (Function::ApproxCountDistinct, _) => Accumulator::Distinct(Box::default()),
+            (Function::Quantile, _) => Accumulator::Quantiles(Quantiles::default()),
             _ => Accumulator::Count(0),
         });
         Self {
@@ -128,6 +135,12 @@ impl Group {
                 count(values, retracts);
             }
             (Accumulator::Held(held), value) => hold(spec.function, held, change.time_ms, value),
+            (Accumulator::Distinct(distinct), value) => {
+                debug_assert!(!retracts, "the plan gives it rows that stay");
+                distinct.add(value);
+            }
+            (Accumulator::Quantiles(quantiles), Value::Int(value)) => quantiles.apply(value as f64, retracts),
+            (Accumulator::Quantiles(quantiles), Value::Double(value)) => quantiles.apply(value, retracts),
             (Accumulator::Count(rows), _) if !spec.tells_values_apart() => count(rows, retracts),
             (Accumulator::Count(distinct), value) => {
                 let crossed = match ahead {
@@ -160,6 +173,11 @@ impl Group {
                     _ => Value::Null,
                 },
                 (Accumulator::Held(Some((_, cell))), _) => cells(cell).next().unwrap_or(Value::Null),
+                (Accumulator::Distinct(distinct), _) => Value::Int(distinct.estimate()),
+                (Accumulator::Quantiles(quantiles), _) => {
+                    let quantile = spec.q.and_then(|q| quantiles.quantile(q));
+                    quantile.map_or(Value::Null, Value::Double)
+                }
             };
             push_cell(row, value);
         }
@@ -184,6 +202,8 @@ impl Group {
                     let value = cells(&cell).next().unwrap_or(Value::Null);
                     hold(spec.function, held, time_ms, value);
                 }
+                (Accumulator::Distinct(distinct), Accumulator::Distinct(more)) => distinct.merge(*more),
+                (Accumulator::Quantiles(quantiles), Accumulator::Quantiles(more)) => quantiles.merge(more),
                 _ => {}
             }
         }
@@ -221,6 +241,14 @@ impl Group {
                     push_length(bytes, cell.len());
                     bytes.extend_from_slice(cell);
                 }
+                Accumulator::Distinct(distinct) => {
+                    bytes.push(6);
+                    distinct.encode(bytes);
+                }
+                Accumulator::Quantiles(quantiles) => {
+                    bytes.push(7);
+                    quantiles.encode(bytes);
+                }
             }
         }
     }
@@ -245,6 +273,8 @@ impl Group {
                     let length = take_length(bytes)?;
                     Accumulator::Held(Some((time_ms, take_bytes(bytes, length)?.into())))
                 }
+                6 => Accumulator::Distinct(Box::new(Distinct::take(bytes)?)),
+                7 => Accumulator::Quantiles(Quantiles::take(bytes)?),
                 _ => return None,
             });
         }

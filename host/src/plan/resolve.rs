@@ -1,5 +1,6 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod approximate;
 mod deduplicate;
 mod interval_join;
 mod on_crossing;
@@ -165,6 +166,7 @@ pub(super) struct ResolvedAggregate {
     pub(super) column: Option<String>,
     pub(super) column_type: ColumnType,
     pub(super) coalesce: Option<f64>,
+    pub(super) q: Option<f64>,
 }
 
 pub(super) struct ResolvedTable {

@@ -603,6 +603,7 @@ impl Wiring<'_> {
                 column: aggregate.column.as_ref().map(|column| self.index(input, column)),
                 column_type: aggregate.column_type,
                 coalesce: aggregate.coalesce,
+                q: aggregate.q,
                 retracts,
             })
             .collect()

@@ -63,6 +63,7 @@ impl Resolver<'_> {
                     ),
                 ));
             }
+            self.check_takes_back(column, resolved.function, "rows of a sliding window come and go")?;
             if schema.iter().any(|known| known.name == field.name) {
                 return Err(self.at(
                     column,

@@ -305,6 +305,9 @@ impl Resolver<'_> {
                 let accepted = "a group changes for ever: last_value keeps the latest values of a key";
                 return Err(self.at(column, format!("{function} is for windows; {accepted}")));
             }
+            if !matches!(source.change, ResolvedChange::Append) {
+                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+            }
             schema.push(field);
             aggregates.push(resolved);
         }
@@ -339,6 +342,8 @@ impl Resolver<'_> {
             (Function::Avg, &spec.avg),
             (Function::First, &spec.first),
             (Function::Last, &spec.last),
+            (Function::ApproxCountDistinct, &spec.approx_count_distinct),
+            (Function::Quantile, &spec.quantile),
         ]
         .into_iter()
         .filter_map(|(function, column)| Some((function, column.as_ref()?)))
@@ -350,7 +355,7 @@ impl Resolver<'_> {
             } else {
                 names.join(" and ")
             };
-            let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last";
+            let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last, approx_count_distinct, quantile";
             return Err(self.at(
                 name,
                 format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
@@ -377,6 +382,7 @@ impl Resolver<'_> {
             }
         }
         let coalesce = spec.coalesce.as_ref().map(|value| *value.get_ref());
+        let q = self.q(name, spec, function)?;
         if function == Function::Count && of.get_ref() == "*" {
             let resolved = ResolvedAggregate {
                 name: name.get_ref().clone(),
@@ -384,6 +390,7 @@ impl Resolver<'_> {
                 column: None,
                 column_type: ColumnType::Int,
                 coalesce,
+                q,
             };
             return Ok((resolved, result(ColumnType::Int, false)));
         }
@@ -399,7 +406,7 @@ impl Resolver<'_> {
             return Err(self.at(of, "no such column"));
         };
         let number = matches!(column.column_type, ColumnType::Int | ColumnType::Double);
-        if matches!(function, Function::Sum | Function::Avg) && !number {
+        if matches!(function, Function::Sum | Function::Avg | Function::Quantile) && !number {
             let (function, found) = (function.name(), column.column_type);
             return Err(self.at(
                 of,
@@ -424,8 +431,8 @@ impl Resolver<'_> {
         }
         let nullable = column.nullable && coalesce.is_none();
         let field = match function {
-            Function::Count | Function::CountDistinct => result(ColumnType::Int, false),
-            Function::Avg => result(ColumnType::Double, nullable),
+            Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => result(ColumnType::Int, false),
+            Function::Avg | Function::Quantile => result(ColumnType::Double, nullable),
             // A sum beyond the numbers of its type has no value until it comes back.
             Function::Sum => result(column.column_type, true),
             Function::Min | Function::Max | Function::First | Function::Last => {
@@ -438,6 +445,7 @@ impl Resolver<'_> {
             column: Some(of.get_ref().clone()),
             column_type: column.column_type,
             coalesce,
+            q,
         };
         Ok((resolved, field))
     }

@@ -78,6 +78,9 @@ impl Resolver<'_> {
                     format!("{function} reads rows that stand for themselves, but {whose} sends a changelog"),
                 ));
             }
+            if retracts {
+                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+            }
             schema.push(field);
             aggregates.push(resolved);
         }
