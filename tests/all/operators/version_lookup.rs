@@ -151,6 +151,8 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
                 filtered,
                 dead_letters: count - alive,
                 blank: 0,
+                late_rows,
+                dead_rows: 0,
             };
             assert_eq!(contents.counts, counts);
         },
