@@ -5,6 +5,7 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod fold;
+mod guests;
 mod shadow;
 mod stages;
 mod swap;
@@ -22,6 +23,7 @@ use crate::{
         StateMap, Stateful,
         aggregate::Aggregate,
         clock::{Clock, Passage},
+        guests::Guests,
         last_value::LastValue,
         lookup,
         sliding::Sliding,
@@ -47,7 +49,7 @@ pub struct Engine {
     clock: Option<Clock>,
     sinks: Vec<Sink>,
     fold: Fold,
-    /// Whether some stage may reject an event that already changed state.
+    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state.
     undoes: bool,
     /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
     row_bytes: usize,
@@ -120,7 +122,7 @@ struct Part<'a> {
 /// The rows on each edge while a batch passes.
 type Edges = Vec<Vec<Batch>>;
 
-/// A stage rejected an event after steps that may already have taken it in.
+/// A guest rejected an event after steps that may already have taken it in.
 struct MustUndo(Rejected);
 
 impl Engine {
@@ -144,10 +146,10 @@ impl Engine {
             .enumerate()
             .map(|(index, sink)| Sink::new(index, sink, seed))
             .collect();
-        let undoes = plan
-            .nodes
-            .iter()
-            .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
+        let undoes = plan.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Stage(stage) => stage.undoes,
+            kind => kind.guests().next().is_some(),
+        });
         let clock = plan.event_time.followed.then(|| Clock::new(plan.event_time, seed));
         Ok(Self {
             plan,
@@ -174,6 +176,8 @@ impl Engine {
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let before_needed = output.is_none_or(|output| output.before_needed);
         let collapsible = output.is_some_and(|output| output.collapsible);
+        let guests = Guests::prepare(node.kind.aggregates(), host)
+            .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
@@ -185,14 +189,14 @@ impl Engine {
                 Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, before_needed, seed)))
             }
             NodeKind::Aggregate(plan) => {
-                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, seed);
+                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, guests, seed);
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
             NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, seed);
+                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, guests, seed);
                 Step::Window(Box::new(operator.map_err(|message| {
                     Error::definition(format!("step \"{}\": {message}", node.name))
                 })?))
@@ -380,18 +384,25 @@ impl Engine {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
-                    let input = fates.living(input);
+                    let mut input = fates.living(input);
+                    let output = loop {
+                        let output = match self.steps.get_mut(at) {
+                            Some(Step::LastValue(operator)) => Ok(operator.update(&input)),
+                            Some(Step::Aggregate(operator)) => operator.update(&input),
+                            _ => Ok(Batch::default()),
+                        };
+                        match output {
+                            Ok(output) => break output,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
+                        }
+                    };
                     if !is_by_time(&plan, node.input) {
                         fates.apply(&input);
                     }
-                    match self.steps.get_mut(at) {
-                        Some(Step::LastValue(operator)) => vec![operator.update(&input)],
-                        Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
-                        _ => Vec::new(),
-                    }
+                    vec![output]
                 }
                 NodeKind::Window(_) | NodeKind::Sliding(_) => {
-                    let input = fates.living(input);
+                    let mut input = fates.living(input);
                     let passage = match (&mut passage, &mut self.clock) {
                         (Some(passage), _) => Some(&*passage),
                         (passage, Some(clock)) => {
@@ -401,10 +412,16 @@ impl Engine {
                         }
                         (None, None) => None,
                     };
-                    let outputs = match (self.steps.get_mut(at), passage) {
-                        (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
-                        (Some(Step::Sliding(operator)), passage) => operator.update(&input, passage),
-                        _ => Vec::new(),
+                    let outputs = loop {
+                        let outputs = match (self.steps.get_mut(at), passage) {
+                            (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
+                            (Some(Step::Sliding(operator)), passage) => Ok(operator.update(&input, passage)),
+                            _ => Ok(Vec::new()),
+                        };
+                        match outputs {
+                            Ok(outputs) => break outputs,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
+                        }
                     };
                     if !is_by_time(&plan, node.input) {
                         fates.apply_but(&input, outputs.get(1));
@@ -849,7 +866,10 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
                 .coalesce
                 .map(|value| format!(" coalesce {value}"))
                 .unwrap_or_default();
-            format!("{} of {}{coalesce}", spec.function.name(), spec.column_type)
+            match &spec.guest {
+                Some(guest) => guests::fingerprint(guest),
+                None => format!("{} of {}{coalesce}", spec.function.name(), spec.column_type),
+            }
         })
         .collect();
     functions.join(", ")

@@ -7,6 +7,7 @@
 mod accumulators;
 pub mod aggregate;
 pub mod clock;
+pub mod guests;
 pub mod last_value;
 pub mod lookup;
 pub mod sliding;

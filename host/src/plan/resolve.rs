@@ -1,5 +1,6 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod guest;
 mod sinks;
 mod sliding;
 mod source;
@@ -11,11 +12,11 @@ mod window;
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{Definition, File, Name, SourceColumn, TextFormat},
+    definition::{Definition, File, Name, SourceColumn, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
     limits::PATH_NAMES_MAX,
-    stage::{Module, ParameterValue, StageHost},
+    stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use std::{ops::Range, sync::Arc};
 
@@ -122,6 +123,22 @@ pub(super) struct ResolvedAggregate {
     pub(super) column: Option<String>,
     pub(super) column_type: ColumnType,
     pub(super) coalesce: Option<f64>,
+    pub(super) guest: Option<ResolvedAggregateGuest>,
+}
+
+impl ResolvedAggregate {
+    /// The columns of the input that it reads.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &String> {
+        let of_guest = self.guest.iter().flat_map(|guest| &guest.module.description.inputs);
+        self.column.iter().chain(of_guest.map(|field| &field.name))
+    }
+}
+
+pub(super) struct ResolvedAggregateGuest {
+    pub(super) module: Arc<AggregateModule>,
+    pub(super) parameters: Vec<(String, ParameterValue)>,
+    pub(super) limits: StageLimits,
+    pub(super) retracts: bool,
 }
 
 pub(super) struct ResolvedTable {
@@ -342,6 +359,15 @@ impl Resolver<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether rows of an edge may come because time went on. Rows that are late come with their events.
+pub(super) fn is_by_time(nodes: &[ResolvedNode], edge: Edge) -> bool {
+    let Some(node) = nodes.get(edge.node) else {
+        return false;
+    };
+    let input_is = node.input.node < edge.node && is_by_time(nodes, node.input);
+    input_is || node.kind.follows_time() && edge.output == 0
 }
 
 impl ResolvedTarget {

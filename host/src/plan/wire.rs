@@ -1,7 +1,7 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 use super::{
-    AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
+    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
     Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
     WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
@@ -13,7 +13,7 @@ use crate::{
     stage::OutputSpec,
 };
 use serde_spanned::Spanned;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// For each step and output the names of the columns that somebody reads.
 type Needed = Vec<Vec<BTreeSet<String>>>;
@@ -192,7 +192,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 need(
                     &mut needed,
                     node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
+                    &mut read.flat_map(ResolvedAggregate::columns),
                 );
                 need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
             }
@@ -208,7 +208,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 need(
                     &mut needed,
                     node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
+                    &mut read.flat_map(ResolvedAggregate::columns),
                 );
                 let late = node
                     .outputs
@@ -256,7 +256,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 need(
                     &mut needed,
                     node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
+                    &mut read.flat_map(ResolvedAggregate::columns),
                 );
             }
             ResolvedKind::Lookup { on, added, .. } => {
@@ -401,7 +401,7 @@ impl Wiring<'_> {
                     schema,
                     offered: output.schema.clone(),
                     change,
-                    by_time: self.by_time(edge),
+                    by_time: resolve::is_by_time(&self.resolved.nodes, edge),
                     before_needed,
                     collapsible,
                 }
@@ -413,15 +413,6 @@ impl Wiring<'_> {
             kind: self.kind(at, node),
             outputs,
         }
-    }
-
-    /// Whether rows of an edge may come because time went on. Rows that are late come with their events.
-    fn by_time(&self, edge: Edge) -> bool {
-        let Some(node) = self.resolved.nodes.get(edge.node) else {
-            return false;
-        };
-        let input_is = node.input.node < edge.node && self.by_time(node.input);
-        input_is || node.kind.follows_time() && edge.output == 0
     }
 
     /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
@@ -566,6 +557,15 @@ impl Wiring<'_> {
                 column_type: aggregate.column_type,
                 coalesce: aggregate.coalesce,
                 retracts,
+                guest: aggregate.guest.as_ref().map(|guest| {
+                    Arc::new(AggregateGuest {
+                        module: guest.module.clone(),
+                        parameters: guest.parameters.clone(),
+                        limits: guest.limits.clone(),
+                        inputs: self.indices(input, guest.module.description.inputs.iter().map(|field| &field.name)),
+                        retracts: guest.retracts,
+                    })
+                }),
             })
             .collect()
     }
