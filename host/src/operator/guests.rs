@@ -222,7 +222,9 @@ impl<'s> Asked<'s> {
 
     /// A row comes to a group, or goes from it.
     pub(super) fn row(&mut self, number: GroupNumber, row: usize, retracts: bool) {
-        let Some(group) = self.groups.get_mut(number.0) else { return };
+        let Some(group) = self.groups.get_mut(number.0) else {
+            return;
+        };
         group.rows = match retracts {
             true => group.rows.saturating_sub(1),
             false => group.rows + 1,
@@ -242,7 +244,9 @@ impl<'s> Asked<'s> {
     /// A row takes the place of the one before it, which is `row`, within a group. A guest that sees no difference
     /// (`differ` says of its number whether it does) is not asked.
     pub(super) fn stays(&mut self, number: GroupNumber, row: usize, differ: impl Fn(usize) -> bool) {
-        let Some(group) = self.groups.get_mut(number.0) else { return };
+        let Some(group) = self.groups.get_mut(number.0) else {
+            return;
+        };
         for (guest, (of, slot)) in self.of.iter_mut().zip(&mut group.slots).enumerate() {
             if !differ(guest) {
                 of.wanted.push(None);
@@ -265,7 +269,9 @@ impl<'s> Asked<'s> {
         }) else {
             return;
         };
-        let Some(group) = self.groups.get_mut(into.0) else { return };
+        let Some(group) = self.groups.get_mut(into.0) else {
+            return;
+        };
         match (group.rows, taken.rows) {
             (_, 0) => {}
             (0, _) => *group = taken,
@@ -401,7 +407,10 @@ impl Guest {
                 continue;
             }
             let is_row = |question: &Question| !matches!(question.what, What::Merges(_));
-            let rows = rest.iter().take(BATCH_EVENTS_MAX).take_while(|question| is_row(question));
+            let rows = rest
+                .iter()
+                .take(BATCH_EVENTS_MAX)
+                .take_while(|question| is_row(question));
             let (rows, behind) = rest.split_at_checked(rows.count()).unwrap_or((rest, &[]));
             self.accumulate(&mut answers, rows, &mut locals, input)?;
             rest = behind;

@@ -105,9 +105,7 @@ impl Window {
         let mut answers = self.answers(input, passage)?;
         let mut late = Vec::new();
         let out = match &mut self.kind {
-            Kind::Cut(cut, windows) => {
-                windows.update_cut(&self.plan, cut, input, passage, &mut answers, &mut late)
-            }
+            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut answers, &mut late),
             Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, passage, &mut late),
             Kind::Sessions { gap_ms, windows } => {
                 session::update(windows, &self.plan, *gap_ms, input, passage, &mut answers, &mut late)
@@ -124,9 +122,7 @@ impl Window {
         let (plan, guests) = (&self.plan, &self.guests);
         let asked = match &mut self.kind {
             Kind::Cut(cut, windows) => asked::of_cut(guests, windows, plan, cut, input, passage),
-            Kind::Sessions { gap_ms, windows } => {
-                asked::of_sessions(guests, windows, plan, *gap_ms, input, passage)
-            }
+            Kind::Sessions { gap_ms, windows } => asked::of_sessions(guests, windows, plan, *gap_ms, input, passage),
             Kind::Slices(..) => return Ok(Answers::default()),
         };
         self.guests.answer(asked, input)

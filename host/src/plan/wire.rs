@@ -1,9 +1,9 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 use super::{
-    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
-    Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
-    WindowPlan,
+    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node,
+    NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan,
+    Target, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -189,11 +189,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.flat_map(ResolvedAggregate::columns),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
                 need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
             }
             ResolvedKind::Window(window) => {
@@ -205,11 +201,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     .aggregates
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.flat_map(ResolvedAggregate::columns),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
                 let late = node
                     .outputs
                     .get(1)
@@ -253,11 +245,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     .aggregates
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.flat_map(ResolvedAggregate::columns),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
             }
             ResolvedKind::Lookup { on, added, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();

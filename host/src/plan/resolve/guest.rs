@@ -106,7 +106,12 @@ impl Resolver<'_> {
     }
 
     /// Whether a guest can stand in windows that grow together.
-    pub(super) fn check_merges(&self, step: &str, resolved: &ResolvedAggregate, module: &Spanned<PathBuf>) -> Result<()> {
+    pub(super) fn check_merges(
+        &self,
+        step: &str,
+        resolved: &ResolvedAggregate,
+        module: &Spanned<PathBuf>,
+    ) -> Result<()> {
         match &resolved.guest {
             Some(guest) if !guest.module.description.merges => Err(self.error(
                 module.span(),
