@@ -16,7 +16,7 @@ use weir_tests::{
 };
 
 /// How many streams are tried.
-const CASES: u32 = 300;
+const CASES: u32 = 150;
 
 /// How many are tried with many events.
 const LONG_CASES: u32 = 12;
