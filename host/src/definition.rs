@@ -287,7 +287,7 @@ pub struct Aggregate {
     pub ttl: Option<Name>,
 }
 
-/// One aggregate: exactly one function with its column.
+/// One aggregate: exactly one function with its column, or the component of an aggregate of the user's own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregateColumn {
@@ -315,6 +315,12 @@ pub struct AggregateColumn {
     pub last: Option<Name>,
     /// What a null in the column counts as. Only with `sum` and `avg`.
     pub coalesce: Option<Spanned<f64>>,
+    /// The file of a component that is an aggregate, relative to the pipeline file.
+    pub module: Option<Spanned<PathBuf>>,
+    /// Parameters by name; those left out have the aggregate's defaults. Only with `module`.
+    pub parameters: Option<Spanned<BTreeMap<String, Spanned<toml::Value>>>>,
+    /// Bounds other than the defaults. Only with `module`.
+    pub limits: Option<Spanned<StageLimits>>,
 }
 
 /// Aggregates by group and window: exactly one kind of window. Durations are texts such as `"5 min"`.

@@ -5,6 +5,7 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod fold;
+mod guests;
 mod passing;
 mod shadow;
 mod stages;
@@ -24,6 +25,7 @@ use crate::{
         aggregate::Aggregate,
         clock::{Clock, Passage},
         deduplicate::Deduplicate,
+        guests::Guests,
         interval_join::IntervalJoin,
         last_value::LastValue,
         lookup,
@@ -53,7 +55,7 @@ pub struct Engine {
     clock: Option<Clock>,
     sinks: Vec<Sink>,
     fold: Fold,
-    /// Whether some stage may reject an event that already changed state.
+    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state.
     undoes: bool,
     /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
     row_bytes: usize,
@@ -135,7 +137,7 @@ struct Part<'a> {
 /// The rows on each edge while a batch passes.
 type Edges = Vec<Vec<Batch>>;
 
-/// A stage rejected an event after steps that may already have taken it in.
+/// A guest rejected an event after steps that may already have taken it in.
 struct MustUndo(Rejected);
 
 impl Engine {
@@ -159,10 +161,10 @@ impl Engine {
             .enumerate()
             .map(|(index, sink)| Sink::new(index, sink, seed))
             .collect();
-        let undoes = plan
-            .nodes
-            .iter()
-            .any(|node| matches!(&node.kind, NodeKind::Stage(stage) if stage.undoes));
+        let undoes = plan.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Stage(stage) => stage.undoes,
+            kind => kind.guests().next().is_some(),
+        });
         let clock = plan
             .event_time
             .followed
@@ -192,6 +194,8 @@ impl Engine {
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let before_needed = output.is_none_or(|output| output.before_needed);
         let collapsible = output.is_some_and(|output| output.collapsible);
+        let guests = Guests::prepare(node.kind.aggregates(), host)
+            .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
@@ -203,7 +207,7 @@ impl Engine {
                 Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, before_needed, seed)))
             }
             NodeKind::Aggregate(plan) => {
-                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, seed);
+                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, guests, seed);
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
@@ -211,7 +215,7 @@ impl Engine {
             NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, seed);
+                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, guests, seed);
                 Step::Window(Box::new(operator.map_err(|message| {
                     Error::definition(format!("step \"{}\": {message}", node.name))
                 })?))
@@ -405,33 +409,46 @@ impl Engine {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
-                    let input = fates.living(input);
-                    if !is_by_time(&plan, node.input) {
-                        fates.apply(&input);
-                    }
+                    let mut input = fates.living(input);
                     let passage = match node.follows_time() {
                         true => follow(&mut passage, &mut self.clock, part, fates),
                         false => None,
                     };
-                    match self.steps.get_mut(at) {
-                        Some(Step::LastValue(operator)) => vec![operator.update(&input, passage)],
-                        Some(Step::Aggregate(operator)) => vec![operator.update(&input, passage)],
-                        _ => Vec::new(),
+                    let output = loop {
+                        let output = match self.steps.get_mut(at) {
+                            Some(Step::LastValue(operator)) => Ok(operator.update(&input, passage)),
+                            Some(Step::Aggregate(operator)) => operator.update(&input, passage),
+                            _ => Ok(Batch::default()),
+                        };
+                        match output {
+                            Ok(output) => break output,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
+                        }
+                    };
+                    if !is_by_time(&plan, node.input) {
+                        fates.apply(&input);
                     }
+                    vec![output]
                 }
                 NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) => {
-                    let input = fates.living(input);
+                    let mut input = fates.living(input);
                     let passage = follow(&mut passage, &mut self.clock, part, fates);
                     let mut with = None;
-                    let outputs = match (self.steps.get_mut(at), passage) {
-                        (Some(Step::IntervalJoin(operator)), Some(passage)) => {
-                            let other = node.inputs().nth(1).unwrap_or(node.input);
-                            let other = with.insert((other, fates.living(of(&edges, other))));
-                            operator.update(&input, &other.1, passage)
+                    let outputs = loop {
+                        let outputs = match (self.steps.get_mut(at), passage) {
+                            (Some(Step::IntervalJoin(operator)), Some(passage)) => {
+                                let other = node.inputs().nth(1).unwrap_or(node.input);
+                                let other = with.insert((other, fates.living(of(&edges, other))));
+                                Ok(operator.update(&input, &other.1, passage))
+                            }
+                            (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
+                            (Some(Step::Sliding(operator)), passage) => Ok(operator.update(&input, passage)),
+                            _ => Ok(Vec::new()),
+                        };
+                        match outputs {
+                            Ok(outputs) => break outputs,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
                         }
-                        (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
-                        (Some(Step::Sliding(operator)), passage) => operator.update(&input, passage),
-                        _ => Vec::new(),
                     };
                     if !is_by_time(&plan, node.input) {
                         fates.apply_but(&input, outputs.get(1));
@@ -940,7 +957,10 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
                 .map(|value| format!(" coalesce {value}"))
                 .unwrap_or_default();
             let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
-            format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type)
+            match &spec.guest {
+                Some(guest) => guests::fingerprint(guest),
+                None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
+            }
         })
         .collect();
     functions.join(", ")

@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod clock;
 pub mod deduplicate;
 mod expiry;
+pub mod guests;
 pub mod interval_join;
 pub mod last_value;
 pub mod lookup;

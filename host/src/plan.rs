@@ -13,7 +13,7 @@ use crate::{
     definition::{File, StageLimits, TextFormat, TimeUnit},
     deployment::Deployment,
     error::{Error, Result},
-    stage::{Module, ParameterValue, StageHost},
+    stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
@@ -94,6 +94,7 @@ impl Plan {
             match &node.kind {
                 NodeKind::Stage(stage) if node.name == step => return Ok(stage),
                 NodeKind::Stage(_) => stages.push(node.name.as_str()),
+                kind if node.name == step && kind.guests().next().is_some() => return Err(no_swap(&self.name, node)),
                 _ => {}
             }
         }
@@ -108,6 +109,18 @@ pub(crate) fn no_stage(pipeline: &str, step: &str, stages: &[&str]) -> Error {
         _ => stages.join(", "),
     };
     Error::definition(format!("pipeline {pipeline} has no stage \"{step}\"; it has {known}"))
+}
+
+/// A step whose guests are aggregates, in the place of a stage.
+fn no_swap(pipeline: &str, node: &Node) -> Error {
+    let columns: Vec<&str> = node.kind.guests().map(|(spec, _)| spec.name.as_str()).collect();
+    Error::definition(format!(
+        "step \"{}\" of pipeline {pipeline} is no stage: its guests are aggregates ({}), and a state that one module made is \
+         not handed to another while the pipeline runs; name the module and its parameters in the pipeline file, and start \
+         the pipeline again",
+        node.name,
+        columns.join(", ")
+    ))
 }
 
 /// What steps run in place of, or beside, what the pipeline file says, by the name of the step.
@@ -300,6 +313,25 @@ pub enum NodeKind {
     VersionLookup(Box<VersionLookupPlan>),
 }
 
+impl NodeKind {
+    /// What it computes of groups of rows, if it does.
+    pub fn aggregates(&self) -> &[AggregateSpec] {
+        match self {
+            Self::Aggregate(plan) => &plan.aggregates,
+            Self::Window(plan) => &plan.aggregates,
+            Self::Sliding(plan) => &plan.aggregates,
+            _ => &[],
+        }
+    }
+
+    /// Those of its aggregates that are guests.
+    pub fn guests(&self) -> impl Iterator<Item = (&AggregateSpec, &AggregateGuest)> {
+        self.aggregates()
+            .iter()
+            .filter_map(|spec| Some((spec, spec.guest.as_deref()?)))
+    }
+}
+
 /// One output of a step.
 #[derive(Debug)]
 pub struct Output {
@@ -411,15 +443,32 @@ pub struct AggregateSpec {
     pub name: String,
     /// What is computed.
     pub function: Function,
-    /// Of which column; absent to count rows.
+    /// Of which column; absent to count rows, and where a guest computes it.
     pub column: Option<usize>,
-    /// The type of that column.
+    /// The type of that column; of a guest, that of its results.
     pub column_type: ColumnType,
     /// What a null counts as.
     pub coalesce: Option<f64>,
     /// Which quantile, of [`Function::Quantile`].
     pub q: Option<f64>,
     /// Whether rows may be taken away again.
+    pub retracts: bool,
+    /// The guest, where the function is one.
+    pub guest: Option<Arc<AggregateGuest>>,
+}
+
+/// An aggregate of the user's own.
+#[derive(Debug)]
+pub struct AggregateGuest {
+    /// The component.
+    pub module: Arc<AggregateModule>,
+    /// Every parameter that it has, in the order of its description.
+    pub parameters: Vec<(String, ParameterValue)>,
+    /// Bounds.
+    pub limits: StageLimits,
+    /// For each column that it reads, the column of the input.
+    pub inputs: Vec<usize>,
+    /// Whether rows are taken back from it.
     pub retracts: bool,
 }
 
@@ -457,6 +506,8 @@ pub enum Function {
     First,
     /// The value of the latest row that has one.
     Last,
+    /// What a guest makes of the rows.
+    Guest,
 }
 
 impl Function {
@@ -483,6 +534,7 @@ impl Function {
             Self::Quantile => "quantile",
             Self::First => "first",
             Self::Last => "last",
+            Self::Guest => "module",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One test binary, one module per boundary. What the tests share is the library of this crate.
 
+mod aggregates;
 mod approximate;
 mod cases;
 mod commands;

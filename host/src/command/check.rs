@@ -5,8 +5,8 @@ use crate::{
     column::Field,
     error::Result,
     plan::{
-        AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan, SlidingSpan, Target,
-        WindowCut, WindowKind, WindowPlan,
+        AggregateGuest, AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan,
+        SlidingSpan, Target, WindowCut, WindowKind, WindowPlan,
     },
     text::duration,
 };
@@ -224,6 +224,9 @@ fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str
     let functions: Vec<String> = aggregates
         .iter()
         .map(|spec| {
+            if let Some(guest) = &spec.guest {
+                return format!("{} = {}", spec.name, describe_guest(guest, &column));
+            }
             let of = spec.column.map_or("*", &column);
             match (spec.function, spec.coalesce) {
                 (Function::Sum | Function::Avg, Some(value)) => {
@@ -237,6 +240,24 @@ fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str
         })
         .collect();
     functions.join(", ")
+}
+
+/// A guest among the functions of an operator, with what it reads.
+fn describe_guest<'n>(guest: &AggregateGuest, column: impl Fn(usize) -> &'n str) -> String {
+    let description = &guest.module.description;
+    let columns: Vec<&str> = guest.inputs.iter().map(|&index| column(index)).collect();
+    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
+    let parameters = match guest.parameters.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", parameters.collect::<Vec<_>>().join(", ")),
+    };
+    format!(
+        "{} {} ({}) of {}{parameters}",
+        description.name,
+        description.version,
+        guest.module.short_digest(),
+        columns.join(", ")
+    )
 }
 
 /// A kind of window as a sentence would name it.

@@ -380,9 +380,11 @@ impl Session {
 
     /// Swaps rules in where only they differ from what runs; else the pipeline begins anew.
     fn bring_into_force(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
-        let swappable = match &self.running {
-            Some(running) => differ_in_parameters_alone(&running.text, text),
-            None => false,
+        let swappable = match (&self.running, &self.in_force) {
+            (Some(running), Some(in_force)) => {
+                differ_in_parameters_alone(&running.text, text) && same_aggregates(&in_force.plan, plan)
+            }
+            _ => false,
         };
         if !swappable {
             self.end_pipeline()?;
@@ -563,7 +565,18 @@ fn same_rule(a: &StagePlan, b: &StagePlan) -> bool {
 }
 
 fn same_rules(a: &Plan, b: &Plan) -> bool {
-    stages(b).all(|(step, b)| a.stage(step).is_ok_and(|a| same_rule(a, b)))
+    stages(b).all(|(step, b)| a.stage(step).is_ok_and(|a| same_rule(a, b))) && same_aggregates(a, b)
+}
+
+/// Whether the guests that are aggregates are the same. They are not swapped.
+fn same_aggregates(a: &Plan, b: &Plan) -> bool {
+    let guests = |plan: &Plan| -> Vec<(String, String)> {
+        let guests = plan.nodes.iter().flat_map(|node| node.kind.guests());
+        guests
+            .map(|(_, guest)| (guest.module.digest.clone(), format!("{:?}", guest.parameters)))
+            .collect()
+    };
+    guests(a) == guests(b)
 }
 
 /// Puts a component where the pipeline looks for it, should that not be where it was built.
@@ -574,12 +587,21 @@ fn put_in_place(folder: &Path, component: &Path, text: &str) -> Result<()> {
         Err(_) => return Ok(()),
     };
     let steps = file.get("step").and_then(toml::Value::as_array).into_iter().flatten();
-    let modules = steps.filter_map(|step| step.get("stage")?.get("module")?.as_str());
+    let modules = steps.flat_map(|step| {
+        let stage = step.get("stage").into_iter();
+        let operators = ["aggregate", "window"]
+            .into_iter()
+            .filter_map(|operator| step.get(operator));
+        let columns = operators.filter_map(|operator| operator.get("columns")?.as_table());
+        let columns = columns.flat_map(|columns| columns.iter().map(|(_, column)| column));
+        let named = stage.chain(columns).filter_map(|guest| guest.get("module")?.as_str());
+        named.collect::<Vec<_>>()
+    });
     let mut named: Vec<PathBuf> = modules.map(|module| folder.join(module)).collect();
     named.retain(|module| module.file_name() == component.file_name());
     if named.is_empty() {
         return Err(Error::definition(format!(
-            "no step of {} has a module that is called {}: the rule of this folder is not in its pipeline",
+            "no step of {} has a module that is called {}: the guest of this folder is not in its pipeline",
             folder.join("pipeline.toml").display(),
             component.file_name().unwrap_or_default().display()
         )));

@@ -201,6 +201,18 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
                 after.name
             )));
         }
+        for ((_, runs), (spec, guest)) in before.kind.guests().zip(after.kind.guests()) {
+            if (&runs.module.digest, &runs.parameters) != (&guest.module.digest, &guest.parameters) {
+                return Err(Error::definition(format!(
+                    "column \"{}\" of step \"{}\" is computed by module {}, and its file holds {} by now; an aggregate is \
+                     not swapped while it runs: stop the pipeline and start it again",
+                    spec.name,
+                    after.name,
+                    runs.module.short_digest(),
+                    guest.module.short_digest()
+                )));
+            }
+        }
         debug_assert_eq!(before.name, after.name, "both are plans of one pipeline file");
     }
     Ok(())

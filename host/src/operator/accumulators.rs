@@ -34,6 +34,8 @@ enum Accumulator {
     Double(ExactSum, u64),
     /// `min`, `max` of rows that stay, `first`, `last`: the value, as a row of one cell, and the time of its row.
     Held(Option<(i64, Box<[u8]>)>),
+    /// A guest: its state, and its result after the last row, as a row of one cell. Both are empty before the first row.
+    Guest(Box<[u8]>, Box<[u8]>),
     /// `approx_count_distinct`.
     Distinct(Box<Distinct>),
     /// `quantile`.
@@ -77,6 +79,7 @@ impl Group {
             (Function::Sum | Function::Avg, ColumnType::Int) => Accumulator::Int(0, 0),
             (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
             (Function::First | Function::Last, _) => Accumulator::Held(None),
+            (Function::Guest, _) => Accumulator::Guest(Box::default(), Box::default()),
             (Function::Min | Function::Max, _) if !spec.tells_values_apart() => Accumulator::Held(None),
             (Function::ApproxCountDistinct, _) => Accumulator::Distinct(Box::default()),
             (Function::Quantile, _) => Accumulator::Quantiles(Quantiles::default()),
@@ -93,7 +96,36 @@ impl Group {
         count(&mut self.rows, retracts);
     }
 
-    /// Adds a value, or takes it away. The key of a value that has to be told apart is the next one of `ahead`, or made
+    /// What the guest that is aggregate `number` keeps of the group.
+    pub(super) fn guest_state(&self, number: usize) -> Option<&[u8]> {
+        match self.accumulators.get(number) {
+            Some(Accumulator::Guest(state, _)) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Takes over what the guest that is aggregate `number` makes of the group; the state where it is known already.
+    pub(super) fn set_guest(&mut self, number: usize, state: Option<Box<[u8]>>, result: &[u8]) {
+        let Some(Accumulator::Guest(held, told)) = self.accumulators.get_mut(number) else {
+            return;
+        };
+        if let Some(state) = state {
+            *held = state;
+        }
+        match told.len() == result.len() {
+            true => told.copy_from_slice(result),
+            false => *told = result.into(),
+        }
+    }
+
+    /// Forgets what the guest that is aggregate `number` made of rows that are all gone.
+    pub(super) fn forget_guest(&mut self, number: usize) {
+        if let Some(Accumulator::Guest(held, told)) = self.accumulators.get_mut(number) {
+            (*held, *told) = Default::default();
+        }
+    }
+
+    /// Adds a value, or takes it away. What guests make of a row comes by [`Group::set_guest`]. The key of a value that has to be told apart is the next one of `ahead`, or made
     /// of `key`, the group's own.
     #[inline]
     pub(super) fn apply(
@@ -134,6 +166,7 @@ impl Group {
                 };
                 count(values, retracts);
             }
+            (Accumulator::Guest(..), _) => {}
             (Accumulator::Held(held), value) => hold(spec.function, held, change.time_ms, value),
             (Accumulator::Distinct(distinct), value) => {
                 debug_assert!(!retracts, "the plan gives it rows that stay");
@@ -172,7 +205,9 @@ impl Group {
                     sum if sum.is_finite() => Value::Double(sum),
                     _ => Value::Null,
                 },
-                (Accumulator::Held(Some((_, cell))), _) => cells(cell).next().unwrap_or(Value::Null),
+                (Accumulator::Held(Some((_, cell))) | Accumulator::Guest(_, cell), _) => {
+                    cells(cell).next().unwrap_or(Value::Null)
+                }
                 (Accumulator::Distinct(distinct), _) => Value::Int(distinct.estimate()),
                 (Accumulator::Quantiles(quantiles), _) => {
                     let quantile = spec.q.and_then(|q| quantiles.quantile(q));
@@ -183,7 +218,8 @@ impl Group {
         }
     }
 
-    /// Takes in all rows of another group, which goes: its values have to be moved by [`Values::move_group`].
+    /// Takes in all rows of another group, which goes: its values have to be moved by [`Values::move_group`], and what
+    /// guests make of both comes by [`Group::set_guest`].
     pub(super) fn merge(&mut self, aggregates: &[AggregateSpec], other: Self) {
         self.rows += other.rows;
         for ((spec, into), from) in aggregates.iter().zip(&mut self.accumulators).zip(other.accumulators) {
@@ -241,6 +277,13 @@ impl Group {
                     push_length(bytes, cell.len());
                     bytes.extend_from_slice(cell);
                 }
+                Accumulator::Guest(state, cell) => {
+                    bytes.push(5);
+                    for part in [state, cell] {
+                        push_length(bytes, part.len());
+                        bytes.extend_from_slice(part);
+                    }
+                }
                 Accumulator::Distinct(distinct) => {
                     bytes.push(6);
                     distinct.encode(bytes);
@@ -272,6 +315,12 @@ impl Group {
                     let time_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
                     let length = take_length(bytes)?;
                     Accumulator::Held(Some((time_ms, take_bytes(bytes, length)?.into())))
+                }
+                5 => {
+                    let length = take_length(bytes)?;
+                    let state = take_bytes(bytes, length)?.into();
+                    let length = take_length(bytes)?;
+                    Accumulator::Guest(state, take_bytes(bytes, length)?.into())
                 }
                 6 => Accumulator::Distinct(Box::new(Distinct::take(bytes)?)),
                 7 => Accumulator::Quantiles(Quantiles::take(bytes)?),

@@ -6,6 +6,7 @@
 //!   rounded once.
 //! - Nulls: `sum`, `avg`, `min`, `max`, `count` of a column and `count_distinct` skip them, unless `coalesce` gives them
 //!   a value; a group without any value has a null (and counts of 0). A null in the group is one group like any other.
+//! - A row that a guest among the aggregates refuses is told to the caller, and nothing is taken in.
 //! - A sum beyond the numbers of its type (64 bits, the largest double) is null until it comes back.
 //! - With a `ttl`, a group for which no row came or went for so long of event time is forgotten: a delete, which bears the
 //!   event that moved the watermark (see `expiry.rs`). Rows that go from a group that is forgotten are ignored,
@@ -19,6 +20,7 @@ use super::{
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::Passage,
     expiry::{Course, Expiry},
+    guests::{Asked, Guests, Refusal},
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
@@ -41,6 +43,7 @@ pub struct Aggregate {
     groups: KeyedState<Group>,
     values: Values,
     expiry: Option<Expiry>,
+    guests: Guests,
 }
 
 /// Most steps that are looked ahead at once, where they have no values to look up.
@@ -61,8 +64,16 @@ struct Touched {
 }
 
 impl Aggregate {
-    /// An operator without state. `schema` is that of the output: the group, then the aggregates.
-    pub fn new(plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool, seed: u64) -> Self {
+    /// An operator without state. `schema` is that of the output: the group, then the aggregates; `guests` are those of
+    /// the plan.
+    pub fn new(
+        plan: AggregatePlan,
+        schema: Schema,
+        before_needed: bool,
+        collapsible: bool,
+        guests: Guests,
+        seed: u64,
+    ) -> Self {
         let order = match plan.ttl_ms {
             None => Order::Extremes(plan.group.len()),
             // Groups go, with all of their values.
@@ -76,17 +87,22 @@ impl Aggregate {
             before_needed,
             groups: KeyedState::new(seed),
             values: Values::new(order, seed),
+            guests,
         }
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool) {
+        self.guests.replace(&plan.aggregates);
         self.collapsible = collapsible && plan.ttl_ms.is_none();
         (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
     }
 
     /// Takes in a changelog and gives what changed. A `ttl` needs a passage.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
+    ///
+    /// # Errors
+    /// The first row that a guest refuses. Nothing has changed then.
+    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Result<Batch, Refusal> {
         let mut course = Course::of(passage);
         let mut out = ChangelogBuilder::new(&self.schema, 64);
         if self.collapsible {
@@ -94,6 +110,8 @@ impl Aggregate {
         }
         let plan = self.plan.clone();
         let changes = Changes::new(&plan, input);
+        let asked = ask(&self.guests, &self.groups, &changes);
+        let mut answers = self.guests.answer(asked, input)?;
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let (mut steps, mut group_keys, mut ahead) = (Vec::new(), Vec::new(), Keys::default());
@@ -148,6 +166,7 @@ impl Aggregate {
                     };
                     counted.apply(&plan.aggregates, change, key, &mut self.values, Some(&mut ahead));
                 });
+                answers.give(counted);
                 if counted.rows == 0 {
                     *group = None;
                     if self.expiry.is_some() {
@@ -167,7 +186,7 @@ impl Aggregate {
         while let Some((mover, watermark_ms)) = course.next_move() {
             self.expire(mover, watermark_ms, &mut out);
         }
-        out.finish()
+        Ok(out.finish())
     }
 
     /// The watermark moved: forgets groups. What changed before was told already.
@@ -262,6 +281,23 @@ impl Aggregate {
         group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
         row
     }
+}
+
+/// What the guests are to be asked: an answer will be wanted for each step.
+fn ask<'s>(guests: &Guests, groups: &'s KeyedState<Group>, changes: &Changes<'_>) -> Asked<'s> {
+    let mut asked = guests.ask();
+    let (mut row, mut key, input) = (0, Vec::new(), changes.input);
+    while row < input.len() && !guests.is_empty() {
+        key.clear();
+        let step = changes.step(row, &mut key);
+        let group = asked.group(&key, || groups.get(&key));
+        match step.stays {
+            true => asked.stays(group, row, |guest| guests.differ(guest, input, row, row + 1)),
+            false => asked.row(group, row, step.retracts),
+        }
+        row += if step.stays { 2 } else { 1 };
+    }
+    asked
 }
 
 /// A changelog as the groups see it.

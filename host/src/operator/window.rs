@@ -8,16 +8,22 @@
 //!   at once. A row that no window takes in any more goes to the output `late`, and is counted. So does one whose time
 //!   (the column of key `time`) is null.
 //! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other.
+//! - A row that a guest among the aggregates refuses is told to the caller, and nothing is taken in.
 //! - Retractions take a row out of the windows that it is in. A window that loses the last row of a group loses the group.
 //! - Restart: the state holds an entry per group and open window (of windows that overlap, per group, where slices add
 //!   up), and one per value where values have to be told apart. It goes when the window does.
 
+mod asked;
 pub mod cut;
 mod open;
 mod session;
 mod slices;
 
-use super::{StateMap, Stateful, clock::Passage};
+use super::{
+    StateMap, Stateful,
+    clock::Passage,
+    guests::{Answers, Guests, Refusal},
+};
 use crate::{
     column::{Batch, Column, Schema, Value},
     plan::{WindowKind, WindowPlan},
@@ -33,6 +39,7 @@ pub struct Window {
     plan: WindowPlan,
     late_schema: Schema,
     kind: Kind,
+    guests: Guests,
 }
 
 /// How rows find their windows, and what is held of these.
@@ -45,7 +52,7 @@ enum Kind {
 
 impl Window {
     /// An operator without state. `schemas` are those of the outputs: the group, start, end and aggregates; and the rows
-    /// that are late.
+    /// that are late; `guests` are those of the plan.
     ///
     /// # Errors
     /// A sentence for a person: the time zone is not known.
@@ -54,6 +61,7 @@ impl Window {
         schemas: Vec<Schema>,
         before_needed: bool,
         collapsible: bool,
+        guests: Guests,
         seed: u64,
     ) -> Result<Self, String> {
         let [schema, late_schema] = two(schemas);
@@ -72,12 +80,14 @@ impl Window {
             plan,
             late_schema,
             kind,
+            guests,
         })
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, before_needed: bool, collapsible: bool) {
         let [schema, late_schema] = two(schemas);
+        self.guests.replace(&plan.aggregates);
         match &mut self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => {
                 windows.replace(&plan, schema, before_needed, collapsible);
@@ -88,16 +98,34 @@ impl Window {
     }
 
     /// Takes in rows, while the watermark moves. Gives what there is to tell, and the rows that were late.
-    pub fn update(&mut self, input: &Batch, passage: &Passage<'_>) -> Vec<Batch> {
+    ///
+    /// # Errors
+    /// The first row that a guest refuses. Nothing has changed then.
+    pub fn update(&mut self, input: &Batch, passage: &Passage<'_>) -> Result<Vec<Batch>, Refusal> {
+        let mut answers = self.answers(input, passage)?;
         let mut late = Vec::new();
         let out = match &mut self.kind {
-            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut late),
+            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut answers, &mut late),
             Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, passage, &mut late),
             Kind::Sessions { gap_ms, windows } => {
-                session::update(windows, &self.plan, *gap_ms, input, passage, &mut late)
+                session::update(windows, &self.plan, *gap_ms, input, passage, &mut answers, &mut late)
             }
         };
-        vec![out, self.late_rows(input, &late)]
+        Ok(vec![out, self.late_rows(input, &late)])
+    }
+
+    /// What the guests make of the rows.
+    fn answers(&mut self, input: &Batch, passage: &Passage<'_>) -> Result<Answers, Refusal> {
+        if self.guests.is_empty() {
+            return Ok(Answers::default());
+        }
+        let (plan, guests) = (&self.plan, &self.guests);
+        let asked = match &mut self.kind {
+            Kind::Cut(cut, windows) => asked::of_cut(guests, windows, plan, cut, input, passage),
+            Kind::Sessions { gap_ms, windows } => asked::of_sessions(guests, windows, plan, *gap_ms, input, passage),
+            Kind::Slices(..) => return Ok(Answers::default()),
+        };
+        self.guests.answer(asked, input)
     }
 
     /// Rows that came too late, with whether they were to be taken away where the input is a changelog.

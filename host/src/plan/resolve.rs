@@ -2,6 +2,7 @@
 
 mod approximate;
 mod deduplicate;
+mod guest;
 mod interval_join;
 mod on_crossing;
 mod sinks;
@@ -17,11 +18,11 @@ mod window;
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{Definition, File, Name, SourceColumn, TextFormat},
+    definition::{Definition, File, Name, SourceColumn, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
     limits::PATH_NAMES_MAX,
-    stage::{Module, ParameterValue, StageHost},
+    stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use std::{iter, ops::Range, slice, sync::Arc};
 
@@ -167,6 +168,22 @@ pub(super) struct ResolvedAggregate {
     pub(super) column_type: ColumnType,
     pub(super) coalesce: Option<f64>,
     pub(super) q: Option<f64>,
+    pub(super) guest: Option<ResolvedAggregateGuest>,
+}
+
+impl ResolvedAggregate {
+    /// The columns of the input that it reads.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &String> {
+        let of_guest = self.guest.iter().flat_map(|guest| &guest.module.description.inputs);
+        self.column.iter().chain(of_guest.map(|field| &field.name))
+    }
+}
+
+pub(super) struct ResolvedAggregateGuest {
+    pub(super) module: Arc<AggregateModule>,
+    pub(super) parameters: Vec<(String, ParameterValue)>,
+    pub(super) limits: StageLimits,
+    pub(super) retracts: bool,
 }
 
 pub(super) struct ResolvedTable {
@@ -389,6 +406,28 @@ impl Resolver<'_> {
         }
         Ok(())
     }
+}
+
+/// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
+pub(super) fn by_time(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
+    let mut by_time: Vec<Vec<bool>> = Vec::new();
+    for node in nodes {
+        let is_by_time =
+            |edge: Edge| by_time.get(edge.node).and_then(|outputs| outputs.get(edge.output)) == Some(&true);
+        let input_is = node.inputs().any(is_by_time);
+        let outputs = 0..node.outputs.len();
+        let outputs = outputs.map(|output| input_is || node.kind.tells_by_time() && output == 0);
+        by_time.push(outputs.collect());
+    }
+    by_time
+}
+
+/// The same, of one of them.
+pub(super) fn is_by_time(nodes: &[ResolvedNode], edge: Edge) -> bool {
+    by_time(nodes)
+        .get(edge.node)
+        .and_then(|outputs| outputs.get(edge.output))
+        == Some(&true)
 }
 
 impl ResolvedTarget {

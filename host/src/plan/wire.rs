@@ -4,9 +4,9 @@ mod joining;
 mod passing;
 
 use super::{
-    AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node, NodeKind,
-    Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, Trial,
-    WindowPlan,
+    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node,
+    NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan,
+    Target, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     stage::OutputSpec,
 };
 use serde_spanned::Spanned;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// For each step and output the names of the columns that somebody reads.
 type Needed = Vec<Vec<BTreeSet<String>>>;
@@ -50,7 +50,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         })
         .collect();
     let wiring = Wiring {
-        by_time: by_time(&resolved),
+        by_time: resolve::by_time(&resolved.nodes),
         resolved: &resolved,
         schemas: &schemas,
         definition,
@@ -194,11 +194,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
                 need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
             }
             ResolvedKind::Window(window) => {
@@ -210,11 +206,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     .aggregates
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
                 let late = node
                     .outputs
                     .get(1)
@@ -258,11 +250,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     .aggregates
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(
-                    &mut needed,
-                    node.input,
-                    &mut read.filter_map(|aggregate| aggregate.column.as_ref()),
-                );
+                need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
             }
             ResolvedKind::Lookup { on, added, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
@@ -311,23 +299,6 @@ fn needed(resolved: &Resolved) -> Needed {
         }
     }
     needed
-}
-
-/// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
-fn by_time(resolved: &Resolved) -> Vec<Vec<bool>> {
-    let mut by_time: Vec<Vec<bool>> = Vec::new();
-    for node in &resolved.nodes {
-        let is_by_time =
-            |edge: Edge| by_time.get(edge.node).and_then(|outputs| outputs.get(edge.output)) == Some(&true);
-        let input_is = node.inputs().any(is_by_time);
-        let outputs = 0..node.outputs.len();
-        by_time.push(
-            outputs
-                .map(|output| input_is || node.kind.tells_by_time() && output == 0)
-                .collect(),
-        );
-    }
-    by_time
 }
 
 struct Wiring<'a> {
@@ -605,6 +576,15 @@ impl Wiring<'_> {
                 coalesce: aggregate.coalesce,
                 q: aggregate.q,
                 retracts,
+                guest: aggregate.guest.as_ref().map(|guest| {
+                    Arc::new(AggregateGuest {
+                        module: guest.module.clone(),
+                        parameters: guest.parameters.clone(),
+                        limits: guest.limits.clone(),
+                        inputs: self.indices(input, guest.module.description.inputs.iter().map(|field| &field.name)),
+                        retracts: guest.retracts,
+                    })
+                }),
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use crate::{
         ChangelogBuilder, StateMap,
         accumulators::{Change, Group, Order, Values, input_value},
         clock::Passage,
+        guests::Answers,
         row_time_ms,
         timers::Timers,
     },
@@ -64,7 +65,7 @@ pub(super) struct Windows {
     collapsible: bool,
     pub(super) aggregates: Vec<AggregateSpec>,
     emit: Emit,
-    pub(super) lateness_ms: i64,
+    lateness_ms: i64,
     open: KeyedState<Open>,
     /// The keys of sessions, in order; nothing for other windows.
     sessions: Option<BTreeSet<Box<[u8]>>>,
@@ -112,13 +113,15 @@ impl Windows {
 
     // ---- rows ---------------------------------------------------------------------------------------------------------
 
-    /// Takes in rows whose windows are cut by the clock. The numbers of those that came too late go to `late`.
+    /// Takes in rows whose windows are cut by the clock; `answers` has one for each row and window. The numbers of those
+    /// that came too late go to `late`.
     pub(super) fn update_cut(
         &mut self,
         plan: &WindowPlan,
         cut: &mut Cut,
         input: &Batch,
         passage: &Passage<'_>,
+        answers: &mut Answers,
         late: &mut Vec<u32>,
     ) -> Batch {
         let mut telling = self.begin(input, passage);
@@ -158,7 +161,7 @@ impl Windows {
                 let row = Row::of(input, &columns, row, time, passage);
                 let mut is_late = true;
                 for &bounds in bounds.get(from..end).unwrap_or_default() {
-                    is_late &= !self.take_in(&row, bounds, &mut ahead, telling.watermark_ms);
+                    is_late &= !self.take_in(&row, bounds, &mut ahead, answers, telling.watermark_ms);
                 }
                 if is_late {
                     late.push(row.row as u32);
@@ -171,7 +174,15 @@ impl Windows {
 
     /// Adds a row to the window whose key is the next of `ahead`, or takes it away. False when that is over.
     #[inline]
-    fn take_in(&mut self, row: &Row<'_>, bounds: Bounds, ahead: &mut Keys, watermark_ms: i64) -> bool {
+    fn take_in(
+        &mut self,
+        row: &Row<'_>,
+        bounds: Bounds,
+        ahead: &mut Keys,
+        answers: &mut Answers,
+        watermark_ms: i64,
+    ) -> bool {
+        let is_over = self.is_over(bounds.end_ms, watermark_ms);
         let Self {
             open,
             values,
@@ -183,10 +194,10 @@ impl Windows {
             waiting,
             ..
         } = self;
-        let is_over = bounds.end_ms.saturating_add(*lateness_ms) <= watermark_ms;
         let has_ended = bounds.end_ms <= watermark_ms;
         open.modify_next(ahead, |key, current| {
             if is_over || current.is_none() && row.retracts {
+                answers.pass_over();
                 return false;
             }
             let window = match current {
@@ -207,6 +218,7 @@ impl Windows {
                 }
             };
             row.apply(&mut window.group, aggregates, key, values);
+            answers.give(&mut window.group);
             match emit {
                 Emit::Close if !has_ended => {}
                 Emit::Early(_) if !has_ended => {
@@ -223,6 +235,17 @@ impl Windows {
             true
         });
         !is_over
+    }
+
+    /// Whether a window that ends then takes no rows in any more.
+    #[inline]
+    pub(super) fn is_over(&self, end_ms: i64, watermark_ms: i64) -> bool {
+        end_ms.saturating_add(self.lateness_ms) <= watermark_ms
+    }
+
+    /// What is held of a window.
+    pub(super) fn held(&self, key: &[u8]) -> Option<&Open> {
+        self.open.get(key)
     }
 
     // ---- time ---------------------------------------------------------------------------------------------------------
@@ -566,7 +589,7 @@ impl<'a> Row<'a> {
 }
 
 /// Appends the key of a window that is cut by the clock.
-fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
+pub(super) fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
     key.extend_from_slice(group);
     push_key_cell(key, Value::Int(bounds.start_ms));
     push_key_cell(key, Value::Int(bounds.end_ms));

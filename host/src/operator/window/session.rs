@@ -7,19 +7,20 @@
 use super::open::{Open, Row, Windows, columns};
 use crate::{
     column::{Batch, Value},
-    operator::{accumulators::Group, clock::Passage, row_time_ms},
+    operator::{accumulators::Group, clock::Passage, guests::Answers, row_time_ms},
     plan::WindowPlan,
     row::{push_key, push_key_cell},
 };
 use std::ops::Bound;
 
-/// Takes in rows. The numbers of those that came too late go to `late`.
+/// Takes in rows; `answers` has one for each that is not late. The numbers of those that came too late go to `late`.
 pub(super) fn update(
     windows: &mut Windows,
     plan: &WindowPlan,
     gap_ms: i64,
     input: &Batch,
     passage: &Passage<'_>,
+    answers: &mut Answers,
     late: &mut Vec<u32>,
 ) -> Batch {
     let mut telling = windows.begin(input, passage);
@@ -52,7 +53,7 @@ pub(super) fn update(
             start_ms = start_ms.min(start_of(key, &group));
             joined.push(key.to_vec());
         }
-        if end_ms.saturating_add(windows.lateness_ms) <= telling.watermark_ms {
+        if windows.is_over(end_ms, telling.watermark_ms) {
             late.push(row as u32);
             continue;
         }
@@ -81,6 +82,7 @@ pub(super) fn update(
                     values.move_group(other, &key, aggregates, &mut session.group);
                 }
                 row.apply(&mut session.group, aggregates, &key, values);
+                answers.give(&mut session.group);
             },
         );
     }
@@ -88,14 +90,14 @@ pub(super) fn update(
 }
 
 /// The key of a session of `group`.
-fn session_key(group: &[u8], start_ms: i64) -> Vec<u8> {
+pub(super) fn session_key(group: &[u8], start_ms: i64) -> Vec<u8> {
     let mut key = group.to_vec();
     push_key_cell(&mut key, Value::Int(start_ms));
     key
 }
 
 /// Where a session of `group` begins, by its key.
-fn start_of(key: &[u8], group: &[u8]) -> i64 {
+pub(super) fn start_of(key: &[u8], group: &[u8]) -> i64 {
     let mut start = key.get(group.len()..).unwrap_or_default();
     match crate::row::take_key_cell(&mut start, &mut Vec::new()) {
         Some(Value::Int(start_ms)) => start_ms,

@@ -4,8 +4,8 @@
 //! counts in its slice alone, and the slices are added up when a window ends: that costs a row as much as one window
 //! does, however many there are that hold it.
 //!
-//! It takes results that are told once, at the end, and aggregates that add up from accumulators alone. Others keep an
-//! entry per window, see [`super::open`].
+//! It takes results that are told once, at the end, and aggregates of the host's own that add up from accumulators alone.
+//! Others keep an entry per window, see [`super::open`]: so do guests, to which rows come in the order of their arrival.
 
 use super::cut::{Bounds, Cut};
 use crate::{
@@ -90,7 +90,7 @@ impl Slices {
         let add_up = plan
             .aggregates
             .iter()
-            .all(|spec| !spec.retracts && !spec.tells_values_apart());
+            .all(|spec| !spec.retracts && !spec.tells_values_apart() && spec.guest.is_none());
         overlap && add_up && plan.emit == Emit::Close && plan.lateness_ms == 0
     }
 

@@ -53,6 +53,13 @@ impl Resolver<'_> {
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         let mut aggregates = Vec::new();
         for (column, spec) in &window.columns.0 {
+            if spec.module.is_some() {
+                let accepted = "accepted is a function of the host's own";
+                return Err(self.at(
+                    column,
+                    format!("module does not go with sliding, whose rows come and go; {accepted}"),
+                ));
+            }
             let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
             if resolved.function.needs_order() {
                 let function = resolved.function.name();

@@ -4,13 +4,13 @@ use super::{
     Edge, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver, list,
 };
 use crate::{
-    column::Field,
+    column::{Field, Schema},
     definition::{Stage, StageLimits},
     deployment::Deployment,
     error::{Error, Result},
     limits::GUEST_MEMORY_MIB_MAX,
     plan::StageVersion,
-    stage::{Instance, Module, ParameterType, ParameterValue, StageHost},
+    stage::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
@@ -42,7 +42,7 @@ impl Resolver<'_> {
                 let at_step = |at: Option<Range<usize>>, message: String| {
                     self.error(at.unwrap_or(span.clone()), format!("step \"{name}\": {message}"))
                 };
-                let parameters = parameters(&module, given).map_err(|(at, message)| at_step(at, message))?;
+                let parameters = parameters_of(&module, given).map_err(|(at, message)| at_step(at, message))?;
                 let said = stage.parameters.iter();
                 let deployment = Deployment {
                     parameters: said
@@ -92,7 +92,7 @@ impl Resolver<'_> {
             .parameters
             .iter()
             .map(|(name, value)| (name.as_str(), value, None));
-        let parameters = parameters(&version.module, given).map_err(|(_, message)| at_module(message))?;
+        let parameters = parameters_of(&version.module, given).map_err(|(_, message)| at_module(message))?;
         let (module, deployment) = (version.module.clone(), version.deployment.clone());
         let guest = configured(host, module, deployment, parameters, limits).map_err(at_module)?;
         Ok((guest, outputs))
@@ -107,30 +107,7 @@ impl Resolver<'_> {
         let input_output = self.output(input).map_err(|error| error.to_string())?;
         let schema = &input_output.schema;
         let description = &module.description;
-        for wanted in &description.inputs {
-            let Some(found) = schema.iter().find(|field| field.name == wanted.name) else {
-                return Err(format!(
-                    "the rule {} reads column \"{}\" ({}), which {whose} does not have; there are {}",
-                    description.name,
-                    wanted.name,
-                    wanted.column_type,
-                    list(schema)
-                ));
-            };
-            if found.column_type != wanted.column_type {
-                return Err(format!(
-                    "the rule {} reads column \"{}\" as {}, but it is {} in {whose}",
-                    description.name, wanted.name, wanted.column_type, found.column_type
-                ));
-            }
-            if found.nullable && !wanted.nullable {
-                return Err(format!(
-                    "the rule {} reads column \"{}\" as {} without nulls, but it may be null in {whose}; \
-                     let the rule take an Option",
-                    description.name, wanted.name, wanted.column_type
-                ));
-            }
-        }
+        check_reads("rule", &description.name, &description.inputs, schema, &whose)?;
         let changelog = !matches!(input_output.change, ResolvedChange::Append);
         if changelog && description.reads_time {
             return Err(format!(
@@ -187,7 +164,7 @@ impl Resolver<'_> {
         Ok(outputs)
     }
 
-    fn check_limits(&self, limits: &StageLimits) -> Result<()> {
+    pub(super) fn check_limits(&self, limits: &StageLimits) -> Result<()> {
         let bounds = [
             ("memory_mib", &limits.memory_mib, GUEST_MEMORY_MIB_MAX),
             ("output_mib", &limits.output_mib, GUEST_MEMORY_MIB_MAX),
@@ -206,6 +183,41 @@ impl Resolver<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a guest can read what it wants to of the columns of `whose`; `kind` is what people call it.
+///
+/// # Errors
+/// Which column does not fit.
+pub(super) fn check_reads(
+    kind: &str,
+    name: &str,
+    inputs: &[Field],
+    schema: &Schema,
+    whose: &str,
+) -> Result<(), String> {
+    for wanted in inputs {
+        let (column, column_type) = (&wanted.name, wanted.column_type);
+        let Some(found) = schema.iter().find(|field| field.name == *column) else {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" ({column_type}), which {whose} does not have; there are {}",
+                list(schema)
+            ));
+        };
+        if found.column_type != column_type {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" as {column_type}, but it is {} in {whose}",
+                found.column_type
+            ));
+        }
+        if found.nullable && !wanted.nullable {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" as {column_type} without nulls, but it may be null in \
+                 {whose}; let the {kind} take an Option"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A guest that took its parameters.
@@ -227,18 +239,28 @@ fn configured(
 }
 
 /// What is wrong, and where what was given stands in the file, if it does.
-type Wrong = (Option<Range<usize>>, String);
+pub(super) type Wrong = (Option<Range<usize>>, String);
 
-/// Every parameter of the rule, with the value that is given, or that the rule itself gives it.
-///
-/// # Errors
-/// What is wrong with which, and the place of what was given.
-fn parameters<'v>(
+fn parameters_of<'v>(
     module: &Module,
     given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
 ) -> Result<Vec<(String, ParameterValue)>, Wrong> {
-    let specs = &module.description.parameters;
-    let rule = &module.description.name;
+    let description = &module.description;
+    parameters("rule", &description.name, &description.parameters, given)
+}
+
+/// Every parameter of a guest, with the value that is given, or that the guest itself gives it; `kind` is what people
+/// call it.
+///
+/// # Errors
+/// What is wrong with which, and the place of what was given.
+pub(super) fn parameters<'v>(
+    kind: &str,
+    name: &str,
+    specs: &[ParameterSpec],
+    given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
+) -> Result<Vec<(String, ParameterValue)>, Wrong> {
+    let guest = name;
     let mut values: BTreeMap<&str, (&toml::Value, Option<Range<usize>>)> = BTreeMap::new();
     for (name, value, at) in given {
         if !specs.iter().any(|spec| spec.name == name) {
@@ -251,7 +273,7 @@ fn parameters<'v>(
             } else {
                 format!("it has {}", known.join(", "))
             };
-            return Err((at, format!("the rule {rule} has no parameter \"{name}\"; {known}")));
+            return Err((at, format!("the {kind} {guest} has no parameter \"{name}\"; {known}")));
         }
         values.insert(name, (value, at));
     }

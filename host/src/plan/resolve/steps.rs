@@ -61,13 +61,13 @@ impl Resolver<'_> {
         } else if let Some(last_value) = &step.last_value {
             self.last_value(&name, input, last_value.get_ref(), last_value.span())?
         } else if let Some(aggregate) = &step.aggregate {
-            self.aggregate(&name, input, aggregate.get_ref())?
+            self.aggregate(&name, input, aggregate.get_ref(), host)?
         } else if let Some(lookup) = &step.lookup {
             self.lookup(&name, input, lookup.get_ref(), lookup.span())?
         } else if let Some(join) = &step.interval_join {
             self.interval_join(&name, input, join.get_ref(), join.span())?
         } else if let Some(window) = &step.window {
-            self.window(&name, input, window.get_ref(), window.span())?
+            self.window(&name, input, window.get_ref(), window.span(), host)?
         } else if let Some(on_crossing) = &step.on_crossing {
             self.on_crossing(&name, input, on_crossing.get_ref(), on_crossing.span())?
         } else if let Some(union) = &step.union {
@@ -281,7 +281,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn aggregate(&self, name: &str, input: Edge, aggregate: &Aggregate) -> Result<ResolvedNode> {
+    fn aggregate(&self, name: &str, input: Edge, aggregate: &Aggregate, host: &StageHost) -> Result<ResolvedNode> {
         let whose = self.edge_name(input);
         let source = self.output(input)?;
         self.distinct(&aggregate.group_by, "group_by")?;
@@ -299,7 +299,10 @@ impl Resolver<'_> {
                 );
                 return Err(self.at(column, message));
             }
-            let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
+            let (resolved, field) = match &spec.module {
+                Some(module) => self.guest_column(name, column, spec, module, input, host)?,
+                None => self.aggregate_column(column, spec, &source.schema, &whose)?,
+            };
             if resolved.function.needs_order() {
                 let function = resolved.function.name();
                 let accepted = "a group changes for ever: last_value keeps the latest values of a key";
@@ -310,6 +313,16 @@ impl Resolver<'_> {
             }
             schema.push(field);
             aggregates.push(resolved);
+        }
+        // A guest is asked for a whole batch ahead, in which a group may be forgotten.
+        if let Some(ttl) = &aggregate.ttl
+            && let Some(guest) = aggregates.iter().find(|resolved| resolved.guest.is_some())
+        {
+            let message = format!(
+                "key `ttl` does not go with column \"{}\", which is a guest's; put the guest into a window instead",
+                guest.name
+            );
+            return Err(self.at(ttl, message));
         }
         let group: Vec<String> = aggregate.group_by.iter().map(|name| name.get_ref().clone()).collect();
         let output = self.keyed_output(schema, group.clone());
@@ -333,34 +346,20 @@ impl Resolver<'_> {
         schema: &Schema,
         whose: &str,
     ) -> Result<(ResolvedAggregate, Field)> {
-        let given: Vec<(Function, &Name)> = [
-            (Function::Sum, &spec.sum),
-            (Function::Count, &spec.count),
-            (Function::CountDistinct, &spec.count_distinct),
-            (Function::Min, &spec.min),
-            (Function::Max, &spec.max),
-            (Function::Avg, &spec.avg),
-            (Function::First, &spec.first),
-            (Function::Last, &spec.last),
-            (Function::ApproxCountDistinct, &spec.approx_count_distinct),
-            (Function::Quantile, &spec.quantile),
-        ]
-        .into_iter()
-        .filter_map(|(function, column)| Some((function, column.as_ref()?)))
-        .collect();
+        let given = given_functions(spec);
         let &[(function, of)] = given.as_slice() else {
-            let names: Vec<&str> = given.iter().map(|(function, _)| function.name()).collect();
-            let found = if names.is_empty() {
-                "no function".to_owned()
-            } else {
-                names.join(" and ")
-            };
-            let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last, approx_count_distinct, quantile";
-            return Err(self.at(
-                name,
-                format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
-            ));
+            return Err(self.not_one_function(name, spec));
         };
+        let of_guests = [
+            ("parameters", spec.parameters.as_ref().map(serde_spanned::Spanned::span)),
+            ("limits", spec.limits.as_ref().map(serde_spanned::Spanned::span)),
+        ];
+        for (key, span) in of_guests {
+            if let Some(span) = span {
+                let function = function.name();
+                return Err(self.error(span, format!("key `{key}` goes with module, not with {function}")));
+            }
+        }
         let result = |column_type, nullable| Field {
             name: name.get_ref().clone(),
             column_type,
@@ -391,6 +390,7 @@ impl Resolver<'_> {
                 column_type: ColumnType::Int,
                 coalesce,
                 q,
+                guest: None,
             };
             return Ok((resolved, result(ColumnType::Int, false)));
         }
@@ -435,7 +435,7 @@ impl Resolver<'_> {
             Function::Avg | Function::Quantile => result(ColumnType::Double, nullable),
             // A sum beyond the numbers of its type has no value until it comes back.
             Function::Sum => result(column.column_type, true),
-            Function::Min | Function::Max | Function::First | Function::Last => {
+            Function::Min | Function::Max | Function::First | Function::Last | Function::Guest => {
                 result(column.column_type, column.nullable)
             }
         };
@@ -446,8 +446,27 @@ impl Resolver<'_> {
             column_type: column.column_type,
             coalesce,
             q,
+            guest: None,
         };
         Ok((resolved, field))
+    }
+
+    /// The error for a column that has no function, or several.
+    pub(super) fn not_one_function(&self, name: &Name, spec: &AggregateColumn) -> Error {
+        let given = given_functions(spec).into_iter();
+        let given = given.map(|(function, _)| function);
+        let given = given.chain(spec.module.is_some().then_some(Function::Guest));
+        let names: Vec<&str> = given.map(Function::name).collect();
+        let found = if names.is_empty() {
+            "no function".to_owned()
+        } else {
+            names.join(" and ")
+        };
+        let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last, module";
+        self.at(
+            name,
+            format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
+        )
     }
 
     fn lookup(&self, name: &str, input: Edge, lookup: &Lookup, span: Range<usize>) -> Result<ResolvedNode> {
@@ -575,4 +594,24 @@ impl Resolver<'_> {
             outputs: vec![output],
         })
     }
+}
+
+/// The functions of the host's own that a column has, each with the column that it is of.
+pub(super) fn given_functions(spec: &AggregateColumn) -> Vec<(Function, &Name)> {
+    let functions = [
+        (Function::Sum, &spec.sum),
+        (Function::Count, &spec.count),
+        (Function::CountDistinct, &spec.count_distinct),
+        (Function::Min, &spec.min),
+        (Function::Max, &spec.max),
+        (Function::Avg, &spec.avg),
+        (Function::First, &spec.first),
+        (Function::Last, &spec.last),
+        (Function::ApproxCountDistinct, &spec.approx_count_distinct),
+        (Function::Quantile, &spec.quantile),
+    ];
+    let given = functions.into_iter();
+    given
+        .filter_map(|(function, column)| Some((function, column.as_ref()?)))
+        .collect()
 }

@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     limits::WINDOWS_PER_ROW_MAX,
     plan::{Emit, WindowCut, WindowKind},
+    stage::StageHost,
     text::duration,
     time_zone::offset_at,
 };
@@ -39,7 +40,14 @@ pub(in crate::plan) struct ResolvedWindow {
 }
 
 impl Resolver<'_> {
-    pub(super) fn window(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<ResolvedNode> {
+    pub(super) fn window(
+        &self,
+        name: &str,
+        input: Edge,
+        window: &Window,
+        span: Range<usize>,
+        host: &StageHost,
+    ) -> Result<ResolvedNode> {
         if window.sliding.is_some() {
             return self.sliding(name, input, window, span);
         }
@@ -70,7 +78,13 @@ impl Resolver<'_> {
         }
         let mut aggregates = Vec::new();
         for (column, spec) in &window.columns.0 {
-            let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
+            let (resolved, field) = match &spec.module {
+                Some(module) => self.guest_column(name, column, spec, module, input, host)?,
+                None => self.aggregate_column(column, spec, &source.schema, &whose)?,
+            };
+            if let (Some(module), WindowKind::Session { .. }) = (&spec.module, &kind) {
+                self.check_merges(name, &resolved, module)?;
+            }
             if retracts && resolved.function.needs_order() {
                 let function = resolved.function.name();
                 return Err(self.at(
