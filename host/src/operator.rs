@@ -13,6 +13,7 @@ pub mod lookup;
 pub mod on_crossing;
 pub mod sliding;
 mod timers;
+mod top;
 pub mod union;
 pub mod window;
 

@@ -16,6 +16,7 @@ mod replay;
 mod rules;
 mod swaps;
 mod time;
+mod top;
 
 use weir_tests::command::Weir;
 

@@ -9,6 +9,7 @@ mod source;
 mod stage;
 mod steps;
 mod time;
+mod top;
 mod union;
 mod window;
 
