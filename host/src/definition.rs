@@ -220,6 +220,8 @@ pub struct Step {
     pub on_crossing: Option<Spanned<OnCrossing>>,
     /// The steps, or `step.output`s, whose rows are put together.
     pub union: Option<Spanned<Vec<Name>>>,
+    /// The first row of each key.
+    pub deduplicate: Option<Spanned<Deduplicate>>,
 }
 
 /// A guest with its parameters.
@@ -269,6 +271,8 @@ pub struct LastValue {
     pub key: Vec<Name>,
     /// The columns that are kept; all others that come in, when absent.
     pub columns: Option<Vec<Name>>,
+    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// Aggregates by group.
@@ -279,6 +283,8 @@ pub struct Aggregate {
     pub group_by: Vec<Name>,
     /// What is computed, by the name of the resulting column.
     pub columns: ColumnMap<AggregateColumn>,
+    /// After how long without a change a group is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// One aggregate: exactly one function with its column.
@@ -437,17 +443,31 @@ pub struct OnCrossing {
     pub raise: Option<Name>,
     /// The boolean column that keeps a key raised.
     pub hold: Option<Name>,
+    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
+    pub ttl: Option<Name>,
 }
 
-/// A join with a table as it stands.
+/// The first row of each key, or the first within a time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deduplicate {
+    /// The columns in which twins are alike.
+    pub key: Vec<Name>,
+    /// How far apart rows are that are no twins any more, such as `"1 h"`; for ever, when absent.
+    pub within: Option<Name>,
+}
+
+/// A join with a table as it stands, or with the versions of a row as they stood: exactly one of both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
     /// The table.
-    pub table: Name,
-    /// For each column of the table's primary key the column that has to equal it.
+    pub table: Option<Name>,
+    /// The step, or `step.output`, whose rows are versions.
+    pub versions_from: Option<Name>,
+    /// For each column of the table's primary key, or of the versions, the column that has to equal it.
     pub on: BTreeMap<String, Name>,
-    /// The table's columns that are added; all that are not in its key, when absent.
+    /// The columns that are added; all that are not in `on`, when absent.
     pub columns: Option<Vec<Name>>,
 }
 

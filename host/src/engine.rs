@@ -5,6 +5,7 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod fold;
+mod passing;
 mod shadow;
 mod stages;
 mod swap;
@@ -22,18 +23,20 @@ use crate::{
         StateMap, Stateful,
         aggregate::Aggregate,
         clock::{Clock, Passage},
+        deduplicate::Deduplicate,
         interval_join::IntervalJoin,
         last_value::LastValue,
         lookup,
         on_crossing::OnCrossing,
         sliding::Sliding,
-        union::union,
+        version_lookup::VersionLookup,
         window::Window,
     },
-    plan::{AggregateSpec, Edge, Node, NodeKind, OnCrossingPlan, Plan, SlidingSpan, WindowKind, WindowPlan},
+    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
     sink::{KeyedRows, Message, Sink, json},
     stage::StageHost,
     state::take_entry,
+    subject::listed,
     turn::{Counts, LogRow, Turn},
 };
 use fold::Fold;
@@ -79,6 +82,8 @@ enum Step {
     IntervalJoin(Box<IntervalJoin>),
     Sliding(Box<Sliding>),
     OnCrossing(Box<OnCrossing>),
+    Deduplicate(Box<Deduplicate>),
+    VersionLookup(Box<VersionLookup>),
     Union,
 }
 
@@ -91,6 +96,8 @@ impl Step {
             Self::IntervalJoin(operator) => Some(operator.as_mut()),
             Self::Sliding(operator) => Some(operator.as_mut()),
             Self::OnCrossing(operator) => Some(operator.as_mut()),
+            Self::Deduplicate(operator) => Some(operator.as_mut()),
+            Self::VersionLookup(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
@@ -210,6 +217,10 @@ impl Engine {
                 })?))
             }
             NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
+            NodeKind::Deduplicate(plan) => Step::Deduplicate(Box::new(Deduplicate::new(plan.clone(), seed))),
+            NodeKind::VersionLookup(plan) => {
+                Step::VersionLookup(Box::new(VersionLookup::new((**plan).clone(), schema, seed)))
+            }
             NodeKind::Union(_) => Step::Union,
         })
     }
@@ -393,30 +404,24 @@ impl Engine {
             let output = match &node.kind {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
-                NodeKind::LastValue(_) | NodeKind::Aggregate(_) | NodeKind::OnCrossing(_) => {
+                NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
                     let input = fates.living(input);
                     if !is_by_time(&plan, node.input) {
                         fates.apply(&input);
                     }
+                    let passage = match node.follows_time() {
+                        true => follow(&mut passage, &mut self.clock, part, fates),
+                        false => None,
+                    };
                     match self.steps.get_mut(at) {
-                        Some(Step::LastValue(operator)) => vec![operator.update(&input)],
-                        Some(Step::Aggregate(operator)) => vec![operator.update(&input)],
-                        Some(Step::OnCrossing(operator)) => operator.update(&input),
+                        Some(Step::LastValue(operator)) => vec![operator.update(&input, passage)],
+                        Some(Step::Aggregate(operator)) => vec![operator.update(&input, passage)],
                         _ => Vec::new(),
                     }
                 }
                 NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) => {
                     let input = fates.living(input);
-                    let passage = match (&mut passage, &mut self.clock) {
-                        (Some(passage), _) => Some(&*passage),
-                        (passage, Some(clock)) => {
-                            let passed = clock.pass(deliveries, part.range.clone(), &part.events, |delivery| {
-                                fates.is_alive(delivery)
-                            });
-                            Some(&*passage.insert(passed))
-                        }
-                        (None, None) => None,
-                    };
+                    let passage = follow(&mut passage, &mut self.clock, part, fates);
                     let mut with = None;
                     let outputs = match (self.steps.get_mut(at), passage) {
                         (Some(Step::IntervalJoin(operator)), Some(passage)) => {
@@ -438,14 +443,16 @@ impl Engine {
                     }
                     outputs
                 }
-                NodeKind::Union(union_plan) => {
+                NodeKind::OnCrossing(_)
+                | NodeKind::Deduplicate(_)
+                | NodeKind::VersionLookup(_)
+                | NodeKind::Union(_) => {
                     let inputs: Vec<Batch> = node.inputs().map(|edge| fates.living(of(&edges, edge))).collect();
-                    // Behind this, rows of events cannot be told from those that came because time went on.
-                    if is_by_time(&plan, Edge { node: at, output: 0 }) {
-                        let of_events = node.inputs().zip(&inputs).filter(|(edge, _)| !is_by_time(&plan, *edge));
-                        of_events.for_each(|(_, rows)| fates.apply(rows));
-                    }
-                    vec![union(union_plan, inputs.iter())]
+                    let passage = match node.follows_time() {
+                        true => follow(&mut passage, &mut self.clock, part, fates),
+                        false => None,
+                    };
+                    self.pass_on(at, node, &inputs, passage, fates)
                 }
                 NodeKind::Lookup(lookup) => {
                     let input = fates.living(input);
@@ -534,10 +541,8 @@ impl Engine {
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
-            if let NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) = node.kind {
-                let late = outputs.iter().skip(1).map(|late| late.len() as u64);
-                self.counts.late_rows += late.sum::<u64>();
-            }
+            let late = node.late_outputs().iter().filter_map(|&late| outputs.get(late));
+            self.counts.late_rows += late.map(|late| late.len() as u64).sum::<u64>();
         }
         for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
             let rows = fates.living(of(edges, plan.input));
@@ -765,7 +770,11 @@ impl Fates {
     }
 
     fn apply(&mut self, rows: &Batch) {
-        for &delivery in &rows.deliveries {
+        self.apply_each(&rows.deliveries);
+    }
+
+    fn apply_each(&mut self, deliveries: &[u32]) {
+        for &delivery in deliveries {
             if let Some(applied) = self.applied.get_mut(delivery as usize) {
                 *applied = true;
             }
@@ -806,6 +815,20 @@ impl Fates {
     }
 }
 
+/// How the watermark moves among the deliveries of a part. It is found out once, for the first step that follows it.
+fn follow<'p, 'a>(
+    passage: &'p mut Option<Passage<'a>>,
+    clock: &mut Option<Clock>,
+    part: &Part<'a>,
+    fates: &Fates,
+) -> Option<&'p Passage<'a>> {
+    if let (None, Some(clock)) = (&passage, clock) {
+        let is_alive = |delivery| fates.is_alive(delivery);
+        *passage = Some(clock.pass(part.deliveries, part.range.clone(), &part.events, is_alive));
+    }
+    passage.as_ref()
+}
+
 /// The rows on an edge; none where nothing came through.
 fn of(edges: &Edges, edge: Edge) -> &Batch {
     edges
@@ -834,7 +857,10 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
     };
     let step = state.split_once('/').map_or(state, |(step, _)| step);
     if step == CLOCK {
-        return "the latest event time".to_owned();
+        return match plan.inputs.as_slice() {
+            [_] => "the latest event time".to_owned(),
+            _ => format!("the latest event times of {}", listed(&plan.subjects())),
+        };
     }
     if let Some(table) = step.strip_prefix("table ") {
         let sink = plan
@@ -886,11 +912,16 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
                 plan.group.len()
             )
         }
-        NodeKind::OnCrossing(on_crossing) => on_crossing_fingerprint(plan, node, on_crossing),
-        NodeKind::LastValue(plan) => format!("last_value by the first {} of {schema}", plan.key.len()),
+        NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
+        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
+        NodeKind::LastValue(plan) => {
+            let forgets = forgets(plan.ttl_ms);
+            format!("last_value{forgets} by the first {} of {schema}", plan.key.len())
+        }
         NodeKind::Aggregate(plan) => {
             format!(
-                "aggregate ({}) by the first {} of {schema}",
+                "aggregate{} ({}) by the first {} of {schema}",
+                forgets(plan.ttl_ms),
                 functions(&plan.aggregates),
                 plan.group.len()
             )
@@ -899,27 +930,9 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
     }
 }
 
-/// The key is not always among the columns that come out.
-fn on_crossing_fingerprint(plan: &Plan, node: &Node, on_crossing: &OnCrossingPlan) -> String {
-    let read = plan.nodes.get(node.input.node);
-    let output = read.and_then(|read| read.outputs.get(node.input.output));
-    let field = |&index: &usize| output.and_then(|output| output.schema.get(index));
-    let name = |index: &usize| field(index).map_or("?", |field| field.name.as_str());
-    let key = on_crossing.key.iter().filter_map(field);
-    let key: Vec<String> = key
-        .map(|field| format!("{} {}", field.name, field.column_type))
-        .collect();
-    let raise = on_crossing.raise.as_ref().map_or("being there", name);
-    let hold = on_crossing
-        .hold
-        .as_ref()
-        .map(|hold| format!(" and held by {}", name(hold)));
-    let of = if on_crossing.retracts { " of a changelog" } else { "" };
-    format!(
-        "crossings{of} by {}, raised by {raise}{}",
-        key.join(", "),
-        hold.unwrap_or_default()
-    )
+/// Whether keys are forgotten. After how long may change: the state holds when they were touched.
+fn forgets(ttl_ms: Option<i64>) -> &'static str {
+    ttl_ms.map_or("", |_| " with a ttl")
 }
 
 fn functions(aggregates: &[AggregateSpec]) -> String {

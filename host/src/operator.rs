@@ -7,6 +7,8 @@
 mod accumulators;
 pub mod aggregate;
 pub mod clock;
+pub mod deduplicate;
+mod expiry;
 pub mod interval_join;
 pub mod last_value;
 pub mod lookup;
@@ -15,6 +17,7 @@ pub mod sliding;
 mod timers;
 mod top;
 pub mod union;
+pub mod version_lookup;
 pub mod window;
 
 use crate::{

@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
-pub use passing::{OnCrossingPlan, UnionPlan};
+pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Plan {
     pub file: File,
     /// The JetStream stream.
     pub stream: String,
-    /// What is read of the stream, at least one; their subjects do not overlap.
+    /// What is read of the stream: at least one, in the order of their subjects, which do not overlap.
     pub inputs: Vec<Input>,
     /// What "now" is.
     pub now: Now,
@@ -242,9 +242,32 @@ impl Node {
         let others: &[Edge] = match &self.kind {
             NodeKind::Union(union) => &union.others,
             NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_edge),
+            NodeKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
+    }
+
+    /// Whether it follows the watermark.
+    pub fn follows_time(&self) -> bool {
+        match &self.kind {
+            NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => true,
+            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
+            NodeKind::Aggregate(aggregate) => aggregate.ttl_ms.is_some(),
+            NodeKind::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The outputs whose rows came too late.
+    pub fn late_outputs(&self) -> &'static [usize] {
+        match &self.kind {
+            NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::Deduplicate(_) => &[1],
+            NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => &[1, 2],
+            _ => &[],
+        }
     }
 }
 
@@ -271,6 +294,10 @@ pub enum NodeKind {
     OnCrossing(OnCrossingPlan),
     /// See [`crate::operator::union`].
     Union(UnionPlan),
+    /// See [`crate::operator::deduplicate`].
+    Deduplicate(DeduplicatePlan),
+    /// See [`crate::operator::version_lookup`].
+    VersionLookup(Box<VersionLookupPlan>),
 }
 
 /// One output of a step.
@@ -362,6 +389,8 @@ pub struct LastValuePlan {
     pub key: Vec<usize>,
     /// The columns that are kept.
     pub columns: Vec<usize>,
+    /// After how long without a row a key is forgotten.
+    pub ttl_ms: Option<i64>,
 }
 
 /// `aggregate`: the output is the group, then the aggregates.
@@ -371,6 +400,8 @@ pub struct AggregatePlan {
     pub group: Vec<usize>,
     /// What is computed.
     pub aggregates: Vec<AggregateSpec>,
+    /// After how long without a change a group is forgotten.
+    pub ttl_ms: Option<i64>,
 }
 
 /// One aggregate.

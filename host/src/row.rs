@@ -172,6 +172,15 @@ pub fn take_key_cell<'a>(key: &mut &[u8], text: &'a mut Vec<u8>) -> Option<Value
     })
 }
 
+/// A key as a row: the same cells, but for zeros, of which a key has one.
+pub fn row_of_key(key: &[u8]) -> Vec<u8> {
+    let (mut row, mut text, mut rest) = (Vec::new(), Vec::new(), key);
+    while let Some(cell) = take_key_cell(&mut rest, &mut text) {
+        push_cell(&mut row, cell);
+    }
+    row
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

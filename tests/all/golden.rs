@@ -67,6 +67,7 @@ fn check(case: &Case) {
         filtered,
         dead_letters,
         blank,
+        ..
     } = contents.counts;
     let name = &case.name;
     assert_eq!(events, lines.len() as u64, "{name}: every line is counted");

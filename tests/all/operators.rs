@@ -1,12 +1,16 @@
 //! Operators and sinks against a plain model: random pipelines, random events, random batches and stops.
 
+mod deduplicate;
 mod exact;
 mod lookup;
-mod model;
+pub(crate) mod model;
 mod on_crossing;
-mod pipelines;
+pub(crate) mod pipelines;
 mod sums;
+mod timed;
+mod ttl;
 mod union;
+mod version_lookup;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
@@ -27,8 +31,8 @@ const CASES: u32 = 1500;
 const LONG_CASES: u32 = 60;
 
 /// Values that are found at edges, and few enough that keys and values come again.
-const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
-const DOUBLES: [f64; 18] = [
+pub(crate) const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
+pub(crate) const DOUBLES: [f64; 18] = [
     0.0,
     -0.0,
     0.1,
@@ -49,7 +53,7 @@ const DOUBLES: [f64; 18] = [
     f64::EPSILON / 2.0,
     1.0 + f64::EPSILON,
 ];
-const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
+pub(crate) const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
 
 /// How a run is cut: sizes of batches, and after how many lines it is stopped.
 type Cuts = (Vec<usize>, Vec<usize>);
@@ -64,16 +68,26 @@ fn cuts() -> impl Strategy<Value = Cuts> {
 }
 
 /// Runs lines through a pipeline that has no lookup table.
-fn run(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> Contents {
+fn run(pipeline: &str, lines: &str, cuts: &Cuts) -> Contents {
+    run_counting_late(pipeline, lines, cuts).0
+}
+
+/// As [`run`]; gives also how many rows came too late.
+fn run_counting_late(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> (Contents, u64) {
     let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
-    Run {
+    let folder = scratch();
+    let database = folder.path().join("p.db");
+    let run = Run {
         plan: &Arc::new(plan),
         lookup_rows: b"",
         input: lines.as_bytes(),
         batches,
         stops,
-    }
-    .contents()
+    };
+    run.into_database(&database);
+    let late = query(&database, "SELECT CAST(late_rows AS TEXT) FROM weir_pipeline");
+    let late = late.concat().parse().expect("there is one pipeline");
+    (contents(&database), late)
 }
 
 /// A pipeline with its input, and how it is run.

@@ -38,6 +38,26 @@ fn what_a_poisoned_event_did_to_an_aggregate_is_undone() {
 }
 
 #[test]
+fn what_a_poisoned_event_did_to_a_crossing_is_undone() {
+    check_each(pipeline::AFTER_ON_CROSSING);
+}
+
+#[test]
+fn a_poisoned_event_is_the_first_of_no_twins() {
+    check_each(pipeline::AFTER_DEDUPLICATE);
+}
+
+#[test]
+fn a_poisoned_event_touches_no_key() {
+    check_each(pipeline::AFTER_TTL);
+}
+
+#[test]
+fn a_poisoned_event_waits_for_no_version() {
+    check_each(pipeline::AFTER_VERSION_LOOKUP);
+}
+
+#[test]
 fn a_poisoned_event_between_a_lookup_and_its_table_leaves_the_row_as_it_was() {
     check_each(pipeline::WITHIN_LOOKUP);
 }
@@ -48,6 +68,10 @@ fn every_misdeed_in_one_stream_costs_as_many_events() {
         pipeline::AFTER_SOURCE,
         pipeline::AFTER_LAST_VALUE,
         pipeline::AFTER_AGGREGATE,
+        pipeline::AFTER_ON_CROSSING,
+        pipeline::AFTER_DEDUPLICATE,
+        pipeline::AFTER_TTL,
+        pipeline::AFTER_VERSION_LOOKUP,
         pipeline::WITHIN_LOOKUP,
     ] {
         let poison = MISDEEDS
@@ -114,6 +138,7 @@ fn check(pipeline: &str, deadline_ms: u64, poison: &BTreeMap<usize, &Misdeed>) {
         filtered,
         dead_letters,
         blank,
+        ..
     } = expected.counts;
     assert_eq!(
         (events, dead_letters, blank),

@@ -59,6 +59,7 @@ fn check_counts(name: &str, contents: &Contents, count: usize) {
         filtered,
         dead_letters,
         blank,
+        ..
     } = contents.counts;
     assert_eq!(events, count as u64, "{name}: every message is counted");
     assert_eq!(

@@ -82,6 +82,19 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     .map(drop)
 }
 
+/// How many entries each state of a database has, by its name: what a pipeline would begin with.
+///
+/// # Panics
+/// When the database is not the pipeline's.
+#[track_caller]
+pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
+    let hold = hold(database).expect("nobody else holds the database");
+    let database = Database::open(&hold, plan.clone(), Messages::Outbox).expect("the database can be opened");
+    let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
+    database.restore(&mut engine).expect("the state can be read");
+    engine.state_sizes()
+}
+
 /// Takes hold of a database.
 ///
 /// A command that another test starts has this process's locks too, from its fork until it becomes that command. So a

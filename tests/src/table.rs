@@ -126,6 +126,10 @@ pub struct Counts {
     pub dead_letters: u64,
     /// Those without a payload.
     pub blank: u64,
+    /// Rows that came too late.
+    pub late_rows: u64,
+    /// Rows that came because time went on, and that a rule could not take.
+    pub dead_rows: u64,
 }
 
 /// Everything that a pipeline left: two runs that should end alike have equal contents.
@@ -168,7 +172,8 @@ pub fn contents(database: &Path) -> Contents {
             subject: row.get(6)?,
         })
     });
-    let progress = "SELECT events, applied, filtered, dead_letters, blank, position FROM weir_pipeline";
+    let progress =
+        "SELECT events, applied, filtered, dead_letters, blank, late_rows, dead_rows, position FROM weir_pipeline";
     let progress = all(&connection, progress, |row| {
         let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
         let [events, applied, filtered] = [number(0)?, number(1)?, number(2)?];
@@ -179,8 +184,10 @@ pub fn contents(database: &Path) -> Contents {
                 filtered,
                 dead_letters: number(3)?,
                 blank: number(4)?,
+                late_rows: number(5)?,
+                dead_rows: number(6)?,
             },
-            number(5)?,
+            number(7)?,
         ))
     });
     let [(counts, position)] = progress[..] else {

@@ -147,12 +147,14 @@ fn title(plan: &Plan, node: &Node) -> String {
                 stage.module.short_digest()
             )
         }
-        NodeKind::LastValue(last_value) => format!("last_value by {}", input(&last_value.key)),
+        NodeKind::LastValue(last_value) => {
+            format!("last_value by {}{}", input(&last_value.key), ttl(last_value.ttl_ms))
+        }
         NodeKind::Aggregate(aggregate) => {
             let functions = functions(&aggregate.aggregates, |index| column(node.input, index));
             match aggregate.group.as_slice() {
-                [] => format!("aggregate of everything: {functions}"),
-                group => format!("aggregate by {}: {functions}", input(group)),
+                [] => format!("aggregate of everything{}: {functions}", ttl(aggregate.ttl_ms)),
+                group => format!("aggregate by {}{}: {functions}", input(group), ttl(aggregate.ttl_ms)),
             }
         }
         NodeKind::Window(window) => {
@@ -204,10 +206,17 @@ fn title(plan: &Plan, node: &Node) -> String {
                 .map(|hold| format!(", held by {}", column(node.input, hold)));
             let hold = hold.unwrap_or_default();
             match on_crossing.key.as_slice() {
-                [] => format!("crossings: {raised}{hold}"),
-                key => format!("crossings by {}: {raised}{hold}", input(key)),
+                [] => format!("crossings{}: {raised}{hold}", ttl(on_crossing.ttl_ms)),
+                key => format!("crossings by {}{}: {raised}{hold}", input(key), ttl(on_crossing.ttl_ms)),
             }
         }
+        NodeKind::Deduplicate(deduplicate) => {
+            let within = deduplicate
+                .within_ms
+                .map(|within| format!(" within {}", duration(within)));
+            format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
+        }
+        NodeKind::VersionLookup(lookup) => format!("lookup in versions by {}", input(&lookup.on)),
         NodeKind::Union(_) => "union".to_owned(),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
@@ -256,6 +265,12 @@ fn windows(plan: &WindowPlan) -> String {
             }
         }
     }
+}
+
+fn ttl(ttl_ms: Option<i64>) -> String {
+    ttl_ms.map_or(String::new(), |ttl_ms| {
+        format!(", forgotten after {}", duration(ttl_ms))
+    })
 }
 
 /// An edge as pipeline files name it.

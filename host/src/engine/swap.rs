@@ -139,6 +139,10 @@ impl Engine {
                     operator.replace(plan.clone(), schemas, output.before_needed, output.collapsible);
                 }
                 (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
+                (Step::Deduplicate(operator), NodeKind::Deduplicate(plan)) => operator.replace(plan.clone()),
+                (Step::VersionLookup(operator), NodeKind::VersionLookup(plan)) => {
+                    operator.replace((**plan).clone(), schema);
+                }
                 _ => {}
             }
         }

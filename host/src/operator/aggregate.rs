@@ -7,17 +7,23 @@
 //! - Nulls: `sum`, `avg`, `min`, `max`, `count` of a column and `count_distinct` skip them, unless `coalesce` gives them
 //!   a value; a group without any value has a null (and counts of 0). A null in the group is one group like any other.
 //! - A sum beyond the numbers of its type (64 bits, the largest double) is null until it comes back.
+//! - With a `ttl`, a group for which no row came or went for so long of event time is forgotten: a delete, which bears the
+//!   event that moved the watermark (see `expiry.rs`). Rows that go from a group that is forgotten are ignored,
+//!   and the next row that comes to it is its first. Nobody remembers which rows a group had in its former life: when one
+//!   of them goes after the group began anew, it is taken away from what there is, as far as there is something.
 //! - Restart: the state holds one entry per group, and one per group and value where values have to be told apart
 //!   (`count_distinct`, `min`, `max`), so nothing changes.
 
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
+    clock::Passage,
+    expiry::{Course, Expiry},
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     plan::{AggregatePlan, AggregateSpec},
-    row::{cells, push_cell, push_key, take_key_cell},
+    row::{cells, push_key, row_of_key},
     state::{KeyedState, Keys},
 };
 use hashbrown::HashMap;
@@ -29,10 +35,12 @@ pub struct Aggregate {
     plan: AggregatePlan,
     schema: Schema,
     before_needed: bool,
-    /// Whether changes of one batch may be told as one.
+    /// Whether changes of one batch may be told as one. Where groups are forgotten, it matters after which event one has no
+    /// rows.
     collapsible: bool,
     groups: KeyedState<Group>,
     values: Values,
+    expiry: Option<Expiry>,
 }
 
 /// Most steps that are looked ahead at once, where they have no values to look up.
@@ -48,17 +56,24 @@ struct Touched {
     group: Option<Group>,
     /// The deliveries that touched it, ascending.
     causes: Vec<u32>,
+    /// Where it is to be forgotten some time: when it was touched.
+    touch_ms: i64,
 }
 
 impl Aggregate {
     /// An operator without state. `schema` is that of the output: the group, then the aggregates.
     pub fn new(plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool, seed: u64) -> Self {
-        let order = Order::Extremes(plan.group.len());
+        let order = match plan.ttl_ms {
+            None => Order::Extremes(plan.group.len()),
+            // Groups go, with all of their values.
+            Some(_) => Order::All,
+        };
         Self {
+            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
+            collapsible: collapsible && plan.ttl_ms.is_none(),
             plan,
             schema,
             before_needed,
-            collapsible,
             groups: KeyedState::new(seed),
             values: Values::new(order, seed),
         }
@@ -66,12 +81,13 @@ impl Aggregate {
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool) {
-        (self.plan, self.schema) = (plan, schema);
-        (self.before_needed, self.collapsible) = (before_needed, collapsible);
+        self.collapsible = collapsible && plan.ttl_ms.is_none();
+        (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
     }
 
-    /// Takes in a changelog and gives what changed.
-    pub fn update(&mut self, input: &Batch) -> Batch {
+    /// Takes in a changelog and gives what changed. A `ttl` needs a passage.
+    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
+        let mut course = Course::of(passage);
         let mut out = ChangelogBuilder::new(&self.schema, 64);
         if self.collapsible {
             out = out.with_causes();
@@ -100,14 +116,24 @@ impl Aggregate {
             self.values.look_ahead(&mut ahead);
 
             for (at, step) in steps.iter().enumerate() {
+                let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
+                while let Some((mover, watermark_ms)) = course.next_before(cause) {
+                    self.expire(mover, watermark_ms, &mut out);
+                }
                 let group = self.touch(step.key(&group_keys), &mut touched, &mut places);
-                let Some(Touched { group, causes, .. }) = group else {
+                let Some(Touched {
+                    group,
+                    causes,
+                    touch_ms,
+                    ..
+                }) = group
+                else {
                     break;
                 };
-                let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
                 if causes.last() != Some(&cause) {
                     causes.push(cause);
                 }
+                *touch_ms = course.touch_ms(cause).max(*touch_ms);
                 let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
                 if !step.stays {
                     counted.count_row(step.retracts);
@@ -124,6 +150,9 @@ impl Aggregate {
                 });
                 if counted.rows == 0 {
                     *group = None;
+                    if self.expiry.is_some() {
+                        self.values.remove_group(key, &plan.aggregates);
+                    }
                 }
 
                 let next_row = steps.get(at + 1).map_or(row, |step| step.row);
@@ -135,7 +164,28 @@ impl Aggregate {
                 }
             }
         }
+        while let Some((mover, watermark_ms)) = course.next_move() {
+            self.expire(mover, watermark_ms, &mut out);
+        }
         out.finish()
+    }
+
+    /// The watermark moved: forgets groups. What changed before was told already.
+    fn expire(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+            for key in keys {
+                let mut gone = None;
+                self.groups.modify(&key, |current| {
+                    gone = current.take();
+                    gone.is_some()
+                });
+                if let Some(group) = gone {
+                    let results = self.results(&key, &group);
+                    out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&results)));
+                }
+                self.values.remove_group(&key, &self.plan.aggregates);
+            }
+        }
     }
 
     /// The group of `key`, taken out of the state if it was not yet.
@@ -156,6 +206,7 @@ impl Aggregate {
                     before,
                     group,
                     causes: Vec::new(),
+                    touch_ms: i64::MIN,
                 });
                 touched.len() - 1
             }
@@ -165,14 +216,19 @@ impl Aggregate {
 
     /// Puts the touched groups back into the state, and tells what became of them.
     fn tell(&mut self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
-        let mut text = [const { Vec::new() }; 1];
         for Touched {
             key,
             before,
             group,
             causes,
+            touch_ms,
         } in touched.drain(..)
         {
+            match (&mut self.expiry, &group) {
+                (Some(expiry), Some(_)) => expiry.touch(&key, touch_ms),
+                (Some(expiry), None) => expiry.forget(&key),
+                (None, _) => {}
+            }
             let after = group.as_ref().map(|group| self.results(&key, group));
             self.groups.modify(&key, |current| {
                 *current = group;
@@ -183,13 +239,7 @@ impl Aggregate {
             }
             let mut push = |kind, result: &[u8]| {
                 // A group's key reads back as its cells, which then stand before the results.
-                let mut row = Vec::new();
-                let mut rest = key.as_slice();
-                let [text] = &mut text;
-                while let Some(cell) = take_key_cell(&mut rest, text) {
-                    push_cell(&mut row, cell);
-                }
-                out.push(kind, delivery, cells(&row).chain(cells(result)));
+                out.push(kind, delivery, cells(&row_of_key(&key)).chain(cells(result)));
                 out.caused_by(&causes);
             };
             match (&before, &after) {
@@ -220,6 +270,8 @@ struct Changes<'a> {
     group: Vec<&'a Column>,
     /// Each aggregate with its column; none for `count = "*"`.
     aggregates: Vec<(&'a AggregateSpec, Option<&'a Column>)>,
+    /// Whether an update takes a row away and adds another, also within a group: the first may not be there any more.
+    each_alone: bool,
 }
 
 /// A row that comes to a group or goes from it; or one that takes the place of the one before, within its group.
@@ -245,6 +297,7 @@ impl<'a> Changes<'a> {
             input,
             group: input.pick(&plan.group),
             aggregates: aggregates.collect(),
+            each_alone: plan.ttl_ms.is_some(),
         }
     }
 
@@ -254,7 +307,8 @@ impl<'a> Changes<'a> {
         push_key(keys, &self.group, row);
         let end = keys.len();
         let kind = self.input.kind(row);
-        let stays = kind == RowKind::UpdateBefore && self.input.kind(row + 1) == RowKind::UpdateAfter && {
+        let is_update = kind == RowKind::UpdateBefore && self.input.kind(row + 1) == RowKind::UpdateAfter;
+        let stays = is_update && !self.each_alone && {
             push_key(keys, &self.group, row + 1);
             keys.get(start..end) == keys.get(end..)
         };
@@ -295,23 +349,30 @@ impl Stateful for Aggregate {
     fn checkpoint(&mut self) {
         self.groups.checkpoint();
         self.values.checkpoint();
+        self.expiry.iter_mut().for_each(Expiry::checkpoint);
     }
 
     fn keep(&mut self) {
         self.groups.keep();
         self.values.keep();
+        self.expiry.iter_mut().for_each(Expiry::keep);
     }
 
     fn rollback(&mut self) {
         self.groups.rollback(|_, _| {});
         self.values.rollback(&self.plan.aggregates);
+        self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        vec![("groups", &mut self.groups), ("values", self.values.state())]
+        let mut states: Vec<(&'static str, &mut dyn StateMap)> =
+            vec![("groups", &mut self.groups), ("values", self.values.state())];
+        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states
     }
 
     fn restored(&mut self) {
         self.values.restored(&self.plan.aggregates);
+        self.expiry.iter_mut().for_each(Expiry::restored);
     }
 }

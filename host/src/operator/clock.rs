@@ -66,6 +66,20 @@ impl StateValue for Latest {
     }
 }
 
+/// An event time as the value of a state, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EventTime(pub(super) i64);
+
+impl StateValue for EventTime {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self(i64::from_le_bytes(bytes.try_into().ok()?)))
+    }
+}
+
 impl Clock {
     /// A clock that has seen no event of so many inputs.
     pub fn new(plan: EventTimePlan, inputs: usize, seed: u64) -> Self {

@@ -2,14 +2,20 @@
 //!
 //! - Emits: an insert for a key's first event, update-before and update-after when a column changed, nothing otherwise.
 //! - Order: arrival (stream sequence), never an event's own time: there is no late event.
+//! - With a `ttl`, a key for which no row came for so long of event time is forgotten: a delete, which bears the event that
+//!   moved the watermark (see `expiry.rs`). The next row of the key is its first.
 //! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other.
 //! - Restart: the state holds every key's row, so nothing changes.
 
-use super::{ChangelogBuilder, StateMap, Stateful};
+use super::{
+    ChangelogBuilder, StateMap, Stateful,
+    clock::Passage,
+    expiry::{Course, Expiry},
+};
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     plan::LastValuePlan,
-    row::{cells, push_cell, push_key},
+    row::{cells, push_cell, push_key, row_of_key},
     state::{KeyedState, Keys},
 };
 
@@ -20,12 +26,14 @@ pub struct LastValue {
     schema: Schema,
     before_needed: bool,
     rows: KeyedState<Box<[u8]>>,
+    expiry: Option<Expiry>,
 }
 
 impl LastValue {
     /// An operator without state. `schema` is that of the output: the key, then the columns.
     pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, seed: u64) -> Self {
         Self {
+            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
             plan,
             schema,
             before_needed,
@@ -38,8 +46,9 @@ impl LastValue {
         (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
     }
 
-    /// Takes in events and gives what changed.
-    pub fn update(&mut self, input: &Batch) -> Batch {
+    /// Takes in events and gives what changed. A `ttl` needs a passage.
+    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
+        let mut course = Course::of(passage);
         let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
@@ -53,7 +62,14 @@ impl LastValue {
                 }
                 self.rows.look_ahead(&mut ahead);
             }
-            self.rows.modify_next(&mut ahead, |_, current| {
+            while let Some((mover, watermark_ms)) = course.next_before(delivery) {
+                self.expire(mover, watermark_ms, &mut out);
+            }
+            let (before_needed, expiry) = (self.before_needed, &mut self.expiry);
+            self.rows.modify_next(&mut ahead, |key, current| {
+                if let Some(expiry) = expiry {
+                    expiry.touch(key, course.touch_ms(delivery));
+                }
                 merged.clear();
                 let Some(before) = current else {
                     columns
@@ -70,7 +86,7 @@ impl LastValue {
                 if merged == **before {
                     return false;
                 }
-                if self.before_needed {
+                if before_needed {
                     out.push(
                         RowKind::UpdateBefore,
                         delivery,
@@ -90,7 +106,24 @@ impl LastValue {
                 true
             });
         }
+        while let Some((mover, watermark_ms)) = course.next_move() {
+            self.expire(mover, watermark_ms, &mut out);
+        }
         out.finish()
+    }
+
+    /// The watermark moved: deletes the rows of keys that are forgotten.
+    fn expire(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+        let Some(expiry) = &mut self.expiry else { return };
+        while let Some(keys) = expiry.take_due(watermark_ms) {
+            for key in keys {
+                self.rows.modify(&key, |current| {
+                    let Some(row) = current.take() else { return false };
+                    out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&row)));
+                    true
+                });
+            }
+        }
     }
 }
 
@@ -101,17 +134,26 @@ fn key_cells<'b>(keys: &'b [&Column], row: usize) -> impl Iterator<Item = Value<
 impl Stateful for LastValue {
     fn checkpoint(&mut self) {
         self.rows.checkpoint();
+        self.expiry.iter_mut().for_each(Expiry::checkpoint);
     }
 
     fn keep(&mut self) {
         self.rows.keep();
+        self.expiry.iter_mut().for_each(Expiry::keep);
     }
 
     fn rollback(&mut self) {
         self.rows.rollback(|_, _| {});
+        self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        vec![("rows", &mut self.rows)]
+        let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![("rows", &mut self.rows)];
+        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states
+    }
+
+    fn restored(&mut self) {
+        self.expiry.iter_mut().for_each(Expiry::restored);
     }
 }

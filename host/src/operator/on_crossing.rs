@@ -11,11 +11,17 @@
 //! - The row that raised a key is the last one of its event that did. The row that cleared it is the last one of the key
 //!   that its event touched: the row after an update; for a row that is gone, the row as it was.
 //! - Late rows: there are none, since an event's own time does not matter.
+//! - With a `ttl`, a raised key for which no row came for so long of event time is forgotten (see
+//!   `expiry.rs`). Nothing is told of it: no row cleared the key, it fell silent. The next row that raises it raises it anew.
 //! - Nulls: in `raise` and `hold` a null is false; a null in the key is one key like any other.
 //! - Restart: the state holds an entry per key that is raised (over a changelog, that has a row which raises or holds it),
 //!   so nothing changes.
 
-use super::{StateMap, Stateful};
+use super::{
+    StateMap, Stateful,
+    clock::Passage,
+    expiry::{Course, Expiry},
+};
 use crate::{
     column::{Batch, Column, Value},
     plan::OnCrossingPlan,
@@ -29,6 +35,7 @@ use hashbrown::HashMap;
 pub struct OnCrossing {
     plan: OnCrossingPlan,
     levels: KeyedState<Level>,
+    expiry: Option<Expiry>,
 }
 
 /// Where a key stands.
@@ -127,6 +134,7 @@ impl OnCrossing {
     /// An operator without state.
     pub fn new(plan: OnCrossingPlan, seed: u64) -> Self {
         Self {
+            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
             plan,
             levels: KeyedState::new(seed),
         }
@@ -137,12 +145,15 @@ impl OnCrossing {
         self.plan = plan;
     }
 
-    /// Takes in rows, and gives those that raised a key, and those that cleared one.
-    pub fn update(&mut self, input: &Batch) -> Vec<Batch> {
-        let mut crossed = Crossed::default();
+    /// Takes in rows, and gives those that raised a key, and those that cleared one. A `ttl` needs a passage.
+    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Vec<Batch> {
+        let (mut crossed, mut course) = (Crossed::default(), Course::of(passage));
         match self.plan.retracts {
-            true => self.update_changes(input, &mut crossed),
-            false => self.update_rows(input, &mut crossed),
+            true => self.update_changes(input, &mut course, &mut crossed),
+            false => self.update_rows(input, &mut course, &mut crossed),
+        }
+        while let Some((_, watermark_ms)) = course.next_move() {
+            self.expire(watermark_ms);
         }
         let rows = [&crossed.raised, &crossed.cleared].into_iter();
         let outputs = rows.zip(&self.plan.passed);
@@ -150,12 +161,16 @@ impl OnCrossing {
     }
 
     /// Rows that stand for themselves: each is the current row of its key.
-    fn update_rows(&mut self, input: &Batch, crossed: &mut Crossed) {
+    fn update_rows(&mut self, input: &Batch, course: &mut Course<'_>, crossed: &mut Crossed) {
         let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
         let mut key = Vec::new();
-        for row in 0..input.len() {
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            while let Some((_, watermark_ms)) = course.next_before(delivery) {
+                self.expire(watermark_ms);
+            }
             key.clear();
             push_key(&mut key, &keys, row);
+            let mut is_raised = false;
             self.levels.modify(&key, |current| {
                 let before = *current;
                 let mut level = Level {
@@ -166,19 +181,24 @@ impl OnCrossing {
                 if let Some(crossing) = level.settle() {
                     crossed.push(crossing, row as u32);
                 }
-                *current = level.raised.then_some(level);
+                is_raised = level.raised;
+                *current = is_raised.then_some(level);
                 *current != before
             });
+            self.touch(&key, is_raised, course.touch_ms(delivery));
         }
     }
 
     /// A changelog: what counts is what an event leaves.
-    fn update_changes(&mut self, input: &Batch, crossed: &mut Crossed) {
+    fn update_changes(&mut self, input: &Batch, course: &mut Course<'_>, crossed: &mut Crossed) {
         let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
-        for row in 0..input.len() {
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            while let Some((_, watermark_ms)) = course.next_before(delivery) {
+                self.expire(watermark_ms);
+            }
             key.clear();
             push_key(&mut key, &keys, row);
             let at = *places.entry_ref(&key).or_insert_with(|| {
@@ -211,15 +231,19 @@ impl OnCrossing {
                     (false, _) => {}
                 }
             }
-            if input.deliveries.get(row) != input.deliveries.get(row + 1) {
-                touched.drain(..).for_each(|touched| self.settle(&touched, crossed));
+            if input.deliveries.get(row + 1) != Some(&delivery) {
+                for touched in touched.drain(..) {
+                    let is_there = self.settle(&touched, crossed);
+                    self.touch(&touched.key, is_there, course.touch_ms(delivery));
+                }
                 places.clear();
             }
         }
     }
 
-    /// All rows of an event are counted: tells whether a key crossed.
-    fn settle(&mut self, touched: &Touched, crossed: &mut Crossed) {
+    /// All rows of an event are counted: tells whether a key crossed. Says whether anything is kept of it.
+    fn settle(&mut self, touched: &Touched, crossed: &mut Crossed) -> bool {
+        let mut is_there = false;
         self.levels.modify(&touched.key, |current| {
             let Some(level) = current else { return false };
             let crossing = level.settle();
@@ -230,12 +254,31 @@ impl OnCrossing {
                 };
                 crossed.push(crossing, row.unwrap_or(touched.last_row));
             }
-            let is_nothing = level.is_nothing();
-            if is_nothing {
+            is_there = !level.is_nothing();
+            if !is_there {
                 *current = None;
             }
-            crossing.is_some() || is_nothing
+            crossing.is_some() || !is_there
         });
+        is_there
+    }
+
+    /// A row of a key came, of which something is kept now or not.
+    fn touch(&mut self, key: &[u8], is_there: bool, time_ms: i64) {
+        match &mut self.expiry {
+            Some(expiry) if is_there => expiry.touch(key, time_ms),
+            Some(expiry) => expiry.forget(key),
+            None => {}
+        }
+    }
+
+    /// The watermark moved: forgets keys that fell silent.
+    fn expire(&mut self, watermark_ms: i64) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+            for key in keys {
+                self.levels.modify(&key, |current| current.take().is_some());
+            }
+        }
     }
 }
 
@@ -270,17 +313,69 @@ impl<'a> Flags<'a> {
 impl Stateful for OnCrossing {
     fn checkpoint(&mut self) {
         self.levels.checkpoint();
+        self.expiry.iter_mut().for_each(Expiry::checkpoint);
     }
 
     fn keep(&mut self) {
         self.levels.keep();
+        self.expiry.iter_mut().for_each(Expiry::keep);
     }
 
     fn rollback(&mut self) {
         self.levels.rollback(|_, _| {});
+        self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        vec![("levels", &mut self.levels)]
+        let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![("levels", &mut self.levels)];
+        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states
+    }
+
+    fn restored(&mut self) {
+        self.expiry.iter_mut().for_each(Expiry::restored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::column::{ColumnType, RowKind};
+    use std::sync::Arc;
+
+    /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
+    #[test]
+    fn a_row_that_went_with_its_own_event_did_not_raise_the_key() {
+        let mut id = Column::with_capacity(ColumnType::Int, 4);
+        [1, 2, 2, 1].into_iter().for_each(|value| id.push(Value::Int(value)));
+        let mut raise = Column::with_capacity(ColumnType::Boolean, 4);
+        [true; 4]
+            .into_iter()
+            .for_each(|value| raise.push(Value::Boolean(value)));
+        let input = Batch {
+            columns: vec![Arc::new(id), Arc::new(raise)],
+            deliveries: vec![0, 0, 0, 1],
+            kinds: Some(vec![RowKind::Insert, RowKind::Insert, RowKind::Delete, RowKind::Delete]),
+            causes: None,
+        };
+        let plan = OnCrossingPlan {
+            key: Vec::new(),
+            raise: Some(1),
+            hold: None,
+            retracts: true,
+            ttl_ms: None,
+            passed: [vec![0], vec![0]],
+        };
+        let outputs = OnCrossing::new(plan, 1).update(&input, None);
+        let ids = |output: &Batch| {
+            (0..output.len())
+                .map(|row| format!("{:?}", output.columns[0].get(row)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(outputs.iter().map(ids).collect::<Vec<_>>(), [["Int(1)"], ["Int(1)"]]);
+        assert_eq!(
+            outputs.iter().map(|output| output.deliveries[0]).collect::<Vec<_>>(),
+            [0, 1]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Steps that pass rows on as they are: all of them, or some.
+//! Steps that pass rows on: all of them, or some, or with columns of others.
 
 use super::Edge;
 
@@ -13,8 +13,40 @@ pub struct OnCrossingPlan {
     pub hold: Option<usize>,
     /// Whether rows of the input may be taken away again.
     pub retracts: bool,
+    /// After how long without a row a key is forgotten.
+    pub ttl_ms: Option<i64>,
     /// The columns of each output.
     pub passed: [Vec<usize>; 2],
+}
+
+/// `deduplicate`: the outputs are the rows that pass, and, within a time, those that are late.
+#[derive(Clone, Debug)]
+pub struct DeduplicatePlan {
+    /// The columns in which twins are alike.
+    pub key: Vec<usize>,
+    /// How far apart rows are that are no twins any more; for ever, when absent.
+    pub within_ms: Option<i64>,
+    /// The columns of each output.
+    pub passed: Vec<Vec<usize>>,
+}
+
+/// `lookup` in versions: the outputs are columns of the input and then of the versions; the late rows; the late versions.
+#[derive(Clone, Debug)]
+pub struct VersionLookupPlan {
+    /// Where the versions come from.
+    pub versions: Edge,
+    /// The columns of the input that are looked up.
+    pub on: Vec<usize>,
+    /// The columns of the versions that have to equal them.
+    pub version_key: Vec<usize>,
+    /// The columns of the input that go on.
+    pub passed: Vec<usize>,
+    /// The columns of the versions that are added.
+    pub added: Vec<usize>,
+    /// The columns of a late row.
+    pub late: Vec<usize>,
+    /// The columns of a late version.
+    pub late_versions: Vec<usize>,
 }
 
 /// `union`: the output is the rows of several edges.

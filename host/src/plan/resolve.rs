@@ -1,6 +1,7 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
 mod approximate;
+mod deduplicate;
 mod interval_join;
 mod on_crossing;
 mod sinks;
@@ -11,6 +12,7 @@ mod steps;
 mod time;
 mod top;
 mod union;
+mod version_lookup;
 mod window;
 
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
@@ -22,13 +24,13 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{iter, ops::Range, sync::Arc};
+use std::{iter, ops::Range, slice, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
 pub(super) use {
-    interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing, sliding::ResolvedSliding,
-    window::ResolvedWindow,
+    deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
+    sliding::ResolvedSliding, version_lookup::ResolvedVersionLookup, window::ResolvedWindow,
 };
 
 /// A step with names instead of indices.
@@ -80,10 +82,12 @@ pub(super) enum ResolvedKind {
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
+        ttl_ms: Option<i64>,
     },
     Aggregate {
         group: Vec<String>,
         aggregates: Vec<ResolvedAggregate>,
+        ttl_ms: Option<i64>,
     },
     Lookup {
         table: usize,
@@ -94,6 +98,8 @@ pub(super) enum ResolvedKind {
     IntervalJoin(Box<ResolvedIntervalJoin>),
     Sliding(Box<ResolvedSliding>),
     OnCrossing(Box<ResolvedOnCrossing>),
+    Deduplicate(ResolvedDeduplicate),
+    VersionLookup(Box<ResolvedVersionLookup>),
     Union {
         /// The edges after the first.
         others: Vec<Edge>,
@@ -105,7 +111,8 @@ impl ResolvedNode {
     pub(super) fn inputs(&self) -> impl Iterator<Item = Edge> {
         let others: &[Edge] = match &self.kind {
             ResolvedKind::Union { others } => others,
-            ResolvedKind::IntervalJoin(join) => std::slice::from_ref(&join.with),
+            ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
+            ResolvedKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -116,15 +123,21 @@ impl ResolvedKind {
     /// Whether the step follows the watermark.
     pub(super) fn follows_time(&self) -> bool {
         match self {
-            Self::Window(_) | Self::IntervalJoin(_) => true,
-            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
-            _ => false,
+            Self::IntervalJoin(_) => true,
+            Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
+            Self::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
+            _ => self.tells_by_time(),
         }
     }
 
-    /// Whether its rows come because time went on, and not with an event of their own.
-    pub(super) fn waits_for_time(&self) -> bool {
-        self.follows_time() && !matches!(self, Self::IntervalJoin(_))
+    /// Whether rows of its first output may come because time went on.
+    pub(super) fn tells_by_time(&self) -> bool {
+        match self {
+            Self::Window(_) | Self::VersionLookup(_) => true,
+            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
+            _ => false,
+        }
     }
 }
 

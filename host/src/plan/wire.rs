@@ -179,7 +179,7 @@ fn needed(resolved: &Resolved) -> Needed {
                     }
                 }
             }
-            ResolvedKind::LastValue { key, columns } => {
+            ResolvedKind::LastValue { key, columns, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut key.iter());
                 need(
@@ -190,7 +190,7 @@ fn needed(resolved: &Resolved) -> Needed {
                 // The key is always part of what comes out: it says which row is meant.
                 need(&mut needed, Edge { node: at, output: 0 }, &mut key.iter());
             }
-            ResolvedKind::Aggregate { group, aggregates } => {
+            ResolvedKind::Aggregate { group, aggregates, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
@@ -283,7 +283,10 @@ fn needed(resolved: &Resolved) -> Needed {
                     need(&mut needed, edge, &mut names.iter());
                 }
             }
-            ResolvedKind::OnCrossing(_) | ResolvedKind::Union { .. } => {
+            ResolvedKind::OnCrossing(_)
+            | ResolvedKind::Deduplicate(_)
+            | ResolvedKind::VersionLookup(_)
+            | ResolvedKind::Union { .. } => {
                 for (edge, names) in passing::reads(node, &wanted) {
                     need(&mut needed, edge, &mut names.iter());
                 }
@@ -325,7 +328,7 @@ fn by_time(resolved: &Resolved) -> Vec<Vec<bool>> {
         let outputs = 0..node.outputs.len();
         by_time.push(
             outputs
-                .map(|output| input_is || node.kind.waits_for_time() && output == 0)
+                .map(|output| input_is || node.kind.tells_by_time() && output == 0)
                 .collect(),
         );
     }
@@ -491,6 +494,8 @@ impl Wiring<'_> {
             ResolvedKind::Source => NodeKind::Source,
             ResolvedKind::IntervalJoin(join) => self.interval_join(at, input, join),
             ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
+            ResolvedKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
+            ResolvedKind::VersionLookup(lookup) => self.version_lookup(at, input, lookup),
             ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
                 let beside =
@@ -501,18 +506,24 @@ impl Wiring<'_> {
                     ..self.guest(at, node, &stage.live)
                 }))
             }
-            ResolvedKind::LastValue { key, columns } => {
+            ResolvedKind::LastValue { key, columns, ttl_ms } => {
                 let held = columns
                     .iter()
                     .filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
                 NodeKind::LastValue(LastValuePlan {
                     key: self.indices(input, key),
                     columns: self.indices(input, held),
+                    ttl_ms: *ttl_ms,
                 })
             }
-            ResolvedKind::Aggregate { group, aggregates } => NodeKind::Aggregate(AggregatePlan {
+            ResolvedKind::Aggregate {
+                group,
+                aggregates,
+                ttl_ms,
+            } => NodeKind::Aggregate(AggregatePlan {
                 group: self.indices(input, group),
                 aggregates: self.aggregates(at, input, aggregates, true),
+                ttl_ms: *ttl_ms,
             }),
             ResolvedKind::Window(window) => {
                 let late = self.schema(Edge { node: at, output: 1 });
@@ -708,7 +719,9 @@ impl Wiring<'_> {
                 | ResolvedKind::Window(_)
                 | ResolvedKind::Sliding(_)
                 | ResolvedKind::IntervalJoin(_)
-                | ResolvedKind::OnCrossing(_) => true,
+                | ResolvedKind::OnCrossing(_)
+                | ResolvedKind::Deduplicate(_)
+                | ResolvedKind::VersionLookup(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

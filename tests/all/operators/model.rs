@@ -51,6 +51,7 @@ pub(crate) fn last_value(input: &Changes, key: &[usize], columns: &[usize]) -> C
     };
     let events = input.iter().map(|changes| match &changes[..] {
         [Change::Insert(event)] => update(event).into_iter().collect(),
+        [] => Vec::new(),
         _ => panic!("last_value reads events"),
     });
     events.collect()
@@ -100,7 +101,8 @@ pub(crate) fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregat
     input.iter().map(&mut update).collect()
 }
 
-fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
+/// The result of an aggregate over some rows.
+pub(crate) fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
     let Some(column) = aggregate.column else {
         return Cell::Int(rows.len() as i64);
     };

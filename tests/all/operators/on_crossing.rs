@@ -4,6 +4,8 @@ use super::{
     Cuts, cuts,
     model::{self, Change, Changes, Row},
     run,
+    timed::Mark,
+    ttl::Touches,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -35,10 +37,10 @@ fn row(&(id, g, h, raise, hold, n): &Event) -> Row {
 }
 
 /// Where the operator finds its columns.
-struct Columns {
-    key: Vec<usize>,
-    raise: Option<usize>,
-    hold: Option<usize>,
+pub(crate) struct Columns {
+    pub(crate) key: Vec<usize>,
+    pub(crate) raise: Option<usize>,
+    pub(crate) hold: Option<usize>,
 }
 
 impl Columns {
@@ -55,11 +57,16 @@ impl Columns {
     }
 }
 
+/// After how long without a row a key is forgotten; whether also one that is held and was never raised is touched by a row;
+/// and where event time is.
+pub(crate) type Silence<'a> = Option<(i64, bool, &'a [Mark])>;
+
 /// The rows that raised a key, and those that cleared one.
-fn crossings(input: &Changes, columns: &Columns) -> [Vec<Row>; 2] {
+pub(crate) fn crossings(input: &Changes, columns: &Columns, silence: Silence<'_>) -> [Vec<Row>; 2] {
+    let mut touches = Touches::default();
     let (mut rows, mut raised): (Vec<Row>, Vec<Row>) = (Vec::new(), Vec::new());
     let [mut out, mut cleared] = [Vec::new(), Vec::new()];
-    for changes in input {
+    for (at, changes) in input.iter().enumerate() {
         // Each row that went or came, in order.
         let mut moves: Vec<(bool, &Row)> = Vec::new();
         for change in changes {
@@ -87,6 +94,7 @@ fn crossings(input: &Changes, columns: &Columns) -> [Vec<Row>; 2] {
             }
         });
         for key in keys {
+            let touched = key.clone();
             let of_key: Vec<&Row> = rows.iter().filter(|row| columns.key_of(row) == key).collect();
             let was = raised.contains(&key);
             let is = of_key.iter().any(|row| columns.raises(row)) || was && of_key.iter().any(|row| columns.holds(row));
@@ -103,13 +111,23 @@ fn crossings(input: &Changes, columns: &Columns) -> [Vec<Row>; 2] {
                 }
                 _ => {}
             }
+            if let Some((_, if_held, marks)) = silence {
+                let is_held = rows
+                    .iter()
+                    .any(|row| columns.key_of(row) == touched && columns.holds(row));
+                touches.touch(&touched, is || if_held && is_held, marks[at]);
+            }
+        }
+        if let Some((ttl_ms, _, marks)) = silence {
+            let gone = touches.take_due(ttl_ms, marks[at]);
+            raised.retain(|key| !gone.contains(key));
         }
     }
     [out, cleared]
 }
 
 /// As the operator sees rows that stand for themselves: each takes the place of the last one of its key.
-fn replacing(events: &[Row], key: &[usize]) -> Changes {
+pub(crate) fn replacing(events: &[Row], key: &[usize]) -> Changes {
     let mut rows: Vec<Row> = Vec::new();
     let mut replace = |row: &Row| {
         let same = |known: &Row| model::pick(known, key) == model::pick(row, key);
@@ -144,7 +162,7 @@ fn check(steps: &str, input: &Changes, columns: &Columns, events: &[Event], cuts
     let pipeline = format!("{SOURCE}{steps}{SINKS}");
     let lines: String = events.iter().map(line).collect();
     let contents = run(&pipeline, &lines, cuts);
-    let [raised, cleared] = crossings(input, columns);
+    let [raised, cleared] = crossings(input, columns, None);
     assert_eq!(contents.tables["raised"].rows, raised, "raised: found, and expected");
     assert_eq!(contents.tables["cleared"].rows, cleared, "cleared: found, and expected");
     let count = events.len() as u64;

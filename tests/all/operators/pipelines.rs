@@ -76,15 +76,19 @@ pub(crate) enum Held {
 }
 
 /// Decisions, one after the other; those beyond the last byte are 0.
-struct Choices<'a>(std::slice::Iter<'a, u8>);
+pub(crate) struct Choices<'a>(std::slice::Iter<'a, u8>);
 
-impl Choices<'_> {
-    fn below(&mut self, count: usize) -> usize {
+impl<'a> Choices<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.iter())
+    }
+
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         self.0.next().map_or(0, |&byte| usize::from(byte) % count)
     }
 
     /// Some of `0 .. count`, at least `least` of them.
-    fn some_of(&mut self, count: usize, least: usize) -> Vec<usize> {
+    pub(crate) fn some_of(&mut self, count: usize, least: usize) -> Vec<usize> {
         let mut chosen = Vec::new();
         for _ in 0..least.max(self.below(count + 1)) {
             let at = self.below(count);
@@ -99,7 +103,7 @@ impl Choices<'_> {
 impl Pipeline {
     /// The pipeline that `bytes` stand for.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        let mut choices = Choices(bytes.iter());
+        let mut choices = Choices::new(bytes);
         let mut nodes = vec![Node {
             from: 0,
             operator: Operator::Source,

@@ -81,6 +81,135 @@ table = "by_id"
 primary_key = ["id"]
 "#;
 
+/// The guest sees which groups come; that one came is state of the step before it.
+pub(crate) const AFTER_ON_CROSSING: &str = r#"
+[[step]]
+name = "latest"
+last_value = { key = ["id"], columns = ["what"] }
+
+[[step]]
+name = "groups"
+aggregate = { group_by = ["id", "what"], columns = { rows = { count = "*" } } }
+
+[[step]]
+name = "comings"
+on_crossing = {}
+
+[[step]]
+name = "hostile"
+STAGE
+
+[[sink]]
+table = "echoes"
+
+[[sink]]
+from = "comings.cleared"
+table = "goings"
+"#;
+
+/// The guest sees the first of several rows alone. One that it rejects was none, and the next one is the first.
+pub(crate) const AFTER_DEDUPLICATE: &str = r#"
+[event_time]
+column = "n"
+unit = "s"
+out_of_orderness = "3 s"
+
+[[step]]
+name = "first"
+deduplicate = { key = ["what"], within = "60 s" }
+
+[[step]]
+name = "hostile"
+STAGE
+
+[[sink]]
+from = "first"
+table = "first"
+
+[[sink]]
+table = "echoes"
+"#;
+
+/// Keys that an event touched, and those that are forgotten with it, are state too.
+pub(crate) const AFTER_TTL: &str = r#"
+[event_time]
+column = "n"
+unit = "s"
+out_of_orderness = "3 s"
+
+[[step]]
+name = "latest"
+last_value = { key = ["id"], columns = ["what"], ttl = "20 s" }
+
+[[step]]
+name = "comings"
+on_crossing = {}
+
+[[step]]
+name = "by-what"
+from = "source"
+aggregate = { group_by = ["what"], ttl = "10 s", columns = { events = { count = "*" }, ids = { count_distinct = "id" } } }
+
+[[step]]
+name = "hostile"
+from = "source"
+STAGE
+
+[[sink]]
+table = "echoes"
+
+[[sink]]
+from = "latest"
+table = "latest"
+primary_key = ["id"]
+
+[[sink]]
+from = "comings"
+table = "came"
+
+[[sink]]
+from = "comings.cleared"
+table = "went"
+
+[[sink]]
+from = "by-what"
+table = "by_what"
+primary_key = ["what"]
+"#;
+
+/// Rows wait for versions, and both are state.
+pub(crate) const AFTER_VERSION_LOOKUP: &str = r#"
+[event_time]
+column = "n"
+unit = "s"
+out_of_orderness = "3 s"
+
+[[step]]
+name = "hours"
+window = { tumbling = "10 s", columns = { most = { max = "amount" }, key = { min = "id" } } }
+
+[[step]]
+name = "rows"
+from = "source"
+lookup = { versions_from = "hours", on = { key = "id" } }
+
+[[step]]
+name = "hostile"
+from = "source"
+STAGE
+
+[[sink]]
+table = "echoes"
+
+[[sink]]
+from = "rows"
+table = "rows"
+
+[[sink]]
+from = "hours"
+table = "hours"
+"#;
+
 /// The guest decides what the next event of the same key finds in the table.
 pub(crate) const WITHIN_LOOKUP: &str = r#"
 [table.echoes]

@@ -70,7 +70,13 @@ impl LineScanner {
             return Ok(None);
         }
         let read = self.members(line, start);
-        let (has_subject, payload) = read.map_err(|fault| format!("the line: {}", self.words.reject(line, fault)))?;
+        let (has_subject, payload) = read.map_err(|fault| {
+            let reason = self.words.reject(line, fault).reason;
+            format!(
+                "the line: {}",
+                reason.replacen("found the end of the payload", "found its end", 1)
+            )
+        })?;
         let subject = std::str::from_utf8(&self.subject).ok().filter(|_| has_subject);
         let payload = payload.and_then(|(start, end)| line.get(start..end));
         match (subject, payload) {
@@ -243,11 +249,11 @@ mod tests {
             ),
             (
                 "{\"subject\": \"s\", \"payload\": {}} {",
-                "the line: found `{` at byte 33; accepted is nothing after the object",
+                "the line: found `{` at byte 32; accepted is nothing after the object",
             ),
             (
                 "{\"subject\": \"s\", \"payload\": {}",
-                "the line: found the end of the payload at byte 31; accepted is a comma or a closing brace",
+                "the line: found its end at byte 30; accepted is a comma or a closing brace",
             ),
             (
                 "{\"subject\": \"\\ud800\", \"payload\": {}}",

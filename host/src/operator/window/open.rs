@@ -12,7 +12,7 @@ use crate::{
         top::{Arrival, Ranking, each_change, results},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    row::{cells, push_cell, push_key, push_key_cell, push_length, row_of_key, take_bytes, take_length},
     state::{KeyedState, Keys, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
@@ -236,10 +236,7 @@ impl Windows {
 
     /// Begins with the rows of `input`.
     pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, passage: &'b Passage<'_>) -> Telling<'a, 'b> {
-        let mut out = ChangelogBuilder::new(&self.schema, 64);
-        if self.emit == Emit::Update {
-            out = out.with_causes();
-        }
+        let out = ChangelogBuilder::new(&self.schema, 64).with_causes();
         Telling {
             input,
             walk: passage.walk(),
@@ -278,15 +275,18 @@ impl Windows {
     #[inline]
     fn advance(&mut self, delivery: u32, watermark_ms: i64, telling: &mut Telling<'_, '_>) {
         let before_ms = mem::replace(&mut telling.watermark_ms, watermark_ms);
+        let is_early = |every_ms| before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms);
+        let tells_early = matches!(self.emit, Emit::Early(every_ms) if is_early(every_ms)) && !self.waiting.is_empty();
+        // What rows changed is told first, as their doing. It waits only where changes may be told as one.
+        if tells_early || self.timers.is_due(watermark_ms) {
+            self.tell_touched(telling);
+        }
         while let Some((due_ms, keys)) = self.timers.take_due(watermark_ms) {
             for key in keys {
                 self.end(&key, due_ms, delivery, watermark_ms, &mut telling.out);
             }
         }
-        if let Emit::Early(every_ms) = self.emit
-            && !self.waiting.is_empty()
-            && before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms)
-        {
+        if tells_early {
             let mut waiting = mem::take(&mut self.waiting);
             waiting.sort_unstable();
             waiting.dedup();
@@ -320,7 +320,8 @@ impl Windows {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        let last = touched.iter().map(|(_, delivery)| *delivery).max().unwrap_or_default();
+        // Deliveries ascend, and others may have been told of since the one that changed it.
+        let last = telling.delivery.unwrap_or_default();
         for changes in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let causes: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
             if let Some((key, _)) = changes.first() {
@@ -364,10 +365,10 @@ impl Windows {
             if window.told.as_deref() == after.as_deref() {
                 return false;
             }
-            let key_row = key_row(key);
+            let row = row_of_key(key);
             each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
                 if kind != RowKind::UpdateBefore || *before_needed {
-                    out.push(kind, delivery, cells(&key_row).chain(cells(result)));
+                    out.push(kind, delivery, cells(&row).chain(cells(result)));
                     out.caused_by(causes);
                 }
             });
@@ -449,7 +450,7 @@ impl Windows {
             sessions.remove(key);
         }
         let window = taken?;
-        let row = key_row(key);
+        let row = row_of_key(key);
         for told in results(window.told.as_deref(), self.ranked) {
             let cells = cells(&row).chain(cells(told));
             telling.out.push(RowKind::Delete, delivery, cells);
@@ -601,13 +602,4 @@ fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
     key.extend_from_slice(group);
     push_key_cell(key, Value::Int(bounds.start_ms));
     push_key_cell(key, Value::Int(bounds.end_ms));
-}
-
-/// The cells of a window's key.
-fn key_row(key: &[u8]) -> Vec<u8> {
-    let (mut row, mut text, mut rest) = (Vec::new(), Vec::new(), key);
-    while let Some(cell) = take_key_cell(&mut rest, &mut text) {
-        push_cell(&mut row, cell);
-    }
-    row
 }

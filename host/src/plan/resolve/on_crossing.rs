@@ -15,6 +15,7 @@ pub(in crate::plan) struct ResolvedOnCrossing {
     pub(in crate::plan) hold: Option<String>,
     /// Whether rows of the input may be taken away again.
     pub(in crate::plan) retracts: bool,
+    pub(in crate::plan) ttl_ms: Option<i64>,
 }
 
 impl Resolver<'_> {
@@ -27,7 +28,7 @@ impl Resolver<'_> {
     ) -> Result<ResolvedNode> {
         let whose = self.edge_name(input);
         let source = self.output(input)?;
-        let key = match (&on_crossing.key, &source.change) {
+        let key: Vec<String> = match (&on_crossing.key, &source.change) {
             (Some(key), _) => {
                 self.distinct(key, "key")?;
                 for column in key {
@@ -67,6 +68,18 @@ impl Resolver<'_> {
         }
         let raise = self.flag(&source.schema, on_crossing.raise.as_ref(), "raise", &whose)?;
         let hold = self.flag(&source.schema, on_crossing.hold.as_ref(), "hold", &whose)?;
+        let ttl_ms = self.ttl(on_crossing.ttl.as_ref())?;
+        if let (Some(ttl), ResolvedChange::Keyed(rows_by)) = (&on_crossing.ttl, &source.change) {
+            // Rows of a key that is forgotten may go later. Where it has one at most, that one is ignored then.
+            let is_one = |rows_by: &Vec<String>| rows_by.iter().all(|column| key.contains(column));
+            if !rows_by.as_ref().is_some_and(is_one) {
+                let message = format!(
+                    "key `ttl`: {whose} may have several rows of one key, and when a key is forgotten nobody knows which of them \
+                     were its own; give the ttl to the step that keeps the rows"
+                );
+                return Err(self.at(ttl, message));
+            }
+        }
         let output = |name: &str| ResolvedOutput {
             name: name.to_owned(),
             schema: source.schema.clone(),
@@ -82,6 +95,7 @@ impl Resolver<'_> {
                 raise,
                 hold,
                 retracts,
+                ttl_ms,
             })),
         })
     }

@@ -26,7 +26,7 @@ impl<'d> Resolver<'d> {
     /// Takes the inputs in, and finds out what "now" is.
     pub(super) fn source(&mut self) -> Result<Now> {
         self.check_stream(&self.definition.source.get_ref().stream)?;
-        let inputs = self.written()?;
+        let mut inputs = self.written()?;
         for (at, input) in inputs.iter().enumerate() {
             self.check_input(input)?;
             if let Some(other) = inputs
@@ -44,6 +44,10 @@ impl<'d> Resolver<'d> {
                     ),
                 ));
             }
+        }
+        // What is stored by the number of an input stays its own whatever it is called: a database belongs to the subjects.
+        inputs.sort_by_key(|input| input.subject.get_ref());
+        for (at, input) in inputs.iter().enumerate() {
             self.take_in(at, input);
         }
         self.now()

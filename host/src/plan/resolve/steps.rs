@@ -40,6 +40,7 @@ impl Resolver<'_> {
             ("interval_join", step.interval_join.is_some()),
             ("on_crossing", step.on_crossing.is_some()),
             ("union", step.union.is_some()),
+            ("deduplicate", step.deduplicate.is_some()),
         ];
         let given: Vec<&str> = kinds
             .iter()
@@ -52,8 +53,7 @@ impl Resolver<'_> {
             } else {
                 given.join(" and ")
             };
-            let accepted =
-                "exactly one of stage, last_value, aggregate, lookup, window, interval_join, on_crossing, union";
+            let accepted = "exactly one of stage, last_value, aggregate, lookup, window, interval_join, on_crossing, union, deduplicate";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
         let node = if let Some(stage) = &step.stage {
@@ -72,6 +72,8 @@ impl Resolver<'_> {
             self.on_crossing(&name, input, on_crossing.get_ref(), on_crossing.span())?
         } else if let Some(union) = &step.union {
             self.union(&name, step.from.as_ref(), union.get_ref(), union.span())?
+        } else if let Some(deduplicate) = &step.deduplicate {
+            self.deduplicate(&name, input, deduplicate.get_ref(), deduplicate.span())?
         } else {
             return Ok(());
         };
@@ -200,7 +202,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn append_only(&self, input: Edge, step: &str, operator: &str, at: &Name) -> Result<()> {
+    pub(super) fn append_only(&self, input: Edge, step: &str, operator: &str, at: &Name) -> Result<()> {
         match self.output(input)?.change {
             ResolvedChange::Append => Ok(()),
             ResolvedChange::Keyed(_) => Err(self.at(
@@ -257,6 +259,7 @@ impl Resolver<'_> {
         let kind = ResolvedKind::LastValue {
             key: key.to_vec(),
             columns: columns.to_vec(),
+            ttl_ms: self.ttl(last_value.ttl.as_ref())?,
         };
         let output = self.keyed_output(schema, key.to_vec());
         Ok(ResolvedNode {
@@ -310,7 +313,11 @@ impl Resolver<'_> {
         }
         let group: Vec<String> = aggregate.group_by.iter().map(|name| name.get_ref().clone()).collect();
         let output = self.keyed_output(schema, group.clone());
-        let kind = ResolvedKind::Aggregate { group, aggregates };
+        let kind = ResolvedKind::Aggregate {
+            group,
+            aggregates,
+            ttl_ms: self.ttl(aggregate.ttl.as_ref())?,
+        };
         Ok(ResolvedNode {
             name: name.to_owned(),
             input,
@@ -444,23 +451,28 @@ impl Resolver<'_> {
     }
 
     fn lookup(&self, name: &str, input: Edge, lookup: &Lookup, span: Range<usize>) -> Result<ResolvedNode> {
-        self.append_only(input, name, "lookup", &lookup.table)?;
+        let table_name = match (&lookup.table, &lookup.versions_from) {
+            (Some(table), None) => table,
+            (None, Some(versions)) => return self.version_lookup(name, input, lookup, versions, span),
+            (table, _) => {
+                let found = if table.is_some() { "both" } else { "none" };
+                let accepted = "exactly one of table and versions_from";
+                return Err(self.error(span, format!("step \"{name}\" has {found}; a lookup has {accepted}")));
+            }
+        };
+        self.append_only(input, name, "lookup", table_name)?;
         let whose = self.edge_name(input);
         let source = self.output(input)?;
-        let Some(table) = self
-            .tables
-            .iter()
-            .position(|table| table.name == *lookup.table.get_ref())
-        else {
+        let Some(table) = self.tables.iter().position(|table| table.name == *table_name.get_ref()) else {
             let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
             let known = if known.is_empty() {
                 "none is declared".to_owned()
             } else {
                 format!("there are {}", known.join(", "))
             };
-            let table = lookup.table.get_ref();
+            let table = table_name.get_ref();
             return Err(self.at(
-                &lookup.table,
+                table_name,
                 format!("key `table`: there is no table \"{table}\"; {known}"),
             ));
         };
@@ -540,7 +552,7 @@ impl Resolver<'_> {
         for column in &added {
             if schema.iter().any(|field| field.name == *column) {
                 return Err(self.at(
-                    &lookup.table,
+                    table_name,
                     format!(
                         "step \"{name}\" adds column \"{column}\", which {whose} has already; leave it out of `columns`"
                     ),

@@ -48,6 +48,12 @@ impl Resolver<'_> {
         text.map_or(Ok(default_ms), |text| self.duration(text, key, 0..=DURATION_MS_MAX))
     }
 
+    /// After how long a key is forgotten.
+    pub(super) fn ttl(&self, text: Option<&Name>) -> Result<Option<i64>> {
+        text.map(|text| self.duration(text, "ttl", 1..=DURATION_MS_MAX))
+            .transpose()
+    }
+
     /// When events happened, in each of the inputs.
     pub(super) fn event_time(&mut self) -> Result<EventTimePlan> {
         for (input, column) in self.event_columns()? {

@@ -4,8 +4,8 @@ use super::{Edge, NodeKind, Wiring};
 use crate::{
     column::Field,
     plan::{
-        OnCrossingPlan, UnionPlan,
-        resolve::{ResolvedKind, ResolvedNode, ResolvedOnCrossing},
+        DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan,
+        resolve::{ResolvedDeduplicate, ResolvedKind, ResolvedNode, ResolvedOnCrossing, ResolvedVersionLookup},
     },
 };
 use std::collections::BTreeSet;
@@ -21,6 +21,19 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ed
                 .chain(&on_crossing.raise)
                 .chain(&on_crossing.hold);
             vec![(node.input, passed.chain(own.cloned()).collect())]
+        }
+        ResolvedKind::Deduplicate(deduplicate) => {
+            vec![(node.input, passed.chain(deduplicate.key.iter().cloned()).collect())]
+        }
+        ResolvedKind::VersionLookup(lookup) => {
+            let of = |output: usize| wanted.get(output).into_iter().flatten();
+            let (added, rest): (Vec<&String>, Vec<&String>) = of(0).partition(|name| lookup.added.contains(name));
+            let rows = rest.into_iter().chain(of(1)).chain(&lookup.on);
+            let versions = added.into_iter().chain(of(2)).chain(&lookup.version_key);
+            vec![
+                (node.input, rows.cloned().collect()),
+                (lookup.versions, versions.cloned().collect()),
+            ]
         }
         ResolvedKind::Union { .. } => {
             let passed: BTreeSet<String> = passed.collect();
@@ -38,8 +51,34 @@ impl Wiring<'_> {
             raise: flag(&on_crossing.raise),
             hold: flag(&on_crossing.hold),
             retracts: on_crossing.retracts,
+            ttl_ms: on_crossing.ttl_ms,
             passed: [self.passed(at, 0, input), self.passed(at, 1, input)],
         })
+    }
+
+    pub(super) fn deduplicate(&self, at: usize, node: &ResolvedNode, deduplicate: &ResolvedDeduplicate) -> NodeKind {
+        let outputs = 0..node.outputs.len();
+        NodeKind::Deduplicate(DeduplicatePlan {
+            key: self.indices(node.input, &deduplicate.key),
+            within_ms: deduplicate.within_ms,
+            passed: outputs.map(|output| self.passed(at, output, node.input)).collect(),
+        })
+    }
+
+    pub(super) fn version_lookup(&self, at: usize, input: Edge, lookup: &ResolvedVersionLookup) -> NodeKind {
+        let held = self.schema(Edge { node: at, output: 0 });
+        let (added, passed): (Vec<&Field>, Vec<&Field>) =
+            held.iter().partition(|field| lookup.added.contains(&field.name));
+        let names = |fields: Vec<&Field>| -> Vec<String> { fields.iter().map(|field| field.name.clone()).collect() };
+        NodeKind::VersionLookup(Box::new(VersionLookupPlan {
+            versions: lookup.versions,
+            on: self.indices(input, &lookup.on),
+            version_key: self.indices(lookup.versions, &lookup.version_key),
+            passed: self.indices(input, &names(passed)),
+            added: self.indices(lookup.versions, &names(added)),
+            late: self.passed(at, 1, input),
+            late_versions: self.passed(at, 2, lookup.versions),
+        }))
     }
 
     pub(super) fn union(&self, at: usize, node: &ResolvedNode) -> NodeKind {

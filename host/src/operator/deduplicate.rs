@@ -1,0 +1,252 @@
+//! `deduplicate`: the first row of a key passes, and its twins are left out.
+//!
+//! - Emits: the first row of a key, at once, in order of arrival. `within` a time, a row at `t` is a twin of one at `t0` that
+//!   passed where they are less than that apart, whichever came first; a row that passed none of the others stands in the
+//!   way of is the first of its own.
+//! - Late rows: without `within` there are none, since an event's own time does not matter, and keys are never forgotten.
+//!   With it, a row that passed is forgotten once the watermark is `within` past it: what comes then and is not late is so
+//!   far from it, or farther, that it is no twin. A row before the watermark may be the twin of one that is forgotten, so it
+//!   goes to the output `late`, whatever it is, and is counted. Hence what passes is what would pass if nothing was ever
+//!   forgotten.
+//! - Nulls: a null in the key is one key like any other.
+//! - Restart: the state holds an entry per row that passed and is not forgotten, so nothing changes.
+
+use super::{
+    StateMap, Stateful,
+    clock::{EventTime, Passage},
+    timers::Timers,
+};
+use crate::{
+    column::{Batch, Column, Value},
+    plan::DeduplicatePlan,
+    row::{push_key, push_key_cell},
+    state::{KeyedState, Keys, StateValue},
+};
+
+/// The operator.
+#[derive(Debug)]
+pub struct Deduplicate {
+    plan: DeduplicatePlan,
+    memory: Memory,
+}
+
+/// The rows that passed.
+#[derive(Debug)]
+enum Memory {
+    ForEver(KeyedState<Seen>),
+    Within(Recent),
+}
+
+/// A key that was there once.
+#[derive(Clone, Debug)]
+struct Seen;
+
+impl StateValue for Seen {
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.is_empty().then_some(Self)
+    }
+}
+
+/// The times of rows that passed, and are not forgotten.
+///
+/// Those of one key are at least `within` apart. So if time is cut into pieces of that length, there is one in a piece at
+/// most, and what is less than `within` away is in the same piece or in one beside it: an entry is found by key and piece.
+#[derive(Debug)]
+struct Recent {
+    within_ms: i64,
+    passed: KeyedState<EventTime>,
+    timers: Timers,
+}
+
+impl Deduplicate {
+    /// An operator without state.
+    pub fn new(plan: DeduplicatePlan, seed: u64) -> Self {
+        let memory = match plan.within_ms {
+            None => Memory::ForEver(KeyedState::new(seed)),
+            Some(within_ms) => Memory::Within(Recent {
+                within_ms,
+                passed: KeyedState::new(seed),
+                timers: Timers::default(),
+            }),
+        };
+        Self { plan, memory }
+    }
+
+    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
+    pub fn replace(&mut self, plan: DeduplicatePlan) {
+        self.plan = plan;
+    }
+
+    /// Takes in rows, and gives those that pass; `within` a time, also those that are late. That needs a passage.
+    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Vec<Batch> {
+        let keys = input.pick(&self.plan.key);
+        let (mut passed, mut late) = (Vec::new(), Vec::new());
+        match (&mut self.memory, passage) {
+            (Memory::ForEver(seen), _) => pass_first(seen, input, &keys, &mut passed),
+            (Memory::Within(recent), Some(passage)) => recent.pass(input, &keys, passage, &mut passed, &mut late),
+            (Memory::Within(_), None) => debug_assert!(false, "the plan says that this step follows the watermark"),
+        }
+        let rows = [&passed, &late].into_iter();
+        let outputs = rows.zip(&self.plan.passed);
+        outputs.map(|(rows, columns)| input.rows_of(rows, columns)).collect()
+    }
+}
+
+/// The rows whose keys were not there before go to `passed`.
+fn pass_first(seen: &mut KeyedState<Seen>, input: &Batch, keys: &[&Column], passed: &mut Vec<u32>) {
+    let (mut ahead, mut ahead_to) = (Keys::default(), 0);
+    for row in 0..input.len() {
+        if row == ahead_to {
+            ahead.clear();
+            while ahead_to < input.len() && !ahead.is_full() {
+                ahead.push(|key| push_key(key, keys, ahead_to));
+                ahead_to += 1;
+            }
+            seen.look_ahead(&mut ahead);
+        }
+        seen.modify_next(&mut ahead, |_, current| {
+            let is_first = current.is_none();
+            if is_first {
+                *current = Some(Seen);
+                passed.push(row as u32);
+            }
+            is_first
+        });
+    }
+}
+
+impl Recent {
+    /// Rows that are no twins go to `passed`, and those that came too late to tell to `late`.
+    fn pass(
+        &mut self,
+        input: &Batch,
+        keys: &[&Column],
+        passage: &Passage<'_>,
+        passed: &mut Vec<u32>,
+        late: &mut Vec<u32>,
+    ) {
+        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let (mut ahead, mut ahead_to, mut key) = (Keys::default(), 0, Vec::new());
+        for (row, &delivery) in input.deliveries.iter().enumerate() {
+            if row == ahead_to {
+                ahead.clear();
+                while let Some(&delivery) = input.deliveries.get(ahead_to).filter(|_| !ahead.is_full()) {
+                    for piece in self.pieces(passage.time_ms(delivery)) {
+                        ahead.push(|key| push_entry_key(key, keys, ahead_to, piece));
+                    }
+                    ahead_to += 1;
+                }
+                self.passed.look_ahead(&mut ahead);
+            }
+            while let Some((_, moved_ms)) = walk.next_before(delivery) {
+                self.forget(moved_ms);
+                watermark_ms = moved_ms;
+            }
+            let time_ms = passage.time_ms(delivery);
+            if time_ms < watermark_ms {
+                late.push(row as u32);
+                continue;
+            }
+            let pieces = self.pieces(time_ms);
+            let is_twin = pieces.iter().any(|&piece| {
+                key.clear();
+                push_entry_key(&mut key, keys, row, piece);
+                let passed = self.passed.get(&key);
+                passed.is_some_and(|passed| passed.0.abs_diff(time_ms) < self.within_ms.unsigned_abs())
+            });
+            if !is_twin {
+                let [_, own, _] = pieces;
+                key.clear();
+                push_entry_key(&mut key, keys, row, own);
+                self.passed.modify(&key, |current| {
+                    *current = Some(EventTime(time_ms));
+                    true
+                });
+                self.timers.add(time_ms.saturating_add(self.within_ms), &key);
+                passed.push(row as u32);
+            }
+        }
+        while let Some((_, moved_ms)) = walk.next_move() {
+            self.forget(moved_ms);
+        }
+    }
+
+    /// The piece of time that an instant is in, between those beside it.
+    fn pieces(&self, time_ms: i64) -> [i64; 3] {
+        let own = time_ms.div_euclid(self.within_ms.max(1));
+        [own.saturating_sub(1), own, own.saturating_add(1)]
+    }
+
+    /// The watermark moved: forgets the rows that it is `within` past.
+    fn forget(&mut self, watermark_ms: i64) {
+        while let Some((_, keys)) = self.timers.take_due(watermark_ms) {
+            for key in keys {
+                self.passed.modify(&key, |current| {
+                    // After a rollback another row may have passed in its place.
+                    let goes = |time: &EventTime| time.0.saturating_add(self.within_ms) <= watermark_ms;
+                    current.take_if(|time| goes(time)).is_some()
+                });
+            }
+        }
+    }
+
+    /// Makes sure that a row is forgotten when it is time.
+    fn expect(&mut self, key: &[u8]) {
+        if let Some(time) = self.passed.get(key) {
+            self.timers.add_again(time.0.saturating_add(self.within_ms), key);
+        }
+    }
+}
+
+fn push_entry_key(key: &mut Vec<u8>, keys: &[&Column], row: usize, piece: i64) {
+    push_key(key, keys, row);
+    push_key_cell(key, Value::Int(piece));
+}
+
+impl Stateful for Deduplicate {
+    fn checkpoint(&mut self) {
+        match &mut self.memory {
+            Memory::ForEver(seen) => seen.checkpoint(),
+            Memory::Within(recent) => recent.passed.checkpoint(),
+        }
+    }
+
+    fn keep(&mut self) {
+        match &mut self.memory {
+            Memory::ForEver(seen) => seen.keep(),
+            Memory::Within(recent) => recent.passed.keep(),
+        }
+    }
+
+    fn rollback(&mut self) {
+        match &mut self.memory {
+            Memory::ForEver(seen) => seen.rollback(|_, _| {}),
+            Memory::Within(recent) => {
+                let mut back: Vec<Box<[u8]>> = Vec::new();
+                recent.passed.rollback(|key, live| {
+                    if live {
+                        back.push(key.into());
+                    }
+                });
+                back.iter().for_each(|key| recent.expect(key));
+            }
+        }
+    }
+
+    fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
+        let state: &mut dyn StateMap = match &mut self.memory {
+            Memory::ForEver(seen) => seen,
+            Memory::Within(recent) => &mut recent.passed,
+        };
+        vec![("passed", state)]
+    }
+
+    fn restored(&mut self) {
+        if let Memory::Within(recent) = &mut self.memory {
+            let keys: Vec<Box<[u8]>> = recent.passed.iter().map(|(key, _)| key.into()).collect();
+            keys.iter().for_each(|key| recent.expect(key));
+        }
+    }
+}

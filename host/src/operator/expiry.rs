@@ -1,0 +1,185 @@
+//! Expiry: keys that are forgotten once no row came for them for so long of event time (`ttl`).
+//!
+//! - A row touches its key at the time of its event; where the watermark is past that already, at the watermark. So a row
+//!   that is late keeps its key for as long as any other.
+//! - A key goes as soon as the watermark is `ttl` past its last touch, right after the event that moved it there. Of keys
+//!   that go with one event the order is that in which they are due, then that of the keys.
+//! - Restart: the state holds when each key was touched, so nothing changes.
+
+use super::{
+    StateMap,
+    clock::{Passage, Walk},
+    timers::Timers,
+};
+use crate::state::{KeyedState, StateValue};
+
+/// When keys were touched, and which are due.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    ttl_ms: i64,
+    touched: KeyedState<Touch>,
+    timers: Timers,
+}
+
+/// The last touch of a key. Most touches move no timer: that a key was touched since is found out when it is due.
+#[derive(Clone, Debug)]
+struct Touch {
+    time_ms: i64,
+    /// Where the key's timer stands; others that it may have are left over from a rollback. Not kept.
+    timer_ms: i64,
+}
+
+impl StateValue for Touch {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.time_ms.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let time_ms = i64::from_le_bytes(bytes.try_into().ok()?);
+        let timer_ms = time_ms;
+        Some(Self { time_ms, timer_ms })
+    }
+}
+
+impl Expiry {
+    pub(super) fn new(ttl_ms: i64, seed: u64) -> Self {
+        Self {
+            ttl_ms,
+            touched: KeyedState::new(seed),
+            timers: Timers::default(),
+        }
+    }
+
+    /// A row of `key` came, see [`Course::touch_ms`].
+    pub(super) fn touch(&mut self, key: &[u8], time_ms: i64) {
+        let timers = &mut self.timers;
+        let timer_ms = time_ms.saturating_add(self.ttl_ms);
+        self.touched.modify(key, |current| match current {
+            Some(touch) if touch.time_ms >= time_ms => false,
+            Some(touch) => {
+                touch.time_ms = time_ms;
+                true
+            }
+            None => {
+                timers.add(timer_ms, key);
+                *current = Some(Touch { time_ms, timer_ms });
+                true
+            }
+        });
+    }
+
+    /// The key went for another reason.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        self.touched.modify(key, |current| current.take().is_some());
+    }
+
+    /// Takes keys that go at this watermark, until there are none: some at a time, in order.
+    pub(super) fn take_due(&mut self, watermark_ms: i64) -> Option<Vec<Box<[u8]>>> {
+        let (timer_ms, mut keys) = self.timers.take_due(watermark_ms)?;
+        let Self {
+            ttl_ms,
+            touched,
+            timers,
+        } = self;
+        keys.retain(|key| {
+            let mut goes = false;
+            touched.modify(key, |current| {
+                let Some(touch) = current.as_mut().filter(|touch| touch.timer_ms == timer_ms) else {
+                    return false;
+                };
+                let due_ms = touch.time_ms.saturating_add(*ttl_ms);
+                goes = due_ms <= timer_ms;
+                match goes {
+                    true => *current = None,
+                    false => {
+                        touch.timer_ms = due_ms;
+                        timers.add(due_ms, key);
+                    }
+                }
+                // Where the timer stands is not kept.
+                goes
+            });
+            goes
+        });
+        Some(keys)
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        self.touched.checkpoint();
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.touched.keep();
+    }
+
+    pub(super) fn rollback(&mut self) {
+        let mut back: Vec<Box<[u8]>> = Vec::new();
+        self.touched.rollback(|key, live| {
+            if live {
+                back.push(key.into());
+            }
+        });
+        for key in back {
+            if let Some(touch) = self.touched.get(&key) {
+                self.timers.add_again(touch.timer_ms, &key);
+            }
+        }
+    }
+
+    pub(super) fn restored(&mut self) {
+        let keys: Vec<Box<[u8]>> = self.touched.iter().map(|(key, _)| key.into()).collect();
+        for key in keys {
+            let timers = &mut self.timers;
+            self.touched.modify(&key, |current| {
+                if let Some(touch) = current {
+                    touch.timer_ms = touch.time_ms.saturating_add(self.ttl_ms);
+                    timers.add(touch.timer_ms, &key);
+                }
+                false
+            });
+        }
+    }
+
+    pub(super) fn state(&mut self) -> &mut dyn StateMap {
+        &mut self.touched
+    }
+}
+
+/// The watermark along the rows of a batch; for a step that does not follow it, none.
+#[derive(Debug)]
+pub(super) struct Course<'p> {
+    passage: Option<&'p Passage<'p>>,
+    walk: Option<Walk<'p>>,
+    watermark_ms: i64,
+}
+
+impl<'p> Course<'p> {
+    pub(super) fn of(passage: Option<&'p Passage<'p>>) -> Self {
+        Self {
+            passage,
+            walk: passage.map(Passage::walk),
+            watermark_ms: passage.map_or(i64::MIN, Passage::before_ms),
+        }
+    }
+
+    /// The next move, if it comes before `delivery`, see [`Walk::next_before`].
+    #[inline]
+    pub(super) fn next_before(&mut self, delivery: u32) -> Option<(u32, i64)> {
+        let moved = self.walk.as_mut()?.next_before(delivery)?;
+        self.watermark_ms = moved.1;
+        Some(moved)
+    }
+
+    /// The next move.
+    pub(super) fn next_move(&mut self) -> Option<(u32, i64)> {
+        let moved = self.walk.as_mut()?.next_move()?;
+        self.watermark_ms = moved.1;
+        Some(moved)
+    }
+
+    /// When a row of `delivery` touches its key.
+    pub(super) fn touch_ms(&self, delivery: u32) -> i64 {
+        let time_ms = self.passage.map_or(i64::MIN, |passage| passage.time_ms(delivery));
+        time_ms.max(self.watermark_ms)
+    }
+}

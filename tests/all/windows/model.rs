@@ -1,0 +1,471 @@
+//! What windows mean, over whole inputs: after every event everything is computed anew from the rows that there are.
+
+use super::cuts::{Bounds, Cut};
+use crate::operators::model::{self, Aggregate, Change, Changes, Row, key_cell};
+use std::collections::{BTreeMap, BTreeSet};
+use weir_tests::table::Cell;
+
+/// A `window`.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) kind: Kind,
+    pub(crate) group: Vec<usize>,
+    pub(crate) aggregates: Vec<Aggregate>,
+    /// The column that holds a row's time; that of its event, when absent.
+    pub(crate) time: Option<usize>,
+    pub(crate) emit: Emit,
+    pub(crate) lateness_ms: i64,
+    /// Whether the input is a changelog.
+    pub(crate) retracts: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Cut(Cut),
+    Session { gap_ms: i64 },
+    SlidingRows(usize),
+    SlidingTime(i64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emit {
+    Close,
+    Update,
+    Early(i64),
+}
+
+/// When an event happened, and the watermark before and after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) time_ms: i64,
+    pub(crate) before_ms: i64,
+    pub(crate) after_ms: i64,
+}
+
+/// What a window gives for each event, and what it holds in the end.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) out: Changes,
+    pub(crate) late: Changes,
+    /// Whether some row of the event was not late.
+    pub(crate) took: Vec<bool>,
+    /// How many groups of windows, or rows, are held.
+    pub(crate) held: usize,
+}
+
+/// A row that a window holds.
+#[derive(Clone, Debug)]
+struct Held {
+    group: Row,
+    /// None for sessions.
+    bounds: Option<Bounds>,
+    time_ms: i64,
+    row: Row,
+}
+
+/// A group and the bounds of its window. Sessions that have one start are the same, wherever they end.
+type Key = (Row, i64, Option<i64>);
+
+/// The end of a window, and its row.
+type Found = BTreeMap<Key, (i64, Row)>;
+
+/// Whether a window has got so far.
+fn is_past(ms: i64, watermark_ms: i64) -> bool {
+    ms <= watermark_ms
+}
+
+/// The watermark after each event: the latest time so far, less what is allowed. Nothing stands for a dead letter.
+pub(crate) fn moments(times_ms: &[Option<i64>], out_of_orderness_ms: i64) -> Vec<Moment> {
+    let watermark_ms = |at: usize| {
+        let latest = times_ms[..at].iter().flatten().max();
+        latest.map_or(i64::MIN, |latest| latest - out_of_orderness_ms)
+    };
+    let moment = |at: usize| Moment {
+        time_ms: times_ms[at].unwrap_or_default(),
+        before_ms: watermark_ms(at),
+        after_ms: watermark_ms(at + 1),
+    };
+    (0..times_ms.len()).map(moment).collect()
+}
+
+impl Window {
+    /// What it gives.
+    pub(crate) fn run(&self, input: &Changes, moments: &[Moment]) -> Told {
+        match self.kind {
+            Kind::SlidingRows(count) => self.slide_rows(count, input),
+            Kind::SlidingTime(span_ms) => self.slide_times(span_ms, input, moments),
+            Kind::Cut(_) | Kind::Session { .. } => self.run_windows(input, moments),
+        }
+    }
+
+    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Told {
+        let all = self.all_windows(input, moments);
+        let (mut held, mut told) = (Vec::new(), Found::new());
+        let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
+        for (changes, moment) in input.iter().zip(moments) {
+            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
+            for (row, retracts) in single(changes) {
+                if self.take(&mut held, &row, retracts, moment, &all) {
+                    takes = true;
+                } else {
+                    lates.push(Change::Insert(self.late(row, retracts)));
+                }
+                self.drop_merged(&held, &mut told, &mut tells);
+            }
+
+            // What changes in a window that has ended is told at once, and with `update` everything.
+            let now = |end_ms: i64| self.emit == Emit::Update || is_past(end_ms, moment.before_ms);
+            self.tell(&held, &mut told, &mut tells, now);
+
+            // Time goes on: windows end, one after the other.
+            let mut ends: Vec<i64> = self.found(&held).values().map(|(end_ms, _)| *end_ms).collect();
+            ends.extend(told.values().map(|(end_ms, _)| *end_ms));
+            ends.retain(|&end_ms| !is_past(end_ms, moment.before_ms) && is_past(end_ms, moment.after_ms));
+            ends.sort_unstable();
+            ends.dedup();
+            for due_ms in ends {
+                self.tell(&held, &mut told, &mut tells, |end_ms| end_ms == due_ms);
+            }
+            if let Emit::Early(every_ms) = self.emit
+                && moment.before_ms.div_euclid(every_ms) < moment.after_ms.div_euclid(every_ms)
+            {
+                self.tell(&held, &mut told, &mut tells, |_| true);
+            }
+            self.forget(&mut held, &mut told, moment.after_ms);
+            out.push(tells);
+            late.push(lates);
+            took.push(takes);
+        }
+        // One that was told and is empty now stays until that is told as well.
+        let keys: BTreeSet<Key> = self.found(&held).into_keys().chain(told.into_keys()).collect();
+        Told {
+            out,
+            late,
+            took,
+            held: keys.len(),
+        }
+    }
+
+    /// All windows that any row may fall into.
+    fn all_windows(&self, input: &Changes, moments: &[Moment]) -> Vec<Bounds> {
+        let Kind::Cut(cut) = &self.kind else {
+            return Vec::new();
+        };
+        let times = input.iter().zip(moments).flat_map(|(changes, moment)| {
+            let rows = single(changes).into_iter();
+            rows.filter_map(|(row, _)| self.time(&row, moment)).collect::<Vec<_>>()
+        });
+        let times: Vec<i64> = times.collect();
+        match (times.iter().min(), times.iter().max()) {
+            (Some(&first_ms), Some(&last_ms)) => cut.windows(first_ms, last_ms),
+            _ => Vec::new(),
+        }
+    }
+
+    fn time(&self, row: &Row, moment: &Moment) -> Option<i64> {
+        match self.time.map(|column| &row[column]) {
+            None => Some(moment.time_ms),
+            Some(Cell::Int(time_ms)) => Some(*time_ms),
+            Some(_) => None,
+        }
+    }
+
+    fn is_over(&self, end_ms: i64, watermark_ms: i64) -> bool {
+        is_past(end_ms + self.lateness_ms, watermark_ms)
+    }
+
+    /// Puts a row into its windows, or takes it out of them. Not when all of them are over.
+    fn take(&self, held: &mut Vec<Held>, row: &Row, retracts: bool, moment: &Moment, all: &[Bounds]) -> bool {
+        let Some(time_ms) = self.time(row, moment) else {
+            return false;
+        };
+        let new = |bounds| Held {
+            group: pick_key(row, &self.group),
+            bounds,
+            time_ms,
+            row: row.clone(),
+        };
+        if let Kind::Session { gap_ms } = self.kind {
+            let mut with_it = held.clone();
+            with_it.push(new(None));
+            let sessions = sessions(&with_it, gap_ms);
+            let session = sessions.iter().find(|session| session.rows.contains(&held.len()));
+            let in_time = session.is_some_and(|session| !self.is_over(session.end_ms, moment.before_ms));
+            if in_time {
+                *held = with_it;
+            }
+            return in_time;
+        }
+        let windows = all
+            .iter()
+            .filter(|&&(start_ms, end_ms)| start_ms <= time_ms && time_ms < end_ms);
+        let mut open = windows
+            .filter(|(_, end_ms)| !self.is_over(*end_ms, moment.before_ms))
+            .peekable();
+        let in_time = open.peek().is_some();
+        for &bounds in open {
+            let new = new(Some(bounds));
+            if retracts {
+                let same = |held: &Held| held.bounds == new.bounds && held.row == new.row;
+                let at = held.iter().position(same).expect("what is taken away was there");
+                held.remove(at);
+            } else {
+                held.push(new);
+            }
+        }
+        in_time
+    }
+
+    /// The windows that have rows, with their results.
+    fn found(&self, held: &[Held]) -> Found {
+        let mut found = Found::new();
+        let mut insert = |group: &Row, (start_ms, end_ms): Bounds, rows: &[&Held]| {
+            let bounds = [Cell::Int(start_ms), Cell::Int(end_ms)];
+            let results = self.aggregates.iter().map(|aggregate| compute(aggregate, rows));
+            let row: Row = group.iter().cloned().chain(bounds).chain(results).collect();
+            let is_cut = matches!(self.kind, Kind::Cut(_));
+            found.insert((group.clone(), start_ms, is_cut.then_some(end_ms)), (end_ms, row));
+        };
+        if let Kind::Session { gap_ms } = self.kind {
+            for session in sessions(held, gap_ms) {
+                let rows: Vec<&Held> = session.rows.iter().map(|&at| &held[at]).collect();
+                insert(&rows[0].group, (session.start_ms, session.end_ms), &rows);
+            }
+            return found;
+        }
+        let mut windows: BTreeMap<(&Row, Bounds), Vec<&Held>> = BTreeMap::new();
+        for row in held {
+            let bounds = row.bounds.expect("it is in a window");
+            windows.entry((&row.group, bounds)).or_default().push(row);
+        }
+        for ((group, bounds), rows) in windows {
+            insert(group, bounds, &rows);
+        }
+        found
+    }
+
+    /// Tells how windows differ from what was told of them, where `is_time` for their end: by group, then start and end.
+    fn tell(&self, held: &[Held], told: &mut Found, tells: &mut Vec<Change>, is_time: impl Fn(i64) -> bool) {
+        let found = self.found(held);
+        let mut keys: Vec<Key> = found.keys().chain(told.keys()).cloned().collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let (before, after) = (told.get(&key), found.get(&key));
+            let end_ms = after.or(before).map_or(0, |(end_ms, _)| *end_ms);
+            if before == after || !is_time(end_ms) {
+                continue;
+            }
+            tells.extend(match (before.cloned(), after.cloned()) {
+                (None, Some((_, after))) => Some(Change::Insert(after)),
+                (Some((_, before)), None) => Some(Change::Delete(before)),
+                (Some((_, before)), Some((_, after))) => Some(Change::Update(before, after)),
+                (None, None) => None,
+            });
+            match found.get(&key) {
+                Some(after) => told.insert(key, after.clone()),
+                None => told.remove(&key),
+            };
+        }
+    }
+
+    /// A session that was told and began later than what it is part of now is gone at once.
+    fn drop_merged(&self, held: &[Held], told: &mut Found, tells: &mut Vec<Change>) {
+        if let Kind::Session { .. } = self.kind {
+            let found = self.found(held);
+            let gone = told.extract_if(.., |key, _| !found.contains_key(key));
+            tells.extend(gone.map(|(_, (_, row))| Change::Delete(row)));
+        }
+    }
+
+    /// Windows that are over go, and their rows with them.
+    fn forget(&self, held: &mut Vec<Held>, told: &mut Found, watermark_ms: i64) {
+        // A session may have grown since it was told.
+        let found = self.found(held);
+        told.retain(|key, told| !self.is_over(found.get(key).unwrap_or(told).0, watermark_ms));
+        if let Kind::Session { gap_ms } = self.kind {
+            let over = sessions(held, gap_ms)
+                .into_iter()
+                .filter(|session| self.is_over(session.end_ms, watermark_ms));
+            let over: Vec<usize> = over.flat_map(|session| session.rows).collect();
+            let mut at = 0..;
+            held.retain(|_| !over.contains(&at.next().unwrap()));
+        } else {
+            held.retain(|row| {
+                row.bounds
+                    .is_some_and(|(_, end_ms)| !self.is_over(end_ms, watermark_ms))
+            });
+        }
+    }
+
+    fn late(&self, mut row: Row, retracts: bool) -> Row {
+        if self.retracts {
+            row.push(Cell::Int(retracts.into()));
+        }
+        row
+    }
+
+    // ---- sliding windows ----------------------------------------------------------------------------------------------
+
+    fn slide_rows(&self, count: usize, input: &Changes) -> Told {
+        let mut seen: Vec<Held> = Vec::new();
+        let (mut out, mut took) = (Vec::new(), Vec::new());
+        for changes in input {
+            let mut tells = Vec::new();
+            for (row, _) in single(changes) {
+                let group = pick_key(&row, &self.group);
+                seen.push(Held {
+                    group: group.clone(),
+                    bounds: None,
+                    time_ms: 0,
+                    row: row.clone(),
+                });
+                let of_group: Vec<&Held> = seen.iter().filter(|held| held.group == group).collect();
+                tells.push(Change::Insert(
+                    self.slid(row, &of_group[of_group.len().saturating_sub(count)..]),
+                ));
+            }
+            took.push(!tells.is_empty());
+            out.push(tells);
+        }
+        let mut groups: BTreeMap<Row, usize> = BTreeMap::new();
+        for held in seen {
+            let rows = groups.entry(held.group).or_default();
+            *rows = count.min(*rows + 1);
+        }
+        Told {
+            late: vec![Vec::new(); out.len()],
+            out,
+            took,
+            held: groups.into_values().sum(),
+        }
+    }
+
+    fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> Told {
+        // In the order in which it is their turn, with whether they were told.
+        let mut rows: Vec<(Held, bool)> = Vec::new();
+        let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
+        for (changes, moment) in input.iter().zip(moments) {
+            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
+            let mut tell = |rows: &mut Vec<(Held, bool)>, watermark_ms: i64| {
+                for at in 0..rows.len() {
+                    let (held, is_told) = &rows[at];
+                    if !is_told && is_past(held.time_ms, watermark_ms) {
+                        let seen: Vec<&Held> = rows[..=at].iter().map(|(other, _)| other).collect();
+                        let seen: Vec<&Held> = seen
+                            .into_iter()
+                            .filter(|other| other.group == held.group && other.time_ms > held.time_ms - span_ms)
+                            .collect();
+                        tells.push(Change::Insert(self.slid(held.row.clone(), &seen)));
+                        rows[at].1 = true;
+                    }
+                }
+            };
+            for (row, _) in single(changes) {
+                match self.time(&row, moment).filter(|&time_ms| time_ms >= moment.before_ms) {
+                    None => lates.push(Change::Insert(row)),
+                    Some(time_ms) => {
+                        takes = true;
+                        let at = rows.partition_point(|(held, _)| held.time_ms <= time_ms);
+                        let group = pick_key(&row, &self.group);
+                        let bounds = None;
+                        rows.insert(
+                            at,
+                            (
+                                Held {
+                                    group,
+                                    bounds,
+                                    time_ms,
+                                    row,
+                                },
+                                false,
+                            ),
+                        );
+                        tell(&mut rows, moment.before_ms);
+                    }
+                }
+            }
+            tell(&mut rows, moment.after_ms);
+            out.push(tells);
+            late.push(lates);
+            took.push(takes);
+        }
+        let last_ms = moments.last().map_or(i64::MIN, |moment| moment.after_ms);
+        let held = rows
+            .iter()
+            .filter(|(held, _)| !is_past(held.time_ms + span_ms, last_ms));
+        Told {
+            out,
+            late,
+            took,
+            held: held.count(),
+        }
+    }
+
+    /// A row with the aggregates over those that it sees.
+    fn slid(&self, row: Row, seen: &[&Held]) -> Row {
+        let results = self.aggregates.iter().map(|aggregate| compute(aggregate, seen));
+        row.into_iter().chain(results).collect()
+    }
+}
+
+/// Rows of a group that are bridged, by their numbers.
+struct Session {
+    start_ms: i64,
+    end_ms: i64,
+    rows: Vec<usize>,
+}
+
+/// The sessions of all groups.
+fn sessions(held: &[Held], gap_ms: i64) -> Vec<Session> {
+    let mut order: Vec<usize> = (0..held.len()).collect();
+    order.sort_by_key(|&at| (held[at].group.clone(), held[at].time_ms));
+    let mut sessions: Vec<Session> = Vec::new();
+    for at in order {
+        let (row, end_ms) = (&held[at], held[at].time_ms + gap_ms);
+        match sessions.last_mut() {
+            Some(session) if held[session.rows[0]].group == row.group && row.time_ms < session.end_ms => {
+                session.end_ms = end_ms;
+                session.rows.push(at);
+            }
+            _ => sessions.push(Session {
+                start_ms: row.time_ms,
+                end_ms,
+                rows: vec![at],
+            }),
+        }
+    }
+    // In order of arrival, as functions want them.
+    sessions.iter_mut().for_each(|session| session.rows.sort_unstable());
+    sessions
+}
+
+/// Changes as rows that come and rows that go.
+fn single(changes: &[Change]) -> Vec<(Row, bool)> {
+    let rows = changes.iter().flat_map(|change| match change {
+        Change::Insert(row) => vec![(row.clone(), false)],
+        Change::Update(before, after) => vec![(before.clone(), true), (after.clone(), false)],
+        Change::Delete(row) => vec![(row.clone(), true)],
+    });
+    rows.collect()
+}
+
+/// An aggregate over rows in order of arrival.
+fn compute(aggregate: &Aggregate, rows: &[&Held]) -> Cell {
+    let column = aggregate.column.unwrap_or_default();
+    let values = rows.iter().filter(|held| held.row[column] != Cell::Null);
+    let found = match aggregate.function {
+        // Of equal ones `min_by_key` gives the first, and `max_by_key` the last.
+        "first" => values.min_by_key(|held| held.time_ms),
+        "last" => values.max_by_key(|held| held.time_ms),
+        _ => {
+            let rows: Vec<&Row> = rows.iter().map(|held| &held.row).collect();
+            return model::compute(aggregate, &rows);
+        }
+    };
+    found.map_or(Cell::Null, |held| held.row[column].clone())
+}
+
+fn pick_key(row: &Row, columns: &[usize]) -> Row {
+    columns.iter().map(|&column| key_cell(&row[column])).collect()
+}
