@@ -323,7 +323,7 @@ pub struct AggregateColumn {
     pub limits: Option<Spanned<StageLimits>>,
 }
 
-/// Aggregates by group and window: exactly one kind of window. Durations are texts such as `"5 min"`.
+/// Aggregates, or the rows that rank first, by group and window: exactly one kind of window. Durations are texts such as `"5 min"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
@@ -341,7 +341,9 @@ pub struct Window {
     #[serde(default)]
     pub group_by: Vec<Name>,
     /// What is computed, by the name of the resulting column.
-    pub columns: ColumnMap<AggregateColumn>,
+    pub columns: Option<ColumnMap<AggregateColumn>>,
+    /// In its place: the rows that rank first.
+    pub top: Option<Spanned<Top>>,
     /// The integer column that holds the time of a row, in milliseconds; the time of its event, when absent.
     pub time: Option<Name>,
     /// The time zone whose clock windows begin by; UTC, when absent.
@@ -368,6 +370,32 @@ pub struct IntervalJoin {
     pub latest: Name,
     /// The columns of the others that are added; all that are not compared, when absent.
     pub columns: Option<Vec<Name>>,
+}
+
+/// The rows of a window that rank first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Top {
+    /// How many.
+    pub n: Spanned<u64>,
+    /// The column that they are ranked by.
+    pub by: Name,
+    /// The columns that are given of each.
+    pub columns: Vec<Name>,
+    /// Which come first.
+    #[serde(default)]
+    pub order: TopOrder,
+}
+
+/// Which rows rank first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TopOrder {
+    /// Those with the greatest values.
+    #[default]
+    Greatest,
+    /// Those with the least values.
+    Least,
 }
 
 /// Windows of one size, and how far apart they are.

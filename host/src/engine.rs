@@ -897,7 +897,11 @@ fn fingerprint(plan: &Plan, state: &str) -> String {
         .map(|output| columns(&mut output.schema.iter()))
         .unwrap_or_default();
     match &node.kind {
-        NodeKind::Window(plan) => window_fingerprint(plan, &schema),
+        NodeKind::Window(window) => {
+            let input = plan.nodes.get(node.input.node);
+            let input = input.and_then(|input| input.outputs.get(node.input.output));
+            window_fingerprint(window, input.map_or(&[][..], |input| &input.schema), &schema)
+        }
         NodeKind::IntervalJoin(join) => {
             let types = |edge: Edge, indices: &[usize]| {
                 let schema = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
@@ -966,7 +970,7 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
     functions.join(", ")
 }
 
-fn window_fingerprint(plan: &WindowPlan, schema: &str) -> String {
+fn window_fingerprint(plan: &WindowPlan, input: &[Field], schema: &str) -> String {
     let kind = match &plan.kind {
         WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
         WindowKind::Aligned {
@@ -985,9 +989,15 @@ fn window_fingerprint(plan: &WindowPlan, schema: &str) -> String {
     } else {
         ""
     };
-    format!(
-        "{kind} ({}){changes} by the first {} of {schema}",
-        functions(&plan.aggregates),
-        plan.group.len()
-    )
+    let kept = match &plan.top {
+        None => functions(&plan.aggregates),
+        Some(top) => {
+            let order = if top.least { "least" } else { "greatest" };
+            let by = input
+                .get(top.by)
+                .map(|field| format!("{} {}", field.name, field.column_type));
+            format!("the {} rows with the {order} {}", top.n, by.unwrap_or_default())
+        }
+    };
+    format!("{kind} ({kept}){changes} by the first {} of {schema}", plan.group.len())
 }

@@ -48,6 +48,10 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
 /// Rows that a sliding window may look back on. Each is an entry of state.
 pub const SLIDING_ROWS_MAX: u64 = 100_000;
 
+/// Rows that a window may rank per group (`top`). They are one entry of state, which goes into the log whole when one of them
+/// changes: a thousand rows of some columns are 100 KiB.
+pub const TOP_ROWS_MAX: u64 = 1000;
+
 /// Bytes that a database keeps of the trace, which says by which events rows were made: some millions of changes. Beyond
 /// that the oldest turns are forgotten.
 pub const TRACE_BYTES_MAX: u64 = 64 << 20;

@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod on_crossing;
 pub mod sliding;
 mod timers;
+mod top;
 pub mod union;
 pub mod version_lookup;
 pub mod window;

@@ -555,13 +555,16 @@ pub struct LookupPlan {
     pub rounds: Option<Vec<usize>>,
 }
 
-/// `window`: the outputs are the group, the window's start and end, then the aggregates; and the rows that came too late.
+/// `window`: the outputs are the group, the window's start and end, then the aggregates, or rank and columns of the rows that
+/// rank first; and the rows that came too late.
 #[derive(Clone, Debug)]
 pub struct WindowPlan {
     /// The group.
     pub group: Vec<usize>,
     /// What is computed.
     pub aggregates: Vec<AggregateSpec>,
+    /// The rows that are kept; then nothing is computed.
+    pub top: Option<TopPlan>,
     /// The windows.
     pub kind: WindowKind,
     /// The column that holds a row's time, in milliseconds; that of its event, when absent.
@@ -572,6 +575,19 @@ pub struct WindowPlan {
     pub lateness_ms: i64,
     /// The columns of a row that is late.
     pub late: Vec<usize>,
+}
+
+/// The rows of a group and window that rank first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopPlan {
+    /// How many.
+    pub n: u32,
+    /// The column that they are ranked by.
+    pub by: usize,
+    /// Whether the least values come first, and not the greatest.
+    pub least: bool,
+    /// The columns that are given of each.
+    pub columns: Vec<usize>,
 }
 
 /// The windows that a row falls into.

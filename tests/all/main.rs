@@ -17,6 +17,7 @@ mod replay;
 mod rules;
 mod swaps;
 mod time;
+mod top;
 mod windows;
 
 use weir_tests::command::Weir;

@@ -158,7 +158,13 @@ fn title(plan: &Plan, node: &Node) -> String {
             }
         }
         NodeKind::Window(window) => {
-            let functions = functions(&window.aggregates, |index| column(node.input, index));
+            let functions = match &window.top {
+                None => functions(&window.aggregates, |index| column(node.input, index)),
+                Some(top) => {
+                    let order = if top.least { "least" } else { "greatest" };
+                    format!("the {} rows with the {order} {}", top.n, column(node.input, top.by))
+                }
+            };
             let of = match window.group.as_slice() {
                 [] => "of everything".to_owned(),
                 group => format!("by {}", input(group)),

@@ -4,7 +4,10 @@
 //! be taken away again), each value is an entry of its own in [`Values`], so that a turn writes what changed and not
 //! all of a group.
 
-use super::StateMap;
+use super::{
+    StateMap,
+    top::{Arrival, Ranking, Top},
+};
 use crate::{
     column::{Column, ColumnType, Value},
     exact_sum::ExactSum,
@@ -21,7 +24,12 @@ pub(super) struct Group {
     /// How many rows it has.
     pub(super) rows: u64,
     accumulators: Box<[Accumulator]>,
+    /// In place of accumulators, where a window ranks rows: `rows` counts those that were among the first.
+    top: Option<Top>,
 }
+
+/// In front of the rows that rank first, where accumulators have their tags.
+const TOP: u8 = 8;
 
 /// What is kept of one aggregate in one group.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +96,7 @@ impl Group {
         Self {
             rows: 0,
             accumulators: accumulators.collect(),
+            top: None,
         }
     }
 
@@ -123,6 +132,20 @@ impl Group {
         if let Some(Accumulator::Guest(held, told)) = self.accumulators.get_mut(number) {
             (*held, *told) = Default::default();
         }
+    }
+
+    /// Takes a row in if it ranks among the first. Says whether it does: otherwise nothing changes.
+    pub(super) fn rank(&mut self, ranking: &Ranking<'_>, row: usize, arrival: Arrival) -> bool {
+        let ranks = Top::offer(&mut self.top, ranking, row, arrival);
+        if ranks {
+            self.count_row(false);
+        }
+        ranks
+    }
+
+    /// The rows that rank first, where those are kept.
+    pub(super) fn top(&self) -> Option<&Top> {
+        self.top.as_ref()
     }
 
     /// Adds a value, or takes it away. What guests make of a row comes by [`Group::set_guest`]. The key of a value that has to be told apart is the next one of `ahead`, or made
@@ -222,6 +245,11 @@ impl Group {
     /// guests make of both comes by [`Group::set_guest`].
     pub(super) fn merge(&mut self, aggregates: &[AggregateSpec], other: Self) {
         self.rows += other.rows;
+        match (&mut self.top, other.top) {
+            (Some(top), Some(more)) => top.merge(&more),
+            (top @ None, more) => *top = more,
+            (Some(_), None) => {}
+        }
         for ((spec, into), from) in aggregates.iter().zip(&mut self.accumulators).zip(other.accumulators) {
             match (into, from) {
                 // What is told apart is counted when the values move.
@@ -294,15 +322,23 @@ impl Group {
                 }
             }
         }
+        if let Some(top) = &self.top {
+            bytes.push(TOP);
+            top.encode(bytes);
+        }
     }
 
     /// Reads what [`Group::encode`] wrote; nothing when the bytes are none of it.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
         let rows = take_length(bytes)? as u64;
-        let mut accumulators = Vec::new();
+        let (mut accumulators, mut top) = (Vec::new(), None);
         while let Some((&tag, rest)) = bytes.split_first() {
             *bytes = rest;
+            if tag == TOP {
+                top = Some(Top::take(bytes)?);
+                continue;
+            }
             accumulators.push(match tag {
                 0 => Accumulator::Count(take_length(bytes)? as u64),
                 1 => {
@@ -328,7 +364,11 @@ impl Group {
             });
         }
         let accumulators = accumulators.into();
-        Some(Self { rows, accumulators })
+        Some(Self {
+            rows,
+            accumulators,
+            top,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `window`: aggregates by group and window of event time.
+//! `window`: aggregates, or the rows that rank first, by group and window of event time.
 //!
 //! - Emits: with `emit = "close"` one row per group and window, once the watermark is at the window's end, in the order of
 //!   ends, starts and groups. With `"update"` a changelog: a row when its result changed, and nothing at the end, where it
@@ -7,7 +7,9 @@
 //! - Late rows: a window takes rows in until the watermark is `lateness` past its end; what changes after its end is told
 //!   at once. A row that no window takes in any more goes to the output `late`, and is counted. So does one whose time
 //!   (the column of key `time`) is null.
-//! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other.
+//! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other. A row that is
+//!   to be ranked by a null has no rank.
+//! - Ranked rows (`top`) are told one by one, each with its rank; where they change, those ranks whose rows are others now.
 //! - A row that a guest among the aggregates refuses is told to the caller, and nothing is taken in.
 //! - Retractions take a row out of the windows that it is in. A window that loses the last row of a group loses the group.
 //! - Restart: the state holds an entry per group and open window (of windows that overlap, per group, where slices add
@@ -51,7 +53,7 @@ enum Kind {
 }
 
 impl Window {
-    /// An operator without state. `schemas` are those of the outputs: the group, start, end and aggregates; and the rows
+    /// An operator without state. `schemas` are those of the outputs: the group, start, end and results; and the rows
     /// that are late; `guests` are those of the plan.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod source;
 mod stage;
 mod steps;
 mod time;
+mod top;
 mod union;
 mod version_lookup;
 mod window;

@@ -6,7 +6,7 @@ mod passing;
 use super::{
     AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node,
     NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan,
-    Target, Trial, WindowPlan,
+    Target, TopPlan, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -207,6 +207,10 @@ fn needed(resolved: &Resolved) -> Needed {
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
                 need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
+                if let Some(top) = &window.top {
+                    let read = top.columns.iter().filter(|column| of_out.contains(*column));
+                    need(&mut needed, node.input, &mut read.chain([&top.by]));
+                }
                 let late = node
                     .outputs
                     .get(1)
@@ -224,10 +228,11 @@ fn needed(resolved: &Resolved) -> Needed {
                 // They say which row is meant.
                 let out = Edge { node: at, output: 0 };
                 need(&mut needed, out, &mut window.group.iter());
+                let count = if window.top.is_some() { 3 } else { 2 };
                 let bounds = node
                     .outputs
                     .first()
-                    .map(|output| output.schema.iter().skip(window.group.len()).take(2));
+                    .map(|output| output.schema.iter().skip(window.group.len()).take(count));
                 need(
                     &mut needed,
                     out,
@@ -503,6 +508,16 @@ impl Wiring<'_> {
                 NodeKind::Window(WindowPlan {
                     group: self.indices(input, &window.group),
                     aggregates: self.aggregates(at, input, &window.aggregates, window.retracts),
+                    top: window.top.as_ref().map(|top| {
+                        let held = self.schema(Edge { node: at, output: 0 });
+                        let is_held = |column: &&String| held.iter().any(|field| field.name == **column);
+                        TopPlan {
+                            n: top.n,
+                            by: self.index(input, &top.by),
+                            least: top.least,
+                            columns: self.indices(input, top.columns.iter().filter(is_held)),
+                        }
+                    }),
                     kind: window.kind.clone(),
                     time: window.time.as_ref().map(|name| self.index(input, name)),
                     emit: window.emit,

@@ -10,6 +10,7 @@ use crate::{
         guests::Answers,
         row_time_ms,
         timers::Timers,
+        top::{Arrival, Ranking, each_change, results},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
     row::{cells, push_cell, push_key, push_key_cell, push_length, row_of_key, take_bytes, take_length},
@@ -26,7 +27,8 @@ pub(super) struct Open {
     /// The first instant after the window.
     pub(super) end_ms: i64,
     pub(super) group: Group,
-    /// Its results as they were told last, those of a session with its end in front. Only where they may change afterwards.
+    /// Its results as they were told last, those of a session with its end in front, those of ranked rows each behind its
+    /// length. Only where they may change afterwards.
     pub(super) told: Option<Box<[u8]>>,
     /// Whether it waits for the next interval already. Not kept.
     pub(super) waits: bool,
@@ -64,6 +66,8 @@ pub(super) struct Windows {
     /// Whether changes of one batch may be told as one.
     collapsible: bool,
     pub(super) aggregates: Vec<AggregateSpec>,
+    /// Whether rows are ranked, and not aggregated.
+    ranked: bool,
     emit: Emit,
     lateness_ms: i64,
     open: KeyedState<Open>,
@@ -95,6 +99,7 @@ impl Windows {
             before_needed,
             collapsible,
             aggregates: plan.aggregates.clone(),
+            ranked: plan.top.is_some(),
             emit: plan.emit,
             lateness_ms: plan.lateness_ms,
             open: KeyedState::new(seed),
@@ -126,7 +131,7 @@ impl Windows {
     ) -> Batch {
         let mut telling = self.begin(input, passage);
         let groups = input.pick(&plan.group);
-        let columns = columns(&self.aggregates, input);
+        let columns = columns(plan, input);
         let time = plan
             .time
             .and_then(|index| input.columns.get(index))
@@ -217,7 +222,9 @@ impl Windows {
                     })
                 }
             };
-            row.apply(&mut window.group, aggregates, key, values);
+            if !row.apply(&mut window.group, aggregates, key, values) && window.group.rows > 0 {
+                return false;
+            }
             answers.give(&mut window.group);
             match emit {
                 Emit::Close if !has_ended => {}
@@ -357,6 +364,7 @@ impl Windows {
             open,
             values,
             aggregates,
+            ranked,
             before_needed,
             ..
         } = self;
@@ -366,30 +374,27 @@ impl Windows {
             let mut after = None;
             if window.group.rows > 0 {
                 let mut results = Vec::new();
-                if is_session {
-                    push_cell(&mut results, Value::Int(window.end_ms));
+                let end_ms = is_session.then_some(window.end_ms);
+                if let Some(top) = window.group.top() {
+                    top.push_results(end_ms, &mut results);
+                } else {
+                    end_ms
+                        .into_iter()
+                        .for_each(|end_ms| push_cell(&mut results, Value::Int(end_ms)));
+                    window.group.push_results(aggregates, key, values, &mut results);
                 }
-                window.group.push_results(aggregates, key, values, &mut results);
                 after = Some(results);
             }
             if window.told.as_deref() == after.as_deref() {
                 return false;
             }
-            let mut push = |kind, results: &[u8]| {
-                out.push(kind, delivery, cells(&row_of_key(key)).chain(cells(results)));
-                out.caused_by(causes);
-            };
-            match (&window.told, &after) {
-                (None, Some(after)) => push(RowKind::Insert, after),
-                (Some(told), None) => push(RowKind::Delete, told),
-                (Some(told), Some(after)) => {
-                    if *before_needed {
-                        push(RowKind::UpdateBefore, told);
-                    }
-                    push(RowKind::UpdateAfter, after);
+            let row = row_of_key(key);
+            each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
+                if kind != RowKind::UpdateBefore || *before_needed {
+                    out.push(kind, delivery, cells(&row).chain(cells(result)));
+                    out.caused_by(causes);
                 }
-                (None, None) => {}
-            }
+            });
             match after {
                 None => *current = None,
                 Some(after) if keeps => window.told = Some(after.into()),
@@ -468,8 +473,8 @@ impl Windows {
             sessions.remove(key);
         }
         let window = taken?;
-        if let Some(told) = &window.told {
-            let row = row_of_key(key);
+        let row = row_of_key(key);
+        for told in results(window.told.as_deref(), self.ranked) {
             let cells = cells(&row).chain(cells(told));
             telling.out.push(RowKind::Delete, delivery, cells);
             telling.out.caused_by(&[delivery]);
@@ -536,43 +541,69 @@ impl Windows {
     }
 }
 
-/// Each aggregate's column; none for `count = "*"`.
-pub(super) fn columns<'a>(aggregates: &[AggregateSpec], input: &'a Batch) -> Vec<Option<&'a Column>> {
+/// What windows read of the rows of a batch.
+pub(super) struct Columns<'a> {
+    /// Each aggregate's column; none for `count = "*"`.
+    aggregates: Vec<Option<&'a Column>>,
+    ranking: Option<Ranking<'a>>,
+}
+
+pub(super) fn columns<'a>(plan: &WindowPlan, input: &'a Batch) -> Columns<'a> {
     let column = |index: usize| input.columns.get(index).map(|column| &**column);
-    aggregates.iter().map(|spec| spec.column.and_then(column)).collect()
+    let aggregates = plan.aggregates.iter().map(|spec| spec.column.and_then(column));
+    Columns {
+        aggregates: aggregates.collect(),
+        ranking: plan.top.as_ref().and_then(|top| Ranking::of(top, input)),
+    }
 }
 
 /// A row on its way into windows.
 pub(super) struct Row<'a> {
     pub(super) row: usize,
     pub(super) delivery: u32,
-    columns: &'a [Option<&'a Column>],
+    columns: &'a Columns<'a>,
     pub(super) time_ms: i64,
+    arrival: Option<Arrival>,
     retracts: bool,
 }
 
 impl<'a> Row<'a> {
     pub(super) fn of(
         input: &'a Batch,
-        columns: &'a [Option<&'a Column>],
+        columns: &'a Columns<'a>,
         row: usize,
         time: Option<&'a Column>,
         passage: &Passage<'_>,
     ) -> Self {
+        let delivery = input.deliveries.get(row).copied().unwrap_or_default();
+        let arrival = columns.ranking.as_ref().map(|_| Arrival {
+            sequence: passage.sequence(delivery),
+            ordinal: (row - input.deliveries.partition_point(|&other| other < delivery)) as u32,
+        });
         Self {
             row,
-            delivery: input.deliveries.get(row).copied().unwrap_or_default(),
+            delivery,
+            arrival,
             columns,
             time_ms: row_time_ms(time, input, row, passage).unwrap_or_default(),
             retracts: input.kind(row).retracts(),
         }
     }
 
-    /// Adds the row to a group, or takes it away.
+    /// Adds the row to a group, or takes it away. False where that changes nothing, because it does not rank among the first.
     #[inline]
-    pub(super) fn apply(&self, group: &mut Group, aggregates: &[AggregateSpec], key: &[u8], values: &mut Values) {
+    pub(super) fn apply(
+        &self,
+        group: &mut Group,
+        aggregates: &[AggregateSpec],
+        key: &[u8],
+        values: &mut Values,
+    ) -> bool {
+        if let (Some(ranking), Some(arrival)) = (&self.columns.ranking, self.arrival) {
+            return group.rank(ranking, self.row, arrival);
+        }
         group.count_row(self.retracts);
-        for (number, (spec, column)) in aggregates.iter().zip(self.columns).enumerate() {
+        for (number, (spec, column)) in aggregates.iter().zip(&self.columns.aggregates).enumerate() {
             let value = input_value(spec, *column, self.row);
             if value.is_null() {
                 continue;
@@ -585,6 +616,7 @@ impl<'a> Row<'a> {
             };
             group.apply(aggregates, change, key, values, None);
         }
+        true
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn update(
 ) -> Batch {
     let mut telling = windows.begin(input, passage);
     let groups = input.pick(&plan.group);
-    let columns = columns(&windows.aggregates, input);
+    let columns = columns(plan, input);
     let time = plan
         .time
         .and_then(|index| input.columns.get(index))

@@ -16,6 +16,7 @@ use crate::{
         clock::Passage,
         row_time_ms,
         timers::Timers,
+        top,
         window::open::{Row, columns},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
@@ -28,6 +29,8 @@ use crate::{
 pub(super) struct Slices {
     schema: Schema,
     aggregates: Vec<AggregateSpec>,
+    /// Whether rows are ranked, and not aggregated.
+    ranked: bool,
     /// By group.
     slices: KeyedState<Run>,
     /// Empty: nothing is told apart here.
@@ -98,6 +101,7 @@ impl Slices {
         Self {
             schema,
             aggregates: plan.aggregates.clone(),
+            ranked: plan.top.is_some(),
             slices: KeyedState::new(seed),
             values: Values::new(Order::All, seed),
             ends: Timers::default(),
@@ -123,7 +127,7 @@ impl Slices {
         // Windows that had ended already: what a restart or an undo put there once more.
         while self.ends.take_due(watermark_ms).is_some() {}
         let groups = input.pick(&plan.group);
-        let columns = columns(&self.aggregates, input);
+        let columns = columns(plan, input);
         let time = plan
             .time
             .and_then(|index| input.columns.get(index))
@@ -178,6 +182,7 @@ impl Slices {
         slices.modify_next(ahead, |key, current| {
             let Some(last) = last else { return false };
             let run = current.get_or_insert_default();
+            let slices_before = run.0.len();
             let start_ms = cut.step_of(row.time_ms);
             let at = match run.0.binary_search_by_key(&start_ms, |slice| slice.start_ms) {
                 Ok(at) => at,
@@ -202,10 +207,11 @@ impl Slices {
                     at
                 }
             };
+            let mut changes = run.0.len() > slices_before;
             if let Some(slice) = run.0.get_mut(at) {
-                row.apply(&mut slice.group, aggregates, key, values);
+                changes |= row.apply(&mut slice.group, aggregates, key, values);
             }
-            true
+            changes
         });
         last.is_some()
     }
@@ -247,15 +253,18 @@ impl Slices {
         let within = |slice: &&Slice| (window.start_ms..window.end_ms).contains(&slice.start_ms);
         let mut within = run.0.iter().filter(within).map(|slice| &slice.group);
         let Some(first) = within.next() else { return };
+        let mut merged = None;
+        for slice in within {
+            let all = merged.get_or_insert_with(|| first.clone());
+            all.merge(aggregates, slice.clone());
+        }
+        let all = merged.as_ref().unwrap_or(first);
         let mut results = Vec::new();
-        match within.next() {
-            None => first.push_results(aggregates, group, values, &mut results),
-            Some(second) => {
-                let mut all = first.clone();
-                all.merge(aggregates, second.clone());
-                within.for_each(|slice| all.merge(aggregates, slice.clone()));
-                all.push_results(aggregates, group, values, &mut results);
-            }
+        match (all.top(), self.ranked) {
+            (Some(top), _) => top.push_results(None, &mut results),
+            (None, false) => all.push_results(aggregates, group, values, &mut results),
+            // Rows, none of which has a rank.
+            (None, true) => {}
         }
         let (mut row, mut rest, mut text) = (Vec::new(), group, Vec::new());
         while let Some(cell) = take_key_cell(&mut rest, &mut text) {
@@ -263,7 +272,9 @@ impl Slices {
         }
         push_cell(&mut row, Value::Int(window.start_ms));
         push_cell(&mut row, Value::Int(window.end_ms));
-        out.push_insert(delivery, cells(&row).chain(cells(&results)));
+        for result in top::results(Some(results.as_slice()), self.ranked) {
+            out.push_insert(delivery, cells(&row).chain(cells(result)));
+        }
     }
 
     pub(super) fn checkpoint(&mut self) {

@@ -28,6 +28,7 @@ impl Resolver<'_> {
                 ),
             ));
         }
+        let at = span.clone();
         let span = self.sliding_span(name, window, span)?;
         self.check_time_column(input, window.time.as_ref())?;
         let others = [
@@ -46,13 +47,22 @@ impl Resolver<'_> {
             return Err(self.error(emit.span(), format!("key `emit` does not go with sliding: {why}")));
         }
 
+        if let Some(top) = &window.top {
+            let why = "a sliding window adds to the columns of each row";
+            return Err(self.error(
+                top.span(),
+                format!("key `top` does not go with sliding: {why}; say `columns`"),
+            ));
+        }
+        self.columns_or_top(name, window, at)?;
+
         self.distinct(&window.group_by, "group_by")?;
         for group in &window.group_by {
             self.column(&source.schema, group, &whose)?;
         }
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         let mut aggregates = Vec::new();
-        for (column, spec) in &window.columns.0 {
+        for (column, spec) in window.columns.iter().flat_map(|columns| &columns.0) {
             if spec.module.is_some() {
                 let accepted = "accepted is a function of the host's own";
                 return Err(self.at(

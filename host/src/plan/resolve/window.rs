@@ -3,6 +3,7 @@
 use super::{
     Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
     time::{DAY_MS, DURATION_MS_MAX},
+    top::{RANK, ResolvedTop},
 };
 use crate::{
     column::{ColumnType, Field, Schema},
@@ -31,6 +32,7 @@ const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
 pub(in crate::plan) struct ResolvedWindow {
     pub(in crate::plan) group: Vec<String>,
     pub(in crate::plan) aggregates: Vec<ResolvedAggregate>,
+    pub(in crate::plan) top: Option<ResolvedTop>,
     pub(in crate::plan) kind: WindowKind,
     pub(in crate::plan) time: Option<String>,
     pub(in crate::plan) emit: Emit,
@@ -55,7 +57,8 @@ impl Resolver<'_> {
         let source = self.output(input)?;
         let kind = self.window_kind(name, window, span.clone())?;
         let retracts = !matches!(source.change, ResolvedChange::Append);
-        self.check_window_input(name, input, window, &kind, span)?;
+        self.check_window_input(name, input, window, &kind, span.clone())?;
+        self.columns_or_top(name, window, span)?;
         let emit = match window.emit.as_ref().map(serde_spanned::Spanned::get_ref) {
             None | Some(definition::Emit::Close) => Emit::Close,
             Some(definition::Emit::Update) => Emit::Update,
@@ -77,7 +80,7 @@ impl Resolver<'_> {
             });
         }
         let mut aggregates = Vec::new();
-        for (column, spec) in &window.columns.0 {
+        for (column, spec) in window.columns.iter().flat_map(|columns| &columns.0) {
             let (resolved, field) = match &spec.module {
                 Some(module) => self.guest_column(name, column, spec, module, input, host)?,
                 None => self.aggregate_column(column, spec, &source.schema, &whose)?,
@@ -98,14 +101,21 @@ impl Resolver<'_> {
             schema.push(field);
             aggregates.push(resolved);
         }
+        let top = window.top.as_ref().map(|top| self.top(name, input, top, retracts));
+        let (top, ranked) = top.transpose()?.unzip();
+        schema.extend(ranked.into_iter().flatten());
+        let computed = window.columns.iter().flat_map(|columns| &columns.0);
+        let ranked = window.top.iter().flat_map(|top| &top.get_ref().columns);
         let named = window
             .group_by
             .iter()
-            .chain(window.columns.0.iter().map(|(name, _)| name));
+            .chain(computed.map(|(name, _)| name))
+            .chain(ranked);
         for name in named {
             if schema.iter().filter(|field| field.name == *name.get_ref()).count() > 1 {
+                let rank = if top.is_some() { ", rank" } else { "" };
                 let message = format!(
-                    "there would be two columns \"{}\": a window gives its group, {START}, {END}, and its columns",
+                    "there would be two columns \"{}\": a window gives its group, {START}, {END}{rank}, and its columns",
                     name.get_ref()
                 );
                 return Err(self.at(name, message));
@@ -124,6 +134,7 @@ impl Resolver<'_> {
                 if matches!(kind, WindowKind::Aligned { cut, .. } if cut == together) {
                     key.push(END.to_owned());
                 }
+                key.extend(top.as_ref().map(|_| RANK.to_owned()));
                 ResolvedChange::Keyed(Some(key))
             }
         };
@@ -137,6 +148,7 @@ impl Resolver<'_> {
         let kind = ResolvedKind::Window(Box::new(ResolvedWindow {
             group,
             aggregates,
+            top,
             kind,
             time: window.time.as_ref().map(|name| name.get_ref().clone()),
             emit,
