@@ -3,13 +3,19 @@
 
 mod model;
 
+use expect_test::expect;
 use model::{Claim, Model, WINDOWS};
 use proptest::prelude::*;
-use std::{fmt, fmt::Write, sync::Arc};
-use weir::{definition::File, plan::Plan};
+use std::{fmt, fmt::Write, fs, path::Path, sync::Arc};
+use weir::{
+    database::Messages,
+    definition::File,
+    engine::Successor,
+    plan::{Plan, StepVersions, Versions},
+};
 use weir_tests::{
     guest,
-    replay::{Run, host},
+    replay::{Run, host, replay_with},
     scratch,
     seed::check_property,
     table::{Cell, contents},
@@ -196,4 +202,92 @@ fn check(plan: &Arc<Plan>, case: &Case) {
         expected.sort();
         assert_eq!(rows, expected, "table {table}: found, and expected");
     }
+}
+
+/// A step `severity` over `from` by this weight.
+fn weighted(module: &Path, from: &str, weight: i64) -> String {
+    format!(
+        r#"
+name = "claims"
+source = {{ stream = "CLAIMS", subject = "claims", columns = {{ claim = "int", policy = "int", kind = "text", paid_cents = "int" }} }}
+[[step]]
+name = "last-claim"
+last_value = {{ key = ["claim"] }}
+[[step]]
+name = "severity"
+from = "{from}"
+[step.aggregate]
+group_by = ["policy"]
+[step.aggregate.columns.severity]
+module = '{}'
+parameters = {{ weight = {weight} }}
+[[sink]]
+table = "severity"
+primary_key = ["policy"]
+[[sink]]
+from = "last-claim"
+table = "claims"
+primary_key = ["claim"]
+"#,
+        module.display()
+    )
+}
+
+/// What rows counted for when they came is part of a state that they can be taken back from.
+#[test]
+fn a_parameter_changes_over_single_rows_and_not_over_a_changelog() {
+    let first = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
+    for (from, is_refused) in [("source", false), ("last-claim", true)] {
+        let folder = scratch();
+        let (input, database) = (folder.path().join("claims.jsonl"), folder.path().join("claims.db"));
+        let replay = |weight, lines: usize| {
+            fs::write(&input, first.repeat(lines)).expect("the input can be written");
+            let plan = Arc::new(plan(&weighted(&guest("claims-severity"), from, weight)));
+            replay_with(&plan, &input, &database, 1, Messages::Drop)
+        };
+        replay(3, 1).expect("the run ends well");
+        match (replay(5, 2), is_refused) {
+            (Ok(()), false) => {
+                let severity = &contents(&database).tables["severity"].rows[0][1];
+                assert_eq!(*severity, Cell::Double(4.0), "3 and 5 euros for two claims");
+            }
+            (Err(error), true) => {
+                expect![[r#"database DATABASE holds state "severity/groups" for aggregate (claims-severity with states {claims: unsigned, weighted_cents: int} under grave = ["injury", "fire"], weight = 3) by the first 1 of policy int, severity double, but the pipeline now has aggregate (claims-severity with states {claims: unsigned, weighted_cents: int} under grave = ["injury", "fire"], weight = 5) by the first 1 of policy int, severity double; name another --database, and fill it from the stream"#]].assert_eq(&error.to_string().replace(&database.display().to_string(), "DATABASE"))
+            }
+            (outcome, _) => panic!("over {from}: {outcome:?}"),
+        }
+        replay(3, 2).map_or_else(|error| assert!(!is_refused, "{error}"), |()| ());
+    }
+}
+
+#[test]
+fn an_aggregate_is_not_swapped() {
+    let folder = scratch();
+    let module = folder.path().join("severity.wasm");
+    let bytes = fs::read(guest("claims-severity")).expect("the guest can be read");
+    fs::write(&module, &bytes).expect("the module can be written");
+    let running = plan(&weighted(&module, "source", 3));
+    let error = running.stage("severity").expect_err("it is no stage");
+    expect![[r#"step "severity" of pipeline claims is no stage: its guests are aggregates (severity), and a state that one module made is not handed to another while the pipeline runs; name the module and its parameters in the pipeline file, and start the pipeline again"#]].assert_eq(&error.to_string());
+    let versions = Versions::from([("severity".to_owned(), StepVersions::default())]);
+    let again = running.again(host(), &versions).expect_err("it is no stage");
+    assert_eq!(again.to_string(), error.to_string());
+    let again = || {
+        running
+            .again(host(), &Versions::new())
+            .expect("it is the same pipeline")
+    };
+    Successor::check(&running, &again()).expect("nothing is otherwise");
+
+    // A section of the binary that means nothing makes another module of it.
+    fs::write(&module, [&bytes[..], &[0, 2, 1, b'x']].concat()).expect("the module can be written");
+    let again = again();
+    let mut error = Successor::check(&running, &again)
+        .expect_err("the module is another")
+        .to_string();
+    for plan in [&running, &again] {
+        let guest = plan.nodes.iter().find_map(|node| node.kind.guests().next());
+        error = error.replace(guest.expect("there is one").1.module.short_digest(), "DIGEST");
+    }
+    expect![[r#"column "severity" of step "severity" is computed by module DIGEST, and its file holds DIGEST by now; an aggregate is not swapped while it runs: stop the pipeline and start it again"#]].assert_eq(&error);
 }

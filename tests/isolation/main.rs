@@ -2,6 +2,7 @@
 //!
 //! - [`poison`] runs the guest `hostile` in pipelines of every shape: each way to misbehave, at some events among many.
 //! - [`aggregates`] calls aggregates that misbehave, row by row.
+//! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
@@ -10,6 +11,7 @@
 mod poison;
 
 mod aggregates;
+mod poisoned_aggregates;
 
 mod load;
 

@@ -1,8 +1,8 @@
 //! Aggregates that are guests, within an operator.
 //!
 //! A guest is asked about all rows of a batch before the operator takes in the first: the operator goes through its rows
-//! and notes what of them goes into which group ([`Asked`]), the guests answer in as few calls as there can be
-//! ([`Guests::answer`]), and then the operator takes the rows in and finds the answer to each ([`Answers::give`]). So
+//! and notes what of them goes into which group (`Asked`), the guests answer in as few calls as there can be
+//! (`Guests::answer`), and then the operator takes the rows in and finds the answer to each (`Answers::give`). So
 //! what a row comes to is known in time for those who are told of every change; and where a guest refuses a row, nothing
 //! has happened yet.
 //!

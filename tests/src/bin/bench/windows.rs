@@ -36,29 +36,41 @@ const HELD_KEYS: u64 = 1_000_000;
 struct Case {
     what: &'static str,
     step: &'static str,
+    /// The component of an aggregate that computes beside the count, by its package's name.
+    guest: Option<&'static str>,
     /// Events per second that are promised.
     least: Option<f64>,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         what: "tumbling, 1 min, count by key",
         step: "tumbling = \"1 min\"",
+        guest: None,
         least: Some(500_000.0),
+    },
+    Case {
+        what: "tumbling, 1 min, count and claims-severity by key",
+        step: "tumbling = \"1 min\"",
+        guest: Some("claims-severity"),
+        least: None,
     },
     Case {
         what: "hopping, 10 min every 1 min, count by key",
         step: "hopping = { size = \"10 min\", every = \"1 min\" }",
+        guest: None,
         least: Some(200_000.0),
     },
     Case {
         what: "sessions, gap 30 s, count by key",
         step: "session = { gap = \"30 s\" }",
+        guest: None,
         least: None,
     },
     Case {
         what: "sliding, 1 min, count by key",
         step: "sliding = { time = \"1 min\" }",
+        guest: None,
         least: None,
     },
 ];
@@ -68,11 +80,11 @@ pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u
     say(format_args!("windows: writing {events} events"));
     let input = write_events(folder, events)?;
     // The same events through the same path, without a window: what decode and the rest cost.
-    let nothing = pipeline(folder, "no-window", "")?;
+    let nothing = pipeline(folder, "no-window", "", None)?;
     let usage = best_of(runs, || replay(weir, &nothing, &input, folder))?;
     let baseline = events as f64 / usage.wall.as_secs_f64();
     for case in &CASES {
-        let pipeline = pipeline(folder, "window", case.step)?;
+        let pipeline = pipeline(folder, "window", case.step, case.guest)?;
         let best = best_of(runs, || replay(weir, &pipeline, &input, folder))?;
         report.add(Figure {
             part: "windows",
@@ -90,7 +102,7 @@ pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u
 
 /// Runs events through a window in this process, and looks at its memory on the way.
 pub(crate) fn soak(report: &mut Report, folder: &Path, events: u64) -> Result<()> {
-    let file = pipeline(folder, "soak", "tumbling = \"1 min\"")?;
+    let file = pipeline(folder, "soak", "tumbling = \"1 min\"", None)?;
     let mut run = InProcess::open(&file)?;
     let (mut early, mut most_entries) = (0, 0);
     let mut events_left = Events::new();
@@ -129,7 +141,7 @@ pub(crate) fn soak(report: &mut Report, folder: &Path, events: u64) -> Result<()
 
 /// What a key of an open window takes.
 fn weigh(report: &mut Report, folder: &Path) -> Result<()> {
-    let file = pipeline(folder, "weigh", "tumbling = \"1 d\"")?;
+    let file = pipeline(folder, "weigh", "tumbling = \"1 d\"", None)?;
     let mut run = InProcess::open(&file)?;
     let payload = |key: u64, payload: &mut Vec<u8>| write_event(payload, key, START_MS, 1);
     // What is there at the first turn anyway is not counted.
@@ -251,18 +263,20 @@ fn write_events(folder: &Path, events: u64) -> Result<PathBuf> {
 }
 
 /// A pipeline file with one window, or none, whose rows are appended to a table.
-fn pipeline(folder: &Path, name: &str, window: &str) -> Result<PathBuf> {
+fn pipeline(folder: &Path, name: &str, window: &str, guest: Option<&str>) -> Result<PathBuf> {
     let path = folder.join(name).with_extension("toml");
+    let guest = guest.map(|guest| format!(", g = {{ module = '{}' }}", weir_tests::guest(guest).display()));
+    let guest = guest.unwrap_or_default();
     let step = match window {
         "" => String::new(),
         window => format!(
-            "[[step]]\nname = \"windows\"\n[step.window]\n{window}\ngroup_by = [\"user\"]\ncolumns = {{ n = {{ count = \"*\" }} }}\n"
+            "[[step]]\nname = \"windows\"\n[step.window]\n{window}\ngroup_by = [\"user\"]\ncolumns = {{ n = {{ count = \"*\" }}{guest} }}\n"
         ),
     };
     let text = format!(
         "name = \"{name}\"\n\
          event_time = {{ column = \"at\", out_of_orderness = \"1 s\" }}\n\
-         source = {{ stream = \"BENCH\", subject = \"bench\", columns = {{ user = \"text\", at = \"int\", amount = \"int\" }} }}\n\
+         source = {{ stream = \"BENCH\", subject = \"bench\", columns = {{ user = \"text\", at = \"int\", paid_cents = {{ type = \"int\", path = \"amount\" }}, kind = \"text\" }} }}\n\
          {step}[[sink]]\ntable = \"rows\"\n"
     );
     fs::write(&path, text)?;
