@@ -87,6 +87,7 @@ fn the_first_row_of_a_key_passes_for_a_while() {
                 events: count,
                 applied,
                 filtered: count - applied,
+                late_rows: late.len() as u64,
                 ..Counts::default()
             };
             assert_eq!(contents.counts, counts);

@@ -462,7 +462,7 @@ impl Resolver<'_> {
         } else {
             names.join(" and ")
         };
-        let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last, module";
+        let accepted = "exactly one of sum, count, count_distinct, min, max, avg, first, last, approx_count_distinct, quantile, module";
         self.at(
             name,
             format!("column \"{}\" has {found}; a column has {accepted}", name.get_ref()),
