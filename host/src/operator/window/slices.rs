@@ -37,6 +37,9 @@ pub(super) struct Slices {
     values: Values,
     /// Groups that have rows in a window, by its end; windows of one end begin at different times where they cumulate.
     ends: Timers,
+    /// What was due since the checkpoint. A group may have a window end and keep all of its slices: it is then not among
+    /// those that a rollback touches.
+    due: Option<Vec<(i64, Box<[u8]>)>>,
 }
 
 /// The slices of a group that are part of open windows, in the order of their starts.
@@ -105,6 +108,7 @@ impl Slices {
             slices: KeyedState::new(seed),
             values: Values::new(Order::All, seed),
             ends: Timers::default(),
+            due: None,
         }
     }
 
@@ -219,6 +223,9 @@ impl Slices {
     /// The watermark moved: windows end.
     fn advance(&mut self, cut: &mut Cut, delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
         while let Some((end_ms, groups)) = self.ends.take_due(watermark_ms) {
+            if let Some(due) = &mut self.due {
+                due.extend(groups.iter().map(|group| (end_ms, group.clone())));
+            }
             // All windows that end there hold the instant before.
             let mut windows = Vec::new();
             cut.push_windows(end_ms - 1, &mut windows);
@@ -279,10 +286,12 @@ impl Slices {
 
     pub(super) fn checkpoint(&mut self) {
         self.slices.checkpoint();
+        self.due = Some(Vec::new());
     }
 
     pub(super) fn keep(&mut self) {
         self.slices.keep();
+        self.due = None;
     }
 
     pub(super) fn rollback(&mut self, cut: &mut Cut) {
@@ -293,6 +302,9 @@ impl Slices {
             }
         });
         back.iter().for_each(|group| self.expect(cut, group));
+        for (end_ms, group) in self.due.take().unwrap_or_default() {
+            self.ends.add_again(end_ms, &group);
+        }
     }
 
     pub(super) fn restored(&mut self, cut: &mut Cut) {
