@@ -29,6 +29,11 @@ pub(crate) fn scenario_of(case: &Case) -> &str {
     case.name.split('/').next().unwrap_or_default()
 }
 
+/// Whether a case is one that the reference engine ran; the others have streams of their own.
+pub(crate) fn is_of_the_reference(case: &Case) -> bool {
+    SCENARIOS.contains(&scenario_of(case))
+}
+
 /// The golden case of that name.
 pub(crate) fn case(name: &str) -> Case {
     cases()
