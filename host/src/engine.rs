@@ -4,24 +4,27 @@
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
+mod fates;
+mod fingerprint;
 mod fold;
 mod guests;
 mod passing;
 mod shadow;
 mod stages;
 mod swap;
+mod turns;
 
 pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    column::{Batch, Column, Field, NOTHING},
+    column::{Batch, NOTHING},
     delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
-    deployment::{StoredVersion, TrialRecord, VersionChange},
+    deployment::VersionChange,
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     operator::{
-        StateMap, Stateful,
+        Stateful,
         aggregate::Aggregate,
         clock::{Clock, Passage},
         deduplicate::Deduplicate,
@@ -34,13 +37,12 @@ use crate::{
         version_lookup::VersionLookup,
         window::Window,
     },
-    plan::{AggregateSpec, Edge, Node, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
-    sink::{KeyedRows, Message, Sink, json},
+    plan::{Edge, Node, NodeKind, Plan},
+    sink::Sink,
     stage::StageHost,
-    state::take_entry,
-    subject::listed,
-    turn::{Counts, LogRow, Turn},
+    turn::Counts,
 };
+use fates::{DeadRow, Fates};
 use fold::Fold;
 use stages::Stage;
 use std::{ops::Range, sync::Arc};
@@ -103,26 +105,6 @@ impl Step {
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
-}
-
-/// What a pass over some events found out about each delivery of the batch.
-#[derive(Debug)]
-struct Fates {
-    /// Reached a state, a table or a sink.
-    applied: Vec<bool>,
-    /// Is a dead letter.
-    dead: Vec<bool>,
-    rejected: Vec<Rejected>,
-    /// Rows that came because time went on, and that a rule could not take.
-    dead_rows: Vec<DeadRow>,
-}
-
-/// A row that a rule could not take and that is no event's doing.
-#[derive(Debug)]
-struct DeadRow {
-    rejected: Rejected,
-    /// The row, as a JSON object.
-    row: String,
 }
 
 /// The deliveries that are gone over at once.
@@ -244,12 +226,7 @@ impl Engine {
             behind: _,
         } = batch;
         let count = deliveries.len();
-        let mut fates = Fates {
-            applied: vec![false; count],
-            dead: vec![false; count],
-            rejected: Vec::new(),
-            dead_rows: Vec::new(),
-        };
+        let mut fates = Fates::new(count);
         for rejected in rejected {
             fates.reject(rejected);
         }
@@ -324,8 +301,7 @@ impl Engine {
                     events.iter().map(|events| events.of_deliveries(start..stop)).collect()
                 },
             };
-            let dead_rows = fates.dead_rows.len();
-            let applied = if self.undoes { fates.applied.clone() } else { Vec::new() };
+            let mark = self.undoes.then(|| fates.mark());
             if self.undoes {
                 self.each_state(|state| state.checkpoint());
                 self.each_stage(Stage::checkpoint);
@@ -340,8 +316,9 @@ impl Engine {
                 }
                 Err(MustUndo(rejected)) => {
                     self.rollback();
-                    fates.applied = applied;
-                    fates.dead_rows.truncate(dead_rows);
+                    if let Some(mark) = mark {
+                        fates.back_to(mark);
+                    }
                     let at = rejected.delivery;
                     if at > start {
                         // The events in front of it are known to be good; they are done on their own.
@@ -570,266 +547,6 @@ impl Engine {
             sink.collect(&rows, |delivery| deliveries.sequence(delivery));
         }
     }
-
-    // ---- a turn -------------------------------------------------------------------------------------------------------
-
-    /// How many rows and entries the open turn holds.
-    pub fn turn_entries(&mut self) -> usize {
-        let states: usize = self
-            .steps
-            .iter_mut()
-            .filter_map(Step::stateful)
-            .flat_map(|s| s.states())
-            .map(|(_, state)| state.changed())
-            .sum();
-        let tables: usize = self.tables.iter_mut().map(|table| table.rows().changed_len()).sum();
-        states + tables + self.sinks.iter().map(Sink::pending).sum::<usize>() + self.dead_letters.len()
-    }
-
-    /// How many bytes the open turn holds that do not collapse.
-    pub fn turn_bytes(&self) -> usize {
-        self.dead_letter_bytes + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
-    }
-
-    /// Whether anything happened since the turn before.
-    pub fn has_turn(&self) -> bool {
-        self.counts.events > 0 || self.position > 0 || self.has_changes()
-    }
-
-    /// Whether a version changed since the turn before, which somebody waits for.
-    pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
-    /// Ends the turn: everything since the one before, under the number `epoch`.
-    pub fn take_turn(&mut self, epoch: u64) -> Turn {
-        let mut log = Vec::new();
-        for (name, state) in self.states() {
-            log.extend(state.log_changes().into_iter().map(|entries| LogRow {
-                state: name.clone(),
-                entries,
-            }));
-        }
-        let log_bytes = log.iter().map(|row| row.entries.len()).sum();
-        let mut fold = std::mem::take(&mut self.fold);
-        let (snapshots, log_obsolete_through) = fold.advance(epoch, log_bytes, &self.states());
-        self.fold = fold;
-
-        let tables = self.tables.iter_mut().map(|table| {
-            let mut rows = KeyedRows::default();
-            table
-                .rows()
-                .take_changes(|key, row| rows.push(key, row.map(|row| &**row)));
-            rows
-        });
-        let tables = tables.collect();
-        let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
-        messages.sort_by_key(|message| (message.sequence, message.sink, message.ordinal));
-        self.dead_letter_bytes = 0;
-        let mut changes = std::mem::take(&mut self.changes);
-        let mut failed_rows = std::mem::take(&mut self.failed_rows);
-        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
-            if let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) {
-                let (more, failed) = stage.take_changes(plan);
-                changes.extend(more);
-                failed_rows += failed;
-            }
-        }
-        Turn {
-            epoch,
-            changes,
-            pauses: Vec::new(),
-            failed_rows,
-            position: std::mem::take(&mut self.position),
-            receipt: std::mem::take(&mut self.receipt),
-            counts: std::mem::take(&mut self.counts),
-            sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
-            tables,
-            messages,
-            dead_letters: std::mem::take(&mut self.dead_letters),
-            log,
-            snapshots,
-            log_obsolete_through,
-        }
-    }
-
-    // ---- state --------------------------------------------------------------------------------------------------------
-
-    /// Every keyed state, by the name that the state log has for it.
-    fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
-        let steps = self
-            .steps
-            .iter_mut()
-            .zip(&self.plan.nodes)
-            .filter_map(|(step, node)| Some((step.stateful()?, node)));
-        let steps = steps.flat_map(|(operator, node)| {
-            operator
-                .states()
-                .into_iter()
-                .map(move |(name, state)| (format!("{}/{name}", node.name), state))
-        });
-        let sinks = self.sinks.iter_mut().zip(&self.plan.sinks).filter_map(|(sink, plan)| {
-            let crate::plan::Target::Table { name, .. } = &plan.target else {
-                return None;
-            };
-            Some((format!("table {name}/rows"), sink.state()?))
-        });
-        let clock = self.clock.iter_mut().flat_map(|clock| {
-            let states = clock.states().into_iter();
-            states.map(|(name, state)| (format!("{CLOCK}/{name}"), state))
-        });
-        steps.chain(sinks).chain(clock).collect()
-    }
-
-    /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
-    pub fn fingerprints(&mut self) -> Vec<(String, String)> {
-        let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
-        names
-            .into_iter()
-            .map(|name| (name.clone(), fingerprint(&self.plan, &name)))
-            .collect()
-    }
-
-    /// How many entries each state has.
-    pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
-        self.states()
-            .into_iter()
-            .map(|(name, state)| (name, state.live()))
-            .collect()
-    }
-
-    /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does
-    /// not know yet is part of the next turn.
-    pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
-        self.last_sequence = position;
-        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
-            let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) else {
-                continue;
-            };
-            let last = known.iter().rfind(|version| version.step == node.name);
-            match last.filter(|last| last.deployment == plan.deployment && last.digest == plan.module.digest) {
-                Some(last) => stage.resume_trial(&last.trial),
-                None => {
-                    stage.resume_trial(&TrialRecord::default());
-                    self.changes.push(swap::in_force(&node.name, plan, position + 1, 0));
-                }
-            }
-        }
-    }
-
-    /// Puts entries of a snapshot or a row of the log in place.
-    ///
-    /// # Errors
-    /// When there is no such state, or the bytes are none of it. The engine is of no use then.
-    pub fn restore(&mut self, state: &str, entries: &[u8]) -> Result<()> {
-        let broken = || {
-            Error::mismatch(format!(
-                "the stored state \"{state}\" cannot be read: its bytes are damaged"
-            ))
-        };
-        let mut states = self.states();
-        let Some((_, map)) = states.iter_mut().find(|(name, _)| name == state) else {
-            return Err(Error::mismatch(format!(
-                "the database holds state \"{state}\", which this pipeline does not have"
-            )));
-        };
-        let (mut rest, mut row_bytes) = (entries, 0);
-        while !rest.is_empty() {
-            let (key, value) = take_entry(&mut rest).ok_or_else(broken)?;
-            row_bytes = row_bytes.max(key.len() + value.map_or(0, <[u8]>::len));
-            if !map.restore_entry(key, value) {
-                return Err(broken());
-            }
-        }
-        self.row_bytes = row_bytes.max(self.row_bytes);
-        Ok(())
-    }
-
-    /// Called once after everything was restored.
-    pub fn restored(&mut self) {
-        for operator in self.steps.iter_mut().filter_map(Step::stateful) {
-            operator.restored();
-        }
-        self.sinks.iter_mut().for_each(Sink::restored);
-    }
-
-    /// Called once after the lookup tables were filled.
-    pub fn tables_restored(&mut self) {
-        for table in &mut self.tables {
-            let largest = table.rows().iter().map(|(key, row)| key.len() + row.len()).max();
-            self.row_bytes = largest.unwrap_or(0).max(self.row_bytes);
-        }
-    }
-
-    /// For turns that nobody keeps: from now on they come without the changes of states and tables.
-    pub fn leave_unlogged(&mut self) {
-        self.states().into_iter().for_each(|(_, state)| state.leave_unlogged());
-        self.tables.iter_mut().for_each(|table| table.rows().leave_unlogged());
-    }
-
-    /// The lookup tables, to be filled before the first batch.
-    pub fn tables(&mut self) -> &mut [lookup::Table] {
-        &mut self.tables
-    }
-}
-
-impl Fates {
-    fn is_alive(&self, delivery: u32) -> bool {
-        self.dead.get(delivery as usize) == Some(&false)
-    }
-
-    fn reject(&mut self, rejected: Rejected) {
-        if let Some(dead) = self.dead.get_mut(rejected.delivery as usize)
-            && !std::mem::replace(dead, true)
-        {
-            self.rejected.push(rejected);
-        }
-    }
-
-    fn apply(&mut self, rows: &Batch) {
-        self.apply_each(&rows.deliveries);
-    }
-
-    fn apply_each(&mut self, deliveries: &[u32]) {
-        for &delivery in deliveries {
-            if let Some(applied) = self.applied.get_mut(delivery as usize) {
-                *applied = true;
-            }
-        }
-    }
-
-    /// As [`Fates::apply`], but for the rows that were left out for being late.
-    fn apply_but(&mut self, rows: &Batch, late: Option<&Batch>) {
-        let mut late = late.into_iter().flat_map(|late| &late.deliveries).peekable();
-        for delivery in &rows.deliveries {
-            if late.next_if_eq(&delivery).is_none()
-                && let Some(applied) = self.applied.get_mut(*delivery as usize)
-            {
-                *applied = true;
-            }
-        }
-    }
-
-    /// Keeps rows that no event is to blame for, as dead letters of their own.
-    fn reject_rows(&mut self, rejected: Vec<(Rejected, u32)>, schema: &[Field], input: &Batch) {
-        let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
-        let columns: Vec<&Column> = input.columns.iter().map(|column| &**column).collect();
-        let rows = rejected.into_iter().map(|(rejected, row)| DeadRow {
-            rejected,
-            row: json(&names, &columns, row as usize),
-        });
-        self.dead_rows.extend(rows);
-    }
-
-    /// The rows whose event is no dead letter.
-    fn living(&self, rows: &Batch) -> Batch {
-        let dead = |delivery: u32| self.dead.get(delivery as usize) == Some(&true);
-        if !rows.deliveries.iter().any(|&delivery| dead(delivery)) {
-            return rows.clone();
-        }
-        let alive = (0..rows.len() as u32).filter(|&row| rows.deliveries.get(row as usize).is_some_and(|&d| !dead(d)));
-        rows.gather(&alive.collect::<Vec<_>>())
-    }
 }
 
 /// How the watermark moves among the deliveries of a part. It is found out once, for the first step that follows it.
@@ -859,145 +576,4 @@ fn is_by_time(plan: &Plan, edge: Edge) -> bool {
     let node = plan.nodes.get(edge.node);
     node.and_then(|node| node.outputs.get(edge.output))
         .is_some_and(|output| output.by_time)
-}
-
-/// The name of the state of the clock; no step can be called so.
-const CLOCK: &str = "event time";
-
-/// The columns and settings that a state depends on.
-fn fingerprint(plan: &Plan, state: &str) -> String {
-    let columns = |fields: &mut dyn Iterator<Item = &Field>| {
-        fields
-            .map(|field| format!("{} {}", field.name, field.column_type))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let step = state.split_once('/').map_or(state, |(step, _)| step);
-    if step == CLOCK {
-        return match plan.inputs.as_slice() {
-            [_] => "the latest event time".to_owned(),
-            _ => format!("the latest event times of {}", listed(&plan.subjects())),
-        };
-    }
-    if let Some(table) = step.strip_prefix("table ") {
-        let sink = plan
-            .sinks
-            .iter()
-            .find(|sink| matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table));
-        return sink
-            .map(|sink| columns(&mut sink.columns.iter().map(|(field, _)| field)))
-            .unwrap_or_default();
-    }
-    let Some(node) = plan.nodes.iter().find(|node| node.name == step) else {
-        return String::new();
-    };
-    let schema = node
-        .outputs
-        .first()
-        .map(|output| columns(&mut output.schema.iter()))
-        .unwrap_or_default();
-    match &node.kind {
-        NodeKind::Window(window) => {
-            let input = plan.nodes.get(node.input.node);
-            let input = input.and_then(|input| input.outputs.get(node.input.output));
-            window_fingerprint(window, input.map_or(&[][..], |input| &input.schema), &schema)
-        }
-        NodeKind::IntervalJoin(join) => {
-            let types = |edge: Edge, indices: &[usize]| {
-                let schema = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
-                let schema = schema.map(|output| output.schema.as_slice()).unwrap_or_default();
-                columns(&mut indices.iter().filter_map(|&index| schema.get(index)))
-            };
-            format!(
-                "interval join from {} ms to {} ms of ({}) by ({}), with ({}) by ({})",
-                join.earliest_ms,
-                join.latest_ms,
-                types(node.input, &join.own.held),
-                types(node.input, &join.own.key),
-                types(join.with_edge, &join.with.held),
-                types(join.with_edge, &join.with.key)
-            )
-        }
-        NodeKind::Sliding(plan) => {
-            let span = match plan.span {
-                SlidingSpan::Rows(rows) => format!("{rows} rows"),
-                SlidingSpan::Time(span_ms) => format!("{span_ms} ms"),
-            };
-            format!(
-                "sliding windows of {span} ({}) by {} columns of {schema}",
-                functions(&plan.aggregates),
-                plan.group.len()
-            )
-        }
-        NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
-        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
-        NodeKind::LastValue(plan) => {
-            let forgets = forgets(plan.ttl_ms);
-            format!("last_value{forgets} by the first {} of {schema}", plan.key.len())
-        }
-        NodeKind::Aggregate(plan) => {
-            format!(
-                "aggregate{} ({}) by the first {} of {schema}",
-                forgets(plan.ttl_ms),
-                functions(&plan.aggregates),
-                plan.group.len()
-            )
-        }
-        _ => String::new(),
-    }
-}
-
-/// Whether keys are forgotten. After how long may change: the state holds when they were touched.
-fn forgets(ttl_ms: Option<i64>) -> &'static str {
-    ttl_ms.map_or("", |_| " with a ttl")
-}
-
-fn functions(aggregates: &[AggregateSpec]) -> String {
-    let functions: Vec<String> = aggregates
-        .iter()
-        .map(|spec| {
-            let coalesce = spec
-                .coalesce
-                .map(|value| format!(" coalesce {value}"))
-                .unwrap_or_default();
-            let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
-            match &spec.guest {
-                Some(guest) => guests::fingerprint(guest),
-                None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
-            }
-        })
-        .collect();
-    functions.join(", ")
-}
-
-fn window_fingerprint(plan: &WindowPlan, input: &[Field], schema: &str) -> String {
-    let kind = match &plan.kind {
-        WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
-        WindowKind::Aligned {
-            cut,
-            size_ms,
-            every_ms,
-            zone,
-            offset_ms,
-        } => {
-            let (cut, zone) = (format!("{cut:?}").to_lowercase(), zone.as_deref().unwrap_or("UTC"));
-            format!("{cut} windows of {size_ms} ms every {every_ms} ms by {zone} from {offset_ms} ms")
-        }
-    };
-    let changes = if plan.aggregates.iter().any(|spec| spec.retracts) {
-        " of a changelog"
-    } else {
-        ""
-    };
-    let kept = match &plan.top {
-        None => functions(&plan.aggregates),
-        Some(top) => {
-            let order = if top.least { "least" } else { "greatest" };
-            let by = input
-                .get(top.by)
-                .map(|field| format!("{} {}", field.name, field.column_type));
-            format!("the {} rows with the {order} {}", top.n, by.unwrap_or_default())
-        }
-    };
-    format!("{kind} ({kept}){changes} by the first {} of {schema}", plan.group.len())
 }

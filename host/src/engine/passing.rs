@@ -1,6 +1,6 @@
 //! Steps that pass rows on, within the engine.
 
-use super::{Engine, Fates, Step, forgets, is_by_time};
+use super::{Engine, Fates, Step, fingerprint::forgets, is_by_time};
 use crate::{
     column::Batch,
     operator::{clock::Passage, union::union},

@@ -193,7 +193,10 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
     }
     for (before, after) in running.nodes.iter().zip(&plan.nodes) {
         let state = format!("{}/", after.name);
-        let (held, would_hold) = (fingerprint(running, &state), fingerprint(plan, &state));
+        let (held, would_hold) = (
+            fingerprint::of_state(running, &state),
+            fingerprint::of_state(plan, &state),
+        );
         if held != would_hold {
             return Err(Error::definition(format!(
                 "step \"{}\" holds state for {held}, but would need it for {would_hold}, which was not kept so far; \

@@ -1,7 +1,7 @@
 //! `window`: aggregates, or the rows that rank first, by group and window of event time.
 //!
 //! - Emits: with `emit = "close"` one row per group and window, once the watermark is at the window's end, in the order of
-//!   ends, starts and groups. With `"update"` a changelog: a row when its result changed, and nothing at the end, where it
+//!   ends, then of groups. With `"update"` a changelog: a row when its result changed, and nothing at the end, where it
 //!   is told already. With `early` a changelog too: what changed, each time the watermark passes a multiple of the
 //!   interval, and the rest at the end.
 //! - Late rows: a window takes rows in until the watermark is `lateness` past its end; what changes after its end is told
@@ -18,6 +18,7 @@
 mod asked;
 pub mod cut;
 mod open;
+mod rows;
 mod session;
 mod slices;
 

@@ -3,6 +3,7 @@
 use super::{Cuts, cuts, run};
 use proptest::prelude::*;
 use serde_json::json;
+use std::collections::BTreeMap;
 use weir_tests::{
     seed::check_property,
     table::{Cell, Counts},
@@ -22,6 +23,20 @@ name = "windows"
 window = { tumbling = "10 ms", columns = { rows = { count = "*" } } }
 
 [[step]]
+name = "least"
+from = "source"
+window = { tumbling = "10 ms", columns = { n = { min = "n" } } }
+
+[[step]]
+name = "most"
+from = "source"
+window = { tumbling = "10 ms", columns = { n = { max = "n" } } }
+
+[[step]]
+name = "ends"
+union = ["most", "least"]
+
+[[step]]
 name = "alerts"
 from = "source"
 on_crossing = { key = ["k"], raise = "raise" }
@@ -38,6 +53,11 @@ union = ["some", "source"]
 from = "all"
 table = "rows"
 columns = ["k", "n"]
+
+[[sink]]
+from = "ends"
+table = "ends"
+columns = ["n"]
 
 [[sink]]
 from = "some"
@@ -61,7 +81,9 @@ fn rows_of_several_edges_come_in_order_of_arrival() {
         let lines: String = events.iter().enumerate().map(line).collect();
         let contents = run(PIPELINE, &lines, cuts);
 
-        let (mut rows, mut some) = (Vec::new(), Vec::new());
+        let (mut rows, mut some, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        // By start, the numbers of the first and of the last event.
+        let mut open: BTreeMap<u8, (usize, usize)> = BTreeMap::new();
         for (n, &(t, raise, k)) in events.iter().enumerate() {
             let before = &events[..n];
             let was_raised = before
@@ -71,6 +93,16 @@ fn rows_of_several_edges_come_in_order_of_arrival() {
                 .is_some_and(|event| event.1);
             // A window goes as soon as an event comes that is at its end or after it.
             let is_late = before.iter().any(|event| event.0 >= t / 10 * 10 + 10);
+            if !is_late {
+                open.entry(t / 10 * 10).or_insert((n, n)).1 = n;
+            }
+            let latest = events[..=n].iter().map(|event| event.0).max().expect("there is one");
+            let still_open = open.split_off(&(latest / 10 * 10));
+            let closed = std::mem::replace(&mut open, still_open);
+            // Of the rows of one event those of the edge that is named first.
+            let most = closed.values().map(|window| window.1);
+            let least = closed.values().map(|window| window.0);
+            ends.extend(most.chain(least).map(|n| vec![Cell::Int(n as i64)]));
             let edges = [was_raised && !raise, is_late, !was_raised && raise];
             let n = Cell::Int(n as i64);
             for _ in edges.iter().filter(|&&is_on| is_on) {
@@ -79,6 +111,7 @@ fn rows_of_several_edges_come_in_order_of_arrival() {
             }
             rows.push(vec![text(k).map_or(Cell::Null, Cell::Text), n]);
         }
+        assert_eq!(contents.tables["ends"].rows, ends, "ends: found, and expected");
         assert_eq!(contents.tables["some"].rows, some, "some: found, and expected");
         assert_eq!(contents.tables["rows"].rows, rows, "rows: found, and expected");
         let count = events.len() as u64;

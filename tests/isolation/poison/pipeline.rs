@@ -177,7 +177,8 @@ table = "by_what"
 primary_key = ["what"]
 "#;
 
-/// Rows wait for versions, and both are state.
+/// Rows wait for versions, and both are state. An event is itself a version of its key: of one that is rejected nothing may
+/// be left that stands before the version that is valid.
 pub(crate) const AFTER_VERSION_LOOKUP: &str = r#"
 [event_time]
 column = "n"
@@ -194,6 +195,15 @@ from = "source"
 lookup = { versions_from = "hours", on = { key = "id" } }
 
 [[step]]
+name = "ids"
+from = "source"
+window = { tumbling = "50 s", group_by = ["id"], columns = { events = { count = "*" } } }
+
+[[step]]
+name = "last-whats"
+lookup = { versions_from = "source", on = { id = "id" }, columns = ["what"] }
+
+[[step]]
 name = "hostile"
 from = "source"
 STAGE
@@ -208,6 +218,10 @@ table = "rows"
 [[sink]]
 from = "hours"
 table = "hours"
+
+[[sink]]
+from = "last-whats"
+table = "last_whats"
 "#;
 
 /// The guest decides what the next event of the same key finds in the table.

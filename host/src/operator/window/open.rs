@@ -1,16 +1,19 @@
 //! Windows that are open: what they hold, when they end, and what was told of them.
 
-use super::cut::{Bounds, Cut};
+use super::{
+    cut::{Bounds, Cut},
+    rows::{Row, columns},
+};
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    column::{Batch, RowKind, Schema, Value},
     operator::{
         ChangelogBuilder, StateMap,
-        accumulators::{Change, Group, Order, Values, input_value},
+        accumulators::{Group, Order, Values},
         clock::Passage,
         guests::Answers,
         row_time_ms,
         timers::Timers,
-        top::{Arrival, Ranking, each_change, results},
+        top::{each_change, results},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
     row::{cells, push_cell, push_key, push_key_cell, push_length, row_of_key, take_bytes, take_length},
@@ -542,84 +545,6 @@ impl Windows {
 }
 
 /// What windows read of the rows of a batch.
-pub(super) struct Columns<'a> {
-    /// Each aggregate's column; none for `count = "*"`.
-    aggregates: Vec<Option<&'a Column>>,
-    ranking: Option<Ranking<'a>>,
-}
-
-pub(super) fn columns<'a>(plan: &WindowPlan, input: &'a Batch) -> Columns<'a> {
-    let column = |index: usize| input.columns.get(index).map(|column| &**column);
-    let aggregates = plan.aggregates.iter().map(|spec| spec.column.and_then(column));
-    Columns {
-        aggregates: aggregates.collect(),
-        ranking: plan.top.as_ref().and_then(|top| Ranking::of(top, input)),
-    }
-}
-
-/// A row on its way into windows.
-pub(super) struct Row<'a> {
-    pub(super) row: usize,
-    pub(super) delivery: u32,
-    columns: &'a Columns<'a>,
-    pub(super) time_ms: i64,
-    arrival: Option<Arrival>,
-    retracts: bool,
-}
-
-impl<'a> Row<'a> {
-    pub(super) fn of(
-        input: &'a Batch,
-        columns: &'a Columns<'a>,
-        row: usize,
-        time: Option<&'a Column>,
-        passage: &Passage<'_>,
-    ) -> Self {
-        let delivery = input.deliveries.get(row).copied().unwrap_or_default();
-        let arrival = columns.ranking.as_ref().map(|_| Arrival {
-            sequence: passage.sequence(delivery),
-            ordinal: (row - input.deliveries.partition_point(|&other| other < delivery)) as u32,
-        });
-        Self {
-            row,
-            delivery,
-            arrival,
-            columns,
-            time_ms: row_time_ms(time, input, row, passage).unwrap_or_default(),
-            retracts: input.kind(row).retracts(),
-        }
-    }
-
-    /// Adds the row to a group, or takes it away. False where that changes nothing, because it does not rank among the first.
-    #[inline]
-    pub(super) fn apply(
-        &self,
-        group: &mut Group,
-        aggregates: &[AggregateSpec],
-        key: &[u8],
-        values: &mut Values,
-    ) -> bool {
-        if let (Some(ranking), Some(arrival)) = (&self.columns.ranking, self.arrival) {
-            return group.rank(ranking, self.row, arrival);
-        }
-        group.count_row(self.retracts);
-        for (number, (spec, column)) in aggregates.iter().zip(&self.columns.aggregates).enumerate() {
-            let value = input_value(spec, *column, self.row);
-            if value.is_null() {
-                continue;
-            }
-            let change = Change {
-                number,
-                value,
-                time_ms: self.time_ms,
-                retracts: self.retracts,
-            };
-            group.apply(aggregates, change, key, values, None);
-        }
-        true
-    }
-}
-
 /// Appends the key of a window that is cut by the clock.
 pub(super) fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
     key.extend_from_slice(group);

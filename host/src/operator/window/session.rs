@@ -4,7 +4,10 @@
 //! the first, its end that of the last. So rows that are at least the gap apart are in different sessions, and a row that
 //! falls between two may join them: the one that begins later is gone then, and the other one goes on.
 
-use super::open::{Open, Row, Windows, columns};
+use super::{
+    open::{Open, Windows},
+    rows::{Row, columns},
+};
 use crate::{
     column::{Batch, Value},
     operator::{accumulators::Group, clock::Passage, guests::Answers, row_time_ms},

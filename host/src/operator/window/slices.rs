@@ -17,7 +17,7 @@ use crate::{
         row_time_ms,
         timers::Timers,
         top,
-        window::open::{Row, columns},
+        window::rows::{Row, columns},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
     row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},

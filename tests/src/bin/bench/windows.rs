@@ -97,7 +97,33 @@ pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u
             also: used(best, events),
         });
     }
+    join(report, weir, folder, events, runs)?;
     weigh(report, folder)
+}
+
+/// Measures a join of orders and payments of one stream: half of the events are the one, and half the other.
+fn join(report: &mut Report, weir: &Path, folder: &Path, events: u64, runs: u32) -> Result<()> {
+    let input = write_orders(folder, events)?;
+    let mut best = Vec::new();
+    for (name, step) in [("no-join", JOIN_SOURCE_ALONE), ("join", JOIN_STEP)] {
+        let path = folder.join(name).with_extension("toml");
+        fs::write(&path, format!("{JOIN_SOURCE}{step}"))?;
+        let usage = best_of(runs, || replay(weir, &path, &input, folder))?;
+        best.push((events as f64 / usage.wall.as_secs_f64(), usage));
+    }
+    if let [(baseline, _), (value, usage)] = best.as_slice() {
+        report.add(Figure {
+            part: "windows",
+            what: "interval join, 1 min, orders and payments by order".to_owned(),
+            value: *value,
+            unit: "events/s",
+            baseline: *baseline,
+            baseline_what: "the orders of the same file without a join",
+            targets: Vec::new(),
+            also: used(*usage, events),
+        });
+    }
+    Ok(())
 }
 
 /// Runs events through a window in this process, and looks at its memory on the way.
@@ -166,6 +192,39 @@ fn weigh(report: &mut Report, folder: &Path) -> Result<()> {
     });
     Ok(())
 }
+
+/// Orders and payments.
+const JOIN_SOURCE: &str = r#"
+name = "join"
+event_time = { column = "at", out_of_orderness = "1 s" }
+
+[source]
+stream = "BENCH"
+
+[source.input.orders]
+subject = "bench.orders"
+columns = { order_id = "text", amount = "int", at = "int" }
+
+[source.input.payments]
+subject = "bench.payments"
+columns = { order_id = "text", paid = "int", at = "int" }
+"#;
+
+const JOIN_SOURCE_ALONE: &str = r#"
+[[sink]]
+from = "orders"
+table = "rows"
+"#;
+
+const JOIN_STEP: &str = r#"
+[[step]]
+name = "paid"
+from = "orders"
+interval_join = { with = "payments", on = { order_id = "order_id" }, earliest = "0 s", latest = "1 min", columns = ["paid"] }
+
+[[sink]]
+table = "rows"
+"#;
 
 /// A pipeline in this process, whose turns nobody keeps.
 struct InProcess {
@@ -257,6 +316,34 @@ fn write_events(folder: &Path, events: u64) -> Result<PathBuf> {
         generate.next_into(&mut payload);
         payload.push(b'\n');
         file.write_all(&payload)?;
+    }
+    file.flush()?;
+    Ok(path)
+}
+
+/// Orders, each of which is paid some seconds later, in disorder.
+fn write_orders(folder: &Path, events: u64) -> Result<PathBuf> {
+    let path = folder.join("orders.jsonl");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
+    let mut random = fastrand::Rng::with_seed(SEED);
+    // With a thousand of them open at any time, an order is paid after seconds.
+    let mut unpaid: Vec<u64> = Vec::new();
+    for n in 0..events {
+        let at_ms = START_MS + n as i64 * STEP_MS + random.i64(-DISORDER_MS..=DISORDER_MS);
+        let pays = n % 2 == 1 && unpaid.len() > 1_000;
+        if pays {
+            let order = unpaid.swap_remove(random.usize(0..unpaid.len()));
+            writeln!(
+                file,
+                r#"{{"subject":"bench.payments","payload":{{"order_id":"o{order:07}","paid":{n},"at":{at_ms}}}}}"#
+            )?;
+        } else {
+            unpaid.push(n);
+            writeln!(
+                file,
+                r#"{{"subject":"bench.orders","payload":{{"order_id":"o{n:07}","amount":{n},"at":{at_ms}}}}}"#
+            )?;
+        }
     }
     file.flush()?;
     Ok(path)

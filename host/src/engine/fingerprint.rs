@@ -1,0 +1,149 @@
+//! What each state was built for: where this changes, the state of a database does not fit any more.
+
+use super::{guests, passing};
+use crate::{
+    column::Field,
+    plan::{AggregateSpec, Edge, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
+    subject::listed,
+};
+
+/// The name of the state of the clock; no step can be called so.
+pub(super) const CLOCK: &str = "event time";
+
+/// The columns and settings that a state depends on.
+pub(super) fn of_state(plan: &Plan, state: &str) -> String {
+    let columns = |fields: &mut dyn Iterator<Item = &Field>| {
+        fields
+            .map(|field| format!("{} {}", field.name, field.column_type))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let step = state.split_once('/').map_or(state, |(step, _)| step);
+    if step == CLOCK {
+        return match plan.inputs.as_slice() {
+            [_] => "the latest event time".to_owned(),
+            _ => format!("the latest event times of {}", listed(&plan.subjects())),
+        };
+    }
+    if let Some(table) = step.strip_prefix("table ") {
+        let sink = plan
+            .sinks
+            .iter()
+            .find(|sink| matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table));
+        return sink
+            .map(|sink| columns(&mut sink.columns.iter().map(|(field, _)| field)))
+            .unwrap_or_default();
+    }
+    let Some(node) = plan.nodes.iter().find(|node| node.name == step) else {
+        return String::new();
+    };
+    let schema = node
+        .outputs
+        .first()
+        .map(|output| columns(&mut output.schema.iter()))
+        .unwrap_or_default();
+    match &node.kind {
+        NodeKind::Window(window) => {
+            let input = plan.nodes.get(node.input.node);
+            let input = input.and_then(|input| input.outputs.get(node.input.output));
+            window_fingerprint(window, input.map_or(&[][..], |input| &input.schema), &schema)
+        }
+        NodeKind::IntervalJoin(join) => {
+            let types = |edge: Edge, indices: &[usize]| {
+                let schema = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+                let schema = schema.map(|output| output.schema.as_slice()).unwrap_or_default();
+                columns(&mut indices.iter().filter_map(|&index| schema.get(index)))
+            };
+            format!(
+                "interval join from {} ms to {} ms of ({}) by ({}), with ({}) by ({})",
+                join.earliest_ms,
+                join.latest_ms,
+                types(node.input, &join.own.held),
+                types(node.input, &join.own.key),
+                types(join.with_edge, &join.with.held),
+                types(join.with_edge, &join.with.key)
+            )
+        }
+        NodeKind::Sliding(plan) => {
+            let span = match plan.span {
+                SlidingSpan::Rows(rows) => format!("{rows} rows"),
+                SlidingSpan::Time(span_ms) => format!("{span_ms} ms"),
+            };
+            format!(
+                "sliding windows of {span} ({}) by {} columns of {schema}",
+                functions(&plan.aggregates),
+                plan.group.len()
+            )
+        }
+        NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
+        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
+        NodeKind::LastValue(plan) => {
+            let forgets = forgets(plan.ttl_ms);
+            format!("last_value{forgets} by the first {} of {schema}", plan.key.len())
+        }
+        NodeKind::Aggregate(plan) => {
+            format!(
+                "aggregate{} ({}) by the first {} of {schema}",
+                forgets(plan.ttl_ms),
+                functions(&plan.aggregates),
+                plan.group.len()
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// Whether keys are forgotten. After how long may change: the state holds when they were touched.
+pub(super) fn forgets(ttl_ms: Option<i64>) -> &'static str {
+    ttl_ms.map_or("", |_| " with a ttl")
+}
+
+fn functions(aggregates: &[AggregateSpec]) -> String {
+    let functions: Vec<String> = aggregates
+        .iter()
+        .map(|spec| {
+            let coalesce = spec
+                .coalesce
+                .map(|value| format!(" coalesce {value}"))
+                .unwrap_or_default();
+            let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
+            match &spec.guest {
+                Some(guest) => guests::fingerprint(guest),
+                None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
+            }
+        })
+        .collect();
+    functions.join(", ")
+}
+
+fn window_fingerprint(plan: &WindowPlan, input: &[Field], schema: &str) -> String {
+    let kind = match &plan.kind {
+        WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
+        WindowKind::Aligned {
+            cut,
+            size_ms,
+            every_ms,
+            zone,
+            offset_ms,
+        } => {
+            let (cut, zone) = (format!("{cut:?}").to_lowercase(), zone.as_deref().unwrap_or("UTC"));
+            format!("{cut} windows of {size_ms} ms every {every_ms} ms by {zone} from {offset_ms} ms")
+        }
+    };
+    let changes = if plan.aggregates.iter().any(|spec| spec.retracts) {
+        " of a changelog"
+    } else {
+        ""
+    };
+    let kept = match &plan.top {
+        None => functions(&plan.aggregates),
+        Some(top) => {
+            let order = if top.least { "least" } else { "greatest" };
+            let by = input
+                .get(top.by)
+                .map(|field| format!("{} {}", field.name, field.column_type));
+            format!("the {} rows with the {order} {}", top.n, by.unwrap_or_default())
+        }
+    };
+    format!("{kind} ({kept}){changes} by the first {} of {schema}", plan.group.len())
+}

@@ -1,0 +1,219 @@
+//! The turns of an engine: what a transaction takes from it, and what a start gives back to it.
+
+use super::{
+    Engine, Step,
+    fingerprint::{self, CLOCK},
+    swap,
+};
+use crate::{
+    deployment::{StoredVersion, TrialRecord},
+    error::{Error, Result},
+    operator::{StateMap, Stateful, lookup},
+    plan::NodeKind,
+    sink::{KeyedRows, Message, Sink},
+    state::take_entry,
+    turn::{LogRow, Turn},
+};
+
+impl Engine {
+    // ---- a turn -------------------------------------------------------------------------------------------------------
+
+    /// How many rows and entries the open turn holds.
+    pub fn turn_entries(&mut self) -> usize {
+        let states: usize = self
+            .steps
+            .iter_mut()
+            .filter_map(Step::stateful)
+            .flat_map(|s| s.states())
+            .map(|(_, state)| state.changed())
+            .sum();
+        let tables: usize = self.tables.iter_mut().map(|table| table.rows().changed_len()).sum();
+        states + tables + self.sinks.iter().map(Sink::pending).sum::<usize>() + self.dead_letters.len()
+    }
+
+    /// How many bytes the open turn holds that do not collapse.
+    pub fn turn_bytes(&self) -> usize {
+        self.dead_letter_bytes + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
+    }
+
+    /// Whether anything happened since the turn before.
+    pub fn has_turn(&self) -> bool {
+        self.counts.events > 0 || self.position > 0 || self.has_changes()
+    }
+
+    /// Whether a version changed since the turn before, which somebody waits for.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Ends the turn: everything since the one before, under the number `epoch`.
+    pub fn take_turn(&mut self, epoch: u64) -> Turn {
+        let mut log = Vec::new();
+        for (name, state) in self.states() {
+            log.extend(state.log_changes().into_iter().map(|entries| LogRow {
+                state: name.clone(),
+                entries,
+            }));
+        }
+        let log_bytes = log.iter().map(|row| row.entries.len()).sum();
+        let mut fold = std::mem::take(&mut self.fold);
+        let (snapshots, log_obsolete_through) = fold.advance(epoch, log_bytes, &self.states());
+        self.fold = fold;
+
+        let tables = self.tables.iter_mut().map(|table| {
+            let mut rows = KeyedRows::default();
+            table
+                .rows()
+                .take_changes(|key, row| rows.push(key, row.map(|row| &**row)));
+            rows
+        });
+        let tables = tables.collect();
+        let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
+        messages.sort_by_key(|message| (message.sequence, message.sink, message.ordinal));
+        self.dead_letter_bytes = 0;
+        let mut changes = std::mem::take(&mut self.changes);
+        let mut failed_rows = std::mem::take(&mut self.failed_rows);
+        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
+            if let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) {
+                let (more, failed) = stage.take_changes(plan);
+                changes.extend(more);
+                failed_rows += failed;
+            }
+        }
+        Turn {
+            epoch,
+            changes,
+            pauses: Vec::new(),
+            failed_rows,
+            position: std::mem::take(&mut self.position),
+            receipt: std::mem::take(&mut self.receipt),
+            counts: std::mem::take(&mut self.counts),
+            sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
+            tables,
+            messages,
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            log,
+            snapshots,
+            log_obsolete_through,
+        }
+    }
+
+    // ---- state --------------------------------------------------------------------------------------------------------
+
+    /// Every keyed state, by the name that the state log has for it.
+    fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
+        let steps = self
+            .steps
+            .iter_mut()
+            .zip(&self.plan.nodes)
+            .filter_map(|(step, node)| Some((step.stateful()?, node)));
+        let steps = steps.flat_map(|(operator, node)| {
+            operator
+                .states()
+                .into_iter()
+                .map(move |(name, state)| (format!("{}/{name}", node.name), state))
+        });
+        let sinks = self.sinks.iter_mut().zip(&self.plan.sinks).filter_map(|(sink, plan)| {
+            let crate::plan::Target::Table { name, .. } = &plan.target else {
+                return None;
+            };
+            Some((format!("table {name}/rows"), sink.state()?))
+        });
+        let clock = self.clock.iter_mut().flat_map(|clock| {
+            let states = clock.states().into_iter();
+            states.map(|(name, state)| (format!("{CLOCK}/{name}"), state))
+        });
+        steps.chain(sinks).chain(clock).collect()
+    }
+
+    /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
+    pub fn fingerprints(&mut self) -> Vec<(String, String)> {
+        let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
+        names
+            .into_iter()
+            .map(|name| (name.clone(), fingerprint::of_state(&self.plan, &name)))
+            .collect()
+    }
+
+    /// How many entries each state has.
+    pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
+        self.states()
+            .into_iter()
+            .map(|(name, state)| (name, state.live()))
+            .collect()
+    }
+
+    /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does
+    /// not know yet is part of the next turn.
+    pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
+        self.last_sequence = position;
+        for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
+            let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) else {
+                continue;
+            };
+            let last = known.iter().rfind(|version| version.step == node.name);
+            match last.filter(|last| last.deployment == plan.deployment && last.digest == plan.module.digest) {
+                Some(last) => stage.resume_trial(&last.trial),
+                None => {
+                    stage.resume_trial(&TrialRecord::default());
+                    self.changes.push(swap::in_force(&node.name, plan, position + 1, 0));
+                }
+            }
+        }
+    }
+
+    /// Puts entries of a snapshot or a row of the log in place.
+    ///
+    /// # Errors
+    /// When there is no such state, or the bytes are none of it. The engine is of no use then.
+    pub fn restore(&mut self, state: &str, entries: &[u8]) -> Result<()> {
+        let broken = || {
+            Error::mismatch(format!(
+                "the stored state \"{state}\" cannot be read: its bytes are damaged"
+            ))
+        };
+        let mut states = self.states();
+        let Some((_, map)) = states.iter_mut().find(|(name, _)| name == state) else {
+            return Err(Error::mismatch(format!(
+                "the database holds state \"{state}\", which this pipeline does not have"
+            )));
+        };
+        let (mut rest, mut row_bytes) = (entries, 0);
+        while !rest.is_empty() {
+            let (key, value) = take_entry(&mut rest).ok_or_else(broken)?;
+            row_bytes = row_bytes.max(key.len() + value.map_or(0, <[u8]>::len));
+            if !map.restore_entry(key, value) {
+                return Err(broken());
+            }
+        }
+        self.row_bytes = row_bytes.max(self.row_bytes);
+        Ok(())
+    }
+
+    /// Called once after everything was restored.
+    pub fn restored(&mut self) {
+        for operator in self.steps.iter_mut().filter_map(Step::stateful) {
+            operator.restored();
+        }
+        self.sinks.iter_mut().for_each(Sink::restored);
+    }
+
+    /// Called once after the lookup tables were filled.
+    pub fn tables_restored(&mut self) {
+        for table in &mut self.tables {
+            let largest = table.rows().iter().map(|(key, row)| key.len() + row.len()).max();
+            self.row_bytes = largest.unwrap_or(0).max(self.row_bytes);
+        }
+    }
+
+    /// For turns that nobody keeps: from now on they come without the changes of states and tables.
+    pub fn leave_unlogged(&mut self) {
+        self.states().into_iter().for_each(|(_, state)| state.leave_unlogged());
+        self.tables.iter_mut().for_each(|table| table.rows().leave_unlogged());
+    }
+
+    /// The lookup tables, to be filled before the first batch.
+    pub fn tables(&mut self) -> &mut [lookup::Table] {
+        &mut self.tables
+    }
+}
