@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
+    database::read_versions,
     deployment::StoredVersion,
     engine::{Shadow, Successor},
     limits::BATCH_EVENTS_MAX,
@@ -17,7 +18,10 @@ use weir_tests::{
     replay::{host, load_table},
     scratch,
     seed::with_seed,
-    swaps::{STEP, Told, check, key_of, known_keys, plan, plan_in_rounds, run, run_from, version, with},
+    swaps::{
+        MALFORMED, PIPELINE, STEP, Told, check, key_of, known_keys, plan, plan_in_rounds, plan_undone, run, run_from,
+        version, with,
+    },
     table::contents,
 };
 
@@ -126,7 +130,12 @@ fn trial(settings: &str, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
 }
 
 fn trial_of(base: &Arc<Plan>, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
-    let runs = [1, 7, 256, 4000].map(|batch| {
+    trials(base, fails, check).into()
+}
+
+/// As [`trial`], with what is looked at in each database.
+fn trials<T>(base: &Arc<Plan>, fails: &str, look: impl Fn(&Path) -> T) -> [T; 4] {
+    [1, 7, 256, 4000].map(|batch| {
         let scratch = scratch();
         let database = scratch.path().join("swapped.db");
         if !base.tables.is_empty() {
@@ -143,9 +152,8 @@ fn trial_of(base: &Arc<Plan>, fails: &str) -> Vec<(Vec<StoredVersion>, u64)> {
         let next = with(base, bad, Some(good)).unwrap();
         let successor = Successor::prepare(base, next, host(), batch as usize).unwrap();
         run_from(base, &database, batch, 5000, &Told::default(), Some(successor)).unwrap();
-        check(&database)
-    });
-    runs.into()
+        look(&database)
+    })
 }
 
 /// The trial's outcome is the same whatever the size of batches.
@@ -257,6 +265,27 @@ fn a_candidate_sees_the_same_rows_and_decides_nothing() {
     assert_eq!(example.live[0], format!("out: k = {}, label = 0, n = 10", key_of(10)));
     assert_eq!(example.candidate[0], "rejected: version 0 rejects 10");
     assert_eq!(example.input[0], ("n".to_owned(), "10".to_owned()));
+}
+
+#[test]
+fn a_version_in_front_of_events_that_are_undone_sees_each_row_once() {
+    let base = plan_undone("{ rows = 500, failures = 1000 }").unwrap();
+    // An event that both versions reject is one of the 500; one that is undone behind them has no effect, on the trial either.
+    let runs = trials(&base, "fails = 'reject'", |database| {
+        let versions = read_versions(database, PIPELINE).unwrap();
+        let last = versions.iter().rfind(|version| version.step == STEP);
+        last.unwrap().trial.spoiled.clone()
+    });
+    for spoiled in runs {
+        assert_eq!(
+            spoiled,
+            (1001..)
+                .filter(|n| n % 89 > 0)
+                .take(500)
+                .filter(|n| n % MALFORMED > 0)
+                .collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]

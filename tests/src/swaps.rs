@@ -124,6 +124,33 @@ lookup = {{ table = "keys", on = {{ k = "k" }}, columns = [] }}
     Plan::build(&File::from_text("swapped.toml", text), host()).map(Arc::new)
 }
 
+/// The same pipeline, with a rule behind its aggregate that rejects events: what they did in front of it is undone.
+///
+/// # Errors
+/// When it is broken.
+pub fn plan_undone(trial: &str) -> Result<Arc<Plan>> {
+    let behind = format!(
+        r#"
+[[step]]
+name = "last"
+from = "{STEP}"
+last_value = {{ key = ["k"] }}
+
+[[step]]
+name = "behind"
+stage = {{ module = "{}", parameters = {{ malformed = 89 }} }}
+
+[[sink]]
+from = "behind"
+table = "behind"
+primary_key = ["k"]
+"#,
+        guest("versions").display()
+    );
+    let text = pipeline_text(trial) + &behind;
+    Plan::build(&File::from_text("swapped.toml", text), host()).map(Arc::new)
+}
+
 /// Rows of the lookup table of [`plan_in_rounds`]: all keys that there are.
 pub fn known_keys() -> String {
     (0..13).map(|k| format!("{{\"k\": \"{k}\", \"label\": 0}}\n")).collect()
