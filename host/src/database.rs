@@ -6,6 +6,7 @@
 //! publish, state log, and position. Whatever dies in between, the file holds whole turns, and its position says what
 //! comes next. The tables of Weir itself begin with `weir_`.
 
+mod audit;
 mod commit;
 mod compare;
 mod outbox;
@@ -14,6 +15,7 @@ mod schema;
 mod trace;
 mod versions;
 
+pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use outbox::{Outbox, OutgoingMessage};
 pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_rows, read_table, table_sizes};
@@ -199,40 +201,29 @@ impl Database {
         let path = self.path().display().to_string();
         let wrap = || format!("cannot read the state in database {path}");
         for (state, fingerprint) in engine.fingerprints() {
-            let known: Option<String> = self
-                .connection
-                .query_row(
-                    "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
-                    (&self.plan.name, &state),
-                    |row| row.get(0),
-                )
-                .optional()
-                .environment(wrap)?;
-            match known {
-                Some(known) if known != fingerprint => {
-                    return Err(Error::mismatch(format!(
-                        "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
-                         name another --database, and fill it from the stream"
-                    )));
-                }
-                Some(_) => {}
-                None => {
-                    self.connection
-                        .execute(
-                            "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
-                            (&self.plan.name, &state, &fingerprint),
-                        )
-                        .environment(wrap)?;
-                }
+            if !check_fingerprint(&self.connection, self.path(), &self.plan.name, &state, &fingerprint)? {
+                self.connection
+                    .execute(
+                        "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
+                        (&self.plan.name, &state, &fingerprint),
+                    )
+                    .environment(wrap)?;
             }
         }
+        Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)
+    }
+
+    /// Fills an engine whose fingerprints were checked.
+    fn restore_from(connection: &Connection, path: &Path, pipeline: &str, engine: &mut Engine) -> Result<()> {
+        let path = path.display().to_string();
+        let wrap = || format!("cannot read the state in database {path}");
         // Snapshots first: whatever changed after one stands in the log, in order.
         for query in [
             "SELECT state, entries FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
             "SELECT state, entries FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
         ] {
-            let mut statement = self.connection.prepare(query).environment(wrap)?;
-            let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
+            let mut statement = connection.prepare(query).environment(wrap)?;
+            let mut rows = statement.query([pipeline]).environment(wrap)?;
             while let Some(row) = rows.next().environment(wrap)? {
                 let state: String = row.get(0).environment(wrap)?;
                 let entries = row
@@ -246,40 +237,9 @@ impl Database {
         }
         engine.restored();
         for table in engine.tables() {
-            self.restore_table(table).environment(wrap)?;
+            restore_table(connection, table).environment(wrap)?;
         }
         engine.tables_restored();
-        Ok(())
-    }
-
-    fn restore_table(&self, table: &mut lookup::Table) -> rusqlite::Result<()> {
-        let columns: Vec<String> = table
-            .plan()
-            .columns
-            .iter()
-            .map(|c| schema::quote(&c.field.name))
-            .collect();
-        let width = columns.len();
-        let query = format!(
-            "SELECT {} FROM {}",
-            columns.join(", "),
-            schema::quote(&table.plan().name)
-        );
-        let booleans: Vec<bool> = table
-            .plan()
-            .columns
-            .iter()
-            .map(|column| column.field.column_type == crate::column::ColumnType::Boolean)
-            .collect();
-        let mut statement = self.connection.prepare(&query)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut values = Vec::with_capacity(width);
-            for index in 0..width {
-                values.push(value_of(row.get_ref(index)?, booleans.get(index) == Some(&true)));
-            }
-            table.restore(values.into_iter());
-        }
         Ok(())
     }
 
@@ -312,6 +272,63 @@ impl Database {
     pub fn counts(&self) -> Counts {
         self.stored.counts
     }
+}
+
+/// Says whether the database has such a state.
+fn check_fingerprint(
+    connection: &Connection,
+    path: &Path,
+    pipeline: &str,
+    state: &str,
+    fingerprint: &str,
+) -> Result<bool> {
+    let path = path.display();
+    let known: Option<String> = connection
+        .query_row(
+            "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
+            (pipeline, state),
+            |row| row.get(0),
+        )
+        .optional()
+        .environment(|| format!("cannot read the state in database {path}"))?;
+    match known {
+        Some(known) if known != fingerprint => Err(Error::mismatch(format!(
+            "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
+             name another --database, and fill it from the stream"
+        ))),
+        known => Ok(known.is_some()),
+    }
+}
+
+fn restore_table(connection: &Connection, table: &mut lookup::Table) -> rusqlite::Result<()> {
+    let columns: Vec<String> = table
+        .plan()
+        .columns
+        .iter()
+        .map(|c| schema::quote(&c.field.name))
+        .collect();
+    let width = columns.len();
+    let query = format!(
+        "SELECT {} FROM {}",
+        columns.join(", "),
+        schema::quote(&table.plan().name)
+    );
+    let booleans: Vec<bool> = table
+        .plan()
+        .columns
+        .iter()
+        .map(|column| column.field.column_type == crate::column::ColumnType::Boolean)
+        .collect();
+    let mut statement = connection.prepare(&query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(width);
+        for index in 0..width {
+            values.push(value_of(row.get_ref(index)?, booleans.get(index) == Some(&true)));
+        }
+        table.restore(values.into_iter());
+    }
+    Ok(())
 }
 
 /// A value of SQLite as a cell.
