@@ -15,6 +15,7 @@ mod payloads;
 mod pipelines;
 mod replay;
 mod rules;
+mod simulation;
 mod swaps;
 mod time;
 mod top;
