@@ -40,6 +40,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How long a statement waits for another connection's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -219,8 +220,8 @@ impl Database {
         let wrap = || format!("cannot read the state in database {path}");
         // Snapshots first: whatever changed after one stands in the log, in order.
         for query in [
-            "SELECT state, entries FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
-            "SELECT state, entries FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
+            "SELECT state, entries, checksum FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
+            "SELECT state, entries, checksum FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
         ] {
             let mut statement = connection.prepare(query).environment(wrap)?;
             let mut rows = statement.query([pipeline]).environment(wrap)?;
@@ -230,9 +231,15 @@ impl Database {
                     .get_ref(1)
                     .and_then(|entries| Ok(entries.as_blob()?))
                     .environment(wrap)?;
-                engine
-                    .restore(&state, entries)
-                    .map_err(|error| error.context(format!("database {path}")))?;
+                let sum: Option<i64> = row.get(2).environment(wrap)?;
+                match is_intact(&state, entries, sum) {
+                    true => engine.restore(&state, entries),
+                    false => Err(Error::mismatch(format!(
+                        "the stored state \"{state}\" is not what was written: its bytes are damaged; put back a copy of the \
+                         database, or name another --database and fill it from the stream"
+                    ))),
+                }
+                .map_err(|error| error.context(format!("database {path}")))?;
             }
         }
         engine.restored();
@@ -272,6 +279,16 @@ impl Database {
     pub fn counts(&self) -> Counts {
         self.stored.counts
     }
+}
+
+/// Of what state is read back from. SQLite has no checksums, and a disk that turns a bit would change a state in silence.
+fn checksum(state: &str, entries: &[u8]) -> i64 {
+    xxh3_64_with_seed(entries, xxh3_64(state.as_bytes())) as i64
+}
+
+/// Whether entries are those that were written, as far as their checksum tells; older rows have none.
+fn is_intact(state: &str, entries: &[u8], sum: Option<i64>) -> bool {
+    sum.is_none_or(|sum| sum == checksum(state, entries))
 }
 
 /// Says whether the database has such a state.

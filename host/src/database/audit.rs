@@ -7,7 +7,7 @@ mod tables;
 pub use checks::{Check, Verdict};
 
 use super::{
-    Database, StoredPipeline,
+    Database, StoredPipeline, is_intact,
     read::{self, open_weir},
 };
 use crate::{
@@ -155,8 +155,14 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
         states.entry(state?).or_default();
     }
 
-    let mut snapshots = connection
-        .prepare("SELECT state, entries, bucket FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket")?;
+    // Nor has it checksums then.
+    let sum = match connection.prepare("SELECT checksum FROM weir_state_log") {
+        Ok(_) => "checksum",
+        Err(_) => "NULL",
+    };
+    let mut snapshots = connection.prepare(&format!(
+        "SELECT state, entries, bucket, {sum} FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket"
+    ))?;
     let mut rows = snapshots.query([pipeline])?;
     while let Some(row) = rows.next()? {
         let (state, bucket): (String, i64) = (row.get(0)?, row.get(2)?);
@@ -164,29 +170,34 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
         kept.snapshot_rows += 1;
         kept.snapshot_bytes += entries.len() as u64;
         let shown = format!("the snapshot of bucket {bucket} of state \"{state}\"");
+        let intact = is_intact(&state, entries, row.get(3)?);
         let held = states.entry(state).or_default();
-        if !each_entry(entries, |key, value| {
-            if i64::try_from(Place::of(seed, key).bucket()) != Ok(bucket) {
-                kept.faults.push(format!("{shown} holds a key of another bucket"));
-            }
+        let mut astray = false;
+        let read = each_entry(entries, |key, value| {
+            astray |= i64::try_from(Place::of(seed, key).bucket()) != Ok(bucket);
             hold(held, key, value);
-        }) {
+        });
+        if !intact || !read {
             kept.faults
-                .push(format!("{shown} cannot be read: its bytes are damaged"));
+                .push(format!("{shown} is not what was written: its bytes are damaged"));
+        } else if astray {
+            kept.faults.push(format!("{shown} holds keys of other buckets"));
         }
     }
-    let mut log = connection
-        .prepare("SELECT state, entries, epoch, part FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part")?;
+    let mut log = connection.prepare(&format!(
+        "SELECT state, entries, epoch, part, {sum} FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part"
+    ))?;
     let mut rows = log.query([pipeline])?;
     while let Some(row) = rows.next()? {
         let (state, epoch, part): (String, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
         let entries = row.get_ref(1)?.as_blob()?;
         kept.log_rows += 1;
         kept.log_bytes += entries.len() as u64;
+        let intact = is_intact(&state, entries, row.get(4)?);
         let held = states.entry(state).or_default();
-        if !each_entry(entries, |key, value| hold(held, key, value)) {
+        if !each_entry(entries, |key, value| hold(held, key, value)) || !intact {
             kept.faults.push(format!(
-                "part {part} of turn {epoch} of the state log cannot be read: its bytes are damaged"
+                "part {part} of turn {epoch} of the state log is not what was written: its bytes are damaged"
             ));
         }
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -108,8 +108,18 @@ const TABLES_OF_LAYOUT_3: &str = "
     ALTER TABLE weir_dead_letter ADD COLUMN subject TEXT;
 ";
 
+/// What layout 4 added: checksums of what state is read back from, absent in rows that were written before.
+const TABLES_OF_LAYOUT_4: &str = "
+    ALTER TABLE weir_state_log ADD COLUMN checksum INTEGER;
+    ALTER TABLE weir_state_snapshot ADD COLUMN checksum INTEGER;
+";
+
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 2] = [(2, TABLES_OF_LAYOUT_2), (VERSION, TABLES_OF_LAYOUT_3)];
+const ADDED: [(i64, &str); 3] = [
+    (2, TABLES_OF_LAYOUT_2),
+    (3, TABLES_OF_LAYOUT_3),
+    (VERSION, TABLES_OF_LAYOUT_4),
+];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {

@@ -132,14 +132,18 @@ fn what_somebody_changed_is_found() {
         ),
         (
             "UPDATE weir_state_snapshot SET bucket = 1000 + bucket WHERE state = 'latest/rows' AND entries <> x''",
-            "of state \"latest/rows\" holds a key of another bucket",
+            "of state \"latest/rows\" holds keys of other buckets",
         ),
         (
             "UPDATE weir_state_snapshot SET entries = substr(entries, 1, length(entries) - 1) WHERE state = 'latest/rows' AND entries <> x''",
-            "of state \"latest/rows\" cannot be read: its bytes are damaged",
+            "of state \"latest/rows\" is not what was written: its bytes are damaged",
         ),
         (
-            "INSERT INTO weir_state_log VALUES ('names', 9999, 1, 'latest/rows', x'')",
+            "UPDATE weir_state_snapshot SET entries = CAST(substr(entries, 1, length(entries) - 1) || 'z' AS BLOB) WHERE state = 'latest/rows' AND entries <> x''",
+            "of state \"latest/rows\" is not what was written: its bytes are damaged",
+        ),
+        (
+            "INSERT INTO weir_state_log VALUES ('names', 9999, 1, 'latest/rows', x'', NULL)",
             "turn 9999 has 1 parts, numbered 1 to 1",
         ),
         (

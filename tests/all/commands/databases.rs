@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layouts 1 to 3",
+            "database later.db has layout 99, and this weir reads layouts 1 to 4",
         ),
         (
             "missing/p.db",
@@ -217,20 +217,20 @@ fn a_dropped_table_is_told() {
         .says(said);
 }
 
-/// What brings a database of this layout back to an older one.
-const OLDER_LAYOUTS: [(i64, &str); 2] = [
+/// What brings a database back to a layout from the one after it, newest first.
+const OLDER_LAYOUTS: [(i64, &str); 3] = [
+    (
+        3,
+        "ALTER TABLE weir_state_log DROP COLUMN checksum; ALTER TABLE weir_state_snapshot DROP COLUMN checksum",
+    ),
     (
         2,
         "ALTER TABLE weir_dead_letter DROP COLUMN subject;
-         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
-         PRAGMA user_version = 2",
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows",
     ),
     (
         1,
-        "ALTER TABLE weir_dead_letter DROP COLUMN subject;
-         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
-         DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start;
-         PRAGMA user_version = 1",
+        "DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start",
     ),
 ];
 
@@ -242,10 +242,12 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
     let letters = straight.weir("dead-letters p.db --json").ends_with(0).stdout;
     straight.replay(&more).ends_with(0);
     let expected = contents(&straight.path("p.db"));
-    for (layout, back) in OLDER_LAYOUTS {
+    for (number, (layout, _)) in OLDER_LAYOUTS.iter().enumerate() {
         let folder = Folder::with(NAMES);
         folder.replay(EVENTS).ends_with(0);
-        sql(&folder.path("p.db"), back);
+        for (layout, back) in &OLDER_LAYOUTS[..=number] {
+            sql(&folder.path("p.db"), &format!("{back}; PRAGMA user_version = {layout}"));
+        }
         let version = || {
             query(
                 &folder.path("p.db"),
@@ -257,9 +259,11 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
             letters,
             "layout {layout}"
         );
+        folder.weir("status p.db").ends_with(0);
+        folder.weir("verify p.db").ends_with(0);
         assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
         folder.replay(&more).ends_with(0);
-        assert_eq!(version(), ["3"]);
+        assert_eq!(version(), ["4"]);
         assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
     }
 }
