@@ -8,6 +8,7 @@
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
 //! - [`swaps`] runs a pipeline without end, whose rule is swapped while it runs.
 //! - [`fuzz`] is what takes bytes from strangers, with what must hold of it.
+//! - [`usage`] says what a child process used.
 //! - [`nats`] starts a real `nats-server` for one test.
 
 pub mod command;
@@ -21,6 +22,7 @@ pub mod table;
 pub mod fuzz;
 pub mod nats;
 pub mod seed;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 
