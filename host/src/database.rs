@@ -24,6 +24,7 @@ use crate::{
     column::Value,
     engine::Engine,
     error::{Context, Error, Result},
+    fail_point,
     limits::WAL_BYTES_BEFORE_CHECKPOINT,
     operator::lookup,
     plan::Plan,
@@ -138,9 +139,11 @@ impl Database {
         let path = file.path().to_owned();
         // Before anything is set: a database of somebody else stays as it is, to the byte.
         schema::is_new(&open(&path)?, &path)?;
+        fail_point::pass("opening");
         let mut connection = connect(&path)?;
         schema::prepare(&mut connection, &path)?;
         schema::make_tables(&mut connection, &plan, &path)?;
+        fail_point::pass("opened");
         let stored = read::pipeline(&connection, &plan.name)
             .environment(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
@@ -188,7 +191,9 @@ impl Database {
             self.stored.seed = fastrand::u64(1..i64::MAX as u64);
         }
         read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
-            .environment(|| format!("cannot write database {path}"))
+            .environment(|| format!("cannot write database {path}"))?;
+        fail_point::pass("claimed");
+        Ok(())
     }
 
     /// Fills an engine with the state and the tables of the last commit.
@@ -234,6 +239,7 @@ impl Database {
             let mut statement = self.connection.prepare(query).environment(wrap)?;
             let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
             while let Some(row) = rows.next().environment(wrap)? {
+                fail_point::pass("restoring");
                 let state: String = row.get(0).environment(wrap)?;
                 let entries = row
                     .get_ref(1)
@@ -249,6 +255,7 @@ impl Database {
             self.restore_table(table).environment(wrap)?;
         }
         engine.tables_restored();
+        fail_point::pass("restored");
         Ok(())
     }
 
@@ -385,8 +392,10 @@ impl Checkpoints {
             .name("weir-checkpoint".to_owned())
             .spawn(move || {
                 while received.recv().is_ok() {
+                    fail_point::pass("before-checkpoint");
                     // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
                     let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    fail_point::pass("after-checkpoint");
                 }
             })
             .environment(|| "cannot start a thread".to_owned())?;

@@ -20,6 +20,7 @@ use crate::{
     deployment::Committed,
     engine::{Engine, Retired, Successor},
     error::{Error, Result},
+    fail_point,
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
     source::{Acknowledge, Nudge, Source},
     turn::{Counts, Turn},
@@ -276,12 +277,18 @@ fn commit_turns(
             pauses: turn.pauses.clone(),
         };
         let begun = Instant::now();
+        fail_point::pass("before-commit");
         match &mut store {
             Store::Database(database) => database.commit(turn)?,
             Store::Discard => drop(turn),
         }
+        fail_point::pass("after-commit");
+        if !versions.changes.is_empty() {
+            fail_point::pass("after-swap");
+        }
         // After the commit: a crash between the two brings the deliveries once more, and the position drops them.
         acknowledge.committed(position, &receipt);
+        fail_point::pass("after-ack");
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
         progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 //! The outbox: messages that are committed and not yet known to be published.
 
 use super::connect;
-use crate::error::{Context, Result};
+use crate::{
+    error::{Context, Result},
+    fail_point,
+};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +95,7 @@ impl Outbox {
                 delete.execute([id]).environment(wrap)?;
             }
         }
+        fail_point::pass("in-remove");
         transaction.commit().environment(wrap)
     }
 }
