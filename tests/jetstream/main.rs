@@ -11,6 +11,7 @@ mod versions;
 
 mod golden;
 
+mod campaign;
 mod cuts;
 mod inputs;
 mod kills;

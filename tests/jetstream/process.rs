@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU64, Ordering},
@@ -155,6 +156,19 @@ impl Running {
         });
     }
 
+    /// Whether it died by itself, at a fail point.
+    ///
+    /// # Panics
+    /// When it ended in another way.
+    #[track_caller]
+    pub(crate) fn has_died(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the state of the process can be read");
+        if let Some(status) = ended {
+            assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}:\n{}", self.said());
+        }
+        ended.is_some()
+    }
+
     #[track_caller]
     fn check_running(&mut self) {
         let ended = self.child.try_wait().expect("the state of the process can be read");
@@ -167,6 +181,15 @@ impl Running {
         self.check_running();
         self.child.kill().expect("weir runs");
         self.child.wait().expect("weir ends");
+    }
+
+    /// The same for one that may die by itself.
+    #[track_caller]
+    pub(crate) fn kill_or_see_dead(mut self) {
+        if !self.has_died() {
+            self.child.kill().expect("weir runs");
+            self.child.wait().expect("weir ends");
+        }
     }
 
     /// Ctrl-C, and waits for the end.
