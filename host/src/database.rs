@@ -8,6 +8,7 @@
 
 mod commit;
 mod compare;
+mod failure;
 mod outbox;
 mod read;
 mod schema;
@@ -31,6 +32,7 @@ use crate::{
     sink::KeyedRows,
     turn::Counts,
 };
+use failure::Sqlite;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
 use std::{
     fs::File,
@@ -71,7 +73,7 @@ impl DatabaseFile {
         let connection = open(path)?;
         connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .environment(|| format!("cannot read database {}", path.display()))?;
+            .sqlite(|| format!("cannot read database {}", path.display()))?;
         let _connection = Some(connection);
         Ok(Recovered { _connection })
     }
@@ -145,10 +147,10 @@ impl Database {
         schema::make_tables(&mut connection, &plan, &path)?;
         fail_point::pass("opened");
         let stored = read::pipeline(&connection, &plan.name)
-            .environment(|| format!("cannot read database {}", path.display()))?
+            .sqlite(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
         let trace_bytes =
-            trace::bytes(&connection, &plan.name).environment(|| format!("cannot read database {}", path.display()))?;
+            trace::bytes(&connection, &plan.name).sqlite(|| format!("cannot read database {}", path.display()))?;
         let statements = commit::Statements::new(&plan);
         let checkpoints = Checkpoints::start(&path)?;
         Ok(Self {
@@ -191,7 +193,7 @@ impl Database {
             self.stored.seed = fastrand::u64(1..i64::MAX as u64);
         }
         read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
-            .environment(|| format!("cannot write database {path}"))?;
+            .sqlite(|| format!("cannot write database {path}"))?;
         fail_point::pass("claimed");
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Database {
                     |row| row.get(0),
                 )
                 .optional()
-                .environment(wrap)?;
+                .sqlite(wrap)?;
             match known {
                 Some(known) if known != fingerprint => {
                     return Err(Error::mismatch(format!(
@@ -227,7 +229,7 @@ impl Database {
                             "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
                             (&self.plan.name, &state, &fingerprint),
                         )
-                        .environment(wrap)?;
+                        .sqlite(wrap)?;
                 }
             }
         }
@@ -236,15 +238,12 @@ impl Database {
             "SELECT state, entries FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
             "SELECT state, entries FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
         ] {
-            let mut statement = self.connection.prepare(query).environment(wrap)?;
-            let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
-            while let Some(row) = rows.next().environment(wrap)? {
+            let mut statement = self.connection.prepare(query).sqlite(wrap)?;
+            let mut rows = statement.query([&self.plan.name]).sqlite(wrap)?;
+            while let Some(row) = rows.next().sqlite(wrap)? {
                 fail_point::pass("restoring");
-                let state: String = row.get(0).environment(wrap)?;
-                let entries = row
-                    .get_ref(1)
-                    .and_then(|entries| Ok(entries.as_blob()?))
-                    .environment(wrap)?;
+                let state: String = row.get(0).sqlite(wrap)?;
+                let entries = row.get_ref(1).and_then(|entries| Ok(entries.as_blob()?)).sqlite(wrap)?;
                 engine
                     .restore(&state, entries)
                     .map_err(|error| error.context(format!("database {path}")))?;
@@ -252,7 +251,7 @@ impl Database {
         }
         engine.restored();
         for table in engine.tables() {
-            self.restore_table(table).environment(wrap)?;
+            self.restore_table(table).sqlite(wrap)?;
         }
         engine.tables_restored();
         fail_point::pass("restored");
@@ -334,8 +333,8 @@ pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
 
 fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
-    let connection = Connection::open(path).environment(wrap)?;
-    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    let connection = Connection::open(path).sqlite(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
     Ok(connection)
 }
 
@@ -350,7 +349,7 @@ fn connect(path: &Path) -> Result<Connection> {
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;";
-    connection.execute_batch(pragmas).environment(wrap)?;
+    connection.execute_batch(pragmas).sqlite(wrap)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -368,9 +367,9 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
         true => OpenFlags::SQLITE_OPEN_READ_ONLY,
         false => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
-    let connection = Connection::open_with_flags(path, flags).environment(wrap)?;
-    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
-    connection.pragma_update(None, "query_only", true).environment(wrap)?;
+    let connection = Connection::open_with_flags(path, flags).sqlite(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
+    connection.pragma_update(None, "query_only", true).sqlite(wrap)?;
     Ok(connection)
 }
 

@@ -21,6 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -90,6 +91,32 @@ fn whatever_is_killed_and_whenever_each_event_has_its_effect_once() {
             assert!(missed.is_empty(), "nothing died at {missed:?}");
         }
     });
+}
+
+#[test]
+fn what_is_built_to_be_used_has_no_fail_points() {
+    let features = |package, edges| {
+        let mut cargo = Command::new(env!("CARGO"));
+        let arguments = [
+            "tree",
+            "--offline",
+            "--locked",
+            "-p",
+            package,
+            "-e",
+            edges,
+            "-i",
+            "weir",
+        ];
+        let output = cargo.current_dir(weir_tests::workspace()).args(arguments).output();
+        let output = output.expect("cargo can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("what cargo says is UTF-8")
+    };
+    // The command, and the benchmark; then the tests, so that the first two say something.
+    assert!(!features("weir", "normal,features").contains("fail-points"));
+    assert!(!features("weir-tests", "normal,features").contains("fail-points"));
+    assert!(features("weir-tests", "normal,dev,features").contains("fail-points"));
 }
 
 /// Two pipelines in one process, each with its stream and its database.

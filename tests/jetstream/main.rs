@@ -23,6 +23,7 @@ mod past;
 mod dev;
 
 mod access;
+mod faults;
 mod refusals;
 mod signals;
 

@@ -6,7 +6,8 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
-    os::unix::process::ExitStatusExt,
+    io,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU64, Ordering},
@@ -84,6 +85,30 @@ impl Run {
     /// With a variable of the environment.
     pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// With a bound on what the process may use: `RLIMIT_FSIZE` bytes of any file, say.
+    pub(crate) fn limited(mut self, resource: libc::__rlimit_resource_t, most: u64) -> Self {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        };
+        let bind = move || {
+            // SAFETY: both calls may be made between fork and exec, and the limit lives for as long as they take.
+            let failed = unsafe {
+                // A write beyond the bound is to fail as on a full disk, and not to end the process.
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                libc::setrlimit(resource, &limit) != 0
+            };
+            if failed {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        };
+        // SAFETY: it does nothing but these two calls.
+        unsafe { self.command.pre_exec(bind) };
         self
     }
 
@@ -195,12 +220,18 @@ impl Running {
     /// Ctrl-C, and waits for the end.
     #[track_caller]
     pub(crate) fn interrupt(mut self) -> Outcome {
+        self.send(libc::SIGINT);
+        self.end()
+    }
+
+    /// Sends a signal.
+    #[track_caller]
+    pub(crate) fn send(&mut self, signal: i32) {
         self.check_running();
         let process = i32::try_from(self.child.id()).expect("process ids are small");
         // SAFETY: a signal to a child that was not waited for, so that its id is its own.
-        let sent = unsafe { libc::kill(process, libc::SIGINT) };
+        let sent = unsafe { libc::kill(process, signal) };
         assert_eq!(sent, 0, "the signal can be sent");
-        self.end()
     }
 
     /// Waits for the end.

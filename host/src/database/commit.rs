@@ -1,9 +1,9 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, read, schema::quote, trace, versions};
+use super::{Database, Messages, WAL_BYTES_MAX, failure::Sqlite, read, schema::quote, trace, versions};
 use crate::{
     column::Value,
-    error::{Context, Result},
+    error::Result,
     fail_point,
     limits::{TRACE_BYTES_MAX, WAL_BYTES_BEFORE_CHECKPOINT},
     plan::{Plan, Target},
@@ -225,9 +225,8 @@ impl Database {
         let path = self.path().display().to_string();
         let epoch = turn.epoch;
         self.write(turn)
-            .environment(|| format!("cannot commit turn {epoch} to database {path}"))?;
-        self.bound_wal()
-            .environment(|| format!("cannot checkpoint database {path}"))
+            .sqlite(|| format!("cannot commit turn {epoch} to database {path}"))?;
+        self.bound_wal().sqlite(|| format!("cannot checkpoint database {path}"))
     }
 
     fn write(&mut self, turn: Turn) -> rusqlite::Result<()> {

@@ -10,6 +10,7 @@ use crate::{
     database::{Outbox, OutgoingMessage},
     error::{Context, Error, Result},
     fail_point,
+    source::Stop,
 };
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::context::PublishErrorKind};
 use std::{
@@ -44,11 +45,12 @@ pub struct PublisherReport {
 }
 
 impl Publisher {
-    /// Starts to publish the messages of `outbox`.
+    /// Starts to publish the messages of `outbox`. Where that cannot be read or written any more, `stop` is set: nobody
+    /// would know of the messages that wait from then on.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(nats: &Nats, outbox: Outbox) -> Result<Self> {
+    pub fn start(nats: &Nats, outbox: Outbox, stop: Stop) -> Result<Self> {
         let (wake, woken) = sync_channel(1);
         let worker = Worker {
             nats: nats.clone(),
@@ -57,7 +59,7 @@ impl Publisher {
         };
         let thread = std::thread::Builder::new()
             .name("weir-publish".to_owned())
-            .spawn(move || worker.run(&woken))
+            .spawn(move || worker.run(&woken).inspect_err(|_| stop.set()))
             .environment(|| "cannot start a thread".to_owned())?;
         Ok(Self { wake, thread })
     }
