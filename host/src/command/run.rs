@@ -198,8 +198,8 @@ fn check_files(pipelines: usize) -> Result<()> {
     let opened: std::io::Result<Vec<File>> = (0..needed).map(|_| File::open("/dev/null")).collect();
     opened.map(drop).map_err(|cause| {
         Error::environment(format!(
-            "{pipelines} pipelines need {needed} files open at once, beside those of the caller: {cause}; raise the bound, \
-             with `ulimit -n 1024` say"
+            "cannot open {needed} files at once, as many as a run of this size may need: {cause}; raise the bound, with \
+             `ulimit -n 1024` say"
         ))
     })
 }
