@@ -13,7 +13,7 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// may be larger than the events that bring them; 256 MiB are far below the 4 GiB that a text column can hold.
 pub const PART_BYTES_MAX: usize = 256 << 20;
 
-/// Files and sockets that a process has open for its connection and its threads, and by which it looks about.
+/// Files and sockets that a process has open for its connection, its threads and its rules.
 pub const FILES_OF_PROCESS: usize = 24;
 
 /// Files that it has open for each pipeline: up to five connections to the database with three files each, and the lock.
