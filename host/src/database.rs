@@ -9,6 +9,7 @@
 mod audit;
 mod commit;
 mod compare;
+mod failure;
 mod outbox;
 mod read;
 mod schema;
@@ -26,12 +27,14 @@ use crate::{
     column::Value,
     engine::Engine,
     error::{Context, Error, Result},
+    fail_point,
     limits::WAL_BYTES_BEFORE_CHECKPOINT,
     operator::lookup,
     plan::Plan,
     sink::KeyedRows,
     turn::Counts,
 };
+use failure::Sqlite;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
 use std::{
     fs::File,
@@ -73,7 +76,7 @@ impl DatabaseFile {
         let connection = open(path)?;
         connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .environment(|| format!("cannot read database {}", path.display()))?;
+            .sqlite(|| format!("cannot read database {}", path.display()))?;
         let _connection = Some(connection);
         Ok(Recovered { _connection })
     }
@@ -141,14 +144,16 @@ impl Database {
         let path = file.path().to_owned();
         // Before anything is set: a database of somebody else stays as it is, to the byte.
         schema::is_new(&open(&path)?, &path)?;
+        fail_point::pass("opening");
         let mut connection = connect(&path)?;
         schema::prepare(&mut connection, &path)?;
         schema::make_tables(&mut connection, &plan, &path)?;
+        fail_point::pass("opened");
         let stored = read::pipeline(&connection, &plan.name)
-            .environment(|| format!("cannot read database {}", path.display()))?
+            .sqlite(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
         let trace_bytes =
-            trace::bytes(&connection, &plan.name).environment(|| format!("cannot read database {}", path.display()))?;
+            trace::bytes(&connection, &plan.name).sqlite(|| format!("cannot read database {}", path.display()))?;
         let statements = commit::Statements::new(&plan);
         let checkpoints = Checkpoints::start(&path)?;
         Ok(Self {
@@ -191,7 +196,9 @@ impl Database {
             self.stored.seed = fastrand::u64(1..i64::MAX as u64);
         }
         read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
-            .environment(|| format!("cannot write database {path}"))
+            .sqlite(|| format!("cannot write database {path}"))?;
+        fail_point::pass("claimed");
+        Ok(())
     }
 
     /// Fills an engine with the state and the tables of the last commit.
@@ -208,7 +215,7 @@ impl Database {
                         "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
                         (&self.plan.name, &state, &fingerprint),
                     )
-                    .environment(wrap)?;
+                    .sqlite(wrap)?;
             }
         }
         Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)
@@ -223,15 +230,13 @@ impl Database {
             "SELECT state, entries, checksum FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
             "SELECT state, entries, checksum FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
         ] {
-            let mut statement = connection.prepare(query).environment(wrap)?;
-            let mut rows = statement.query([pipeline]).environment(wrap)?;
-            while let Some(row) = rows.next().environment(wrap)? {
-                let state: String = row.get(0).environment(wrap)?;
-                let entries = row
-                    .get_ref(1)
-                    .and_then(|entries| Ok(entries.as_blob()?))
-                    .environment(wrap)?;
-                let sum: Option<i64> = row.get(2).environment(wrap)?;
+            let mut statement = connection.prepare(query).sqlite(wrap)?;
+            let mut rows = statement.query([pipeline]).sqlite(wrap)?;
+            while let Some(row) = rows.next().sqlite(wrap)? {
+                fail_point::pass("restoring");
+                let state: String = row.get(0).sqlite(wrap)?;
+                let entries = row.get_ref(1).and_then(|entries| Ok(entries.as_blob()?)).sqlite(wrap)?;
+                let sum: Option<i64> = row.get(2).sqlite(wrap)?;
                 match is_intact(&state, entries, sum) {
                     true => engine.restore(&state, entries),
                     false => Err(Error::mismatch(format!(
@@ -244,9 +249,10 @@ impl Database {
         }
         engine.restored();
         for table in engine.tables() {
-            restore_table(connection, table).environment(wrap)?;
+            restore_table(connection, table).sqlite(wrap)?;
         }
         engine.tables_restored();
+        fail_point::pass("restored");
         Ok(())
     }
 
@@ -307,7 +313,7 @@ fn check_fingerprint(
             |row| row.get(0),
         )
         .optional()
-        .environment(|| format!("cannot read the state in database {path}"))?;
+        .sqlite(|| format!("cannot read the state in database {path}"))?;
     match known {
         Some(known) if known != fingerprint => Err(Error::mismatch(format!(
             "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
@@ -361,8 +367,8 @@ pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
 
 fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
-    let connection = Connection::open(path).environment(wrap)?;
-    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
+    let connection = Connection::open(path).sqlite(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
     Ok(connection)
 }
 
@@ -377,7 +383,7 @@ fn connect(path: &Path) -> Result<Connection> {
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;";
-    connection.execute_batch(pragmas).environment(wrap)?;
+    connection.execute_batch(pragmas).sqlite(wrap)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -395,9 +401,9 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
         true => OpenFlags::SQLITE_OPEN_READ_ONLY,
         false => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
-    let connection = Connection::open_with_flags(path, flags).environment(wrap)?;
-    connection.busy_timeout(BUSY_TIMEOUT).environment(wrap)?;
-    connection.pragma_update(None, "query_only", true).environment(wrap)?;
+    let connection = Connection::open_with_flags(path, flags).sqlite(wrap)?;
+    connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
+    connection.pragma_update(None, "query_only", true).sqlite(wrap)?;
     Ok(connection)
 }
 
@@ -419,8 +425,10 @@ impl Checkpoints {
             .name("weir-checkpoint".to_owned())
             .spawn(move || {
                 while received.recv().is_ok() {
+                    fail_point::pass("before-checkpoint");
                     // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
                     let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    fail_point::pass("after-checkpoint");
                 }
             })
             .environment(|| "cannot start a thread".to_owned())?;

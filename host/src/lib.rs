@@ -49,6 +49,8 @@
 // What is held, and by whom: bounds, errors, columns, bytes.
 pub mod limits;
 
+pub mod fail_point;
+
 pub mod error;
 
 pub mod column;

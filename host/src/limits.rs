@@ -16,6 +16,12 @@ pub const PART_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a pipeline file. It bounds what is read where somebody names another file by mistake.
 pub const PIPELINE_BYTES_MAX: u64 = 1 << 20;
 
+/// Files and sockets that a process has open for its connection, its threads and its rules.
+pub const FILES_OF_PROCESS: usize = 24;
+
+/// Files that it has open for each pipeline: up to five connections to the database with three files each, and the lock.
+pub const FILES_OF_PIPELINE: usize = 16;
+
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
 

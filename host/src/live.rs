@@ -98,7 +98,11 @@ impl Live {
             .iter()
             .any(|sink| matches!(sink.target, Target::Subject { .. }));
         let publisher = match publishes {
-            true => Some(Publisher::start(nats, Outbox::open(file.path(), &plan.name)?)?),
+            true => Some(Publisher::start(
+                nats,
+                Outbox::open(file.path(), &plan.name)?,
+                stop.clone(),
+            )?),
             false => None,
         };
         let progress = Arc::new(Progress::default());

@@ -20,6 +20,7 @@ use crate::{
     deployment::Committed,
     engine::{Engine, Retired, Successor},
     error::{Error, Result},
+    fail_point,
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
     source::{Acknowledge, Nudge, Source},
     turn::{Counts, Turn},
@@ -300,12 +301,18 @@ impl<A: Acknowledge> Committer<A> {
             pauses: turn.pauses.clone(),
         };
         let begun = Instant::now();
+        fail_point::pass("before-commit");
         match &mut self.store {
             Store::Database(database) => database.commit(turn)?,
             Store::Discard => drop(turn),
         }
+        fail_point::pass("after-commit");
+        if !versions.changes.is_empty() {
+            fail_point::pass("after-swap");
+        }
         // After the commit: a crash between the two brings the deliveries once more, and the position drops them.
         self.acknowledge.committed(position, &receipt);
+        fail_point::pass("after-ack");
         let progress = &self.progress;
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);

@@ -11,6 +11,7 @@ mod versions;
 
 mod golden;
 
+mod campaign;
 mod cuts;
 mod inputs;
 mod kills;
@@ -22,6 +23,7 @@ mod past;
 mod dev;
 
 mod access;
+mod faults;
 mod refusals;
 mod signals;
 

@@ -6,6 +6,8 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
+    io,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU64, Ordering},
@@ -86,6 +88,30 @@ impl Run {
         self
     }
 
+    /// With a bound on what the process may use: `RLIMIT_FSIZE` bytes of any file, say.
+    pub(crate) fn limited(mut self, resource: libc::__rlimit_resource_t, most: u64) -> Self {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        };
+        let bind = move || {
+            // SAFETY: both calls may be made between fork and exec, and the limit lives for as long as they take.
+            let failed = unsafe {
+                // A write beyond the bound is to fail as on a full disk, and not to end the process.
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                libc::setrlimit(resource, &limit) != 0
+            };
+            if failed {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        };
+        // SAFETY: it does nothing but these two calls.
+        unsafe { self.command.pre_exec(bind) };
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub(crate) fn start(mut self) -> Running {
@@ -155,6 +181,19 @@ impl Running {
         });
     }
 
+    /// Whether it died by itself, at a fail point.
+    ///
+    /// # Panics
+    /// When it ended in another way.
+    #[track_caller]
+    pub(crate) fn has_died(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the state of the process can be read");
+        if let Some(status) = ended {
+            assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}:\n{}", self.said());
+        }
+        ended.is_some()
+    }
+
     #[track_caller]
     fn check_running(&mut self) {
         let ended = self.child.try_wait().expect("the state of the process can be read");
@@ -169,15 +208,30 @@ impl Running {
         self.child.wait().expect("weir ends");
     }
 
+    /// The same for one that may die by itself.
+    #[track_caller]
+    pub(crate) fn kill_or_see_dead(mut self) {
+        if !self.has_died() {
+            self.child.kill().expect("weir runs");
+            self.child.wait().expect("weir ends");
+        }
+    }
+
     /// Ctrl-C, and waits for the end.
     #[track_caller]
     pub(crate) fn interrupt(mut self) -> Outcome {
+        self.send(libc::SIGINT);
+        self.end()
+    }
+
+    /// Sends a signal.
+    #[track_caller]
+    pub(crate) fn send(&mut self, signal: i32) {
         self.check_running();
         let process = i32::try_from(self.child.id()).expect("process ids are small");
         // SAFETY: a signal to a child that was not waited for, so that its id is its own.
-        let sent = unsafe { libc::kill(process, libc::SIGINT) };
+        let sent = unsafe { libc::kill(process, signal) };
         assert_eq!(sent, 0, "the signal can be sent");
-        self.end()
     }
 
     /// Waits for the end.

@@ -13,19 +13,22 @@ use weir_tests::{
     table::{Contents, contents},
 };
 
-const SCENARIO: &str = "last-page";
+pub(crate) const SCENARIO: &str = "last-page";
 
 /// One pipeline over one stream.
-struct Setup {
-    server: NatsServer,
-    client: Client,
-    folder: TempDir,
-    events: Vec<Event>,
+pub(crate) struct Setup {
+    pub(crate) server: NatsServer,
+    pub(crate) client: Client,
+    pub(crate) folder: TempDir,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Setup {
     fn new() -> Self {
-        let server = NatsServer::start();
+        Self::at(NatsServer::start())
+    }
+
+    pub(crate) fn at(server: NatsServer) -> Self {
         let client = Client::connect(&server.url());
         client.make_insurance();
         Self {
@@ -36,15 +39,15 @@ impl Setup {
         }
     }
 
-    fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> Run {
         Run::new(self.folder.path(), &self.server.url(), [pipeline(SCENARIO)])
     }
 
-    fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("last-page.db")
     }
 
-    fn contents(&self) -> Contents {
+    pub(crate) fn contents(&self) -> Contents {
         contents(&self.database())
     }
 }

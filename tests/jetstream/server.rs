@@ -274,7 +274,13 @@ impl Client {
     /// The consumers of a pipeline: one per database.
     #[track_caller]
     pub(crate) fn consumers(&self, pipeline: &str) -> Vec<Info> {
-        let stream = self.stream(INSURANCE);
+        self.consumers_of(INSURANCE, pipeline)
+    }
+
+    /// The same over another stream.
+    #[track_caller]
+    pub(crate) fn consumers_of(&self, stream: &str, pipeline: &str) -> Vec<Info> {
+        let stream = self.stream(stream);
         let all = self.runtime.block_on(stream.consumers().try_collect());
         let mut all: Vec<Info> = all.expect("consumers can be listed");
         let prefix = format!("weir-{pipeline}-");

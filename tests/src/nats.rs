@@ -57,6 +57,19 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where it keeps its streams.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// What it has logged since it was started last.
+    ///
+    /// # Panics
+    /// When that cannot be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).expect("the log can be read")
+    }
+
     /// Kills the server as a power cut would. Its store stays.
     ///
     /// # Panics

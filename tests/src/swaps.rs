@@ -107,6 +107,15 @@ pub fn plan(trial: &str) -> Result<Arc<Plan>> {
 /// # Errors
 /// When it is broken.
 pub fn plan_in_rounds(trial: &str) -> Result<Arc<Plan>> {
+    let text = text_in_rounds(trial, "[]");
+    Plan::build(&File::from_text("swapped.toml", text), host()).map(Arc::new)
+}
+
+/// The pipeline file of that; the lookup adds these columns of the table, whose rows are a key and a label.
+///
+/// # Panics
+/// When the guest was not built.
+pub fn text_in_rounds(trial: &str, columns: &str) -> String {
     let table = format!(
         r#"
 [table.keys]
@@ -116,12 +125,11 @@ columns = {{ k = "text", label = "int" }}
 
 [[step]]
 name = "known"
-lookup = {{ table = "keys", on = {{ k = "k" }}, columns = [] }}
+lookup = {{ table = "keys", on = {{ k = "k" }}, columns = {columns} }}
 
 [[step]]"#
     );
-    let text = pipeline_text(trial).replacen("\n[[step]]", &table, 1);
-    Plan::build(&File::from_text("swapped.toml", text), host()).map(Arc::new)
+    pipeline_text(trial).replacen("\n[[step]]", &table, 1)
 }
 
 /// The same pipeline, with a rule behind its aggregate that rejects events: what they did in front of it is undone.

@@ -32,6 +32,8 @@ Commands:
   guests [--profile NAME]  build the guests to components in target/guests (profile: guest)
   demo [args…]             set up, then run `weir demo args…`
   test [args…]             set up, then run `cargo test --workspace args…`
+  campaign [--kills N] [--seed S]
+                           set up, then kill what runs N times (200), each time at another place
   bench [--json] [args…]   set up, then run the benchmark, optimised
   fuzz [target…] [--seconds N]
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
@@ -43,6 +45,8 @@ Examples:
   cargo xtask test -p weir-tests           the tests that cross a boundary, alone
   cargo xtask fuzz decode --seconds 600    look for payloads that break decoding
   cargo xtask bench --json > figures.json  the figures, for a program to read
+  cargo xtask campaign --kills 5000 --seed 7
+                                           a night of kills
   NATS_SERVER=/opt/nats/nats-server cargo xtask setup
                                            use this server and no other
 ";
@@ -73,6 +77,10 @@ fn main() -> ExitCode {
         // Beside --workspace, cargo passes over a package that is named.
         ("test", _) if names_package(args) => with_nats_server(cargo(["test"]), args),
         ("test", _) => with_nats_server(cargo(["test", "--workspace"]), args),
+        ("campaign", _) => match campaign(args) {
+            Ok(command) => with_nats_server(command, &[] as &[OsString]),
+            Err(problem) => return usage(&problem),
+        },
         ("bench", _) => with_nats_server(
             cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
             args,
@@ -93,6 +101,27 @@ fn main() -> ExitCode {
 /// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
 fn build_guests(profile: &Profile) -> Result<()> {
     guests::build(&wasm_target::find_or_install()?, profile)
+}
+
+/// The test that kills what runs, for as often as `args` say.
+///
+/// # Errors
+/// What is wrong with them.
+fn campaign(args: &[OsString]) -> std::result::Result<Command, String> {
+    let mut command = cargo(["test", "-p", "weir-tests", "--test", "jetstream"]);
+    command.args(["campaign::", "--", "--nocapture"]);
+    for pair in args.chunks(2) {
+        let [option, number] = pair else {
+            return Err(format!("{pair:?} needs a number"));
+        };
+        let variable = match option.to_str() {
+            Some("--kills") => "WEIR_KILLS",
+            Some("--seed") => "WEIR_SEED",
+            _ => return Err(format!("unknown option {option:?} of campaign")),
+        };
+        command.env(variable, number);
+    }
+    Ok(command)
 }
 
 /// Whether arguments of `cargo test` say which package is meant.

@@ -4,6 +4,7 @@ use super::{load_plan, parse_now, show, stage_host};
 use crate::{
     database::DatabaseFile,
     error::{Context, Error, Result},
+    limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, Registry},
     source::Stop,
@@ -12,6 +13,7 @@ use crate::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
+    fs::File,
     io::IsTerminal,
     path::PathBuf,
     process::ExitCode,
@@ -102,6 +104,7 @@ impl NatsArguments {
 
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
+        check_files(self.pipelines.len())?;
         let host = stage_host()?;
         let mut plans = Vec::new();
         for path in &self.pipelines {
@@ -186,6 +189,19 @@ impl Run {
         }
         outcome.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Whether as many files may be open as pipelines need. One that is missing later would show as a database that cannot be
+/// opened, or as a server that cannot be reached.
+fn check_files(pipelines: usize) -> Result<()> {
+    let needed = FILES_OF_PROCESS + pipelines * FILES_OF_PIPELINE;
+    let opened: std::io::Result<Vec<File>> = (0..needed).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop).map_err(|cause| {
+        Error::environment(format!(
+            "cannot open {needed} files at once, as many as a run of this size may need: {cause}; raise the bound, with \
+             `ulimit -n 1024` say"
+        ))
+    })
 }
 
 /// The first signal asks the pipelines to drain, the second ends the process.

@@ -7,11 +7,13 @@ mod tables;
 pub use checks::{Check, Verdict};
 
 use super::{
-    Database, StoredPipeline, is_intact,
+    Database, StoredPipeline,
+    failure::Sqlite,
+    is_intact,
     read::{self, open_weir},
 };
 use crate::{
-    error::{Context, Result},
+    error::Result,
     state::{Place, take_entry},
 };
 use rusqlite::Connection;
@@ -80,7 +82,7 @@ impl Audit {
         let connection = open_weir(path)?;
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
-            .environment(|| format!("cannot read database {}", path.display()))?;
+            .sqlite(|| format!("cannot read database {}", path.display()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -129,7 +131,7 @@ impl Audit {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        read(&self.connection).environment(|| format!("cannot read database {}", self.path.display()))
+        read(&self.connection).sqlite(|| format!("cannot read database {}", self.path.display()))
     }
 }
 

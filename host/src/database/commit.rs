@@ -1,9 +1,10 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, checksum, read, schema::quote, trace, versions};
+use super::{Database, Messages, WAL_BYTES_MAX, checksum, failure::Sqlite, read, schema::quote, trace, versions};
 use crate::{
     column::Value,
-    error::{Context, Result},
+    error::Result,
+    fail_point,
     limits::{TRACE_BYTES_MAX, WAL_BYTES_BEFORE_CHECKPOINT},
     plan::{Plan, Target},
     row::cells,
@@ -224,9 +225,8 @@ impl Database {
         let path = self.path().display().to_string();
         let epoch = turn.epoch;
         self.write(turn)
-            .environment(|| format!("cannot commit turn {epoch} to database {path}"))?;
-        self.bound_wal()
-            .environment(|| format!("cannot checkpoint database {path}"))
+            .sqlite(|| format!("cannot commit turn {epoch} to database {path}"))?;
+        self.bound_wal().sqlite(|| format!("cannot checkpoint database {path}"))
     }
 
     fn write(&mut self, turn: Turn) -> rusqlite::Result<()> {
@@ -277,7 +277,9 @@ impl Database {
                 "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (pipeline, state, bucket) DO UPDATE SET entries = excluded.entries, checksum = excluded.checksum",
             )?;
+            fail_point::pass("before-fold");
             for snapshot in &turn.snapshots {
+                fail_point::pass("in-fold");
                 let sum = checksum(&snapshot.state, &snapshot.entries);
                 insert.execute((
                     pipeline,
@@ -290,6 +292,7 @@ impl Database {
             transaction
                 .prepare_cached("DELETE FROM weir_state_log WHERE pipeline = ?1 AND epoch <= ?2")?
                 .execute((pipeline, turn.log_obsolete_through as i64))?;
+            fail_point::pass("after-fold");
         }
         if self.messages == Messages::Outbox {
             let mut insert = transaction.prepare_cached(
@@ -307,6 +310,9 @@ impl Database {
             }
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
+        if !turn.changes.is_empty() {
+            fail_point::pass("in-swap");
+        }
         if trace_bytes > TRACE_BYTES_MAX {
             trace_bytes = trace::forget(&transaction, pipeline, trace_bytes)?;
         }
@@ -318,6 +324,7 @@ impl Database {
         }
         stored.counts += turn.counts;
         read::write_pipeline(&transaction, pipeline, &stored)?;
+        fail_point::pass("in-commit");
         transaction.commit()?;
         self.trace_bytes = trace_bytes;
         self.stored = stored;
@@ -329,10 +336,12 @@ impl Database {
         let mut wal = self.path().as_os_str().to_owned();
         wal.push("-wal");
         let bytes = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
-        if bytes > WAL_BYTES_MAX {
+        if bytes > fail_point::bytes("wal-bytes-max", WAL_BYTES_MAX) {
+            fail_point::pass("before-truncation");
             self.connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        } else if bytes > WAL_BYTES_BEFORE_CHECKPOINT {
+            fail_point::pass("after-truncation");
+        } else if bytes > fail_point::bytes("wal-bytes", WAL_BYTES_BEFORE_CHECKPOINT) {
             self.checkpoints.ask();
         }
         Ok(())

@@ -6,8 +6,8 @@
 //! Two cells are equal when SQLite holds the same type and the same value: 1 is not 1.0, and a double differs from the next
 //! one to it. Nulls are equal to each other, also in a key.
 
-use super::{read::open_weir, schema::quote};
-use crate::error::{Context, Error, Result};
+use super::{failure::Sqlite, read::open_weir, schema::quote};
+use crate::error::{Error, Result};
 use rusqlite::{Connection, Row, Rows, types::ValueRef};
 use std::{
     cmp::Ordering,
@@ -291,13 +291,13 @@ impl DatabasePair {
         mut each: impl FnMut(Difference) -> Result<()>,
     ) -> Result<Tally> {
         let (in_a, in_b) = (|| self.a.cannot_read(), || self.b.cannot_read());
-        let mut statement_a = self.a.connection.prepare(query).environment(in_a)?;
-        let mut statement_b = self.b.connection.prepare(query).environment(in_b)?;
-        let mut rows_a = statement_a.query([]).environment(in_a)?;
-        let mut rows_b = statement_b.query([]).environment(in_b)?;
+        let mut statement_a = self.a.connection.prepare(query).sqlite(in_a)?;
+        let mut statement_b = self.b.connection.prepare(query).sqlite(in_b)?;
+        let mut rows_a = statement_a.query([]).sqlite(in_a)?;
+        let mut rows_b = statement_b.query([]).sqlite(in_b)?;
         let mut tally = Tally::default();
-        let mut a = next(&mut rows_a).environment(in_a)?;
-        let mut b = next(&mut rows_b).environment(in_b)?;
+        let mut a = next(&mut rows_a).sqlite(in_a)?;
+        let mut b = next(&mut rows_b).sqlite(in_b)?;
         loop {
             let order = match (&a, &b) {
                 (None, None) => return Ok(tally),
@@ -307,10 +307,10 @@ impl DatabasePair {
             };
             let mut taken = (None, None);
             if order.is_le() {
-                taken.0 = std::mem::replace(&mut a, next(&mut rows_a).environment(in_a)?);
+                taken.0 = std::mem::replace(&mut a, next(&mut rows_a).sqlite(in_a)?);
             }
             if order.is_ge() {
-                taken.1 = std::mem::replace(&mut b, next(&mut rows_b).environment(in_b)?);
+                taken.1 = std::mem::replace(&mut b, next(&mut rows_b).sqlite(in_b)?);
             }
             let difference = match taken {
                 (Some(a), Some(b)) if compared && a != b => Difference::Changed(a, b),
@@ -356,7 +356,7 @@ impl Snapshot {
         snapshot
             .connection
             .execute_batch("BEGIN")
-            .environment(|| snapshot.cannot_read())?;
+            .sqlite(|| snapshot.cannot_read())?;
         Ok(snapshot)
     }
 
@@ -367,9 +367,9 @@ impl Snapshot {
     fn list<T>(&self, query: &str, of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         let read = || {
             let mut statement = self.connection.prepare(query)?;
-            statement.query_map([], of)?.collect()
+            statement.query_map([], of)?.collect::<rusqlite::Result<_>>()
         };
-        rusqlite::Result::environment(read(), || self.cannot_read())
+        read().sqlite(|| self.cannot_read())
     }
 
     /// The tables of pipelines.

@@ -1,7 +1,7 @@
 //! The outbox: messages that are committed and not yet known to be published.
 
-use super::connect;
-use crate::error::{Context, Result};
+use super::{connect, failure::Sqlite};
+use crate::{error::Result, fail_point};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Outbox {
             .prepare_cached(
                 "SELECT id, subject, message_id, payload FROM weir_outbox WHERE pipeline = ?1 ORDER BY id LIMIT ?2",
             )
-            .environment(wrap)?;
+            .sqlite(wrap)?;
         let rows = statement.query_map((&self.pipeline, count as i64), |row| {
             Ok(OutgoingMessage {
                 id: row.get(0)?,
@@ -59,7 +59,7 @@ impl Outbox {
                 payload: row.get(3)?,
             })
         });
-        rows.and_then(Iterator::collect).environment(wrap)
+        rows.and_then(Iterator::collect).sqlite(wrap)
     }
 
     /// How many messages wait.
@@ -74,7 +74,7 @@ impl Outbox {
                 |row| row.get::<_, i64>(0),
             )
             .map(|count| count as u64)
-            .environment(|| format!("cannot read the outbox of {}", self.path.display()))
+            .sqlite(|| format!("cannot read the outbox of {}", self.path.display()))
     }
 
     /// Removes messages that the server has.
@@ -83,15 +83,16 @@ impl Outbox {
     /// When the database cannot be written. The messages are published again then, and dropped by the server.
     pub fn remove(&self, ids: &[i64]) -> Result<()> {
         let wrap = || format!("cannot write the outbox of {}", self.path.display());
-        let transaction = self.connection.unchecked_transaction().environment(wrap)?;
+        let transaction = self.connection.unchecked_transaction().sqlite(wrap)?;
         {
             let mut delete = transaction
                 .prepare_cached("DELETE FROM weir_outbox WHERE id = ?1")
-                .environment(wrap)?;
+                .sqlite(wrap)?;
             for id in ids {
-                delete.execute([id]).environment(wrap)?;
+                delete.execute([id]).sqlite(wrap)?;
             }
         }
-        transaction.commit().environment(wrap)
+        fail_point::pass("in-remove");
+        transaction.commit().sqlite(wrap)
     }
 }

@@ -1,8 +1,8 @@
 //! Reading a database: where its pipelines are, and what commands list.
 
-use super::{connect_read_only, schema::quote};
+use super::{connect_read_only, failure::Sqlite, schema::quote};
 use crate::{
-    error::{Context, Error, Result},
+    error::{Error, Result},
     turn::Counts,
 };
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
@@ -122,9 +122,9 @@ pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> 
             "SELECT pipeline, sequence, time_ms, step, module, reason, payload, {subject}
              FROM weir_dead_letter ORDER BY pipeline, sequence, id"
         ))
-        .environment(wrap)?;
-    let mut rows = statement.query([]).environment(wrap)?;
-    while let Some(row) = rows.next().environment(wrap)? {
+        .sqlite(wrap)?;
+    let mut rows = statement.query([]).sqlite(wrap)?;
+    while let Some(row) = rows.next().sqlite(wrap)? {
         let letter = || -> rusqlite::Result<StoredDeadLetter> {
             Ok(StoredDeadLetter {
                 pipeline: row.get(0)?,
@@ -137,7 +137,7 @@ pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> 
                 subject: row.get(7)?,
             })
         };
-        each(letter().environment(wrap)?)?;
+        each(letter().sqlite(wrap)?)?;
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>
     let connection = open_weir(path)?;
     let mut statement = connection
         .prepare(&format!("SELECT * FROM {}", quote(table)))
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let width = statement.column_count();
     let cells = |row: &rusqlite::Row<'_>| {
         let cell = |index| {
@@ -164,8 +164,8 @@ pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>
         };
         (0..width).map(cell).collect()
     };
-    let rows = statement.query_map([], cells).environment(wrap)?;
-    rows.collect::<rusqlite::Result<_>>().environment(wrap)
+    let rows = statement.query_map([], cells).sqlite(wrap)?;
+    rows.collect::<rusqlite::Result<_>>().sqlite(wrap)
 }
 
 /// Opens a database that exists and is Weir's.
@@ -201,15 +201,15 @@ pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
     let connection = open_weir(path)?;
     let mut statement = connection
         .prepare("SELECT name FROM weir_table WHERE pipeline = ?1 ORDER BY name")
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let names = statement
         .query_map([pipeline], |row| row.get::<_, String>(0))
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let mut sizes = Vec::new();
     for name in names {
-        let name = name.environment(wrap)?;
+        let name = name.sqlite(wrap)?;
         let query = format!("SELECT count(*) FROM {}", quote(&name));
-        let size: i64 = connection.query_row(&query, [], |row| row.get(0)).environment(wrap)?;
+        let size: i64 = connection.query_row(&query, [], |row| row.get(0)).sqlite(wrap)?;
         sizes.push((name, size as u64));
     }
     Ok(sizes)
@@ -223,15 +223,15 @@ pub fn read_table(path: &Path, table: &str, order: &str, rows_max: usize) -> Res
     let wrap = || format!("cannot read table {table} of database {}", path.display());
     let connection = open_weir(path)?;
     let query = format!("SELECT * FROM {} ORDER BY {order} LIMIT {rows_max}", quote(table));
-    let mut statement = connection.prepare(&query).environment(wrap)?;
+    let mut statement = connection.prepare(&query).sqlite(wrap)?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = names.len();
-    let mut found = statement.query([]).environment(wrap)?;
+    let mut found = statement.query([]).sqlite(wrap)?;
     let mut rows = Vec::new();
-    while let Some(row) = found.next().environment(wrap)? {
+    while let Some(row) = found.next().sqlite(wrap)? {
         let mut cells = Vec::with_capacity(width);
         for index in 0..width {
-            cells.push(match row.get_ref(index).environment(wrap)? {
+            cells.push(match row.get_ref(index).sqlite(wrap)? {
                 ValueRef::Null => "∅".to_owned(),
                 ValueRef::Integer(value) => value.to_string(),
                 ValueRef::Real(value) => format!("{value:.2}"),

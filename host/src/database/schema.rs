@@ -1,8 +1,9 @@
 //! Tables: Weir's own, and those that a pipeline names.
 
+use super::failure::Sqlite;
 use crate::{
     column::{ColumnType, Field},
-    error::{Context, Error, Result},
+    error::{Error, Result},
     plan::{Plan, Target},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -125,11 +126,7 @@ const ADDED: [(i64, &str); 3] = [
 pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool> {
     let shown = path.display();
     let wrap = || format!("cannot open database {shown}");
-    let number = |query: &str| {
-        connection
-            .query_row(query, [], |row| row.get::<_, i64>(0))
-            .environment(wrap)
-    };
+    let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0)).sqlite(wrap);
     let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     if application != APPLICATION_ID {
         if application != 0 || number("SELECT count(*) FROM sqlite_schema")? > 0 {
@@ -152,22 +149,22 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let wrap = || format!("cannot open database {}", path.display());
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     if is_new(&transaction, path)? {
-        transaction.execute_batch(TABLES).environment(wrap)?;
+        transaction.execute_batch(TABLES).sqlite(wrap)?;
         let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION_OLDEST};");
-        transaction.execute_batch(&mark).environment(wrap)?;
+        transaction.execute_batch(&mark).sqlite(wrap)?;
     }
     let version: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     for (layout, added) in ADDED.iter().filter(|(layout, _)| version < *layout) {
-        transaction.execute_batch(added).environment(wrap)?;
+        transaction.execute_batch(added).sqlite(wrap)?;
         transaction
             .execute_batch(&format!("PRAGMA user_version = {layout};"))
-            .environment(wrap)?;
+            .sqlite(wrap)?;
     }
-    transaction.commit().environment(wrap)
+    transaction.commit().sqlite(wrap)
 }
 
 /// Makes the tables of a pipeline that are missing, and checks those that are there.
@@ -176,7 +173,7 @@ pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path)
     let wrap = || format!("cannot make tables in database {shown}");
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     for table in &plan.tables {
         let fields: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
         make_table(
@@ -198,7 +195,7 @@ pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path)
         make_table(&transaction, &plan.name, name, &fields, key)
             .map_err(|error| error.context(format!("database {shown}")))?;
     }
-    transaction.commit().environment(wrap)
+    transaction.commit().sqlite(wrap)
 }
 
 fn make_table(
@@ -214,7 +211,7 @@ fn make_table(
             row.get(0)
         })
         .optional()
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     if let Some(owner) = owner {
         if owner != pipeline {
             return Err(Error::mismatch(format!(
@@ -229,7 +226,7 @@ fn make_table(
                 |row| row.get(0),
             )
             .optional()
-            .environment(wrap)?;
+            .sqlite(wrap)?;
         return match found {
             Some(found) if found == wanted => Ok(()),
             Some(found) => Err(Error::mismatch(format!(
@@ -242,13 +239,13 @@ fn make_table(
     }
     transaction
         .execute_batch(&create_statement(name, fields, key))
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     transaction
         .execute(
             "INSERT INTO weir_table (name, pipeline) VALUES (?1, ?2)",
             (name, pipeline),
         )
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     Ok(())
 }
 

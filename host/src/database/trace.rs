@@ -4,10 +4,10 @@
 //! held as 64 bits of hash; that two keys of a table share one is possible and does not happen (one pair in 10^13 with a
 //! million keys). The trace of the last [`TRACE_BYTES_MAX`](crate::limits::TRACE_BYTES_MAX) bytes is kept.
 
-use super::{read::open_weir, schema::quote, value_of};
+use super::{failure::Sqlite, read::open_weir, schema::quote, value_of};
 use crate::{
     column::Value,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     limits::TRACE_BYTES_MAX,
     row::{push_key_cell, push_length, take_bytes, take_length},
     sink::KeyedRows,
@@ -124,27 +124,27 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
             row.get(0)
         })
         .optional()
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let Some(pipeline) = owner else {
-        let known = names(&connection, "SELECT name FROM weir_table ORDER BY name", []).environment(wrap)?;
+        let known = names(&connection, "SELECT name FROM weir_table ORDER BY name", []).sqlite(wrap)?;
         return Err(Error::definition(format!(
             "database {} has no table \"{table}\"; it has {}",
             path.display(),
             known.join(", ")
         )));
     };
-    let columns = key_columns(&connection, table).environment(wrap)?;
+    let columns = key_columns(&connection, table).sqlite(wrap)?;
     let hashes = hashes(table, &columns, key)?;
 
     let mut trace = Trace {
         row: TracedRow {
             key: columns.into_iter().map(|(name, _)| name).collect(),
-            columns: current(&connection, table, key).environment(wrap)?,
+            columns: current(&connection, table, key).sqlite(wrap)?,
         },
         ..Default::default()
     };
     let stored = super::read::pipeline(&connection, &pipeline)
-        .environment(wrap)?
+        .sqlite(wrap)?
         .unwrap_or_default();
     (trace.position, trace.source) = (stored.position, stored.source.unwrap_or_default());
     trace.first_sequence = connection
@@ -154,17 +154,14 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
             |row| row.get::<_, i64>(0).map(|sequence| sequence as u64),
         )
         .optional()
-        .environment(wrap)?
+        .sqlite(wrap)?
         .unwrap_or(0);
     let mut statement = connection
         .prepare("SELECT entries FROM weir_trace WHERE pipeline = ?1 AND name = ?2 ORDER BY epoch")
-        .environment(wrap)?;
-    let mut rows = statement.query([&pipeline, table]).environment(wrap)?;
-    while let Some(row) = rows.next().environment(wrap)? {
-        let entries = row
-            .get_ref(0)
-            .and_then(|entries| Ok(entries.as_blob()?))
-            .environment(wrap)?;
+        .sqlite(wrap)?;
+    let mut rows = statement.query([&pipeline, table]).sqlite(wrap)?;
+    while let Some(row) = rows.next().sqlite(wrap)? {
+        let entries = row.get_ref(0).and_then(|entries| Ok(entries.as_blob()?)).sqlite(wrap)?;
         find(entries, &hashes, &mut trace.sequences)
             .ok_or_else(|| Error::mismatch(format!("the trace in database {} is damaged", path.display())))?;
     }

@@ -1,6 +1,6 @@
 //! Versions of rules: which decided over what, and the components themselves.
 
-use super::{connect_read_only, read::open_weir};
+use super::{connect_read_only, failure::Sqlite, read::open_weir};
 use crate::{
     deployment::{Deployment, StoredVersion, TrialRecord, VersionChange},
     error::{Context, Error, Result},
@@ -82,7 +82,7 @@ pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> 
             "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back, fallback
              FROM weir_version WHERE pipeline = ?1 ORDER BY first_sequence, step",
         )
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let rows = statement
         .query_map([pipeline], |row| {
             Ok((
@@ -96,10 +96,10 @@ pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> 
                 row.get::<_, Option<String>>(7)?,
             ))
         })
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     let mut versions = Vec::new();
     for row in rows {
-        let (step, first_sequence, digest, deployment, left, spoiled, taken_back, fallback) = row.environment(wrap)?;
+        let (step, first_sequence, digest, deployment, left, spoiled, taken_back, fallback) = row.sqlite(wrap)?;
         let read = |deployment: &str| serde_json::from_str::<Deployment>(deployment).environment(wrap);
         versions.push(StoredVersion {
             deployment: read(&deployment)?,
@@ -129,7 +129,7 @@ pub fn read_module(path: &Path, digest: &str) -> Result<Vec<u8>> {
             row.get(0)
         })
         .optional()
-        .environment(wrap)?;
+        .sqlite(wrap)?;
     found.ok_or_else(|| {
         Error::mismatch(format!(
             "database {} does not hold module {digest}, which it names: it is damaged",

@@ -9,6 +9,8 @@ use super::{BackOff, Nats};
 use crate::{
     database::{Outbox, OutgoingMessage},
     error::{Context, Error, Result},
+    fail_point,
+    source::Stop,
 };
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::context::PublishErrorKind};
 use std::{
@@ -43,11 +45,12 @@ pub struct PublisherReport {
 }
 
 impl Publisher {
-    /// Starts to publish the messages of `outbox`.
+    /// Starts to publish the messages of `outbox`. Where that cannot be read or written any more, `stop` is set: nobody
+    /// would know of the messages that wait from then on.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(nats: &Nats, outbox: Outbox) -> Result<Self> {
+    pub fn start(nats: &Nats, outbox: Outbox, stop: Stop) -> Result<Self> {
         let (wake, woken) = sync_channel(1);
         let worker = Worker {
             nats: nats.clone(),
@@ -56,7 +59,7 @@ impl Publisher {
         };
         let thread = std::thread::Builder::new()
             .name("weir-publish".to_owned())
-            .spawn(move || worker.run(&woken))
+            .spawn(move || worker.run(&woken).inspect_err(|_| stop.set()))
             .environment(|| "cannot start a thread".to_owned())?;
         Ok(Self { wake, thread })
     }
@@ -139,9 +142,12 @@ impl Worker {
             if messages.is_empty() {
                 return Ok(None);
             }
+            fail_point::pass("before-publish");
             let (taken, failed) = self.nats.runtime.block_on(publish(&self.nats, &messages));
             self.report.published += taken.len() as u64;
+            fail_point::pass("after-publish");
             self.outbox.remove(&taken)?;
+            fail_point::pass("after-remove");
             if failed.is_some() {
                 return Ok(failed);
             }
@@ -158,6 +164,7 @@ impl Worker {
             };
             let mine: Vec<&OutgoingMessage> = waiting.iter().filter(|message| message.subject == subject).collect();
             if let Some(at) = mine.iter().position(|message| message.message_id == last) {
+                fail_point::pass("forget-published");
                 let ids: Vec<i64> = mine.iter().take(at + 1).map(|message| message.id).collect();
                 self.outbox.remove(&ids)?;
             }
@@ -175,6 +182,7 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
         let payload = message.payload.clone().into();
+        fail_point::pass("between-publishes");
         let ack = nats
             .jetstream
             .publish_with_headers(message.subject.clone(), headers, payload)

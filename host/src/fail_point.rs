@@ -1,0 +1,103 @@
+//! Places at which a test lets the process die, as a power cut would.
+//!
+//! They are there under the feature `fail-points` alone, which the tests of this workspace turn on; without it a point is
+//! nothing. The variable `WEIR_FAIL_POINTS` says where to die: `in-commit=4` is at the fourth commit, when its rows are
+//! written and nothing is committed.
+
+#[cfg(not(feature = "fail-points"))]
+pub(crate) use disabled::{bytes, pass};
+#[cfg(feature = "fail-points")]
+pub(crate) use enabled::{bytes, pass};
+
+#[cfg(feature = "fail-points")]
+pub use enabled::POINTS;
+
+#[cfg(not(feature = "fail-points"))]
+mod disabled {
+    #[inline(always)]
+    pub(crate) fn pass(_: &str) {}
+
+    #[inline(always)]
+    pub(crate) fn bytes(_: &str, usual: u64) -> u64 {
+        usual
+    }
+}
+
+#[cfg(feature = "fail-points")]
+mod enabled {
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    /// What the variable says: points with the passes that are left, and bounds. `NAME=NUMBER`, separated by commas.
+    static CONFIGURED: LazyLock<Vec<(String, AtomicU64)>> = LazyLock::new(|| {
+        let text = std::env::var("WEIR_FAIL_POINTS").unwrap_or_default();
+        let each = text.split(',').filter_map(|entry| entry.split_once('='));
+        each.filter_map(|(name, number)| Some((name.to_owned(), AtomicU64::new(number.parse().ok()?))))
+            .collect()
+    });
+
+    /// The points, in the order in which a process comes by them.
+    pub const POINTS: [&str; 24] = [
+        // A database is opened, and its state read.
+        "opening",
+        "opened",
+        "claimed",
+        "restoring",
+        "restored",
+        // The publisher finds what an earlier process published.
+        "forget-published",
+        // A turn is committed. All but the first and the last two stand within its transaction.
+        "before-commit",
+        "before-fold",
+        "in-fold",
+        "after-fold",
+        "in-swap",
+        "in-commit",
+        "before-truncation",
+        "after-truncation",
+        "after-commit",
+        "after-swap",
+        "after-ack",
+        // Beside commits.
+        "before-checkpoint",
+        "after-checkpoint",
+        // The outbox is emptied.
+        "before-publish",
+        "between-publishes",
+        "after-publish",
+        "in-remove",
+        "after-remove",
+    ];
+
+    /// Dies here if this is the pass that is wanted.
+    pub(crate) fn pass(point: &'static str) {
+        debug_assert!(POINTS.contains(&point), "{point} is listed");
+        if let Some(left) = configured(point)
+            && left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            die();
+        }
+    }
+
+    /// A bound in place of the usual one, where a test says so.
+    pub(crate) fn bytes(bound: &'static str, usual: u64) -> u64 {
+        configured(bound).map_or(usual, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    fn configured(name: &str) -> Option<&'static AtomicU64> {
+        let found = CONFIGURED.iter().find(|(known, _)| known == name);
+        found.map(|(_, number)| number)
+    }
+
+    /// Nothing is flushed, dropped or said.
+    fn die() {
+        let _ = kill_process(getpid(), Signal::KILL);
+        // The signal may find another thread of the process first. This one does nothing more.
+        loop {
+            std::thread::park();
+        }
+    }
+}
