@@ -8,6 +8,7 @@
 
 mod commit;
 mod compare;
+mod dead_letters;
 mod outbox;
 mod read;
 mod schema;
@@ -15,8 +16,9 @@ mod trace;
 mod versions;
 
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
+pub use dead_letters::{LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters};
 pub use outbox::{Outbox, OutgoingMessage};
-pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_rows, read_table, table_sizes};
+pub use read::{StoredPipeline, read_pipelines, read_rows, read_table, table_sizes};
 pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
 

@@ -39,6 +39,16 @@ pub struct Definition {
     /// Where rows go.
     #[serde(rename = "sink")]
     pub sinks: Vec<Spanned<Sink>>,
+    /// Where deliveries go that could not be processed, beside the database.
+    pub dead_letters: Option<DeadLetters>,
+}
+
+/// Where deliveries go that could not be processed, beside the database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    /// A subject to publish to, which is none of the source's.
+    pub subject: Name,
 }
 
 /// What "now" is for each event.

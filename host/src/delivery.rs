@@ -147,6 +147,8 @@ pub struct DeadLetter {
     pub subject: Option<String>,
     /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
+    /// When the source stored it, where it knows.
+    pub store_ms: Option<i64>,
     /// The step that rejected it.
     pub step: String,
     /// The module version of that step, when it is a stage.
@@ -155,4 +157,6 @@ pub struct DeadLetter {
     pub reason: String,
     /// The payload, byte for byte.
     pub payload: Vec<u8>,
+    /// Whether it is no delivery but a row that came because time went on; `payload` then is that row as JSON.
+    pub is_row: bool,
 }

@@ -249,22 +249,24 @@ impl Engine {
         let of_events = fates.rejected.into_iter().map(|rejected| {
             let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
             let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
-            (rejected, subject, payload)
+            (rejected, subject, payload, false)
         });
         let of_rows = fates.dead_rows.into_iter();
-        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes()));
-        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>)> = of_events.chain(of_rows).collect();
-        dead.sort_by_key(|(rejected, _, _)| rejected.delivery);
-        for (rejected, subject, payload) in dead {
+        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes(), true));
+        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
+        dead.sort_by_key(|(rejected, ..)| rejected.delivery);
+        for (rejected, subject, payload, is_row) in dead {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
                 subject,
                 time_ms: deliveries.time_ms(rejected.delivery),
+                store_ms: deliveries.store_time_ms(rejected.delivery),
                 step: rejected.step,
                 module: rejected.module,
                 reason: rejected.reason,
                 payload,
+                is_row,
             });
         }
         if last_sequence > 0 {

@@ -10,7 +10,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry, Until},
     pipeline::{self, Progress, Store, Swaps},
-    plan::{Plan, Target},
+    plan::Plan,
     rollout::{self, Heard, Rollout, Subject},
     source::{Acknowledge, Stop},
     stage::StageHost,
@@ -93,11 +93,7 @@ impl Live {
         };
         let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
-        let publishes = plan
-            .sinks
-            .iter()
-            .any(|sink| matches!(sink.target, Target::Subject { .. }));
-        let publisher = match publishes {
+        let publisher = match plan.publishes() {
             true => Some(Publisher::start(nats, Outbox::open(file.path(), &plan.name)?)?),
             false => None,
         };

@@ -44,6 +44,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// Where rows go.
     pub sinks: Vec<SinkPlan>,
+    /// The subject that dead letters are published to, if any.
+    pub dead_letters: Option<String>,
 }
 
 impl Plan {
@@ -82,6 +84,12 @@ impl Plan {
     /// The subjects of the inputs.
     pub fn subjects(&self) -> Vec<String> {
         self.inputs.iter().map(|input| input.subject.clone()).collect()
+    }
+
+    /// Whether anything is published: rows, or dead letters.
+    pub fn publishes(&self) -> bool {
+        let mut sinks = self.sinks.iter();
+        self.dead_letters.is_some() || sinks.any(|sink| matches!(sink.target, Target::Subject { .. }))
     }
 
     /// The stage of that name.

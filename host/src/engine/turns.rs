@@ -92,6 +92,7 @@ impl Engine {
             tables,
             messages,
             dead_letters: std::mem::take(&mut self.dead_letters),
+            retried: Vec::new(),
             log,
             snapshots,
             log_obsolete_through,

@@ -10,9 +10,19 @@ use crate::{
     database::{Outbox, OutgoingMessage},
     error::{Context, Error, Result},
 };
-use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::context::PublishErrorKind};
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        self,
+        ErrorCode,
+        context::{PublishError, PublishErrorKind},
+    },
+};
 use std::{
     collections::BTreeSet,
+    error::Error as _,
+    str::FromStr,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -52,6 +62,7 @@ impl Publisher {
         let worker = Worker {
             nats: nats.clone(),
             outbox,
+            too_large: BTreeSet::new(),
             report: PublisherReport::default(),
         };
         let thread = std::thread::Builder::new()
@@ -81,6 +92,9 @@ impl Publisher {
 struct Worker {
     nats: Nats,
     outbox: Outbox,
+    /// Dead letters that are too large for the server or the stream, by their places in the outbox: these go without their
+    /// payloads, so that whatever stands behind them is not held up.
+    too_large: BTreeSet<i64>,
     report: PublisherReport,
 }
 
@@ -139,11 +153,24 @@ impl Worker {
             if messages.is_empty() {
                 return Ok(None);
             }
-            let (taken, failed) = self.nats.runtime.block_on(publish(&self.nats, &messages));
+            let (taken, failed) = self
+                .nats
+                .runtime
+                .block_on(publish(&self.nats, &messages, &self.too_large));
             self.report.published += taken.len() as u64;
             self.outbox.remove(&taken)?;
-            if failed.is_some() {
-                return Ok(failed);
+            taken.iter().for_each(|id| {
+                self.too_large.remove(id);
+            });
+            match failed {
+                None => {}
+                Some(Refused::TooLarge(id)) if self.too_large.insert(id) => {}
+                Some(Refused::TooLarge(id)) => {
+                    return Ok(Some(format!(
+                        "message {id} of the outbox is a dead letter that the stream does not take even without its                          payload; let its messages be larger"
+                    )));
+                }
+                Some(Refused::Because(reason)) => return Ok(Some(reason)),
             }
         }
     }
@@ -168,16 +195,26 @@ impl Worker {
 
 const NO_STREAM: &str = "no stream takes";
 
-/// Publishes messages in order. Gives those that the server has, and why it does not have the rest.
-async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option<String>) {
+/// Why a message, and those behind it, are not published.
+enum Refused {
+    /// The dead letter at this place of the outbox is larger than may be.
+    TooLarge(i64),
+    Because(String),
+}
+
+/// Publishes messages in order, those `without` a payload that are told. Gives those that the server has, and why it does
+/// not have the rest.
+async fn publish(nats: &Nats, messages: &[OutgoingMessage], without: &BTreeSet<i64>) -> (Vec<i64>, Option<Refused>) {
     let mut sent = Vec::with_capacity(messages.len());
     for message in messages {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
-        let payload = message.payload.clone().into();
+        let payload = match without.contains(&message.id) {
+            true => Vec::new(),
+            false => message.payload.clone(),
+        };
+        let headers = headers(message, payload.len());
         let ack = nats
             .jetstream
-            .publish_with_headers(message.subject.clone(), headers, payload)
+            .publish_with_headers(message.subject.clone(), headers, payload.into())
             .await;
         let failed = ack.is_err();
         sent.push((message, ack));
@@ -193,19 +230,50 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option
         };
         match outcome {
             Ok(()) => taken.push(message.id),
+            Err(error) if message.is_letter() && is_too_large(&error) => {
+                return (taken, Some(Refused::TooLarge(message.id)));
+            }
             Err(error) => {
                 let subject = &message.subject;
                 let reason = match error.kind() {
                     PublishErrorKind::StreamNotFound => format!(
-                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add ALERTS --subjects '{subject}' --storage file --defaults"
+                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add {} --subjects '{subject}' --storage file --defaults",
+                        if message.is_letter() { "DEAD-LETTERS" } else { "ALERTS" }
                     ),
                     _ => format!("{subject} at {}: {error}", nats.server),
                 };
-                return (taken, Some(reason));
+                return (taken, Some(Refused::Because(reason)));
             }
         }
     }
     (taken, None)
+}
+
+/// The headers of a message whose payload is sent in so many bytes.
+fn headers(message: &OutgoingMessage, bytes: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
+    for (name, value) in &message.headers {
+        // They were made safe when they were written; what a header cannot hold all the same is left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    if bytes < message.payload.len() {
+        headers.insert("Weir-Payload-Bytes", message.payload.len().to_string());
+    }
+    headers
+}
+
+/// Whether the server, or the stream, takes no message of that size.
+fn is_too_large(error: &PublishError) -> bool {
+
+    let of_stream = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<jetstream::Error>()
+            .is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+    };
+    error.kind() == PublishErrorKind::MaxPayloadExceeded || error.source().is_some_and(of_stream)
 }
 
 /// The name of the last message that a stream holds of `subject`.

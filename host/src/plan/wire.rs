@@ -103,6 +103,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         tables,
         nodes,
         sinks,
+        dead_letters: resolved.dead_letters.clone(),
     }
 }
 

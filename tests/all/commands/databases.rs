@@ -134,7 +134,7 @@ fn a_database_in_use_is_left_alone() {
     let said = "database p.db is in use by another weir; stop that one first";
     check_refused(&folder, "replay p.toml --input events.jsonl --database p.db", said);
     // To look is allowed.
-    folder.weir("dead-letters p.db").ends_with(0);
+    folder.weir("dead-letters list p.db").ends_with(0);
     drop(hold);
     folder
         .weir("replay p.toml --input events.jsonl --database p.db")
@@ -201,7 +201,7 @@ fn whoever_reads_a_database_leaves_nothing_beside_it() {
     // The summary of a replay reads the database that was closed before it.
     folder.replay(EVENTS).ends_with(0);
     check("replay");
-    folder.weir("dead-letters p.db").ends_with(0);
+    folder.weir("dead-letters list p.db").ends_with(0);
     check("dead-letters");
 }
 
@@ -239,7 +239,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
     let more = format!("{EVENTS}{{\"id\":1,\"amount\":2.5}}\nbroken too\n");
     let straight = Folder::with(NAMES);
     straight.replay(EVENTS).ends_with(0);
-    let letters = straight.weir("dead-letters p.db --json").ends_with(0).stdout;
+    let letters = straight.weir("dead-letters list p.db --json").ends_with(0).stdout;
     straight.replay(&more).ends_with(0);
     let expected = contents(&straight.path("p.db"));
     for (layout, back) in OLDER_LAYOUTS {
@@ -253,7 +253,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
             )
         };
         assert_eq!(
-            folder.weir("dead-letters p.db --json").ends_with(0).stdout,
+            folder.weir("dead-letters list p.db --json").ends_with(0).stdout,
             letters,
             "layout {layout}"
         );

@@ -10,7 +10,7 @@ use std::{
 /// The dead letters of `p.db` as JSON.
 #[track_caller]
 fn letters(folder: &Folder) -> Vec<Json> {
-    let outcome = folder.weir("dead-letters p.db --json").ends_with(0);
+    let outcome = folder.weir("dead-letters list p.db --json").ends_with(0);
     assert_eq!(outcome.stderr, "");
     outcome
         .stdout
@@ -25,7 +25,7 @@ fn each_is_listed_with_sequence_reason_and_payload() {
     folder
         .replay("{\"id\":1}\n{\"id\":\"1\"}\n{\"id\":2}\n[]\n")
         .ends_with(0);
-    let plain = folder.weir("dead-letters p.db").ends_with(0);
+    let plain = folder.weir("dead-letters list p.db").ends_with(0);
     assert_eq!(plain.stderr, "");
     let lines: Vec<&str> = plain.stdout.lines().collect();
     let reason = "column \"id\": found `\"1\"` at byte 6; accepted is a number written as an integer from -2^63 to 2^63-1, or null";
@@ -53,7 +53,7 @@ fn none_is_said_to_people_and_silence_to_programs() {
     let folder = Folder::with(NAMES);
     folder.replay("{\"id\":1}\n").ends_with(0);
     let plain = folder
-        .weir("dead-letters p.db")
+        .weir("dead-letters list p.db")
         .ends_with(0)
         .says("no dead letters in p.db");
     assert_eq!(plain.stdout, "");
@@ -65,7 +65,7 @@ fn control_characters_do_not_reach_the_terminal_and_reach_programs_unchanged() {
     let folder = Folder::with(NAMES);
     let payload = "\u{1b}]0;title\u{7}\u{1b}[31m\u{9b}\rred \u{0}保单";
     folder.replay(format!("{payload}\n")).ends_with(0);
-    let plain = folder.weir("dead-letters p.db").ends_with(0).stdout;
+    let plain = folder.weir("dead-letters list p.db").ends_with(0).stdout;
     assert!(plain.chars().all(|c| c == '\n' || !c.is_control()), "{plain:?}");
     assert!(
         plain.contains("\\u{1b}]0;title") && plain.contains("\\rred \\0保单"),
@@ -82,7 +82,7 @@ fn bytes_that_are_no_text_are_shown_in_hexadecimal_to_programs() {
     assert_eq!(letters[0]["payload_hex"], "7b226e616d65223a22ff00227d");
     assert_eq!(letters[1]["payload_hex"], "feff");
     assert!(letters.iter().all(|letter| letter.get("payload").is_none()));
-    let plain = folder.weir("dead-letters p.db").ends_with(0).stdout;
+    let plain = folder.weir("dead-letters list p.db").ends_with(0).stdout;
     assert!(
         plain.contains("    {\"name\":\"\u{fffd}\\0\"}\n") && plain.contains("    \u{fffd}\u{fffd}\n"),
         "{plain:?}"
@@ -101,7 +101,7 @@ fn a_long_payload_is_cut_for_people_with_a_sign() {
     ]
     .concat();
     folder.replay(bytes).ends_with(0);
-    let plain = folder.weir("dead-letters p.db").ends_with(0).stdout;
+    let plain = folder.weir("dead-letters list p.db").ends_with(0).stdout;
     let shown: Vec<&str> = plain.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(
         shown,
@@ -122,7 +122,7 @@ fn a_reader_that_goes_away_is_no_failure() {
         .ends_with(0);
     let mut command = super::weir().command();
     command
-        .args(["dead-letters", "p.db", "--json"])
+        .args(["dead-letters", "list", "p.db", "--json"])
         .current_dir(folder.0.path());
     let mut process = command
         .stdout(Stdio::piped())
@@ -151,7 +151,7 @@ fn a_file_without_dead_letters_of_weir_is_told_what_it_is() {
         ("text.db", "cannot read database text.db: file is not a database"),
         ("other.db", "other.db is a SQLite database that Weir did not make"),
     ] {
-        let outcome = folder.weir(&format!("dead-letters {file}")).ends_with(1).says(said);
+        let outcome = folder.weir(&format!("dead-letters list {file}")).ends_with(1).says(said);
         assert_eq!(outcome.stdout, "");
     }
     assert!(!folder.path("missing.db").exists());
