@@ -10,9 +10,7 @@
 //! does with a letter does not count for it.
 
 use crate::{
-    database::{
-        Database, DatabaseFile, LetterFilter, Messages, StoredDeadLetter, read_pipelines, read_versions,
-    },
+    database::{Database, DatabaseFile, LetterFilter, Messages, StoredDeadLetter, read_pipelines, read_versions},
     decode::{Decoder, LineScanner},
     delivery::{DeadLetter, Receipt},
     engine::Engine,

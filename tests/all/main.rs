@@ -14,6 +14,7 @@ mod operators;
 mod payloads;
 mod pipelines;
 mod replay;
+mod retry;
 mod rules;
 mod swaps;
 mod time;

@@ -237,7 +237,11 @@ impl Database {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut trace_bytes = self.trace_bytes;
         take_back(&transaction, pipeline, &turn, self.stored.position)?;
-        let retries: BTreeMap<u64, u64> = turn.retried.iter().map(|letter| (letter.sequence, letter.retries)).collect();
+        let retries: BTreeMap<u64, u64> = turn
+            .retried
+            .iter()
+            .map(|letter| (letter.sequence, letter.retries))
+            .collect();
         let retries = |sequence: u64| retries.get(&sequence).copied().unwrap_or(0);
         let behind = (!turn.retried.is_empty()).then_some(self.stored.position);
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
@@ -272,7 +276,11 @@ impl Database {
                     &letter.subject,
                     letter.store_ms,
                     letter.is_row,
-                    if letter.is_row { 0 } else { retries(letter.sequence) as i64 },
+                    if letter.is_row {
+                        0
+                    } else {
+                        retries(letter.sequence) as i64
+                    },
                 ))?;
             }
             let mut insert = transaction.prepare_cached(
@@ -354,9 +362,8 @@ fn take_back(transaction: &Transaction<'_>, pipeline: &str, turn: &Turn, positio
     let letters = turn.dead_letters.iter().filter(|letter| !letter.is_row);
     let again: BTreeSet<u64> = letters.map(|letter| letter.sequence).collect();
     let mut delete = transaction.prepare_cached("DELETE FROM weir_dead_letter WHERE id = ?1")?;
-    let mut remember = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO weir_retried (pipeline, sequence, decided_at) VALUES (?1, ?2, ?3)",
-    )?;
+    let mut remember = transaction
+        .prepare_cached("INSERT OR REPLACE INTO weir_retried (pipeline, sequence, decided_at) VALUES (?1, ?2, ?3)")?;
     for letter in &turn.retried {
         delete.execute([letter.id])?;
         if !again.contains(&letter.sequence) {

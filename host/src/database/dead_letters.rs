@@ -69,7 +69,8 @@ impl LetterFilter {
     fn condition(&self) -> (String, Vec<Value>) {
         let text = |text: &Option<String>| text.clone().map(Value::Text);
         // SQLite counts in signed numbers, and no stream comes that far.
-        let number = |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        let number =
+            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         let given = [
             ("pipeline = ?", text(&self.pipeline)),
             ("step = ?", text(&self.step)),
@@ -90,7 +91,11 @@ impl LetterFilter {
 }
 
 /// What is read of a dead letter, in the order of [`letter`].
+/// The last of them were added one by one.
 const COLUMNS: &str = "pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries";
+
+/// Those that older layouts do not have.
+const ADDED: &str = "subject, store_ms, is_row, retries";
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
     Ok(StoredDeadLetter {
@@ -124,8 +129,9 @@ pub fn read_dead_letters(
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .environment(wrap)?;
     let columns = match layout {
-        ..3 => COLUMNS.replace("subject, store_ms, is_row, retries", "NULL, NULL, NULL, 0"),
-        3 => COLUMNS.replace("store_ms, is_row, retries", "NULL, NULL, 0"),
+        // What decode rejected is an event; of the rest it is not known.
+        ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
+        3 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
         _ => COLUMNS.to_owned(),
     };
     let (condition, values) = filter.condition();

@@ -7,8 +7,12 @@ use crate::{
     plan::Plan,
     text::printable,
 };
-use rusqlite::{Connection, Transaction};
-use std::path::{Path, PathBuf};
+use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
+use std::{
+    collections::BTreeSet,
+    iter,
+    path::{Path, PathBuf},
+};
 
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,20 +113,24 @@ impl Outbox {
         })
     }
 
-    /// The oldest messages, up to `count` of them.
+    /// The oldest messages, up to `count` of them, but for those to the subjects `without`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn oldest(&self, count: usize) -> Result<Vec<OutgoingMessage>> {
+    pub fn oldest(&self, count: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
         let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let marks = vec!["?"; without.len()].join(", ");
         let mut statement = self
             .connection
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "SELECT id, subject, message_id, coalesce(body, CAST(payload AS BLOB)), headers FROM weir_outbox
-                 WHERE pipeline = ?1 ORDER BY id LIMIT ?2",
-            )
+                 WHERE pipeline = ? AND subject NOT IN ({marks}) ORDER BY id LIMIT ?"
+            ))
             .environment(wrap)?;
-        let rows = statement.query_map((&self.pipeline, count as i64), |row| {
+        let texts = iter::once(&self.pipeline).chain(without);
+        let values = texts.map(|text| Value::Text(text.clone()));
+        let values = params_from_iter(values.chain(iter::once(Value::Integer(count as i64))));
+        let rows = statement.query_map(values, |row| {
             let headers: Option<String> = row.get(4)?;
             let message = OutgoingMessage {
                 id: row.get(0)?,

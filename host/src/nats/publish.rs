@@ -14,8 +14,7 @@ use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
     header::NATS_MESSAGE_ID,
     jetstream::{
-        self,
-        ErrorCode,
+        self, ErrorCode,
         context::{PublishError, PublishErrorKind},
     },
 };
@@ -146,12 +145,14 @@ impl Worker {
             .is_some_and(|reason| reason.starts_with(NO_STREAM))
     }
 
-    /// Publishes until the outbox is empty, or the server does not take a message: then it says why.
+    /// Publishes until the outbox is empty, or nobody takes what is left in it: then it says why. Messages keep the order of
+    /// their subject, and those of one subject do not wait for another.
     fn publish_all(&mut self) -> Result<Option<String>> {
+        let (mut waiting, mut reason) = (BTreeSet::new(), None);
         loop {
-            let messages = self.outbox.oldest(MESSAGES_AT_ONCE)?;
+            let messages = self.outbox.oldest(MESSAGES_AT_ONCE, &waiting)?;
             if messages.is_empty() {
-                return Ok(None);
+                return Ok(reason);
             }
             let (taken, failed) = self
                 .nats
@@ -159,25 +160,37 @@ impl Worker {
                 .block_on(publish(&self.nats, &messages, &self.too_large));
             self.report.published += taken.len() as u64;
             self.outbox.remove(&taken)?;
-            taken.iter().for_each(|id| {
+            for id in &taken {
                 self.too_large.remove(id);
+            }
+            let Some(Failed {
+                message,
+                why,
+                of_server,
+            }) = failed
+            else {
+                continue;
+            };
+            if why.is_none() && self.too_large.insert(message.id) {
+                continue;
+            }
+            let why = why.unwrap_or_else(|| {
+                format!(
+                    "the stream of subject {} does not take a dead letter even without its payload; let its messages be larger",
+                    message.subject
+                )
             });
-            match failed {
-                None => {}
-                Some(Refused::TooLarge(id)) if self.too_large.insert(id) => {}
-                Some(Refused::TooLarge(id)) => {
-                    return Ok(Some(format!(
-                        "message {id} of the outbox is a dead letter that the stream does not take even without its                          payload; let its messages be larger"
-                    )));
-                }
-                Some(Refused::Because(reason)) => return Ok(Some(reason)),
+            waiting.insert(message.subject.clone());
+            reason.get_or_insert(why);
+            if of_server {
+                return Ok(reason);
             }
         }
     }
 
     /// Removes what an earlier process published and did not live to remove.
     fn forget_published(&self) -> Result<()> {
-        let waiting = self.outbox.oldest(usize::MAX >> 1)?;
+        let waiting = self.outbox.oldest(usize::MAX >> 1, &BTreeSet::new())?;
         let subjects: BTreeSet<&str> = waiting.iter().map(|message| message.subject.as_str()).collect();
         for subject in subjects {
             let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else {
@@ -195,19 +208,25 @@ impl Worker {
 
 const NO_STREAM: &str = "no stream takes";
 
-/// Why a message, and those behind it, are not published.
-enum Refused {
-    /// The dead letter at this place of the outbox is larger than may be.
-    TooLarge(i64),
-    Because(String),
+/// The first message that the server did not take.
+struct Failed<'m> {
+    message: &'m OutgoingMessage,
+    /// Why; nothing for a dead letter that is larger than may be.
+    why: Option<String>,
+    /// Whether the server does not answer at all, so that messages to other subjects fare no better.
+    of_server: bool,
 }
 
-/// Publishes messages in order, those `without` a payload that are told. Gives those that the server has, and why it does
-/// not have the rest.
-async fn publish(nats: &Nats, messages: &[OutgoingMessage], without: &BTreeSet<i64>) -> (Vec<i64>, Option<Refused>) {
+/// Publishes messages in order, without their payloads those that are known to be `too_large`. Gives those that the server
+/// has, up to one that it does not take.
+async fn publish<'m>(
+    nats: &Nats,
+    messages: &'m [OutgoingMessage],
+    too_large: &BTreeSet<i64>,
+) -> (Vec<i64>, Option<Failed<'m>>) {
     let mut sent = Vec::with_capacity(messages.len());
     for message in messages {
-        let payload = match without.contains(&message.id) {
+        let payload = match too_large.contains(&message.id) {
             true => Vec::new(),
             false => message.payload.clone(),
         };
@@ -231,7 +250,12 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage], without: &BTreeSet<i
         match outcome {
             Ok(()) => taken.push(message.id),
             Err(error) if message.is_letter() && is_too_large(&error) => {
-                return (taken, Some(Refused::TooLarge(message.id)));
+                let failed = Failed {
+                    message,
+                    why: None,
+                    of_server: false,
+                };
+                return (taken, Some(failed));
             }
             Err(error) => {
                 let subject = &message.subject;
@@ -242,7 +266,12 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage], without: &BTreeSet<i
                     ),
                     _ => format!("{subject} at {}: {error}", nats.server),
                 };
-                return (taken, Some(Refused::Because(reason)));
+                let failed = Failed {
+                    message,
+                    why: Some(reason),
+                    of_server: matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe),
+                };
+                return (taken, Some(failed));
             }
         }
     }
@@ -267,7 +296,6 @@ fn headers(message: &OutgoingMessage, bytes: usize) -> HeaderMap {
 
 /// Whether the server, or the stream, takes no message of that size.
 fn is_too_large(error: &PublishError) -> bool {
-
     let of_stream = |cause: &(dyn std::error::Error + 'static)| {
         cause
             .downcast_ref::<jetstream::Error>()

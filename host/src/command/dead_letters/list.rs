@@ -55,7 +55,10 @@ impl List {
             (0, false) => eprintln!("no such dead letters in {database}"),
             _ => {}
         }
-        let dropped: u64 = read_pipelines(&self.database)?.iter().map(|(_, stored)| stored.dropped).sum();
+        let dropped: u64 = read_pipelines(&self.database)?
+            .iter()
+            .map(|(_, stored)| stored.dropped)
+            .sum();
         if dropped > 0 {
             eprintln!("{} of {database} were dropped", shown::count(dropped, "dead letter"));
         }
@@ -88,7 +91,9 @@ fn in_short(letter: &StoredDeadLetter) -> String {
     let module = letter.module.as_deref().and_then(|module| module.get(..12));
     let module = module.map(|module| format!(" ({module})")).unwrap_or_default();
     let subject = letter.subject.as_deref();
-    let subject = subject.map(|subject| format!(" on {}", printable(subject))).unwrap_or_default();
+    let subject = subject
+        .map(|subject| format!(" on {}", printable(subject)))
+        .unwrap_or_default();
     let retries = match letter.retries {
         0 => String::new(),
         retries => format!(", retried {}", shown::count(retries, "time")),

@@ -76,8 +76,12 @@ impl Retry {
                 eprintln!("#{}: cannot be retried: {}", letter.sequence, printable(reason));
             }
         })?;
-        writeln!(std::io::stdout().lock(), "{}", summary(&report, publishes, self.dry_run))
-            .map_err(|cause| write_failed(&cause))?;
+        writeln!(
+            std::io::stdout().lock(),
+            "{}",
+            summary(&report, publishes, self.dry_run)
+        )
+        .map_err(|cause| write_failed(&cause))?;
         let left = report.counts.dead_letters + report.refused + report.rows;
         Ok(if left > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
     }

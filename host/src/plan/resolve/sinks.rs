@@ -215,7 +215,8 @@ impl Resolver<'_> {
             return Err(self.at(
                 subject,
                 format!(
-                    "key `subject`: the source takes in \"{}\", so each dead letter that is published to \"{text}\" would come                      back as an event; name a subject that it does not read",
+                    "key `subject`: the source takes in \"{}\", so each dead letter that is published to \"{text}\" would come \
+                     back as an event; name a subject that it does not read",
                     input.subject
                 ),
             ));
