@@ -30,7 +30,7 @@ use crate::{
     operator::lookup,
     plan::Plan,
     sink::KeyedRows,
-    turn::Counts,
+    turn::{Counts, FailureCount},
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
 use std::{
@@ -246,12 +246,43 @@ impl Database {
                     .map_err(|error| error.context(format!("database {path}")))?;
             }
         }
+        for (step, count) in self.failures().environment(wrap)? {
+            engine.restore_failures(&step, count);
+        }
         engine.restored();
         for table in engine.tables() {
             self.restore_table(table).environment(wrap)?;
         }
         engine.tables_restored();
         Ok(())
+    }
+
+    fn failures(&self) -> rusqlite::Result<Vec<(String, FailureCount)>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT step, judged, failed, first_sequence FROM weir_failures WHERE pipeline = ?1")?;
+        let counts = statement.query_map([&self.plan.name], |row| {
+            let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
+            let count = FailureCount {
+                judged: unsigned(1)?,
+                failed: unsigned(2)?,
+                first_sequence: unsigned(3)?,
+            };
+            Ok((row.get(0)?, count))
+        });
+        counts.and_then(Iterator::collect)
+    }
+
+    /// Whether the pipeline stopped because a module failed too often, and has not gone on since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_stopped(&self) -> Result<bool> {
+        let query = "SELECT count(*) FROM weir_failures WHERE pipeline = ?1 AND stopped = 1";
+        self.connection
+            .query_row(query, [&self.plan.name], |row| row.get::<_, i64>(0))
+            .map(|count| count > 0)
+            .environment(|| format!("cannot read database {}", self.path().display()))
     }
 
     fn restore_table(&self, table: &mut lookup::Table) -> rusqlite::Result<()> {

@@ -161,7 +161,7 @@ impl Decoder {
     /// Counts a delivery that has no payload, whose input does not matter.
     pub fn count_blank(&mut self, sequence: u64) {
         self.batch.last_sequence = sequence;
-        self.batch.blank += 1;
+        self.batch.blanks.push(sequence);
     }
 
     /// Makes a dead letter of a delivery that belongs to no input.
@@ -191,7 +191,7 @@ impl Decoder {
                 let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
                 input.deliveries.push(delivery);
             }
-            Ok(Decoded::Blank) => self.batch.blank += 1,
+            Ok(Decoded::Blank) => self.batch.blanks.push(sequence),
             Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
         }
     }
@@ -210,7 +210,7 @@ impl Decoder {
     /// Whether the batch has to be taken before more is pushed.
     pub fn is_full(&self) -> bool {
         let deliveries = &self.batch.deliveries;
-        deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
+        deliveries.len() + self.batch.blanks.len() >= self.events_max
             || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
     }
 

@@ -98,8 +98,8 @@ pub struct DecodedBatch {
     pub rejected: Vec<Rejected>,
     /// Those that are ticks: no events, but they say how late it is.
     pub ticks: Vec<u32>,
-    /// How many payloads were empty or white space.
-    pub blank: u64,
+    /// The sequences of payloads that were empty or white space, ascending.
+    pub blanks: Vec<u64>,
     /// The last sequence that was looked at; 0 when none was.
     pub last_sequence: u64,
     /// What the source needs to acknowledge everything up to `last_sequence`.

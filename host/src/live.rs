@@ -22,7 +22,12 @@ use std::{
         mpsc::{Sender, SyncSender},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+/// How long a pipeline that stopped because a module failed too often waits at its next start for another one, that may
+/// have been deployed meanwhile.
+const STOPPED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -107,7 +112,13 @@ impl Live {
             versions: heard.clone(),
         };
         let (rollout, swaps) = match options.registry {
-            None => (None, Swaps::none()),
+            None => (
+                None,
+                Swaps {
+                    nudge: source.nudge(),
+                    ..Swaps::none()
+                },
+            ),
             Some(registry) => {
                 let subject = Subject {
                     host: format!("{:08x}", stored.seed as u32),
@@ -125,7 +136,11 @@ impl Live {
                     source.nudge(),
                     (heard, hears),
                 )?;
-                (Some(rollout), swaps)
+                let patience = match database.is_stopped()? {
+                    true => STOPPED_PATIENCE,
+                    false => Duration::ZERO,
+                };
+                (Some(rollout), Swaps { patience, ..swaps })
             }
         };
 

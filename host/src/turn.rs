@@ -83,6 +83,30 @@ pub struct Turn {
     pub pauses: Vec<Duration>,
     /// Rows that made a guest trap, run too long, or answer wrongly.
     pub failed_rows: u64,
+    /// How often the guests of stages failed, where that changed.
+    pub failures: Vec<StepFailures>,
+}
+
+/// How often the guest of a stage failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepFailures {
+    /// The step.
+    pub step: String,
+    /// How often.
+    pub count: FailureCount,
+    /// Whether the next event is one too many, so that the pipeline stopped.
+    pub is_stopped: bool,
+}
+
+/// How many rows of the open block a stage has judged, and on how many its guest failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailureCount {
+    /// Rows that were judged.
+    pub judged: u64,
+    /// Those of them on which it failed.
+    pub failed: u64,
+    /// The event of the first of those.
+    pub first_sequence: u64,
 }
 
 /// A dead letter that was retried.

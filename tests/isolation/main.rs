@@ -12,6 +12,7 @@ mod poison;
 
 mod aggregates;
 mod poisoned_aggregates;
+mod thresholds;
 
 mod load;
 

@@ -189,3 +189,49 @@ fn a_letter_that_is_too_large_goes_without_its_payload_and_holds_nobody_up() {
     let last = ((1 << 20) - 40).to_string();
     assert_eq!(found, [(1500, ""), (0, "3000"), (10, ""), (0, &*last), (20, "")]);
 }
+
+#[test]
+fn a_module_that_fails_too_often_stops_weir_run_and_a_mended_one_goes_on() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_stream("EVENTS", &["events"]);
+    let folder = scratch();
+    let pipeline = folder.path().join("failing.toml");
+    let text = |fails: &str| {
+        format!(
+            r#"
+name = "failing"
+source = {{ stream = "EVENTS", subject = "events", columns = {{ n = "int", k = "text" }} }}
+step = [{{ name = "versions", stage = {{ module = "{}", failures = {{ most = 4, of = 50 }}, parameters = {{ fails = "{fails}", every = 5 }} }} }}]
+sink = [{{ table = "seen" }}]
+"#,
+            guest("versions").display()
+        )
+    };
+    fs::write(&pipeline, text("panic")).expect("it can be written");
+    let events: Vec<_> = (1..=200)
+        .map(|n| ("events", format!("{{\"n\": {n}}}").into_bytes()))
+        .collect();
+    client.publish(&events);
+    let database = folder.path().join("failing.db");
+    let run = || Run::new(folder.path(), &server.url(), [&pipeline]);
+    // Nothing more comes: it ends by itself.
+    for _ in 0..2 {
+        let outcome = run().start().end().ends_with(1);
+        outcome
+            .says("pipeline failing: step \"versions\": module ")
+            .says("failed on 5 of 25 rows, the first of them at sequence 5, the last at sequence 25: ")
+            .says("4 of 50 rows may fail");
+        let found = contents(&database);
+        assert_eq!((found.position, found.counts.dead_letters), (24, 4));
+    }
+    // What was deployed meanwhile is waited for; the file says what it did.
+    let line = format!("params set failing.toml versions fails= --nats {}", server.url());
+    weir().run_in(folder.path(), line.split_whitespace()).ends_with(0);
+    run().catch_up().ends_with(0);
+    let found = contents(&database);
+    assert_eq!(
+        (found.position, found.counts.applied, found.counts.dead_letters),
+        (200, 196, 4)
+    );
+}

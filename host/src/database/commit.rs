@@ -8,7 +8,7 @@ use crate::{
     plan::{Plan, Target},
     row::cells,
     sink::{KeyedRows, SinkRows},
-    turn::Turn,
+    turn::{StepFailures, Turn},
 };
 use rusqlite::{CachedStatement, Transaction, TransactionBehavior, types::Null};
 use std::collections::{BTreeMap, BTreeSet};
@@ -320,6 +320,26 @@ impl Database {
             }
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
+        for StepFailures {
+            step,
+            count,
+            is_stopped,
+        } in &turn.failures
+        {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO weir_failures (pipeline, step, judged, failed, first_sequence, stopped)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute((
+                    pipeline,
+                    step,
+                    count.judged as i64,
+                    count.failed as i64,
+                    count.first_sequence as i64,
+                    is_stopped,
+                ))?;
+        }
         if trace_bytes > TRACE_BYTES_MAX {
             trace_bytes = trace::forget(&transaction, pipeline, trace_bytes)?;
         }

@@ -127,6 +127,13 @@ const TABLES_OF_LAYOUT_4: &str = "
         pipeline TEXT NOT NULL, sequence INTEGER NOT NULL, decided_at INTEGER NOT NULL,
         PRIMARY KEY (pipeline, sequence)
     ) STRICT, WITHOUT ROWID;
+    -- How many rows of the open block the stage of a step has judged, and on how many of them its module failed, the first
+    -- at `first_sequence`; whether the pipeline stopped because the next one is one too many.
+    CREATE TABLE weir_failures (
+        pipeline TEXT NOT NULL, step TEXT NOT NULL,
+        judged INTEGER NOT NULL, failed INTEGER NOT NULL, first_sequence INTEGER NOT NULL, stopped INTEGER NOT NULL,
+        PRIMARY KEY (pipeline, step)
+    ) STRICT, WITHOUT ROWID;
     -- A JSON array of names and values in turn; and where it is there, what the message holds in place of `payload`.
     ALTER TABLE weir_outbox ADD COLUMN headers TEXT;
     ALTER TABLE weir_outbox ADD COLUMN body BLOB;

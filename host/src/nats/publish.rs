@@ -19,7 +19,7 @@ use async_nats::{
     },
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     error::Error as _,
     str::FromStr,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -62,6 +62,7 @@ impl Publisher {
             nats: nats.clone(),
             outbox,
             too_large: BTreeSet::new(),
+            bytes_max: BTreeMap::new(),
             report: PublisherReport::default(),
         };
         let thread = std::thread::Builder::new()
@@ -94,6 +95,8 @@ struct Worker {
     /// Dead letters that are too large for the server or the stream, by their places in the outbox: these go without their
     /// payloads, so that whatever stands behind them is not held up.
     too_large: BTreeSet<i64>,
+    /// How many bytes a message of a subject may have in its stream, as far as that is known.
+    bytes_max: BTreeMap<String, usize>,
     report: PublisherReport,
 }
 
@@ -154,6 +157,7 @@ impl Worker {
             if messages.is_empty() {
                 return Ok(reason);
             }
+            self.measure(&messages);
             let (taken, failed) = self
                 .nats
                 .runtime
@@ -184,6 +188,27 @@ impl Worker {
             reason.get_or_insert(why);
             if of_server {
                 return Ok(reason);
+            }
+        }
+    }
+
+    /// Finds out which dead letters are too large for their stream. It has to be known before anything behind them is sent:
+    /// what a stream holds of a subject must be what stands first in the outbox, see [`Worker::forget_published`].
+    fn measure(&mut self, messages: &[OutgoingMessage]) {
+        for message in messages.iter().filter(|message| message.is_letter()) {
+            if !self.bytes_max.contains_key(&message.subject) {
+                // Where no stream takes the subject, publishing says so.
+                let Some(most) = self.nats.runtime.block_on(bytes_max(&self.nats, &message.subject)) else {
+                    continue;
+                };
+                self.bytes_max.insert(message.subject.clone(), most);
+            }
+            if self
+                .bytes_max
+                .get(&message.subject)
+                .is_some_and(|most| bytes(message) > *most)
+            {
+                self.too_large.insert(message.id);
             }
         }
     }
@@ -302,6 +327,26 @@ fn is_too_large(error: &PublishError) -> bool {
             .is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
     };
     error.kind() == PublishErrorKind::MaxPayloadExceeded || error.source().is_some_and(of_stream)
+}
+
+/// How many bytes a message has for its stream, with its headers.
+fn bytes(message: &OutgoingMessage) -> usize {
+    let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
+    // The first line, the message id, and the line that ends them.
+    headers.sum::<usize>() + 12 + 15 + message.message_id.len() + message.payload.len()
+}
+
+/// How many bytes the stream of a subject takes in one message.
+async fn bytes_max(nats: &Nats, subject: &str) -> Option<usize> {
+    let stream = nats.jetstream.stream_by_subject(subject).await.ok()?;
+    let stream = nats.jetstream.get_stream(stream).await.ok()?;
+    let most = stream.cached_info().config.max_message_size;
+    Some(
+        usize::try_from(most)
+            .ok()
+            .filter(|most| *most > 0)
+            .unwrap_or(usize::MAX),
+    )
 }
 
 /// The name of the last message that a stream holds of `subject`.

@@ -223,7 +223,7 @@ const LAYOUT_3: &str = "
     ALTER TABLE weir_dead_letter DROP COLUMN store_ms; ALTER TABLE weir_dead_letter DROP COLUMN is_row;
     ALTER TABLE weir_dead_letter DROP COLUMN retries;
     ALTER TABLE weir_outbox DROP COLUMN headers; ALTER TABLE weir_outbox DROP COLUMN body;
-    DROP TABLE weir_retried;";
+    DROP TABLE weir_retried; DROP TABLE weir_failures;";
 
 /// What brings one from there to an older one.
 const OLDER_LAYOUTS: [(i64, &str); 3] = [
