@@ -59,7 +59,8 @@ pub struct Engine {
     clock: Option<Clock>,
     sinks: Vec<Sink>,
     fold: Fold,
-    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state.
+    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state, or fail too often
+    /// at one.
     undoes: bool,
     /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
     row_bytes: usize,

@@ -188,9 +188,10 @@ impl Engine {
 
     /// Counts the rows of the deliveries in `range`, of which it is settled what becomes of them.
     pub(super) fn settle_failures(&mut self, range: &Range<u32>, sequence: impl Fn(u32) -> u64) {
+        let counts = self.counts_failures;
         self.each_stage(|stage| {
             let failures = &mut stage.failures;
-            if let Ok(count) = failures.count(range, &sequence) {
+            if counts && let Ok(count) = failures.count(range, &sequence) {
                 failures.count = count;
             }
             failures.forget();
@@ -199,9 +200,6 @@ impl Engine {
 
     /// The counts that changed since the last turn, by step.
     pub(super) fn take_failures(&mut self) -> Vec<StepFailures> {
-        if !self.counts_failures {
-            return Vec::new();
-        }
         let stopped = self.stopped.as_ref().map(|stopped| stopped.step.as_str());
         let stages = self.steps.iter_mut().zip(&self.plan.nodes);
         let changed = stages.filter_map(|(step, node)| {
