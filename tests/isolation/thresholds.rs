@@ -37,7 +37,7 @@ const ASKED: [(&str, bool); 8] = [
 /// A line each: events, of which ever more make the guest fail, some that are no events, and blank ones.
 fn lines(random: &mut Random) -> Vec<(String, bool)> {
     let line = |at: usize| {
-        let rare = 60 - at * 50 / EVENTS;
+        let rare = 40 - at * 36 / EVENTS;
         match random.below(rare) {
             0 => {}
             1 => return ("\n".to_owned(), false),
