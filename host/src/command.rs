@@ -17,8 +17,10 @@ mod replay;
 mod run;
 mod shadow;
 mod show;
+mod status;
 mod table;
 mod test;
+mod verify;
 mod what_if;
 
 use crate::{
@@ -36,7 +38,7 @@ Exit codes:
   1  failed on the way: a file, the database, the server, the compiler; or a case failed (test, dev --once)
   2  the arguments, a pipeline file or a module have to be changed first
   3  done, but some rows were refused (table load), some dead letters remain (dead-letters retry), or something
-     differs (diff)
+     differs (diff) or does not hold (verify)
 
 Examples:
   weir demo
@@ -75,7 +77,8 @@ enum Command {
     Shadow(shadow::Shadow),
     History(history::History),
     Explain(explain::Explain),
-    Status(history::Status),
+    Status(status::Status),
+    Verify(verify::Verify),
     Diff(diff::Diff),
     Demo(demo::Demo),
 }
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::History(history) => history.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Diff(diff) => diff.run(),
         Command::Demo(demo) => demo.run(),
     };

@@ -6,6 +6,7 @@
 //! publish, state log, and position. Whatever dies in between, the file holds whole turns, and its position says what
 //! comes next. The tables of Weir itself begin with `weir_`.
 
+mod audit;
 mod commit;
 mod compare;
 mod dead_letters;
@@ -15,6 +16,7 @@ mod schema;
 mod trace;
 mod versions;
 
+pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use dead_letters::{LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters};
 pub use outbox::{Outbox, OutgoingMessage};
@@ -40,6 +42,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How long a statement waits for another connection's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -201,57 +204,52 @@ impl Database {
         let path = self.path().display().to_string();
         let wrap = || format!("cannot read the state in database {path}");
         for (state, fingerprint) in engine.fingerprints() {
-            let known: Option<String> = self
-                .connection
-                .query_row(
-                    "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
-                    (&self.plan.name, &state),
-                    |row| row.get(0),
-                )
-                .optional()
-                .environment(wrap)?;
-            match known {
-                Some(known) if known != fingerprint => {
-                    return Err(Error::mismatch(format!(
-                        "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
-                         name another --database, and fill it from the stream"
-                    )));
-                }
-                Some(_) => {}
-                None => {
-                    self.connection
-                        .execute(
-                            "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
-                            (&self.plan.name, &state, &fingerprint),
-                        )
-                        .environment(wrap)?;
-                }
+            if !check_fingerprint(&self.connection, self.path(), &self.plan.name, &state, &fingerprint)? {
+                self.connection
+                    .execute(
+                        "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
+                        (&self.plan.name, &state, &fingerprint),
+                    )
+                    .environment(wrap)?;
             }
         }
+        for (step, count) in self.failures().environment(wrap)? {
+            engine.restore_failures(&step, count);
+        }
+        Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)
+    }
+
+    /// Fills an engine whose fingerprints were checked.
+    fn restore_from(connection: &Connection, path: &Path, pipeline: &str, engine: &mut Engine) -> Result<()> {
+        let path = path.display().to_string();
+        let wrap = || format!("cannot read the state in database {path}");
         // Snapshots first: whatever changed after one stands in the log, in order.
         for query in [
-            "SELECT state, entries FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
-            "SELECT state, entries FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
+            "SELECT state, entries, checksum FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
+            "SELECT state, entries, checksum FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
         ] {
-            let mut statement = self.connection.prepare(query).environment(wrap)?;
-            let mut rows = statement.query([&self.plan.name]).environment(wrap)?;
+            let mut statement = connection.prepare(query).environment(wrap)?;
+            let mut rows = statement.query([pipeline]).environment(wrap)?;
             while let Some(row) = rows.next().environment(wrap)? {
                 let state: String = row.get(0).environment(wrap)?;
                 let entries = row
                     .get_ref(1)
                     .and_then(|entries| Ok(entries.as_blob()?))
                     .environment(wrap)?;
-                engine
-                    .restore(&state, entries)
-                    .map_err(|error| error.context(format!("database {path}")))?;
+                let sum: Option<i64> = row.get(2).environment(wrap)?;
+                match is_intact(&state, entries, sum) {
+                    true => engine.restore(&state, entries),
+                    false => Err(Error::mismatch(format!(
+                        "the stored state \"{state}\" is not what was written: its bytes are damaged; put back a copy of the \
+                         database, or name another --database and fill it from the stream"
+                    ))),
+                }
+                .map_err(|error| error.context(format!("database {path}")))?;
             }
-        }
-        for (step, count) in self.failures().environment(wrap)? {
-            engine.restore_failures(&step, count);
         }
         engine.restored();
         for table in engine.tables() {
-            self.restore_table(table).environment(wrap)?;
+            restore_table(connection, table).environment(wrap)?;
         }
         engine.tables_restored();
         Ok(())
@@ -285,37 +283,6 @@ impl Database {
             .environment(|| format!("cannot read database {}", self.path().display()))
     }
 
-    fn restore_table(&self, table: &mut lookup::Table) -> rusqlite::Result<()> {
-        let columns: Vec<String> = table
-            .plan()
-            .columns
-            .iter()
-            .map(|c| schema::quote(&c.field.name))
-            .collect();
-        let width = columns.len();
-        let query = format!(
-            "SELECT {} FROM {}",
-            columns.join(", "),
-            schema::quote(&table.plan().name)
-        );
-        let booleans: Vec<bool> = table
-            .plan()
-            .columns
-            .iter()
-            .map(|column| column.field.column_type == crate::column::ColumnType::Boolean)
-            .collect();
-        let mut statement = self.connection.prepare(&query)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut values = Vec::with_capacity(width);
-            for index in 0..width {
-                values.push(value_of(row.get_ref(index)?, booleans.get(index) == Some(&true)));
-            }
-            table.restore(values.into_iter());
-        }
-        Ok(())
-    }
-
     /// Writes the rows of a lookup table, in one transaction, over those of the same key.
     ///
     /// # Errors
@@ -345,6 +312,73 @@ impl Database {
     pub fn counts(&self) -> Counts {
         self.stored.counts
     }
+}
+
+/// Of what state is read back from. SQLite has no checksums, and a disk that turns a bit would change a state in silence.
+fn checksum(state: &str, entries: &[u8]) -> i64 {
+    xxh3_64_with_seed(entries, xxh3_64(state.as_bytes())) as i64
+}
+
+/// Whether entries are those that were written, as far as their checksum tells; older rows have none.
+fn is_intact(state: &str, entries: &[u8], sum: Option<i64>) -> bool {
+    sum.is_none_or(|sum| sum == checksum(state, entries))
+}
+
+/// Says whether the database has such a state.
+fn check_fingerprint(
+    connection: &Connection,
+    path: &Path,
+    pipeline: &str,
+    state: &str,
+    fingerprint: &str,
+) -> Result<bool> {
+    let path = path.display();
+    let known: Option<String> = connection
+        .query_row(
+            "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
+            (pipeline, state),
+            |row| row.get(0),
+        )
+        .optional()
+        .environment(|| format!("cannot read the state in database {path}"))?;
+    match known {
+        Some(known) if known != fingerprint => Err(Error::mismatch(format!(
+            "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
+             name another --database, and fill it from the stream"
+        ))),
+        known => Ok(known.is_some()),
+    }
+}
+
+fn restore_table(connection: &Connection, table: &mut lookup::Table) -> rusqlite::Result<()> {
+    let columns: Vec<String> = table
+        .plan()
+        .columns
+        .iter()
+        .map(|c| schema::quote(&c.field.name))
+        .collect();
+    let width = columns.len();
+    let query = format!(
+        "SELECT {} FROM {}",
+        columns.join(", "),
+        schema::quote(&table.plan().name)
+    );
+    let booleans: Vec<bool> = table
+        .plan()
+        .columns
+        .iter()
+        .map(|column| column.field.column_type == crate::column::ColumnType::Boolean)
+        .collect();
+    let mut statement = connection.prepare(&query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(width);
+        for index in 0..width {
+            values.push(value_of(row.get_ref(index)?, booleans.get(index) == Some(&true)));
+        }
+        table.restore(values.into_iter());
+    }
+    Ok(())
 }
 
 /// A value of SQLite as a cell.

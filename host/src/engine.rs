@@ -4,6 +4,7 @@
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
+mod contents;
 mod failures;
 mod fates;
 mod fingerprint;

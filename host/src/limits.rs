@@ -13,6 +13,9 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// may be larger than the events that bring them; 256 MiB are far below the 4 GiB that a text column can hold.
 pub const PART_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of a pipeline file. It bounds what is read where somebody names another file by mistake.
+pub const PIPELINE_BYTES_MAX: u64 = 1 << 20;
+
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
 

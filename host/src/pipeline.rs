@@ -154,9 +154,12 @@ pub fn run(
     // Holds a token while the committer has nothing to do.
     let (idle, committer_idle) = bounded::<()>(1);
 
-    let committer = spawn("weir-commit", move || {
-        commit_turns(store, &closed, &idle, acknowledge, &progress)
-    })?;
+    let committer = Committer {
+        store,
+        acknowledge,
+        progress,
+    };
+    let committer = spawn("weir-commit", move || commit_turns(committer, &closed, &idle))?;
     let engine = spawn("weir-engine", move || {
         let left = collect_turns(engine, epoch, &decoded, &committer_idle, &turns, &retired);
         // The source may wait for an event that does not come.
@@ -283,14 +286,35 @@ fn collect_turns(
 
 /// Commits turns in order, and tells the source of each.
 fn commit_turns(
-    mut store: Store,
+    mut committer: Committer<impl Acknowledge>,
     closed: &Receiver<Turn>,
     idle: &Sender<()>,
-    mut acknowledge: impl Acknowledge,
-    progress: &Progress,
 ) -> Result<Store> {
     let _ = idle.try_send(());
     while let Ok(turn) = closed.recv() {
+        committer.commit(turn)?;
+        let _ = idle.try_send(());
+    }
+    Ok(committer.store)
+}
+
+/// The last step of the data path: turns are committed, and the source is told of each.
+#[derive(Debug)]
+pub struct Committer<A> {
+    /// Where turns go.
+    pub store: Store,
+    /// Who is told.
+    pub acknowledge: A,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+}
+
+impl<A: Acknowledge> Committer<A> {
+    /// Commits a turn.
+    ///
+    /// # Errors
+    /// When it cannot be committed: then nothing of it is, and the source is not told.
+    pub fn commit(&mut self, turn: Turn) -> Result<()> {
         let (position, receipt, counts) = (turn.position, turn.receipt.clone(), turn.counts);
         let messages = turn.messages.len() as u64;
         let failed_rows = turn.failed_rows;
@@ -299,12 +323,13 @@ fn commit_turns(
             pauses: turn.pauses.clone(),
         };
         let begun = Instant::now();
-        match &mut store {
+        match &mut self.store {
             Store::Database(database) => database.commit(turn)?,
             Store::Discard => drop(turn),
         }
         // After the commit: a crash between the two brings the deliveries once more, and the position drops them.
-        acknowledge.committed(position, &receipt);
+        self.acknowledge.committed(position, &receipt);
+        let progress = &self.progress;
         progress.add(counts);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
         progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);
@@ -313,11 +338,10 @@ fn commit_turns(
             .commit_us
             .store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
         if !versions.changes.is_empty() || !versions.pauses.is_empty() {
-            acknowledge.versions_committed(versions);
+            self.acknowledge.versions_committed(versions);
         }
-        let _ = idle.try_send(());
+        Ok(())
     }
-    Ok(store)
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<thread::JoinHandle<T>> {

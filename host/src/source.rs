@@ -1,6 +1,9 @@
 //! Sources: where deliveries come from, decoded as they come.
 
+mod cursor;
 pub mod file;
+
+pub use cursor::{Cursor, Seen};
 
 use crate::{
     decode::Decoder,

@@ -14,6 +14,8 @@ mod call;
 mod check;
 mod context;
 mod description;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod host;
 mod instance;

@@ -1,5 +1,6 @@
 //! The command as a user meets it: help, exit codes, what goes to which stream, and what is said when something is wrong.
 
+mod audit;
 mod databases;
 mod dead_letters;
 mod diff;

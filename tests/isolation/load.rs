@@ -152,3 +152,20 @@ fn a_rule_that_needs_more_memory_than_its_limit_to_begin_with_is_refused() {
     );
     check(&stage, &["the rule cannot be instantiated", "memory"]);
 }
+
+#[test]
+fn a_component_without_measure_is_refused_before_it_is_read() {
+    let folder = scratch();
+    let path = folder.path().join("rule.wasm");
+    let file = fs::File::create(&path).expect("the module can be made");
+    file.set_len(50 << 20).expect("the disk has room for nothing");
+    check_module(
+        &path,
+        &["rule.wasm: it has 52428800 bytes; accepted are up to 33554432"],
+    );
+    check_module(
+        Path::new("/dev/zero"),
+        &["module /dev/zero is no file; name a component"],
+    );
+    check_module(folder.path(), &["is no file; name a component"]);
+}

@@ -5,6 +5,7 @@
 //! - [`aggregates`] calls aggregates that misbehave, row by row.
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
+//! - [`bounds`] measures what all of that costs the host.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
 //! A test binary of its own, since some of these tests wait for guests that never end.
@@ -16,5 +17,7 @@ mod poisoned_aggregates;
 mod thresholds;
 
 mod load;
+
+mod bounds;
 
 mod native;

@@ -1,6 +1,6 @@
 //! Events that make a rule misbehave, among events that do not.
 
-mod misdeed;
+pub(crate) mod misdeed;
 pub(crate) mod pipeline;
 
 use misdeed::{LONGEST_MS, MISDEEDS, Misdeed, SHORTEST_MS};

@@ -7,6 +7,8 @@
 //! - [`oracle`] decodes payloads a second time, slowly, without a line of the host's decoder.
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
 //! - [`swaps`] runs a pipeline without end, whose rule is swapped while it runs.
+//! - [`fuzz`] is what takes bytes from strangers, with what must hold of it.
+//! - [`usage`] says what a child process used.
 //! - [`nats`] starts a real `nats-server` for one test.
 
 pub mod command;
@@ -17,8 +19,10 @@ pub mod oracle;
 pub mod swaps;
 pub mod table;
 
+pub mod fuzz;
 pub mod nats;
 pub mod seed;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 

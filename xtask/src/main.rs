@@ -5,6 +5,7 @@
 //! on standard error; standard output belongs to the program that is run.
 
 mod error;
+mod fuzz;
 mod guests;
 mod manifest;
 mod nats_server;
@@ -32,12 +33,15 @@ Commands:
   demo [args…]             set up, then run `weir demo args…`
   test [args…]             set up, then run `cargo test --workspace args…`
   bench [--json] [args…]   set up, then run the benchmark, optimised
+  fuzz [target…] [--seconds N]
+                           run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
   help                     print this
 
 Examples:
   cargo xtask demo                         see the three reference scenarios run
   cargo xtask test                         everything that must hold
   cargo xtask test -p weir-tests           the tests that cross a boundary, alone
+  cargo xtask fuzz decode --seconds 600    look for payloads that break decoding
   cargo xtask bench --json > figures.json  the figures, for a program to read
   NATS_SERVER=/opt/nats/nats-server cargo xtask setup
                                            use this server and no other
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
             cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
             args,
         ),
+        ("fuzz", _) => fuzz::run(args),
         ("setup" | "guests", _) => return usage(&format!("{command:?} does not take these arguments: {args:?}")),
         _ => return usage(&format!("unknown command {command:?}")),
     };

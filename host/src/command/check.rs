@@ -34,6 +34,38 @@ impl Check {
     }
 }
 
+/// Where the times of events come from, where some step follows them.
+fn event_time(plan: &Plan) -> Option<String> {
+    let time = plan.event_time;
+    if !time.followed {
+        return None;
+    }
+    let columns = plan.inputs.iter().map(|input| {
+        let column = input.event_column.and_then(|column| input.columns.get(column.index));
+        let column = column.map_or_else(|| "now".to_owned(), |column| format!("column {}", column.field.name));
+        match plan.inputs.len() {
+            1 => column,
+            _ => format!("{column} of {}", input.name),
+        }
+    });
+    let mut parts = vec![columns.collect::<Vec<_>>().join(", ")];
+    parts.push(match time.out_of_orderness_ms {
+        0 => "in order".to_owned(),
+        ms => format!("up to {} out of order", duration(ms)),
+    });
+    parts.extend(
+        time.ahead_max_ms
+            .map(|ms| format!("believed up to {} ahead", duration(ms))),
+    );
+    parts.extend(
+        time.idle_after_ms
+            .map(|ms| format!("an input idle after {}", duration(ms))),
+    );
+    let ticks = plan.ticks.as_ref();
+    parts.extend(ticks.map(|ticks| format!("a tick every {} of silence", duration(ticks.every_ms as i64))));
+    Some(format!("event time is {}", parts.join(", ")))
+}
+
 /// Columns that a line of the diagram holds.
 const WIDTH: usize = 100;
 
@@ -43,7 +75,9 @@ fn draw(plan: &Plan) -> Vec<String> {
         Now::Fixed(ms) => format!("now is fixed at {ms} ms"),
         Now::Column(name) => format!("now is column {name}"),
     };
-    let mut lines = vec![format!("pipeline {} ({now})", plan.name), String::new()];
+    let mut lines = vec![format!("pipeline {} ({now})", plan.name)];
+    lines.extend(event_time(plan));
+    lines.push(String::new());
     for (at, node) in plan.nodes.iter().enumerate() {
         let title = wrap(&title(plan, node), WIDTH - 4);
         lines.extend(

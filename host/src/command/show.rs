@@ -21,6 +21,16 @@ pub(super) fn count(number: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
+/// A number of bytes: `123 bytes`, `4.5 KB`, `6.7 MB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => count(bytes, "byte"),
+        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// Events per second, as a whole number.
 pub(super) fn rate(events: u64, elapsed: Duration) -> u64 {
     (events as f64 / elapsed.as_secs_f64().max(1e-9)) as u64

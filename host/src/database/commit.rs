@@ -1,6 +1,6 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, outbox, read, schema::quote, trace, versions};
+use super::{Database, Messages, WAL_BYTES_MAX, checksum, outbox, read, schema::quote, trace, versions};
 use crate::{
     column::Value,
     error::{Context, Result},
@@ -284,17 +284,25 @@ impl Database {
                 ))?;
             }
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (part, row) in turn.log.iter().enumerate() {
-                insert.execute((pipeline, turn.epoch as i64, part as i64, &row.state, &row.entries))?;
+                let sum = checksum(&row.state, &row.entries);
+                insert.execute((pipeline, turn.epoch as i64, part as i64, &row.state, &row.entries, sum))?;
             }
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (pipeline, state, bucket) DO UPDATE SET entries = excluded.entries",
+                "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (pipeline, state, bucket) DO UPDATE SET entries = excluded.entries, checksum = excluded.checksum",
             )?;
             for snapshot in &turn.snapshots {
-                insert.execute((pipeline, &snapshot.state, snapshot.bucket as i64, &snapshot.entries))?;
+                let sum = checksum(&snapshot.state, &snapshot.entries);
+                insert.execute((
+                    pipeline,
+                    &snapshot.state,
+                    snapshot.bucket as i64,
+                    &snapshot.entries,
+                    sum,
+                ))?;
             }
             transaction
                 .prepare_cached("DELETE FROM weir_state_log WHERE pipeline = ?1 AND epoch <= ?2")?

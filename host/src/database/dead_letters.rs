@@ -131,7 +131,7 @@ pub fn read_dead_letters(
     let columns = match layout {
         // What decode rejected is an event; of the rest it is not known.
         ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
-        3 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
+        3 | 4 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
         _ => COLUMNS.to_owned(),
     };
     let (condition, values) = filter.condition();

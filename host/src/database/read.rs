@@ -31,12 +31,12 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
     // A database that is only read is left in the layout that it has.
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let of_layout_3 = if layout < 3 { "0, 0" } else { "late_rows, dead_rows" };
-    let of_layout_4 = if layout < 4 { "0" } else { "dropped" };
+    let of_layout_5 = if layout < 5 { "0" } else { "dropped" };
     connection
         .query_row(
             &format!(
                 "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-             {of_layout_3}, {of_layout_4} FROM weir_pipeline WHERE name = ?1"
+             {of_layout_3}, {of_layout_5} FROM weir_pipeline WHERE name = ?1"
             ),
             [name],
             |row| {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -108,9 +108,15 @@ const TABLES_OF_LAYOUT_3: &str = "
     ALTER TABLE weir_dead_letter ADD COLUMN subject TEXT;
 ";
 
-/// What layout 4 added: what a dead letter needs to be retried, how many were dropped, which were retried, and messages
-/// with headers.
+/// What layout 4 added: checksums of what state is read back from, absent in rows that were written before.
 const TABLES_OF_LAYOUT_4: &str = "
+    ALTER TABLE weir_state_log ADD COLUMN checksum INTEGER;
+    ALTER TABLE weir_state_snapshot ADD COLUMN checksum INTEGER;
+";
+
+/// What layout 5 added: what a dead letter needs to be retried, how many were dropped, which were retried, and messages
+/// with headers.
+const TABLES_OF_LAYOUT_5: &str = "
     -- Dead letters, and rows among them, that somebody dropped.
     ALTER TABLE weir_pipeline ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
     -- When the message was stored, where the source knew.
@@ -140,10 +146,11 @@ const TABLES_OF_LAYOUT_4: &str = "
 ";
 
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 3] = [
+const ADDED: [(i64, &str); 4] = [
     (2, TABLES_OF_LAYOUT_2),
     (3, TABLES_OF_LAYOUT_3),
-    (VERSION, TABLES_OF_LAYOUT_4),
+    (4, TABLES_OF_LAYOUT_4),
+    (VERSION, TABLES_OF_LAYOUT_5),
 ];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.

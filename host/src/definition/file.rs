@@ -1,8 +1,12 @@
 //! The text of a pipeline file, and errors that point into it in words of TOML.
 
 use super::Definition;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    limits::PIPELINE_BYTES_MAX,
+};
 use std::{
+    io::Read,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -19,18 +23,22 @@ impl File {
     /// Reads `path`.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or is larger than [`PIPELINE_BYTES_MAX`].
     pub fn read(path: &Path) -> Result<Self> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self {
-                path: path.to_owned(),
-                text,
-            }),
-            Err(cause) => Err(Error::definition(format!(
-                "cannot read pipeline file {}: {cause}",
+        let mut text = String::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(PIPELINE_BYTES_MAX + 1).read_to_string(&mut text))
+            .map_err(|cause| Error::definition(format!("cannot read pipeline file {}: {cause}", path.display())))?;
+        if read as u64 > PIPELINE_BYTES_MAX {
+            return Err(Error::definition(format!(
+                "pipeline file {} is larger than {PIPELINE_BYTES_MAX} bytes; a pipeline has some hundred lines",
                 path.display()
-            ))),
+            )));
         }
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+        })
     }
 
     /// A file that is already in memory.

@@ -20,7 +20,7 @@ use crate::{
     delivery::{DecodedBatch, Receipt},
     error::{Error, Result},
     plan::TickPlan,
-    source::{Acknowledge, Nudge, Source, Stop},
+    source::{Acknowledge, Cursor, Nudge, Seen, Source, Stop},
     subject::listed,
 };
 use async_nats::{
@@ -136,10 +136,7 @@ pub struct JetStreamSource {
     created: String,
     decoder: Decoder,
     messages: pull::Stream,
-    /// The last sequence that was seen.
-    last: u64,
-    /// The consumer's count of the last message.
-    last_in_consumer: u64,
+    cursor: Cursor,
     /// How often the client had connected when the pull was made.
     connects: u64,
     /// Where an ack for the last message goes.
@@ -175,7 +172,7 @@ impl std::fmt::Debug for JetStreamSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JetStreamSource")
             .field("options", &self.options)
-            .field("last", &self.last)
+            .field("cursor", &self.cursor)
             .finish_non_exhaustive()
     }
 }
@@ -229,8 +226,7 @@ impl JetStreamSource {
                 created: made_at(&stream),
                 decoder,
                 messages,
-                last: options.position,
-                last_in_consumer: delivered,
+                cursor: Cursor::new(options.position, delivered),
                 connects,
                 ack_subject: None,
                 target,
@@ -266,7 +262,7 @@ impl JetStreamSource {
     }
 
     fn reached_target(&self) -> bool {
-        self.target.is_some_and(|target| self.last >= target)
+        self.target.is_some_and(|target| self.cursor.last() >= target)
     }
 
     async fn collect(&mut self) -> Result<Option<DecodedBatch>> {
@@ -338,18 +334,13 @@ impl JetStreamSource {
     async fn take(&mut self, message: &Message) -> Result<()> {
         // Without a reply subject it is no delivery of a consumer, but a status of the server.
         let Ok(info) = message.info() else { return Ok(()) };
-        // The consumer counts each delivery. Whatever is not the next one (lost on the way, or of a consumer that somebody
-        // made anew under this name) says that something may be missing.
-        if info.consumer_sequence != self.last_in_consumer + 1 {
-            return self.reconnect("messages were lost on the way").await;
+        match self.cursor.see(info.stream_sequence, info.consumer_sequence) {
+            Seen::New => {}
+            Seen::Twice => return Ok(()),
+            Seen::Gap => return self.reconnect("messages were lost on the way").await,
         }
-        self.last_in_consumer = info.consumer_sequence;
-        if info.stream_sequence <= self.last {
-            return Ok(());
-        }
-        self.last = info.stream_sequence;
         // The last message that was wanted may be of another subject, or removed: this one is behind it.
-        if self.target.is_some_and(|target| self.last > target) {
+        if self.target.is_some_and(|target| self.cursor.last() > target) {
             return Ok(());
         }
         self.lag.store(info.pending, Ordering::Relaxed);
@@ -388,16 +379,16 @@ impl JetStreamSource {
                     )));
                 }
                 let options = JetStreamSourceOptions {
-                    position: self.last,
+                    position: self.cursor.last(),
                     ..self.options.clone()
                 };
                 check_position(&stream, &options)?;
-                pull_from(&self.nats, &stream, &options, self.last).await
+                pull_from(&self.nats, &stream, &options, self.cursor.last()).await
             };
             match attempt.await {
                 Ok((messages, delivered)) => {
                     self.messages = messages;
-                    self.last_in_consumer = delivered;
+                    self.cursor.resume(delivered);
                     self.connects = connects;
                     return Ok(());
                 }
@@ -424,7 +415,7 @@ impl JetStreamSource {
             return false;
         };
         let consumer = stream.consumer_info(self.options.consumer.name()).await;
-        consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.last)
+        consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.cursor.last())
     }
 }
 

@@ -276,6 +276,16 @@ impl Aggregate {
     }
 
     /// The results of a group as a row.
+    /// The rows of the groups in one bucket, as inserts.
+    pub fn contents(&self, bucket: usize) -> Batch {
+        let mut out = ChangelogBuilder::new(&self.schema, 0);
+        for (key, group) in self.groups.bucket(bucket) {
+            let results = self.results(key, group);
+            out.push_insert(0, cells(&row_of_key(key)).chain(cells(&results)));
+        }
+        out.finish_inserts()
+    }
+
     fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
         let mut row = Vec::new();
         group.push_results(&self.plan.aggregates, key, &self.values, &mut row);

@@ -112,6 +112,15 @@ impl LastValue {
         out.finish()
     }
 
+    /// The rows of the keys in one bucket, as inserts.
+    pub fn contents(&self, bucket: usize) -> Batch {
+        let mut out = ChangelogBuilder::new(&self.schema, 0);
+        for (key, row) in self.rows.bucket(bucket) {
+            out.push_insert(0, cells(&row_of_key(key)).chain(cells(row)));
+        }
+        out.finish_inserts()
+    }
+
     /// The watermark moved: deletes the rows of keys that are forgotten.
     fn expire(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
         let Some(expiry) = &mut self.expiry else { return };

@@ -359,13 +359,17 @@ fn once<M>(known: &Mutex<HashMap<String, Arc<M>>>, digest: &str, make: impl FnOn
 /// Reads a component and loads it; what goes wrong is told with its path.
 fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
     let shown = path.display();
-    let size = std::fs::metadata(path)
-        .map_err(|cause| {
-            let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
-            Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
-        })?
-        .len();
-    check_size(size).map_err(|error| error.context(format!("module {shown}")))?;
+    let metadata = std::fs::metadata(path).map_err(|cause| {
+        let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
+        Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
+    })?;
+    // Of a device or a pipe nobody knows the size.
+    if !metadata.is_file() {
+        return Err(Error::definition(format!(
+            "module {shown} is no file; name a component"
+        )));
+    }
+    check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
     let bytes =
         std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
     load(&bytes).map_err(|error| error.context(format!("module {shown}")))

@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layouts 1 to 4",
+            "database later.db has layout 99, and this weir reads layouts 1 to 5",
         ),
         (
             "missing/p.db",
@@ -217,29 +217,28 @@ fn a_dropped_table_is_told() {
         .says(said);
 }
 
-/// What brings a database of this layout back to layout 3.
-const LAYOUT_3: &str = "
-    ALTER TABLE weir_pipeline DROP COLUMN dropped;
-    ALTER TABLE weir_dead_letter DROP COLUMN store_ms; ALTER TABLE weir_dead_letter DROP COLUMN is_row;
-    ALTER TABLE weir_dead_letter DROP COLUMN retries;
-    ALTER TABLE weir_outbox DROP COLUMN headers; ALTER TABLE weir_outbox DROP COLUMN body;
-    DROP TABLE weir_retried; DROP TABLE weir_failures;";
-
-/// What brings one from there to an older one.
-const OLDER_LAYOUTS: [(i64, &str); 3] = [
-    (3, "PRAGMA user_version = 3"),
+/// What brings a database back to a layout from the one after it, newest first.
+const OLDER_LAYOUTS: [(i64, &str); 4] = [
+    (
+        4,
+        "ALTER TABLE weir_pipeline DROP COLUMN dropped;
+         ALTER TABLE weir_dead_letter DROP COLUMN store_ms; ALTER TABLE weir_dead_letter DROP COLUMN is_row;
+         ALTER TABLE weir_dead_letter DROP COLUMN retries;
+         ALTER TABLE weir_outbox DROP COLUMN headers; ALTER TABLE weir_outbox DROP COLUMN body;
+         DROP TABLE weir_retried; DROP TABLE weir_failures",
+    ),
+    (
+        3,
+        "ALTER TABLE weir_state_log DROP COLUMN checksum; ALTER TABLE weir_state_snapshot DROP COLUMN checksum",
+    ),
     (
         2,
         "ALTER TABLE weir_dead_letter DROP COLUMN subject;
-         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
-         PRAGMA user_version = 2",
+         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows",
     ),
     (
         1,
-        "ALTER TABLE weir_dead_letter DROP COLUMN subject;
-         ALTER TABLE weir_pipeline DROP COLUMN late_rows; ALTER TABLE weir_pipeline DROP COLUMN dead_rows;
-         DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start;
-         PRAGMA user_version = 1",
+        "DROP TABLE weir_version; DROP TABLE weir_module; DROP TABLE weir_trace; DROP TABLE weir_trace_start",
     ),
 ];
 
@@ -251,10 +250,12 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
     let letters = straight.weir("dead-letters list p.db --json").ends_with(0).stdout;
     straight.replay(&more).ends_with(0);
     let expected = contents(&straight.path("p.db"));
-    for (layout, back) in OLDER_LAYOUTS {
+    for (number, (layout, _)) in OLDER_LAYOUTS.iter().enumerate() {
         let folder = Folder::with(NAMES);
         folder.replay(EVENTS).ends_with(0);
-        sql(&folder.path("p.db"), &format!("{LAYOUT_3}{back}"));
+        for (layout, back) in &OLDER_LAYOUTS[..=number] {
+            sql(&folder.path("p.db"), &format!("{back}; PRAGMA user_version = {layout}"));
+        }
         let version = || {
             query(
                 &folder.path("p.db"),
@@ -266,9 +267,11 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
             letters,
             "layout {layout}"
         );
+        folder.weir("status p.db").ends_with(0);
+        folder.weir("verify p.db").ends_with(0);
         assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
         folder.replay(&more).ends_with(0);
-        assert_eq!(version(), ["4"]);
+        assert_eq!(version(), ["5"]);
         assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
     }
 }

@@ -125,3 +125,36 @@ fn rows_of_several_edges_come_in_order_of_arrival() {
         assert_eq!(contents.counts, counts);
     });
 }
+
+#[test]
+fn a_union_may_come_right_after_a_step_with_several_outputs() {
+    let pipeline = format!(
+        r#"
+name = "p"
+[source]
+stream = "S"
+subject = "s"
+columns = {{ id = "int", now_premium = "text", now_info = "text", raw_premium = "text", raw_info = "text" }}
+
+[[step]]
+name = "first"
+deduplicate = {{ key = ["id"], within = "1 h" }}
+
+[[step]]
+name = "compare"
+from = "source"
+stage = {{ module = "{}" }}
+
+[[step]]
+name = "all"
+union = ["first", "first.late"]
+
+[[sink]]
+table = "t"
+"#,
+        weir_tests::guest("premium-drop").display()
+    );
+    // It reads what it names, and not the step before it.
+    let file = weir::definition::File::from_text("p.toml", pipeline);
+    weir::plan::Plan::build(&file, weir_tests::replay::host()).expect("the pipeline fits");
+}

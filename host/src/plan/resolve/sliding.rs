@@ -31,6 +31,9 @@ impl Resolver<'_> {
         let at = span.clone();
         let span = self.sliding_span(name, window, span)?;
         self.check_time_column(input, window.time.as_ref())?;
+        if matches!(span, SlidingSpan::Time(_)) {
+            self.check_own_time(name, input, window, at.clone())?;
+        }
         let others = [
             ("zone", &window.zone),
             ("offset", &window.offset),

@@ -30,7 +30,6 @@ impl Resolver<'_> {
                 format!("there is {what} \"{name}\" already; names of {names} are unique"),
             ));
         }
-        let input = self.edge_or_before(step.from.as_ref(), step.name.span())?;
         let kinds = [
             ("stage", step.stage.is_some()),
             ("last_value", step.last_value.is_some()),
@@ -56,6 +55,11 @@ impl Resolver<'_> {
             let accepted = "exactly one of stage, last_value, aggregate, lookup, window, interval_join, on_crossing, union, deduplicate";
             return Err(self.error(span, format!("step \"{name}\" has {found}; a step has {accepted}")));
         }
+        // A union names all edges that it reads itself.
+        let input = match &step.union {
+            Some(_) => Edge { node: 0, output: 0 },
+            None => self.edge_or_before(step.from.as_ref(), step.name.span())?,
+        };
         let node = if let Some(stage) = &step.stage {
             self.stage(&name, input, stage.get_ref(), stage.span(), host)?
         } else if let Some(last_value) = &step.last_value {

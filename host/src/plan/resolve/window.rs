@@ -1,7 +1,7 @@
 //! Windows: how they are cut, what is computed in them, and what becomes of rows that come too late.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, is_by_time,
     time::{DAY_MS, DURATION_MS_MAX},
     top::{RANK, ResolvedTop},
 };
@@ -212,7 +212,7 @@ impl Resolver<'_> {
         let source = self.output(input)?;
         self.check_time_column(input, window.time.as_ref())?;
         if matches!(source.change, ResolvedChange::Append) {
-            return Ok(());
+            return self.check_own_time(name, input, window, span);
         }
         if matches!(kind, WindowKind::Session { .. }) {
             return Err(self.error(
@@ -241,6 +241,21 @@ impl Resolver<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Rows that come because time went on come with the event that moved it, and not with one of their own.
+    pub(super) fn check_own_time(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<()> {
+        if window.time.is_some() || !is_by_time(&self.nodes, input) {
+            return Ok(());
+        }
+        let whose = self.edge_name(input);
+        Err(self.error(
+            span,
+            format!(
+                "step \"{name}\": {whose} sends rows because time went on, with the event that moved it; \
+                 say with key `time` which of their columns holds their own time"
+            ),
+        ))
     }
 
     /// Exactly one kind of window.

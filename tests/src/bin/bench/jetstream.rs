@@ -2,7 +2,6 @@
 
 use crate::{
     Result,
-    process::{self, Usage},
     replay::{best_of, check_database, used},
     report::{Figure, Report, Target},
     root, say,
@@ -23,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
+use weir_tests::usage::{self, Usage};
 
 /// Messages in one pull, as `weir run` asks for them.
 const PULL_MESSAGES: usize = 5_000;
@@ -84,7 +84,7 @@ fn run_weir(weir: &Path, server: &Server, scenario: Scenario, folder: &Path, eve
         .arg("--database")
         .arg(&database);
     command.args(["--now", NOW, "--until-caught-up"]);
-    let usage = process::run(&mut command, folder)?;
+    let usage = usage::run(&mut command, folder)?;
     check_database(&database, scenario, events)?;
     Ok(usage)
 }

@@ -2,7 +2,6 @@
 
 use crate::{
     Result,
-    process::{self, Usage},
     report::{Figure, Report, Target},
     say,
     scenario::{NOW, Scenario},
@@ -14,6 +13,7 @@ use std::{
     process::Command,
     time::Instant,
 };
+use weir_tests::usage::{self, Usage};
 
 pub(crate) fn measure(report: &mut Report, weir: &Path, folder: &Path, events: u64, runs: u32) -> Result<()> {
     for scenario in Scenario::ALL {
@@ -87,7 +87,7 @@ fn replay(
         true => command.arg("--database").arg(&database),
         false => command.arg("--discard"),
     };
-    let usage = process::run(&mut command, folder)?;
+    let usage = usage::run(&mut command, folder)?;
     if into_sqlite {
         check_database(&database, scenario, events)?;
     }

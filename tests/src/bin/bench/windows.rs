@@ -2,7 +2,6 @@
 
 use crate::{
     Result,
-    process::{self, Usage},
     replay::{best_of, used},
     report::{Figure, Report, Target},
     say,
@@ -16,6 +15,7 @@ use std::{
     time::Instant,
 };
 use weir::{decode::Decoder, definition, engine::Engine, limits::BATCH_EVENTS_MAX, plan::Plan, stage::StageHost};
+use weir_tests::usage::{self, Usage};
 
 /// Keys of the events.
 const KEYS: u64 = 100_000;
@@ -378,7 +378,7 @@ fn replay(weir: &Path, pipeline: &Path, input: &Path, folder: &Path) -> Result<U
         .arg("--input")
         .arg(input)
         .arg("--discard");
-    process::run(&mut command, folder)
+    Ok(usage::run(&mut command, folder)?)
 }
 
 /// The memory that this process holds now.

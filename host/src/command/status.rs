@@ -1,0 +1,283 @@
+//! `weir status`: what runs, or what a database holds.
+
+use super::{run::NatsArguments, show, write_failed};
+use crate::{
+    database::{Audit, FileSize, Kept, StoredPipeline, read_versions, table_sizes},
+    deployment::StoredVersion,
+    error::Result,
+    nats::{Nats, Registry},
+    status::{CountsStatus, HostStatus, StepStatus},
+    text::printable,
+};
+use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Shows the running pipelines: what each step runs since which sequence, how far they are, and what failed. Or what a
+/// database holds.
+///
+/// Of a database it shows, for each pipeline in it, the position, what became of all events, the versions that decide, the
+/// state of each operator in entries and bytes, the log that it is kept in, and the tables. A pipeline that runs is not
+/// disturbed.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir status\n  weir status hourly-orders.db\n  weir status --json | jq .steps\n  weir status hourly-orders.db --json | jq .states"
+)]
+pub(super) struct Status {
+    /// A database to show, in place of what runs.
+    database: Option<PathBuf>,
+    /// One JSON object per pipeline and line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match &self.database {
+            Some(database) => stored(database, self.json),
+            None => self.running(),
+        }
+    }
+
+    fn running(&self) -> Result<ExitCode> {
+        let nats = Nats::connect(&self.nats.options())?;
+        let registry = Registry::open(&nats)?;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            for host in registry.hosts::<serde_json::Value>(None)? {
+                writeln!(out, "{host}").map_err(|cause| write_failed(&cause))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let hosts: Vec<HostStatus> = registry.hosts(None)?;
+        if hosts.is_empty() {
+            let text = format!("no pipeline runs with {}; `weir run` starts one", nats.server());
+            writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+        }
+        for host in &hosts {
+            writeln!(out, "{}", text_of(host)).map_err(|cause| write_failed(&cause))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text_of(host: &HostStatus) -> String {
+    let mut lines = vec![
+        format!("{} at {}, into {}", host.pipeline, host.process, host.database),
+        format!(
+            "  position {}, lag {}, dead letters {}, failed rows {}",
+            show::thousands(host.position),
+            show::thousands(host.lag),
+            show::thousands(host.counts.dead_letters),
+            show::thousands(host.failed_rows)
+        ),
+    ];
+    for step in &host.steps {
+        lines.extend(text_of_step(step));
+    }
+    lines.join("\n")
+}
+
+fn text_of_step(step: &StepStatus) -> Vec<String> {
+    let deployment = &step.deployment;
+    let digest = step.digest.get(..12).unwrap_or(&step.digest);
+    let mut lines = vec![format!(
+        "  {}: version {} ({}, {digest}) from sequence {}{}",
+        step.step,
+        deployment.version,
+        printable(&step.rule),
+        show::thousands(step.first_sequence),
+        show::parameters(&deployment.parameters)
+    )];
+    if step.trial_left > 0 {
+        lines.push(format!(
+            "    on trial for {} more rows; {} were decided by the version before it",
+            show::thousands(step.trial_left),
+            show::thousands(step.spoiled)
+        ));
+    }
+    if let Some(failed) = &step.failed {
+        let reason = printable(&failed.reason);
+        lines.push(match failed.taken_back {
+            true => format!(
+                "    version {} was taken back from sequence {} on: {reason}",
+                failed.version,
+                show::thousands(failed.sequence)
+            ),
+            false => format!("    version {} was refused: {reason}", failed.version),
+        });
+    }
+    lines
+}
+
+/// What a database holds of one pipeline.
+struct Held {
+    name: String,
+    stored: StoredPipeline,
+    kept: Kept,
+    versions: Vec<StoredVersion>,
+    tables: Vec<(String, u64)>,
+}
+
+fn stored(database: &Path, as_json: bool) -> Result<ExitCode> {
+    let audit = Audit::open(database)?;
+    let file = audit.file()?;
+    let mut out = std::io::stdout().lock();
+    if !as_json {
+        let log = match file.log_bytes {
+            0 => String::new(),
+            bytes => format!(" and {} beside it that are not in it yet", show::bytes(bytes)),
+        };
+        let text = format!(
+            "{}: {}{log}, layout {}",
+            database.display(),
+            show::bytes(file.bytes),
+            file.layout
+        );
+        writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+    }
+    for (name, stored) in audit.pipelines()? {
+        let held = Held {
+            kept: audit.kept(&name, &stored)?,
+            versions: read_versions(database, &name)?,
+            tables: table_sizes(database, &name)?,
+            name,
+            stored,
+        };
+        let text = match as_json {
+            true => held.json(database, file).to_string(),
+            false => format!("\n{}", held.text()),
+        };
+        writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Held {
+    /// The version of each step that decides now.
+    fn deciding(&self) -> BTreeMap<&str, &StoredVersion> {
+        self.versions
+            .iter()
+            .map(|version| (version.step.as_str(), version))
+            .collect()
+    }
+
+    fn json(&self, database: &Path, file: FileSize) -> serde_json::Value {
+        let states = self
+            .kept
+            .states
+            .iter()
+            .map(|(state, size)| (state.clone(), json!({ "entries": size.entries, "bytes": size.bytes })));
+        let versions = self.deciding().into_values().map(|version| {
+            json!({
+                "step": version.step,
+                "version": version.deployment.version,
+                "digest": version.digest,
+                "parameters": version.deployment.parameters,
+                "first_sequence": version.first_sequence,
+                "trial_left": version.trial.left,
+            })
+        });
+        json!({
+            "pipeline": self.name,
+            "database": database.display().to_string(),
+            "layout": file.layout,
+            "bytes": file.bytes,
+            "wal_bytes": file.log_bytes,
+            "source": self.stored.source,
+            "position": self.stored.position,
+            "turn": self.stored.epoch,
+            "counts": CountsStatus::from(self.stored.counts),
+            "versions": versions.collect::<Vec<_>>(),
+            "states": states.collect::<serde_json::Map<_, _>>(),
+            "log": { "rows": self.kept.log_rows, "bytes": self.kept.log_bytes },
+            "snapshots": { "rows": self.kept.snapshot_rows, "bytes": self.kept.snapshot_bytes },
+            "trace_bytes": self.kept.trace_bytes,
+            "outbox": self.kept.outbox,
+            "dead_letters_held": self.kept.dead_letters,
+            "tables": self.tables.iter().cloned().collect::<BTreeMap<_, _>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let source = self.stored.source.as_deref().unwrap_or("nothing yet");
+        let counts = self.stored.counts;
+        let mut lines = vec![
+            format!("{} from {}", printable(&self.name), printable(source)),
+            format!(
+                "  position {}, turn {}",
+                show::thousands(self.stored.position),
+                show::thousands(self.stored.epoch)
+            ),
+            format!(
+                "  {} = {} applied + {} filtered + {} dead letters + {} blank",
+                show::count(counts.events, "event"),
+                show::thousands(counts.applied),
+                show::thousands(counts.filtered),
+                show::thousands(counts.dead_letters),
+                show::thousands(counts.blank)
+            ),
+            format!(
+                "  {}, {}, {} held, {} to publish",
+                show::count(counts.late_rows, "late row"),
+                show::count(counts.dead_rows, "dead row"),
+                show::count(self.kept.dead_letters, "dead letter"),
+                show::count(self.kept.outbox, "message")
+            ),
+        ];
+        for version in self.deciding().into_values() {
+            lines.push(format!(
+                "  step {}: version {} ({}) from sequence {}{}",
+                printable(&version.step),
+                version.deployment.version,
+                version.digest.get(..12).unwrap_or(&version.digest),
+                show::thousands(version.first_sequence),
+                show::parameters(&version.deployment.parameters)
+            ));
+        }
+        let mut sizes = Table::new();
+        sizes.load_style(NOTHING);
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let mut row = |what: String, count: u64, unit: &str, bytes: Option<u64>| {
+            sizes.add_row([
+                Cell::new(format!(" {what}")),
+                right(show::thousands(count)),
+                Cell::new(unit),
+                right(bytes.map(show::bytes).unwrap_or_default()),
+            ]);
+        };
+        for (state, size) in &self.kept.states {
+            row(
+                format!("state {}", printable(state)),
+                size.entries,
+                "entries",
+                Some(size.bytes),
+            );
+        }
+        row(
+            "log of changes".to_owned(),
+            self.kept.log_rows,
+            "rows",
+            Some(self.kept.log_bytes),
+        );
+        row(
+            "snapshots".to_owned(),
+            self.kept.snapshot_rows,
+            "buckets",
+            Some(self.kept.snapshot_bytes),
+        );
+        for (table, rows) in &self.tables {
+            row(format!("table {}", printable(table)), *rows, "rows", None);
+        }
+        lines.push(sizes.trim_fmt());
+        lines.push(format!("  trace of {}", show::bytes(self.kept.trace_bytes)));
+        lines.join("\n")
+    }
+}

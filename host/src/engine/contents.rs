@@ -1,0 +1,33 @@
+//! The rows that a table has to have, as the state says it: what [`crate::database::Audit`] holds tables to.
+
+use super::{Engine, Step};
+use crate::{column::Batch, limits::STATE_BUCKETS, plan::Target, row::push_cell};
+
+impl Engine {
+    /// Calls `each` with the rows of the sink number `sink` as they have to be, in no order; each has a cell for each
+    /// column. Says whether the state tells them: it does where the sink is a table by primary key that reads a `last_value`
+    /// or an `aggregate`, whose rows are not told apart by another key.
+    pub fn table_rows(&self, sink: usize, mut each: impl FnMut(Vec<u8>)) -> bool {
+        let Some(plan) = self.plan.sinks.get(sink) else {
+            return false;
+        };
+        if !matches!(&plan.target, Target::Table { rows_by: None, .. }) || plan.input.output > 0 {
+            return false;
+        }
+        let places: Vec<usize> = plan.columns.iter().map(|(_, place)| *place).collect();
+        for bucket in 0..STATE_BUCKETS {
+            let rows: Batch = match self.steps.get(plan.input.node) {
+                Some(Step::LastValue(operator)) => operator.contents(bucket),
+                Some(Step::Aggregate(operator)) => operator.contents(bucket),
+                _ => return false,
+            };
+            let columns = rows.pick(&places);
+            for row in 0..rows.len() {
+                let mut cells = Vec::new();
+                columns.iter().for_each(|column| push_cell(&mut cells, column.get(row)));
+                each(cells);
+            }
+        }
+        true
+    }
+}
