@@ -37,8 +37,8 @@ Exit codes:
   0  done
   1  failed on the way: a file, the database, the server, the compiler; or a case failed (test, dev --once)
   2  the arguments, a pipeline file or a module have to be changed first
-  3  done, but some rows were refused (table load), or something differs (diff) or does not
-     hold (verify)
+  3  done, but some rows were refused (table load), some dead letters remain (dead-letters retry), or something
+     differs (diff) or does not hold (verify)
 
 Examples:
   weir demo
@@ -67,6 +67,7 @@ enum Command {
     Build(build::Build),
     Test(test::Test),
     Dev(dev::Dev),
+    #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     Deploy(deploy::Deploy),
     #[command(subcommand)]

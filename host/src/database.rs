@@ -9,6 +9,7 @@
 mod audit;
 mod commit;
 mod compare;
+mod dead_letters;
 mod failure;
 mod outbox;
 mod read;
@@ -18,8 +19,9 @@ mod versions;
 
 pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
+pub use dead_letters::{LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters};
 pub use outbox::{Outbox, OutgoingMessage};
-pub use read::{StoredDeadLetter, StoredPipeline, read_dead_letters, read_rows, read_table, table_sizes};
+pub use read::{StoredPipeline, read_pipelines, read_rows, read_table, table_sizes};
 pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
 
@@ -32,7 +34,7 @@ use crate::{
     operator::lookup,
     plan::Plan,
     sink::KeyedRows,
-    turn::Counts,
+    turn::{Counts, FailureCount},
 };
 use failure::Sqlite;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
@@ -218,6 +220,9 @@ impl Database {
                     .sqlite(wrap)?;
             }
         }
+        for (step, count) in self.failures().environment(wrap)? {
+            engine.restore_failures(&step, count);
+        }
         Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)
     }
 
@@ -254,6 +259,34 @@ impl Database {
         engine.tables_restored();
         fail_point::pass("restored");
         Ok(())
+    }
+
+    fn failures(&self) -> rusqlite::Result<Vec<(String, FailureCount)>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT step, judged, failed, first_sequence FROM weir_failures WHERE pipeline = ?1")?;
+        let counts = statement.query_map([&self.plan.name], |row| {
+            let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
+            let count = FailureCount {
+                judged: unsigned(1)?,
+                failed: unsigned(2)?,
+                first_sequence: unsigned(3)?,
+            };
+            Ok((row.get(0)?, count))
+        });
+        counts.and_then(Iterator::collect)
+    }
+
+    /// Whether the pipeline stopped because a module failed too often, and has not gone on since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_stopped(&self) -> Result<bool> {
+        let query = "SELECT count(*) FROM weir_failures WHERE pipeline = ?1 AND stopped = 1";
+        self.connection
+            .query_row(query, [&self.plan.name], |row| row.get::<_, i64>(0))
+            .map(|count| count > 0)
+            .environment(|| format!("cannot read database {}", self.path().display()))
     }
 
     /// Writes the rows of a lookup table, in one transaction, over those of the same key.

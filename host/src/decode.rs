@@ -122,13 +122,35 @@ impl Decoder {
 
     /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
     pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
-        self.take_in(0, None, sequence, store_time_ms, payload);
+        let times = times(self.fixed_now_ms, store_time_ms);
+        self.take_in(0, None, sequence, times, payload);
     }
 
     /// Takes in one delivery of the input with this number, which came on `subject`; otherwise as [`Decoder::push`].
     pub fn push_to(&mut self, input: usize, subject: &str, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
         let subject = (self.inputs.len() > 1).then_some(subject);
-        self.take_in(input, subject, sequence, store_time_ms, payload);
+        let times = times(self.fixed_now_ms, store_time_ms);
+        self.take_in(input, subject, sequence, times, payload);
+    }
+
+    /// Takes in a delivery once more, that was a dead letter. `now_ms` is what was "now" for it, unless the pipeline fixes
+    /// that or a column holds it.
+    pub fn push_again(
+        &mut self,
+        input: usize,
+        subject: Option<&str>,
+        sequence: u64,
+        (now_ms, store_ms): (i64, Option<i64>),
+        payload: &[u8],
+    ) {
+        let subject = subject.filter(|_| self.inputs.len() > 1);
+        let now_ms = self.fixed_now_ms.unwrap_or(now_ms);
+        let times = DeliveryTimes {
+            now_ms,
+            event_ms: now_ms,
+            store_ms,
+        };
+        self.take_in(input, subject, sequence, times, payload);
     }
 
     /// Passes over a delivery that belongs to no input.
@@ -139,7 +161,7 @@ impl Decoder {
     /// Counts a delivery that has no payload, whose input does not matter.
     pub fn count_blank(&mut self, sequence: u64) {
         self.batch.last_sequence = sequence;
-        self.batch.blank += 1;
+        self.batch.blanks.push(sequence);
     }
 
     /// Makes a dead letter of a delivery that belongs to no input.
@@ -154,7 +176,7 @@ impl Decoder {
         input: usize,
         subject: Option<&str>,
         sequence: u64,
-        store_time_ms: Option<i64>,
+        mut times: DeliveryTimes,
         payload: &[u8],
     ) {
         self.batch.last_sequence = sequence;
@@ -162,15 +184,14 @@ impl Decoder {
             return;
         };
         let row = input.builders.rows();
-        let outcome = input.decode(row, store_time_ms, payload);
-        let mut times = times(self.fixed_now_ms, store_time_ms);
+        let outcome = input.decode(row, times.store_ms, payload);
         match outcome {
             Ok(Decoded::Row) => {
                 input.set_times(row, &mut times);
                 let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
                 input.deliveries.push(delivery);
             }
-            Ok(Decoded::Blank) => self.batch.blank += 1,
+            Ok(Decoded::Blank) => self.batch.blanks.push(sequence),
             Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
         }
     }
@@ -189,7 +210,7 @@ impl Decoder {
     /// Whether the batch has to be taken before more is pushed.
     pub fn is_full(&self) -> bool {
         let deliveries = &self.batch.deliveries;
-        deliveries.len() as u64 + self.batch.blank >= self.events_max as u64
+        deliveries.len() + self.batch.blanks.len() >= self.events_max
             || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
     }
 

@@ -39,6 +39,16 @@ pub struct Definition {
     /// Where rows go.
     #[serde(rename = "sink")]
     pub sinks: Vec<Spanned<Sink>>,
+    /// Where deliveries go that could not be processed, beside the database.
+    pub dead_letters: Option<DeadLetters>,
+}
+
+/// Where deliveries go that could not be processed, beside the database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    /// A subject to publish to, which is none of the source's.
+    pub subject: Name,
 }
 
 /// What "now" is for each event.
@@ -231,9 +241,21 @@ pub struct Stage {
     /// Bounds other than the defaults.
     #[serde(default)]
     pub limits: StageLimits,
+    /// On how many rows the module may fail, other than the default.
+    pub failures: Option<Spanned<Failures>>,
     /// A trial other than the default, for versions that are deployed.
     #[serde(default)]
     pub trial: Trial,
+}
+
+/// On how many rows a module may fail before the pipeline stops; see [`crate::limits`] for the defaults.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failures {
+    /// How many.
+    pub most: u64,
+    /// Of how many rows, counted in blocks of so many.
+    pub of: u64,
 }
 
 /// The trial of a version that was swapped in; see [`crate::limits`] for the defaults.

@@ -98,8 +98,8 @@ pub struct DecodedBatch {
     pub rejected: Vec<Rejected>,
     /// Those that are ticks: no events, but they say how late it is.
     pub ticks: Vec<u32>,
-    /// How many payloads were empty or white space.
-    pub blank: u64,
+    /// The sequences of payloads that were empty or white space, ascending.
+    pub blanks: Vec<u64>,
     /// The last sequence that was looked at; 0 when none was.
     pub last_sequence: u64,
     /// What the source needs to acknowledge everything up to `last_sequence`.
@@ -147,6 +147,8 @@ pub struct DeadLetter {
     pub subject: Option<String>,
     /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
+    /// When the source stored it, where it knows.
+    pub store_ms: Option<i64>,
     /// The step that rejected it.
     pub step: String,
     /// The module version of that step, when it is a stage.
@@ -155,4 +157,6 @@ pub struct DeadLetter {
     pub reason: String,
     /// The payload, byte for byte.
     pub payload: Vec<u8>,
+    /// Whether it is no delivery but a row that came because time went on; `payload` then is that row as JSON.
+    pub is_row: bool,
 }

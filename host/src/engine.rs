@@ -5,6 +5,7 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod contents;
+mod failures;
 mod fates;
 mod fingerprint;
 mod fold;
@@ -15,6 +16,7 @@ mod stages;
 mod swap;
 mod turns;
 
+pub use failures::Stopped;
 pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
 
@@ -58,7 +60,8 @@ pub struct Engine {
     clock: Option<Clock>,
     sinks: Vec<Sink>,
     fold: Fold,
-    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state.
+    /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state, or fail too often
+    /// at one.
     undoes: bool,
     /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
     row_bytes: usize,
@@ -70,6 +73,9 @@ pub struct Engine {
     changes: Vec<VersionChange>,
     /// Rows that made a guest fail in the open turn.
     failed_rows: u64,
+    /// Whether guests that fail too often stop it.
+    counts_failures: bool,
+    stopped: Option<Stopped>,
     receipt: Receipt,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -123,6 +129,19 @@ type Edges = Vec<Vec<Batch>>;
 /// A guest rejected an event after steps that may already have taken it in.
 struct MustUndo(Rejected);
 
+/// Why a pass did not go through.
+enum Cut {
+    Undo(Rejected),
+    /// A guest failed too often at this delivery.
+    Stop(u32, Box<Stopped>),
+}
+
+impl From<MustUndo> for Cut {
+    fn from(MustUndo(rejected): MustUndo) -> Self {
+        Self::Undo(rejected)
+    }
+}
+
 impl Engine {
     /// An engine without state. `seed` belongs to the database, see [`crate::state::KeyedState::new`].
     ///
@@ -146,6 +165,8 @@ impl Engine {
             .collect();
         let undoes = plan.nodes.iter().any(|node| match &node.kind {
             NodeKind::Stage(stage) => stage.undoes,
+            // A stage that fails too often may do so in a later round.
+            NodeKind::Lookup(lookup) => lookup.rounds.as_ref().is_some_and(|path| !path.is_empty()),
             kind => kind.guests().next().is_some(),
         });
         let clock = plan
@@ -166,6 +187,8 @@ impl Engine {
             last_sequence: 0,
             changes: Vec::new(),
             failed_rows: 0,
+            counts_failures: true,
+            stopped: None,
             receipt: Receipt::default(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -214,30 +237,42 @@ impl Engine {
 
     // ---- a batch ------------------------------------------------------------------------------------------------------
 
-    /// Takes in a batch. What it changes is part of the turn that is open.
+    /// Takes in a batch. What it changes is part of the turn that is open. Where a guest fails too often, the batch ends in
+    /// front of that event, and those that follow are left out: see [`Engine::stopped`].
     pub fn process(&mut self, batch: DecodedBatch) {
+        if self.stopped.is_some() {
+            return;
+        }
         let DecodedBatch {
             deliveries,
             events,
             rejected,
             ticks,
-            blank,
-            last_sequence,
-            receipt,
+            mut blanks,
+            mut last_sequence,
+            mut receipt,
             behind: _,
         } = batch;
-        let count = deliveries.len();
-        let mut fates = Fates::new(count);
+        let mut fates = Fates::new(deliveries.len());
         for rejected in rejected {
             fates.reject(rejected);
         }
-        self.process_parts(&events, &deliveries, &mut fates);
+        let done = self.process_parts(&events, &deliveries, &mut fates);
+        if (done as usize) < deliveries.len() {
+            fates.end_at(done);
+            let sequence = deliveries.sequence(done);
+            blanks.retain(|&blank| blank < sequence);
+            // What the source has to know of that place, it knows itself.
+            (last_sequence, receipt) = (sequence.saturating_sub(1), Receipt::default());
+        }
 
-        self.counts.events += count as u64 + blank;
-        self.counts.blank += blank + ticks.len() as u64;
-        let mut ticks = ticks.into_iter().peekable();
+        let blank = blanks.len() as u64;
+        self.counts.events += u64::from(done) + blank;
+        let mut ticks = ticks.into_iter().filter(|&tick| tick < done).peekable();
+        self.counts.blank += blank;
         for (delivery, (applied, dead)) in fates.applied.iter().zip(&fates.dead).enumerate() {
             if ticks.next_if(|&tick| tick as usize == delivery).is_some() {
+                self.counts.blank += 1;
                 continue;
             }
             match (dead, applied) {
@@ -250,22 +285,24 @@ impl Engine {
         let of_events = fates.rejected.into_iter().map(|rejected| {
             let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
             let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
-            (rejected, subject, payload)
+            (rejected, subject, payload, false)
         });
         let of_rows = fates.dead_rows.into_iter();
-        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes()));
-        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>)> = of_events.chain(of_rows).collect();
-        dead.sort_by_key(|(rejected, _, _)| rejected.delivery);
-        for (rejected, subject, payload) in dead {
+        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes(), true));
+        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
+        dead.sort_by_key(|(rejected, ..)| rejected.delivery);
+        for (rejected, subject, payload, is_row) in dead {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
                 subject,
                 time_ms: deliveries.time_ms(rejected.delivery),
+                store_ms: deliveries.store_time_ms(rejected.delivery),
                 step: rejected.step,
                 module: rejected.module,
                 reason: rejected.reason,
                 payload,
+                is_row,
             });
         }
         if last_sequence > 0 {
@@ -279,8 +316,9 @@ impl Engine {
     ///
     /// A part is short where rows may be large: small events may bring large rows out of the state, thousands of times.
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
-    /// short and grow again, so that many such events do not cost the whole batch each.
-    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) {
+    /// short and grow again, so that many such events do not cost the whole batch each. Gives the delivery in front of which
+    /// it ended: there are no more, or a guest failed too often.
+    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) -> u32 {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -302,35 +340,51 @@ impl Engine {
                     events.iter().map(|events| events.of_deliveries(start..stop)).collect()
                 },
             };
-            let mark = self.undoes.then(|| fates.mark());
+            let mark = fates.mark();
             if self.undoes {
                 self.each_state(|state| state.checkpoint());
-                self.each_stage(Stage::checkpoint);
             }
+            self.each_stage(Stage::checkpoint);
+            self.forget_failures();
+            let sequence = |delivery| deliveries.sequence(delivery);
             match self.pass(&part, fates) {
                 Ok(edges) => {
                     if self.undoes {
                         self.each_state(|state| state.keep());
                     }
+                    self.settle_failures(&(start..stop), sequence);
                     self.collect(&edges, deliveries, fates);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
-                Err(MustUndo(rejected)) => {
+                // The events in front of it are known to be good; they are done on their own.
+                Err(Cut::Undo(Rejected { delivery, .. }) | Cut::Stop(delivery, _)) if delivery > start => {
                     self.rollback();
-                    if let Some(mark) = mark {
-                        fates.back_to(mark);
+                    fates.back_to(mark);
+                    step = delivery - start;
+                }
+                Err(Cut::Undo(rejected)) => {
+                    // It is met for the last time, so what it was judged by is counted now.
+                    let own = start..start + 1;
+                    let checked = self.check_failures(&own, sequence);
+                    self.rollback();
+                    fates.back_to(mark);
+                    if let Err(Cut::Stop(_, stopped)) = checked {
+                        self.stopped = Some(*stopped);
+                        return start;
                     }
-                    let at = rejected.delivery;
-                    if at > start {
-                        // The events in front of it are known to be good; they are done on their own.
-                        step = at - start;
-                    } else {
-                        fates.reject(rejected);
-                        (start, step) = (at + 1, 1);
-                    }
+                    self.settle_failures(&own, sequence);
+                    fates.reject(rejected);
+                    (start, step) = (start + 1, 1);
+                }
+                Err(Cut::Stop(_, stopped)) => {
+                    self.rollback();
+                    fates.back_to(mark);
+                    self.stopped = Some(*stopped);
+                    return start;
                 }
             }
         }
+        end
     }
 
     /// Whether a stage that runs in the rounds of a lookup is on trial. Rounds judge rows out of their order, and where a
@@ -347,7 +401,10 @@ impl Engine {
 
     /// Rolls everything back to what it was at the checkpoint.
     fn rollback(&mut self) {
-        self.each_state(|state| state.rollback());
+        // Without it, no step behind which a stage stands has a state.
+        if self.undoes {
+            self.each_state(|state| state.rollback());
+        }
         self.each_stage(Stage::rollback);
     }
 
@@ -370,7 +427,7 @@ impl Engine {
     }
 
     /// Runs the events of each input through all steps and gives the rows on every edge.
-    fn pass(&mut self, part: &Part<'_>, fates: &mut Fates) -> Result<Edges, MustUndo> {
+    fn pass(&mut self, part: &Part<'_>, fates: &mut Fates) -> Result<Edges, Cut> {
         let plan = self.plan.clone();
         let deliveries = part.deliveries;
         // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
@@ -378,9 +435,16 @@ impl Engine {
         let mut passage: Option<Passage<'_>> = None;
         let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
         let mut done = vec![false; plan.nodes.len()];
+        // What cannot be undone must not have happened by the time that a guest is found to fail too often. All stages then
+        // stand in front of the first step that keeps something.
+        let mut is_checked = false;
         for (at, node) in plan.nodes.iter().enumerate() {
             if done.get(at) == Some(&true) {
                 continue; // It ran in the rounds of a lookup.
+            }
+            if !self.undoes && !is_checked && node.kind.keeps_state() {
+                self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
+                is_checked = true;
             }
             let input = of(&edges, node.input);
             let output = match &node.kind {
@@ -467,6 +531,9 @@ impl Engine {
             if let Some(edge) = edges.get_mut(at) {
                 *edge = output;
             }
+        }
+        if !is_checked {
+            self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
         }
         Ok(edges)
     }

@@ -105,6 +105,8 @@ pub mod rollout;
 
 pub mod live;
 
+pub mod retry;
+
 pub mod command;
 
 // Made-up events, for the demo, the benchmark and tests.

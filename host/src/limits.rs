@@ -93,6 +93,18 @@ pub const TRIAL_ROWS: u64 = 1000;
 /// How many of them may fail that the version before takes. One more, and the version is taken back.
 pub const TRIAL_FAILURES: u64 = 10;
 
+/// Rows of a stage on which its guest may fail, of [`FAILURES_OF`], before its pipeline stops, unless the step says
+/// otherwise: far more than the poison in any stream, and far fewer than a module that is broken.
+pub const FAILURES_MOST: u64 = 1000;
+
+/// The rows of a stage that are counted as one block.
+pub const FAILURES_OF: u64 = 10_000;
+
+/// The most rows that a block may have.
+pub const FAILURES_OF_MAX: u64 = 1_000_000_000;
+
+const _: () = assert!(FAILURES_MOST < FAILURES_OF && FAILURES_OF < FAILURES_OF_MAX);
+
 /// Rows in one call while a version is on trial: one that never ends is found out by halving so many.
 pub const TRIAL_BATCH_ROWS: u32 = 256;
 

@@ -10,7 +10,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry, Until},
     pipeline::{self, Progress, Store, Swaps},
-    plan::{Plan, Target},
+    plan::Plan,
     rollout::{self, Heard, Rollout, Subject},
     source::{Acknowledge, Stop},
     stage::StageHost,
@@ -22,7 +22,12 @@ use std::{
         mpsc::{Sender, SyncSender},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+/// How long a pipeline that stopped because a module failed too often waits at its next start for another one, that may
+/// have been deployed meanwhile.
+const STOPPED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -93,11 +98,7 @@ impl Live {
         };
         let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
-        let publishes = plan
-            .sinks
-            .iter()
-            .any(|sink| matches!(sink.target, Target::Subject { .. }));
-        let publisher = match publishes {
+        let publisher = match plan.publishes() {
             true => Some(Publisher::start(
                 nats,
                 Outbox::open(file.path(), &plan.name)?,
@@ -115,7 +116,13 @@ impl Live {
             versions: heard.clone(),
         };
         let (rollout, swaps) = match options.registry {
-            None => (None, Swaps::none()),
+            None => (
+                None,
+                Swaps {
+                    nudge: source.nudge(),
+                    ..Swaps::none()
+                },
+            ),
             Some(registry) => {
                 let subject = Subject {
                     host: format!("{:08x}", stored.seed as u32),
@@ -133,7 +140,11 @@ impl Live {
                     source.nudge(),
                     (heard, hears),
                 )?;
-                (Some(rollout), swaps)
+                let patience = match database.is_stopped()? {
+                    true => STOPPED_PATIENCE,
+                    false => Duration::ZERO,
+                };
+                (Some(rollout), Swaps { patience, ..swaps })
             }
         };
 

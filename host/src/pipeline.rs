@@ -18,7 +18,7 @@ use crate::{
     database::Database,
     delivery::DecodedBatch,
     deployment::Committed,
-    engine::{Engine, Retired, Successor},
+    engine::{Engine, Retired, Stopped, Successor},
     error::{Error, Result},
     fail_point,
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
@@ -32,7 +32,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Where turns go.
@@ -53,6 +53,8 @@ pub struct Swaps {
     pub retired: Sender<Retired>,
     /// Makes the source give a batch at once, so that a plan does not wait for the next event.
     pub nudge: Nudge,
+    /// How long the first event waits for a plan: where a guest failed too often, a mended one may be on its way.
+    pub patience: Duration,
 }
 
 impl Swaps {
@@ -62,6 +64,7 @@ impl Swaps {
             successors: never(),
             retired: bounded(0).0,
             nudge: Nudge::default(),
+            patience: Duration::ZERO,
         }
     }
 }
@@ -144,7 +147,9 @@ pub fn run(
         successors,
         retired,
         nudge,
+        mut patience,
     } = swaps;
+    let (shown, woken) = (progress.clone(), nudge.clone());
     let (batches, decoded) = bounded::<Handed>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
     // Holds a token while the committer has nothing to do.
@@ -157,12 +162,16 @@ pub fn run(
     };
     let committer = spawn("weir-commit", move || commit_turns(committer, &closed, &idle))?;
     let engine = spawn("weir-engine", move || {
-        collect_turns(engine, epoch, &decoded, &committer_idle, &turns, &retired)
+        let left = collect_turns(engine, epoch, &decoded, &committer_idle, &turns, &retired);
+        // The source may wait for an event that does not come.
+        woken.set();
+        left
     })?;
 
     let mut outcome = Ok(());
     loop {
-        let successor = successors.try_recv().ok().map(|mut successor| {
+        let successor = successors.recv_timeout(std::mem::take(&mut patience));
+        let successor = successor.ok().map(|mut successor| {
             if let Some(decoder) = successor.decoder.take() {
                 source.replace_decoder(decoder);
             }
@@ -187,8 +196,16 @@ pub fn run(
     let engine = join(engine);
     let committed = join(committer);
     // A commit that failed is the cause of all that stopped after it.
-    let store = committed??;
-    engine?;
+    let mut store = committed??;
+    if let Some((stopped, mut turn)) = engine? {
+        turn.receipt = source.receipt_at(turn.position)?;
+        let counts = turn.counts;
+        if let Store::Database(database) = &mut store {
+            database.commit(turn)?;
+        }
+        shown.add(counts);
+        return Err(stopped.error());
+    }
     outcome.map(|()| store)
 }
 
@@ -199,7 +216,8 @@ struct Handed {
     successor: Option<Box<Successor>>,
 }
 
-/// Takes batches in, and hands turns to the committer whenever it is idle.
+/// Takes batches in, and hands turns to the committer whenever it is idle. Where a guest failed too often, gives the last
+/// turn: it ends within a batch, and only the source knows what goes with that place.
 fn collect_turns(
     mut engine: Engine,
     mut epoch: u64,
@@ -207,7 +225,7 @@ fn collect_turns(
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
     retired: &Sender<Retired>,
-) {
+) -> Option<(Stopped, Turn)> {
     let closed = never();
     let mut open = true;
     let mut idle = false;
@@ -232,7 +250,7 @@ fn collect_turns(
                 ..engine.take_turn(epoch)
             };
             if turns.send(turn).is_err() {
-                return; // The committer failed, and says why.
+                return None; // The committer failed, and says why.
             }
             (idle, collecting) = (false, Instant::now());
             continue;
@@ -249,17 +267,22 @@ fn collect_turns(
                         let _ = retired.try_send(replaced);
                     }
                     engine.process(batch);
+                    if let Some(stopped) = engine.stopped().cloned() {
+                        let pauses = std::mem::take(&mut pauses);
+                        return Some((stopped, Turn { pauses, ..engine.take_turn(epoch + 1) }));
+                    }
                 }
                 Err(_) => open = false,
             },
             recv(committer_idle) -> token => match token {
                 Ok(()) => idle = true,
-                Err(_) => return, // As above.
+                Err(_) => return None, // As above.
             },
             // A source that said it was behind may have nothing more after all.
             default(TURN_BEHIND_MAX) => {}
         }
     }
+    None
 }
 
 /// Commits turns in order, and tells the source of each.

@@ -44,6 +44,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// Where rows go.
     pub sinks: Vec<SinkPlan>,
+    /// The subject that dead letters are published to, if any.
+    pub dead_letters: Option<String>,
 }
 
 impl Plan {
@@ -82,6 +84,12 @@ impl Plan {
     /// The subjects of the inputs.
     pub fn subjects(&self) -> Vec<String> {
         self.inputs.iter().map(|input| input.subject.clone()).collect()
+    }
+
+    /// Whether anything is published: rows, or dead letters.
+    pub fn publishes(&self) -> bool {
+        let mut sinks = self.sinks.iter();
+        self.dead_letters.is_some() || sinks.any(|sink| matches!(sink.target, Target::Subject { .. }))
     }
 
     /// The stage of that name.
@@ -314,6 +322,15 @@ pub enum NodeKind {
 }
 
 impl NodeKind {
+    /// Whether the step keeps something of the rows that it has seen, or sets a table.
+    pub fn keeps_state(&self) -> bool {
+        match self {
+            Self::Source | Self::Stage(_) | Self::Union(_) => false,
+            Self::Lookup(lookup) => lookup.rounds.is_some(),
+            _ => true,
+        }
+    }
+
     /// What it computes of groups of rows, if it does.
     pub fn aggregates(&self) -> &[AggregateSpec] {
         match self {
@@ -377,12 +394,23 @@ pub struct StagePlan {
     pub outputs: Vec<StageOutput>,
     /// Whether an event that it rejects may already have changed an operator's state, which has to be undone then.
     pub undoes: bool,
+    /// On how many rows it may fail.
+    pub failures: FailureBound,
     /// For how many rows it is on trial when it is swapped in.
     pub trial: Trial,
     /// The guest that decides where this one fails. Its outputs are those of this one, by name.
     pub fallback: Option<Box<StagePlan>>,
     /// A guest that sees the same rows, and decides nothing. Its outputs are those of this one, by name.
     pub shadow: Option<Box<StagePlan>>,
+}
+
+/// On how many rows a guest may fail before the pipeline stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureBound {
+    /// How many; where that is all of them, it never stops.
+    pub most: u64,
+    /// Of a block of how many rows; at least one.
+    pub of: u64,
 }
 
 /// How long a version is on trial after it was swapped in, and what it may do meanwhile.

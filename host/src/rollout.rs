@@ -179,6 +179,7 @@ impl Rollout {
             successors: ready,
             retired,
             nudge,
+            patience: Duration::ZERO,
         };
         Ok((Self { heard, thread }, swaps))
     }

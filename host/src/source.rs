@@ -29,6 +29,14 @@ pub trait Source: Send {
     /// When no more deliveries can be had and waiting will not help. Batches that were given before stay good.
     fn next_batch(&mut self) -> Result<Option<DecodedBatch>>;
 
+    /// What it wants back when the pipeline ends at `position`, which lies within a batch that it gave.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    fn receipt_at(&mut self, _position: u64) -> Result<Receipt> {
+        Ok(Receipt::default())
+    }
+
     /// Decodes by `decoder` from the next batch on.
     fn replace_decoder(&mut self, decoder: Decoder);
 }

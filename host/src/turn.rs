@@ -39,6 +39,16 @@ impl AddAssign for Counts {
     }
 }
 
+impl Counts {
+    /// These, after `events` dead letters were taken back to see what becomes of them now.
+    #[must_use]
+    pub fn without_letters(mut self, events: u64) -> Self {
+        self.events = self.events.saturating_sub(events);
+        self.dead_letters = self.dead_letters.saturating_sub(events);
+        self
+    }
+}
+
 /// The effects of all deliveries since the turn before: committed as one, or not at all.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -58,6 +68,9 @@ pub struct Turn {
     pub messages: Vec<Message>,
     /// Deliveries that could not be processed.
     pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters of earlier turns whose events are those of this turn. It has no position then: theirs are below that of
+    /// the database.
+    pub retried: Vec<RetriedLetter>,
     /// What changed in the state of operators.
     pub log: Vec<LogRow>,
     /// Buckets that are written whole, so that older rows of the log can go.
@@ -70,6 +83,41 @@ pub struct Turn {
     pub pauses: Vec<Duration>,
     /// Rows that made a guest trap, run too long, or answer wrongly.
     pub failed_rows: u64,
+    /// How often the guests of stages failed, where that changed.
+    pub failures: Vec<StepFailures>,
+}
+
+/// How often the guest of a stage failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepFailures {
+    /// The step.
+    pub step: String,
+    /// How often.
+    pub count: FailureCount,
+    /// Whether the next event is one too many, so that the pipeline stopped.
+    pub is_stopped: bool,
+}
+
+/// How many rows of the open block a stage has judged, and on how many its guest failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailureCount {
+    /// Rows that were judged.
+    pub judged: u64,
+    /// Those of them on which it failed.
+    pub failed: u64,
+    /// The event of the first of those.
+    pub first_sequence: u64,
+}
+
+/// A dead letter that was retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetriedLetter {
+    /// Its place among the dead letters of the database.
+    pub id: i64,
+    /// The stream sequence.
+    pub sequence: u64,
+    /// How often it was retried, this time included.
+    pub retries: u64,
 }
 
 /// A row of the state log.

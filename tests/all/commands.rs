@@ -162,7 +162,8 @@ fn arguments_that_mean_nothing_end_with_2_and_say_what_is_accepted() {
             "table load p.toml names --input events.jsonl",
             "pipeline names has no lookup table \"names\"; it has none",
         ),
-        ("dead-letters", "<DATABASE>"),
+        ("dead-letters", "dead-letters <COMMAND>"),
+        ("dead-letters list", "<DATABASE>"),
         ("diff a.db", "<B>"),
     ] {
         let outcome = folder.weir(arguments).ends_with(2).says(said);

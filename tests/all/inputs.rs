@@ -355,7 +355,7 @@ fn cases_and_commands_know_of_several_inputs() {
     assert!(passed.starts_with("ok       c  8 events, 5 dead letters"), "{passed}");
 
     run("replay pipeline.toml --input cases/c/input.jsonl --database shop.db");
-    let letters = run("dead-letters shop.db").stdout;
+    let letters = run("dead-letters list shop.db").stdout;
     let words: Vec<&str> = letters
         .lines()
         .filter(|line| line.starts_with("shop #"))
@@ -375,7 +375,7 @@ fn cases_and_commands_know_of_several_inputs() {
         judged.starts_with("shop #8 judged (") && judged.ends_with(") on shop.payments.cash"),
         "{judged}"
     );
-    let json = run("dead-letters shop.db --json").stdout;
+    let json = run("dead-letters list shop.db --json").stdout;
     let subjects = json.lines().map(|line| {
         let letter: serde_json::Value = serde_json::from_str(line).expect("each line is one JSON object");
         letter["subject"].as_str().map(str::to_owned)

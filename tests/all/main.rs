@@ -15,6 +15,7 @@ mod operators;
 mod payloads;
 mod pipelines;
 mod replay;
+mod retry;
 mod rules;
 mod simulation;
 mod swaps;

@@ -1,6 +1,7 @@
 //! A guest is a stranger: whatever it does costs the events that make it do so, and nothing else.
 //!
 //! - [`poison`] runs the guest `hostile` in pipelines of every shape: each way to misbehave, at some events among many.
+//! - [`thresholds`] lets it fail so often in them that they stop.
 //! - [`aggregates`] calls aggregates that misbehave, row by row.
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
@@ -13,6 +14,7 @@ mod poison;
 
 mod aggregates;
 mod poisoned_aggregates;
+mod thresholds;
 
 mod load;
 

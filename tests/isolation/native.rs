@@ -324,6 +324,7 @@ fn answer(given: abi::Answer) -> Answer {
     let rejected = |rejected: abi::RejectedRow| RejectedRow {
         row: rejected.row,
         reason: rejected.reason,
+        failed: false,
     };
     Answer {
         outputs: given.outputs.into_iter().map(output).collect(),

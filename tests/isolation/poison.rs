@@ -1,7 +1,7 @@
 //! Events that make a rule misbehave, among events that do not.
 
 pub(crate) mod misdeed;
-mod pipeline;
+pub(crate) mod pipeline;
 
 use misdeed::{LONGEST_MS, MISDEEDS, Misdeed, SHORTEST_MS};
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};

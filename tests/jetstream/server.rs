@@ -45,6 +45,20 @@ pub(crate) struct Stored {
     pub(crate) payload: String,
 }
 
+/// A message with its headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    headers: HeaderMap,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Message {
+    /// What a header holds; nothing where it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.as_str())
+    }
+}
+
 impl Client {
     /// Connects.
     #[track_caller]
@@ -97,6 +111,12 @@ impl Client {
             subjects: subjects.iter().copied().map(str::to_owned).collect(),
             ..Config::default()
         });
+    }
+
+    /// Makes a stream of these settings.
+    #[track_caller]
+    pub(crate) fn make_with(&self, config: Config) {
+        self.make(config);
     }
 
     #[track_caller]
@@ -237,6 +257,22 @@ impl Client {
             }
         }
         messages
+    }
+
+    /// Everything that a stream holds of a subject, in order, with headers.
+    #[track_caller]
+    pub(crate) fn messages_with_headers(&self, stream: &str, subject: &str) -> Vec<Message> {
+        let stream = self.stream(stream);
+        let all = (1..=stream.cached_info().state.last_sequence).map(|sequence| {
+            let message = self.runtime.block_on(stream.get_raw_message(sequence));
+            message.expect("nothing was deleted")
+        });
+        all.filter(|message| *message.subject == *subject)
+            .map(|message| Message {
+                headers: message.headers,
+                payload: message.payload.into(),
+            })
+            .collect()
     }
 
     /// Deletes the last messages of a subject, so that `keep` are left.

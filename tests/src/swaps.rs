@@ -328,6 +328,7 @@ fn start(
     let (successors, ready) = crossbeam_channel::bounded(0);
     let (retired, gone) = crossbeam_channel::unbounded();
     let swaps = Swaps {
+        patience: Duration::ZERO,
         successors: ready,
         retired,
         nudge: Nudge::default(),

@@ -1,86 +1,142 @@
-//! `weir dead-letters`: what could not be processed, and why.
+//! `weir dead-letters`: what could not be processed, why, and what becomes of it.
 
-use super::write_failed;
-use crate::{database::read_dead_letters, error::Result, text::printable};
+mod list;
+mod retry;
+mod show;
+
+use super::{show as shown, stage_host};
+use crate::{
+    database::{DatabaseFile, LetterFilter, drop_dead_letters, read_pipelines},
+    error::{Error, Result},
+};
 use std::{
-    io::{BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-/// Bytes of a payload that the list shows; --json has all of it.
-const SHOWN_CHARACTERS: usize = 100;
-
-/// Lists the deliveries that could not be processed, with sequence, reason and payload.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  weir dead-letters hourly-orders.db\n  weir dead-letters hourly-orders.db --json | jq -r .reason | sort | uniq -c"
-)]
-pub(super) struct DeadLetters {
-    /// The SQLite file.
-    database: PathBuf,
-    /// One JSON object per line. A payload that is no UTF-8 stands in `payload_hex`, all others in `payload`.
-    #[arg(long)]
-    json: bool,
+/// Lists, shows, retries and drops the deliveries that could not be processed.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DeadLetters {
+    List(list::List),
+    Show(show::Show),
+    Retry(retry::Retry),
+    Drop(Drop),
 }
 
 impl DeadLetters {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        let mut count = 0;
-        read_dead_letters(&self.database, |letter| {
-            count += 1;
-            let text = std::str::from_utf8(&letter.payload);
-            let written = if self.json {
-                let mut object = serde_json::json!({
-                    "pipeline": letter.pipeline,
-                    "sequence": letter.sequence,
-                    "subject": letter.subject,
-                    "time_ms": letter.time_ms,
-                    "step": letter.step,
-                    "module": letter.module,
-                    "reason": letter.reason,
-                });
-                if let Some(object) = object.as_object_mut() {
-                    match text {
-                        Ok(text) => object.insert("payload".to_owned(), text.into()),
-                        Err(_) => {
-                            let hex: String = letter.payload.iter().map(|byte| format!("{byte:02x}")).collect();
-                            object.insert("payload_hex".to_owned(), hex.into())
-                        }
-                    };
-                }
-                writeln!(out, "{object}")
-            } else {
-                let module = letter
-                    .module
-                    .as_deref()
-                    .and_then(|m| m.get(..12))
-                    .map(|m| format!(" ({m})"))
-                    .unwrap_or_default();
-                let subject = letter.subject.map(|subject| format!(" on {}", printable(&subject)));
-                // Payloads are strangers: their control characters do not reach the terminal.
-                let lossy = String::from_utf8_lossy(&letter.payload);
-                let mut characters = lossy.chars();
-                let payload: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-                let more = if characters.next().is_some() { "…" } else { "" };
-                writeln!(
-                    out,
-                    "{} #{} {}{module}{}: {}\n    {}{more}",
-                    letter.pipeline,
-                    letter.sequence,
-                    letter.step,
-                    subject.unwrap_or_default(),
-                    printable(&letter.reason),
-                    printable(&payload)
-                )
-            };
-            written.map_err(|cause| write_failed(&cause))
-        })?;
-        out.flush().map_err(|cause| write_failed(&cause))?;
-        if count == 0 && !self.json {
-            eprintln!("no dead letters in {}", self.database.display());
+        match self {
+            Self::List(list) => list.run(),
+            Self::Show(show) => show.run(),
+            Self::Retry(retry) => retry.run(),
+            Self::Drop(drop) => drop.run(),
         }
+    }
+}
+
+/// Which dead letters are meant; those that all of it fits.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which dead letters")]
+struct Which {
+    /// Those that this step rejected; `decode` for payloads that fit no column.
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
+    /// Those that a module rejected whose digest begins so.
+    #[arg(long, value_name = "PREFIX")]
+    module: Option<String>,
+    /// Those with this text in the reason.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Those from this sequence on.
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+    /// Those up to this sequence.
+    #[arg(long, value_name = "SEQ")]
+    to: Option<u64>,
+}
+
+impl Which {
+    fn filter(self, pipeline: Option<String>) -> LetterFilter {
+        let Self {
+            step,
+            module,
+            reason,
+            from,
+            to,
+        } = self;
+        LetterFilter {
+            pipeline,
+            step,
+            module: module.map(|module| module.to_ascii_lowercase()),
+            reason,
+            from,
+            to,
+        }
+    }
+}
+
+/// Removes dead letters from the database for good.
+///
+/// What became of their events stays as it was counted. The pipeline must not be running.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir dead-letters drop hourly-orders.db --step decode --to 120000\n  weir dead-letters drop hourly-orders.db --all"
+)]
+pub(super) struct Drop {
+    /// The SQLite file.
+    database: PathBuf,
+    /// Those of this pipeline.
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["pipeline", "step", "module", "reason", "from", "to"])]
+    all: bool,
+}
+
+impl Drop {
+    fn run(self) -> Result<ExitCode> {
+        check_pipeline(&self.database, self.pipeline.as_deref())?;
+        let filter = self.which.filter(self.pipeline);
+        check_meant(&filter, self.all, "drop")?;
+        let dropped = drop_dead_letters(&DatabaseFile::hold(&self.database)?, &filter)?;
+        println!(
+            "dropped {} of {}",
+            shown::count(dropped, "dead letter"),
+            self.database.display()
+        );
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What changes everything is said on purpose.
+fn check_meant(filter: &LetterFilter, all: bool, verb: &str) -> Result<()> {
+    match filter.is_all() && !all {
+        true => Err(Error::definition(format!(
+            "say which dead letters to {verb}, with --step, --module, --reason, --from or --to; or --all"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// A pipeline that is named has to be in the database, which is there.
+fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
+    let known = read_pipelines(database)?;
+    match pipeline {
+        Some(pipeline) if !known.iter().any(|(name, _)| name == pipeline) => {
+            let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+            Err(Error::definition(format!(
+                "database {} has no pipeline \"{pipeline}\"; it has {}",
+                database.display(),
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A payload as text, or its bytes in hexadecimal where it is none.
+fn payload_text(payload: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(payload).map_err(|_| payload.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -255,7 +255,7 @@ The databases are in {home}
 
 Try next:
   sqlite3 {home}/hourly-orders.db 'SELECT * FROM hs_order ORDER BY 1'
-  weir dead-letters {home}/premium-drop.db
+  weir dead-letters list {home}/premium-drop.db
   weir check {guests}/premium-drop/pipeline.toml
   weir demo --keep-running
 and change a rule in {guests}/premium-drop/src/lib.rs, build it with `cargo xtask guests`, and run this again."

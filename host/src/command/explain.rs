@@ -53,7 +53,7 @@ impl Explain {
             .collect();
         let trace = read_trace(&self.database, &self.table, &key)?;
         let versions = read_versions(&self.database, &trace.pipeline)?;
-        let decided = decided(&versions, &trace.sequences);
+        let decided = decided(&versions, &trace);
         let mut out = std::io::stdout().lock();
         let text = match self.json {
             true => self.json(&trace, &decided),
@@ -89,6 +89,7 @@ impl Explain {
             "table": self.table,
             "row": row,
             "sequences": trace.sequences,
+            "retried": trace.retried,
             "traced_from": trace.first_sequence,
             "position": trace.position,
             "versions": versions,
@@ -119,7 +120,7 @@ impl Explain {
                 show::thousands(first)
             ),
         };
-        match (trace.sequences.first(), trace.sequences.last()) {
+        match (trace.sequences.iter().min(), trace.sequences.iter().max()) {
             (Some(first), Some(last)) => lines.push(format!(
                 "changed by {} events, sequences {} to {}; {reach}",
                 show::thousands(trace.sequences.len() as u64),
@@ -158,11 +159,15 @@ impl Explain {
                 false => format!("the last {} of them:", show::thousands(listed as u64)),
             });
         }
+        let retried = |sequence: &u64| match trace.retried.get(sequence) {
+            Some(behind) => format!("  a dead letter, retried behind {}", show::thousands(*behind)),
+            None => String::new(),
+        };
         if !self.payloads {
             lines.extend(
                 sequences
                     .iter()
-                    .map(|sequence| format!("  {}", show::thousands(*sequence))),
+                    .map(|sequence| format!("  {}{}", show::thousands(*sequence), retried(sequence))),
             );
             return Ok(lines);
         }
@@ -179,7 +184,7 @@ impl Explain {
             })?;
         let nats = Nats::connect(&self.nats.options())?;
         for &sequence in sequences {
-            let shown = show::thousands(sequence);
+            let shown = format!("{}{}", show::thousands(sequence), retried(&sequence));
             lines.push(match nats.message(stream, sequence)? {
                 Some((stored_ms, payload)) => format!(
                     "  {shown}  {}  {}",
@@ -203,16 +208,18 @@ struct Decided<'v> {
     last: u64,
 }
 
-/// Which version of each step decided over `sequences`, in the order of steps and versions.
-fn decided<'v>(versions: &'v [StoredVersion], sequences: &[u64]) -> Vec<Decided<'v>> {
+/// Which version of each step decided over the events of a trace, in the order of steps and versions. Over a dead letter
+/// that was retried the version decided that was in force by then.
+fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>> {
     let mut by_step: BTreeMap<&str, Vec<&'v StoredVersion>> = BTreeMap::new();
     for version in versions {
         by_step.entry(&version.step).or_default().push(version);
     }
     let mut decided: BTreeMap<(&str, u64), Decided<'v>> = BTreeMap::new();
     for of_step in by_step.values() {
-        for &sequence in sequences {
-            let after = of_step.partition_point(|version| version.first_sequence <= sequence);
+        for &sequence in &trace.sequences {
+            let at = trace.retried.get(&sequence).map_or(sequence, |behind| behind + 1);
+            let after = of_step.partition_point(|version| version.first_sequence <= at);
             let Some(version) = after.checked_sub(1).and_then(|at| of_step.get(at)) else {
                 continue;
             };
@@ -231,7 +238,8 @@ fn decided<'v>(versions: &'v [StoredVersion], sequences: &[u64]) -> Vec<Decided<
                 last: sequence,
             });
             of_version.events += 1;
-            of_version.last = sequence;
+            of_version.first = of_version.first.min(sequence);
+            of_version.last = of_version.last.max(sequence);
         }
     }
     decided.into_values().collect()

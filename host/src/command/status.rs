@@ -202,6 +202,8 @@ impl Held {
             "trace_bytes": self.kept.trace_bytes,
             "outbox": self.kept.outbox,
             "dead_letters_held": self.kept.dead_letters,
+            "dead_letters_dropped": self.stored.dropped,
+            "stopped": self.kept.stopped.iter().map(|(step, ..)| step).collect::<Vec<_>>(),
             "tables": self.tables.iter().cloned().collect::<BTreeMap<_, _>>(),
         })
     }
@@ -232,6 +234,14 @@ impl Held {
                 show::count(self.kept.outbox, "message")
             ),
         ];
+        for (step, failed, judged) in &self.kept.stopped {
+            lines.push(format!(
+                "  STOPPED: the module of step {} failed on {} of {} rows; deploy one that does not, or raise its `failures`",
+                printable(step),
+                show::thousands(*failed),
+                show::thousands(*judged)
+            ));
+        }
         for version in self.deciding().into_values() {
             lines.push(format!(
                 "  step {}: version {} ({}) from sequence {}{}",

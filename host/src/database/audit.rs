@@ -60,6 +60,8 @@ pub struct Kept {
     pub outbox: u64,
     /// Dead letters that are held.
     pub dead_letters: u64,
+    /// The steps whose module failed too often, so that the pipeline stopped: on how many of how many rows.
+    pub stopped: Vec<(String, u64, u64)>,
     /// What does not fit: entries that cannot be read, or stand in another bucket than their key's.
     pub faults: Vec<String>,
 }
@@ -150,6 +152,14 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
     // A database that nobody has written since is of the layout that it was.
     if connection.prepare("SELECT entries FROM weir_trace").is_ok() {
         kept.trace_bytes = number("SELECT sum(length(entries)) FROM weir_trace WHERE pipeline = ?1")?;
+    }
+    if let Ok(mut stopped) = connection
+        .prepare("SELECT step, failed, judged FROM weir_failures WHERE pipeline = ?1 AND stopped = 1 ORDER BY step")
+    {
+        let steps = stopped.query_map([pipeline], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64))
+        });
+        kept.stopped = steps.and_then(Iterator::collect)?;
     }
     let mut states: HashMap<String, HashMap<Box<[u8]>, usize>> = HashMap::new();
     let mut known = connection.prepare("SELECT state FROM weir_state WHERE pipeline = ?1")?;

@@ -1,6 +1,8 @@
 //! The commit of a turn: one transaction.
 
-use super::{Database, Messages, WAL_BYTES_MAX, checksum, failure::Sqlite, read, schema::quote, trace, versions};
+use super::{
+    Database, Messages, WAL_BYTES_MAX, checksum, failure::Sqlite, outbox, read, schema::quote, trace, versions,
+};
 use crate::{
     column::Value,
     error::Result,
@@ -9,9 +11,10 @@ use crate::{
     plan::{Plan, Target},
     row::cells,
     sink::{KeyedRows, SinkRows},
-    turn::Turn,
+    turn::{StepFailures, Turn},
 };
 use rusqlite::{CachedStatement, Transaction, TransactionBehavior, types::Null};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The statements for each table.
 #[derive(Debug)]
@@ -235,11 +238,19 @@ impl Database {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut trace_bytes = self.trace_bytes;
+        take_back(&transaction, pipeline, &turn, self.stored.position)?;
+        let retries: BTreeMap<u64, u64> = turn
+            .retried
+            .iter()
+            .map(|letter| (letter.sequence, letter.retries))
+            .collect();
+        let retries = |sequence: u64| retries.get(&sequence).copied().unwrap_or(0);
+        let behind = (!turn.retried.is_empty()).then_some(self.stored.position);
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
                 (Some(statements), Some(SinkRows::Upserts(rows))) => {
                     statements.upsert_all(&transaction, &rows)?;
-                    trace_bytes += trace::write(&transaction, pipeline, turn.epoch, &statements.name, &rows)?;
+                    trace_bytes += trace::write(&transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
                 }
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(&transaction, rows)?,
                 _ => {}
@@ -251,8 +262,9 @@ impl Database {
         }
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_dead_letter (pipeline, sequence, time_ms, step, module, reason, payload, subject)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO weir_dead_letter
+                 (pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?;
             for letter in &turn.dead_letters {
                 insert.execute((
@@ -264,6 +276,13 @@ impl Database {
                     &letter.reason,
                     &letter.payload,
                     &letter.subject,
+                    letter.store_ms,
+                    letter.is_row,
+                    if letter.is_row {
+                        0
+                    } else {
+                        retries(letter.sequence) as i64
+                    },
                 ))?;
             }
             let mut insert = transaction.prepare_cached(
@@ -306,12 +325,36 @@ impl Database {
                     continue;
                 };
                 let id = message_id(&self.plan, sink.input, message.sink, message.sequence, message.ordinal);
+                let id = of_retry(id, retries(message.sequence));
                 insert.execute((pipeline, subject, id, message.sequence as i64, &message.payload))?;
+            }
+            if let Some(subject) = &self.plan.dead_letters {
+                outbox::write_letters(&transaction, &self.plan, subject, &turn.dead_letters, retries)?;
             }
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
         if !turn.changes.is_empty() {
             fail_point::pass("in-swap");
+        }
+        for StepFailures {
+            step,
+            count,
+            is_stopped,
+        } in &turn.failures
+        {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO weir_failures (pipeline, step, judged, failed, first_sequence, stopped)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute((
+                    pipeline,
+                    step,
+                    count.judged as i64,
+                    count.failed as i64,
+                    count.first_sequence as i64,
+                    is_stopped,
+                ))?;
         }
         if trace_bytes > TRACE_BYTES_MAX {
             trace_bytes = trace::forget(&transaction, pipeline, trace_bytes)?;
@@ -322,6 +365,7 @@ impl Database {
         if turn.position > 0 {
             stored.content_hash = turn.receipt.content_hash;
         }
+        stored.counts = stored.counts.without_letters(turn.retried.len() as u64);
         stored.counts += turn.counts;
         read::write_pipeline(&transaction, pipeline, &stored)?;
         fail_point::pass("in-commit");
@@ -345,6 +389,34 @@ impl Database {
             self.checkpoints.ask();
         }
         Ok(())
+    }
+}
+
+/// Removes the dead letters that a turn retried, and remembers which of them are none any more. Those that are one again
+/// are among the turn's own.
+fn take_back(transaction: &Transaction<'_>, pipeline: &str, turn: &Turn, position: u64) -> rusqlite::Result<()> {
+    if turn.retried.is_empty() {
+        return Ok(());
+    }
+    let letters = turn.dead_letters.iter().filter(|letter| !letter.is_row);
+    let again: BTreeSet<u64> = letters.map(|letter| letter.sequence).collect();
+    let mut delete = transaction.prepare_cached("DELETE FROM weir_dead_letter WHERE id = ?1")?;
+    let mut remember = transaction
+        .prepare_cached("INSERT OR REPLACE INTO weir_retried (pipeline, sequence, decided_at) VALUES (?1, ?2, ?3)")?;
+    for letter in &turn.retried {
+        delete.execute([letter.id])?;
+        if !again.contains(&letter.sequence) {
+            remember.execute((pipeline, letter.sequence as i64, position as i64))?;
+        }
+    }
+    Ok(())
+}
+
+/// The name of a message whose event was retried: what an earlier try sent has another one.
+pub(super) fn of_retry(id: String, retries: u64) -> String {
+    match retries {
+        0 => id,
+        retries => format!("{id}~{retries}"),
     }
 }
 

@@ -23,17 +23,20 @@ pub struct StoredPipeline {
     pub seed: u64,
     /// What became of all deliveries so far.
     pub counts: Counts,
+    /// Dead letters, and rows among them, that somebody dropped: the others are all kept.
+    pub dropped: u64,
 }
 
 pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
     // A database that is only read is left in the layout that it has.
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let of_layout_3 = if layout < 3 { "0, 0" } else { "late_rows, dead_rows" };
+    let of_layout_5 = if layout < 5 { "0" } else { "dropped" };
     connection
         .query_row(
             &format!(
                 "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-             {of_layout_3} FROM weir_pipeline WHERE name = ?1"
+             {of_layout_3}, {of_layout_5} FROM weir_pipeline WHERE name = ?1"
             ),
             [name],
             |row| {
@@ -53,6 +56,7 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
                         late_rows: unsigned(10)?,
                         dead_rows: unsigned(11)?,
                     },
+                    dropped: unsigned(12)?,
                 })
             },
         )
@@ -65,8 +69,8 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
         .prepare_cached(
             "INSERT OR REPLACE INTO weir_pipeline
              (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-              late_rows, dead_rows)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+              late_rows, dead_rows, dropped)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute((
             name,
@@ -82,64 +86,31 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
             counts.blank as i64,
             counts.late_rows as i64,
             counts.dead_rows as i64,
+            stored.dropped as i64,
         ))
         .map(|_| ())
 }
 
-/// A dead letter in a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredDeadLetter {
-    /// The pipeline.
-    pub pipeline: String,
-    /// The stream sequence; in a replay the number of the line.
-    pub sequence: u64,
-    /// The subject that it came on, where the pipeline has several inputs.
-    pub subject: Option<String>,
-    /// When the message was stored, in milliseconds since 1970-01-01T00:00:00Z.
-    pub time_ms: i64,
-    /// The step that rejected it.
-    pub step: String,
-    /// The module version of that step, when it is a stage.
-    pub module: Option<String>,
-    /// Why.
-    pub reason: String,
-    /// The payload, byte for byte.
-    pub payload: Vec<u8>,
-}
-
-/// Calls `each` with the dead letters of a database, in order of pipeline and sequence.
+/// The pipelines of a database, by name.
 ///
 /// # Errors
-/// When the file is no database of Weir, or `each` fails.
-pub fn read_dead_letters(path: &Path, mut each: impl FnMut(StoredDeadLetter) -> Result<()>) -> Result<()> {
-    let wrap = || format!("cannot read dead letters of {}", path.display());
+/// When the file is no database of Weir.
+pub fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
+    let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
-    // A database that nobody has written since is of the layout that it was.
-    let has_subject = connection.prepare("SELECT subject FROM weir_dead_letter").is_ok();
-    let subject = if has_subject { "subject" } else { "NULL" };
-    let mut statement = connection
-        .prepare(&format!(
-            "SELECT pipeline, sequence, time_ms, step, module, reason, payload, {subject}
-             FROM weir_dead_letter ORDER BY pipeline, sequence, id"
-        ))
-        .sqlite(wrap)?;
-    let mut rows = statement.query([]).sqlite(wrap)?;
-    while let Some(row) = rows.next().sqlite(wrap)? {
-        let letter = || -> rusqlite::Result<StoredDeadLetter> {
-            Ok(StoredDeadLetter {
-                pipeline: row.get(0)?,
-                sequence: row.get::<_, i64>(1)? as u64,
-                time_ms: row.get(2)?,
-                step: row.get(3)?,
-                module: row.get(4)?,
-                reason: row.get(5)?,
-                payload: row.get(6)?,
-                subject: row.get(7)?,
-            })
-        };
-        each(letter().sqlite(wrap)?)?;
-    }
-    Ok(())
+    let read = || -> rusqlite::Result<Vec<(String, StoredPipeline)>> {
+        let mut statement = connection.prepare("SELECT name FROM weir_pipeline ORDER BY name")?;
+        let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let mut pipelines = Vec::new();
+        for name in names {
+            let name = name?;
+            if let Some(stored) = pipeline(&connection, &name)? {
+                pipelines.push((name, stored));
+            }
+        }
+        Ok(pipelines)
+    };
+    read().sqlite(wrap)
 }
 
 /// The rows of a table, each with all of its columns, in the order of the table.

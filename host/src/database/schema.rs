@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -115,11 +115,43 @@ const TABLES_OF_LAYOUT_4: &str = "
     ALTER TABLE weir_state_snapshot ADD COLUMN checksum INTEGER;
 ";
 
+/// What layout 5 added: what a dead letter needs to be retried, how many were dropped, which were retried, and messages
+/// with headers.
+const TABLES_OF_LAYOUT_5: &str = "
+    -- Dead letters, and rows among them, that somebody dropped.
+    ALTER TABLE weir_pipeline ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    -- When the message was stored, where the source knew.
+    ALTER TABLE weir_dead_letter ADD COLUMN store_ms INTEGER;
+    -- 1 for a row of a window, 0 for an event; an older layout did not say. Where no row was rejected, none is one; nor is
+    -- what decode rejected.
+    ALTER TABLE weir_dead_letter ADD COLUMN is_row INTEGER;
+    UPDATE weir_dead_letter SET is_row = 0
+        WHERE module IS NULL OR pipeline IN (SELECT name FROM weir_pipeline WHERE dead_rows = 0);
+    -- How often it was retried.
+    ALTER TABLE weir_dead_letter ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
+    -- Events that were dead letters and are none any more: `decided_at` is the sequence behind which they took effect.
+    CREATE TABLE weir_retried (
+        pipeline TEXT NOT NULL, sequence INTEGER NOT NULL, decided_at INTEGER NOT NULL,
+        PRIMARY KEY (pipeline, sequence)
+    ) STRICT, WITHOUT ROWID;
+    -- How many rows of the open block the stage of a step has judged, and on how many of them its module failed, the first
+    -- at `first_sequence`; whether the pipeline stopped because the next one is one too many.
+    CREATE TABLE weir_failures (
+        pipeline TEXT NOT NULL, step TEXT NOT NULL,
+        judged INTEGER NOT NULL, failed INTEGER NOT NULL, first_sequence INTEGER NOT NULL, stopped INTEGER NOT NULL,
+        PRIMARY KEY (pipeline, step)
+    ) STRICT, WITHOUT ROWID;
+    -- A JSON array of names and values in turn; and where it is there, what the message holds in place of `payload`.
+    ALTER TABLE weir_outbox ADD COLUMN headers TEXT;
+    ALTER TABLE weir_outbox ADD COLUMN body BLOB;
+";
+
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 3] = [
+const ADDED: [(i64, &str); 4] = [
     (2, TABLES_OF_LAYOUT_2),
     (3, TABLES_OF_LAYOUT_3),
-    (VERSION, TABLES_OF_LAYOUT_4),
+    (4, TABLES_OF_LAYOUT_4),
+    (VERSION, TABLES_OF_LAYOUT_5),
 ];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.

@@ -13,7 +13,7 @@ use crate::{
     sink::KeyedRows,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, types::ValueRef};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many bytes the trace of a pipeline has.
@@ -25,13 +25,15 @@ pub(super) fn bytes(connection: &Connection, pipeline: &str) -> rusqlite::Result
     )
 }
 
-/// Writes what a turn did to a table. Gives the bytes that it took.
+/// Writes what a turn did to a table. Gives the bytes that it took. Events that are retried stand `behind` the sequence
+/// that the turns before came to: how far the trace reaches back does not depend on how old they are.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     pipeline: &str,
     epoch: u64,
     table: &str,
     rows: &KeyedRows,
+    behind: Option<u64>,
 ) -> rusqlite::Result<u64> {
     let (mut entries, mut first_sequence) = (Vec::new(), u64::MAX);
     for (key, sequences) in rows.causes() {
@@ -48,6 +50,7 @@ pub(super) fn write(
     if entries.is_empty() {
         return Ok(0);
     }
+    let first_sequence = behind.map_or(first_sequence, |behind| behind + 1);
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO weir_trace (pipeline, epoch, name, first_sequence, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -94,8 +97,11 @@ pub struct Trace {
     pub source: String,
     /// The columns of the key, and the row as it is now, if there is one.
     pub row: TracedRow,
-    /// The sequences of the events that changed it, ascending, as far as the trace reaches.
+    /// The sequences of the events that changed it, in the order in which they did, as far as the trace reaches. They ascend,
+    /// but for those of dead letters that were retried.
     pub sequences: Vec<u64>,
+    /// Those that were retried, each with the sequence behind which it took effect.
+    pub retried: BTreeMap<u64, u64>,
     /// Where the trace begins; 0 when it reaches back to the first event.
     pub first_sequence: u64,
     /// The last sequence that is committed.
@@ -165,8 +171,27 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
         find(entries, &hashes, &mut trace.sequences)
             .ok_or_else(|| Error::mismatch(format!("the trace in database {} is damaged", path.display())))?;
     }
+    trace.retried = retried(&connection, &pipeline, &trace.sequences).sqlite(wrap)?;
     trace.pipeline = pipeline;
     Ok(trace)
+}
+
+/// Which of these events were dead letters before, and behind which sequence each took effect.
+fn retried(connection: &Connection, pipeline: &str, sequences: &[u64]) -> rusqlite::Result<BTreeMap<u64, u64>> {
+    let mut retried = BTreeMap::new();
+    // A database that nobody has written since is of the layout that it was.
+    if connection.prepare("SELECT 1 FROM weir_retried").is_err() {
+        return Ok(retried);
+    }
+    let mut statement =
+        connection.prepare("SELECT decided_at FROM weir_retried WHERE pipeline = ?1 AND sequence = ?2")?;
+    for &sequence in sequences {
+        let decided_at = statement.query_row((pipeline, sequence as i64), |row| row.get::<_, i64>(0));
+        if let Some(decided_at) = decided_at.optional()? {
+            retried.insert(sequence, decided_at as u64);
+        }
+    }
+    Ok(retried)
 }
 
 /// Collects the sequences of the keys with these hashes; `None` when the bytes are broken.

@@ -64,6 +64,14 @@ impl Fates {
         }
     }
 
+    /// Forgets all deliveries from this one on.
+    pub(super) fn end_at(&mut self, delivery: u32) {
+        self.applied.truncate(delivery as usize);
+        self.dead.truncate(delivery as usize);
+        self.rejected.retain(|rejected| rejected.delivery < delivery);
+        self.dead_rows.retain(|row| row.rejected.delivery < delivery);
+    }
+
     pub(super) fn is_alive(&self, delivery: u32) -> bool {
         self.dead.get(delivery as usize) == Some(&false)
     }

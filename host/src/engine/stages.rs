@@ -5,7 +5,9 @@
 //! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
-use super::{Engine, Fates, MustUndo, Result, Step, is_by_time, shadow::ShadowFeed, swap::in_force};
+use super::{
+    Engine, Fates, MustUndo, Result, Step, failures::Failures, is_by_time, shadow::ShadowFeed, swap::in_force,
+};
 use crate::{
     column::{Batch, Column, RowKind},
     delivery::{Deliveries, Rejected},
@@ -24,6 +26,8 @@ pub(super) struct Stage {
     shadow: Option<ShadowFeed>,
     /// Rows that made the guest fail, since the last turn.
     failed_rows: u64,
+    /// How many of its rows it may fail on.
+    pub(super) failures: Failures,
 }
 
 /// A trial that runs, or that the version did not pass.
@@ -89,6 +93,7 @@ impl Stage {
             trial,
             shadow: None,
             failed_rows: 0,
+            failures: Failures::new(plan.failures),
         })
     }
 
@@ -401,6 +406,7 @@ impl Engine {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
         let verdicts = stage.judge_all(plan, &input, deliveries);
+        stage.failures.note(&input.deliveries, &verdicts);
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());
             shadow.offer(plan, at, &input, deliveries, verdicts);

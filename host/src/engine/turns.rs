@@ -38,7 +38,7 @@ impl Engine {
 
     /// Whether anything happened since the turn before.
     pub fn has_turn(&self) -> bool {
-        self.counts.events > 0 || self.position > 0 || self.has_changes()
+        self.counts.events > 0 || self.position > 0 || self.has_changes() || self.stopped.is_some()
     }
 
     /// Whether a version changed since the turn before, which somebody waits for.
@@ -80,8 +80,10 @@ impl Engine {
                 failed_rows += failed;
             }
         }
+        let failures = self.take_failures();
         Turn {
             epoch,
+            failures,
             changes,
             pauses: Vec::new(),
             failed_rows,
@@ -92,6 +94,7 @@ impl Engine {
             tables,
             messages,
             dead_letters: std::mem::take(&mut self.dead_letters),
+            retried: Vec::new(),
             log,
             snapshots,
             log_obsolete_through,
@@ -156,6 +159,7 @@ impl Engine {
                 Some(last) => stage.resume_trial(&last.trial),
                 None => {
                     stage.resume_trial(&TrialRecord::default());
+                    stage.begin_failures();
                     self.changes.push(swap::in_force(&node.name, plan, position + 1, 0));
                 }
             }

@@ -12,9 +12,18 @@ use crate::{
     fail_point,
     source::Stop,
 };
-use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::context::PublishErrorKind};
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        self, ErrorCode,
+        context::{PublishError, PublishErrorKind},
+    },
+};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    error::Error as _,
+    str::FromStr,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -55,6 +64,8 @@ impl Publisher {
         let worker = Worker {
             nats: nats.clone(),
             outbox,
+            too_large: BTreeSet::new(),
+            bytes_max: BTreeMap::new(),
             report: PublisherReport::default(),
         };
         let thread = std::thread::Builder::new()
@@ -84,6 +95,11 @@ impl Publisher {
 struct Worker {
     nats: Nats,
     outbox: Outbox,
+    /// Dead letters that are too large for the server or the stream, by their places in the outbox: these go without their
+    /// payloads, so that whatever stands behind them is not held up.
+    too_large: BTreeSet<i64>,
+    /// How many bytes a message of a subject may have in its stream, as far as that is known.
+    bytes_max: BTreeMap<String, usize>,
     report: PublisherReport,
 }
 
@@ -135,28 +151,77 @@ impl Worker {
             .is_some_and(|reason| reason.starts_with(NO_STREAM))
     }
 
-    /// Publishes until the outbox is empty, or the server does not take a message: then it says why.
+    /// Publishes until the outbox is empty, or nobody takes what is left in it: then it says why. Messages keep the order of
+    /// their subject, and those of one subject do not wait for another.
     fn publish_all(&mut self) -> Result<Option<String>> {
+        let (mut waiting, mut reason) = (BTreeSet::new(), None);
         loop {
-            let messages = self.outbox.oldest(MESSAGES_AT_ONCE)?;
+            let messages = self.outbox.oldest(MESSAGES_AT_ONCE, &waiting)?;
             if messages.is_empty() {
-                return Ok(None);
+                return Ok(reason);
             }
             fail_point::pass("before-publish");
-            let (taken, failed) = self.nats.runtime.block_on(publish(&self.nats, &messages));
+            self.measure(&messages);
+            let (taken, failed) = self
+                .nats
+                .runtime
+                .block_on(publish(&self.nats, &messages, &self.too_large));
             self.report.published += taken.len() as u64;
             fail_point::pass("after-publish");
             self.outbox.remove(&taken)?;
             fail_point::pass("after-remove");
-            if failed.is_some() {
-                return Ok(failed);
+            for id in &taken {
+                self.too_large.remove(id);
+            }
+            let Some(Failed {
+                message,
+                why,
+                of_server,
+            }) = failed
+            else {
+                continue;
+            };
+            if why.is_none() && self.too_large.insert(message.id) {
+                continue;
+            }
+            let why = why.unwrap_or_else(|| {
+                format!(
+                    "the stream of subject {} does not take a dead letter even without its payload; let its messages be larger",
+                    message.subject
+                )
+            });
+            waiting.insert(message.subject.clone());
+            reason.get_or_insert(why);
+            if of_server {
+                return Ok(reason);
+            }
+        }
+    }
+
+    /// Finds out which dead letters are too large for their stream. It has to be known before anything behind them is sent:
+    /// what a stream holds of a subject must be what stands first in the outbox, see [`Worker::forget_published`].
+    fn measure(&mut self, messages: &[OutgoingMessage]) {
+        for message in messages.iter().filter(|message| message.is_letter()) {
+            if !self.bytes_max.contains_key(&message.subject) {
+                // Where no stream takes the subject, publishing says so.
+                let Some(most) = self.nats.runtime.block_on(bytes_max(&self.nats, &message.subject)) else {
+                    continue;
+                };
+                self.bytes_max.insert(message.subject.clone(), most);
+            }
+            if self
+                .bytes_max
+                .get(&message.subject)
+                .is_some_and(|most| bytes(message) > *most)
+            {
+                self.too_large.insert(message.id);
             }
         }
     }
 
     /// Removes what an earlier process published and did not live to remove.
     fn forget_published(&self) -> Result<()> {
-        let waiting = self.outbox.oldest(usize::MAX >> 1)?;
+        let waiting = self.outbox.oldest(usize::MAX >> 1, &BTreeSet::new())?;
         let subjects: BTreeSet<&str> = waiting.iter().map(|message| message.subject.as_str()).collect();
         for subject in subjects {
             let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else {
@@ -175,17 +240,33 @@ impl Worker {
 
 const NO_STREAM: &str = "no stream takes";
 
-/// Publishes messages in order. Gives those that the server has, and why it does not have the rest.
-async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option<String>) {
+/// The first message that the server did not take.
+struct Failed<'m> {
+    message: &'m OutgoingMessage,
+    /// Why; nothing for a dead letter that is larger than may be.
+    why: Option<String>,
+    /// Whether the server does not answer at all, so that messages to other subjects fare no better.
+    of_server: bool,
+}
+
+/// Publishes messages in order, without their payloads those that are known to be `too_large`. Gives those that the server
+/// has, up to one that it does not take.
+async fn publish<'m>(
+    nats: &Nats,
+    messages: &'m [OutgoingMessage],
+    too_large: &BTreeSet<i64>,
+) -> (Vec<i64>, Option<Failed<'m>>) {
     let mut sent = Vec::with_capacity(messages.len());
     for message in messages {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
-        let payload = message.payload.clone().into();
+        let payload = match too_large.contains(&message.id) {
+            true => Vec::new(),
+            false => message.payload.clone(),
+        };
+        let headers = headers(message, payload.len());
         fail_point::pass("between-publishes");
         let ack = nats
             .jetstream
-            .publish_with_headers(message.subject.clone(), headers, payload)
+            .publish_with_headers(message.subject.clone(), headers, payload.into())
             .await;
         let failed = ack.is_err();
         sent.push((message, ack));
@@ -201,19 +282,79 @@ async fn publish(nats: &Nats, messages: &[OutgoingMessage]) -> (Vec<i64>, Option
         };
         match outcome {
             Ok(()) => taken.push(message.id),
+            Err(error) if message.is_letter() && is_too_large(&error) => {
+                let failed = Failed {
+                    message,
+                    why: None,
+                    of_server: false,
+                };
+                return (taken, Some(failed));
+            }
             Err(error) => {
                 let subject = &message.subject;
                 let reason = match error.kind() {
                     PublishErrorKind::StreamNotFound => format!(
-                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add ALERTS --subjects '{subject}' --storage file --defaults"
+                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add {} --subjects '{subject}' --storage file --defaults",
+                        if message.is_letter() { "DEAD-LETTERS" } else { "ALERTS" }
                     ),
                     _ => format!("{subject} at {}: {error}", nats.server),
                 };
-                return (taken, Some(reason));
+                let failed = Failed {
+                    message,
+                    why: Some(reason),
+                    of_server: matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe),
+                };
+                return (taken, Some(failed));
             }
         }
     }
     (taken, None)
+}
+
+/// The headers of a message whose payload is sent in so many bytes.
+fn headers(message: &OutgoingMessage, bytes: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
+    for (name, value) in &message.headers {
+        // They were made safe when they were written; what a header cannot hold all the same is left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    if bytes < message.payload.len() {
+        headers.insert("Weir-Payload-Bytes", message.payload.len().to_string());
+    }
+    headers
+}
+
+/// Whether the server, or the stream, takes no message of that size.
+fn is_too_large(error: &PublishError) -> bool {
+    let of_stream = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<jetstream::Error>()
+            .is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+    };
+    error.kind() == PublishErrorKind::MaxPayloadExceeded || error.source().is_some_and(of_stream)
+}
+
+/// How many bytes a message has for its stream, with its headers.
+fn bytes(message: &OutgoingMessage) -> usize {
+    let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
+    // The first line, the message id, and the line that ends them.
+    headers.sum::<usize>() + 12 + 15 + message.message_id.len() + message.payload.len()
+}
+
+/// How many bytes the stream of a subject takes in one message.
+async fn bytes_max(nats: &Nats, subject: &str) -> Option<usize> {
+    let stream = nats.jetstream.stream_by_subject(subject).await.ok()?;
+    let stream = nats.jetstream.get_stream(stream).await.ok()?;
+    let most = stream.cached_info().config.max_message_size;
+    Some(
+        usize::try_from(most)
+            .ok()
+            .filter(|most| *most > 0)
+            .unwrap_or(usize::MAX),
+    )
 }
 
 /// The name of the last message that a stream holds of `subject`.

@@ -155,7 +155,8 @@ impl Clock {
                 && let Some(stored_ms) = stored_ms
                 && (is_of_it || latest.stored_ms == NEVER_MS)
             {
-                latest.stored_ms = stored_ms;
+                // A dead letter that is retried was stored long before: its input is not idle for that.
+                latest.stored_ms = latest.stored_ms.max(stored_ms);
             }
         }
     }

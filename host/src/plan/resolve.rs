@@ -44,6 +44,7 @@ pub(super) struct Resolved {
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
+    pub(super) dead_letters: Option<String>,
 }
 
 pub(super) struct ResolvedInput {
@@ -236,6 +237,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let sinks = resolver.sinks()?;
     let event_time = resolver.event_time()?;
     let ticks = resolver.ticks()?;
+    let dead_letters = resolver.dead_letters()?;
     Ok(Resolved {
         now,
         inputs: resolver.inputs,
@@ -244,6 +246,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         nodes: resolver.nodes,
         tables: resolver.tables,
         sinks,
+        dead_letters,
     })
 }
 

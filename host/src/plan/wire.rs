@@ -5,15 +5,15 @@ mod needed;
 mod passing;
 
 use super::{
-    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, Input, LastValuePlan, LookupPlan, Node,
-    NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan,
-    Target, TopPlan, Trial, WindowPlan,
+    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, FailureBound, Input, LastValuePlan,
+    LookupPlan, Node, NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan,
+    TablePlan, Target, TopPlan, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
     column::{Field, Schema},
     definition::{self, Definition, File, StageLimits},
-    limits::{TRIAL_FAILURES, TRIAL_ROWS},
+    limits::{FAILURES_MOST, FAILURES_OF, TRIAL_FAILURES, TRIAL_ROWS},
     stage::OutputSpec,
 };
 use needed::needed;
@@ -103,6 +103,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         tables,
         nodes,
         sinks,
+        dead_letters: resolved.dead_letters.clone(),
     }
 }
 
@@ -423,6 +424,24 @@ impl Wiring<'_> {
         self.stage(at).map(|stage| stage.limits.clone()).unwrap_or_default()
     }
 
+    fn failures(&self, at: usize) -> FailureBound {
+        match self
+            .stage(at)
+            .and_then(|stage| stage.failures.as_ref())
+            .map(Spanned::get_ref)
+        {
+            // A block has a row at least; what is written was checked.
+            Some(given) => FailureBound {
+                most: given.most,
+                of: given.of.max(1),
+            },
+            None => FailureBound {
+                most: FAILURES_MOST,
+                of: FAILURES_OF,
+            },
+        }
+    }
+
     fn trial(&self, at: usize) -> Trial {
         let given = self.stage(at).map(|stage| stage.trial).unwrap_or_default();
         Trial {
@@ -453,6 +472,7 @@ impl Wiring<'_> {
             deployment: guest.deployment.clone(),
             parameters: guest.parameters.clone(),
             limits: self.limits(at),
+            failures: self.failures(at),
             trial: self.trial(at),
             inputs: self.indices(node.input, description.inputs.iter().map(|field| &field.name)),
             outputs: self.stage_outputs(at, node, &description.outputs),

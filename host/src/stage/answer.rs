@@ -33,6 +33,8 @@ pub struct RejectedRow {
     pub row: u32,
     /// A sentence for a person.
     pub reason: String,
+    /// Whether it is not the rule that rejects it: it made the guest trap, run too long, or answer wrongly.
+    pub failed: bool,
 }
 
 impl Answer {
@@ -90,6 +92,7 @@ impl Answer {
         let rejected = given.rejected.into_iter().map(|rejected| RejectedRow {
             row: rejected.row,
             reason: shorten(rejected.reason),
+            failed: false,
         });
         Ok(Self {
             outputs,

@@ -129,6 +129,7 @@ impl Instance {
                 rejected: vec![RejectedRow {
                     row: 0,
                     reason: shorten(failure.reason),
+                    failed: true,
                 }],
             };
             return Judged {

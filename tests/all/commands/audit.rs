@@ -61,7 +61,7 @@ fn a_database_that_was_left_alone_holds() {
     for line in [
         "pages",
         "2001 events = 2000 applied + 0 filtered + 1 dead letters + 0 blank",
-        "1 held of 1 counted, none after the position",
+        "1 held and 0 dropped of 1 counted, none after the position",
         "table by_name",
         "7 rows, as the state has them",
         "replay and diff",
@@ -128,7 +128,7 @@ fn what_somebody_changed_is_found() {
         (
             "INSERT INTO weir_dead_letter (pipeline, sequence, time_ms, step, reason, payload)
              VALUES ('names', 3, 0, 'source', 'made up', x'')",
-            "2 are held, and 1 were counted",
+            "2 are held and 0 were dropped, but 1 were counted",
         ),
         (
             "UPDATE weir_state_snapshot SET bucket = 1000 + bucket WHERE state = 'latest/rows' AND entries <> x''",

@@ -134,7 +134,7 @@ fn a_database_in_use_is_left_alone() {
     let said = "database p.db is in use by another weir; stop that one first";
     check_refused(&folder, "replay p.toml --input events.jsonl --database p.db", said);
     // To look is allowed.
-    folder.weir("dead-letters p.db").ends_with(0);
+    folder.weir("dead-letters list p.db").ends_with(0);
     drop(hold);
     folder
         .weir("replay p.toml --input events.jsonl --database p.db")
@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layouts 1 to 4",
+            "database later.db has layout 99, and this weir reads layouts 1 to 5",
         ),
         (
             "missing/p.db",
@@ -201,7 +201,7 @@ fn whoever_reads_a_database_leaves_nothing_beside_it() {
     // The summary of a replay reads the database that was closed before it.
     folder.replay(EVENTS).ends_with(0);
     check("replay");
-    folder.weir("dead-letters p.db").ends_with(0);
+    folder.weir("dead-letters list p.db").ends_with(0);
     check("dead-letters");
 }
 
@@ -218,7 +218,15 @@ fn a_dropped_table_is_told() {
 }
 
 /// What brings a database back to a layout from the one after it, newest first.
-const OLDER_LAYOUTS: [(i64, &str); 3] = [
+const OLDER_LAYOUTS: [(i64, &str); 4] = [
+    (
+        4,
+        "ALTER TABLE weir_pipeline DROP COLUMN dropped;
+         ALTER TABLE weir_dead_letter DROP COLUMN store_ms; ALTER TABLE weir_dead_letter DROP COLUMN is_row;
+         ALTER TABLE weir_dead_letter DROP COLUMN retries;
+         ALTER TABLE weir_outbox DROP COLUMN headers; ALTER TABLE weir_outbox DROP COLUMN body;
+         DROP TABLE weir_retried; DROP TABLE weir_failures",
+    ),
     (
         3,
         "ALTER TABLE weir_state_log DROP COLUMN checksum; ALTER TABLE weir_state_snapshot DROP COLUMN checksum",
@@ -239,7 +247,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
     let more = format!("{EVENTS}{{\"id\":1,\"amount\":2.5}}\nbroken too\n");
     let straight = Folder::with(NAMES);
     straight.replay(EVENTS).ends_with(0);
-    let letters = straight.weir("dead-letters p.db --json").ends_with(0).stdout;
+    let letters = straight.weir("dead-letters list p.db --json").ends_with(0).stdout;
     straight.replay(&more).ends_with(0);
     let expected = contents(&straight.path("p.db"));
     for (number, (layout, _)) in OLDER_LAYOUTS.iter().enumerate() {
@@ -255,7 +263,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
             )
         };
         assert_eq!(
-            folder.weir("dead-letters p.db --json").ends_with(0).stdout,
+            folder.weir("dead-letters list p.db --json").ends_with(0).stdout,
             letters,
             "layout {layout}"
         );
@@ -263,7 +271,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
         folder.weir("verify p.db").ends_with(0);
         assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
         folder.replay(&more).ends_with(0);
-        assert_eq!(version(), ["4"]);
+        assert_eq!(version(), ["5"]);
         assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
     }
 }

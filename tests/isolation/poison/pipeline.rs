@@ -250,10 +250,15 @@ primary_key = ["id"]
 
 /// The plan of one of them.
 pub(crate) fn plan(pipeline: &str, deadline_ms: u64) -> Plan {
-    let module = guest("hostile");
     // 2 MiB of memory would do for the rule; each of these limits is one that some event runs into.
-    let limits = format!("{{ memory_mib = 8, output_mib = 1, deadline_ms = {deadline_ms} }}");
-    let stage = format!("stage = {{ module = '{}', limits = {limits} }}", module.display());
+    let limits = format!("limits = {{ memory_mib = 8, output_mib = 1, deadline_ms = {deadline_ms} }}");
+    plan_with(pipeline, &limits)
+}
+
+/// The plan of one of them, with these keys of the stage.
+pub(crate) fn plan_with(pipeline: &str, keys: &str) -> Plan {
+    let module = guest("hostile");
+    let stage = format!("stage = {{ module = '{}', {keys} }}", module.display());
     let text = format!("{SOURCE}{}", pipeline.replace("STAGE", &stage));
     let mut plan = Plan::build(&File::from_text("hostile.toml", text), replay::host()).expect("the pipeline is fine");
     plan.now = Now::Fixed(replay::GOLDEN_NOW_MS);

@@ -3,7 +3,9 @@
 use super::{case::Case, rows::Shape};
 use crate::{
     command::{load_plan, table},
-    database::{Database, DatabaseFile, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows},
+    database::{
+        Database, DatabaseFile, LetterFilter, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows,
+    },
     decode::Decoder,
     engine::Engine,
     error::{Context, Error, Result},
@@ -18,7 +20,7 @@ use crate::{
     turn::Counts,
 };
 use serde_json::Value as Json;
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// What "now" is in a case that does not say, where the pipeline means the store time: noon of a day in Shanghai.
 const NOW: jiff::Timestamp = jiff::Timestamp::constant(1_773_547_200, 0);
@@ -55,14 +57,17 @@ impl Outcome {
             tables.push((shape, rows));
         }
         let mut dead_letters = Vec::new();
-        read_dead_letters(&path, |letter| {
+        read_dead_letters(&path, &LetterFilter::default(), |letter| {
             dead_letters.push(letter);
             Ok(())
         })?;
         let outbox = Outbox::open(&path, &plan.name)?;
-        let messages = outbox.oldest(outbox.waiting()? as usize)?;
-        let messages = messages.into_iter().map(|message| {
-            let payload = serde_json::from_str(&message.payload).unwrap_or(Json::String(message.payload));
+        let messages = outbox.oldest(outbox.waiting()? as usize, &BTreeSet::new())?;
+        // Dead letters are compared as such.
+        let messages = messages.into_iter().filter(|message| !message.is_letter());
+        let messages = messages.map(|message| {
+            let payload = serde_json::from_slice(&message.payload)
+                .unwrap_or_else(|_| Json::String(String::from_utf8_lossy(&message.payload).into_owned()));
             vec![Json::String(message.subject), payload]
         });
         Ok(Self {

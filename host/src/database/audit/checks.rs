@@ -160,16 +160,19 @@ fn dead_letters(
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let counted = stored.counts.dead_letters + stored.counts.dead_rows;
+    let dropped = stored.dropped;
     let mut faults = Vec::new();
     if beyond > 0 {
         faults.push(format!("{beyond} come after position {}", stored.position));
     }
-    if held as u64 > counted {
-        faults.push(format!("{held} are held, and {counted} were counted"));
+    if held as u64 + dropped != counted {
+        faults.push(format!(
+            "{held} are held and {dropped} were dropped, but {counted} were counted"
+        ));
     }
     Ok((
         faults,
-        format!("{held} held of {counted} counted, none after the position"),
+        format!("{held} held and {dropped} dropped of {counted} counted, none after the position"),
     ))
 }
 

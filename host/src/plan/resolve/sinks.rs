@@ -1,7 +1,11 @@
 //! What goes out: sinks, and the tables that the pipeline updates.
 
 use super::{Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list};
-use crate::{definition::Name, error::Result};
+use crate::{
+    definition::{DeadLetters, Name},
+    error::Result,
+    subject,
+};
 
 impl Resolver<'_> {
     /// Tables that the pipeline updates: the row that is set must be the one that was looked up, or events of one batch
@@ -197,6 +201,27 @@ impl Resolver<'_> {
             sinks.push(ResolvedSink { input, columns, target });
         }
         Ok(sinks)
+    }
+
+    /// Where dead letters are published. The source must not take them in: a payload that cannot be processed would come
+    /// back for ever.
+    pub(super) fn dead_letters(&self) -> Result<Option<String>> {
+        let Some(DeadLetters { subject }) = &self.definition.dead_letters else {
+            return Ok(None);
+        };
+        self.check_subject(subject)?;
+        let text = subject.get_ref();
+        if let Some(input) = self.inputs.iter().find(|input| subject::matches(&input.subject, text)) {
+            return Err(self.at(
+                subject,
+                format!(
+                    "key `subject`: the source takes in \"{}\", so each dead letter that is published to \"{text}\" would come \
+                     back as an event; name a subject that it does not read",
+                    input.subject
+                ),
+            ));
+        }
+        Ok(Some(text.clone()))
     }
 
     fn check_subject(&self, subject: &Name) -> Result<()> {

@@ -5,10 +5,10 @@ use super::{
 };
 use crate::{
     column::{Field, Schema},
-    definition::{Stage, StageLimits},
+    definition::{Failures, Stage, StageLimits},
     deployment::Deployment,
     error::{Error, Result},
-    limits::GUEST_MEMORY_MIB_MAX,
+    limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
     plan::StageVersion,
     stage::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
 };
@@ -24,6 +24,7 @@ impl Resolver<'_> {
         host: &StageHost,
     ) -> Result<ResolvedNode> {
         self.check_limits(&stage.limits)?;
+        self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
         let (live, outputs) = match &versions.live {
             Some(version) => self.version(name, input, version, &stage.limits, host)?,
@@ -162,6 +163,20 @@ impl Resolver<'_> {
             });
         }
         Ok(outputs)
+    }
+
+    fn check_failures(&self, stage: &Stage) -> Result<()> {
+        let Some(given) = &stage.failures else { return Ok(()) };
+        let Failures { most, of } = *given.get_ref();
+        if (1..=FAILURES_OF_MAX).contains(&of) && most <= of {
+            return Ok(());
+        }
+        Err(self.error(
+            given.span(),
+            format!(
+                "key `failures`: {most} of {of} rows; accepted are 1 to {FAILURES_OF_MAX} rows, and up to as many that may fail"
+            ),
+        ))
     }
 
     pub(super) fn check_limits(&self, limits: &StageLimits) -> Result<()> {

@@ -1,0 +1,129 @@
+//! `weir dead-letters retry`: through the rules of today, once more.
+
+use super::{Which, check_meant, shown, stage_host};
+use crate::{
+    command::{make_plan, parse_now, what_if::WhatIf, write_failed},
+    database::DatabaseFile,
+    definition::File,
+    error::{Error, Result},
+    retry::{RetryReport, Told},
+    text::printable,
+};
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+/// Processes dead letters again, by the rules as they are now, and keeps what comes of it.
+///
+/// Each is processed as the event that it was (its sequence, its subject, its times) and takes effect now, behind everything
+/// that the database holds: in tables, state and counts, and in messages, which the next `weir run` publishes. One that
+/// cannot be processed this time either stays, with the reason of today. Rows of windows among the dead letters are no
+/// events, and are passed over.
+///
+/// What decides is what `weir run` would let decide next: the pipeline file, and the versions that were deployed. The
+/// pipeline must not be running. Interrupted, it leaves each letter either retried or as it was; the same command goes on.
+/// It ends with exit code 3 where some of the letters remain.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  weir dead-letters retry guests/hourly-orders/pipeline.toml --database hourly-orders.db --all --dry-run\n  weir dead-letters retry guests/hourly-orders/pipeline.toml --database hourly-orders.db --step todays-orders"
+)]
+pub(in crate::command) struct Retry {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The SQLite file that holds the dead letters, of `weir run` or `weir replay`.
+    #[arg(long, value_name = "FILE")]
+    database: PathBuf,
+    #[command(flatten)]
+    which: Which,
+    /// All of the pipeline's.
+    #[arg(long, conflicts_with_all = ["step", "module", "reason", "from", "to"])]
+    all: bool,
+    /// Say what would become of each, and keep nothing of it.
+    #[arg(long)]
+    dry_run: bool,
+    /// "Now" for each of them, in RFC 3339, in place of what it was.
+    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    now: Option<jiff::Timestamp>,
+    #[command(flatten)]
+    what_if: WhatIf,
+}
+
+impl Retry {
+    pub(in crate::command) fn run(self) -> Result<ExitCode> {
+        let filter = self.which.filter(None);
+        check_meant(&filter, self.all, "retry")?;
+        let host = stage_host()?;
+        let file = File::read(&self.pipeline)?;
+        let changes = self.what_if.changes(&file, &host)?;
+        let plan = make_plan(&file, &host, self.now, &changes.versions)?;
+        if !self.database.exists() {
+            return Err(Error::environment(format!(
+                "there is no database {}",
+                self.database.display()
+            )));
+        }
+        let database = DatabaseFile::hold(&self.database)?;
+        let retry = crate::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let publishes = retry.publishes();
+        let report = retry.run(&filter, |told| match told {
+            Told::Applied(sequence) => eprintln!("#{sequence}: applied"),
+            Told::Filtered(sequence) => eprintln!("#{sequence}: filtered"),
+            Told::Again(letter) => eprintln!(
+                "#{}: a dead letter again, of step {}: {}",
+                letter.sequence,
+                letter.step,
+                printable(&letter.reason)
+            ),
+            Told::Refused(letter, reason) => {
+                eprintln!("#{}: cannot be retried: {}", letter.sequence, printable(reason));
+            }
+        })?;
+        writeln!(
+            std::io::stdout().lock(),
+            "{}",
+            summary(&report, publishes, self.dry_run)
+        )
+        .map_err(|cause| write_failed(&cause))?;
+        let left = report.counts.dead_letters + report.refused + report.rows;
+        Ok(if left > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    }
+}
+
+fn summary(report: &RetryReport, publishes: bool, dry_run: bool) -> String {
+    let counts = report.counts;
+    let mut lines = vec![format!(
+        "{}: {} applied, {} filtered, {} again{}",
+        match dry_run {
+            true => format!("{} would be retried", shown::count(report.retried, "dead letter")),
+            false => format!("{} retried", shown::count(report.retried, "dead letter")),
+        },
+        shown::thousands(counts.applied),
+        shown::thousands(counts.filtered),
+        shown::count(counts.dead_letters, "dead letter"),
+        match counts.blank {
+            0 => String::new(),
+            blank => format!(", {} blank", shown::thousands(blank)),
+        }
+    )];
+    let mut line = |number: u64, what: &str, note: &str| {
+        if number > 0 {
+            lines.push(format!("  {} {note}", shown::count(number, what)));
+        }
+    };
+    line(counts.late_rows, "row", "came too late for a step");
+    line(counts.dead_rows, "row", "of windows that ended became dead letters");
+    let fate = match (dry_run, publishes) {
+        (true, _) => "would come of it",
+        (false, true) => "wait in the outbox for the next `weir run`",
+        (false, false) => "not sent: a replay tells nobody",
+    };
+    line(report.messages, "message", fate);
+    line(report.refused, "dead letter", "cannot be retried; why stands above");
+    line(
+        report.rows,
+        "row",
+        "of windows among the dead letters left as they are: no event can be retried for them",
+    );
+    if dry_run {
+        lines.push("  nothing of it was kept".to_owned());
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,220 @@
+//! Dead letters in a database: read, picked out, dropped, and handed out to be retried.
+
+use super::{Database, DatabaseFile, connect, failure::Sqlite, read::open_weir, schema};
+use crate::error::Result;
+use rusqlite::{Connection, Row, TransactionBehavior, params_from_iter, types::Value};
+use std::path::Path;
+
+/// A dead letter in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stream sequence; in a replay of a file the number of the line.
+    pub sequence: u64,
+    /// The subject that it came on, where the pipeline has several inputs.
+    pub subject: Option<String>,
+    /// What was "now" for it, in milliseconds since 1970-01-01T00:00:00Z.
+    pub time_ms: i64,
+    /// When the message was stored, in the same unit; nothing where the source did not know, or an older layout did not
+    /// say.
+    pub store_ms: Option<i64>,
+    /// The step that rejected it.
+    pub step: String,
+    /// The module version of that step, when it is a stage.
+    pub module: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The payload, byte for byte.
+    pub payload: Vec<u8>,
+    /// Whether it is a row that came because time went on, and no event; nothing where an older layout did not say.
+    pub is_row: Option<bool>,
+    /// How often it was retried.
+    pub retries: u64,
+}
+
+/// A dead letter without what may be large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterName {
+    /// Its place among the dead letters.
+    pub id: i64,
+    /// See [`StoredDeadLetter::is_row`].
+    pub is_row: Option<bool>,
+}
+
+/// Which dead letters are meant: those that all of it fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// Of this pipeline.
+    pub pipeline: Option<String>,
+    /// Rejected by this step.
+    pub step: Option<String>,
+    /// Rejected by a module whose digest begins so.
+    pub module: Option<String>,
+    /// With this text in the reason.
+    pub reason: Option<String>,
+    /// From this sequence on.
+    pub from: Option<u64>,
+    /// Up to this sequence.
+    pub to: Option<u64>,
+}
+
+impl LetterFilter {
+    /// Whether every dead letter fits.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The condition in SQL, with its values.
+    fn condition(&self) -> (String, Vec<Value>) {
+        let text = |text: &Option<String>| text.clone().map(Value::Text);
+        // SQLite counts in signed numbers, and no stream comes that far.
+        let number =
+            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        let given = [
+            ("pipeline = ?", text(&self.pipeline)),
+            ("step = ?", text(&self.step)),
+            ("instr(module, ?) = 1", text(&self.module)),
+            ("instr(reason, ?) > 0", text(&self.reason)),
+            ("sequence >= ?", number(self.from)),
+            ("sequence <= ?", number(self.to)),
+        ];
+        let (mut parts, mut values) = (vec!["1"], Vec::new());
+        for (part, value) in given {
+            if let Some(value) = value {
+                parts.push(part);
+                values.push(value);
+            }
+        }
+        (parts.join(" AND "), values)
+    }
+}
+
+/// What is read of a dead letter, in the order of [`letter`].
+/// The last of them were added one by one.
+const COLUMNS: &str = "pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries";
+
+/// Those that older layouts do not have.
+const ADDED: &str = "subject, store_ms, is_row, retries";
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
+    Ok(StoredDeadLetter {
+        pipeline: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        time_ms: row.get(2)?,
+        step: row.get(3)?,
+        module: row.get(4)?,
+        reason: row.get(5)?,
+        payload: row.get(6)?,
+        subject: row.get(7)?,
+        store_ms: row.get(8)?,
+        is_row: row.get(9)?,
+        retries: row.get::<_, i64>(10)? as u64,
+    })
+}
+
+/// Calls `each` with the dead letters of a database that `filter` lets through, in order of pipeline and sequence.
+///
+/// # Errors
+/// When the file is no database of Weir, or `each` fails.
+pub fn read_dead_letters(
+    path: &Path,
+    filter: &LetterFilter,
+    mut each: impl FnMut(StoredDeadLetter) -> Result<()>,
+) -> Result<()> {
+    let wrap = || format!("cannot read dead letters of {}", path.display());
+    let connection = open_weir(path)?;
+    // A database that nobody has written since is of the layout that it was.
+    let layout: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .sqlite(wrap)?;
+    let columns = match layout {
+        // What decode rejected is an event; of the rest it is not known.
+        ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
+        3 | 4 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
+        _ => COLUMNS.to_owned(),
+    };
+    let (condition, values) = filter.condition();
+    let mut statement = connection
+        .prepare(&format!(
+            "SELECT {columns} FROM weir_dead_letter WHERE {condition} ORDER BY pipeline, sequence, id"
+        ))
+        .sqlite(wrap)?;
+    let mut rows = statement.query(params_from_iter(values)).sqlite(wrap)?;
+    while let Some(row) = rows.next().sqlite(wrap)? {
+        each(letter(row).sqlite(wrap)?)?;
+    }
+    Ok(())
+}
+
+/// Drops the dead letters that `filter` lets through, in one transaction, and gives how many those were. What became of
+/// their events stays as it was counted; how many letters were dropped is counted beside it.
+///
+/// # Errors
+/// When the file is no database of Weir, or cannot be written. It then is as it was.
+pub fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u64> {
+    let path = file.path();
+    let wrap = || format!("cannot drop dead letters of {}", path.display());
+    drop(open_weir(path)?);
+    let mut connection = connect(path)?;
+    schema::prepare(&mut connection, path)?;
+    let dropped = drop_letters(&mut connection, filter);
+    dropped.map(|dropped| dropped as u64).sqlite(wrap)
+}
+
+fn drop_letters(connection: &mut Connection, filter: &LetterFilter) -> rusqlite::Result<usize> {
+    let (condition, values) = filter.condition();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute(
+        &format!(
+            "UPDATE weir_pipeline SET dropped = dropped + found.letters
+             FROM (SELECT pipeline, count(*) AS letters FROM weir_dead_letter WHERE {condition} GROUP BY pipeline) AS found
+             WHERE found.pipeline = weir_pipeline.name"
+        ),
+        params_from_iter(values.clone()),
+    )?;
+    let dropped = transaction.execute(
+        &format!("DELETE FROM weir_dead_letter WHERE {condition}"),
+        params_from_iter(values),
+    )?;
+    transaction.commit()?;
+    Ok(dropped)
+}
+
+impl Database {
+    /// The dead letters of the pipeline that `filter` lets through, in order of their sequences.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn letters(&self, filter: &LetterFilter) -> Result<Vec<LetterName>> {
+        let filter = LetterFilter {
+            pipeline: Some(self.plan.name.clone()),
+            ..filter.clone()
+        };
+        let (condition, values) = filter.condition();
+        let query = format!("SELECT id, is_row FROM weir_dead_letter WHERE {condition} ORDER BY sequence, id");
+        let read = || -> rusqlite::Result<Vec<LetterName>> {
+            let mut statement = self.connection.prepare(&query)?;
+            let names = statement.query_map(params_from_iter(values), |row| {
+                Ok(LetterName {
+                    id: row.get(0)?,
+                    is_row: row.get(1)?,
+                })
+            });
+            names.and_then(Iterator::collect)
+        };
+        read().sqlite(|| format!("cannot read dead letters of {}", self.path().display()))
+    }
+
+    /// The dead letter at that place.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be read.
+    pub fn letter(&self, id: i64) -> Result<StoredDeadLetter> {
+        let query = format!("SELECT {COLUMNS} FROM weir_dead_letter WHERE id = ?1");
+        self.connection
+            .prepare_cached(&query)
+            .and_then(|mut statement| statement.query_row([id], letter))
+            .sqlite(|| format!("cannot read dead letters of {}", self.path().display()))
+    }
+}
