@@ -7,7 +7,40 @@ use crate::{
     server::Client,
     wait_until,
 };
-use weir_tests::{nats::NatsServer, scratch, seed, table::contents};
+use weir_tests::{nats::NatsServer, pipeline, scratch, seed, table::contents};
+
+#[test]
+fn what_cannot_be_drained_in_time_is_left_and_said() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_insurance();
+    let scratch = scratch();
+    let folder = folder_with_customers(scratch.path(), "held-up");
+    let scenario = "last-page";
+    let run = || Run::new(&folder, &server.url(), [pipeline(scenario)]);
+    let mut running = run().with(["--drain-max", "200 ms"]).start();
+    running.wait_for_word("last-page: stream");
+    // Somebody else writes to the database, so that no commit comes through.
+    let file = database(&folder, scenario);
+    let other = rusqlite::Connection::open(&file).expect("the database can be opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+    client.publish(&seed::with_seed(|random| made_up(random, 300)));
+    let delivered = || client.consumer(scenario).delivered.consumer_sequence > 0;
+    wait_until("events under way", delivered);
+    running
+        .interrupt()
+        .ends_with(1)
+        .says("not drained within 200 ms: pipeline last-page is committed up to sequence 0, and ");
+    other.execute_batch("ROLLBACK").expect("it can be given back");
+    drop(other);
+    run().catch_up().ends_with(0);
+    let found = contents(&file);
+    assert!(
+        found.counts.events > 0
+            && found.counts.events
+                == found.counts.applied + found.counts.filtered + found.counts.dead_letters + found.counts.blank
+    );
+}
 
 #[test]
 fn an_interrupt_drains_commits_and_ends_well() {

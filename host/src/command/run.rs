@@ -48,6 +48,10 @@ pub(super) struct Run {
     /// Go on although messages were removed from the stream before they were processed.
     #[arg(long)]
     accept_gap: bool,
+    /// How long the first Ctrl-C lets pipelines commit and publish what is under way. What is not done by then is left, and
+    /// said; nothing is lost.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
+    drain_max: Duration,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -166,7 +170,7 @@ impl Run {
                 }
             }
         }
-        watch(&lives, self.until_caught_up, &stop)?;
+        watch(&lives, self.until_caught_up, &stop, self.drain_max)?;
         for live in lives {
             let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
             match live.finish() {
@@ -230,8 +234,35 @@ pub(super) async fn obey_signals(stop: Stop, at_once: impl Fn()) {
     }
 }
 
+/// A duration such as `30 s` or `1 min 30 s`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    parsed
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "accepted is a duration such as \"30 s\", \"500 ms\" or \"1 min 30 s\"".to_owned())
+}
+
+/// What was left by pipelines that did not drain in time.
+fn left(lives: &[Live], drain_max: Duration) -> Error {
+    let unfinished = lives.iter().filter(|live| !live.is_finished());
+    let each = unfinished.map(|live| {
+        format!(
+            "pipeline {} is committed up to sequence {}, and {} wait behind what it received",
+            live.plan.name,
+            live.progress.position.load(Ordering::Relaxed),
+            show::count(live.lag(), "message")
+        )
+    });
+    Error::environment(format!(
+        "not drained within {}: {}. What is not committed is read again at the next start, and what is in an outbox is \
+         published then; --drain-max waits for longer",
+        show::seconds(drain_max),
+        each.collect::<Vec<_>>().join("; ")
+    ))
+}
+
 /// Shows how far each pipeline is, until all have ended. One that fails ends the others.
-fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop) -> Result<()> {
+fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration) -> Result<()> {
     let terminal = std::io::stderr().is_terminal();
     let bars = MultiProgress::new();
     let style =
@@ -249,9 +280,13 @@ fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop) -> Result<()> {
         (Duration::from_millis(50), 200)
     };
     let mut round = 0u64;
+    let mut draining: Option<Instant> = None;
     while !lives.iter().all(Live::is_finished) {
         std::thread::park_timeout(refresh);
         round += 1;
+        if stop.is_set() && draining.get_or_insert_with(Instant::now).elapsed() > drain_max {
+            return Err(left(lives, drain_max));
+        }
         if round.is_multiple_of(each) {
             for (live, (bar, before, since)) in lives.iter().zip(&mut lines) {
                 let counts = live.progress.counts();
