@@ -111,17 +111,7 @@ impl Audit {
     /// # Errors
     /// When it cannot be read.
     pub fn pipelines(&self) -> Result<Vec<(String, StoredPipeline)>> {
-        let names = self.read(|connection| {
-            let mut names = connection.prepare("SELECT name FROM weir_pipeline ORDER BY name")?;
-            names
-                .query_map([], |row| row.get::<_, String>(0))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        let stored = names.into_iter().map(|name| {
-            let stored = self.read(|connection| read::pipeline(connection, &name))?;
-            Ok((name, stored.unwrap_or_default()))
-        });
-        stored.collect()
+        self.read(read::pipelines)
     }
 
     /// What `pipeline` keeps. Every entry is read once: some million of them a second, and they are in memory meanwhile.

@@ -97,20 +97,20 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
 /// When the file is no database of Weir.
 pub fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
     let wrap = || format!("cannot read database {}", path.display());
-    let connection = open_weir(path)?;
-    let read = || -> rusqlite::Result<Vec<(String, StoredPipeline)>> {
-        let mut statement = connection.prepare("SELECT name FROM weir_pipeline ORDER BY name")?;
-        let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let mut pipelines = Vec::new();
-        for name in names {
-            let name = name?;
-            if let Some(stored) = pipeline(&connection, &name)? {
-                pipelines.push((name, stored));
-            }
+    pipelines(&open_weir(path)?).sqlite(wrap)
+}
+
+pub(super) fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<(String, StoredPipeline)>> {
+    let mut statement = connection.prepare("SELECT name FROM weir_pipeline ORDER BY name")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut pipelines = Vec::new();
+    for name in names {
+        let name = name?;
+        if let Some(stored) = pipeline(connection, &name)? {
+            pipelines.push((name, stored));
         }
-        Ok(pipelines)
-    };
-    read().sqlite(wrap)
+    }
+    Ok(pipelines)
 }
 
 /// The rows of a table, each with all of its columns, in the order of the table.
