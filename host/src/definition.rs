@@ -441,6 +441,8 @@ pub struct Sliding {
     pub rows: Option<Spanned<u64>>,
     /// How long.
     pub time: Option<Name>,
+    /// After how long without a row a group of `rows` is forgotten; never, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// When a window's results are told.
@@ -492,6 +494,8 @@ pub struct Lookup {
     pub on: BTreeMap<String, Name>,
     /// The columns that are added; all that are not in `on`, when absent.
     pub columns: Option<Vec<Name>>,
+    /// How long a version is valid at most; until the next one, when absent.
+    pub ttl: Option<Name>,
 }
 
 /// Where rows go: a table, or a subject.

@@ -273,7 +273,7 @@ impl Node {
     pub fn follows_time(&self) -> bool {
         match &self.kind {
             NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => true,
-            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)) || sliding.ttl_ms.is_some(),
             NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
             NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
             NodeKind::Aggregate(aggregate) => aggregate.ttl_ms.is_some(),
@@ -699,6 +699,8 @@ pub struct SlidingPlan {
     pub aggregates: Vec<AggregateSpec>,
     /// How far back a row sees.
     pub span: SlidingSpan,
+    /// After how long without a row a group is forgotten. Only where so many rows are seen.
+    pub ttl_ms: Option<i64>,
     /// The column that holds a row's time, in milliseconds; that of its event, when absent.
     pub time: Option<usize>,
     /// The columns of a row that is late.

@@ -15,10 +15,10 @@ mod version_lookup;
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
 use proptest::prelude::*;
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 use weir::{column::ColumnType, definition::File, plan::Plan};
 use weir_tests::{
-    replay::{Run, host},
+    replay::{Run, host, state_sizes},
     scratch,
     seed::check_property,
     table::{Cell, Contents, Counts, contents, query},
@@ -73,12 +73,23 @@ fn run(pipeline: &str, lines: &str, cuts: &Cuts) -> Contents {
 }
 
 /// As [`run`]; gives also how many rows came too late.
-fn run_counting_late(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> (Contents, u64) {
+fn run_counting_late(pipeline: &str, lines: &str, cuts: &Cuts) -> (Contents, u64) {
+    let (contents, late, _) = run_counting_states(pipeline, lines, cuts);
+    (contents, late)
+}
+
+/// As [`run_counting_late`], with the entries of each state at the end.
+fn run_counting_states(
+    pipeline: &str,
+    lines: &str,
+    (batches, stops): &Cuts,
+) -> (Contents, u64, BTreeMap<String, usize>) {
     let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
+    let plan = Arc::new(plan);
     let folder = scratch();
     let database = folder.path().join("p.db");
     let run = Run {
-        plan: &Arc::new(plan),
+        plan: &plan,
         lookup_rows: b"",
         input: lines.as_bytes(),
         batches,
@@ -87,7 +98,8 @@ fn run_counting_late(pipeline: &str, lines: &str, (batches, stops): &Cuts) -> (C
     run.into_database(&database);
     let late = query(&database, "SELECT CAST(late_rows AS TEXT) FROM weir_pipeline");
     let late = late.concat().parse().expect("there is one pipeline");
-    (contents(&database), late)
+    let states = state_sizes(&plan, &database).into_iter().collect();
+    (contents(&database), late, states)
 }
 
 /// A pipeline with its input, and how it is run.

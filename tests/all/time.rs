@@ -3,10 +3,10 @@
 mod join;
 mod sliding;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use weir::{definition::File, plan::Plan};
 use weir_tests::{
-    replay::{Run, host},
+    replay::{Run, host, state_sizes},
     scratch,
     seed::Random,
     table::{Cell, Contents, contents, query},
@@ -16,6 +16,8 @@ use weir_tests::{
 struct Outcome {
     contents: Contents,
     late_rows: usize,
+    /// Entries of each state at the end.
+    states: BTreeMap<String, usize>,
 }
 
 /// Replays lines in random batches, with random stops.
@@ -38,6 +40,7 @@ fn replay(pipeline: &str, lines: &[String], random: &mut Random) -> Outcome {
     Outcome {
         contents: contents(&database),
         late_rows: late[0].parse().expect("a count"),
+        states: state_sizes(&plan, &database).into_iter().collect(),
     }
 }
 

@@ -70,7 +70,8 @@ pub(super) fn of_state(plan: &Plan, state: &str) -> String {
                 SlidingSpan::Time(span_ms) => format!("{span_ms} ms"),
             };
             format!(
-                "sliding windows of {span} ({}) by {} columns of {schema}",
+                "sliding windows of {span}{} ({}) by {} columns of {schema}",
+                forgets(plan.ttl_ms),
                 functions(&plan.aggregates),
                 plan.group.len()
             )

@@ -8,11 +8,14 @@
 //! - Nulls: as in `aggregate`. A null in the group is one group like any other.
 //! - Restart: the state holds an entry for each row that may still be seen or is still to be told, and the accumulators of
 //!   each group. With `time` they go when the watermark is T past them; with `rows` the last N of a group stay.
+//! - With `rows` and a `ttl`, a group for which no row came for so long of event time is forgotten (see `expiry.rs`): its next
+//!   row sees no others. Nothing is told of that.
 
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value},
     clock::Passage,
+    expiry::{Course, Expiry},
     timers::Timers,
 };
 use crate::{
@@ -38,6 +41,8 @@ pub struct Sliding {
     waiting: BTreeMap<Turn, Box<[u8]>>,
     /// When rows that were told are seen no more.
     ends: Timers,
+    /// Only with `rows`.
+    expiry: Option<Expiry>,
 }
 
 /// In front of a row that is still to be told, and of one that was.
@@ -72,6 +77,7 @@ impl Sliding {
     /// An operator without state. `schema` is that of the first output: what is passed on, then the aggregates.
     pub fn new(plan: SlidingPlan, schema: Schema, seed: u64) -> Self {
         Self {
+            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
             plan,
             schema,
             rows: KeyedState::new(seed),
@@ -92,7 +98,7 @@ impl Sliding {
         let mut out = ChangelogBuilder::new(&self.schema, input.len());
         let mut outputs = Vec::new();
         match (self.plan.span, passage) {
-            (SlidingSpan::Rows(rows), _) => self.update_rows(rows, input, &mut out),
+            (SlidingSpan::Rows(rows), passage) => self.update_rows(rows, input, passage, &mut out),
             (SlidingSpan::Time(span_ms), Some(passage)) => {
                 let late = self.update_times(span_ms, input, passage, &mut out);
                 outputs.push(super::late_rows(input, &late, &self.plan.late));
@@ -105,14 +111,21 @@ impl Sliding {
 
     // ---- the last rows ------------------------------------------------------------------------------------------------
 
-    fn update_rows(&mut self, count: u64, input: &Batch, out: &mut ChangelogBuilder) {
+    fn update_rows(&mut self, count: u64, input: &Batch, passage: Option<&Passage<'_>>, out: &mut ChangelogBuilder) {
         let plan = self.plan.clone();
+        let mut course = Course::of(passage.filter(|_| plan.ttl_ms.is_some()));
         let (groups, passed) = (input.pick(&plan.group), input.pick(&plan.passed));
         let columns = columns(&plan, input);
         let (mut group, mut seen, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
+            while let Some((_, watermark_ms)) = course.next_before(delivery) {
+                self.expire(count, watermark_ms);
+            }
             group.clear();
             push_key(&mut group, &groups, row);
+            if let Some(expiry) = &mut self.expiry {
+                expiry.touch(&group, course.touch_ms(delivery));
+            }
             seen.clear();
             push_cell(&mut seen, TOLD);
             push_seen(&mut seen, &plan.aggregates, &columns, row);
@@ -131,6 +144,21 @@ impl Sliding {
             self.push_results(&group, &mut results);
             let cells = passed.iter().map(|column| column.get(row)).chain(cells(&results));
             out.push_insert(delivery, cells);
+        }
+        while let Some((_, watermark_ms)) = course.next_move() {
+            self.expire(count, watermark_ms);
+        }
+    }
+
+    /// The watermark moved: groups are forgotten, each with its last rows.
+    fn expire(&mut self, count: u64, watermark_ms: i64) {
+        while let Some(groups) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+            for group in groups {
+                let next = self.groups.get(&group).map_or(0, |tail| tail.next);
+                for number in next.saturating_sub(count)..next {
+                    self.remove(&row_key(&group, &[number as i64]), &group);
+                }
+            }
         }
     }
 
@@ -325,12 +353,14 @@ impl Stateful for Sliding {
         self.rows.checkpoint();
         self.groups.checkpoint();
         self.values.checkpoint();
+        self.expiry.iter_mut().for_each(Expiry::checkpoint);
     }
 
     fn keep(&mut self) {
         self.rows.keep();
         self.groups.keep();
         self.values.keep();
+        self.expiry.iter_mut().for_each(Expiry::keep);
     }
 
     fn rollback(&mut self) {
@@ -339,20 +369,24 @@ impl Stateful for Sliding {
         self.groups.rollback(|_, _| {});
         self.values.rollback(&self.plan.aggregates);
         touched.iter().for_each(|key| self.expect(key));
+        self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
-        vec![
+        let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![
             ("rows", &mut self.rows),
             ("groups", &mut self.groups),
             ("values", self.values.state()),
-        ]
+        ];
+        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states
     }
 
     fn restored(&mut self) {
         self.values.restored(&self.plan.aggregates);
         let keys: Vec<Box<[u8]>> = self.rows.iter().map(|(key, _)| key.into()).collect();
         keys.iter().for_each(|key| self.expect(key));
+        self.expiry.iter_mut().for_each(Expiry::restored);
     }
 }
 

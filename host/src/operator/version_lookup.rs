@@ -10,7 +10,9 @@
 //!   watermark as the last. Of one event the versions come first, which makes no difference.
 //! - Late rows, which happened before the watermark, go to `late` and are counted. A late version is valid for the rows that
 //!   wait or are to come, unless one that is newer is kept for them: then it goes to `late_versions`, and is counted too.
-//! - Versions go that no row can need any more: of those that are not past the watermark all but the last of each key.
+//! - With a `ttl` a version is valid for that long at most. One that comes when that is over is late.
+//! - Versions go that no row can need any more: of those that the watermark is at or past all but the last of each key, and
+//!   with a `ttl` those whose time is over by then.
 //! - Nulls: a row with a null in the key has no version, and a version with one is nobody's.
 //! - Restart: the state holds an entry per row that waits and per version that is kept, so nothing changes.
 
@@ -48,9 +50,9 @@ impl VersionLookup {
     /// An operator without state. `schema` is that of the first output: columns of the rows, then of the versions.
     pub fn new(plan: VersionLookupPlan, schema: Schema, seed: u64) -> Self {
         Self {
+            versions: Versions::new(plan.ttl_ms, seed),
             plan,
             schema,
-            versions: Versions::new(seed),
             waiting: Waiting::new(seed),
         }
     }
@@ -89,6 +91,10 @@ impl VersionLookup {
                     // Nobody's.
                 } else if self.versions.keep(&key, time_ms, &bytes, watermark_ms) {
                     kept.push(delivery);
+                    if time_ms <= watermark_ms {
+                        // The one before it is needed no more, and waits for no move of the watermark.
+                        self.versions.forget(watermark_ms);
+                    }
                 } else {
                     late_versions.push(version as u32);
                 }
@@ -167,27 +173,34 @@ struct Versions {
     rows: KeyedState<Box<[u8]>>,
     /// The keys of `rows`.
     order: BTreeSet<Box<[u8]>>,
-    /// When versions become valid: those of the key before them may go then.
+    /// When versions become valid, and those of the key before them may go; and when they are valid no more.
     timers: Timers,
+    ttl_ms: Option<i64>,
 }
 
 impl Versions {
-    fn new(seed: u64) -> Self {
+    fn new(ttl_ms: Option<i64>, seed: u64) -> Self {
         Self {
             rows: KeyedState::new(seed),
             order: BTreeSet::new(),
             timers: Timers::default(),
+            ttl_ms,
         }
     }
 
-    /// Keeps a version. False when it came too late, and a newer one is kept for all rows that there may be.
+    /// The first instant at which a version of this time is valid no more.
+    fn end_ms(&self, time_ms: i64) -> i64 {
+        self.ttl_ms.map_or(i64::MAX, |ttl_ms| time_ms.saturating_add(ttl_ms))
+    }
+
+    /// Keeps a version. False when it came too late, and none of the rows that there may be can need it.
     fn keep(&mut self, key: &[u8], time_ms: i64, row: &[u8], watermark_ms: i64) -> bool {
         let newest = if time_ms < watermark_ms {
             self.last(key, watermark_ms).and_then(time_of)
         } else {
             None
         };
-        if newest.is_some_and(|newest_ms| newest_ms > time_ms) {
+        if newest.is_some_and(|newest_ms| newest_ms > time_ms) || self.end_ms(time_ms) <= watermark_ms {
             return false;
         }
         let entry = version_key(key, time_ms);
@@ -212,7 +225,9 @@ impl Versions {
     /// The version that is valid at `time_ms`.
     fn at(&self, key: &[u8], time_ms: i64) -> Option<&[u8]> {
         let entry = self.last(key, time_ms)?;
-        self.rows.get(entry).map(|row| &**row)
+        let is_valid = time_of(entry).is_some_and(|begun_ms| time_ms < self.end_ms(begun_ms));
+        let row = self.rows.get(entry).filter(|_| is_valid);
+        row.map(|row| &**row)
     }
 
     /// Forgets the versions that no row from `watermark_ms` on can need.
@@ -224,7 +239,12 @@ impl Versions {
                     continue;
                 };
                 let first = version_key(key, i64::MIN);
-                let before = (Bound::Included(&*first), Bound::Excluded(&*last));
+                let is_over = time_of(&last).is_some_and(|begun_ms| self.end_ms(begun_ms) <= watermark_ms);
+                let until = match is_over {
+                    true => Bound::Included(&*last),
+                    false => Bound::Excluded(&*last),
+                };
+                let before = (Bound::Included(&*first), until);
                 let gone: Vec<Box<[u8]>> = self.order.range::<[u8], _>(before).cloned().collect();
                 for entry in gone {
                     self.rows.modify(&entry, |current| current.take().is_some());
@@ -239,7 +259,15 @@ impl Versions {
         if !self.order.contains(entry) {
             self.order.insert(entry.into());
         }
-        self.timers.add(time_of(entry).unwrap_or(i64::MIN), entry);
+        self.add_timers(entry);
+    }
+
+    fn add_timers(&mut self, entry: &[u8]) {
+        let time_ms = time_of(entry).unwrap_or(i64::MIN);
+        self.timers.add(time_ms, entry);
+        if self.ttl_ms.is_some() {
+            self.timers.add(self.end_ms(time_ms), entry);
+        }
     }
 }
 
@@ -321,14 +349,13 @@ impl Stateful for VersionLookup {
     }
 
     fn rollback(&mut self) {
-        let Versions { rows, order, timers } = &mut self.versions;
+        let Versions { rows, order, .. } = &mut self.versions;
+        let mut back: Vec<Box<[u8]>> = Vec::new();
         rows.rollback(|entry, live| match live {
-            true => {
-                order.insert(entry.into());
-                timers.add(time_of(entry).unwrap_or(i64::MIN), entry);
-            }
+            true => back.push(entry.into()),
             false => _ = order.remove(entry),
         });
+        back.iter().for_each(|entry| self.versions.expect(entry));
         let Waiting { rows, order } = &mut self.waiting;
         rows.rollback(|key, live| match live {
             true => _ = order.insert(key.into()),

@@ -47,6 +47,8 @@ pub struct VersionLookupPlan {
     pub late: Vec<usize>,
     /// The columns of a late version.
     pub late_versions: Vec<usize>,
+    /// How long a version is valid at most.
+    pub ttl_ms: Option<i64>,
 }
 
 /// `union`: the output is the rows of several edges.

@@ -128,6 +128,7 @@ impl ResolvedKind {
             Self::IntervalJoin(_) => true,
             Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
             Self::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
+            Self::Sliding(sliding) if sliding.ttl_ms.is_some() => true,
             _ => self.tells_by_time(),
         }
     }

@@ -351,6 +351,7 @@ impl Wiring<'_> {
                     passed: self.indices(input, held.filter(|name| !is_computed(name))),
                     aggregates: self.aggregates(at, input, &sliding.aggregates, true),
                     span: sliding.span,
+                    ttl_ms: sliding.ttl_ms,
                     time: sliding.time.as_ref().map(|name| self.index(input, name)),
                     late: self.indices(input, late),
                 })

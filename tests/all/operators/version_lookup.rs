@@ -1,11 +1,12 @@
 //! Lookups in versions against a plain model, which keeps all versions and looks through them for every row.
 
 use super::{
-    Cuts, cuts, run_counting_late,
+    Cuts, cuts, run_counting_states,
     timed::{Mark, marks, times},
 };
 use proptest::prelude::*;
 use serde_json::json;
+use std::collections::BTreeSet;
 use weir_tests::{
     guest,
     seed::check_property,
@@ -28,7 +29,8 @@ enum Also {
 type Event = (Option<u8>, Also);
 
 /// The rule drops what is no version, and gives a text with each one that is.
-fn pipeline(columns: &str) -> String {
+fn pipeline(columns: &str, ttl: Option<i64>) -> String {
+    let ttl = ttl.map(|ttl| format!("ttl = \"{ttl} ms\"")).unwrap_or_default();
     let module = guest("hostile");
     format!(
         r#"
@@ -45,6 +47,7 @@ fn pipeline(columns: &str) -> String {
         versions_from = "versions"
         on = {{ id = "c" }}
         {columns}
+        {ttl}
         [[sink]]
         table = "given"
         columns = ["n", "c", "echo"]
@@ -87,13 +90,15 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
         1 => Just(Also::Rejected),
     ];
     let events = (times(60), prop::collection::vec((key(), also), 60));
+    let settings = (any::<bool>(), prop::option::of(1i64..40));
     check_property(
         CASES,
-        &(events, any::<bool>(), cuts()),
-        |((times, events), all_columns, cuts): &((Vec<i64>, Vec<Event>), bool, Cuts)| {
+        &(events, settings, cuts()),
+        |((times, events), (all_columns, ttl), cuts): &((Vec<i64>, Vec<Event>), (bool, Option<i64>), Cuts)| {
+            let end_ms = |begun_ms: i64| ttl.map_or(i64::MAX, |ttl| begun_ms + ttl);
             let columns = if *all_columns { "" } else { "columns = [\"echo\"]" };
             let lines: String = times.iter().zip(events).enumerate().map(line).collect();
-            let (contents, late_rows) = run_counting_late(&pipeline(columns), &lines, cuts);
+            let (contents, late_rows, states) = run_counting_states(&pipeline(columns, *ttl), &lines, cuts);
 
             // An event that is rejected has no effect, and moves nothing.
             let alive = times.iter().zip(events).enumerate();
@@ -112,7 +117,7 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
                 if let Also::Version(Some(id)) = also {
                     let is_newer =
                         |&(other, time, _): &(u8, i64, usize)| other == id && time > t && time <= mark.before_ms;
-                    if mark.is_late() && versions.iter().any(is_newer) {
+                    if mark.is_late() && (versions.iter().any(is_newer) || end_ms(t) <= mark.before_ms) {
                         late_versions.push(vec![echo(n), int(Some(id))]);
                     }
                     versions.push((id, t, n));
@@ -127,11 +132,23 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
                 waiting.sort_unstable();
                 for (t, n, c) in waiting.extract_if(.., |(t, ..)| *t < mark.after_ms) {
                     let valid = versions.iter().filter(|(id, time, _)| *id == c && *time <= t);
-                    if let Some((_, _, version)) = valid.max_by_key(|(_, time, n)| (*time, *n)) {
+                    if let Some((_, begun_ms, version)) = valid.max_by_key(|(_, time, n)| (*time, *n))
+                        && t < end_ms(*begun_ms)
+                    {
                         given.push(vec![Cell::Int(n as i64), int(Some(c)), echo(*version)]);
                     }
                 }
             }
+            // Of each key the version that is valid at the watermark, if one still is, and those after it.
+            let watermark_ms = marks(&alive_times).last().map_or(i64::MIN, |mark| mark.after_ms);
+            let held = (0..2).map(|id| {
+                let of_key = versions.iter().filter(|(of, ..)| *of == id);
+                let begun: BTreeSet<i64> = of_key.map(|(_, begun_ms, _)| *begun_ms).collect();
+                let valid = begun.range(..=watermark_ms).next_back();
+                let later = begun.iter().filter(|begun_ms| **begun_ms > watermark_ms).count();
+                later + usize::from(valid.is_some_and(|begun_ms| end_ms(*begun_ms) > watermark_ms))
+            });
+            assert_eq!(states["rows/versions"], held.sum::<usize>(), "versions that are held");
             let tables = &contents.tables;
             assert_eq!(tables["given"].rows, given, "given: found, and expected");
             assert_eq!(tables["late"].rows, late, "late: found, and expected");

@@ -1,7 +1,7 @@
 //! `window = { sliding = … }`.
 
 use super::{or_null, replay, rows};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_tests::seed::{self, Random};
 
 const CASES: usize = 150;
@@ -140,5 +140,47 @@ fn sliding_time_sees_the_rows_of_the_last_while() {
             all_late += late.len();
         }
         assert!(all_late > CASES, "some rows were late");
+    });
+}
+
+#[test]
+fn groups_of_sliding_rows_are_forgotten() {
+    seed::with_seed(|random| {
+        let mut forgotten = 0;
+        for _ in 0..CASES {
+            let (mut now, count, disorder) = (0, 1 + random.below(5), random.below(8) as i64);
+            let ttl = 1 + random.below(20) as i64;
+            let events: Vec<Event> = (0..random.below(60) + 1)
+                .map(|_| Event::random(random, &mut now))
+                .collect();
+            let lines: Vec<String> = events.iter().map(Event::json).collect();
+            let pipeline = pipeline(&format!("{{ rows = {count}, ttl = \"{ttl} ms\" }}"), disorder);
+            let outcome = replay(&pipeline, &lines, random);
+
+            // By group the rows since it began, and when it was touched last.
+            let mut groups: BTreeMap<Option<i64>, (Vec<&Event>, i64)> = BTreeMap::new();
+            let (mut watermark, mut expected) = (i64::MIN, Vec::new());
+            for event in &events {
+                let (group, touched) = groups.entry(event.key).or_insert((Vec::new(), i64::MIN));
+                group.push(event);
+                *touched = event.at.max(watermark).max(*touched);
+                let seen = &group[group.len().saturating_sub(count)..];
+                expected.push(format!("{} {}", event.cells(), aggregates(seen)));
+                watermark = watermark.max(event.at - disorder);
+                forgotten += groups
+                    .extract_if(.., |_, (_, touched)| *touched + ttl <= watermark)
+                    .count();
+            }
+            assert_eq!(rows(&outcome, "seen"), expected, "{ttl} ms of {lines:#?}\n{pipeline}");
+            // Nothing is left of a group that is forgotten.
+            let held: usize = groups.values().map(|(group, _)| group.len().min(count)).sum();
+            let sizes = ["seen/rows", "seen/groups", "seen/touched"].map(|state| outcome.states[state]);
+            assert_eq!(
+                sizes,
+                [held, groups.len(), groups.len()],
+                "{ttl} ms of {lines:#?}\n{pipeline}"
+            );
+        }
+        assert!(forgotten > CASES, "some groups were forgotten");
     });
 }

@@ -12,6 +12,7 @@ pub(in crate::plan) struct ResolvedSliding {
     pub(in crate::plan) group: Vec<String>,
     pub(in crate::plan) aggregates: Vec<ResolvedAggregate>,
     pub(in crate::plan) span: SlidingSpan,
+    pub(in crate::plan) ttl_ms: Option<i64>,
     pub(in crate::plan) time: Option<String>,
 }
 
@@ -30,6 +31,16 @@ impl Resolver<'_> {
         }
         let at = span.clone();
         let span = self.sliding_span(name, window, span)?;
+        let ttl = window
+            .sliding
+            .as_ref()
+            .and_then(|sliding| sliding.get_ref().ttl.as_ref());
+        if let (Some(ttl), SlidingSpan::Time(_)) = (ttl, span) {
+            let message =
+                "key `ttl` goes with `rows`; rows of `time` go with the watermark, and groups with their last row";
+            return Err(self.at(ttl, message));
+        }
+        let ttl_ms = self.ttl(ttl)?;
         self.check_time_column(input, window.time.as_ref())?;
         if matches!(span, SlidingSpan::Time(_)) {
             self.check_own_time(name, input, window, at.clone())?;
@@ -111,6 +122,7 @@ impl Resolver<'_> {
             group: window.group_by.iter().map(|name| name.get_ref().clone()).collect(),
             aggregates,
             span,
+            ttl_ms,
             time: window.time.as_ref().map(|name| name.get_ref().clone()),
         }));
         Ok(ResolvedNode {

@@ -483,6 +483,10 @@ impl Resolver<'_> {
                 return Err(self.error(span, format!("step \"{name}\" has {found}; a lookup has {accepted}")));
             }
         };
+        if let Some(ttl) = &lookup.ttl {
+            let message = "key `ttl` goes with `versions_from`; rows of a table stay until they are set anew";
+            return Err(self.at(ttl, message));
+        }
         self.append_only(input, name, "lookup", table_name)?;
         let whose = self.edge_name(input);
         let source = self.output(input)?;

@@ -78,6 +78,7 @@ impl Wiring<'_> {
             added: self.indices(lookup.versions, &names(added)),
             late: self.passed(at, 1, input),
             late_versions: self.passed(at, 2, lookup.versions),
+            ttl_ms: lookup.ttl_ms,
         }))
     }
 
