@@ -28,6 +28,9 @@ enum Also {
 /// The key that a row looks up, and what else there is in the event.
 type Event = (Option<u8>, Also);
 
+/// When events happened and what they are; whether all columns are added, and how long a version is valid at most.
+type Case = ((Vec<i64>, Vec<Event>), (bool, Option<i64>), Cuts);
+
 /// The rule drops what is no version, and gives a text with each one that is.
 fn pipeline(columns: &str, ttl: Option<i64>) -> String {
     let ttl = ttl.map(|ttl| format!("ttl = \"{ttl} ms\"")).unwrap_or_default();
@@ -94,7 +97,7 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
     check_property(
         CASES,
         &(events, settings, cuts()),
-        |((times, events), (all_columns, ttl), cuts): &((Vec<i64>, Vec<Event>), (bool, Option<i64>), Cuts)| {
+        |((times, events), (all_columns, ttl), cuts): &Case| {
             let end_ms = |begun_ms: i64| ttl.map_or(i64::MAX, |ttl| begun_ms + ttl);
             let columns = if *all_columns { "" } else { "columns = [\"echo\"]" };
             let lines: String = times.iter().zip(events).enumerate().map(line).collect();

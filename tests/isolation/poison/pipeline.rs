@@ -151,6 +151,11 @@ from = "source"
 aggregate = { group_by = ["what"], ttl = "10 s", columns = { events = { count = "*" }, ids = { count_distinct = "id" } } }
 
 [[step]]
+name = "last-three"
+from = "source"
+window = { sliding = { rows = 3, ttl = "20 s" }, group_by = ["id"], columns = { seen = { count = "*" }, whats = { count_distinct = "what" } } }
+
+[[step]]
 name = "hostile"
 from = "source"
 STAGE
@@ -170,6 +175,10 @@ table = "came"
 [[sink]]
 from = "comings.cleared"
 table = "went"
+
+[[sink]]
+from = "last-three"
+table = "last_three"
 
 [[sink]]
 from = "by-what"
