@@ -11,6 +11,7 @@ mod fingerprint;
 mod fold;
 mod guests;
 mod passing;
+mod rounds;
 mod shadow;
 mod stages;
 mod swap;
@@ -387,18 +388,6 @@ impl Engine {
         end
     }
 
-    /// Whether a stage that runs in the rounds of a lookup is on trial. Rounds judge rows out of their order, and where a
-    /// version is taken back has to be a place in the stream: so its events come one at a time.
-    fn is_trial_in_rounds(&self) -> bool {
-        let rounds = self.plan.nodes.iter().filter_map(|node| match &node.kind {
-            NodeKind::Lookup(lookup) => lookup.rounds.as_ref(),
-            _ => None,
-        });
-        rounds
-            .flatten()
-            .any(|&at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial()))
-    }
-
     /// Rolls everything back to what it was at the checkpoint.
     fn rollback(&mut self) {
         // Without it, no step behind which a stage stands has a state.
@@ -536,69 +525,6 @@ impl Engine {
             self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
         }
         Ok(edges)
-    }
-
-    /// A lookup, with the steps on `path` up to the one that updates its table, in rounds in each of which a key occurs
-    /// once. Gives the rows of all of them, in order of arrival.
-    fn lookup(
-        &mut self,
-        at: usize,
-        node: &Node,
-        input: &Batch,
-        path: &[usize],
-        deliveries: &Deliveries,
-        fates: &mut Fates,
-    ) -> Result<Edges, MustUndo> {
-        let plan = self.plan.clone();
-        let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else {
-            return Ok(Vec::new());
-        };
-        let rounds = match self.tables.get(lookup.table) {
-            Some(table) => lookup::rounds(lookup, table, input),
-            None => Vec::new(),
-        };
-        let mut collected: Vec<Vec<Vec<Batch>>> = plan
-            .nodes
-            .iter()
-            .map(|node| vec![Vec::new(); node.outputs.len()])
-            .collect();
-        let mut keep = |step: usize, rows: Vec<Batch>| {
-            if let Some(outputs) = collected.get_mut(step) {
-                outputs
-                    .iter_mut()
-                    .zip(rows)
-                    .for_each(|(output, rows)| output.push(rows));
-            }
-        };
-        for rows in rounds {
-            let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
-            let mut set = |edges: &mut Edges, step: usize, rows: Vec<Batch>| {
-                keep(step, rows.clone());
-                if let Some(edge) = edges.get_mut(step) {
-                    *edge = rows;
-                }
-            };
-            if let Some(table) = self.tables.get(lookup.table) {
-                let joined = lookup::join(lookup, table, &output.schema, &input.gather(&rows));
-                set(&mut edges, at, vec![joined]);
-            }
-            for &step in path {
-                let Some(node) = plan.nodes.get(step) else { continue };
-                let rows = self.stage(step, node, of(&edges, node.input), deliveries, fates)?;
-                set(&mut edges, step, rows);
-            }
-            if let Some(table) = self.tables.get_mut(lookup.table)
-                && let Some((edge, columns)) = table.plan().update.clone()
-            {
-                let update = fates.living(of(&edges, edge));
-                fates.apply(&update);
-                table.set(&update, &columns);
-            }
-        }
-        Ok(collected
-            .into_iter()
-            .map(|outputs| outputs.into_iter().map(Batch::merge).collect())
-            .collect())
     }
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {

@@ -4,20 +4,26 @@
 //! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
+mod aggregates;
 mod passing;
 mod resolve;
+mod windows;
 mod wire;
 
 use crate::{
-    column::{ColumnType, Field, Schema},
+    column::{Field, Schema},
     definition::{File, StageLimits, TextFormat, TimeUnit},
     deployment::Deployment,
     error::{Error, Result},
-    stage::{AggregateModule, Module, ParameterValue, StageHost},
+    stage::{Module, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, iter, slice, sync::Arc};
 
+pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
+pub use windows::{
+    Emit, IntervalJoinPlan, JoinSidePlan, SlidingPlan, SlidingSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
+};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -453,120 +459,6 @@ pub struct LastValuePlan {
     pub ttl_ms: Option<i64>,
 }
 
-/// `aggregate`: the output is the group, then the aggregates.
-#[derive(Clone, Debug)]
-pub struct AggregatePlan {
-    /// The group.
-    pub group: Vec<usize>,
-    /// What is computed.
-    pub aggregates: Vec<AggregateSpec>,
-    /// After how long without a change a group is forgotten.
-    pub ttl_ms: Option<i64>,
-}
-
-/// One aggregate.
-#[derive(Clone, Debug)]
-pub struct AggregateSpec {
-    /// The name of the resulting column.
-    pub name: String,
-    /// What is computed.
-    pub function: Function,
-    /// Of which column; absent to count rows, and where a guest computes it.
-    pub column: Option<usize>,
-    /// The type of that column; of a guest, that of its results.
-    pub column_type: ColumnType,
-    /// What a null counts as.
-    pub coalesce: Option<f64>,
-    /// Which quantile, of [`Function::Quantile`].
-    pub q: Option<f64>,
-    /// Whether rows may be taken away again.
-    pub retracts: bool,
-    /// The guest, where the function is one.
-    pub guest: Option<Arc<AggregateGuest>>,
-}
-
-/// An aggregate of the user's own.
-#[derive(Debug)]
-pub struct AggregateGuest {
-    /// The component.
-    pub module: Arc<AggregateModule>,
-    /// Every parameter that it has, in the order of its description.
-    pub parameters: Vec<(String, ParameterValue)>,
-    /// Bounds.
-    pub limits: StageLimits,
-    /// For each column that it reads, the column of the input.
-    pub inputs: Vec<usize>,
-    /// Whether rows are taken back from it.
-    pub retracts: bool,
-}
-
-impl AggregateSpec {
-    /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
-    pub fn tells_values_apart(&self) -> bool {
-        match self.function {
-            Function::CountDistinct => true,
-            Function::Min | Function::Max => self.retracts,
-            _ => false,
-        }
-    }
-}
-
-/// What an aggregate computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// The sum.
-    Sum,
-    /// The number of rows, or of values.
-    Count,
-    /// The number of different values.
-    CountDistinct,
-    /// The least value.
-    Min,
-    /// The greatest value.
-    Max,
-    /// The mean.
-    Avg,
-    /// The number of different values, about.
-    ApproxCountDistinct,
-    /// A quantile, nearly.
-    Quantile,
-    /// The value of the earliest row that has one.
-    First,
-    /// The value of the latest row that has one.
-    Last,
-    /// What a guest makes of the rows.
-    Guest,
-}
-
-impl Function {
-    /// Whether it matters which row was first. Such values cannot be taken away again.
-    pub fn needs_order(self) -> bool {
-        matches!(self, Self::First | Self::Last)
-    }
-
-    /// Whether a value that was added can be taken away again.
-    pub fn takes_back(self) -> bool {
-        !self.needs_order() && self != Self::ApproxCountDistinct
-    }
-
-    /// The name used in pipeline files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Count => "count",
-            Self::CountDistinct => "count_distinct",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Avg => "avg",
-            Self::ApproxCountDistinct => "approx_count_distinct",
-            Self::Quantile => "quantile",
-            Self::First => "first",
-            Self::Last => "last",
-            Self::Guest => "module",
-        }
-    }
-}
-
 /// `lookup`: the output is columns of the input, then columns of the table.
 #[derive(Clone, Debug)]
 pub struct LookupPlan {
@@ -581,139 +473,6 @@ pub struct LookupPlan {
     /// Where the pipeline updates the table: the steps from here to the one that does it. They run in rounds, in each
     /// of which a key occurs once.
     pub rounds: Option<Vec<usize>>,
-}
-
-/// `window`: the outputs are the group, the window's start and end, then the aggregates, or rank and columns of the rows that
-/// rank first; and the rows that came too late.
-#[derive(Clone, Debug)]
-pub struct WindowPlan {
-    /// The group.
-    pub group: Vec<usize>,
-    /// What is computed.
-    pub aggregates: Vec<AggregateSpec>,
-    /// The rows that are kept; then nothing is computed.
-    pub top: Option<TopPlan>,
-    /// The windows.
-    pub kind: WindowKind,
-    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
-    pub time: Option<usize>,
-    /// When results are told.
-    pub emit: Emit,
-    /// How long after its end a window still takes rows in.
-    pub lateness_ms: i64,
-    /// The columns of a row that is late.
-    pub late: Vec<usize>,
-}
-
-/// The rows of a group and window that rank first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopPlan {
-    /// How many.
-    pub n: u32,
-    /// The column that they are ranked by.
-    pub by: usize,
-    /// Whether the least values come first, and not the greatest.
-    pub least: bool,
-    /// The columns that are given of each.
-    pub columns: Vec<usize>,
-}
-
-/// The windows that a row falls into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WindowKind {
-    /// Cut by the clock.
-    Aligned {
-        /// How they are cut.
-        cut: WindowCut,
-        /// How long they are.
-        size_ms: i64,
-        /// How far apart they begin; of cumulating ones, end.
-        every_ms: i64,
-        /// The time zone whose clock it is.
-        zone: Option<String>,
-        /// How much later than midnight of 1970-01-01 one of them begins.
-        offset_ms: i64,
-    },
-    /// They end where nothing came for so long.
-    Session {
-        /// How long.
-        gap_ms: i64,
-    },
-}
-
-/// How windows are cut by the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowCut {
-    /// One after the other, or overlapping.
-    Hopping,
-    /// Growing until they are full.
-    Cumulating,
-}
-
-/// When the results of a window are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emit {
-    /// Once it has ended.
-    Close,
-    /// Whenever they change.
-    Update,
-    /// At this interval of event time while they change, and once it has ended.
-    Early(i64),
-}
-
-/// `interval_join`: the outputs are columns of the input, then of the other edge; and the rows of each that came too late.
-#[derive(Clone, Debug)]
-pub struct IntervalJoinPlan {
-    /// Where the other rows come from.
-    pub with_edge: Edge,
-    /// The step's own rows.
-    pub own: JoinSidePlan,
-    /// The others.
-    pub with: JoinSidePlan,
-    /// By how much a row of the others is later at least.
-    pub earliest_ms: i64,
-    /// By how much it is later at most.
-    pub latest_ms: i64,
-}
-
-/// One side of a join.
-#[derive(Clone, Debug)]
-pub struct JoinSidePlan {
-    /// The columns that are compared.
-    pub key: Vec<usize>,
-    /// The columns that come out.
-    pub held: Vec<usize>,
-    /// The columns of a row that is late.
-    pub late: Vec<usize>,
-}
-
-/// `window` that slides: the first output is what is passed on of the input, then the aggregates; where it is one of time,
-/// the other is the rows that came too late.
-#[derive(Clone, Debug)]
-pub struct SlidingPlan {
-    /// The group.
-    pub group: Vec<usize>,
-    /// The columns that are passed on.
-    pub passed: Vec<usize>,
-    /// What is computed.
-    pub aggregates: Vec<AggregateSpec>,
-    /// How far back a row sees.
-    pub span: SlidingSpan,
-    /// After how long without a row a group is forgotten. Only where so many rows are seen.
-    pub ttl_ms: Option<i64>,
-    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
-    pub time: Option<usize>,
-    /// The columns of a row that is late.
-    pub late: Vec<usize>,
-}
-
-/// How far back a row sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlidingSpan {
-    /// So many rows of its group, itself included.
-    Rows(u64),
-    /// The rows of its group of so many milliseconds.
-    Time(i64),
 }
 
 /// A sink.

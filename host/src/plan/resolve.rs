@@ -1,9 +1,11 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
+mod aggregate;
 mod approximate;
 mod deduplicate;
 mod guest;
 mod interval_join;
+mod lookup;
 mod on_crossing;
 mod sinks;
 mod sliding;

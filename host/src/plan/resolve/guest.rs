@@ -1,9 +1,10 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, Resolver, is_by_time,
+    Edge, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, Resolver,
+    aggregate::given_functions,
+    is_by_time,
     stage::{check_reads, parameters},
-    steps::given_functions,
 };
 use crate::{
     column::Field,
