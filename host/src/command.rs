@@ -13,6 +13,7 @@ mod diff;
 mod explain;
 mod history;
 mod new;
+mod outbox;
 mod replay;
 mod run;
 mod shadow;
@@ -69,6 +70,8 @@ enum Command {
     Dev(dev::Dev),
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
     Deploy(deploy::Deploy),
     #[command(subcommand)]
     Params(deploy::Params),
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Dev(dev) => dev.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Outbox(outbox) => outbox.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Params(params) => params.run(),
         Command::Rollback(rollback) => rollback.run(),

@@ -20,7 +20,10 @@ mod versions;
 pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
 pub use dead_letters::{LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters};
-pub use outbox::{Outbox, OutgoingMessage};
+pub use outbox::{
+    MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
+    read_message_counts, read_outbox,
+};
 pub use read::{StoredPipeline, read_pipelines, read_rows, read_table, table_sizes};
 pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
@@ -39,6 +42,7 @@ use crate::{
 use failure::Sqlite;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -132,6 +136,7 @@ pub struct Database {
     messages: Messages,
     statements: commit::Statements,
     stored: StoredPipeline,
+    outgoing: outbox::Outgoing,
     /// Bytes that the trace has.
     trace_bytes: u64,
     checkpoints: Checkpoints,
@@ -154,6 +159,8 @@ impl Database {
         let stored = read::pipeline(&connection, &plan.name)
             .sqlite(|| format!("cannot read database {}", path.display()))?
             .unwrap_or_default();
+        let outgoing = outbox::Outgoing::load(&connection, &plan.name, stored.source.as_deref().unwrap_or_default())
+            .sqlite(|| format!("cannot read database {}", path.display()))?;
         let trace_bytes =
             trace::bytes(&connection, &plan.name).sqlite(|| format!("cannot read database {}", path.display()))?;
         let statements = commit::Statements::new(&plan);
@@ -165,6 +172,7 @@ impl Database {
             messages,
             statements,
             stored,
+            outgoing,
             trace_bytes,
             checkpoints,
         })
@@ -199,8 +207,38 @@ impl Database {
         }
         read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
             .sqlite(|| format!("cannot write database {path}"))?;
+        // Messages are named by what fills the database.
+        self.outgoing = outbox::Outgoing::load(&self.connection, &self.plan.name, source)
+            .sqlite(|| format!("cannot read database {path}"))?;
         fail_point::pass("claimed");
         Ok(())
+    }
+
+    /// Whether it is settled from which events on messages are published: it is from the first start over a stream on.
+    pub fn is_settled(&self) -> bool {
+        self.outgoing.is_settled || self.stored.position > 0
+    }
+
+    /// Settles from which events on messages are published, for the subjects where that is not the first: those before are
+    /// counted and not published.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn settle(&mut self, first: &BTreeMap<String, u64>) -> Result<()> {
+        let source = self.stored.source.clone().unwrap_or_default();
+        let settle = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            outbox::Outgoing::settle(&transaction, &self.plan.name, first)?;
+            transaction.commit()?;
+            outbox::Outgoing::load(&self.connection, &self.plan.name, &source)
+        };
+        self.outgoing = settle().sqlite(|| format!("cannot write database {}", self.path().display()))?;
+        Ok(())
+    }
+
+    /// The event from which on messages to `subject` are published.
+    pub fn first_published(&self, subject: &str) -> u64 {
+        self.outgoing.first(subject)
     }
 
     /// Fills an engine with the state and the tables of the last commit.

@@ -102,6 +102,7 @@ impl Live {
             true => Some(Publisher::start(
                 nats,
                 Outbox::open(file.path(), &plan.name)?,
+                plan.clone(),
                 stop.clone(),
             )?),
             false => None,

@@ -17,7 +17,11 @@ use crate::{
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, slice, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter, slice,
+    sync::Arc,
+};
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
@@ -92,10 +96,18 @@ impl Plan {
         self.inputs.iter().map(|input| input.subject.clone()).collect()
     }
 
+    /// The subjects that are published to: of rows, and of dead letters.
+    pub fn published_subjects(&self) -> BTreeSet<&str> {
+        let of_sinks = self.sinks.iter().filter_map(|sink| match &sink.target {
+            Target::Subject { name } => Some(name.as_str()),
+            Target::Table { .. } | Target::Append { .. } => None,
+        });
+        of_sinks.chain(self.dead_letters.as_deref()).collect()
+    }
+
     /// Whether anything is published: rows, or dead letters.
     pub fn publishes(&self) -> bool {
-        let mut sinks = self.sinks.iter();
-        self.dead_letters.is_some() || sinks.any(|sink| matches!(sink.target, Target::Subject { .. }))
+        !self.published_subjects().is_empty()
     }
 
     /// The stage of that name.

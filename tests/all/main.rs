@@ -12,6 +12,7 @@ mod golden;
 mod guide;
 mod inputs;
 mod operators;
+mod outbox;
 mod payloads;
 mod pipelines;
 mod replay;

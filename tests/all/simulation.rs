@@ -322,10 +322,9 @@ fn undisturbed(plan: &Arc<Plan>, database: &Path, messages: &[Message]) {
 
 /// Everything that a pipeline left, with its messages in order.
 fn left(database: &Path) -> (Contents, Vec<String>) {
-    let messages = query(
-        database,
-        "SELECT message_id || ' ' || payload FROM weir_outbox ORDER BY id",
-    );
+    let messages = query(database, "SELECT payload FROM weir_outbox ORDER BY id");
+    let names = query(database, "SELECT DISTINCT message_id FROM weir_outbox");
+    assert_eq!(names.len(), messages.len(), "each message has a name of its own");
     (contents(database), messages)
 }
 

@@ -20,6 +20,7 @@ mod restored;
 mod alerts;
 mod dead_letters;
 mod past;
+mod refused;
 
 mod dev;
 

@@ -119,6 +119,37 @@ impl Client {
         self.make(config);
     }
 
+    /// Changes the settings of a stream.
+    #[track_caller]
+    pub(crate) fn update(&self, config: Config) {
+        let updated = self.runtime.block_on(self.jetstream.update_stream(config));
+        updated.expect("the stream can be changed");
+    }
+
+    /// Publishes a message under this name.
+    #[track_caller]
+    pub(crate) fn publish_as(&self, id: &str, subject: &'static str, payload: &str) {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id);
+        let payload = payload.to_owned().into();
+        let stored = self.runtime.block_on(async {
+            let sent = self.jetstream.publish_with_headers(subject, headers, payload).await;
+            sent.expect("it can be sent").await
+        });
+        stored.expect("it is stored");
+    }
+
+    /// How many messages a stream holds of a subject.
+    #[track_caller]
+    pub(crate) fn count_of(&self, stream: &str, subject: &str) -> usize {
+        let stream = self.stream(stream);
+        self.runtime.block_on(async {
+            let subjects = stream.info_with_subjects(subject).await;
+            let counts: Vec<(String, usize)> = subjects.expect("it can be read").try_collect().await.expect("counts");
+            counts.iter().map(|(_, count)| count).sum()
+        })
+    }
+
     #[track_caller]
     fn make(&self, config: Config) {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));

@@ -38,7 +38,8 @@ impl DeadLetters {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which dead letters")]
 struct Which {
-    /// Those that this step rejected; `decode` for payloads that fit no column.
+    /// Those that this step rejected; `decode` for payloads that fit no column, `publish` for rows that the server
+    /// will never take.
     #[arg(long, value_name = "STEP")]
     step: Option<String>,
     /// Those that a module rejected whose digest begins so.
@@ -121,7 +122,7 @@ fn check_meant(filter: &LetterFilter, all: bool, verb: &str) -> Result<()> {
 }
 
 /// A pipeline that is named has to be in the database, which is there.
-fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
+pub(super) fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
     let known = read_pipelines(database)?;
     match pipeline {
         Some(pipeline) if !known.iter().any(|(name, _)| name == pipeline) => {
@@ -137,6 +138,6 @@ fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
 }
 
 /// A payload as text, or its bytes in hexadecimal where it is none.
-fn payload_text(payload: &[u8]) -> Result<&str, String> {
+pub(super) fn payload_text(payload: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(payload).map_err(|_| payload.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -6,7 +6,7 @@ use crate::{
     error::{Context, Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions, Registry},
+    nats::{Gap, Nats, NatsOptions, PublisherReport, Registry},
     source::Stop,
     subject::listed,
     turn::Counts,
@@ -175,13 +175,8 @@ impl Run {
             let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
             match live.finish() {
                 Ok(report) => {
-                    let sent = report.published > 0 || report.waiting > 0;
-                    let note = match (report.waiting, &report.reason) {
-                        (0, _) => "published".to_owned(),
-                        (waiting, None) => format!("published; {waiting} wait in the outbox"),
-                        (waiting, Some(reason)) => format!("published; {waiting} wait in the outbox: {reason}"),
-                    };
-                    let messages = sent.then_some((report.published, note.as_str()));
+                    let note = messages_note(&report);
+                    let messages = note.as_deref().map(|note| (report.published, note));
                     eprintln!(
                         "{}",
                         show::summary(&plan.name, progress.counts(), messages, begun.elapsed())
@@ -193,6 +188,19 @@ impl Run {
         }
         outcome.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// What became of the messages, where there were some.
+fn messages_note(report: &PublisherReport) -> Option<String> {
+    let mut note = "published".to_owned();
+    if report.dead > 0 {
+        note += &format!("; {} too large, and dead letters of step publish", report.dead);
+    }
+    if report.waiting > 0 {
+        note += &format!("; {} wait in the outbox", report.waiting);
+        note.extend(report.reason.iter().map(|reason| format!(": {reason}")));
+    }
+    (report.published + report.dead + report.waiting > 0).then_some(note)
 }
 
 /// Whether as many files may be open as pipelines need. One that is missing later would show as a database that cannot be

@@ -201,6 +201,11 @@ impl Held {
             "snapshots": { "rows": self.kept.snapshot_rows, "bytes": self.kept.snapshot_bytes },
             "trace_bytes": self.kept.trace_bytes,
             "outbox": self.kept.outbox,
+            "messages": {
+                "unpublished": self.kept.messages.unpublished,
+                "dead": self.kept.messages.dead,
+                "dropped": self.kept.messages.dropped,
+            },
             "dead_letters_held": self.kept.dead_letters,
             "dead_letters_dropped": self.stored.dropped,
             "stopped": self.kept.stopped.iter().map(|(step, ..)| step).collect::<Vec<_>>(),
@@ -234,6 +239,20 @@ impl Held {
                 show::count(self.kept.outbox, "message")
             ),
         ];
+        let of_messages = [
+            (
+                self.kept.messages.unpublished,
+                "not published, since they lie before the first that is",
+            ),
+            (
+                self.kept.messages.dead,
+                "too large for the server, and dead letters of step publish",
+            ),
+            (self.kept.messages.dropped, "dropped from the outbox"),
+        ];
+        for (count, what) in of_messages.into_iter().filter(|(count, _)| *count > 0) {
+            lines.push(format!("  {} {what}", show::count(count, "message")));
+        }
         for (step, failed, judged) in &self.kept.stopped {
             lines.push(format!(
                 "  STOPPED: the module of step {} failed on {} of {} rows; deploy one that does not, or raise its `failures`",

@@ -10,6 +10,7 @@ use super::{
     Database, StoredPipeline,
     failure::Sqlite,
     is_intact,
+    outbox::{MessageCounts, message_counts},
     read::{self, open_weir},
 };
 use crate::{
@@ -58,6 +59,8 @@ pub struct Kept {
     pub trace_bytes: u64,
     /// Messages that wait to be published.
     pub outbox: u64,
+    /// What is known of the messages that do not.
+    pub messages: MessageCounts,
     /// Dead letters that are held.
     pub dead_letters: u64,
     /// The steps whose module failed too often, so that the pipeline stopped: on how many of how many rows.
@@ -136,6 +139,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
     };
     let mut kept = Kept {
         outbox: number("SELECT count(*) FROM weir_outbox WHERE pipeline = ?1")?,
+        messages: message_counts(connection, pipeline)?,
         dead_letters: number("SELECT count(*) FROM weir_dead_letter WHERE pipeline = ?1")?,
         ..Default::default()
     };

@@ -1,7 +1,7 @@
 //! The commit of a turn: one transaction.
 
 use super::{
-    Database, Messages, WAL_BYTES_MAX, checksum, failure::Sqlite, outbox, read, schema::quote, trace, versions,
+    Database, Messages, WAL_BYTES_MAX, checksum, dead_letters, failure::Sqlite, read, schema::quote, trace, versions,
 };
 use crate::{
     column::Value,
@@ -260,31 +260,12 @@ impl Database {
             debug_assert!(!statements.name.is_empty());
             statements.upsert_all(&transaction, &rows)?;
         }
+        let mut letters = Vec::with_capacity(turn.dead_letters.len());
+        for letter in turn.dead_letters {
+            let id = dead_letters::insert(&transaction, pipeline, &letter, retries(letter.sequence))?;
+            letters.push((id, letter));
+        }
         {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_dead_letter
-                 (pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?;
-            for letter in &turn.dead_letters {
-                insert.execute((
-                    pipeline,
-                    letter.sequence as i64,
-                    letter.time_ms,
-                    &letter.step,
-                    &letter.module,
-                    &letter.reason,
-                    &letter.payload,
-                    &letter.subject,
-                    letter.store_ms,
-                    letter.is_row,
-                    if letter.is_row {
-                        0
-                    } else {
-                        retries(letter.sequence) as i64
-                    },
-                ))?;
-            }
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
@@ -314,23 +295,8 @@ impl Database {
             fail_point::pass("after-fold");
         }
         if self.messages == Messages::Outbox {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for message in &turn.messages {
-                let Some(sink) = self.plan.sinks.get(message.sink) else {
-                    continue;
-                };
-                let Target::Subject { name: subject } = &sink.target else {
-                    continue;
-                };
-                let id = message_id(&self.plan, sink.input, message.sink, message.sequence, message.ordinal);
-                let id = of_retry(id, retries(message.sequence));
-                insert.execute((pipeline, subject, id, message.sequence as i64, &message.payload))?;
-            }
-            if let Some(subject) = &self.plan.dead_letters {
-                outbox::write_letters(&transaction, &self.plan, subject, &turn.dead_letters, retries)?;
-            }
+            self.outgoing
+                .write(&transaction, &self.plan, &turn.messages, letters, retries)?;
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
         if !turn.changes.is_empty() {
@@ -404,30 +370,11 @@ fn take_back(transaction: &Transaction<'_>, pipeline: &str, turn: &Turn, positio
     let mut remember = transaction
         .prepare_cached("INSERT OR REPLACE INTO weir_retried (pipeline, sequence, decided_at) VALUES (?1, ?2, ?3)")?;
     for letter in &turn.retried {
+        dead_letters::leave_payloads(transaction, "id = ?1", &[letter.id.into()])?;
         delete.execute([letter.id])?;
         if !again.contains(&letter.sequence) {
             remember.execute((pipeline, letter.sequence as i64, position as i64))?;
         }
     }
     Ok(())
-}
-
-/// The name of a message whose event was retried: what an earlier try sent has another one.
-pub(super) fn of_retry(id: String, retries: u64) -> String {
-    match retries {
-        0 => id,
-        retries => format!("{id}~{retries}"),
-    }
-}
-
-/// Names a message by what caused it: stream, sequence, and step (with the sink where a step feeds several). The same
-/// event makes the same name again after a crash, so that the server can drop the second one.
-fn message_id(plan: &Plan, edge: crate::plan::Edge, sink: usize, sequence: u64, ordinal: u32) -> String {
-    let node = plan.nodes.get(edge.node);
-    let step = node.map_or("", |node| node.name.as_str());
-    let output = node
-        .and_then(|node| node.outputs.get(edge.output))
-        .map_or("", |output| output.name.as_str());
-    let (stream, pipeline) = (&plan.stream, &plan.name);
-    format!("{stream}:{sequence}:{pipeline}/{step}.{output}#{sink}.{ordinal}")
 }

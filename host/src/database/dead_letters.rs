@@ -1,8 +1,8 @@
 //! Dead letters in a database: read, picked out, dropped, and handed out to be retried.
 
 use super::{Database, DatabaseFile, connect, failure::Sqlite, read::open_weir, schema};
-use crate::error::Result;
-use rusqlite::{Connection, Row, TransactionBehavior, params_from_iter, types::Value};
+use crate::{delivery::DeadLetter, error::Result};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::path::Path;
 
 /// A dead letter in a database.
@@ -113,6 +113,47 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
     })
 }
 
+/// Keeps a dead letter, and gives its place among the others.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    letter: &DeadLetter,
+    retries: u64,
+) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO weir_dead_letter
+             (pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .insert((
+            pipeline,
+            letter.sequence as i64,
+            letter.time_ms,
+            &letter.step,
+            &letter.module,
+            &letter.reason,
+            &letter.payload,
+            &letter.subject,
+            letter.store_ms,
+            letter.is_row,
+            if letter.is_row { 0 } else { retries as i64 },
+        ))
+}
+
+/// Gives messages that wait in the outbox a copy of the payloads of the dead letters that `condition` finds, and which are
+/// about to go.
+pub(super) fn leave_payloads(transaction: &Transaction<'_>, condition: &str, values: &[Value]) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(&format!(
+            "UPDATE weir_outbox SET letter = NULL,
+                 body = (SELECT payload FROM weir_dead_letter l WHERE l.id = weir_outbox.letter)
+             WHERE letter IN (SELECT id FROM weir_dead_letter WHERE {condition})"
+        ))?
+        .execute(params_from_iter(values))
+        .map(|_| ())
+}
+
 /// Calls `each` with the dead letters of a database that `filter` lets through, in order of pipeline and sequence.
 ///
 /// # Errors
@@ -173,6 +214,7 @@ fn drop_letters(connection: &mut Connection, filter: &LetterFilter) -> rusqlite:
         ),
         params_from_iter(values.clone()),
     )?;
+    leave_payloads(&transaction, &condition, &values)?;
     let dropped = transaction.execute(
         &format!("DELETE FROM weir_dead_letter WHERE {condition}"),
         params_from_iter(values),

@@ -1,6 +1,14 @@
 //! The outbox: messages that are committed and not yet known to be published.
 
-use super::{commit::of_retry, connect, failure::Sqlite};
+mod names;
+mod outgoing;
+mod waiting;
+
+use names::MessageNames;
+pub(super) use outgoing::Outgoing;
+pub use waiting::{MessageFilter, WaitingMessage, drop_messages, read_outbox};
+
+use super::{connect, dead_letters, failure::Sqlite, read::open_weir};
 use crate::{
     delivery::DeadLetter,
     error::{Context, Result},
@@ -8,12 +16,15 @@ use crate::{
     plan::Plan,
     text::printable,
 };
-use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter, types::Value};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashMap},
     iter,
     path::{Path, PathBuf},
 };
+
+/// The step of dead letters that are messages: rows that the server will never take.
+pub const PUBLISH: &str = "publish";
 
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,38 +48,97 @@ impl OutgoingMessage {
     }
 }
 
-/// Puts the dead letters of a turn into the outbox, each as a message of its own.
-pub(super) fn write_letters(
+/// Where a stream holds a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAt {
+    /// The stream.
+    pub stream: String,
+    /// The sequence of the message in it.
+    pub sequence: u64,
+}
+
+/// What is known of the messages of a pipeline beside those that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// Messages that were not published, since they lie before the event from which on messages are.
+    pub unpublished: u64,
+    /// Rows that the server will never take, which are dead letters of step [`PUBLISH`].
+    pub dead: u64,
+    /// Messages that somebody dropped.
+    pub dropped: u64,
+}
+
+/// What is known of the messages of a pipeline in the database at `path`.
+///
+/// # Errors
+/// When the file is no database of Weir.
+pub fn read_message_counts(path: &Path, pipeline: &str) -> Result<MessageCounts> {
+    message_counts(&open_weir(path)?, pipeline).sqlite(|| format!("cannot read database {}", path.display()))
+}
+
+pub(super) fn message_counts(connection: &Connection, pipeline: &str) -> rusqlite::Result<MessageCounts> {
+    // A database that nobody has written since is of the layout that it was.
+    let Ok(mut statement) =
+        connection.prepare("SELECT unpublished, dead, dropped FROM weir_messages WHERE pipeline = ?1")
+    else {
+        return Ok(MessageCounts::default());
+    };
+    let counts = statement.query_row([pipeline], |row| {
+        let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
+        Ok(MessageCounts {
+            unpublished: unsigned(0)?,
+            dead: unsigned(1)?,
+            dropped: unsigned(2)?,
+        })
+    });
+    Ok(counts.optional()?.unwrap_or_default())
+}
+
+/// Puts the dead letters of a turn into the outbox, each as a message of its own: `ids` are their places among the dead
+/// letters, where their payloads are. Gives how many lie before `first`, the event from which on messages are published.
+fn write_letters(
     transaction: &Transaction<'_>,
     plan: &Plan,
-    subject: &str,
-    letters: &[DeadLetter],
+    names: &MessageNames,
+    (subject, first): (&str, u64),
+    letters: impl Iterator<Item = (i64, DeadLetter)>,
     retries: impl Fn(u64) -> u64,
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload, headers, body)
-         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
-    )?;
+) -> rusqlite::Result<u64> {
     // The letters of an event stand together: itself, and rows of windows that it ended.
-    let (mut sequence, mut ordinal) = (0, 0);
-    for letter in letters {
+    let (mut sequence, mut ordinal, mut unpublished) = (0, 0, 0);
+    for (id, letter) in letters {
         ordinal = if letter.sequence == sequence { ordinal + 1 } else { 0 };
         sequence = letter.sequence;
+        if sequence < first {
+            unpublished += 1;
+            continue;
+        }
         let retries = retries(sequence);
-        let id = format!("{}:{sequence}:{}#dead-letter.{ordinal}", plan.stream, plan.name);
-        let headers = headers(plan, letter, retries);
-        let headers = serde_json::to_string(&headers)
-            .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
-        insert.execute((
-            &plan.name,
-            subject,
-            of_retry(id, retries),
-            sequence as i64,
-            headers,
-            &letter.payload,
-        ))?;
+        let headers = headers(plan, &letter, retries);
+        let name = names.name(sequence, "#dead-letter", ordinal, retries);
+        insert_letter(transaction, &plan.name, subject, &name, (sequence as i64, id), &headers)?;
     }
-    Ok(())
+    Ok(unpublished)
+}
+
+/// Puts a dead letter into the outbox, which refers to the letter for its payload.
+fn insert_letter(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    subject: &str,
+    name: &str,
+    (sequence, letter): (i64, i64),
+    headers: &[(&'static str, String)],
+) -> rusqlite::Result<()> {
+    let headers =
+        serde_json::to_string(headers).map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload, headers, letter)
+             VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
+        )?
+        .execute((pipeline, subject, name, sequence, headers, letter))
+        .map(|_| ())
 }
 
 /// What is said of a dead letter beside its payload.
@@ -114,18 +184,20 @@ impl Outbox {
         })
     }
 
-    /// The oldest messages, up to `count` of them, but for those to the subjects `without`.
+    /// The oldest messages, up to `count` of them and to the one with which their payloads have `bytes`, but for those to
+    /// the subjects `without`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn oldest(&self, count: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
+    pub fn oldest(&self, count: usize, bytes: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
         let wrap = || format!("cannot read the outbox of {}", self.path.display());
         let marks = vec!["?"; without.len()].join(", ");
         let mut statement = self
             .connection
             .prepare_cached(&format!(
-                "SELECT id, subject, message_id, coalesce(body, CAST(payload AS BLOB)), headers FROM weir_outbox
-                 WHERE pipeline = ? AND subject NOT IN ({marks}) ORDER BY id LIMIT ?"
+                "SELECT o.id, o.subject, o.message_id, coalesce(o.body, l.payload, CAST(o.payload AS BLOB)), o.headers
+                 FROM weir_outbox o LEFT JOIN weir_dead_letter l ON l.id = o.letter
+                 WHERE o.pipeline = ? AND o.subject NOT IN ({marks}) ORDER BY o.id LIMIT ?"
             ))
             .sqlite(wrap)?;
         let texts = iter::once(&self.pipeline).chain(without);
@@ -142,15 +214,71 @@ impl Outbox {
             };
             Ok((message, headers))
         });
-        let mut messages = Vec::new();
+        let (mut messages, mut held) = (Vec::new(), 0);
         for row in rows.sqlite(wrap)? {
             let (mut message, headers) = row.sqlite(wrap)?;
             if let Some(headers) = headers {
                 message.headers = serde_json::from_str(&headers).environment(wrap)?;
             }
+            held += message.payload.len();
             messages.push(message);
+            if held >= bytes {
+                break;
+            }
         }
         Ok(messages)
+    }
+
+    /// The subjects that messages wait for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn subjects(&self) -> Result<Vec<String>> {
+        let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let mut statement = self
+            .connection
+            .prepare("SELECT DISTINCT subject FROM weir_outbox WHERE pipeline = ?1")
+            .sqlite(wrap)?;
+        let subjects = statement.query_map([&self.pipeline], |row| row.get(0)).sqlite(wrap)?;
+        subjects.collect::<rusqlite::Result<_>>().sqlite(wrap)
+    }
+
+    /// The names of the oldest messages to `subject`, up to `count` of them, with their places in the outbox.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn names(&self, subject: &str, count: usize) -> Result<HashMap<String, i64>> {
+        let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT message_id, id FROM weir_outbox WHERE pipeline = ?1 AND subject = ?2 ORDER BY id LIMIT ?3",
+            )
+            .sqlite(wrap)?;
+        let names = statement
+            .query_map((&self.pipeline, subject, count as i64), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .sqlite(wrap)?;
+        names.collect::<rusqlite::Result<_>>().sqlite(wrap)
+    }
+
+    /// Where the last message to `subject` is that is known to be stored: whatever left the outbox stands there or before.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_stored(&self, subject: &str) -> Result<Option<StoredAt>> {
+        let query = "SELECT stream, sequence FROM weir_subject
+                     WHERE pipeline = ?1 AND subject = ?2 AND stream IS NOT NULL AND sequence IS NOT NULL";
+        self.connection
+            .query_row(query, (&self.pipeline, subject), |row| {
+                Ok(StoredAt {
+                    stream: row.get(0)?,
+                    sequence: row.get::<_, i64>(1)? as u64,
+                })
+            })
+            .optional()
+            .sqlite(|| format!("cannot read the outbox of {}", self.path.display()))
     }
 
     /// How many messages wait.
@@ -168,12 +296,16 @@ impl Outbox {
             .sqlite(|| format!("cannot read the outbox of {}", self.path.display()))
     }
 
-    /// Removes messages that the server has.
+    /// Removes messages that the server has, each by its place. `stored` says for subjects where the last message is that
+    /// is known to be stored.
     ///
     /// # Errors
     /// When the database cannot be written. The messages are published again then, and dropped by the server.
-    pub fn remove(&self, ids: &[i64]) -> Result<()> {
+    pub fn remove(&self, ids: &[i64], stored: &BTreeMap<String, StoredAt>) -> Result<()> {
         let wrap = || format!("cannot write the outbox of {}", self.path.display());
+        if ids.is_empty() && stored.is_empty() {
+            return Ok(());
+        }
         let transaction = self.connection.unchecked_transaction().sqlite(wrap)?;
         {
             let mut delete = transaction
@@ -182,8 +314,65 @@ impl Outbox {
             for id in ids {
                 delete.execute([id]).sqlite(wrap)?;
             }
+            let mut remember = transaction
+                .prepare_cached(
+                    "INSERT INTO weir_subject (pipeline, subject, stream, sequence) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (pipeline, subject) DO UPDATE SET stream = excluded.stream, sequence = excluded.sequence",
+                )
+                .sqlite(wrap)?;
+            for (subject, StoredAt { stream, sequence }) in stored {
+                remember
+                    .execute((&self.pipeline, subject, stream, *sequence as i64))
+                    .sqlite(wrap)?;
+            }
         }
         fail_point::pass("in-remove");
         transaction.commit().sqlite(wrap)
+    }
+
+    /// Makes a dead letter of step [`PUBLISH`] of a row that the server will never take, for this reason. Where the pipeline
+    /// publishes dead letters, so is this one.
+    ///
+    /// # Errors
+    /// When the database cannot be written. The row is in the outbox then, as it was.
+    pub fn bury(&self, plan: &Plan, message: &OutgoingMessage, reason: &str) -> Result<()> {
+        let wrap = || format!("cannot write the outbox of {}", self.path.display());
+        let bury = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            let sequence: i64 = transaction.query_row(
+                "DELETE FROM weir_outbox WHERE id = ?1 RETURNING sequence",
+                [message.id],
+                |row| row.get(0),
+            )?;
+            let letter = DeadLetter {
+                sequence: sequence as u64,
+                subject: Some(message.subject.clone()),
+                // When the server refused it, which no event decides.
+                time_ms: jiff::Timestamp::now().as_millisecond(),
+                store_ms: None,
+                step: PUBLISH.to_owned(),
+                module: None,
+                reason: reason.to_owned(),
+                payload: message.payload.clone(),
+                is_row: true,
+            };
+            let id = dead_letters::insert(&transaction, &self.pipeline, &letter, 0)?;
+            transaction.execute(
+                "UPDATE weir_messages SET dead = dead + 1 WHERE pipeline = ?1",
+                [&self.pipeline],
+            )?;
+            if let Some(subject) = &plan.dead_letters {
+                insert_letter(
+                    &transaction,
+                    &self.pipeline,
+                    subject,
+                    &format!("{}#dead-letter", message.message_id),
+                    (sequence, id),
+                    &headers(plan, &letter, 0),
+                )?;
+            }
+            transaction.commit()
+        };
+        bury().sqlite(wrap)
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -146,12 +146,40 @@ const TABLES_OF_LAYOUT_5: &str = "
     ALTER TABLE weir_outbox ADD COLUMN body BLOB;
 ";
 
+/// What layout 6 added: what is known of a pipeline's messages beside those that wait, and dead letters that are stored once.
+const TABLES_OF_LAYOUT_6: &str = "
+    -- The secret that the names of messages are made with; whether it is settled from which event on messages are published.
+    -- Then counts: messages that lie before that, rows that the server will never take (they are dead letters of step
+    -- `publish`), and messages that somebody dropped.
+    CREATE TABLE weir_messages (
+        pipeline TEXT PRIMARY KEY,
+        secret BLOB NOT NULL,
+        settled INTEGER NOT NULL DEFAULT 0,
+        unpublished INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0,
+        dropped INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO weir_messages (pipeline, secret, settled) SELECT name, randomblob(16), position > 0 FROM weir_pipeline;
+    -- For each subject the event from which on messages are published, and the last message of the outbox that is known to
+    -- be stored: in which stream, under which sequence.
+    CREATE TABLE weir_subject (
+        pipeline TEXT NOT NULL, subject TEXT NOT NULL,
+        publish_from INTEGER NOT NULL DEFAULT 0,
+        stream TEXT, sequence INTEGER,
+        PRIMARY KEY (pipeline, subject)
+    ) STRICT, WITHOUT ROWID;
+    -- The dead letter that has the payload of the message.
+    ALTER TABLE weir_outbox ADD COLUMN letter INTEGER;
+    CREATE INDEX weir_outbox_letter ON weir_outbox (letter) WHERE letter IS NOT NULL;
+";
+
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 4] = [
+const ADDED: [(i64, &str); 5] = [
     (2, TABLES_OF_LAYOUT_2),
     (3, TABLES_OF_LAYOUT_3),
     (4, TABLES_OF_LAYOUT_4),
-    (VERSION, TABLES_OF_LAYOUT_5),
+    (5, TABLES_OF_LAYOUT_5),
+    (VERSION, TABLES_OF_LAYOUT_6),
 ];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.

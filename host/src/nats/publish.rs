@@ -1,36 +1,40 @@
 //! The publisher: messages from the outbox to JetStream, each under the name that its event gave it.
 //!
-//! A message stays in the outbox until the server has it. What is published twice (the process died in between) carries
-//! the same name, and the server drops the second copy within its duplicate window. A publisher that starts with old
-//! messages in the outbox may be later than that: it first looks at the last message of the subject, and removes those
-//! up to it.
+//! A message stays in the outbox until the server has it, and nothing of its subject is stored before it. What is published
+//! twice (the process died in between) carries the same name, and the server drops the second copy within its duplicate
+//! window. A publisher that starts with old messages in the outbox may be later than that: it first looks which of them the
+//! stream holds, see `held.rs`.
+
+mod held;
+mod round;
 
 use super::{BackOff, Nats};
 use crate::{
-    database::{Outbox, OutgoingMessage},
+    database::{Outbox, OutgoingMessage, StoredAt},
     error::{Context, Error, Result},
     fail_point,
+    plan::Plan,
     source::Stop,
 };
-use async_nats::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::NATS_MESSAGE_ID,
-    jetstream::{
-        self, ErrorCode,
-        context::{PublishError, PublishErrorKind},
-    },
-};
+use async_nats::connection::State;
+use held::{LOOK_MESSAGES_MAX, held};
+use round::{Answer, Refusal, publish};
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as _,
-    str::FromStr,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 /// Messages that are published before the first answer is waited for.
 const MESSAGES_AT_ONCE: usize = 256;
+
+/// Bytes of payload that are read out of the outbox for that: dead letters may be as large as messages are.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// How long the last messages may take when the pipeline ends.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +51,8 @@ pub struct Publisher {
 pub struct PublisherReport {
     /// Messages that the server has.
     pub published: u64,
+    /// Rows that it will never take, which are dead letters now.
+    pub dead: u64,
     /// Messages that are still in the outbox.
     pub waiting: u64,
     /// Why they wait.
@@ -54,18 +60,19 @@ pub struct PublisherReport {
 }
 
 impl Publisher {
-    /// Starts to publish the messages of `outbox`. Where that cannot be read or written any more, `stop` is set: nobody
-    /// would know of the messages that wait from then on.
+    /// Starts to publish the messages of `outbox`, which is that of `plan`. Where it cannot be read or written any more,
+    /// `stop` is set: nobody would know of the messages that wait from then on.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(nats: &Nats, outbox: Outbox, stop: Stop) -> Result<Self> {
+    pub fn start(nats: &Nats, outbox: Outbox, plan: Arc<Plan>, stop: Stop) -> Result<Self> {
         let (wake, woken) = sync_channel(1);
         let worker = Worker {
             nats: nats.clone(),
             outbox,
-            too_large: BTreeSet::new(),
-            bytes_max: BTreeMap::new(),
+            plan,
+            subjects: BTreeMap::new(),
+            bare: BTreeSet::new(),
             report: PublisherReport::default(),
         };
         let thread = std::thread::Builder::new()
@@ -95,40 +102,79 @@ impl Publisher {
 struct Worker {
     nats: Nats,
     outbox: Outbox,
+    plan: Arc<Plan>,
+    subjects: BTreeMap<String, Subject>,
     /// Dead letters that are too large for the server or the stream, by their places in the outbox: these go without their
     /// payloads, so that whatever stands behind them is not held up.
-    too_large: BTreeSet<i64>,
-    /// How many bytes a message of a subject may have in its stream, as far as that is known.
-    bytes_max: BTreeMap<String, usize>,
+    bare: BTreeSet<i64>,
     report: PublisherReport,
+}
+
+/// How it stands with the messages to a subject.
+struct Subject {
+    /// Messages that are sent before the first answer is waited for: fewer where others publish into the stream as well.
+    window: usize,
+    /// Whether the stream may hold some of those that wait.
+    is_unsure: bool,
+    /// Why the next one was not taken, and when it is tried again.
+    blocked: Option<Blocked>,
+    pauses: BackOff,
+}
+
+struct Blocked {
+    reason: String,
+    refusal: Refusal,
+    until: Instant,
+}
+
+impl Subject {
+    /// Nothing is known of what an earlier process published.
+    fn new() -> Self {
+        Self {
+            window: MESSAGES_AT_ONCE,
+            is_unsure: true,
+            blocked: None,
+            pauses: BackOff::new(),
+        }
+    }
 }
 
 impl Worker {
     fn run(mut self, woken: &Receiver<()>) -> Result<PublisherReport> {
-        self.forget_published()?;
-        let mut pauses = BackOff::new();
+        // Only what waits now may be there already.
+        let old: BTreeSet<String> = self.outbox.subjects()?.into_iter().collect();
+        let new = self.plan.published_subjects().into_iter();
+        for subject in new.filter(|subject| !old.contains(*subject)) {
+            let known = Subject {
+                is_unsure: false,
+                ..Subject::new()
+            };
+            self.subjects.insert(subject.to_owned(), known);
+        }
+        let mut away = BackOff::new();
         let mut ending: Option<Instant> = None;
         loop {
-            let failed = self.publish_all()?;
-            if failed.is_none() {
-                pauses = BackOff::new();
-            } else if failed != self.report.reason
-                && let Some(reason) = &failed
+            self.publish_all(ending)?;
+            let is_away = is_away(&self.nats);
+            let blocked = self.subjects.values().filter_map(|subject| subject.blocked.as_ref());
+            let (next, mut mends) = blocked.fold((None, false), |(next, mends), blocked| {
+                let next = next.map_or(blocked.until, |next: Instant| next.min(blocked.until));
+                (Some(next), mends || blocked.refusal != Refusal::NoStream)
+            });
+            mends &= !is_away;
+            if let Some(deadline) = ending
+                && (!mends || Instant::now() >= deadline)
             {
-                eprintln!("weir: messages wait in the outbox: {reason}");
+                break;
             }
-            self.report.reason = failed;
-            if let Some(deadline) = ending {
-                let final_failure = self.report.reason.is_some();
-                if !final_failure || Instant::now() >= deadline || self.no_stream() {
-                    break;
-                }
-            }
-            let wait = if self.report.reason.is_some() {
-                pauses.next()
-            } else {
-                Duration::from_secs(60)
+            let wait = match (is_away, next) {
+                (true, _) => away.next(),
+                (false, Some(next)) => next.saturating_duration_since(Instant::now()),
+                (false, None) => Duration::from_secs(60),
             };
+            if !is_away {
+                away = BackOff::new();
+            }
             match woken.recv_timeout(wait) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -136,231 +182,236 @@ impl Worker {
                         std::thread::sleep(wait.min(Duration::from_millis(200)));
                     }
                     ending.get_or_insert(Instant::now() + DRAIN_MAX);
+                    // Each gets another chance.
+                    for blocked in self
+                        .subjects
+                        .values_mut()
+                        .filter_map(|subject| subject.blocked.as_mut())
+                    {
+                        blocked.until = Instant::now();
+                    }
                 }
             }
         }
         self.report.waiting = self.outbox.waiting()?;
+        if self.report.waiting > 0 {
+            let mut blocked = self.subjects.values().filter_map(|subject| subject.blocked.as_ref());
+            self.report.reason = match is_away(&self.nats) {
+                true => Some(format!("{} cannot be reached", self.nats.server)),
+                false => blocked.next().map(|blocked| blocked.reason.clone()),
+            };
+        }
         Ok(self.report)
     }
 
-    /// Whether waiting is of no use, because nobody takes the subject.
-    fn no_stream(&self) -> bool {
-        self.report
-            .reason
-            .as_deref()
-            .is_some_and(|reason| reason.starts_with(NO_STREAM))
-    }
-
-    /// Publishes until the outbox is empty, or nobody takes what is left in it: then it says why. Messages keep the order of
-    /// their subject, and those of one subject do not wait for another.
-    fn publish_all(&mut self) -> Result<Option<String>> {
-        let (mut waiting, mut reason) = (BTreeSet::new(), None);
+    /// Publishes until the outbox is empty, or nobody takes what is left in it. Messages keep the order of their subject, and
+    /// those of one subject do not wait for another.
+    fn publish_all(&mut self, deadline: Option<Instant>) -> Result<()> {
         loop {
-            let messages = self.outbox.oldest(MESSAGES_AT_ONCE, &waiting)?;
+            if is_away(&self.nats) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+            let now = Instant::now();
+            let waits = |subject: &Subject| subject.blocked.as_ref().is_some_and(|blocked| blocked.until > now);
+            let waiting = self.subjects.iter().filter(|(_, subject)| waits(subject));
+            let waiting: BTreeSet<String> = waiting.map(|(name, _)| name.clone()).collect();
+            let messages = self.outbox.oldest(MESSAGES_AT_ONCE, BYTES_AT_ONCE, &waiting)?;
             if messages.is_empty() {
-                return Ok(reason);
+                return Ok(());
             }
             fail_point::pass("before-publish");
-            self.measure(&messages);
-            let (taken, failed) = self
+            let mut of_subjects: BTreeMap<String, Vec<OutgoingMessage>> = BTreeMap::new();
+            for message in messages {
+                of_subjects.entry(message.subject.clone()).or_default().push(message);
+            }
+            let mut done = Done::default();
+            let outcome = self.publish_some(of_subjects, &mut done, deadline);
+            self.report.published += done.taken.len() as u64;
+            fail_point::pass("after-publish");
+            self.outbox.remove(&done.taken, &done.stored)?;
+            fail_point::pass("after-remove");
+            outcome?;
+        }
+    }
+
+    /// Publishes messages, by subject, as far as they are taken.
+    fn publish_some(
+        &mut self,
+        mut left: BTreeMap<String, Vec<OutgoingMessage>>,
+        done: &mut Done,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let until = deadline.map(tokio::time::Instant::from_std);
+        loop {
+            for (name, messages) in &mut left {
+                self.look(name, messages)?;
+            }
+            left.retain(|_, messages| !messages.is_empty());
+            if left.is_empty() {
+                return Ok(());
+            }
+            let runs: Vec<&[OutgoingMessage]> = left
+                .iter()
+                .map(|(name, messages)| {
+                    let window = self.subjects.get(name).map_or(1, |subject| subject.window);
+                    messages.get(..window).unwrap_or(messages)
+                })
+                .collect();
+            let answers = self
                 .nats
                 .runtime
-                .block_on(publish(&self.nats, &messages, &self.too_large));
-            self.report.published += taken.len() as u64;
-            fail_point::pass("after-publish");
-            self.outbox.remove(&taken)?;
-            fail_point::pass("after-remove");
-            for id in &taken {
-                self.too_large.remove(id);
+                .block_on(publish(&self.nats, &runs, &self.bare, until));
+            for ((name, messages), answers) in left.iter_mut().zip(answers) {
+                self.judge(name, messages, answers, done)?;
             }
-            let Some(Failed {
-                message,
-                why,
-                of_server,
-            }) = failed
-            else {
-                continue;
-            };
-            if why.is_none() && self.too_large.insert(message.id) {
-                continue;
-            }
-            let why = why.unwrap_or_else(|| {
-                format!(
-                    "the stream of subject {} does not take a dead letter even without its payload; let its messages be larger",
-                    message.subject
-                )
-            });
-            waiting.insert(message.subject.clone());
-            reason.get_or_insert(why);
-            if of_server {
-                return Ok(reason);
+            if is_away(&self.nats) {
+                return Ok(());
             }
         }
     }
 
-    /// Finds out which dead letters are too large for their stream. It has to be known before anything behind them is sent:
-    /// what a stream holds of a subject must be what stands first in the outbox, see [`Worker::forget_published`].
-    fn measure(&mut self, messages: &[OutgoingMessage]) {
-        for message in messages.iter().filter(|message| message.is_letter()) {
-            if !self.bytes_max.contains_key(&message.subject) {
-                // Where no stream takes the subject, publishing says so.
-                let Some(most) = self.nats.runtime.block_on(bytes_max(&self.nats, &message.subject)) else {
-                    continue;
-                };
-                self.bytes_max.insert(message.subject.clone(), most);
+    /// Takes in what the server said to the first of the messages to a subject. Leaves those that are to be sent next.
+    fn judge(
+        &mut self,
+        name: &str,
+        messages: &mut Vec<OutgoingMessage>,
+        answers: Vec<Answer>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let asked = answers.len();
+        let subject = self.subjects.entry(name.to_owned()).or_insert_with(Subject::new);
+        let (mut failed, mut taken) = (None, BTreeSet::new());
+        for (message, answer) in messages.iter().zip(answers) {
+            match answer {
+                Ok(ack) => {
+                    taken.insert(message.id);
+                    // What stands before one that failed is known to be stored; what stands behind it may have been there.
+                    if failed.is_none() {
+                        done.stored_at(name, ack.stream, ack.sequence);
+                    }
+                }
+                Err(error) if failed.is_none() => failed = Some((message.clone(), error)),
+                Err(_) => {}
             }
-            if self
-                .bytes_max
-                .get(&message.subject)
-                .is_some_and(|most| bytes(message) > *most)
+        }
+        done.taken.extend(&taken);
+        messages.retain(|message| !taken.contains(&message.id));
+        self.bare.retain(|id| !taken.contains(id));
+        if !taken.is_empty() {
+            (subject.blocked, subject.pauses) = (None, BackOff::new());
+        }
+        let Some((message, error)) = failed else {
+            if asked == subject.window {
+                subject.window = (2 * subject.window).min(MESSAGES_AT_ONCE);
+            }
+            return Ok(());
+        };
+        let size = message.payload.len();
+        let reason = match Refusal::of(&error) {
+            Refusal::Order if !taken.is_empty() => {
+                subject.window = (subject.window / 2).max(1);
+                return Ok(());
+            }
+            Refusal::TooLargeForServer | Refusal::TooLargeForStream
+                if message.is_letter() && self.bare.insert(message.id) =>
             {
-                self.too_large.insert(message.id);
+                return Ok(());
             }
-        }
+            Refusal::TooLargeForServer if !message.is_letter() => {
+                let reason = format!(
+                    "the message to {name} is larger than {} takes (max_payload): {}",
+                    self.nats.server,
+                    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+                );
+                self.outbox.bury(&self.plan, &message, &reason)?;
+                eprintln!("weir: a row is a dead letter of step publish: {reason}");
+                self.report.dead += 1;
+                messages.retain(|other| other.id != message.id);
+                return Ok(());
+            }
+            Refusal::TooLargeForServer | Refusal::TooLargeForStream if message.is_letter() => format!(
+                "the stream of subject {name} does not take a dead letter even without its payload; let its messages be larger"
+            ),
+            Refusal::TooLargeForStream => format!(
+                "the stream of subject {name} takes no message of {size} bytes (max_msg_size); let its messages be larger, or \
+                 drop this one with `weir outbox drop`"
+            ),
+            Refusal::NoStream => format!(
+                "no stream takes subject {name}; make one with\n  nats stream add {} --subjects '{name}' --storage file --defaults",
+                if message.is_letter() { "DEAD-LETTERS" } else { "ALERTS" }
+            ),
+            Refusal::NoAnswer => {
+                subject.is_unsure = true;
+                format!("{name} at {}: {error}", self.nats.server)
+            }
+            _ => format!("{name} at {}: {error}", self.nats.server),
+        };
+        messages.clear();
+        self.block(name, reason, Refusal::of(&error));
+        Ok(())
     }
 
-    /// Removes what an earlier process published and did not live to remove.
-    fn forget_published(&self) -> Result<()> {
-        let waiting = self.outbox.oldest(usize::MAX >> 1, &BTreeSet::new())?;
-        let subjects: BTreeSet<&str> = waiting.iter().map(|message| message.subject.as_str()).collect();
-        for subject in subjects {
-            let Some(last) = self.nats.runtime.block_on(last_message_id(&self.nats, subject)) else {
-                continue;
-            };
-            let mine: Vec<&OutgoingMessage> = waiting.iter().filter(|message| message.subject == subject).collect();
-            if let Some(at) = mine.iter().position(|message| message.message_id == last) {
+    /// Lets the messages to a subject wait, and says why if that is news.
+    fn block(&mut self, name: &str, reason: String, refusal: Refusal) {
+        let is_away = is_away(&self.nats);
+        let Some(subject) = self.subjects.get_mut(name) else {
+            return;
+        };
+        subject.window = 1;
+        let known = subject.blocked.as_ref().is_some_and(|blocked| blocked.reason == reason);
+        if !known && !is_away {
+            eprintln!("weir: messages wait in the outbox: {reason}");
+        }
+        subject.blocked = Some(Blocked {
+            reason,
+            refusal,
+            until: Instant::now() + subject.pauses.next(),
+        });
+    }
+
+    /// Removes what the stream of a subject holds already, where that may be something.
+    fn look(&mut self, name: &str, messages: &mut Vec<OutgoingMessage>) -> Result<()> {
+        let subject = self.subjects.entry(name.to_owned()).or_insert_with(Subject::new);
+        if !std::mem::take(&mut subject.is_unsure) {
+            return Ok(());
+        }
+        let waiting = self.outbox.names(name, LOOK_MESSAGES_MAX)?;
+        let last = self.outbox.last_stored(name)?;
+        match self.nats.runtime.block_on(held(&self.nats, name, last, &waiting)) {
+            Ok(found) => {
                 fail_point::pass("forget-published");
-                let ids: Vec<i64> = mine.iter().take(at + 1).map(|message| message.id).collect();
-                self.outbox.remove(&ids)?;
+                self.outbox.remove(&found, &BTreeMap::new())?;
+                messages.retain(|message| !found.contains(&message.id));
             }
+            Err(_) if is_away(&self.nats) => subject.is_unsure = true,
+            Err(reason) => eprintln!(
+                "weir: what was published to {name} before cannot be looked up, and may be published twice: {reason}"
+            ),
         }
         Ok(())
     }
 }
 
-const NO_STREAM: &str = "no stream takes";
-
-/// The first message that the server did not take.
-struct Failed<'m> {
-    message: &'m OutgoingMessage,
-    /// Why; nothing for a dead letter that is larger than may be.
-    why: Option<String>,
-    /// Whether the server does not answer at all, so that messages to other subjects fare no better.
-    of_server: bool,
+/// Whether there is no connection. That is said by the connection itself.
+fn is_away(nats: &Nats) -> bool {
+    nats.client.connection_state() != State::Connected
 }
 
-/// Publishes messages in order, without their payloads those that are known to be `too_large`. Gives those that the server
-/// has, up to one that it does not take.
-async fn publish<'m>(
-    nats: &Nats,
-    messages: &'m [OutgoingMessage],
-    too_large: &BTreeSet<i64>,
-) -> (Vec<i64>, Option<Failed<'m>>) {
-    let mut sent = Vec::with_capacity(messages.len());
-    for message in messages {
-        let payload = match too_large.contains(&message.id) {
-            true => Vec::new(),
-            false => message.payload.clone(),
-        };
-        let headers = headers(message, payload.len());
-        fail_point::pass("between-publishes");
-        let ack = nats
-            .jetstream
-            .publish_with_headers(message.subject.clone(), headers, payload.into())
-            .await;
-        let failed = ack.is_err();
-        sent.push((message, ack));
-        if failed {
-            break;
+/// What a round came to.
+#[derive(Default)]
+struct Done {
+    /// Messages that the server has, by their places in the outbox.
+    taken: Vec<i64>,
+    /// For subjects where the last message is that is known to be stored.
+    stored: BTreeMap<String, StoredAt>,
+}
+
+impl Done {
+    fn stored_at(&mut self, subject: &str, stream: String, sequence: u64) {
+        let known = self.stored.get(subject);
+        // The answer to a second copy says where the first one is.
+        if known.is_none_or(|known| known.stream != stream || known.sequence < sequence) {
+            self.stored.insert(subject.to_owned(), StoredAt { stream, sequence });
         }
     }
-    let mut taken = Vec::new();
-    for (message, ack) in sent {
-        let outcome = match ack {
-            Ok(ack) => ack.await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => taken.push(message.id),
-            Err(error) if message.is_letter() && is_too_large(&error) => {
-                let failed = Failed {
-                    message,
-                    why: None,
-                    of_server: false,
-                };
-                return (taken, Some(failed));
-            }
-            Err(error) => {
-                let subject = &message.subject;
-                let reason = match error.kind() {
-                    PublishErrorKind::StreamNotFound => format!(
-                        "{NO_STREAM} subject {subject}; make one with\n  nats stream add {} --subjects '{subject}' --storage file --defaults",
-                        if message.is_letter() { "DEAD-LETTERS" } else { "ALERTS" }
-                    ),
-                    _ => format!("{subject} at {}: {error}", nats.server),
-                };
-                let failed = Failed {
-                    message,
-                    why: Some(reason),
-                    of_server: matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe),
-                };
-                return (taken, Some(failed));
-            }
-        }
-    }
-    (taken, None)
-}
-
-/// The headers of a message whose payload is sent in so many bytes.
-fn headers(message: &OutgoingMessage, bytes: usize) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
-    for (name, value) in &message.headers {
-        // They were made safe when they were written; what a header cannot hold all the same is left out.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    if bytes < message.payload.len() {
-        headers.insert("Weir-Payload-Bytes", message.payload.len().to_string());
-    }
-    headers
-}
-
-/// Whether the server, or the stream, takes no message of that size.
-fn is_too_large(error: &PublishError) -> bool {
-    let of_stream = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<jetstream::Error>()
-            .is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
-    };
-    error.kind() == PublishErrorKind::MaxPayloadExceeded || error.source().is_some_and(of_stream)
-}
-
-/// How many bytes a message has for its stream, with its headers.
-fn bytes(message: &OutgoingMessage) -> usize {
-    let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
-    // The first line, the message id, and the line that ends them.
-    headers.sum::<usize>() + 12 + 15 + message.message_id.len() + message.payload.len()
-}
-
-/// How many bytes the stream of a subject takes in one message.
-async fn bytes_max(nats: &Nats, subject: &str) -> Option<usize> {
-    let stream = nats.jetstream.stream_by_subject(subject).await.ok()?;
-    let stream = nats.jetstream.get_stream(stream).await.ok()?;
-    let most = stream.cached_info().config.max_message_size;
-    Some(
-        usize::try_from(most)
-            .ok()
-            .filter(|most| *most > 0)
-            .unwrap_or(usize::MAX),
-    )
-}
-
-/// The name of the last message that a stream holds of `subject`.
-async fn last_message_id(nats: &Nats, subject: &str) -> Option<String> {
-    let stream = nats.jetstream.stream_by_subject(subject).await.ok()?;
-    let stream = nats.jetstream.get_stream(stream).await.ok()?;
-    let last = stream.get_last_raw_message_by_subject(subject).await.ok()?;
-    last.headers.get(NATS_MESSAGE_ID).map(ToString::to_string)
 }

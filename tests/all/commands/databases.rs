@@ -218,7 +218,12 @@ fn a_dropped_table_is_told() {
 }
 
 /// What brings a database back to a layout from the one after it, newest first.
-const OLDER_LAYOUTS: [(i64, &str); 4] = [
+const OLDER_LAYOUTS: [(i64, &str); 5] = [
+    (
+        5,
+        "DROP TABLE weir_messages; DROP TABLE weir_subject; DROP INDEX weir_outbox_letter;
+         ALTER TABLE weir_outbox DROP COLUMN letter",
+    ),
     (
         4,
         "ALTER TABLE weir_pipeline DROP COLUMN dropped;

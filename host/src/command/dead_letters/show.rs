@@ -3,7 +3,7 @@
 use super::{check_pipeline, payload_text, shown};
 use crate::{
     command::write_failed,
-    database::{LetterFilter, StoredDeadLetter, read_dead_letters},
+    database::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
     error::{Error, Result},
     text::printable,
 };
@@ -70,7 +70,9 @@ fn in_full(letter: &StoredDeadLetter) -> String {
     if let Some(module) = &letter.module {
         line("module", module);
     }
-    if letter.is_row == Some(true) {
+    if letter.step == PUBLISH {
+        line("is", "a row that the server takes from nobody, and no event");
+    } else if letter.is_row == Some(true) {
         line("is", "a row that came because time went on, and no event");
     }
     if letter.retries > 0 {

@@ -62,7 +62,7 @@ impl Outcome {
             Ok(())
         })?;
         let outbox = Outbox::open(&path, &plan.name)?;
-        let messages = outbox.oldest(outbox.waiting()? as usize, &BTreeSet::new())?;
+        let messages = outbox.oldest(outbox.waiting()? as usize, usize::MAX, &BTreeSet::new())?;
         // Dead letters are compared as such.
         let messages = messages.into_iter().filter(|message| !message.is_letter());
         let messages = messages.map(|message| {

@@ -1,7 +1,7 @@
 //! The checks of an audit.
 
 use super::{Audit, Database, StoredPipeline, tables};
-use crate::{engine::Engine, error::Result, plan::Plan};
+use crate::{database::outbox, engine::Engine, error::Result, plan::Plan};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl Audit {
                     })
                 }),
             ),
-            outcome("outbox", self.read(|c| outbox(c, pipeline, stored))),
+            outcome("outbox", self.read(|c| waiting(c, pipeline, stored))),
             outcome("versions", self.read(|c| versions(c, pipeline, stored))),
         ]
     }
@@ -159,7 +159,8 @@ fn dead_letters(
         (pipeline, stored.position as i64),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let counted = stored.counts.dead_letters + stored.counts.dead_rows;
+    let unpublishable = outbox::message_counts(connection, pipeline)?.dead;
+    let counted = stored.counts.dead_letters + stored.counts.dead_rows + unpublishable;
     let dropped = stored.dropped;
     let mut faults = Vec::new();
     if beyond > 0 {
@@ -204,7 +205,11 @@ fn log(connection: &Connection, pipeline: &str, stored: &StoredPipeline) -> rusq
     Ok((faults, format!("{count} turns, their parts without a gap")))
 }
 
-fn outbox(connection: &Connection, pipeline: &str, stored: &StoredPipeline) -> rusqlite::Result<(Vec<String>, String)> {
+fn waiting(
+    connection: &Connection,
+    pipeline: &str,
+    stored: &StoredPipeline,
+) -> rusqlite::Result<(Vec<String>, String)> {
     let (waiting, beyond): (i64, i64) = connection.query_row(
         "SELECT count(*), count(*) FILTER (WHERE sequence > ?2) FROM weir_outbox WHERE pipeline = ?1",
         (pipeline, stored.position as i64),
