@@ -102,6 +102,8 @@ pub struct DecodedBatch {
     pub blanks: Vec<u64>,
     /// The last sequence that was looked at; 0 when none was.
     pub last_sequence: u64,
+    /// How far the source has looked.
+    pub scanned: Scanned,
     /// What the source needs to acknowledge everything up to `last_sequence`.
     pub receipt: Receipt,
     /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
@@ -114,6 +116,17 @@ impl DecodedBatch {
     pub fn of_input(&self, input: usize) -> &Batch {
         self.events.get(input).unwrap_or(&NOTHING)
     }
+}
+
+/// How far a stream was looked at, whether or not messages of the pipeline's subjects were there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// No message of the subjects with a sequence up to this one waits, or was removed before it was read. At least the
+    /// position; 0 where the source does not say.
+    pub through: u64,
+    /// Messages that are missing up to this sequence are accepted to be missing: they were when the database was begun, or
+    /// somebody said so.
+    pub accepted: u64,
 }
 
 /// What a source wants back once everything up to a batch is committed.

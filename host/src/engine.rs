@@ -23,7 +23,7 @@ pub use swap::{Retired, Successor};
 
 use crate::{
     column::{Batch, NOTHING},
-    delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected},
+    delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
     deployment::VersionChange,
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
@@ -78,6 +78,8 @@ pub struct Engine {
     counts_failures: bool,
     stopped: Option<Stopped>,
     receipt: Receipt,
+    /// How far the source has looked.
+    scanned: Scanned,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -191,6 +193,7 @@ impl Engine {
             counts_failures: true,
             stopped: None,
             receipt: Receipt::default(),
+            scanned: Scanned::default(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })
@@ -252,6 +255,7 @@ impl Engine {
             mut blanks,
             mut last_sequence,
             mut receipt,
+            mut scanned,
             behind: _,
         } = batch;
         let mut fates = Fates::new(deliveries.len());
@@ -265,6 +269,7 @@ impl Engine {
             blanks.retain(|&blank| blank < sequence);
             // What the source has to know of that place, it knows itself.
             (last_sequence, receipt) = (sequence.saturating_sub(1), Receipt::default());
+            scanned = Scanned::default();
         }
 
         let blank = blanks.len() as u64;
@@ -305,6 +310,9 @@ impl Engine {
                 payload,
                 is_row,
             });
+        }
+        if scanned.through > 0 {
+            self.scanned = scanned;
         }
         if last_sequence > 0 {
             self.position = last_sequence;

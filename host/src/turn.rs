@@ -1,7 +1,7 @@
 //! Turns: what one commit covers.
 
 use crate::{
-    delivery::{DeadLetter, Receipt},
+    delivery::{DeadLetter, Receipt, Scanned},
     deployment::VersionChange,
     sink::{KeyedRows, Message, SinkRows},
 };
@@ -58,6 +58,8 @@ pub struct Turn {
     pub position: u64,
     /// What the source needs to acknowledge it.
     pub receipt: Receipt,
+    /// How far the source has looked, where it says so.
+    pub scanned: Scanned,
     /// What became of the deliveries.
     pub counts: Counts,
     /// For each sink of the plan its rows; nothing for a subject.

@@ -331,6 +331,9 @@ impl Database {
         if turn.position > 0 {
             stored.content_hash = turn.receipt.content_hash;
         }
+        if turn.scanned.through > 0 {
+            stored.scanned = turn.scanned;
+        }
         stored.counts = stored.counts.without_letters(turn.retried.len() as u64);
         stored.counts += turn.counts;
         read::write_pipeline(&transaction, pipeline, &stored)?;

@@ -2,10 +2,11 @@
 
 use super::{connect_read_only, failure::Sqlite, schema::quote};
 use crate::{
+    delivery::Scanned,
     error::{Error, Result},
     turn::Counts,
 };
-use rusqlite::{Connection, OptionalExtension, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 use std::path::Path;
 
 /// What the last commit of a pipeline left.
@@ -25,6 +26,8 @@ pub struct StoredPipeline {
     pub counts: Counts,
     /// Dead letters, and rows among them, that somebody dropped: the others are all kept.
     pub dropped: u64,
+    /// How far its stream was looked at; 0 before anything was, and for a file.
+    pub scanned: Scanned,
 }
 
 pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
@@ -32,11 +35,13 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let of_layout_3 = if layout < 3 { "0, 0" } else { "late_rows, dead_rows" };
     let of_layout_5 = if layout < 5 { "0" } else { "dropped" };
+    // Older layouts judged by the position.
+    let of_layout_6 = if layout < 6 { "0, 0" } else { "scanned, accepted" };
     connection
         .query_row(
             &format!(
                 "SELECT source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-             {of_layout_3}, {of_layout_5} FROM weir_pipeline WHERE name = ?1"
+             {of_layout_3}, {of_layout_5}, {of_layout_6} FROM weir_pipeline WHERE name = ?1"
             ),
             [name],
             |row| {
@@ -57,6 +62,10 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
                         dead_rows: unsigned(11)?,
                     },
                     dropped: unsigned(12)?,
+                    scanned: Scanned {
+                        through: unsigned(13)?,
+                        accepted: unsigned(14)?,
+                    },
                 })
             },
         )
@@ -69,10 +78,10 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
         .prepare_cached(
             "INSERT OR REPLACE INTO weir_pipeline
              (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-              late_rows, dead_rows, dropped)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+              late_rows, dead_rows, dropped, scanned, accepted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
-        .execute((
+        .execute(params![
             name,
             &stored.source,
             stored.position as i64,
@@ -87,7 +96,9 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
             counts.late_rows as i64,
             counts.dead_rows as i64,
             stored.dropped as i64,
-        ))
+            stored.scanned.through as i64,
+            stored.scanned.accepted as i64,
+        ])
         .map(|_| ())
 }
 

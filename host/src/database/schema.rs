@@ -146,7 +146,8 @@ const TABLES_OF_LAYOUT_5: &str = "
     ALTER TABLE weir_outbox ADD COLUMN body BLOB;
 ";
 
-/// What layout 6 added: what is known of a pipeline's messages beside those that wait, and dead letters that are stored once.
+/// What layout 6 added: what is known of a pipeline's messages beside those that wait, and dead letters that are stored once; how far a
+/// stream was looked at.
 const TABLES_OF_LAYOUT_6: &str = "
     -- The secret that the names of messages are made with; whether it is settled from which event on messages are published.
     -- Then counts: messages that lie before that, rows that the server will never take (they are dead letters of step
@@ -171,6 +172,10 @@ const TABLES_OF_LAYOUT_6: &str = "
     -- The dead letter that has the payload of the message.
     ALTER TABLE weir_outbox ADD COLUMN letter INTEGER;
     CREATE INDEX weir_outbox_letter ON weir_outbox (letter) WHERE letter IS NOT NULL;
+    -- How far a stream was looked at, which may be beyond the last message that was of the pipeline's subjects; and up to
+    -- where it is accepted that messages are missing.
+    ALTER TABLE weir_pipeline ADD COLUMN scanned INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE weir_pipeline ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What each layout after the oldest added, with its number.

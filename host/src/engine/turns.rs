@@ -38,7 +38,11 @@ impl Engine {
 
     /// Whether anything happened since the turn before.
     pub fn has_turn(&self) -> bool {
-        self.counts.events > 0 || self.position > 0 || self.has_changes() || self.stopped.is_some()
+        self.counts.events > 0
+            || self.position > 0
+            || self.scanned.through > 0
+            || self.has_changes()
+            || self.stopped.is_some()
     }
 
     /// Whether a version changed since the turn before, which somebody waits for.
@@ -89,6 +93,7 @@ impl Engine {
             failed_rows,
             position: std::mem::take(&mut self.position),
             receipt: std::mem::take(&mut self.receipt),
+            scanned: std::mem::take(&mut self.scanned),
             counts: std::mem::take(&mut self.counts),
             sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
             tables,
