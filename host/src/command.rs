@@ -1,7 +1,7 @@
 //! The `weir` command: arguments in, exit code out.
 //!
 //! clap is named here and in `command/`. Each subcommand is a file. Results go to standard output, everything else
-//! (progress, summaries, errors) to standard error.
+//! (progress, errors) to standard error, both through [`terminal`](crate::terminal).
 
 mod build;
 mod check;
@@ -18,6 +18,7 @@ mod replay;
 mod run;
 mod shadow;
 mod show;
+mod signals;
 mod status;
 mod table;
 mod test;
@@ -26,9 +27,12 @@ mod what_if;
 
 use crate::{
     definition::File,
-    error::{Error, Result},
+    error::Result,
     plan::{Now, Plan, Versions},
+    say,
     stage::StageHost,
+    terminal::{self, Level, write_failed},
+    text::printable_lines,
 };
 use clap::{Parser, Subcommand};
 use std::{path::Path, process::ExitCode};
@@ -55,6 +59,18 @@ Examples:
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Say no more than errors and warnings: no progress, nothing of what goes well. Results are as ever.
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "What is said"
+    )]
+    quiet: bool,
+    /// Say more of what goes on.
+    #[arg(short, long, global = true, help_heading = "What is said")]
+    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,7 +104,16 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    terminal::set_json(std::env::args_os().any(|argument| argument == "--json"));
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return say_usage(&error),
+    };
+    terminal::set_loudest(match (arguments.quiet, arguments.verbose) {
+        (true, _) => Level::Warning,
+        (false, true) => Level::Debug,
+        (false, false) => Level::Info,
+    });
     let outcome = match arguments.command {
         Command::Run(run) => run.run(),
         Command::Replay(replay) => replay.run(),
@@ -112,9 +137,19 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("weir: {error}");
+        say!(Error, "weir: {error}");
         ExitCode::from(error.exit_code())
     })
+}
+
+/// Help, or what is wrong with the arguments. An argument may hold anything.
+fn say_usage(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    if error.use_stderr() && text != printable_lines(&text) {
+        say!(Error, "{}", text.trim_end());
+        return ExitCode::from(2);
+    }
+    error.exit()
 }
 
 /// The engine for guests, with the cache of compiled code where one can be kept.
@@ -140,12 +175,4 @@ fn make_plan(file: &File, host: &StageHost, now: Option<jiff::Timestamp>, versio
 fn parse_now(text: &str) -> Result<jiff::Timestamp, String> {
     text.parse()
         .map_err(|_| "accepted is an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00".to_owned())
-}
-
-/// An error of standard output. A reader that went away (`| head`) is none.
-fn write_failed(cause: &std::io::Error) -> Error {
-    if cause.kind() == std::io::ErrorKind::BrokenPipe {
-        std::process::exit(0);
-    }
-    Error::environment(format!("cannot write to standard output: {cause}"))
 }

@@ -120,6 +120,13 @@ impl Decoder {
         self.inputs.iter().map(|input| input.subject.clone()).collect()
     }
 
+    /// Whether a payload of the only input may have a subject and a payload of its own, among the columns.
+    pub fn reads_envelopes(&self) -> bool {
+        let columns = self.inputs.iter().flat_map(|input| &input.columns);
+        let mut roots = columns.filter_map(|column| column.path.first());
+        roots.any(|root| root == "subject" || root == "payload")
+    }
+
     /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
     pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
         let times = times(self.fixed_now_ms, store_time_ms);

@@ -67,6 +67,10 @@ pub mod subject;
 pub mod text;
 pub mod time_zone;
 
+pub mod terminal;
+
+pub mod input;
+
 // What a pipeline is: the file, the guests that it names, the checked graph.
 pub mod definition;
 

@@ -16,6 +16,13 @@ pub const PART_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a pipeline file. It bounds what is read where somebody names another file by mistake.
 pub const PIPELINE_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of a line of a file of events or rows. A NATS server takes payloads of up to 64 MiB; around one stand the subject
+/// and the braces of its line. It bounds what is read where a file has no lines.
+pub const INPUT_LINE_BYTES_MAX: usize = 65 << 20;
+
+/// Bytes of a file with credentials, a certificate or a key. They have some KB.
+pub const CREDENTIALS_BYTES_MAX: u64 = 1 << 20;
+
 /// Files and sockets that a process has open for its connection, its threads and its rules.
 pub const FILES_OF_PROCESS: usize = 24;
 

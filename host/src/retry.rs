@@ -11,14 +11,14 @@
 
 use crate::{
     database::{Database, DatabaseFile, LetterFilter, Messages, StoredDeadLetter, read_pipelines, read_versions},
-    decode::{Decoder, LineScanner},
+    decode::Decoder,
     delivery::{DeadLetter, Receipt},
     engine::Engine,
     error::{Error, Result},
     limits::BATCH_EVENTS_MAX,
     plan::{Now, Plan},
     rollout,
-    source::file::IDENTITY,
+    source::{Event, EventLines, file::IDENTITY},
     stage::StageHost,
     subject::{listed, matches},
     turn::{Counts, RetriedLetter},
@@ -33,8 +33,8 @@ pub struct Retry {
     plan: Arc<Plan>,
     origin: Origin,
     decoder: Decoder,
-    /// Lines of files with several inputs.
-    lines: Option<LineScanner>,
+    /// What the lines of a file are.
+    lines: Option<EventLines>,
     /// Whether turns are committed.
     keeps: bool,
     /// The letters of the open turn.
@@ -68,6 +68,8 @@ pub enum Told<'t> {
     Again(&'t DeadLetter),
     /// It cannot be retried, for this reason.
     Refused(&'t StoredDeadLetter, &'t str),
+    /// So many letters are through, of so many.
+    Through(u64, u64),
 }
 
 /// What filled a database.
@@ -121,10 +123,9 @@ impl Retry {
         engine.leave_failures_uncounted();
         // Where nothing is kept, each letter is told of on its own; batches do not change what becomes of it.
         let decoder = Decoder::of(&plan, if keeps { BATCH_EVENTS_MAX } else { 1 })?;
-        let subjects = decoder.subjects();
-        let lines = match (origin, subjects.len()) {
-            (Origin::File, 2..) => Some(LineScanner::new(subjects).map_err(Error::definition)?),
-            _ => None,
+        let lines = match origin {
+            Origin::File => Some(EventLines::new(decoder.subjects(), decoder.reads_envelopes())?),
+            Origin::Stream | Origin::PastOfStream => None,
         };
         Ok(Self {
             database,
@@ -145,13 +146,15 @@ impl Retry {
     }
 
     /// Retries the letters that `filter` lets through, in order of their sequences, and tells what becomes of each that does
-    /// not take effect; where nothing is kept, of each.
+    /// not take effect (where nothing is kept, of each), and how far it is.
     ///
     /// # Errors
     /// When the database cannot be read or written. Letters of turns that were committed before are retried then, and all
     /// others are as they were.
     pub fn run(mut self, filter: &LetterFilter, mut tell: impl FnMut(Told<'_>)) -> Result<RetryReport> {
-        for name in self.database.letters(filter)? {
+        let names = self.database.letters(filter)?;
+        let all = names.len() as u64;
+        for (through, name) in (0..).zip(names) {
             if name.is_row == Some(true) {
                 self.report.rows += 1;
                 continue;
@@ -170,6 +173,7 @@ impl Retry {
             }
             if self.decoder.is_full() {
                 self.turn(&mut tell)?;
+                tell(Told::Through(through + 1, all));
             }
         }
         self.turn(&mut tell)?;
@@ -208,9 +212,11 @@ impl Retry {
                 })?;
                 (input, Some(subject.as_str()), letter.payload.as_slice())
             }
-            (None, Some(lines)) => match lines.read(&letter.payload)? {
-                Some(line) => (line.input, Some(line.subject), line.payload),
-                None => return Err("it is an empty line".to_owned()),
+            (None, Some(lines)) => match lines.read_alone(&letter.payload) {
+                Event::Payload => (0, None, letter.payload.as_slice()),
+                Event::Of(line) => (line.input, Some(line.subject), line.payload),
+                Event::Blank => return Err("it is an empty line".to_owned()),
+                Event::Refused(reason) => return Err(reason),
             },
             (None, None) if inputs.len() == 1 => (0, None, letter.payload.as_slice()),
             (None, None) => {

@@ -16,6 +16,7 @@ use crate::{
     nats::{HEARTBEAT, Registry, Wanted},
     pipeline::{Progress, Swaps},
     plan::{Plan, StageVersion, Versions},
+    say,
     source::Nudge,
     stage::{Module, StageHost},
     status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
@@ -217,9 +218,11 @@ impl Worker {
         match wanted {
             Wanted::Live(step, deployment) => {
                 let Some(status) = self.steps.iter().find(|status| status.step == step) else {
-                    eprintln!(
+                    say!(
+                        Warning,
                         "weir: pipeline {} has no stage \"{step}\", for which version {} is deployed",
-                        self.running.name, deployment.version
+                        self.running.name,
+                        deployment.version
                     );
                     return;
                 };
@@ -287,7 +290,7 @@ impl Worker {
     /// Says what is waited for. It is tried again and again, and said once.
     fn say_waits(&mut self, waits: String) {
         if self.waits.as_ref() != Some(&waits) {
-            eprintln!("weir: {waits}");
+            say!(Warning, "weir: {waits}");
             self.waits = Some(waits);
         }
         self.retry_at = Some(Instant::now() + RETRY);
@@ -308,7 +311,8 @@ impl Worker {
                 self.wanted_shadows.entry(step).or_insert(candidate);
             }
             Err(error) => {
-                eprintln!(
+                say!(
+                    Warning,
                     "weir: the candidate for step {step} of pipeline {} is refused: {error}",
                     self.running.name
                 );
@@ -382,7 +386,8 @@ impl Worker {
     }
 
     fn refuse(&mut self, step: &str, version: u64, error: &Error) {
-        eprintln!(
+        say!(
+            Warning,
             "weir: version {version} of step {step} of pipeline {} is refused: {error}",
             self.running.name
         );
@@ -414,7 +419,8 @@ impl Worker {
                     let version = status.deployment.version;
                     if let Some(reason) = trial.taken_back {
                         let sequence = trial.spoiled.last().map_or(0, |last| last + 1);
-                        eprintln!(
+                        say!(
+                            Warning,
                             "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {reason}",
                             self.running.name
                         );
@@ -494,9 +500,11 @@ impl Worker {
             };
         }
         if version > 0 {
-            eprintln!(
+            say!(
+                Info,
                 "weir: version {version} of step {step} of pipeline {} is in force from sequence {}",
-                self.running.name, in_force.first_sequence
+                self.running.name,
+                in_force.first_sequence
             );
         }
         self.announce("in-force", step, version, in_force.first_sequence, None);

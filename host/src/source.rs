@@ -2,8 +2,10 @@
 
 mod cursor;
 pub mod file;
+mod lines;
 
 pub use cursor::{Cursor, Seen};
+pub use lines::{Event, EventLines};
 
 use crate::{
     decode::Decoder,

@@ -75,6 +75,7 @@ fn retry(text: &str, database: &Path, filter: &LetterFilter, keeps: bool) -> (Re
             Told::Filtered(sequence) => format!("{sequence} filtered"),
             Told::Again(letter) => format!("{} again", letter.sequence),
             Told::Refused(letter, _) => format!("{} refused", letter.sequence),
+            Told::Through(..) => return,
         });
     });
     (report.expect("the letters can be retried"), told)

@@ -36,23 +36,11 @@ mod swap_kills;
 mod taken_back;
 mod ticks;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_tests::wait_until;
 
 /// "Now" of every event, as in the golden cases: where it is the time of storage, two streams never give equal tables.
 const NOW: &str = "2026-03-15T12:00:00+08:00";
 
 /// How long a condition may take on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Waits until `condition` holds.
-///
-/// # Panics
-/// When it does not in time.
-#[track_caller]
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < DEADLINE, "still waiting for: {what}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-}

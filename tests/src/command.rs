@@ -129,3 +129,15 @@ impl Outcome {
         self
     }
 }
+
+/// Ctrl-C, for a process that was not waited for.
+///
+/// # Panics
+/// When it cannot be sent.
+#[track_caller]
+pub fn interrupt(child: &std::process::Child) {
+    let process = i32::try_from(child.id()).expect("process ids are small");
+    // SAFETY: a signal to a child that was not waited for, so that its id is its own.
+    let sent = unsafe { libc::kill(process, libc::SIGINT) };
+    assert_eq!(sent, 0, "the signal can be sent");
+}

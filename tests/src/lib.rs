@@ -24,7 +24,26 @@ pub mod nats;
 pub mod seed;
 pub mod usage;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How long a condition may take on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not in time.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "still waiting for: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
 
 /// The root of the workspace.
 ///

@@ -7,6 +7,7 @@ use super::{show, stage_host, write_failed};
 use crate::{
     error::{Context, Error, Result},
     stage::{AnyModule, digest_of},
+    terminal,
 };
 use package::Package;
 use std::{
@@ -68,7 +69,7 @@ impl Build {
             ("bytes", show::thousands(bytes.len() as u64)),
             ("sha256", digest_of(&bytes)),
         ];
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         for (name, value) in lines {
             writeln!(out, "{name:<10} {value}").map_err(|cause| write_failed(&cause))?;
         }

@@ -8,6 +8,7 @@ use crate::{
         AggregateGuest, AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan,
         SlidingSpan, Target, WindowCut, WindowKind, WindowPlan,
     },
+    terminal,
     text::duration,
 };
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -26,7 +27,7 @@ impl Check {
     pub(super) fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
         let plan = load_plan(&self.pipeline, &host, None)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         for line in draw(&plan) {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
         }

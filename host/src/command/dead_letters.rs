@@ -6,6 +6,7 @@ mod show;
 
 use super::{show as shown, stage_host};
 use crate::{
+    answer,
     database::{DatabaseFile, LetterFilter, drop_dead_letters, read_pipelines},
     error::{Error, Result},
 };
@@ -102,11 +103,11 @@ impl Drop {
         let filter = self.which.filter(self.pipeline);
         check_meant(&filter, self.all, "drop")?;
         let dropped = drop_dead_letters(&DatabaseFile::hold(&self.database)?, &filter)?;
-        println!(
+        answer!(
             "dropped {} of {}",
             shown::count(dropped, "dead letter"),
             self.database.display()
-        );
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,8 +3,9 @@
 mod screen;
 pub(super) mod server;
 
-use super::{load_plan, run::obey_signals, show, stage_host};
+use super::{load_plan, show, signals, stage_host};
 use crate::{
+    answer,
     database::{Database, DatabaseFile, Messages},
     decode::Decoder,
     error::{Context, Error, Result},
@@ -96,7 +97,7 @@ impl Demo {
 
         let stop = Stop::default();
         let ending = server.ending();
-        nats.runtime().spawn(obey_signals(stop.clone(), move || ending.end()));
+        signals::obey(&stop, "draining", || {}, move || ending.end())?;
         let lives = start(&nats, &host, &plans, &home, &stop)?;
         let begun = Instant::now();
         let mut screen = Screen::new(server.url(), begun);
@@ -127,17 +128,16 @@ impl Demo {
             let (plan, database, counts) = (live.plan.clone(), live.database.clone(), live.progress.counts());
             reports.push((plan, database, counts, live.finish()?));
         }
-        screen.clear()?;
-        screen.tables(&home)?;
-        println!();
+        screen.end(&home)?;
+        answer!("")?;
         for (plan, _, counts, report) in &reports {
             let messages =
                 (report.published > 0).then_some((report.published, "published to subject alerts.premium-drop"));
-            println!("{}", show::summary(&plan.name, *counts, messages, begun.elapsed()));
+            answer!("{}", show::summary(&plan.name, *counts, messages, begun.elapsed()))?;
         }
         nats.close();
         drop(server);
-        println!("{}", closing(&folder, &home));
+        answer!("{}", closing(&folder, &home))?;
         Ok(ExitCode::SUCCESS)
     }
 }

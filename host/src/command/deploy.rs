@@ -3,6 +3,7 @@
 
 use super::{load_plan, run::NatsArguments, show, stage_host};
 use crate::{
+    answer,
     deployment::Deployment,
     engine::Successor,
     error::{Error, ErrorKind, Result},
@@ -315,14 +316,14 @@ impl<'h> Target<'h> {
                 note: saying.note.clone(),
             })
         })?;
-        println!(
+        answer!(
             "deployed version {} of step {} of pipeline {}: {}{}",
             deployed.version,
             self.step,
             self.plan.name,
             show::module(deployed.digest.as_deref()),
             show::parameters(&deployed.parameters)
-        );
+        )?;
         Ok(deployed)
     }
 
@@ -343,7 +344,7 @@ impl<'h> Target<'h> {
                     continue;
                 }
                 if let Some((good, outcome)) = outcome(step, deployed) {
-                    println!("  {}, {}: {outcome}", host.process, host.database);
+                    answer!("  {}, {}: {outcome}", host.process, host.database)?;
                     said.push(host.host.clone());
                     well &= good;
                 }
@@ -365,8 +366,8 @@ impl<'h> Target<'h> {
             std::thread::sleep(LOOK);
         }
         match (said.is_empty(), well) {
-            (true, _) => println!("  no host runs the pipeline now; the next that starts takes it"),
-            (false, true) => println!("  in force after {}", show::seconds(begun.elapsed())),
+            (true, _) => answer!("  no host runs the pipeline now; the next that starts takes it")?,
+            (false, true) => answer!("  in force after {}", show::seconds(begun.elapsed()))?,
             (false, false) => return Ok(ExitCode::FAILURE),
         }
         Ok(ExitCode::SUCCESS)

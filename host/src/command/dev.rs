@@ -8,25 +8,27 @@ use super::{
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
     load_plan,
-    run::{NatsArguments, obey_signals},
-    show, stage_host,
+    run::NatsArguments,
+    show, signals, stage_host,
     test::Cases,
 };
 use crate::{
+    answer,
     database::{Database, DatabaseFile, Messages},
-    decode::LineScanner,
+    decode::Decoder,
     error::{Context, Error, Result},
+    input::Lines,
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
-    source::Stop,
+    say,
+    source::{Event, EventLines, Stop},
     stage::StageHost,
     status::HostStatus,
     subject::{listed, matches},
 };
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
@@ -119,7 +121,17 @@ impl Dev {
             false => Some(Server::start(&home.path().join("nats"))?),
         };
         let stop = Stop::default();
-        end_on_signal(&stop, server.as_ref(), home.path())?;
+        // The server and what is kept for a time go with us either way.
+        let (ending, folder) = (server.as_ref().map(Server::ending), home.path().to_owned());
+        signals::obey(
+            &stop,
+            "draining",
+            || {},
+            move || {
+                ending.iter().for_each(Ending::end);
+                let _ = fs::remove_dir_all(&folder);
+            },
+        )?;
         let nats = Nats::connect(&match &server {
             Some(server) => NatsOptions {
                 url: server.url().to_owned(),
@@ -149,29 +161,6 @@ impl Dev {
         ended?;
         Ok(ExitCode::from(u8::from(!passed)))
     }
-}
-
-/// The first signal ends us in order, the second at once; the server and what is kept for a time go with us either way.
-fn end_on_signal(stop: &Stop, server: Option<&Server>, home: &Path) -> Result<()> {
-    let (stop, ending, home) = (stop.clone(), server.map(Server::ending), home.to_owned());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.environment(|| "cannot start a thread".to_owned())?;
-    let at_once = move || {
-        ending.iter().for_each(Ending::end);
-        let _ = fs::remove_dir_all(&home);
-    };
-    let (begun, has_begun) = std::sync::mpsc::channel();
-    thread::Builder::new()
-        .name("weir-signals".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                let _ = begun.send(());
-                obey_signals(stop, at_once).await;
-            });
-        })
-        .environment(|| "cannot start a thread".to_owned())?;
-    let _ = has_begun.recv();
-    Ok(())
 }
 
 /// A pipeline that runs, and what ends it.
@@ -210,31 +199,31 @@ impl Session {
         }
         let first = self.take_up(None, true);
         let Some(watch) = watch else { return first };
-        self.say_if_wrong(first);
+        self.say_if_wrong(first)?;
         loop {
-            println!("\nwatching {}; Ctrl-C ends", self.dev.folder.display());
+            answer!("\nwatching {}; Ctrl-C ends", self.dev.folder.display())?;
             let has_ended = || self.running.as_ref().is_some_and(|running| running.live.is_finished());
             let Some(saved) = watch.wait(|| self.stop.is_set() || has_ended())? else {
                 return Ok(true);
             };
             let files: Vec<String> = saved.files.iter().map(|file| file.display().to_string()).collect();
-            println!("\nsaved {}", files.join(", "));
+            answer!("\nsaved {}", files.join(", "))?;
             let outcome = self.take_up(Some(saved.at), saved.is_of_source());
-            self.say_if_wrong(outcome);
+            self.say_if_wrong(outcome)?;
         }
     }
 
     /// What is wrong with a save is said, and the next one may be better.
-    fn say_if_wrong(&self, outcome: Result<bool>) {
-        let Err(error) = outcome else { return };
+    fn say_if_wrong(&self, outcome: Result<bool>) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
         // Ctrl-C ends cargo too, which is no news.
         if self.stop.is_set() {
-            return;
+            return Ok(());
         }
-        eprintln!("weir: {error}");
+        say!(Error, "weir: {error}");
         match self.running {
-            Some(_) => println!("not in force: the version before it runs on"),
-            None => println!("nothing runs yet"),
+            Some(_) => answer!("not in force: the version before it runs on"),
+            None => answer!("nothing runs yet"),
         }
     }
 
@@ -276,23 +265,23 @@ impl Session {
         let swaps = failed == 0 || self.dev.keep_going;
         if is_new && swaps {
             self.bring_into_force(&plan, &text, cases.as_ref())?;
-            println!(
+            answer!(
                 "in force {} after the {} (build {}, cases {}, swap {})",
                 show::seconds(since.elapsed()),
                 if saved.is_some() { "save" } else { "start" },
                 show::seconds(built),
                 show::seconds(tested),
                 show::seconds(begun.elapsed())
-            );
+            )?;
         } else if is_new {
             let stays = if self.running.is_some() {
                 "the version before it runs on"
             } else {
                 "nothing runs yet"
             };
-            println!("not in force, because a case fails: {stays}; --keep-going swaps it in all the same");
+            answer!("not in force, because a case fails: {stays}; --keep-going swaps it in all the same")?;
         } else {
-            println!("the same component and parameters: nothing to swap");
+            answer!("the same component and parameters: nothing to swap")?;
         }
         if is_new && !self.stop.is_set() {
             self.compare(plan, cases.as_ref(), swaps)?;
@@ -335,38 +324,34 @@ impl Session {
             true => "as it is".to_owned(),
             false => format!("with {} published", show::count(published, "event")),
         };
-        println!(
+        answer!(
             "stream {} at {}, {}, {filled}",
             plan.stream,
             self.nats.server(),
             listed(&plan.subjects())
-        );
+        )?;
         Ok(())
     }
 
     /// Publishes the events of a file; those whose subject is not clear are told.
     fn publish(&self, plan: &Plan, input: &Path) -> Result<u64> {
-        let cannot = || format!("cannot read {}", input.display());
-        let file = File::open(input).map_err(|cause| Error::definition(format!("{}: {cause}", cannot())))?;
-        let subjects = plan.subjects();
-        let only = Some(&subjects)
-            .filter(|subjects| subjects.len() == 1)
-            .and_then(|subjects| subjects.first());
-        let mut scanner = LineScanner::new(subjects.clone()).map_err(Error::definition)?;
+        let mut lines = Lines::open_text(input)?;
+        let decoder = Decoder::of(plan, 1)?;
+        let mut events = EventLines::new(decoder.subjects(), decoder.reads_envelopes())?;
         let mut messages = Vec::new();
+        let mut line = Vec::new();
         let mut published = 0;
-        for (number, line) in (1..).zip(BufReader::new(file).split(b'\n')) {
-            let line = line.environment(cannot)?;
-            messages.push(match only {
-                Some(subject) => (subject.clone(), line),
-                None => match scanner.read(&line) {
-                    Ok(Some(line)) => (line.subject.to_owned(), line.payload.to_owned()),
-                    Ok(None) => continue,
-                    Err(reason) => {
-                        eprintln!("weir: {}:{number} is not published: {reason}", input.display());
-                        continue;
-                    }
-                },
+        while lines.next_into(&mut line)? {
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            messages.push(match (events.read(line), plan.inputs.first()) {
+                (Event::Of(line), _) => (line.subject.to_owned(), line.payload.to_owned()),
+                (Event::Payload, Some(input)) => (input.subject.clone(), line.to_owned()),
+                (Event::Blank | Event::Payload, _) => continue,
+                (Event::Refused(reason), _) => {
+                    let file = input.display();
+                    say!(Warning, "weir: {file}:{} is not published: {reason}", lines.number());
+                    continue;
+                }
             });
             published += 1;
             if messages.len() == MESSAGES_AT_ONCE {
@@ -495,7 +480,7 @@ impl Session {
             }
             thread::sleep(LOOK);
         }
-        println!("pipeline {} runs, into {}", plan.name, path.display());
+        answer!("pipeline {} runs, into {}", plan.name, path.display())?;
         Ok(())
     }
 
@@ -531,11 +516,11 @@ impl Session {
         }
         let events = after.catch_up(&self.nats, &self.host, &self.stop)?;
         match is_first {
-            true => println!("\nthe tables after {}:", show::count(events, "event")),
-            false => println!(
+            true => answer!("\nthe tables after {}:", show::count(events, "event"))?,
+            false => answer!(
                 "\nwhat this version makes of all {}, in place of the one before:",
                 show::count(events, "event")
-            ),
+            )?,
         }
         let shown = after.show_changes_since(&before);
         self.in_force = match (in_force, is_first) {

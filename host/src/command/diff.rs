@@ -4,9 +4,10 @@ use super::{show::thousands, write_failed};
 use crate::{
     database::{DatabasePair, Difference, PairedTable, SharedTable, Side, StoredCell, Tally},
     error::Result,
+    terminal,
     text::printable,
 };
-use console::{Term, measure_text_width, truncate_str};
+use console::{measure_text_width, truncate_str};
 use serde_json::{Map, Value as Json, json};
 use std::{
     io::{BufWriter, Write},
@@ -54,7 +55,7 @@ impl Diff {
     pub(super) fn run(self) -> Result<ExitCode> {
         let pair = DatabasePair::open(&self.a, &self.b)?;
         let tables = pair.tables(&self.tables)?;
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = BufWriter::new(terminal::stdout());
         let differs = match self.json {
             true => self.write_json(&pair, &tables, &mut out)?,
             false => self.write_text(&pair, &tables, &mut out)?,
@@ -193,11 +194,9 @@ struct Page<'o, W> {
 
 impl<'o, W: Write> Page<'o, W> {
     fn new(out: &'o mut W) -> Self {
-        let term = Term::stdout();
-        let width = term.size_checked().map(|(_, columns)| usize::from(columns));
         Self {
             out,
-            width: width.filter(|_| term.is_term()),
+            width: terminal::width(),
             kinds: ["only in the first", "only in the second"],
         }
     }

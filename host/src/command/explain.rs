@@ -6,6 +6,7 @@ use crate::{
     deployment::{Deployment, StoredVersion},
     error::{Error, Result},
     nats::Nats,
+    terminal,
     text::printable,
 };
 use serde_json::json;
@@ -54,7 +55,7 @@ impl Explain {
         let trace = read_trace(&self.database, &self.table, &key)?;
         let versions = read_versions(&self.database, &trace.pipeline)?;
         let decided = decided(&versions, &trace);
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         let text = match self.json {
             true => self.json(&trace, &decided),
             false => self.text(&trace, &decided)?,

@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
+    terminal,
     text::printable,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
@@ -46,7 +47,7 @@ impl History {
         }
         let registry = Registry::open(&Nats::connect(&self.nats.options())?)?;
         let deployments = registry.history(name, &self.step)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         if self.json {
             for deployment in &deployments {
                 let line = serde_json::to_string(deployment)

@@ -1,7 +1,10 @@
 //! `weir new`: a folder with a first rule, its pipeline, and a case of it.
 
 use super::write_failed;
-use crate::error::{Context, Error, Result};
+use crate::{
+    error::{Context, Error, Result},
+    terminal,
+};
 use std::{
     fs,
     io::Write,
@@ -145,7 +148,7 @@ impl New {
         if let Ok(versions) = fs::read(&lock) {
             write(&folder.join("Cargo.lock"), &versions)?;
         }
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         let written = writeln!(
             out,
             "made {name}, with the SDK in {}\n\

@@ -6,6 +6,7 @@ use crate::{
         DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
     },
     error::{Error, Result},
+    say, terminal,
     text::printable,
 };
 use serde_json::json;
@@ -86,7 +87,7 @@ impl List {
     fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = BufWriter::new(terminal::stdout());
         let mut count = 0;
         read_outbox(&self.database, &filter, |message| {
             count += 1;
@@ -99,14 +100,15 @@ impl List {
         }
         let database = self.database.display();
         match (count, filter.is_all()) {
-            (0, true) => eprintln!("no messages wait in {database}"),
-            (0, false) => eprintln!("no such messages wait in {database}"),
+            (0, true) => say!(Info, "no messages wait in {database}"),
+            (0, false) => say!(Info, "no such messages wait in {database}"),
             _ => {}
         }
         for (name, _) in read_pipelines(&self.database)? {
             let dropped = read_message_counts(&self.database, &name)?.dropped;
             if dropped > 0 {
-                eprintln!(
+                say!(
+                    Info,
                     "{} of {} were dropped",
                     shown::count(dropped, "message"),
                     printable(&name)
@@ -192,7 +194,7 @@ impl Drop {
                 self.database.display()
             ),
         };
-        writeln!(std::io::stdout().lock(), "{text}").map_err(|cause| write_failed(&cause))?;
+        writeln!(terminal::stdout(), "{text}").map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }
 }

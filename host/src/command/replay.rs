@@ -2,28 +2,31 @@
 
 use super::{
     make_plan, parse_now,
-    run::{NatsArguments, stop_on_signal},
-    show, stage_host,
+    run::NatsArguments,
+    show, signals, stage_host,
     what_if::{Changes, WhatIf},
 };
 use crate::{
+    answer,
     database::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
     decode::Decoder,
     definition::File,
     engine::Engine,
     error::{Context, Error, Result},
+    input::Lines,
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Place, StreamRange, Until},
     pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
+    say,
     source::{
         NoAcknowledge, Source, Stop,
-        file::{FileSource, IDENTITY},
+        file::{FileSource, IDENTITY, LastLine},
     },
     stage::StageHost,
     subject::listed,
+    terminal::Bars,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -51,9 +54,12 @@ use std::{
 pub(super) struct Replay {
     /// The pipeline file.
     pipeline: PathBuf,
-    /// The events: one JSON object per line.
+    /// The events: one JSON object per line, either a payload or {"subject": "…", "payload": …}; `-` for standard input.
     #[arg(long, value_name = "FILE.jsonl")]
     input: Option<PathBuf>,
+    /// Go on with what is written to the file, until Ctrl-C.
+    #[arg(long, requires = "input")]
+    follow: bool,
     /// The events: those that the pipeline's stream holds now.
     #[arg(long)]
     from_stream: bool,
@@ -89,6 +95,11 @@ fn batch_size(text: &str) -> Result<usize, String> {
         .ok_or(accepted)
 }
 
+/// Whether the bytes of an input can be had once: what is over then is over.
+fn is_pipe(input: &Path) -> bool {
+    input == Path::new("-") || input.metadata().is_ok_and(|input| !input.is_file())
+}
+
 fn parse_place(text: &str) -> Result<Place, String> {
     let sequence = text.parse().ok().filter(|&sequence| sequence > 0).map(Place::Sequence);
     let place = sequence.or_else(|| text.parse().ok().map(Place::StoredAt));
@@ -112,7 +123,14 @@ impl Replay {
             batch: self.batch,
         };
         match &self.input {
-            Some(input) => replaying.file(input),
+            Some(input) => {
+                let last_line = match (self.follow, is_pipe(input)) {
+                    (true, _) => LastLine::Follow,
+                    (false, true) => LastLine::Take,
+                    (false, false) => LastLine::TakeWhole,
+                };
+                replaying.file(input, last_line)
+            }
             None => {
                 let nats = Nats::connect(&self.nats.options())?;
                 replaying.stream(&nats, self.from, self.to)
@@ -131,23 +149,46 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn file(self, input: &Path) -> Result<ExitCode> {
+    fn file(self, input: &Path, last_line: LastLine) -> Result<ExitCode> {
         check_now(&self.plan)?;
-        let size = std::fs::metadata(input)
-            .map_err(|cause| Error::definition(format!("cannot read {}: {cause}", input.display())))?
-            .len();
-        let (store, stored) = self.store(IDENTITY, || Ok(()))?;
+        let mut lines = Lines::open(input)?;
+        let (store, stored) = self.store(IDENTITY, || lines.check_text())?;
         let engine = self.engine(&store, &stored)?;
         let (position, hash) = (stored.position, stored.content_hash);
-        let source = FileSource::open(input, self.decoder()?, position, hash, Stop::default())?;
+        let stop = Stop::default();
+        signals::stop(&stop)?;
+        let source = FileSource::over(lines, self.decoder()?, position, hash, stop.clone())?.with_last_line(last_line);
         if position > 0 {
-            eprintln!("continuing after line {position}, which the database holds already");
+            say!(
+                Info,
+                "continuing after line {position}, which the database holds already"
+            );
         }
-        let read = source.bytes_read();
+        let (read, left) = (source.bytes_read(), source.left());
         let progress = Arc::new(Progress::default());
+        progress.position.store(position, Ordering::Relaxed);
         let done = move || read.load(Ordering::Relaxed);
-        let bar = Bar::start("{bytes}/{total_bytes}", size, progress.clone(), done)?;
+        let amounts = match (source.size(), last_line) {
+            (Some(_), LastLine::Take | LastLine::TakeWhole) => Amounts::Of("{bytes}/{total_bytes}"),
+            _ => Amounts::SoFar("{bytes}"),
+        };
+        let bar = Bar::start(amounts, source.size().unwrap_or(0), progress.clone(), done)?;
         self.drive(source, engine, store, &progress, bar)?;
+        let left = left.load(Ordering::Relaxed);
+        if left > 0 {
+            say!(
+                Warning,
+                "weir: line {left} of {} is the last, has no end and is no whole JSON object: it may be half written, and is \
+                 left for the next replay into this database; `echo >> FILE` ends it, --follow waits for it",
+                input.display()
+            );
+        }
+        if stop.is_set() && last_line != LastLine::Follow {
+            return Err(Error::environment(format!(
+                "stopped after line {}; the same command goes on from there",
+                progress.position.load(Ordering::Relaxed)
+            )));
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -173,16 +214,20 @@ impl Replaying {
             ticks: None,
         };
         let stop = Stop::default();
-        stop_on_signal(nats, &stop);
+        signals::stop(&stop)?;
         let source = JetStreamSource::open(nats, options, self.decoder()?, stop.clone())?;
         if stored.position > 0 {
-            eprintln!("continuing after sequence {position}, which the database holds already");
+            say!(
+                Info,
+                "continuing after sequence {position}, which the database holds already"
+            );
         }
         let sequences = match range.last > position {
             true => format!("sequences {} to {}", position + 1, range.last),
             false => "nothing in that range".to_owned(),
         };
-        eprintln!(
+        say!(
+            Info,
             "{}: replaying stream {}, {}, {sequences}{}",
             plan.name,
             plan.stream,
@@ -194,7 +239,8 @@ impl Replaying {
         let shown = progress.clone();
         let done = move || shown.position.load(Ordering::Relaxed).saturating_sub(position);
         let length = range.last.saturating_sub(position);
-        let bar = Bar::start("{human_pos}/{human_len} sequences", length, progress.clone(), done)?;
+        let amounts = Amounts::Of("{human_pos}/{human_len} sequences");
+        let bar = Bar::start(amounts, length, progress.clone(), done)?;
         self.drive(source, engine, store, &progress, bar)?;
         if stop.is_set() {
             return Err(Error::environment(format!(
@@ -208,7 +254,7 @@ impl Replaying {
 
     /// The database, claimed for a source, or nothing at all; and where it stands. One that holds nothing yet is taken only
     /// where the source can `begin`.
-    fn store(&self, source: &str, begin: impl Fn() -> Result<()>) -> Result<(Store, StoredPipeline)> {
+    fn store(&self, source: &str, mut begin: impl FnMut() -> Result<()>) -> Result<(Store, StoredPipeline)> {
         let Some(path) = &self.database else {
             begin()?;
             let nothing = StoredPipeline {
@@ -261,9 +307,9 @@ impl Replaying {
         let messages = progress.messages.load(Ordering::Relaxed);
         let messages = (messages > 0).then_some((messages, "not sent: a replay tells nobody"));
         let title = format!("replayed {}", self.plan.name);
-        eprintln!("{}", show::summary(&title, progress.counts(), messages, elapsed));
+        answer!("{}", show::summary(&title, progress.counts(), messages, elapsed))?;
         if let Some(database) = &self.database {
-            eprintln!("{}", show::tables(database, &self.plan.name)?);
+            answer!("{}", show::tables(database, &self.plan.name)?)?;
         }
         Ok(())
     }
@@ -279,26 +325,37 @@ fn check_now(plan: &Plan) -> Result<()> {
     }
 }
 
+/// What a bar shows beside its events, as a template.
+enum Amounts {
+    /// How much of how much.
+    Of(&'static str),
+    /// How much, where nobody knows of how much.
+    SoFar(&'static str),
+}
+
 /// A bar that follows what is done; it is hidden where standard error is no terminal.
 struct Bar {
-    bar: ProgressBar,
+    bars: Bars,
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Bar {
-    /// Of `length` units, `done` of which are done; `amounts` shows both.
+    /// Of `length` units, `done` of which are done.
     fn start(
-        amounts: &str,
+        amounts: Amounts,
         length: u64,
         progress: Arc<Progress>,
         done: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self> {
-        let template = format!("{{bar:30}} {{percent:>3}} %  {amounts}  {{msg}}  {{eta}} left");
-        let style = ProgressStyle::with_template(&template).environment(|| "cannot draw a progress bar".to_owned())?;
-        let bar = ProgressBar::new(length).with_style(style);
+        let bars = Bars::begin();
+        let template = match amounts {
+            Amounts::Of(amounts) => format!("{{bar:20}} {{percent:>3}} %  {{eta}} left  {amounts}  {{wide_msg}}"),
+            Amounts::SoFar(amounts) => format!("{{spinner}} {amounts}  {{wide_msg}}"),
+        };
+        let shown = bars.add(&template, length)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (shown, stopped) = (bar.clone(), stop.clone());
+        let stopped = stop.clone();
         let begun = Instant::now();
         let thread = thread::Builder::new()
             .name("weir-progress".to_owned())
@@ -315,13 +372,13 @@ impl Bar {
                 }
             })
             .environment(|| "cannot start a thread".to_owned())?;
-        Ok(Self { bar, stop, thread })
+        Ok(Self { bars, stop, thread })
     }
 
     fn finish(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         let _ = self.thread.join();
-        self.bar.finish_and_clear();
+        drop(self.bars);
     }
 }

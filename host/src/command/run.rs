@@ -1,20 +1,20 @@
 //! `weir run`: pipelines over a live stream.
 
-use super::{load_plan, parse_now, show, stage_host};
+use super::{load_plan, parse_now, show, signals, stage_host};
 use crate::{
     database::DatabaseFile,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
     nats::{Gap, Nats, NatsOptions, PublisherReport, Registry},
+    say,
     source::Stop,
     subject::listed,
+    terminal::Bars,
     turn::Counts,
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     fs::File,
-    io::IsTerminal,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
@@ -130,7 +130,7 @@ impl Run {
         let registry = match Registry::open(&nats) {
             Ok(registry) => Some(registry),
             Err(error) => {
-                eprintln!("weir: deployments are not looked for: {error}");
+                say!(Warning, "weir: deployments are not looked for: {error}");
                 None
             }
         };
@@ -140,7 +140,7 @@ impl Run {
             registry,
         };
         let stop = Stop::default();
-        stop_on_signal(&nats, &stop);
+        signals::stop(&stop)?;
 
         let begun = Instant::now();
         let mut lives = Vec::new();
@@ -152,7 +152,8 @@ impl Run {
             };
             match database.and_then(|database| Live::start(&nats, &host, plan, &database, options.clone(), &stop)) {
                 Ok(live) => {
-                    eprintln!(
+                    say!(
+                        Info,
                         "{}: stream {}, {}, consumer {}, into {}, from sequence {}",
                         live.plan.name,
                         live.plan.stream,
@@ -177,11 +178,12 @@ impl Run {
                 Ok(report) => {
                     let note = messages_note(&report);
                     let messages = note.as_deref().map(|note| (report.published, note));
-                    eprintln!(
+                    say!(
+                        Info,
                         "{}",
                         show::summary(&plan.name, progress.counts(), messages, begun.elapsed())
                     );
-                    eprintln!("{}", show::tables(database.path(), &plan.name)?);
+                    say!(Info, "{}", show::tables(database.path(), &plan.name)?);
                 }
                 Err(error) => outcome = outcome.and(Err(error)),
             }
@@ -216,32 +218,6 @@ fn check_files(pipelines: usize) -> Result<()> {
     })
 }
 
-/// The first signal asks the pipelines to drain, the second ends the process.
-pub(super) fn stop_on_signal(nats: &Nats, stop: &Stop) {
-    nats.runtime().spawn(obey_signals(stop.clone(), || {}));
-}
-
-/// The first signal asks to stop, the second ends the process, after `at_once` has done what has to be done first.
-pub(super) async fn obey_signals(stop: Stop, at_once: impl Fn()) {
-    let mut asked = false;
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
-            _ = terminate.recv() => {}
-        }
-        if asked {
-            at_once();
-            std::process::exit(130);
-        }
-        asked = true;
-        eprintln!("weir: draining; once more ends at once");
-        stop.set();
-    }
-}
-
 /// A duration such as `30 s` or `1 min 30 s`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
@@ -271,18 +247,12 @@ fn left(lives: &[Live], drain_max: Duration) -> Error {
 
 /// Shows how far each pipeline is, until all have ended. One that fails ends the others.
 fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration) -> Result<()> {
-    let terminal = std::io::stderr().is_terminal();
-    let bars = MultiProgress::new();
-    let style =
-        ProgressStyle::with_template("{spinner} {msg}").environment(|| "cannot draw a status line".to_owned())?;
-    let mut lines: Vec<(ProgressBar, Counts, Instant)> = lives
-        .iter()
-        .map(|_| {
-            let bar = bars.add(ProgressBar::new_spinner().with_style(style.clone()));
-            (bar, Counts::default(), Instant::now())
-        })
-        .collect();
-    let (refresh, each) = if terminal {
+    let bars = Bars::begin();
+    let mut lines = Vec::new();
+    for _ in lives {
+        lines.push((bars.add("{spinner} {wide_msg}", 0)?, Counts::default(), Instant::now()));
+    }
+    let (refresh, each) = if bars.are_drawn() {
         (Duration::from_millis(250), 1)
     } else {
         (Duration::from_millis(50), 200)
@@ -300,11 +270,12 @@ fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration
                 let counts = live.progress.counts();
                 let rate = show::rate(counts.events.saturating_sub(before.events), since.elapsed());
                 let line = status(live, counts, rate);
-                if terminal {
-                    bar.set_message(line);
-                    bar.tick();
-                } else {
-                    eprintln!("{line}");
+                match bars.are_drawn() {
+                    true => {
+                        bar.set_message(line);
+                        bar.tick();
+                    }
+                    false => say!(Info, "{line}"),
                 }
                 (*before, *since) = (counts, Instant::now());
             }
@@ -314,19 +285,19 @@ fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration
             stop.set();
         }
     }
-    lines.iter().for_each(|(bar, ..)| bar.finish_and_clear());
     Ok(())
 }
 
+/// How far a pipeline is. What matters most comes first: a terminal of 80 columns shows that much.
 fn status(live: &Live, counts: Counts, rate: u64) -> String {
     let progress = &live.progress;
     format!(
-        "{:<16} {:>9} events/s  lag {:>9}  turn {:>7} in {:>4} ms  dead letters {}",
+        "{:<16} {:>9} events/s  lag {:>9}  dead letters {:>5}  turn {:>7} in {:>4} ms",
         live.plan.name,
         show::thousands(rate),
         show::thousands(live.lag()),
+        show::thousands(counts.dead_letters),
         show::thousands(progress.turn_events.load(Ordering::Relaxed)),
         progress.commit_us.load(Ordering::Relaxed) / 1000,
-        show::thousands(counts.dead_letters),
     )
 }

@@ -7,10 +7,12 @@ use super::{
     show, stage_host, write_failed,
 };
 use crate::{
+    answer,
     deployment::Deployment,
     error::{Error, Result},
     plan::{StageVersion, StepVersions, Versions},
     status::{HostStatus, ShadowExample, ShadowReport},
+    terminal,
     text::printable,
 };
 use std::{
@@ -148,13 +150,13 @@ impl Start {
         target
             .registry
             .set_shadow(&target.plan.name, &target.step, Some(&candidate))?;
-        println!(
+        answer!(
             "candidate for step {} of pipeline {}: {}{}",
             target.step,
             target.plan.name,
             show::module(candidate.digest.as_deref()),
             show::parameters(&candidate.parameters)
-        );
+        )?;
         wait(&target, &candidate, Duration::from_secs(self.wait))
     }
 }
@@ -169,15 +171,15 @@ fn wait(target: &Target<'_>, candidate: &Deployment, most: Duration) -> Result<E
             let mut well = true;
             for (host, report) in &reports {
                 match report.as_ref().and_then(|report| report.refused.as_ref()) {
-                    None => println!("  {}, {}: runs", host.process, host.database),
+                    None => answer!("  {}, {}: runs", host.process, host.database)?,
                     Some(reason) => {
                         well = false;
-                        println!("  {}, {}: refused: {}", host.process, host.database, printable(reason));
+                        answer!("  {}, {}: refused: {}", host.process, host.database, printable(reason))?;
                     }
                 }
             }
             if reports.is_empty() {
-                println!("  no host runs the pipeline now; the next that starts takes it");
+                answer!("  no host runs the pipeline now; the next that starts takes it")?;
             }
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -214,7 +216,7 @@ impl Report {
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &self.nats)?;
         let reports = reports(&target)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         let mut any = false;
         for (host, report) in &reports {
             let Some(report) = report else { continue };
@@ -326,10 +328,11 @@ impl Stop {
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &self.nats)?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;
-        println!(
+        answer!(
             "no candidate runs beside step {} of pipeline {} any more",
-            target.step, target.plan.name
-        );
+            target.step,
+            target.plan.name
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     nats::{Nats, Registry},
     status::{CountsStatus, HostStatus, StepStatus},
+    terminal,
     text::printable,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
@@ -49,7 +50,7 @@ impl Status {
     fn running(&self) -> Result<ExitCode> {
         let nats = Nats::connect(&self.nats.options())?;
         let registry = Registry::open(&nats)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         if self.json {
             for host in registry.hosts::<serde_json::Value>(None)? {
                 writeln!(out, "{host}").map_err(|cause| write_failed(&cause))?;
@@ -129,7 +130,7 @@ struct Held {
 fn stored(database: &Path, as_json: bool) -> Result<ExitCode> {
     let audit = Audit::open(database)?;
     let file = audit.file()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     if !as_json {
         let log = match file.log_bytes {
             0 => String::new(),

@@ -2,16 +2,17 @@
 
 use super::{load_plan, show, stage_host};
 use crate::{
+    answer,
     database::{Database, DatabaseFile, Messages},
     decode::Decoder,
-    error::{Context, Error, Result},
+    error::{Error, Result},
+    input::Lines,
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
     plan::TablePlan,
+    say,
 };
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -45,7 +46,7 @@ pub(super) struct Load {
     pipeline: PathBuf,
     /// The table, as the pipeline file names it.
     table: String,
-    /// The rows: one JSON object per line.
+    /// The rows: one JSON object per line; `-` for standard input.
     #[arg(long, value_name = "FILE.jsonl")]
     input: PathBuf,
     /// The SQLite file; made when it is missing. By default that of `weir run`.
@@ -75,7 +76,7 @@ impl Load {
         let mut refused = 0u64;
         let (mut table, rows) = read_rows(table_plan, &self.input, |line, reason| {
             refused += 1;
-            eprintln!("{}:{line}: refused: {reason}", self.input.display());
+            say!(Warning, "{}:{line}: refused: {reason}", self.input.display());
         })?;
 
         let path = self
@@ -83,14 +84,15 @@ impl Load {
             .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
         let mut database = Database::open(&DatabaseFile::hold(&path)?, plan.clone(), Messages::Drop)?;
         database.load_table(index, &mut table)?;
-        println!(
+        answer!(
             "loaded {} rows into table {} of {}",
             show::thousands(rows),
             self.table,
             path.display()
-        );
+        )?;
         if refused > 0 {
-            eprintln!(
+            say!(
+                Warning,
                 "weir: refused {} rows of {}; they are listed above",
                 show::thousands(refused),
                 self.input.display()
@@ -108,31 +110,25 @@ pub(super) fn read_rows(
     input: &Path,
     mut refuse: impl FnMut(u64, &str),
 ) -> Result<(lookup::Table, u64)> {
-    let file =
-        File::open(input).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", input.display())))?;
+    let mut lines = Lines::open_text(input)?;
     let mut table = lookup::Table::new(plan.clone(), 1);
     let all: Vec<usize> = (0..plan.columns.len()).collect();
     let mut rows = 0u64;
     // Columns of the table in its own order: the key first, as the table wants them.
     let mut decoder = Decoder::of_columns(&plan.columns, BATCH_EVENTS_MAX)?;
-    let mut reader = BufReader::new(file);
-    let (mut line, mut number, mut open) = (Vec::new(), 0u64, true);
+    let (mut line, mut open) = (Vec::new(), true);
     while open {
-        line.clear();
-        open = reader
-            .read_until(b'\n', &mut line)
-            .environment(|| format!("cannot read {}", input.display()))?
-            > 0;
+        open = lines.next_into(&mut line)?;
         if open {
-            number += 1;
-            decoder.push(number, None, line.strip_suffix(b"\n").unwrap_or(&line));
+            decoder.push(lines.number(), None, line.strip_suffix(b"\n").unwrap_or(&line));
         }
         if decoder.is_empty() || open && !decoder.is_full() {
             continue;
         }
         let batch = decoder.take();
+        let mut refused: Vec<(u64, String)> = Vec::new();
         for rejected in &batch.rejected {
-            refuse(batch.deliveries.sequence(rejected.delivery), &rejected.reason);
+            refused.push((batch.deliveries.sequence(rejected.delivery), rejected.reason.clone()));
         }
         let mut kept = Vec::new();
         let events = batch.of_input(0);
@@ -143,9 +139,13 @@ pub(super) fn read_rows(
                 Some(column) => {
                     let delivery = events.deliveries.get(row).copied().unwrap_or(0);
                     let reason = format!("column \"{}\" of the primary key is null", column.field.name);
-                    refuse(batch.deliveries.sequence(delivery), &reason);
+                    refused.push((batch.deliveries.sequence(delivery), reason));
                 }
             }
+        }
+        refused.sort_by_key(|(line, _)| *line);
+        for (line, reason) in &refused {
+            refuse(*line, reason);
         }
         rows += kept.len() as u64;
         table.set(&events.gather(&kept), &all);

@@ -5,19 +5,20 @@ mod compare;
 mod outcome;
 mod rows;
 
-use super::{build, show, stage_host, write_failed};
+use super::{build, show, stage_host};
 use crate::{
     database::Database,
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
+    say,
     stage::StageHost,
+    terminal,
     text::printable,
 };
 use case::Case;
 use outcome::Outcome;
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::SystemTime,
@@ -64,7 +65,7 @@ impl Test {
         }
         let failed = cases.run(&stage_host()?, self.update)?;
         if !native_passed {
-            eprintln!("weir: the rule's own tests failed; cargo's words stand above");
+            say!(Error, "weir: the rule's own tests failed; cargo's words stand above");
         }
         Ok(ExitCode::from(u8::from(failed > 0 || !native_passed)))
     }
@@ -100,8 +101,7 @@ impl Cases {
         let pipeline = folder.join("pipeline.toml");
         let width = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
         let (mut failed, mut updated) = (0, 0);
-        let mut out = std::io::stdout().lock();
-        let mut say = |line: &str| writeln!(out, "{line}").map_err(|cause| write_failed(&cause));
+        let mut out = terminal::stdout();
         for (number, case) in cases.iter().enumerate() {
             let outcome = Outcome::of(case, &pipeline, host)?;
             if number == 0 {
@@ -122,13 +122,14 @@ impl Cases {
             let counts = outcome.counts;
             let events = show::count(counts.events, "event");
             let letters = show::count(counts.dead_letters, "dead letter");
-            say(&format!(
-                "{verdict}  {:<width$}  {events}, {letters}{}",
+            out.styled(&verdict)?;
+            out.line(format_args!(
+                "  {:<width$}  {events}, {letters}{}",
                 printable(&case.name),
                 report.notes
             ))?;
             for line in report.differences.iter().chain(&report.updated) {
-                say(&format!("  {}", printable(line)))?;
+                out.line(format_args!("  {}", printable(line)))?;
             }
         }
         let passed = cases.len() - failed - updated;
@@ -139,7 +140,7 @@ impl Cases {
         if failed > 0 {
             summary += &format!(", {failed} failed; `--update` takes over what came out, if that is right");
         }
-        say(&summary)?;
+        out.line(summary)?;
         Ok(failed)
     }
 }
@@ -149,7 +150,7 @@ fn native_tests(folder: &Path) -> Result<bool> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--manifest-path"]).arg(folder.join("Cargo.toml"));
     // What is said by cargo is no result of ours.
-    let status = cargo.stdout(std::io::stderr()).status();
+    let status = cargo.stdout(terminal::said_by_others()).status();
     Ok(status.environment(|| "cannot start cargo".to_owned())?.success())
 }
 
@@ -168,7 +169,8 @@ fn warn_of_stale_modules(folder: &Path, plan: &Plan) {
         let NodeKind::Stage(stage) = &node.kind else { continue };
         let module = &stage.module.path;
         if module.starts_with(folder.join("target")) && changed(module).is_some_and(|built| built < newest) {
-            eprintln!(
+            say!(
+                Warning,
                 "weir: {} is older than {}; `weir build` (or `weir test --build`) brings it up to date",
                 module.display(),
                 source.display()

@@ -5,6 +5,7 @@ use crate::{
     database::{Audit, Check, Verdict},
     engine::Engine,
     error::{Error, Result},
+    terminal,
     text::printable,
 };
 use serde_json::json;
@@ -75,7 +76,7 @@ impl Verify {
 
     /// Prints checks; says whether one of them does not hold.
     fn tell(&self, pipeline: Option<(&str, u64)>, checks: &[Check]) -> Result<bool> {
-        let mut out = std::io::stdout().lock();
+        let mut out = terminal::stdout();
         let mut line = |text: String| writeln!(out, "{text}").map_err(|cause| write_failed(&cause));
         if !self.json {
             line(match pipeline {

@@ -3,10 +3,10 @@
 use super::Definition;
 use crate::{
     error::{Error, Result},
+    input,
     limits::PIPELINE_BYTES_MAX,
 };
 use std::{
-    io::Read,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -23,21 +23,11 @@ impl File {
     /// Reads `path`.
     ///
     /// # Errors
-    /// When the file cannot be read, or is larger than [`PIPELINE_BYTES_MAX`].
+    /// When the file cannot be read, is no text, or is larger than [`PIPELINE_BYTES_MAX`].
     pub fn read(path: &Path) -> Result<Self> {
-        let mut text = String::new();
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(PIPELINE_BYTES_MAX + 1).read_to_string(&mut text))
-            .map_err(|cause| Error::definition(format!("cannot read pipeline file {}: {cause}", path.display())))?;
-        if read as u64 > PIPELINE_BYTES_MAX {
-            return Err(Error::definition(format!(
-                "pipeline file {} is larger than {PIPELINE_BYTES_MAX} bytes; a pipeline has some hundred lines",
-                path.display()
-            )));
-        }
         Ok(Self {
             path: path.to_owned(),
-            text,
+            text: input::read_text(path, "pipeline file", PIPELINE_BYTES_MAX)?,
         })
     }
 

@@ -1,6 +1,12 @@
 //! The connection, and the credentials for it.
 
-use crate::error::{Context, Error, Result};
+use crate::{
+    error::{Context, Error, Result},
+    input,
+    limits::CREDENTIALS_BYTES_MAX,
+    say,
+    text::printable,
+};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, jetstream};
 use std::{
     path::PathBuf,
@@ -164,16 +170,27 @@ fn connect_options(
         .event_callback(move |event| {
             match event {
                 Event::Disconnected if !closing.load(Ordering::Relaxed) && !lost.swap(true, Ordering::Relaxed) => {
-                    eprintln!("weir: lost the connection to NATS at {shown}; waiting for it");
+                    say!(Warning, "weir: lost the connection to NATS at {shown}; waiting for it");
                 }
                 Event::Connected if lost.swap(false, Ordering::Relaxed) => {
-                    eprintln!("weir: connected to NATS at {shown} again");
+                    say!(Info, "weir: connected to NATS at {shown} again");
                 }
-                Event::ServerError(cause) => eprintln!("weir: NATS at {shown} says: {cause}"),
+                Event::ServerError(cause) => {
+                    say!(Warning, "weir: NATS at {shown} says: {}", printable(&cause.to_string()))
+                }
                 _ => {}
             }
             std::future::ready(())
         });
+    for (path, what) in [
+        (&options.credentials, "credentials"),
+        (&options.ca, "certificates"),
+        (&options.certificate, "certificate"),
+        (&options.key, "key"),
+    ] {
+        path.as_ref()
+            .map_or(Ok(()), |path| input::check_file(path, what, CREDENTIALS_BYTES_MAX))?;
+    }
     if let Some(path) = &options.credentials {
         connect = runtime
             .block_on(connect.credentials_file(path))

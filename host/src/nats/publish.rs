@@ -14,6 +14,7 @@ use crate::{
     error::{Context, Error, Result},
     fail_point,
     plan::Plan,
+    say,
     source::Stop,
 };
 use async_nats::connection::State;
@@ -324,7 +325,7 @@ impl Worker {
                     error.source().map_or_else(|| error.to_string(), ToString::to_string)
                 );
                 self.outbox.bury(&self.plan, &message, &reason)?;
-                eprintln!("weir: a row is a dead letter of step publish: {reason}");
+                say!(Warning, "weir: a row is a dead letter of step publish: {reason}");
                 self.report.dead += 1;
                 messages.retain(|other| other.id != message.id);
                 return Ok(());
@@ -360,7 +361,7 @@ impl Worker {
         subject.window = 1;
         let known = subject.blocked.as_ref().is_some_and(|blocked| blocked.reason == reason);
         if !known && !is_away {
-            eprintln!("weir: messages wait in the outbox: {reason}");
+            say!(Warning, "weir: messages wait in the outbox: {reason}");
         }
         subject.blocked = Some(Blocked {
             reason,
@@ -384,7 +385,8 @@ impl Worker {
                 messages.retain(|message| !found.contains(&message.id));
             }
             Err(_) if is_away(&self.nats) => subject.is_unsure = true,
-            Err(reason) => eprintln!(
+            Err(reason) => say!(
+                Warning,
                 "weir: what was published to {name} before cannot be looked up, and may be published twice: {reason}"
             ),
         }

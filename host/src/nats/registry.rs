@@ -11,6 +11,7 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     limits::GUEST_MODULE_BYTES_MAX,
+    say,
 };
 use async_nats::{
     connection::State,
@@ -348,7 +349,7 @@ impl Registry {
                                 }
                             }
                             Ok(None) => {}
-                            Err(error) => eprintln!("weir: {error}"),
+                            Err(error) => say!(Warning, "weir: {error}"),
                         }
                     }
                 }
@@ -399,7 +400,10 @@ impl Registry {
             Ok(()) => self.mute.store(false, Ordering::Relaxed),
             Err(cause) if is_connected() && !self.mute.swap(true, Ordering::Relaxed) => {
                 let error = self.not_taken(&format!("write to bucket {HOSTS}"), &format!("$KV.{HOSTS}.>"), cause);
-                eprintln!("weir: `weir status` and `weir deploy` do not see this host: {error}");
+                say!(
+                    Warning,
+                    "weir: `weir status` and `weir deploy` do not see this host: {error}"
+                );
             }
             Err(_) => {}
         }

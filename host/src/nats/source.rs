@@ -20,6 +20,7 @@ use crate::{
     delivery::{DecodedBatch, Receipt},
     error::{Error, Result},
     plan::TickPlan,
+    say,
     source::{Acknowledge, Cursor, Nudge, Seen, Source, Stop},
     subject::listed,
 };
@@ -394,7 +395,8 @@ impl JetStreamSource {
                 }
                 Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
                     if !said {
-                        eprintln!(
+                        say!(
+                            Warning,
                             "weir: reading {} stopped ({reason}): {error}; trying again",
                             self.options.stream
                         );

@@ -1,47 +1,72 @@
 //! A file of payloads, one per line: the same engine without a server.
 //!
-//! Where a pipeline has several inputs, a line says which subject its payload came on:
-//! `{"subject": "…", "payload": …}`. A line that is no such thing, or whose subject is that of no input, is a dead letter.
+//! A line is a payload, or says which subject its payload came on: see [`EventLines`]. A line that is no such thing, or
+//! whose subject is that of no input, is a dead letter.
 //!
 //! A line's number is its stream sequence. The database keeps, beside the position, a hash of all bytes up to there; a
-//! file is continued only where it is still the same up to that line. (A last line without an end of line counts as a
-//! line, and has to be unchanged as well when the file has grown.)
+//! file is continued only where it is still the same up to that line. The end of the last line may have come since.
 
-use super::{Source, Stop};
+use super::{Event, EventLines, Source, Stop};
 use crate::{
-    decode::{Decoder, LineScanner},
+    decode::Decoder,
     delivery::{DecodedBatch, Receipt},
     error::{Context, Error, Result},
+    input::Lines,
+    limits::{BATCH_EVENTS_MAX, BATCHES_QUEUED_MAX},
 };
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
+    collections::VecDeque,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 use xxhash_rust::xxh3::Xxh3;
-
-/// Bytes that are read from the file at once.
-const READ_BYTES: usize = 1 << 20;
 
 /// The name under which a database knows that it was filled from a file.
 pub const IDENTITY: &str = "a file of events";
 
+/// How often a file that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Lines of a pipe whose hashes are kept: as many as may be under way, and some more. A file can be read again.
+const HASHES_KEPT: usize = (BATCHES_QUEUED_MAX + 4) * BATCH_EVENTS_MAX;
+
+/// What becomes of a last line without an end: somebody may be writing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLine {
+    /// It is a line like any other.
+    Take,
+    /// It is one if it is a whole object. Else it is left for the next time, see [`FileSource::left`].
+    TakeWhole,
+    /// It is waited for, and for the lines after it, until [`Stop`].
+    Follow,
+}
+
 /// A file of payloads.
 pub struct FileSource {
     path: PathBuf,
-    reader: BufReader<File>,
+    lines: Lines,
     decoder: Decoder,
-    /// Where there are several inputs.
-    lines: Option<LineScanner>,
+    events: EventLines,
+    last_line: LastLine,
     hash: Xxh3,
     sequence: u64,
     line: Vec<u8>,
+    /// Whether `line` holds the beginning of the next line.
+    is_begun: bool,
+    /// Whether the line at `sequence` had no end when it was taken.
+    is_open: bool,
     stop: Stop,
     bytes_read: Arc<AtomicU64>,
+    left: Arc<AtomicU64>,
+    /// Of a pipe: the hashes up to the lines that were read last.
+    hashes: VecDeque<(u64, u64)>,
     ended: bool,
 }
 
@@ -55,47 +80,82 @@ impl std::fmt::Debug for FileSource {
 }
 
 impl FileSource {
-    /// Opens the file, and passes over the `position` lines that a database already holds, whose bytes have
-    /// `content_hash`.
+    /// Opens a file or a pipe (`-` is standard input), and passes over the `position` lines that a database already holds,
+    /// whose bytes have `content_hash`.
     ///
     /// # Errors
-    /// When the file cannot be read, has fewer lines than that, or other ones.
+    /// When it cannot be read, has fewer lines than that, or other ones; or when it is no text.
     pub fn open(path: &Path, decoder: Decoder, position: u64, content_hash: u64, stop: Stop) -> Result<Self> {
-        let file =
-            File::open(path).map_err(|cause| Error::definition(format!("cannot read {}: {cause}", path.display())))?;
-        let subjects = decoder.subjects();
-        let lines = match subjects.len() {
-            1 => None,
-            _ => Some(LineScanner::new(subjects).map_err(Error::definition)?),
-        };
+        Self::over(Lines::open(path)?, decoder, position, content_hash, stop)
+    }
+
+    /// The same, of a file that was opened already.
+    ///
+    /// # Errors
+    /// As for [`FileSource::open`].
+    pub fn over(mut lines: Lines, decoder: Decoder, position: u64, content_hash: u64, stop: Stop) -> Result<Self> {
+        // One that was begun is gone on with, whatever it begins with.
+        if position == 0 {
+            lines.check_text()?;
+        }
         let mut source = Self {
-            path: path.to_owned(),
-            reader: BufReader::with_capacity(READ_BYTES, file),
-            decoder,
+            path: lines.path().to_owned(),
             lines,
+            events: EventLines::new(decoder.subjects(), decoder.reads_envelopes())?,
+            decoder,
+            last_line: LastLine::Take,
             hash: Xxh3::new(),
             sequence: 0,
             line: Vec::new(),
+            is_begun: false,
+            is_open: false,
             stop,
             bytes_read: Arc::default(),
+            left: Arc::default(),
+            hashes: VecDeque::new(),
             ended: false,
         };
-        while source.sequence < position {
-            if !source.read_line()? {
+        source.pass_over(position, content_hash)?;
+        Ok(source)
+    }
+
+    fn pass_over(&mut self, position: u64, content_hash: u64) -> Result<()> {
+        let mut without_end = 0;
+        while self.sequence < position {
+            if !self.read_line()? {
                 return Err(Error::mismatch(format!(
                     "{} has {} lines, but the database holds {position}; name the file that it was filled from, or another --database",
-                    path.display(),
-                    source.sequence
+                    self.path.display(),
+                    self.sequence
                 )));
             }
+            if self.sequence == position {
+                let mut hash = self.hash.clone();
+                hash.update(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
+                without_end = hash.digest();
+            }
+            self.end_line();
+            self.events.pass_over(&self.line);
         }
-        if position > 0 && source.hash.digest() != content_hash {
+        // When the line was taken it may have had no end yet.
+        if position > 0 && self.hash.digest() != content_hash && without_end != content_hash {
             return Err(Error::mismatch(format!(
                 "the first {position} lines of {} are not those that the database was filled from; name that file, or another --database",
-                path.display()
+                self.path.display()
             )));
         }
-        Ok(source)
+        Ok(())
+    }
+
+    /// Says what becomes of a last line without an end.
+    #[must_use]
+    pub fn with_last_line(self, last_line: LastLine) -> Self {
+        Self { last_line, ..self }
+    }
+
+    /// The size of the file; nothing where it is a pipe.
+    pub fn size(&self) -> Option<u64> {
+        self.lines.size()
     }
 
     /// Counts the bytes that were read so far, for a progress bar.
@@ -103,75 +163,157 @@ impl FileSource {
         self.bytes_read.clone()
     }
 
-    /// Reads the next line into `self.line`, without its end; false at the end of the file.
+    /// The number of a last line that was left, because it has no end and is no whole object; 0 while there is none.
+    pub fn left(&self) -> Arc<AtomicU64> {
+        self.left.clone()
+    }
+
+    /// Reads the next line into `self.line`; false where there is none, or none yet.
     fn read_line(&mut self) -> Result<bool> {
-        self.line.clear();
-        let path = &self.path;
-        let read = self
-            .reader
-            .read_until(b'\n', &mut self.line)
-            .environment(|| format!("cannot read {}", path.display()))?;
-        if read == 0 {
+        if !std::mem::take(&mut self.is_begun) {
+            self.line.clear();
+        }
+        let before = self.line.len();
+        self.lines.read_on(&mut self.line)?;
+        self.bytes_read
+            .fetch_add((self.line.len() - before) as u64, Ordering::Relaxed);
+        if self.line.is_empty() {
             return Ok(false);
         }
-        self.hash.update(&self.line);
-        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        if self.is_open {
+            return self.read_late_end();
+        }
+        let has_end = self.line.last() == Some(&b'\n');
+        let waits = match self.last_line {
+            _ if has_end => false,
+            LastLine::Take => false,
+            LastLine::TakeWhole => !self.events.is_whole(&self.line),
+            LastLine::Follow => true,
+        };
+        if waits {
+            self.is_begun = true;
+            if self.last_line == LastLine::TakeWhole {
+                self.left.store(self.sequence + 1, Ordering::Relaxed);
+            }
+            return Ok(false);
+        }
+        self.is_open = !has_end;
         self.sequence += 1;
+        Ok(true)
+    }
+
+    /// Goes on after a line that was taken without its end, which is all that may have come since.
+    fn read_late_end(&mut self) -> Result<bool> {
+        match self.line.as_slice() {
+            b"\n" => {
+                self.hash.update(b"\n");
+                self.is_open = false;
+                self.line.clear();
+                self.read_line()
+            }
+            _ => Err(Error::mismatch(format!(
+                "line {} of {} was taken when it had no end, and was changed since; name another --database",
+                self.sequence,
+                self.path.display()
+            ))),
+        }
+    }
+
+    /// Takes the line that was read into the hash, and its end off.
+    fn end_line(&mut self) {
+        self.hash.update(&self.line);
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
         }
-        Ok(true)
+        if self.lines.size().is_none() {
+            self.hashes.truncate(HASHES_KEPT);
+            self.hashes.push_front((self.sequence, self.hash.digest()));
+        }
     }
 
     /// Decodes the line that was read. A file knows no store times: where a step reads the time, the pipeline or --now
     /// fixes it.
     fn decode_line(&mut self) {
         let (sequence, decoder) = (self.sequence, &mut self.decoder);
-        let Some(lines) = &mut self.lines else {
-            return decoder.push(sequence, None, &self.line);
-        };
-        match lines.read(&self.line) {
-            Ok(Some(line)) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
-            Ok(None) => decoder.count_blank(sequence),
-            Err(reason) => decoder.reject(sequence, &self.line, reason),
+        match self.events.read(&self.line) {
+            Event::Payload => decoder.push(sequence, None, &self.line),
+            Event::Of(line) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
+            Event::Blank => decoder.count_blank(sequence),
+            Event::Refused(reason) => decoder.reject(sequence, &self.line, reason),
         }
+    }
+
+    /// Whether more may come after the end of the file, after a moment.
+    fn waits_for_more(&self) -> Result<bool> {
+        if self.last_line != LastLine::Follow || self.stop.is_set() {
+            return Ok(false);
+        }
+        let Some(size) = self.lines.size() else {
+            return Ok(false);
+        };
+        thread::sleep(LOOK);
+        let path = self.path.display();
+        let file = fs::metadata(&self.path).environment(|| format!("cannot read {path}"))?;
+        let read = self.bytes_read.load(Ordering::Relaxed);
+        if file.len() < read.max(size) || self.lines.file_number().is_some_and(|number| number != file.ino()) {
+            return Err(Error::mismatch(format!(
+                "{path} was replaced or cut while it was followed, after line {}; what it holds now needs another --database",
+                self.sequence
+            )));
+        }
+        Ok(true)
     }
 }
 
 impl Source for FileSource {
     fn next_batch(&mut self) -> Result<Option<DecodedBatch>> {
-        while !self.ended && !self.decoder.is_full() {
-            if self.stop.is_set() || !self.read_line()? {
-                self.ended = true;
-                break;
+        loop {
+            let mut is_at_end = false;
+            while !self.ended && !is_at_end && !self.decoder.is_full() {
+                if self.stop.is_set() {
+                    self.ended = true;
+                } else if self.read_line()? {
+                    self.end_line();
+                    self.decode_line();
+                } else {
+                    is_at_end = true;
+                }
             }
-            self.decode_line();
+            if !self.decoder.is_empty() {
+                let mut batch = self.decoder.take();
+                self.ended |= is_at_end && self.last_line != LastLine::Follow;
+                batch.behind = !self.ended && !is_at_end;
+                batch.receipt = Receipt {
+                    ack_subject: None,
+                    content_hash: self.hash.digest(),
+                };
+                return Ok(Some(batch));
+            }
+            if self.ended || !self.waits_for_more()? {
+                return Ok(None);
+            }
         }
-        if self.decoder.is_empty() {
-            return Ok(None);
-        }
-        let mut batch = self.decoder.take();
-        batch.behind = !self.ended;
-        batch.receipt = Receipt {
-            ack_subject: None,
-            content_hash: self.hash.digest(),
-        };
-        Ok(Some(batch))
     }
 
     fn receipt_at(&mut self, position: u64) -> Result<Receipt> {
-        let path = &self.path;
-        let wrap = || format!("cannot read {}", path.display());
-        let mut reader = BufReader::with_capacity(READ_BYTES, File::open(path).environment(wrap)?);
-        let (mut hash, mut line) = (Xxh3::new(), Vec::new());
-        for _ in 0..position {
-            line.clear();
-            reader.read_until(b'\n', &mut line).environment(wrap)?;
-            hash.update(&line);
-        }
+        let content_hash = match self.lines.size() {
+            Some(_) => {
+                let mut lines = Lines::open(&self.path)?;
+                let (mut hash, mut line) = (Xxh3::new(), Vec::new());
+                for _ in 0..position {
+                    lines.next_into(&mut line)?;
+                    hash.update(&line);
+                }
+                hash.digest()
+            }
+            None => {
+                let kept = self.hashes.iter().find(|(sequence, _)| *sequence == position);
+                kept.map_or_else(|| Xxh3::new().digest(), |(_, hash)| *hash)
+            }
+        };
         Ok(Receipt {
             ack_subject: None,
-            content_hash: hash.digest(),
+            content_hash,
         })
     }
 

@@ -3,6 +3,8 @@
 use super::bindings::weir::stage as imports;
 use crate::{
     limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES},
+    say,
+    terminal::{self, Level},
     text::printable,
     time_zone,
 };
@@ -15,7 +17,7 @@ pub(super) struct GuestContext {
     pub(super) last_error: Option<String>,
     /// The lines of this call. They are written when it ends well: one that fails is called again with parts of its
     /// batch, and would say them again.
-    pub(super) log: Vec<String>,
+    pub(super) log: Vec<(Level, String)>,
     /// How many lines there were beyond [`GUEST_LOG_LINES`].
     pub(super) log_dropped: u64,
     /// Who is speaking, for the log.
@@ -32,11 +34,12 @@ impl GuestContext {
 
     /// Writes the lines of a call that ended well.
     pub(super) fn write_log(&mut self) {
-        for line in self.log.drain(..) {
-            eprintln!("{line}");
+        for (level, line) in self.log.drain(..) {
+            terminal::say(level, format_args!("{line}"));
         }
         if std::mem::take(&mut self.log_dropped) > 0 {
-            eprintln!(
+            say!(
+                Warning,
                 "rule {} said more than {GUEST_LOG_LINES} lines in one call; the rest is dropped",
                 self.name
             );
@@ -46,22 +49,23 @@ impl GuestContext {
 
 impl imports::log::Host for GuestContext {
     fn write(&mut self, level: imports::log::Level, mut message: String) {
-        use imports::log::Level;
         let end = message.floor_char_boundary(GUEST_LOG_LINE_BYTES);
         message.truncate(end);
-        let level = match level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
+        let (level, word) = match level {
+            imports::log::Level::Debug => (Level::Debug, "debug"),
+            imports::log::Level::Info => (Level::Info, "info"),
+            imports::log::Level::Warn => (Level::Warning, "warn"),
+            imports::log::Level::Error => (Level::Error, "error"),
         };
-        // Control characters of a guest do not reach a terminal.
-        let line = format!("rule {} says ({level}): {}", self.name, printable(&message));
-        if level == "error" {
+        if !terminal::is_said(level) {
+            return;
+        }
+        let line = format!("rule {} says ({word}): {}", printable(&self.name), printable(&message));
+        if level == Level::Error {
             self.last_error = Some(message);
         }
         match self.log.len() < GUEST_LOG_LINES {
-            true => self.log.push(line),
+            true => self.log.push((level, line)),
             false => self.log_dropped += 1,
         }
     }

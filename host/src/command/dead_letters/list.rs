@@ -5,6 +5,7 @@ use crate::{
     command::write_failed,
     database::{StoredDeadLetter, read_dead_letters, read_pipelines},
     error::Result,
+    say, terminal,
     text::printable,
 };
 use std::{
@@ -38,7 +39,7 @@ impl List {
     pub(in crate::command) fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = BufWriter::new(terminal::stdout());
         let mut count = 0;
         read_dead_letters(&self.database, &filter, |letter| {
             count += 1;
@@ -51,8 +52,8 @@ impl List {
         }
         let database = self.database.display();
         match (count, filter.is_all()) {
-            (0, true) => eprintln!("no dead letters in {database}"),
-            (0, false) => eprintln!("no such dead letters in {database}"),
+            (0, true) => say!(Info, "no dead letters in {database}"),
+            (0, false) => say!(Info, "no such dead letters in {database}"),
             _ => {}
         }
         let dropped: u64 = read_pipelines(&self.database)?
@@ -60,7 +61,11 @@ impl List {
             .map(|(_, stored)| stored.dropped)
             .sum();
         if dropped > 0 {
-            eprintln!("{} of {database} were dropped", shown::count(dropped, "dead letter"));
+            say!(
+                Info,
+                "{} of {database} were dropped",
+                shown::count(dropped, "dead letter")
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,14 +2,17 @@
 
 use super::{Which, check_meant, shown, stage_host};
 use crate::{
-    command::{make_plan, parse_now, what_if::WhatIf, write_failed},
+    answer,
+    command::{make_plan, parse_now, what_if::WhatIf},
     database::DatabaseFile,
     definition::File,
     error::{Error, Result},
     retry::{RetryReport, Told},
+    say,
+    terminal::Bars,
     text::printable,
 };
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 /// Processes dead letters again, by the rules as they are now, and keeps what comes of it.
 ///
@@ -36,7 +39,7 @@ pub(in crate::command) struct Retry {
     /// All of the pipeline's.
     #[arg(long, conflicts_with_all = ["step", "module", "reason", "from", "to"])]
     all: bool,
-    /// Say what would become of each, and keep nothing of it.
+    /// Say what would become of them (with -v of each), and keep nothing of it.
     #[arg(long)]
     dry_run: bool,
     /// "Now" for each of them, in RFC 3339, in place of what it was.
@@ -63,31 +66,64 @@ impl Retry {
         let database = DatabaseFile::hold(&self.database)?;
         let retry = crate::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
         let publishes = retry.publishes();
+        let bars = Bars::begin();
+        let bar = bars.add(
+            "{bar:20} {percent:>3} %  {eta} left  {human_pos}/{human_len} dead letters",
+            0,
+        )?;
+        let mut reasons = Reasons::default();
         let report = retry.run(&filter, |told| match told {
-            Told::Applied(sequence) => eprintln!("#{sequence}: applied"),
-            Told::Filtered(sequence) => eprintln!("#{sequence}: filtered"),
-            Told::Again(letter) => eprintln!(
-                "#{}: a dead letter again, of step {}: {}",
-                letter.sequence,
-                letter.step,
-                printable(&letter.reason)
-            ),
+            Told::Applied(sequence) => say!(Debug, "#{sequence}: applied"),
+            Told::Filtered(sequence) => say!(Debug, "#{sequence}: filtered"),
+            Told::Again(letter) => {
+                let reason = printable(&letter.reason);
+                say!(
+                    Debug,
+                    "#{}: a dead letter again, of step {}: {reason}",
+                    letter.sequence,
+                    printable(&letter.step)
+                );
+                reasons.count(format!("again, of step {}: {reason}", printable(&letter.step)));
+            }
             Told::Refused(letter, reason) => {
-                eprintln!("#{}: cannot be retried: {}", letter.sequence, printable(reason));
+                say!(Debug, "#{}: cannot be retried: {}", letter.sequence, printable(reason));
+                reasons.count(format!("cannot be retried: {}", printable(reason)));
+            }
+            Told::Through(done, all) => {
+                bar.set_length(all);
+                bar.set_position(done);
             }
         })?;
-        writeln!(
-            std::io::stdout().lock(),
-            "{}",
-            summary(&report, publishes, self.dry_run)
-        )
-        .map_err(|cause| write_failed(&cause))?;
+        drop((bar, bars));
+        answer!("{}", summary(&report, &reasons, publishes, self.dry_run))?;
         let left = report.counts.dead_letters + report.refused + report.rows;
         Ok(if left > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
     }
 }
 
-fn summary(report: &RetryReport, publishes: bool, dry_run: bool) -> String {
+/// Reasons that the summary shows; `-v` says what became of each letter.
+const REASONS_SHOWN: usize = 10;
+
+/// How many letters there are of each reason, in the order in which the first of them came.
+#[derive(Default)]
+struct Reasons {
+    counts: Vec<(String, u64)>,
+    /// Letters of further reasons.
+    more: u64,
+}
+
+impl Reasons {
+    fn count(&mut self, reason: String) {
+        let is_full = self.counts.len() >= REASONS_SHOWN;
+        match self.counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None if !is_full => self.counts.push((reason, 1)),
+            None => self.more += 1,
+        }
+    }
+}
+
+fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bool) -> String {
     let counts = report.counts;
     let mut lines = vec![format!(
         "{}: {} applied, {} filtered, {} again{}",
@@ -116,7 +152,14 @@ fn summary(report: &RetryReport, publishes: bool, dry_run: bool) -> String {
         (false, false) => "not sent: a replay tells nobody",
     };
     line(report.messages, "message", fate);
-    line(report.refused, "dead letter", "cannot be retried; why stands above");
+    for (reason, count) in &reasons.counts {
+        line(*count, "dead letter", reason);
+    }
+    line(
+        reasons.more,
+        "dead letter",
+        "for other reasons; -v says what became of each",
+    );
     line(
         report.rows,
         "row",

@@ -5,6 +5,7 @@ use crate::{
     command::write_failed,
     database::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
     error::{Error, Result},
+    terminal,
     text::printable,
 };
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -49,7 +50,7 @@ impl Show {
                 self.database.display()
             )));
         }
-        writeln!(std::io::stdout().lock(), "{}", texts.join("\n\n")).map_err(|cause| write_failed(&cause))?;
+        writeln!(terminal::stdout(), "{}", texts.join("\n\n")).map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }
 }

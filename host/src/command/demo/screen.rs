@@ -1,14 +1,8 @@
 //! The demo's screen: the tables as they fill. On a terminal it is drawn again and again in its place; through a pipe
 //! there is a line every few seconds, and the tables once at the end.
 
-use crate::{
-    command::show,
-    database::read_table,
-    error::{Context, Result},
-    live::Live,
-};
+use crate::{answer, command::show, database::read_table, error::Result, live::Live, say, terminal};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use console::Term;
 use std::{
     path::Path,
     sync::atomic::Ordering,
@@ -50,20 +44,18 @@ const TABLES: [(&str, &str, &str, &str); 3] = [
 ];
 
 pub(super) struct Screen {
-    term: Term,
+    drawn: Option<terminal::Screen>,
     server: String,
     begun: Instant,
-    lines: usize,
     last_line: Instant,
 }
 
 impl Screen {
     pub(super) fn new(server: &str, begun: Instant) -> Self {
         Self {
-            term: Term::stdout(),
+            drawn: terminal::Screen::begin(),
             server: server.to_owned(),
             begun,
-            lines: 0,
             last_line: begun,
         }
     }
@@ -74,41 +66,28 @@ impl Screen {
             .first()
             .and_then(|live| live.database.path().parent())
             .unwrap_or(Path::new("."));
-        if !self.term.is_term() {
+        let Some(drawn) = &self.drawn else {
             if self.last_line.elapsed() >= LINE_EVERY {
                 self.last_line = Instant::now();
                 for line in self.status(lives, published) {
-                    eprintln!("{line}");
+                    say!(Info, "{line}");
                 }
             }
             return Ok(());
-        }
+        };
         let mut lines = self.status(lives, published);
         lines.push(String::new());
-        // What does not fit would scroll away and could not be drawn over.
-        let room = usize::from(self.term.size().0).saturating_sub(1);
+        let room = drawn.size().0.saturating_sub(1);
         let rows = (room.saturating_sub(lines.len()) / TABLES.len()).saturating_sub(TABLE_LINES);
         lines.extend(self.table_lines(home, rows.clamp(1, ROWS_MAX))?);
-        lines.truncate(room);
-        self.clear()?;
-        self.lines = lines.len();
-        self.term
-            .write_line(&lines.join("\n"))
-            .environment(|| "cannot write to the terminal".to_owned())
+        drawn.draw(&lines)
     }
 
-    /// Takes away what was drawn.
-    pub(super) fn clear(&mut self) -> Result<()> {
-        let lines = std::mem::take(&mut self.lines);
-        self.term
-            .clear_last_lines(lines)
-            .environment(|| "cannot write to the terminal".to_owned())
-    }
-
-    /// Writes the tables for good.
-    pub(super) fn tables(&self, home: &Path) -> Result<()> {
+    /// Takes away what was drawn, and writes the tables for good.
+    pub(super) fn end(mut self, home: &Path) -> Result<()> {
+        self.drawn = None;
         for line in self.table_lines(home, ROWS_MAX)? {
-            println!("{line}");
+            answer!("{line}")?;
         }
         Ok(())
     }
@@ -137,12 +116,7 @@ impl Screen {
     }
 
     fn table_lines(&self, home: &Path, rows_max: usize) -> Result<Vec<String>> {
-        let (_, width) = self.term.size();
-        let width = if self.term.is_term() {
-            width.min(WIDTH_MAX)
-        } else {
-            WIDTH_MAX
-        };
+        let width = terminal::width().map_or(WIDTH_MAX, |width| width.min(WIDTH_MAX.into()) as u16);
         let mut lines = Vec::new();
         for (database, table, order, title) in TABLES {
             let path = home.join(format!("{database}.db"));

@@ -12,6 +12,7 @@ use crate::{
     plan::Plan,
     source::{NoAcknowledge, Stop},
     stage::StageHost,
+    terminal,
 };
 use std::{
     io::{BufWriter, Write},
@@ -82,7 +83,7 @@ impl Whole {
 
     /// Shows what is otherwise in these tables than in those of another version.
     pub(super) fn show_changes_since(&self, before: &Self) -> Result<()> {
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = BufWriter::new(terminal::stdout());
         diff::write_changes(&before.path(), &self.path(), &mut out)?;
         out.flush().map_err(|cause| crate::command::write_failed(&cause))
     }

@@ -9,6 +9,7 @@ use crate::{
     decode::Decoder,
     engine::Engine,
     error::{Context, Error, Result},
+    input,
     limits::BATCH_EVENTS_MAX,
     pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
@@ -24,6 +25,9 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// What "now" is in a case that does not say, where the pipeline means the store time: noon of a day in Shanghai.
 const NOW: jiff::Timestamp = jiff::Timestamp::constant(1_773_547_200, 0);
+
+/// Bytes of the events of a case. They are run in every test, by a person who waits.
+const INPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// What a case left.
 #[derive(Debug)]
@@ -88,6 +92,7 @@ fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Resul
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
     database.restore(&mut engine)?;
     let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
+    input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
     let progress = Arc::new(Progress::default());
     let store = Store::Database(Box::new(database));

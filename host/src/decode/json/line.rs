@@ -96,6 +96,12 @@ impl LineScanner {
         }
     }
 
+    /// Whether a line is one whole JSON object, and whether that has a subject and a payload.
+    pub fn is_object(&mut self, line: &[u8]) -> Option<bool> {
+        let (has_subject, payload) = self.members(line, space(line, 0)).ok()?;
+        Some(has_subject && payload.is_some())
+    }
+
     /// Reads the object at `start`: the subject into its place, if there is one; gives where the payload is.
     fn members(&mut self, line: &[u8], start: usize) -> Result<Members, Fault> {
         self.subject.clear();

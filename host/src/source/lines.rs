@@ -1,0 +1,177 @@
+//! The two forms of a file of events: a line is a payload, or says which subject its payload came on,
+//! `{"subject": "…", "payload": …}`.
+
+use crate::{
+    decode::{Line, LineScanner},
+    error::{Error, Result},
+};
+
+/// The form of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Not known before the first line that is an object.
+    Unknown,
+    Payloads,
+    WithSubjects,
+}
+
+/// What a line is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'l> {
+    /// The payload of an event of the only input, or something else that decode has to judge.
+    Payload,
+    /// An event with its subject.
+    Of(Line<'l>),
+    /// Nothing.
+    Blank,
+    /// Of no use, for this reason.
+    Refused(String),
+}
+
+/// Tells the lines of a file.
+///
+/// Where a pipeline has several inputs, every line has to say its subject. Where it has one, the first line decides for
+/// the file; later lines that begin with the other form are read by it. Only a pipeline that reads a column from a member
+/// `subject` or `payload` is given every line as its payload: there nobody could tell the two apart.
+#[derive(Debug)]
+pub struct EventLines {
+    form: Form,
+    /// Whether a line of payloads may have a subject for all that.
+    may_have_subjects: bool,
+    scanner: LineScanner,
+}
+
+impl EventLines {
+    /// Those of a pipeline whose inputs have these subjects. `reads_envelopes` tells whether a column is read from a member
+    /// that is called as one of the two.
+    ///
+    /// # Errors
+    /// Never, as far as anybody knows.
+    pub fn new(subjects: Vec<String>, reads_envelopes: bool) -> Result<Self> {
+        let form = match (subjects.len(), reads_envelopes) {
+            (1, true) => Form::Payloads,
+            (1, false) => Form::Unknown,
+            _ => Form::WithSubjects,
+        };
+        Ok(Self {
+            form,
+            may_have_subjects: form == Form::Unknown,
+            scanner: LineScanner::new(subjects).map_err(Error::definition)?,
+        })
+    }
+
+    /// Learns the form of the file from a line that is passed over.
+    pub fn pass_over(&mut self, line: &[u8]) {
+        if self.form == Form::Unknown {
+            self.form = match self.scanner.is_object(line) {
+                None => Form::Unknown,
+                Some(false) => Form::Payloads,
+                Some(true) => Form::WithSubjects,
+            };
+        }
+    }
+
+    /// Tells a line by itself, whatever file it is of.
+    pub fn read_alone<'l>(&'l mut self, line: &'l [u8]) -> Event<'l> {
+        if self.may_have_subjects {
+            self.form = Form::Unknown;
+        }
+        self.read(line)
+    }
+
+    /// Tells a line, which has no end any more.
+    pub fn read<'l>(&'l mut self, line: &'l [u8]) -> Event<'l> {
+        self.pass_over(line);
+        let has_subject = match self.form {
+            Form::WithSubjects => true,
+            Form::Unknown => false,
+            Form::Payloads => {
+                self.may_have_subjects && begins_with_subject(line) && self.scanner.is_object(line) == Some(true)
+            }
+        };
+        if !has_subject {
+            return Event::Payload;
+        }
+        match self.scanner.read(line) {
+            Ok(Some(line)) => Event::Of(line),
+            Ok(None) => Event::Blank,
+            Err(reason) => Event::Refused(reason),
+        }
+    }
+
+    /// Whether a line without an end is one whole object. What is not may have been written by half.
+    pub fn is_whole(&mut self, line: &[u8]) -> bool {
+        self.scanner.is_object(line).is_some()
+    }
+}
+
+/// Whether the first member of an object is a subject or a payload: a look at a few bytes, for every line.
+fn begins_with_subject(line: &[u8]) -> bool {
+    let inside = line.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
+    let name = inside.trim_ascii_start();
+    name.starts_with(b"\"subject\"") || name.starts_with(b"\"payload\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, EventLines};
+
+    fn lines(subjects: &[&str], reads_envelopes: bool) -> EventLines {
+        let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+        EventLines::new(subjects, reads_envelopes).expect("there is nothing to go wrong")
+    }
+
+    #[track_caller]
+    fn check(lines: &mut EventLines, line: &str, expected: &str) {
+        let found = match lines.read(line.as_bytes()) {
+            Event::Payload => "a payload".to_owned(),
+            Event::Of(line) => format!("{}: {}", line.subject, String::from_utf8_lossy(line.payload)),
+            Event::Blank => "blank".to_owned(),
+            Event::Refused(reason) => reason,
+        };
+        assert_eq!(found, expected, "{line}");
+    }
+
+    #[test]
+    fn the_first_object_decides_what_the_lines_of_one_input_are() {
+        let mut of_payloads = lines(&["s"], false);
+        check(&mut of_payloads, "", "a payload");
+        check(&mut of_payloads, "broken", "a payload");
+        check(&mut of_payloads, r#"{"a": 1}"#, "a payload");
+        check(&mut of_payloads, r#"{"subject": "s"}"#, "a payload");
+        check(
+            &mut of_payloads,
+            r#" { "payload": {"a": 1}, "subject": "s"}"#,
+            r#"s: {"a": 1}"#,
+        );
+        check(
+            &mut of_payloads,
+            r#"{"subject": "t", "payload": {}}"#,
+            "the line: the subject \"t\" is that of no input; there are s",
+        );
+
+        let mut with_subjects = lines(&["s.*"], false);
+        check(
+            &mut with_subjects,
+            r#"{"seq": 1, "subject": "s.a", "payload": {}}"#,
+            "s.a: {}",
+        );
+        check(&mut with_subjects, "", "blank");
+        check(
+            &mut with_subjects,
+            r#"{"a": 1}"#,
+            "the line has no member \"subject\"; accepted is {\"subject\": \"…\", \"payload\": …}",
+        );
+    }
+
+    #[test]
+    fn a_pipeline_that_reads_such_members_gets_every_line() {
+        check(
+            &mut lines(&["s"], true),
+            r#"{"subject": "s", "payload": {}}"#,
+            "a payload",
+        );
+        let accepted = "the line has no member \"subject\"; accepted is {\"subject\": \"…\", \"payload\": …}";
+        check(&mut lines(&["s", "t"], true), r#"{"a": 1}"#, accepted);
+    }
+}

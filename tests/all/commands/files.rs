@@ -1,0 +1,297 @@
+//! Files that are named: both forms of lines, ends that are missing, and what is no file of events at all.
+
+use super::{Folder, NAMES, changed};
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read, Write},
+    process::Stdio,
+};
+use weir_tests::{
+    table::{contents, query},
+    wait_until,
+};
+
+fn rows(folder: &Folder) -> Vec<String> {
+    query(
+        &folder.path("p.db"),
+        "SELECT id || ' ' || coalesce(name, '') FROM names ORDER BY id",
+    )
+}
+
+#[test]
+fn lines_with_subjects_are_read_in_a_pipeline_with_one_input() {
+    let folder = Folder::with(NAMES);
+    folder
+        .replay(
+            "{\"subject\": \"s\", \"payload\": {\"id\": 1, \"name\": \"a\"}}\n\n\
+             {\"seq\": 7, \"payload\": {\"id\": 2}, \"subject\": \"s\"}\n\
+             {\"subject\": \"other\", \"payload\": {\"id\": 3}}\n\
+             {\"id\": 4}\n",
+        )
+        .ends_with(0);
+    let found = contents(&folder.path("p.db"));
+    assert_eq!(rows(&folder), ["1 a", "2 "]);
+    assert_eq!(
+        (found.counts.applied, found.counts.blank, found.counts.dead_letters),
+        (2, 1, 2)
+    );
+    let reasons = query(
+        &folder.path("p.db"),
+        "SELECT reason FROM weir_dead_letter ORDER BY sequence",
+    );
+    assert_eq!(
+        reasons,
+        [
+            "the line: the subject \"other\" is that of no input; there are s",
+            "the line has no member \"subject\"; accepted is {\"subject\": \"…\", \"payload\": …}",
+        ]
+    );
+}
+
+#[test]
+fn a_line_with_a_subject_among_payloads_is_read_too() {
+    let folder = Folder::with(NAMES);
+    folder
+        .replay("{\"id\": 1}\n{\"subject\": \"s\", \"payload\": {\"id\": 2, \"name\": \"b\"}}\n")
+        .ends_with(0);
+    assert_eq!(rows(&folder), ["1 ", "2 b"]);
+}
+
+#[test]
+fn columns_that_are_called_so_are_read_from_the_line() {
+    let columns =
+        "columns = { id = \"int\", name = { type = \"text\", path = \"payload.name\" }, amount = \"double\" }";
+    let folder = Folder::with(&changed(
+        "columns = { id = \"int\", name = \"text\", amount = \"double\" }",
+        columns,
+    ));
+    folder
+        .replay("{\"subject\": \"s\", \"id\": 1, \"payload\": {\"name\": \"a\"}}\n")
+        .ends_with(0);
+    assert_eq!(rows(&folder), ["1 a"]);
+}
+
+#[test]
+fn a_last_line_whose_end_comes_later_is_gone_on_with() {
+    for end in ["", "\n", "\n{\"id\":3}\n", "\n{\"id\":3}"] {
+        let folder = Folder::with(NAMES);
+        folder.replay("{\"id\":1}\n{\"id\":2,\"name\":\"b\"}").ends_with(0);
+        folder
+            .replay(format!("{{\"id\":1}}\n{{\"id\":2,\"name\":\"b\"}}{end}"))
+            .ends_with(0)
+            .says("continuing after line 2");
+        let expected: &[&str] = if end.len() > 1 {
+            &["1 ", "2 b", "3 "]
+        } else {
+            &["1 ", "2 b"]
+        };
+        assert_eq!(rows(&folder), expected, "{end:?}");
+        // And once more, now that it is as it is.
+        folder
+            .weir("replay p.toml --input events.jsonl --database p.db")
+            .ends_with(0);
+        assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 0);
+    }
+}
+
+#[test]
+fn a_last_line_that_is_half_written_is_left_and_said() {
+    let folder = Folder::with(NAMES);
+    for half in ["{\"id\":2,\"na", "{", "{\"id\":2} {"] {
+        folder
+            .replay(format!("{{\"id\":1}}\n{half}"))
+            .ends_with(0)
+            .says("line 2 of events.jsonl is the last, has no end and is no whole JSON object");
+        let found = contents(&folder.path("p.db"));
+        assert_eq!(
+            (found.position, found.counts.events, found.counts.dead_letters),
+            (1, 1, 0),
+            "{half}"
+        );
+    }
+    folder.replay("{\"id\":1}\n{\"id\":2,\"name\":\"b\"}\n").ends_with(0);
+    assert_eq!(rows(&folder), ["1 ", "2 b"]);
+    // One that is ended is what it is.
+    folder
+        .replay("{\"id\":1}\n{\"id\":2,\"name\":\"b\"}\n{\"id\n")
+        .ends_with(0);
+    assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 1);
+}
+
+#[test]
+fn a_file_that_is_followed_is_read_as_it_grows() {
+    let folder = Folder::with(NAMES);
+    folder.write("events.jsonl", "{\"id\":1}\n{\"id\":2,\"na");
+    let mut command = super::weir().command();
+    command
+        .args([
+            "replay",
+            "p.toml",
+            "--input",
+            "events.jsonl",
+            "--database",
+            "p.db",
+            "--follow",
+        ])
+        .current_dir(folder.0.path())
+        .stdout(Stdio::piped());
+    let mut process = command.spawn().expect("weir can be started");
+    let position = || query(&folder.path("p.db"), "SELECT position || '' FROM weir_pipeline");
+    let exists = || folder.path("p.db").exists();
+    wait_until("the first line", || exists() && query_is(&folder, "1"));
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(folder.path("events.jsonl"))
+        .expect("the file is there");
+    file.write_all(b"me\":\"b\"}\n{\"id\":3}").expect("it can be written");
+    wait_until("the second line", || query_is(&folder, "2"));
+    file.write_all(b"\n{\"id\":4}\n").expect("it can be written");
+    wait_until("the fourth line", || query_is(&folder, "4"));
+    weir_tests::command::interrupt(&process);
+    let status = process.wait().expect("weir ends");
+    let mut shown = String::new();
+    process
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut shown)
+        .expect("text");
+    assert!(
+        status.success() && shown.contains("replayed names"),
+        "{status}\n{shown}"
+    );
+    assert_eq!(position(), ["4"]);
+    assert_eq!(rows(&folder), ["1 ", "2 b", "3 ", "4 "]);
+    assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 0);
+}
+
+/// Whether the database holds that position.
+fn query_is(folder: &Folder, position: &str) -> bool {
+    let connection =
+        rusqlite::Connection::open_with_flags(folder.path("p.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let found = connection.and_then(|connection| {
+        connection.query_row("SELECT CAST(position AS TEXT) FROM weir_pipeline", [], |row| {
+            row.get::<_, String>(0)
+        })
+    });
+    found.is_ok_and(|found| found == position)
+}
+
+#[test]
+fn events_come_from_a_pipe_too() {
+    let folder = Folder::with(NAMES);
+    for (number, input) in ["-", "/dev/stdin"].iter().enumerate() {
+        let database = format!("p{number}.db");
+        let mut command = super::weir().command();
+        command
+            .args(["replay", "p.toml", "--input", input, "--database", &database])
+            .current_dir(folder.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut process = command.spawn().expect("weir can be started");
+        let mut pipe = process.stdin.take().expect("standard input is a pipe");
+        pipe.write_all(b"{\"id\":1}\n{\"id\":2,\"na").expect("weir reads");
+        drop(pipe);
+        assert!(process.wait().expect("weir ends").success());
+        let found = contents(&folder.path(&database));
+        assert_eq!(
+            (found.counts.applied, found.counts.dead_letters),
+            (1, 1),
+            "a pipe that ended is over"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_text_is_told_what_it_is() {
+    let folder = Folder::with(NAMES);
+    let utf_16: Vec<u8> = "{\"id\":1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, said) in [
+        (
+            &b"\x1f\x8b\x08\0\0\0\0\0"[..],
+            "is compressed with gzip; unpack it first, with `gunzip`",
+        ),
+        (b"\x28\xb5\x2f\xfd\0", "is compressed with zstd"),
+        (&[&b"\xff\xfe"[..], &utf_16].concat(), "is UTF-16; accepted is UTF-8"),
+        (&utf_16, "is UTF-16; accepted is UTF-8"),
+        (b"\xef\xbb\xbf{\"id\":1}\n", "begins with a byte-order mark; remove it"),
+    ] {
+        folder.write("f", bytes);
+        for command in [
+            "replay p.toml --input f --database p.db",
+            "replay p.toml --input f --discard",
+            "check f",
+        ] {
+            folder.weir(command).ends_with(2).says(said);
+        }
+        assert!(!folder.path("p.db").exists(), "{said}");
+    }
+}
+
+/// Makes a pipe that nobody writes to.
+fn make_pipe(folder: &Folder, name: &str) {
+    let made = std::process::Command::new("mkfifo").arg(folder.path(name)).status();
+    assert!(made.expect("mkfifo can be started").success());
+}
+
+#[test]
+fn what_never_ends_is_refused() {
+    let folder = Folder::with(NAMES);
+    make_pipe(&folder, "pipe");
+    std::os::unix::fs::symlink("/dev/zero", folder.path("zero")).expect("a link can be made");
+    folder.write("events.jsonl", "{\"id\":1}\n");
+    for (command, said) in [
+        (
+            "check pipe",
+            "cannot read pipeline file pipe: it is a pipe; accepted is a file",
+        ),
+        (
+            "check zero",
+            "cannot read pipeline file zero: it is a device; accepted is a file",
+        ),
+        (
+            "check .",
+            "cannot read pipeline file .: it is a folder; accepted is a file",
+        ),
+        ("run pipe", "it is a pipe"),
+        ("replay pipe --input events.jsonl --discard", "it is a pipe"),
+        (
+            "replay p.toml --input zero --discard",
+            "zero:1: the line has more than 68157440 bytes",
+        ),
+        ("replay p.toml --input . --discard", "cannot read .: it is a folder"),
+        (
+            "run p.toml --creds pipe",
+            "cannot read credentials pipe: it is a pipe; accepted is a file",
+        ),
+        (
+            "run p.toml --tls-ca zero",
+            "cannot read certificates zero: it is a device",
+        ),
+        (
+            "run p.toml --tls-cert pipe --tls-key p.toml",
+            "cannot read certificate pipe: it is a pipe",
+        ),
+        (
+            "run p.toml --tls-cert p.toml --tls-key pipe",
+            "cannot read key pipe: it is a pipe",
+        ),
+    ] {
+        folder.weir(command).ends_with(2).says(said);
+    }
+}
+
+#[test]
+fn a_line_without_end_is_refused_and_takes_no_more_than_its_bound() {
+    let folder = Folder::with(NAMES);
+    let zero = fs::File::open("/dev/zero").expect("the device is there");
+    let mut command = super::weir().command();
+    command
+        .args(["replay", "p.toml", "--input", "-", "--discard"])
+        .current_dir(folder.0.path())
+        .stdin(zero);
+    let output = command.output().expect("weir can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("-:1: the line has more than 68157440 bytes"), "{said}");
+}
