@@ -11,6 +11,7 @@ mod commit;
 mod compare;
 mod dead_letters;
 mod failure;
+mod made;
 mod outbox;
 mod read;
 mod schema;
@@ -30,7 +31,7 @@ pub use versions::{read_module, read_versions};
 
 use crate::{
     column::Value,
-    engine::Engine,
+    engine::{Engine, Made},
     error::{Context, Error, Result},
     fail_point,
     limits::WAL_BYTES_BEFORE_CHECKPOINT,
@@ -40,7 +41,7 @@ use crate::{
     turn::{Counts, FailureCount},
 };
 use failure::Sqlite;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -248,20 +249,13 @@ impl Database {
     pub fn restore(&self, engine: &mut Engine) -> Result<()> {
         let path = self.path().display().to_string();
         let wrap = || format!("cannot read the state in database {path}");
-        for (state, fingerprint) in engine.fingerprints() {
-            if !check_fingerprint(&self.connection, self.path(), &self.plan.name, &state, &fingerprint)? {
-                self.connection
-                    .execute(
-                        "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
-                        (&self.plan.name, &state, &fingerprint),
-                    )
-                    .sqlite(wrap)?;
-            }
-        }
+        let context = |error: Error| error.context(format!("database {path}"));
+        made::check(&self.connection, &self.stored, engine, |made| !made.is_reader()).map_err(context)?;
         for (step, count) in self.failures().environment(wrap)? {
             engine.restore_failures(&step, count);
         }
-        Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)
+        Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)?;
+        made::check(&self.connection, &self.stored, engine, Made::is_reader).map_err(context)
     }
 
     /// Fills an engine whose fingerprints were checked.
@@ -366,32 +360,6 @@ fn checksum(state: &str, entries: &[u8]) -> i64 {
 /// Whether entries are those that were written, as far as their checksum tells; older rows have none.
 fn is_intact(state: &str, entries: &[u8], sum: Option<i64>) -> bool {
     sum.is_none_or(|sum| sum == checksum(state, entries))
-}
-
-/// Says whether the database has such a state.
-fn check_fingerprint(
-    connection: &Connection,
-    path: &Path,
-    pipeline: &str,
-    state: &str,
-    fingerprint: &str,
-) -> Result<bool> {
-    let path = path.display();
-    let known: Option<String> = connection
-        .query_row(
-            "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
-            (pipeline, state),
-            |row| row.get(0),
-        )
-        .optional()
-        .sqlite(|| format!("cannot read the state in database {path}"))?;
-    match known {
-        Some(known) if known != fingerprint => Err(Error::mismatch(format!(
-            "database {path} holds state \"{state}\" for {known}, but the pipeline now has {fingerprint}; \
-             name another --database, and fill it from the stream"
-        ))),
-        known => Ok(known.is_some()),
-    }
 }
 
 fn restore_table(connection: &Connection, table: &mut lookup::Table) -> rusqlite::Result<()> {

@@ -26,6 +26,17 @@ pub struct Deployment {
     /// Why.
     #[serde(default)]
     pub note: Option<String>,
+    /// Whether the pipeline file has the word: module and parameters are those that it names, also when it is changed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub of_file: bool,
+    /// Whether it may be tried although a database took back the same module with the same parameters.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub again: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What happened to the version of a step in a turn. It is committed with the turn.
@@ -86,6 +97,29 @@ pub struct StoredVersion {
     pub trial: TrialRecord,
     /// What decided where it failed on trial.
     pub fallback: Option<Deployment>,
+}
+
+impl StoredVersion {
+    /// As a database keeps it from the turn on in which it came into force.
+    pub fn of(in_force: &InForce) -> Self {
+        Self {
+            step: in_force.step.clone(),
+            deployment: in_force.deployment.clone(),
+            digest: in_force.module.0.clone(),
+            first_sequence: in_force.first_sequence,
+            trial: TrialRecord {
+                step: in_force.step.clone(),
+                left: in_force.trial_left,
+                ..Default::default()
+            },
+            fallback: in_force.fallback.as_ref().map(|(deployment, _)| deployment.clone()),
+        }
+    }
+
+    /// The first sequence over which it does not decide any more, where it was taken back.
+    pub fn taken_back_from(&self) -> u64 {
+        self.trial.spoiled.last().map_or(0, |last| last + 1)
+    }
 }
 
 /// What a commit made lasting, for those who wait for a swap.

@@ -15,11 +15,13 @@ mod rounds;
 mod shadow;
 mod stages;
 mod swap;
+mod takeover;
 mod turns;
 
 pub use failures::Stopped;
 pub use shadow::{Shadow, ShadowFeed};
 pub use swap::{Retired, Successor};
+pub use takeover::Made;
 
 use crate::{
     column::{Batch, NOTHING},

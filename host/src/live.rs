@@ -36,6 +36,8 @@ pub struct LiveOptions {
     pub until_caught_up: bool,
     /// What to do about messages that were removed before they were processed.
     pub gap: Gap,
+    /// Let what the pipeline file names be tried although this database took it back.
+    pub again: bool,
     /// Where deployments come from; without it, what the pipeline file and the database say runs to the end.
     pub registry: Option<Registry>,
 }
@@ -72,7 +74,13 @@ impl Live {
         let recovered = file.recover()?;
         let known = read_versions(file.path(), &plan.name)?;
         let base = plan;
-        let plan = Arc::new(rollout::plan_of_database(&base, host, file.path(), &known)?);
+        let plan = Arc::new(rollout::plan_of_database(
+            &base,
+            host,
+            file.path(),
+            &known,
+            options.again,
+        )?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         drop(recovered);
         database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subjects())?)?;

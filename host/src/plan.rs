@@ -110,6 +110,13 @@ impl Plan {
         !self.published_subjects().is_empty()
     }
 
+    /// Whether rows of an edge are changed later.
+    pub fn is_changelog(&self, edge: Edge) -> bool {
+        let node = self.nodes.get(edge.node);
+        let output = node.and_then(|node| node.outputs.get(edge.output));
+        output.is_some_and(|output| matches!(output.change, Change::Keyed(_)))
+    }
+
     /// The stage of that name.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Retry {
         let mut known = read_versions(path, &base.name)?;
         known.iter_mut().for_each(|version| version.trial.left = 0);
         let plan = Arc::new(match origin {
-            Origin::Stream => rollout::plan_of_database(&base, host, path, &known)?,
+            Origin::Stream => rollout::plan_of_database(&base, host, path, &known, false)?,
             Origin::PastOfStream | Origin::File => base,
         });
         let messages = match origin {

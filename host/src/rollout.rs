@@ -18,7 +18,7 @@ use crate::{
     plan::{Plan, StageVersion, Versions},
     say,
     source::Nudge,
-    stage::{Module, StageHost},
+    stage::StageHost,
     status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
 };
 use crossbeam_channel as crossbeam;
@@ -33,7 +33,7 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use versions::{steps_of, versions_of};
+use versions::{of_file_version, steps_of, taken_back, versions_of, why};
 
 /// How long to wait before what the server did not give is asked for again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -117,6 +117,7 @@ impl Rollout {
             host: host.clone(),
             versions: versions_of(&running),
             steps: steps_of(&running, known),
+            known: known.to_vec(),
             base,
             running,
             subject,
@@ -161,6 +162,8 @@ struct Worker {
     running: Arc<Plan>,
     versions: Versions,
     steps: Vec<StepStatus>,
+    /// What decided over rows of the database, as far as it is committed.
+    known: Vec<StoredVersion>,
     subject: Subject,
     successors: crossbeam::Sender<Box<Successor>>,
     gone: crossbeam::Receiver<Retired>,
@@ -336,10 +339,7 @@ impl Worker {
         }
         let shadow = match candidate {
             None => None,
-            Some(deployment) => Some(StageVersion {
-                module: self.module_of(step, deployment)?,
-                deployment: deployment.clone(),
-            }),
+            Some(deployment) => Some(self.version_of(step, deployment)?),
         };
         let mut versions = self.versions.clone();
         versions.entry(step.to_owned()).or_default().shadow = shadow;
@@ -361,24 +361,30 @@ impl Worker {
         Ok(Some((successor, plan)))
     }
 
-    fn module_of(&self, step: &str, deployment: &Deployment) -> Result<Arc<Module>> {
+    fn version_of(&self, step: &str, deployment: &Deployment) -> Result<StageVersion> {
         match &deployment.digest {
-            None => Ok(self.base.stage(step)?.module.clone()),
-            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?),
+            None => of_file_version(&self.base, step, deployment),
+            Some(digest) => Ok(StageVersion {
+                module: self.host.load_deployed(digest, &self.registry.module(digest)?)?,
+                deployment: deployment.clone(),
+            }),
         }
     }
 
     fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
-        let module = self.module_of(step, deployment)?;
+        let live = self.version_of(step, deployment)?;
+        if let Some(taken_back) = taken_back(&self.known, step, &live).filter(|_| !deployment.again) {
+            return Err(Error::definition(format!(
+                "{}; deploy another, or the same with --again",
+                why(taken_back)
+            )));
+        }
         let mut versions = self.versions.clone();
         let of_step = versions.entry(step.to_owned()).or_default();
         // Of a version that is still on trial it is not known whether it is good.
         let good = of_step.fallback.take().or(of_step.live.take());
         of_step.fallback = good;
-        of_step.live = Some(StageVersion {
-            module,
-            deployment: deployment.clone(),
-        });
+        of_step.live = Some(live);
         let plan = Arc::new(self.base.again(&self.host, &versions)?);
         let successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
         self.versions = versions;
@@ -396,9 +402,8 @@ impl Worker {
         if let Some(status) = self.steps.iter_mut().find(|status| status.step == step) {
             status.failed = Some(FailedVersion {
                 version,
-                taken_back: false,
-                sequence: 0,
                 reason,
+                ..Default::default()
             });
         }
         self.tell();
@@ -407,6 +412,7 @@ impl Worker {
     fn committed(&mut self, committed: Committed) {
         let pause_us = committed.pauses.last().map(|pause| pause.as_micros() as u64);
         for change in committed.changes {
+            self.remember(&change);
             match change {
                 VersionChange::InForce(in_force) => self.in_force(&in_force, pause_us),
                 VersionChange::Trial(trial) => {
@@ -429,6 +435,8 @@ impl Worker {
                             taken_back: true,
                             sequence,
                             reason: reason.clone(),
+                            digest: status.digest.clone(),
+                            parameters: status.deployment.parameters.clone(),
                         });
                         self.announce("taken-back", &step, version, sequence, Some(&reason));
                     } else if trial.left == 0
@@ -448,6 +456,24 @@ impl Worker {
             self.arrived();
         }
         self.tell();
+    }
+
+    /// Keeps what the database knows by now.
+    fn remember(&mut self, change: &VersionChange) {
+        match change {
+            VersionChange::InForce(in_force) => {
+                let same = |known: &StoredVersion| {
+                    known.step == in_force.step && known.first_sequence == in_force.first_sequence
+                };
+                self.known.retain(|known| !same(known));
+                self.known.push(StoredVersion::of(in_force));
+            }
+            VersionChange::Trial(trial) => {
+                if let Some(last) = self.known.iter_mut().rfind(|known| known.step == trial.step) {
+                    last.trial = trial.clone();
+                }
+            }
+        }
     }
 
     /// What was in flight runs.
@@ -499,6 +525,19 @@ impl Worker {
                 shadow: None,
             };
         }
+        let known = self.known.iter().filter(|known| known.step == *step).count();
+        if version == 0 && known > 1 && self.taken_back_at(in_force).is_none() {
+            let on_trial = match in_force.trial_left {
+                0 => String::new(),
+                left => format!(", on trial for {left} rows"),
+            };
+            eprintln!(
+                "weir: step {step} of pipeline {} runs what its file says by now, module {}, from sequence {}{on_trial}",
+                self.running.name,
+                in_force.module.0.get(..12).unwrap_or_default(),
+                in_force.first_sequence
+            );
+        }
         if version > 0 {
             say!(
                 Info,
@@ -508,6 +547,17 @@ impl Worker {
             );
         }
         self.announce("in-force", step, version, in_force.first_sequence, None);
+    }
+
+    /// The version that was taken back where this one is in force from.
+    fn taken_back_at(&self, in_force: &InForce) -> Option<&StoredVersion> {
+        let before = self
+            .known
+            .iter()
+            .filter(|known| known.step == in_force.step)
+            .rev()
+            .nth(1);
+        before.filter(|before| before.trial.taken_back.is_some())
     }
 
     fn announce(&self, what: &str, step: &str, version: u64, sequence: u64, reason: Option<&str>) {

@@ -2,6 +2,7 @@
 
 use crate::{deployment::Deployment, turn::Counts};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A running pipeline.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -132,7 +133,7 @@ pub struct ShadowExample {
 }
 
 /// A deployment that is not in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FailedVersion {
     /// Which.
     pub version: u64,
@@ -142,4 +143,10 @@ pub struct FailedVersion {
     pub sequence: u64,
     /// Why.
     pub reason: String,
+    /// The SHA-256 of its component, where it was taken back.
+    #[serde(default)]
+    pub digest: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, toml::Value>,
 }

@@ -20,6 +20,7 @@ mod retry;
 mod rules;
 mod simulation;
 mod swaps;
+mod takeovers;
 mod time;
 mod top;
 mod windows;

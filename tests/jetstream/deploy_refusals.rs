@@ -132,7 +132,7 @@ fn the_command_refuses_what_does_not_fit_and_nothing_is_deployed() {
     check(
         "deploy changes.toml versions {versions} --param label=1",
         expect![[r#"
-        weir: step "versions" reads the changelog of step "latest": rows that its rule let through so far would stay if another rule took over; run the pipeline into a new database instead
+        weir: step "versions" reads the changelog of step "latest": rows that its rule let through so far would stay if another rule took over; that was module digest-of-versions with label = 0, fails = "", every = 1, malformed = 0, and would be module digest-of-versions with label = 1, fails = "", every = 1, malformed = 0: run the pipeline into a new database instead, or stay with the former
     "#]],
     );
     check(

@@ -26,6 +26,7 @@ mod dev;
 
 mod access;
 mod faults;
+mod file_versions;
 mod refusals;
 mod signals;
 

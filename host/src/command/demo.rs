@@ -171,6 +171,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
         let options = LiveOptions {
             until_caught_up: false,
             gap: Gap::Refuse,
+            again: false,
             registry: Some(Registry::open(nats)?),
         };
         lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);

@@ -11,6 +11,7 @@ use crate::{
     plan::{Plan, StageVersion, StepVersions, Versions},
     stage::{Module, StageHost},
     status::{HostStatus, StepStatus},
+    text::printable,
 };
 use std::{
     collections::BTreeMap,
@@ -32,6 +33,9 @@ pub(super) struct Saying {
     /// How long to wait until the running hosts say that it is in force.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(super) wait: u64,
+    /// Try a module with parameters that a host took back once more.
+    #[arg(long)]
+    pub(super) again: bool,
 }
 
 /// Puts a module in the place of a step's rule, while the pipeline runs.
@@ -134,7 +138,7 @@ impl Params {
         let deployed = target.deploy(&set.saying, |before| {
             let module = target.module_of(before)?;
             let parameters = merge(&target, &module, before, &set.parameters)?;
-            target.check(&module, parameters.clone(), before)?;
+            target.check(&module, parameters.clone(), before, set.saying.again)?;
             // From here on the module is this one, whatever becomes of the pipeline file's.
             target.check_running(&module)?;
             target.registry.put_module(&module.digest, &module.bytes)?;
@@ -175,7 +179,7 @@ impl Rollback {
                 ))
             })?;
             let module = target.module_of(Some(earlier))?;
-            target.check(&module, earlier.parameters.clone(), Some(before))?;
+            target.check(&module, earlier.parameters.clone(), Some(before), self.saying.again)?;
             Ok((earlier.digest.clone(), earlier.parameters.clone()))
         })?;
         target.wait(&deployed, &self.saying)
@@ -225,12 +229,14 @@ impl<'h> Target<'h> {
         }
     }
 
-    /// Whether a module fits, also in the place of what the step runs now.
+    /// Whether a module fits, also in the place of what the step runs now, and was not taken back by a host, unless it may be
+    /// tried `again`.
     pub(super) fn check(
         &self,
         module: &Arc<Module>,
         parameters: BTreeMap<String, toml::Value>,
         before: Option<&Deployment>,
+        again: bool,
     ) -> Result<()> {
         let plan_of = |module: Arc<Module>, deployment: Deployment| {
             let live = StepVersions {
@@ -246,6 +252,9 @@ impl<'h> Target<'h> {
             ..Default::default()
         };
         let plan = plan_of(module.clone(), wanted)?;
+        if !again {
+            self.check_taken_back(&plan)?;
+        }
         // What cannot be had or does not fit was refused by the hosts as well, and is nothing to be compared with.
         let before = before.map(|before| plan_of(self.module_of(Some(before))?, before.clone()));
         match before {
@@ -253,6 +262,30 @@ impl<'h> Target<'h> {
             Some(Err(error)) if error.kind() == ErrorKind::Environment => Err(error),
             Some(Err(_)) | None => Successor::check(&self.plan, &plan),
         }
+    }
+
+    /// Whether a running host took back what the step would run.
+    fn check_taken_back(&self, plan: &Plan) -> Result<()> {
+        let wanted = plan.stage(&self.step)?;
+        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+        for host in &hosts {
+            let step = host.steps.iter().find(|step| step.step == self.step);
+            let failed = step
+                .and_then(|step| step.failed.as_ref())
+                .filter(|failed| failed.taken_back);
+            if let Some(failed) = failed.filter(|failed| wanted.is(&failed.digest, &failed.parameters)) {
+                return Err(Error::definition(format!(
+                    "module {}{} was taken back by {}, {}, from sequence {} on: {}; deploy another, or the same with --again",
+                    wanted.module.short_digest(),
+                    show::parameters(&failed.parameters),
+                    host.process,
+                    printable(&host.database),
+                    failed.sequence,
+                    printable(&failed.reason)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Puts a module in the place of what the step runs, with the parameters that `make` gives.
@@ -264,7 +297,7 @@ impl<'h> Target<'h> {
     ) -> Result<Deployment> {
         self.deploy(saying, |before| {
             let parameters = make(before)?;
-            self.check(module, parameters.clone(), before)?;
+            self.check(module, parameters.clone(), before, saying.again)?;
             self.registry.put_module(&module.digest, &module.bytes)?;
             Ok((Some(module.digest.clone()), parameters))
         })
@@ -314,6 +347,8 @@ impl<'h> Target<'h> {
                 by: whoami(),
                 at_ms: jiff::Timestamp::now().as_millisecond(),
                 note: saying.note.clone(),
+                again: saying.again,
+                ..Default::default()
             })
         })?;
         answer!(

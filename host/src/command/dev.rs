@@ -392,6 +392,7 @@ impl Session {
         let base = self.running.as_ref().map_or(plan, |running| &running.base);
         let target = Target::of(&self.host, base.clone(), step.to_owned(), self.registry.clone());
         let saying = Saying {
+            again: true,
             note: Some("weir dev".to_owned()),
             wait: START_MAX.as_secs(),
         };
@@ -437,6 +438,8 @@ impl Session {
         let options = LiveOptions {
             until_caught_up: false,
             gap: Gap::Refuse,
+            // Whoever writes a rule tries it as often as they like.
+            again: true,
             registry: Some(self.registry.clone()),
         };
         let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;

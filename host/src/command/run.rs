@@ -48,6 +48,9 @@ pub(super) struct Run {
     /// Go on although messages were removed from the stream before they were processed.
     #[arg(long)]
     accept_gap: bool,
+    /// Put what a pipeline file names on trial once more, although the database took it back.
+    #[arg(long)]
+    again: bool,
     /// How long the first Ctrl-C lets pipelines commit and publish what is under way. What is not done by then is left, and
     /// said; nothing is lost.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
@@ -137,6 +140,7 @@ impl Run {
         let options = LiveOptions {
             until_caught_up: self.until_caught_up,
             gap,
+            again: self.again,
             registry,
         };
         let stop = Stop::default();

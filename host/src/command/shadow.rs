@@ -127,7 +127,7 @@ impl Start {
         let live = target.registry.deployment(&target.plan.name, &target.step)?;
         let parameters = merge(&target, &module, live.as_ref(), &self.parameters)?;
         // One that could not be promoted is no candidate.
-        target.check(&module, parameters.clone(), live.as_ref())?;
+        target.check(&module, parameters.clone(), live.as_ref(), false)?;
         let candidate = Deployment {
             version: 0,
             digest: Some(module.digest.clone()),
@@ -135,6 +135,7 @@ impl Start {
             by: whoami(),
             at_ms: jiff::Timestamp::now().as_millisecond(),
             note: self.note,
+            ..Default::default()
         };
         let beside = StepVersions {
             shadow: Some(StageVersion {
@@ -313,7 +314,7 @@ impl Promote {
         };
         let module = target.module_of(Some(&candidate))?;
         let deployed = target.deploy(&self.saying, |before| {
-            target.check(&module, candidate.parameters.clone(), before)?;
+            target.check(&module, candidate.parameters.clone(), before, self.saying.again)?;
             Ok((candidate.digest.clone(), candidate.parameters.clone()))
         })?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;

@@ -2,7 +2,7 @@
 
 use super::{connect_read_only, failure::Sqlite, read::open_weir};
 use crate::{
-    deployment::{Deployment, StoredVersion, TrialRecord, VersionChange},
+    deployment::{Component, Deployment, StoredVersion, TrialRecord, VersionChange},
     error::{Context, Error, Result},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -35,7 +35,7 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
                         &in_force.module.0,
                         json(&in_force.deployment)?,
                         in_force.trial_left as i64,
-                        fallback.map(|(deployment, _)| json(deployment)).transpose()?,
+                        fallback.map(|fallback| json(&named(fallback))).transpose()?,
                     ))?;
             }
             VersionChange::Trial(trial) => {
@@ -58,6 +58,14 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
     Ok(())
 }
 
+/// A deployment that names its module, also where the pipeline file did: that may name another one by the next start.
+fn named((deployment, (digest, _)): &(Deployment, Component)) -> Deployment {
+    Deployment {
+        digest: Some(digest.clone()),
+        ..deployment.clone()
+    }
+}
+
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
 }
@@ -71,10 +79,15 @@ pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> 
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let wrap = || format!("cannot read the versions in database {}", path.display());
     let connection = connect_read_only(path)?;
+    of_pipeline(&connection, pipeline).map_err(|error| error.context(format!("database {}", path.display())))
+}
+
+/// See [`read_versions`].
+pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec<StoredVersion>> {
+    let wrap = || "cannot read the versions".to_owned();
     // Who opens it for writing says what is wrong with a file of somebody else. One that is empty was just made.
-    if !has_versions(&connection).unwrap_or(false) {
+    if !has_versions(connection).unwrap_or(false) {
         return Ok(Vec::new());
     }
     let mut statement = connection

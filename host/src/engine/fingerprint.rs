@@ -10,8 +10,10 @@ use crate::{
 /// The name of the state of the clock; no step can be called so.
 pub(super) const CLOCK: &str = "event time";
 
-/// The columns and settings that a state depends on.
-pub(super) fn of_state(plan: &Plan, state: &str) -> String {
+/// The columns and settings that a state depends on; with `names_modules` also the modules that take rows back, which
+/// databases did not remember once.
+pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String {
+    let functions = |aggregates: &[AggregateSpec]| functions(aggregates, names_modules);
     let columns = |fields: &mut dyn Iterator<Item = &Field>| {
         fields
             .map(|field| format!("{} {}", field.name, field.column_type))
@@ -46,7 +48,8 @@ pub(super) fn of_state(plan: &Plan, state: &str) -> String {
         NodeKind::Window(window) => {
             let input = plan.nodes.get(node.input.node);
             let input = input.and_then(|input| input.outputs.get(node.input.output));
-            window_fingerprint(window, input.map_or(&[][..], |input| &input.schema), &schema)
+            let kept = functions(&window.aggregates);
+            window_fingerprint(window, &kept, input.map_or(&[][..], |input| &input.schema), &schema)
         }
         NodeKind::IntervalJoin(join) => {
             let types = |edge: Edge, indices: &[usize]| {
@@ -99,7 +102,7 @@ pub(super) fn forgets(ttl_ms: Option<i64>) -> &'static str {
     ttl_ms.map_or("", |_| " with a ttl")
 }
 
-fn functions(aggregates: &[AggregateSpec]) -> String {
+fn functions(aggregates: &[AggregateSpec], names_modules: bool) -> String {
     let functions: Vec<String> = aggregates
         .iter()
         .map(|spec| {
@@ -109,7 +112,7 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
                 .unwrap_or_default();
             let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
             match &spec.guest {
-                Some(guest) => guests::fingerprint(guest),
+                Some(guest) => guests::fingerprint(guest, names_modules),
                 None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
             }
         })
@@ -117,7 +120,7 @@ fn functions(aggregates: &[AggregateSpec]) -> String {
     functions.join(", ")
 }
 
-fn window_fingerprint(plan: &WindowPlan, input: &[Field], schema: &str) -> String {
+fn window_fingerprint(plan: &WindowPlan, functions: &str, input: &[Field], schema: &str) -> String {
     let kind = match &plan.kind {
         WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
         WindowKind::Aligned {
@@ -137,7 +140,7 @@ fn window_fingerprint(plan: &WindowPlan, input: &[Field], schema: &str) -> Strin
         ""
     };
     let kept = match &plan.top {
-        None => functions(&plan.aggregates),
+        None => functions.to_owned(),
         Some(top) => {
             let order = if top.least { "least" } else { "greatest" };
             let by = input

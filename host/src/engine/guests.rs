@@ -47,11 +47,17 @@ impl Engine {
 }
 
 /// What the states of a guest depend on: their layout, and where rows are taken back what they counted for when they
-/// came.
-pub(super) fn fingerprint(guest: &AggregateGuest) -> String {
+/// came, which is for the module and its parameters to say. `names_module` is false for what was remembered once.
+pub(super) fn fingerprint(guest: &AggregateGuest, names_module: bool) -> String {
     let description = &guest.module.description;
-    let states = format!("{} with states {}", description.name, description.state);
-    if !guest.retracts || guest.parameters.is_empty() {
+    let mut states = format!("{} with states {}", description.name, description.state);
+    if !guest.retracts {
+        return states;
+    }
+    if names_module {
+        states += &format!(" of module {}", guest.module.digest);
+    }
+    if guest.parameters.is_empty() {
         return states;
     }
     let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));

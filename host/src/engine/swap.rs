@@ -3,12 +3,12 @@
 //! Everything that takes time (compiling, instantiating, checking) is done beforehand, off the data path, in
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in.
 
-use super::{Engine, ShadowFeed, Stage, Step, fingerprint};
+use super::{Engine, ShadowFeed, Stage, Step, takeover};
 use crate::{
     decode::Decoder,
     deployment::{InForce, VersionChange},
     error::{Error, Result},
-    plan::{Change, Edge, Node, NodeKind, Plan, SinkPlan, StagePlan, Target},
+    plan::{Edge, NodeKind, Plan, SinkPlan, StagePlan, Target},
     stage::StageHost,
 };
 use std::{mem, sync::Arc};
@@ -70,14 +70,7 @@ impl Successor {
     /// What would not be the same.
     pub fn check(running: &Plan, plan: &Plan) -> Result<()> {
         check_same(running, plan)?;
-        for (before, node) in running.nodes.iter().zip(&plan.nodes) {
-            if let (NodeKind::Stage(old), NodeKind::Stage(new)) = (&before.kind, &node.kind)
-                && !same_guest(old, new)
-            {
-                check_append(plan, node)?;
-            }
-        }
-        Ok(())
+        takeover::check(running, plan)
     }
 }
 
@@ -161,21 +154,6 @@ impl Engine {
     }
 }
 
-/// A rule that reads a changelog has let rows through that it would have to take back itself.
-fn check_append(plan: &Plan, node: &Node) -> Result<()> {
-    let input = plan.nodes.get(node.input.node);
-    let output = input.and_then(|input| input.outputs.get(node.input.output));
-    match output.map(|output| &output.change) {
-        Some(Change::Keyed(_)) => Err(Error::definition(format!(
-            "step \"{}\" reads the changelog of step \"{}\": rows that its rule let through so far would stay if another \
-             rule took over; run the pipeline into a new database instead",
-            node.name,
-            input.map_or("?", |input| input.name.as_str())
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// Whether what the database holds means the same under both plans.
 fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
     for (before, after) in running.sinks.iter().zip(&plan.sinks) {
@@ -192,18 +170,6 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
         }
     }
     for (before, after) in running.nodes.iter().zip(&plan.nodes) {
-        let state = format!("{}/", after.name);
-        let (held, would_hold) = (
-            fingerprint::of_state(running, &state),
-            fingerprint::of_state(plan, &state),
-        );
-        if held != would_hold {
-            return Err(Error::definition(format!(
-                "step \"{}\" holds state for {held}, but would need it for {would_hold}, which was not kept so far; \
-                 run into a new database",
-                after.name
-            )));
-        }
         for ((_, runs), (spec, guest)) in before.kind.guests().zip(after.kind.guests()) {
             if runs.module.digest != guest.module.digest {
                 return Err(Error::definition(format!(

@@ -1,12 +1,8 @@
 //! The turns of an engine: what a transaction takes from it, and what a start gives back to it.
 
-use super::{
-    Engine, Step,
-    fingerprint::{self, CLOCK},
-    swap,
-};
+use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
-    deployment::{StoredVersion, TrialRecord},
+    deployment::StoredVersion,
     error::{Error, Result},
     operator::{StateMap, Stateful, lookup},
     plan::NodeKind,
@@ -109,7 +105,7 @@ impl Engine {
     // ---- state --------------------------------------------------------------------------------------------------------
 
     /// Every keyed state, by the name that the state log has for it.
-    fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
+    pub(super) fn states(&mut self) -> Vec<(String, &mut dyn StateMap)> {
         let steps = self
             .steps
             .iter_mut()
@@ -134,15 +130,6 @@ impl Engine {
         steps.chain(sinks).chain(clock).collect()
     }
 
-    /// What the state of each name was built for: if this changes, the state of a database does not fit any more.
-    pub fn fingerprints(&mut self) -> Vec<(String, String)> {
-        let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
-        names
-            .into_iter()
-            .map(|name| (name.clone(), fingerprint::of_state(&self.plan, &name)))
-            .collect()
-    }
-
     /// How many entries each state has.
     pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
         self.states()
@@ -152,7 +139,7 @@ impl Engine {
     }
 
     /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does
-    /// not know yet is part of the next turn.
+    /// not know yet is part of the next turn. It is on trial where the plan has something for it to fall back on.
     pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
         self.last_sequence = position;
         for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
@@ -160,12 +147,15 @@ impl Engine {
                 continue;
             };
             let last = known.iter().rfind(|version| version.step == node.name);
-            match last.filter(|last| last.deployment == plan.deployment && last.digest == plan.module.digest) {
+            let goes_on = |last: &&StoredVersion| {
+                last.deployment.version == plan.deployment.version && plan.is(&last.digest, &last.deployment.parameters)
+            };
+            match last.filter(goes_on) {
                 Some(last) => stage.resume_trial(&last.trial),
                 None => {
-                    stage.resume_trial(&TrialRecord::default());
                     stage.begin_failures();
-                    self.changes.push(swap::in_force(&node.name, plan, position + 1, 0));
+                    let change = swap::in_force(&node.name, plan, position + 1, stage.trial_left());
+                    self.changes.push(change);
                 }
             }
         }

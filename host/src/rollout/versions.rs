@@ -3,35 +3,79 @@
 use crate::{
     database::read_module,
     deployment::{Deployment, StoredVersion},
-    error::Result,
+    error::{Error, Result},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     stage::StageHost,
     status::{FailedVersion, StepStatus},
 };
 use std::path::Path;
 
-/// The versions with which a pipeline starts: those that its database knows to be in force, else what its file says.
+/// The versions with which a pipeline starts: those that its database knows to be in force, where they were deployed; else
+/// what its file says. Where that is something else than decided last, it is on trial, and falls back on what did.
 ///
 /// # Errors
-/// When a module of the database is damaged or does not fit the pipeline any more.
-pub fn plan_of_database(base: &Plan, host: &StageHost, database: &Path, known: &[StoredVersion]) -> Result<Plan> {
+/// When a module of the database is damaged or does not fit the pipeline any more; when the file names what this database
+/// took back, unless it may be tried `again`.
+pub fn plan_of_database(
+    base: &Plan,
+    host: &StageHost,
+    database: &Path,
+    known: &[StoredVersion],
+    again: bool,
+) -> Result<Plan> {
     let mut versions = Versions::new();
+    // Steps whose module or parameters are not those that decided last.
+    let mut changed: Vec<&str> = Vec::new();
     for node in &base.nodes {
         let NodeKind::Stage(stage) = &node.kind else { continue };
-        let last = known.iter().rfind(|version| version.step == node.name);
-        let Some(last) = last.filter(|last| last.deployment.version > 0) else {
-            continue;
+        let of_step = || known.iter().filter(|version| version.step == node.name);
+        let Some(last) = of_step().next_back() else { continue };
+        let load = |deployment: &Deployment, digest: &str| load_stored(host, database, deployment, digest);
+        let live = live_of(base, &node.name, stage, last, host, database)?;
+        let on_trial = last.fallback.as_ref().filter(|_| last.trial.left > 0);
+        let on_trial = on_trial.map(|fallback| load(fallback, &digest_of(fallback, stage, known)));
+        let fallback = if live.is(&last.digest, &last.deployment.parameters) {
+            on_trial.transpose()?
+        } else {
+            let taken_back = taken_back(known, &node.name, &live).filter(|_| !again);
+            if let Some(taken_back) = taken_back {
+                return Err(Error::definition(format!(
+                    "step \"{}\" of pipeline {}: database {} took back what the pipeline file names: {}; name another \
+                     module or other parameters, or say --again to put it on trial once more",
+                    node.name,
+                    base.name,
+                    database.display(),
+                    why(taken_back)
+                )));
+            }
+            changed.push(&node.name);
+            match (base.is_changelog(node.input), on_trial) {
+                (true, _) => None,
+                (false, Some(good)) => Some(good?),
+                (false, None) => Some(load(&last.deployment, &last.digest)?),
+            }
         };
-        let load = |deployment: &Deployment| load_stored(stage, host, database, deployment);
-        let fallback = last.fallback.as_ref().filter(|_| last.trial.left > 0);
+        let live = Some(live);
         let step = StepVersions {
-            live: Some(load(&last.deployment)?),
-            fallback: fallback.map(load).transpose()?,
+            live,
+            fallback,
             shadow: None,
         };
         versions.insert(node.name.clone(), step);
     }
-    base.again(host, &versions).map_err(|error| {
+    let plan = base.again(host, &versions).or_else(|error| {
+        let mut alone = versions;
+        let fallbacks = alone.iter_mut().filter(|(step, _)| changed.contains(&step.as_str()));
+        fallbacks.for_each(|(_, step)| step.fallback = None);
+        let plan = base.again(host, &alone).map_err(|_| error)?;
+        eprintln!(
+            "weir: pipeline {}: what decided before does not go with the pipeline file any more, so there is no trial of {}",
+            base.name,
+            changed.join(", ")
+        );
+        Ok(plan)
+    });
+    plan.map_err(|error: Error| {
         error.context(format!(
             "database {} knows of deployed modules that the pipeline file does not go with any more",
             database.display()
@@ -39,18 +83,84 @@ pub fn plan_of_database(base: &Plan, host: &StageHost, database: &Path, known: &
     })
 }
 
-fn load_stored(
+/// What a step runs at a start where `last` decided last.
+fn live_of(
+    base: &Plan,
+    step: &str,
     of_file: &StagePlan,
+    last: &StoredVersion,
     host: &StageHost,
     database: &Path,
-    deployment: &Deployment,
 ) -> Result<StageVersion> {
-    let module = match &deployment.digest {
-        None => of_file.module.clone(),
-        Some(digest) => host.load_deployed(digest, &read_module(database, digest)?)?,
+    let deployment = &last.deployment;
+    match &deployment.digest {
+        Some(digest) if deployment.version > 0 => load_stored(host, database, deployment, digest),
+        _ => of_file_version(base, step, deployment).map(|live| StageVersion {
+            module: of_file.module.clone(),
+            ..live
+        }),
+    }
+}
+
+/// What the pipeline file says, in the place of a deployment that leaves it the word.
+pub(super) fn of_file_version(base: &Plan, step: &str, deployment: &Deployment) -> Result<StageVersion> {
+    let of_file = base.stage(step)?;
+    let parameters = match deployment.version == 0 || deployment.of_file {
+        true => of_file.deployment.parameters.clone(),
+        false => deployment.parameters.clone(),
     };
-    let deployment = deployment.clone();
-    Ok(StageVersion { module, deployment })
+    Ok(StageVersion {
+        module: of_file.module.clone(),
+        deployment: Deployment {
+            digest: None,
+            parameters,
+            ..deployment.clone()
+        },
+    })
+}
+
+/// The module of what a version falls back on; an older weir did not name that of the pipeline file.
+fn digest_of(fallback: &Deployment, of_file: &StagePlan, known: &[StoredVersion]) -> String {
+    let decided = || known.iter().rfind(|version| version.deployment == *fallback);
+    let digest = fallback.digest.clone();
+    let digest = digest.or_else(|| decided().map(|version| version.digest.clone()));
+    digest.unwrap_or_else(|| of_file.module.digest.clone())
+}
+
+fn load_stored(host: &StageHost, database: &Path, deployment: &Deployment, digest: &str) -> Result<StageVersion> {
+    Ok(StageVersion {
+        module: host.load_deployed(digest, &read_module(database, digest)?)?,
+        deployment: Deployment {
+            digest: Some(digest.to_owned()),
+            ..deployment.clone()
+        },
+    })
+}
+
+/// The last time that a step ran what `version` is, where that was taken back.
+pub(super) fn taken_back<'k>(
+    known: &'k [StoredVersion],
+    step: &str,
+    version: &StageVersion,
+) -> Option<&'k StoredVersion> {
+    let same = |known: &&StoredVersion| known.step == step && version.is(&known.digest, &known.deployment.parameters);
+    known.iter().rfind(same).filter(|last| last.trial.taken_back.is_some())
+}
+
+/// Where and why a version was taken back.
+pub(super) fn why(taken_back: &StoredVersion) -> String {
+    let parameters = taken_back.deployment.parameters.iter();
+    let parameters: Vec<String> = parameters.map(|(name, value)| format!("{name} = {value}")).collect();
+    format!(
+        "module {}{} was taken back from sequence {} on: {}",
+        taken_back.digest.get(..12).unwrap_or(&taken_back.digest),
+        match parameters.is_empty() {
+            true => String::new(),
+            false => format!(" with {}", parameters.join(", ")),
+        },
+        taken_back.taken_back_from(),
+        taken_back.trial.taken_back.as_deref().unwrap_or_default()
+    )
 }
 
 /// The guests of a plan, as versions for the next one.
@@ -86,16 +196,25 @@ pub(super) fn steps_of(plan: &Plan, known: &[StoredVersion]) -> Vec<StepStatus> 
             first_sequence: last.map_or(0, |last| last.first_sequence),
             trial_left: last.map_or(0, |last| last.trial.left),
             spoiled: last.map_or(0, |last| last.trial.spoiled.len() as u64),
-            failed: taken_back.map(|version| FailedVersion {
-                version: version.deployment.version,
-                taken_back: true,
-                sequence: version.trial.spoiled.last().map_or(0, |last| last + 1),
-                reason: version.trial.taken_back.clone().unwrap_or_default(),
-            }),
+            failed: taken_back.map(FailedVersion::of),
             ..step_status(name, stage)
         }
     });
     steps.collect()
+}
+
+impl FailedVersion {
+    /// Of one that was taken back.
+    pub(super) fn of(version: &StoredVersion) -> Self {
+        Self {
+            version: version.deployment.version,
+            taken_back: true,
+            sequence: version.taken_back_from(),
+            reason: version.trial.taken_back.clone().unwrap_or_default(),
+            digest: version.digest.clone(),
+            parameters: version.deployment.parameters.clone(),
+        }
+    }
 }
 
 fn step_status(step: &str, stage: &StagePlan) -> StepStatus {

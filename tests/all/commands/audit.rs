@@ -152,7 +152,7 @@ fn what_somebody_changed_is_found() {
         ),
         (
             "UPDATE weir_state SET fingerprint = 'something else' WHERE state = 'by-name/groups'",
-            "holds state \"by-name/groups\" for something else",
+            "state \"by-name/groups\" is held for something else",
         ),
         (
             "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES ('names', 'a', 'b', 999, '')",

@@ -92,7 +92,7 @@ fn a_pipeline_that_no_longer_fits_the_database_is_refused() {
         (
             "last_value = { key = [\"id\"] }",
             "last_value = { key = [\"id\", \"name\", \"amount\"] }",
-            "holds state \"latest/rows\" for last_value by the first 1 of id int, name text, amount double, but the pipeline now has \
+            "state \"latest/rows\" is held for last_value by the first 1 of id int, name text, amount double, but the pipeline now has \
              last_value by the first 3 of id int, name text, amount double",
         ),
         (

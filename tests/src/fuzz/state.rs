@@ -130,7 +130,7 @@ fn engine() -> Engine {
 
 /// The names of all states, in order: the first byte of an input is a number among them.
 fn states() -> Vec<String> {
-    engine().fingerprints().into_iter().map(|(name, _)| name).collect()
+    engine().state_sizes().into_iter().map(|(name, _)| name).collect()
 }
 
 /// What states come to over these lines of events: an input for each state, as the log has it.

@@ -105,9 +105,7 @@ impl Audit {
     /// Whether the state is that of `plan`, and the tables are what the state says. The engine has no state yet.
     pub fn check_tables(&self, plan: &Arc<Plan>, mut engine: Engine) -> Vec<Check> {
         let restored = (|| {
-            for (state, would_hold) in engine.fingerprints() {
-                super::super::check_fingerprint(&self.connection, &self.path, &plan.name, &state, &would_hold)?;
-            }
+            super::super::made::compare(&self.connection, &engine.made(), engine.plan())?;
             Database::restore_from(&self.connection, &self.path, &plan.name, &mut engine)
         })();
         if let Err(error) = restored {

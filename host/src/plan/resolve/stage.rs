@@ -9,7 +9,7 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
-    plan::StageVersion,
+    plan::{StagePlan, StageVersion},
     stage::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
@@ -251,6 +251,34 @@ fn configured(
         deployment,
         parameters,
     })
+}
+
+impl StageVersion {
+    /// Whether it is the module of that digest with these parameters: those that the rule has of itself count as much as
+    /// those that are set.
+    pub fn is(&self, digest: &str, parameters: &BTreeMap<String, toml::Value>) -> bool {
+        is_same(&self.module, &self.deployment.parameters, digest, parameters)
+    }
+}
+
+impl StagePlan {
+    /// See [`StageVersion::is`].
+    pub fn is(&self, digest: &str, parameters: &BTreeMap<String, toml::Value>) -> bool {
+        is_same(&self.module, &self.deployment.parameters, digest, parameters)
+    }
+}
+
+fn is_same(
+    module: &Module,
+    set: &BTreeMap<String, toml::Value>,
+    digest: &str,
+    parameters: &BTreeMap<String, toml::Value>,
+) -> bool {
+    let all = |set: &BTreeMap<String, toml::Value>| {
+        let given = set.iter().map(|(name, value)| (name.as_str(), value, None));
+        parameters_of(module, given).ok()
+    };
+    module.digest == digest && all(set).is_some_and(|set| all(parameters) == Some(set))
 }
 
 /// What is wrong, and where what was given stands in the file, if it does.

@@ -1,0 +1,61 @@
+//! What states, and the readers of changelogs, were made for.
+
+use super::{StoredPipeline, failure::Sqlite, versions};
+use crate::{
+    engine::{Engine, Made},
+    error::Result,
+    plan::Plan,
+};
+use rusqlite::{Connection, OptionalExtension};
+
+/// Whether an engine may go on with what the pipeline has in the database, and remembers what it makes from here on: of
+/// `what`, states or readers.
+///
+/// # Errors
+/// Why it may not. Nothing is written then.
+pub(super) fn check(
+    connection: &Connection,
+    stored: &StoredPipeline,
+    engine: &mut Engine,
+    what: impl Fn(&Made) -> bool,
+) -> Result<()> {
+    let wrap = || "cannot write what the state was made for".to_owned();
+    let made: Vec<Made> = engine.made().into_iter().filter(what).collect();
+    // Before the first event nothing was made yet.
+    if stored.position > 0 {
+        compare(connection, &made, engine.plan())?;
+    }
+    for Made { name, by, .. } in &made {
+        connection
+            .execute(
+                "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (pipeline, state) DO UPDATE SET fingerprint = ?3 WHERE fingerprint <> ?3",
+                (&engine.plan().name, name, by),
+            )
+            .sqlite(wrap)?;
+    }
+    Ok(())
+}
+
+/// Whether what is remembered may be gone on with.
+///
+/// # Errors
+/// Why not.
+pub(super) fn compare(connection: &Connection, made: &[Made], plan: &Plan) -> Result<()> {
+    let wrap = || "cannot read what the state was made for".to_owned();
+    for made in made {
+        let held: Option<String> = connection
+            .query_row(
+                "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
+                (&plan.name, &made.name),
+                |row| row.get(0),
+            )
+            .optional()
+            .sqlite(wrap)?;
+        match held {
+            Some(held) => made.may_follow(&held)?,
+            None => made.may_follow_versions(plan, &versions::of_pipeline(connection, &plan.name)?)?,
+        }
+    }
+    Ok(())
+}

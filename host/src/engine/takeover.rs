@@ -1,0 +1,274 @@
+//! Whether a plan may go on with what another one left: the one answer for a swap and for a start.
+//!
+//! What is left is keyed state, and what steps and tables made of changelogs. Rows of a changelog are taken back later, by
+//! the rules and aggregates that they go through then; where those are others than let the rows in, what was let in stays,
+//! or something is taken back that never came. So a database remembers of each reader of a changelog which rules stood
+//! before it, with module and parameters, and of each aggregate that takes rows back the same ([`Made::of`]), and neither
+//! changes until everything is built anew.
+
+use super::{Engine, fingerprint};
+use crate::{
+    deployment::StoredVersion,
+    error::{Error, Result},
+    plan::{Edge, Node, NodeKind, Plan, StagePlan, Target},
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What follows the name of a step or table where it is remembered what a changelog reached it through. No state of an
+/// operator is called so.
+const READS: &str = "/reads";
+
+/// What a state, or the reader of a changelog, was made for.
+#[derive(Debug)]
+pub struct Made {
+    /// `STEP/STATE`, `table NAME/rows`, or `STEP/reads` and `table NAME/reads`.
+    pub name: String,
+    /// What is remembered.
+    pub by: String,
+    /// What an older weir remembered of it.
+    older: String,
+    reads: Option<Reads>,
+}
+
+/// How a step or a table comes by its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reads {
+    /// The step whose changelog it reads; absent for rows that stand for themselves.
+    changelog_of: Option<String>,
+    /// The rules on the way from there, in order.
+    through: Vec<Judge>,
+}
+
+/// A rule that lets rows of a changelog through, and takes them back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Judge {
+    step: String,
+    output: String,
+    /// SHA-256.
+    module: String,
+    /// All of them, also those that nobody set.
+    parameters: String,
+}
+
+impl fmt::Display for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "module {}", self.module.get(..12).unwrap_or(&self.module))?;
+        match self.parameters.is_empty() {
+            true => Ok(()),
+            false => write!(f, " with {}", self.parameters),
+        }
+    }
+}
+
+impl Made {
+    /// All that a plan makes, but for its states, which the engine knows by name.
+    fn readers(plan: &Plan) -> Vec<Self> {
+        let reader = |name: String, reads: Reads| Self {
+            name: name + READS,
+            // Of names and texts; what cannot be written is not the same as anything.
+            by: serde_json::to_string(&reads).unwrap_or_default(),
+            older: String::new(),
+            reads: Some(reads),
+        };
+        let steps = plan.nodes.iter().filter(|node| takes_back(&node.kind));
+        let steps = steps.map(|node| reader(node.name.clone(), Reads::of(plan, node.input)));
+        let tables = plan.sinks.iter().filter_map(|sink| match &sink.target {
+            Target::Table { name, .. } => Some(reader(format!("table {name}"), Reads::of(plan, sink.input))),
+            Target::Append { .. } | Target::Subject { .. } => None,
+        });
+        steps.chain(tables).collect()
+    }
+
+    /// Whether it is what a step or table reads, and no state.
+    pub fn is_reader(&self) -> bool {
+        self.reads.is_some()
+    }
+
+    fn state(plan: &Plan, name: String) -> Self {
+        Self {
+            by: fingerprint::of_state(plan, &name, true),
+            older: fingerprint::of_state(plan, &name, false),
+            name,
+            reads: None,
+        }
+    }
+
+    /// Whether a plan that makes this may go on with what was made for `held`.
+    ///
+    /// # Errors
+    /// Why not, and the way out.
+    pub fn may_follow(&self, held: &str) -> Result<()> {
+        if held == self.by || held == self.older {
+            return Ok(());
+        }
+        match (&self.reads, serde_json::from_str::<Reads>(held)) {
+            (Some(now), Ok(held)) => now.may_follow(&held, &self.name),
+            (Some(_), Err(_)) => Err(Error::mismatch(format!(
+                "what \"{}\" was filled through is not known any more: the record of it is damaged; put back a copy of the \
+                 database, or name another --database and fill it from the stream",
+                self.name
+            ))),
+            (None, _) => Err(Error::mismatch(format!(
+                "state \"{}\" is held for {held}, but the pipeline now has {}{}; name another --database and fill it from the \
+                 stream, or go back to what it is held for",
+                self.name.trim_end_matches('/'),
+                self.by,
+                match self.by == self.older {
+                    true => "",
+                    false => ": rows that came under the one would be taken back under the other",
+                }
+            ))),
+        }
+    }
+
+    /// As [`Made::may_follow`], where the database was filled by a weir that did not remember this: `known` are the versions
+    /// that decided over its rows.
+    ///
+    /// # Errors
+    /// As [`Made::may_follow`].
+    pub(crate) fn may_follow_versions(&self, plan: &Plan, known: &[StoredVersion]) -> Result<()> {
+        let Some(now) = &self.reads else { return Ok(()) };
+        let mut held = now.clone();
+        for judge in &mut held.through {
+            let last = known.iter().rfind(|version| version.step == judge.step);
+            if let (Some(last), Ok(stage)) = (last, plan.stage(&judge.step))
+                && !stage.is(&last.digest, &last.deployment.parameters)
+            {
+                let parameters = last.deployment.parameters.iter();
+                judge.module.clone_from(&last.digest);
+                judge.parameters = listed(parameters.map(|(name, value)| format!("{name} = {value}")));
+            }
+        }
+        now.may_follow(&held, &self.name)
+    }
+}
+
+impl Reads {
+    fn of(plan: &Plan, edge: Edge) -> Self {
+        let mut reads = Self {
+            changelog_of: None,
+            through: Vec::new(),
+        };
+        let mut edge = edge;
+        while plan.is_changelog(edge)
+            && let Some(node) = plan.nodes.get(edge.node)
+        {
+            let NodeKind::Stage(stage) = &node.kind else {
+                reads.changelog_of = Some(node.name.clone());
+                break;
+            };
+            reads.through.push(Judge::of(node, edge, stage));
+            edge = node.input;
+        }
+        reads.through.reverse();
+        reads
+    }
+
+    fn may_follow(&self, held: &Self, reader: &str) -> Result<()> {
+        let same_way = self.changelog_of == held.changelog_of && self.through.len() == held.through.len();
+        let pairs = || self.through.iter().zip(&held.through);
+        let same_rules = || pairs().all(|(now, held)| (&now.step, &now.output) == (&held.step, &held.output));
+        if !same_way || !same_rules() {
+            // A table by key has the latest row of each key, whatever was there before it read a changelog.
+            let is_table = reader.starts_with("table ");
+            if is_table && held.changelog_of.is_none() {
+                return Ok(());
+            }
+            let reader = reader.strip_suffix(READS).unwrap_or(reader);
+            return Err(Error::definition(format!(
+                "{} has read {held} so far, and would now read {self}: rows that came the one way would not be taken back the \
+                 other; run the pipeline into a new database instead, or put the steps back as they were",
+                match is_table {
+                    true => reader.to_owned(),
+                    false => format!("step \"{reader}\""),
+                }
+            )));
+        }
+        match pairs().find(|(now, held)| now != held) {
+            None => Ok(()),
+            Some((now, before)) => Err(Error::definition(format!(
+                "step \"{}\" reads the changelog of step \"{}\": rows that its rule let through so far would stay if another \
+                 rule took over; that was {before}, and would be {now}: run the pipeline into a new database instead, or stay \
+                 with the former",
+                now.step,
+                self.changelog_of.as_deref().unwrap_or("?"),
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.changelog_of {
+            None => write!(f, "rows that stand for themselves")?,
+            Some(step) => write!(f, "the changelog of step \"{step}\"")?,
+        }
+        match self.through.is_empty() {
+            true => Ok(()),
+            false => write!(
+                f,
+                " through {}",
+                listed(self.through.iter().map(|judge| judge.step.clone()))
+            ),
+        }
+    }
+}
+
+impl Judge {
+    fn of(node: &Node, edge: Edge, stage: &StagePlan) -> Self {
+        let output = node.outputs.get(edge.output);
+        let parameters = stage.parameters.iter();
+        Self {
+            step: node.name.clone(),
+            output: output.map(|output| output.name.clone()).unwrap_or_default(),
+            module: stage.module.digest.clone(),
+            parameters: listed(parameters.map(|(name, value)| format!("{name} = {value}"))),
+        }
+    }
+}
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a step keeps what it would have to take back.
+fn takes_back(kind: &NodeKind) -> bool {
+    matches!(
+        kind,
+        NodeKind::Aggregate(_) | NodeKind::Window(_) | NodeKind::OnCrossing(_)
+    )
+}
+
+impl Engine {
+    /// What each state of the engine, and each reader of a changelog, is made for.
+    pub fn made(&mut self) -> Vec<Made> {
+        let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
+        let states = names.into_iter().map(|name| Made::state(&self.plan, name));
+        states.chain(Made::readers(&self.plan)).collect()
+    }
+
+    /// The plan that it runs.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+/// Whether `plan` may take over from `running`: both are plans of one pipeline file.
+///
+/// # Errors
+/// What would not go on.
+pub(super) fn check(running: &Plan, plan: &Plan) -> Result<()> {
+    let all = |plan: &Plan| {
+        let states = plan
+            .nodes
+            .iter()
+            .map(|node| Made::state(plan, format!("{}/", node.name)));
+        states.chain(Made::readers(plan)).collect::<Vec<_>>()
+    };
+    let held = all(running);
+    all(plan).iter().try_for_each(|made| {
+        let held = held.iter().find(|held| held.name == made.name);
+        held.map_or(Ok(()), |held| made.may_follow(&held.by))
+    })
+}

@@ -1,0 +1,170 @@
+//! A pipeline file that names something else than at the last start: a version as any other, which is on trial, may be taken
+//! back, and then stays out.
+
+use crate::{
+    process::Running,
+    versions::{Swapped, from_where, steps, wait_for_status},
+};
+use std::{fs, path::Path};
+use weir::database::read_versions;
+use weir_tests::{
+    swaps::{self, PIPELINE, pipeline_text},
+    table::query,
+};
+
+const TRIAL: &str = "{ rows = 100, failures = 3 }";
+
+/// Lets the pipeline file say other parameters.
+fn say(setup: &Swapped, parameters: &str) {
+    let text = pipeline_text(TRIAL).replace("{ malformed = 97 }", &format!("{{ malformed = 97{parameters} }}"));
+    fs::write(setup.folder.path().join("swapped.toml"), text).expect("the pipeline file can be written");
+}
+
+const FAILS: &str = ", fails = 'reject', every = 10";
+
+/// A pipeline whose file was changed to what fails, which was taken back at 141.
+fn taken_back() -> (Swapped, Running) {
+    let setup = Swapped::new(TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    running.interrupt().ends_with(0);
+    say(&setup, FAILS);
+    let mut running = setup.start();
+    setup.pass(&mut running, 101, 200);
+    running.wait_for_word("version 0 of step versions of pipeline swapped is taken back from sequence 141 on");
+    assert!(
+        running
+            .said()
+            .contains("step versions of pipeline swapped runs what its file says by now"),
+        "{}",
+        running.said()
+    );
+    (setup, running)
+}
+
+#[test]
+fn what_a_file_names_is_on_trial_and_stays_out_once_it_was_taken_back() {
+    let (setup, running) = taken_back();
+    running.interrupt().ends_with(0);
+    assert_eq!(
+        from_where(&swaps::check_labels(&setup.database(), |_| 0).0),
+        [(0, 1), (0, 101), (0, 141)]
+    );
+
+    setup.publish(201, 300);
+    let refused = setup.run().start().end().ends_with(2);
+    refused.says("took back what the pipeline file names: module ");
+    let refused = setup.run().start().end().ends_with(2);
+    refused.says("was taken back from sequence 141 on: version 0 rejects 140; name another module or other parameters, or say --again to put it on trial once more");
+    assert_eq!(read_versions(&setup.database(), PIPELINE).unwrap().len(), 3);
+
+    // What decided before needs no word.
+    say(&setup, "");
+    setup.run().catch_up().ends_with(0);
+    assert_eq!(
+        from_where(&swaps::check_labels(&setup.database(), |_| 0).0),
+        [(0, 1), (0, 101), (0, 141)]
+    );
+    say(&setup, FAILS);
+    let mut running = setup.run().with(["--again"]).start();
+    setup.publish(301, 400);
+    running.wait_for_word("is taken back from sequence 341 on");
+    running.wait_for_position(&setup.database(), PIPELINE, 400);
+    running.interrupt().ends_with(0);
+    assert_eq!(
+        from_where(&swaps::check_labels(&setup.database(), |_| 0).0),
+        [(0, 1), (0, 101), (0, 141), (0, 301), (0, 341)]
+    );
+    setup.run().start().end().ends_with(2);
+}
+
+#[test]
+fn a_trial_of_what_a_file_names_goes_on_after_a_kill() {
+    let setup = Swapped::new(TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    running.interrupt().ends_with(0);
+    say(&setup, FAILS);
+    let mut running = setup.start();
+    setup.pass(&mut running, 101, 120);
+    running.kill();
+    // What was on trial is not what decided before.
+    say(&setup, ", fails = 'reject', every = 9");
+    let mut running = setup.start();
+    setup.pass(&mut running, 121, 200);
+    running.interrupt().ends_with(0);
+    let (versions, _) = swaps::check_labels(&setup.database(), |_| 0);
+    assert_eq!(from_where(&versions), [(0, 1), (0, 101), (0, 121), (0, 154)]);
+    assert_eq!(versions[2].trial.spoiled, [126, 135, 144, 153]);
+}
+
+#[test]
+fn what_was_taken_back_is_not_deployed_again_unless_somebody_insists() {
+    let setup = Swapped::new(TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    let fails = "deploy swapped.toml versions {versions} --param label=1 --param fails=reject --param every=10";
+    setup.weir(fails).ends_with(0);
+    setup.pass(&mut running, 101, 200);
+    wait_for_status(&setup.registry(), "the version is taken back", |host| {
+        host.steps[0].failed.as_ref().is_some_and(|failed| failed.taken_back)
+    });
+
+    let refused = setup.weir(fails).ends_with(2);
+    refused.says("from sequence 141 on: version 1 rejects 140; deploy another, or the same with --again");
+    assert_eq!(setup.registry().history(PIPELINE, "versions").unwrap().len(), 1);
+    running.interrupt().ends_with(0);
+    // Where no host runs, nobody tells the command; the next one that starts refuses.
+    setup.weir(fails).ends_with(0);
+    let mut running = setup.start();
+    wait_for_status(&setup.registry(), "the refusal", |host| {
+        host.steps[0].failed.as_ref().is_some_and(|failed| failed.version == 2)
+    });
+    let failed = steps(&setup.registry())[0].failed.clone().unwrap();
+    assert!(!failed.taken_back && failed.reason.contains("--again"), "{failed:?}");
+    setup.pass(&mut running, 201, 300);
+    setup.weir(&format!("{fails} --again")).ends_with(0);
+    setup.pass(&mut running, 301, 400);
+    running.wait_for_word("version 3 of step versions of pipeline swapped is taken back from sequence 341 on");
+    running.interrupt().ends_with(0);
+    let (versions, _) = swaps::check_labels(&setup.database(), |version| u64::from(version > 0));
+    assert_eq!(from_where(&versions), [(0, 1), (1, 101), (0, 141), (3, 301), (0, 341)]);
+}
+
+/// A rule that lets the last value of each key through, and a table of it.
+fn behind_a_changelog(label: u64) -> String {
+    let module = weir_tests::guest("versions");
+    format!(
+        "name = '{PIPELINE}'\nsource = {{ stream = 'EVENTS', subject = 'events', columns = {{ n = 'int', k = 'text' }} }}\n\
+         [[step]]\nname = 'latest'\nlast_value = {{ key = ['k'] }}\n\
+         [[step]]\nname = 'versions'\nstage = {{ module = '{}', parameters = {{ label = {label} }} }}\n\
+         [[sink]]\ntable = 'kept'\nprimary_key = ['k']\n",
+        module.display()
+    )
+}
+
+#[test]
+fn a_rule_behind_a_changelog_is_not_exchanged_by_a_start() {
+    let setup = Swapped::with(&behind_a_changelog(1));
+    let file = setup.folder.path().join("swapped.toml");
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    running.interrupt().ends_with(0);
+
+    fs::write(&file, behind_a_changelog(2)).expect("the pipeline file can be written");
+    setup.publish(101, 200);
+    let refused = setup.run().with(["--until-caught-up"]).start().end().ends_with(2);
+    refused
+        .says("step \"versions\" reads the changelog of step \"latest\"")
+        .says("run the pipeline into a new database instead, or stay with the former");
+    let labels = |database: &Path| query(database, "SELECT DISTINCT CAST(label AS TEXT) FROM kept");
+    assert_eq!(labels(&setup.database()), ["1"]);
+
+    // Both ways out: what the database knows, and a new database.
+    let run = setup.run().with(["--database", "new.db"]);
+    run.catch_up().ends_with(0);
+    assert_eq!(labels(&setup.folder.path().join("new.db")), ["2"]);
+    fs::write(&file, behind_a_changelog(1)).expect("the pipeline file can be written");
+    setup.run().catch_up().ends_with(0);
+    assert_eq!(labels(&setup.database()), ["1"]);
+}
