@@ -531,7 +531,8 @@ impl Worker {
                 0 => String::new(),
                 left => format!(", on trial for {left} rows"),
             };
-            eprintln!(
+            say!(
+                Info,
                 "weir: step {step} of pipeline {} runs what its file says by now, module {}, from sequence {}{on_trial}",
                 self.running.name,
                 in_force.module.0.get(..12).unwrap_or_default(),

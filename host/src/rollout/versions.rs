@@ -5,6 +5,7 @@ use crate::{
     deployment::{Deployment, StoredVersion},
     error::{Error, Result},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
+    say,
     stage::StageHost,
     status::{FailedVersion, StepStatus},
 };
@@ -68,7 +69,8 @@ pub fn plan_of_database(
         let fallbacks = alone.iter_mut().filter(|(step, _)| changed.contains(&step.as_str()));
         fallbacks.for_each(|(_, step)| step.fallback = None);
         let plan = base.again(host, &alone).map_err(|_| error)?;
-        eprintln!(
+        say!(
+            Warning,
             "weir: pipeline {}: what decided before does not go with the pipeline file any more, so there is no trial of {}",
             base.name,
             changed.join(", ")
