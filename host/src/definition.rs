@@ -9,10 +9,10 @@ mod file;
 pub use columns::ColumnMap;
 pub use file::File;
 
-use crate::column::ColumnType;
+use crate::{column::ColumnType, text::printable};
 use serde::Deserialize;
 use serde_spanned::Spanned;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 /// Text with its place in the file.
 pub type Name = Spanned<String>;
@@ -49,6 +49,56 @@ pub struct Definition {
 pub struct DeadLetters {
     /// A subject to publish to, which is none of the source's.
     pub subject: Name,
+    /// In a database that is new: the event from which on they are published.
+    pub publish_from: Option<Spanned<PublishFrom>>,
+}
+
+/// The event from which on messages are published, where a database begins over a stream that has a past. What events before
+/// it cause is computed, and not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PublishFromText")]
+pub enum PublishFrom {
+    /// The next one to come when the database begins.
+    Now,
+    /// That of this sequence.
+    Sequence(u64),
+    /// The first that was stored then or later.
+    StoredAt(jiff::Timestamp),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PublishFromText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<PublishFromText> for PublishFrom {
+    type Error = String;
+
+    fn try_from(text: PublishFromText) -> Result<Self, String> {
+        match text {
+            PublishFromText::Number(number) => number.to_string().parse(),
+            PublishFromText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for PublishFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sequence = || text.parse().ok().filter(|&sequence| sequence > 0).map(Self::Sequence);
+        let time = || text.parse().ok().map(Self::StoredAt);
+        let found = (text == "now").then_some(Self::Now).or_else(sequence).or_else(time);
+        found.ok_or_else(|| {
+            format!(
+                "\"{}\" is no place to publish from; accepted are now, a stream sequence from 1 on, and an instant in RFC 3339, \
+                 such as 2026-03-15T12:00:00+08:00",
+                printable(text)
+            )
+        })
+    }
 }
 
 /// What "now" is for each event.
@@ -510,6 +560,8 @@ pub struct Sink {
     pub primary_key: Option<Vec<Name>>,
     /// A subject that messages are published to.
     pub subject: Option<Name>,
+    /// For a subject, in a database that is new: the event from which on messages are published.
+    pub publish_from: Option<Spanned<PublishFrom>>,
     /// The columns, in order; all, when absent.
     pub columns: Option<Vec<Name>>,
 }

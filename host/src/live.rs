@@ -8,7 +8,10 @@ use crate::{
     engine::Engine,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
-    nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry, Until},
+    nats::{
+        Beginning, Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry,
+        Until, first_published,
+    },
     pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
     rollout::{self, Heard, Rollout, Subject},
@@ -16,6 +19,7 @@ use crate::{
     stage::StageHost,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +42,8 @@ pub struct LiveOptions {
     pub gap: Gap,
     /// Let what the pipeline file names be tried although this database took it back.
     pub again: bool,
+    /// From which event on messages are published, where the database is new.
+    pub beginning: Beginning,
     /// Where deployments come from; without it, what the pipeline file and the database say runs to the end.
     pub registry: Option<Registry>,
 }
@@ -53,6 +59,8 @@ pub struct Live {
     pub progress: Arc<Progress>,
     /// The consumer's name.
     pub consumer: String,
+    /// For subjects the event from which on messages are published, where it is still to come.
+    pub first: BTreeMap<String, u64>,
     lag: Arc<AtomicU64>,
     thread: JoinHandle<Result<PublisherReport>>,
 }
@@ -83,6 +91,10 @@ impl Live {
         )?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         drop(recovered);
+        if plan.publishes() && !database.is_settled() {
+            let first = first_published(nats, &plan, options.beginning, file.path())?;
+            database.settle(&first)?;
+        }
         database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subjects())?)?;
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
@@ -115,6 +127,9 @@ impl Live {
             )?),
             false => None,
         };
+        let subjects = plan.published_subjects().into_iter();
+        let first = subjects.map(|subject| (subject.to_owned(), database.first_published(subject)));
+        let first = first.filter(|(_, first)| *first > stored.position + 1).collect();
         let progress = Arc::new(Progress::default());
         progress.position.store(stored.position, Ordering::Relaxed);
         let lag = source.lag();
@@ -184,6 +199,7 @@ impl Live {
             database: file.clone(),
             progress,
             consumer,
+            first,
             lag,
             thread,
         })

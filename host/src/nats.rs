@@ -3,6 +3,7 @@
 //! async-nats is named in `nats/` and nowhere else. The rest of the program is synchronous: a connection brings a small
 //! runtime of its own, and the threads of the data path wait on it.
 
+mod begin;
 mod connect;
 mod feed;
 mod publish;
@@ -11,6 +12,7 @@ mod registry;
 mod source;
 mod tick;
 
+pub use begin::{Beginning, first_published};
 pub use connect::{Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
 pub use range::{Place, StreamRange};

@@ -12,7 +12,7 @@ mod wire;
 
 use crate::{
     column::{Field, Schema},
-    definition::{File, StageLimits, TextFormat, TimeUnit},
+    definition::{File, PublishFrom, StageLimits, TextFormat, TimeUnit},
     deployment::Deployment,
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
@@ -56,6 +56,8 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// The subject that dead letters are published to, if any.
     pub dead_letters: Option<String>,
+    /// For subjects the event from which on messages are published, in a database that is new, where the file says it.
+    pub publish_from: BTreeMap<String, PublishFrom>,
 }
 
 impl Plan {

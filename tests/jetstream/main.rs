@@ -18,6 +18,7 @@ mod kills;
 mod restored;
 
 mod alerts;
+mod beginnings;
 mod dead_letters;
 mod past;
 mod refused;

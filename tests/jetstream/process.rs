@@ -37,8 +37,13 @@ pub(crate) struct Running {
 }
 
 impl Run {
-    /// Of these pipelines, in `folder`, with "now" as in the golden cases.
+    /// Of these pipelines, in `folder`, with "now" as in the golden cases. A database that is new publishes all.
     pub(crate) fn new<P: AsRef<OsStr>>(folder: &Path, url: &str, pipelines: impl IntoIterator<Item = P>) -> Self {
+        Self::undecided(folder, url, pipelines).with(["--publish-from", "1"])
+    }
+
+    /// The same, without a word of what a database that is new publishes.
+    pub(crate) fn undecided<P: AsRef<OsStr>>(folder: &Path, url: &str, pipelines: impl IntoIterator<Item = P>) -> Self {
         let mut command = weir().command();
         command.current_dir(folder).arg("run").args(pipelines);
         command.args(["--nats", url, "--now", NOW]);

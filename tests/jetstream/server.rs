@@ -366,7 +366,13 @@ impl Client {
     /// When a message of the stream was stored, in nanoseconds since 1970-01-01T00:00:00Z.
     #[track_caller]
     pub(crate) fn stored_at(&self, sequence: u64) -> i128 {
-        let stream = self.stream(INSURANCE);
+        self.stored_at_of(INSURANCE, sequence)
+    }
+
+    /// The same for another stream.
+    #[track_caller]
+    pub(crate) fn stored_at_of(&self, stream: &str, sequence: u64) -> i128 {
+        let stream = self.stream(stream);
         let message = self.runtime.block_on(stream.get_raw_message(sequence));
         message.expect("the message is there").time.unix_timestamp_nanos()
     }

@@ -11,7 +11,7 @@ use crate::{
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions, Registry},
+    nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
     sample::{Orders, PageVisits, PolicyChanges, Times, customers},
@@ -172,6 +172,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
             until_caught_up: false,
             gap: Gap::Refuse,
             again: false,
+            beginning: Beginning::default(),
             registry: Some(Registry::open(nats)?),
         };
         lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);

@@ -16,10 +16,11 @@ use crate::{
     answer,
     database::{Database, DatabaseFile, Messages},
     decode::Decoder,
+    definition::PublishFrom,
     error::{Context, Error, Result},
     input::Lines,
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions, Registry, StreamRange},
+    nats::{Beginning, Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
     say,
     source::{Event, EventLines, Stop},
@@ -440,6 +441,14 @@ impl Session {
             gap: Gap::Refuse,
             // Whoever writes a rule tries it as often as they like.
             again: true,
+            // At a server of our own nobody else listens; at another one nobody is told of what was before.
+            beginning: Beginning {
+                asked: None,
+                otherwise: Some(match self.own_server {
+                    true => PublishFrom::Sequence(1),
+                    false => PublishFrom::Now,
+                }),
+            },
             registry: Some(self.registry.clone()),
         };
         let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;

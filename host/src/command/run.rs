@@ -3,10 +3,11 @@
 use super::{load_plan, parse_now, show, signals, stage_host};
 use crate::{
     database::DatabaseFile,
+    definition::PublishFrom,
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
-    nats::{Gap, Nats, NatsOptions, PublisherReport, Registry},
+    nats::{Beginning, Gap, Nats, NatsOptions, PublisherReport, Registry},
     say,
     source::Stop,
     subject::listed,
@@ -30,7 +31,8 @@ use std::{
 #[command(
     after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
                   --nats nats://127.0.0.1:4222\n  \
-                  weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up"
+                  weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up\n  \
+                  weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now"
 )]
 pub(super) struct Run {
     /// The pipeline files.
@@ -51,6 +53,11 @@ pub(super) struct Run {
     /// Put what a pipeline file names on trial once more, although the database took it back.
     #[arg(long)]
     again: bool,
+    /// For a database that is new: the event from which on messages are published, for all subjects of the pipelines. What
+    /// events before it cause is computed and counted, and nobody is told of it. Needed where the stream has a past, unless
+    /// the pipeline file says it. [possible values: now, a sequence, an instant in RFC 3339]
+    #[arg(long, value_name = "now|SEQ|TIME")]
+    publish_from: Option<PublishFrom>,
     /// How long the first Ctrl-C lets pipelines commit and publish what is under way. What is not done by then is left, and
     /// said; nothing is lost.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
@@ -141,6 +148,10 @@ impl Run {
             until_caught_up: self.until_caught_up,
             gap,
             again: self.again,
+            beginning: Beginning {
+                asked: self.publish_from,
+                otherwise: None,
+            },
             registry,
         };
         let stop = Stop::default();
@@ -166,6 +177,13 @@ impl Run {
                         live.database.path().display(),
                         live.progress.position.load(Ordering::Relaxed) + 1
                     );
+                    for (subject, first) in &live.first {
+                        say!(
+                            Info,
+                            "{}: messages to {subject} are published from sequence {first} on; those before are computed and counted",
+                            live.plan.name
+                        );
+                    }
                     lives.push(live);
                 }
                 Err(error) => {

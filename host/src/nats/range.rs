@@ -139,7 +139,7 @@ fn stored_at(nanoseconds: i128) -> String {
 }
 
 /// The sequence of the first message that was stored then or later; the next one to come where there is none.
-async fn first_at(nats: &Nats, stream: &Stream, nanoseconds: i128) -> Result<u64> {
+pub(super) async fn first_at(nats: &Nats, stream: &Stream, nanoseconds: i128) -> Result<u64> {
     let state = &stream.cached_info().state;
     if state.messages == 0 || nanoseconds > state.last_timestamp.unix_timestamp_nanos() {
         return Ok(state.last_sequence + 1);

@@ -21,13 +21,13 @@ mod window;
 use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{Definition, File, Name, SourceColumn, StageLimits, TextFormat},
+    definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
     limits::PATH_NAMES_MAX,
     stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
-use std::{iter, ops::Range, slice, sync::Arc};
+use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
@@ -47,6 +47,7 @@ pub(super) struct Resolved {
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
     pub(super) dead_letters: Option<String>,
+    pub(super) publish_from: BTreeMap<String, PublishFrom>,
 }
 
 pub(super) struct ResolvedInput {
@@ -241,6 +242,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let event_time = resolver.event_time()?;
     let ticks = resolver.ticks()?;
     let dead_letters = resolver.dead_letters()?;
+    let publish_from = resolver.publish_from()?;
     Ok(Resolved {
         now,
         inputs: resolver.inputs,
@@ -250,6 +252,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         tables: resolver.tables,
         sinks,
         dead_letters,
+        publish_from,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use super::{Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list};
 use crate::{
-    definition::{DeadLetters, Name},
+    definition::{DeadLetters, Name, PublishFrom},
     error::Result,
     subject,
 };
+use std::collections::BTreeMap;
 
 impl Resolver<'_> {
     /// Tables that the pipeline updates: the row that is set must be the one that was looked up, or events of one batch
@@ -206,7 +207,7 @@ impl Resolver<'_> {
     /// Where dead letters are published. The source must not take them in: a payload that cannot be processed would come
     /// back for ever.
     pub(super) fn dead_letters(&self) -> Result<Option<String>> {
-        let Some(DeadLetters { subject }) = &self.definition.dead_letters else {
+        let Some(DeadLetters { subject, .. }) = &self.definition.dead_letters else {
             return Ok(None);
         };
         self.check_subject(subject)?;
@@ -222,6 +223,32 @@ impl Resolver<'_> {
             ));
         }
         Ok(Some(text.clone()))
+    }
+
+    /// From which event on messages to a subject are published, in a database that is new.
+    pub(super) fn publish_from(&self) -> Result<BTreeMap<String, PublishFrom>> {
+        let mut places: BTreeMap<String, PublishFrom> = BTreeMap::new();
+        let of_sinks = self.definition.sinks.iter().map(|sink| {
+            let sink = sink.get_ref();
+            (sink.subject.as_ref(), sink.publish_from.as_ref())
+        });
+        let of_letters = self.definition.dead_letters.iter();
+        let of_letters = of_letters.map(|letters| (Some(&letters.subject), letters.publish_from.as_ref()));
+        for (subject, place) in of_sinks.chain(of_letters) {
+            let Some(place) = place else { continue };
+            let at = |message: String| Err(self.error(place.span(), message));
+            let Some(subject) = subject else {
+                return at("key `publish_from`: a table has all rows; it is for a sink with a `subject`".to_owned());
+            };
+            let before = places.insert(subject.get_ref().clone(), *place.get_ref());
+            if before.is_some_and(|before| before != *place.get_ref()) {
+                return at(format!(
+                    "key `publish_from`: another sink says otherwise of subject \"{}\"",
+                    subject.get_ref()
+                ));
+            }
+        }
+        Ok(places)
     }
 
     fn check_subject(&self, subject: &Name) -> Result<()> {
