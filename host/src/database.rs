@@ -20,7 +20,9 @@ mod versions;
 
 pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
-pub use dead_letters::{LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters};
+pub use dead_letters::{
+    LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
+};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
     read_message_counts, read_outbox,

@@ -39,18 +39,32 @@ pub struct Definition {
     /// Where rows go.
     #[serde(rename = "sink")]
     pub sinks: Vec<Spanned<Sink>>,
-    /// Where deliveries go that could not be processed, beside the database.
+    /// What becomes of deliveries that could not be processed.
     pub dead_letters: Option<DeadLetters>,
 }
 
-/// Where deliveries go that could not be processed, beside the database.
+/// What becomes of deliveries that could not be processed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetters {
     /// A subject to publish to, which is none of the source's.
-    pub subject: Name,
+    pub subject: Option<Name>,
+    /// How many of them the database keeps.
+    pub keep: Option<Keep>,
     /// In a database that is new: the event from which on they are published.
     pub publish_from: Option<Spanned<PublishFrom>>,
+}
+
+/// How many dead letters a database keeps, the newest of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// How many.
+    pub rows: Option<Spanned<u64>>,
+    /// Bytes of their payloads.
+    pub bytes: Option<Spanned<u64>>,
+    /// How much older than the last event, by store time: a duration.
+    pub age: Option<Name>,
 }
 
 /// The event from which on messages are published, where a database begins over a stream that has a past. What events before

@@ -82,6 +82,8 @@ pub struct Engine {
     receipt: Receipt,
     /// How far the source has looked.
     scanned: Scanned,
+    /// When the last delivery of the open turn was stored.
+    time_ms: Option<i64>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -196,6 +198,7 @@ impl Engine {
             stopped: None,
             receipt: Receipt::default(),
             scanned: Scanned::default(),
+            time_ms: None,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })
@@ -274,6 +277,12 @@ impl Engine {
             scanned = Scanned::default();
         }
 
+        if let Some(last) = done.checked_sub(1) {
+            let time_ms = deliveries
+                .store_time_ms(last)
+                .unwrap_or_else(|| deliveries.time_ms(last));
+            self.time_ms = self.time_ms.max(Some(time_ms));
+        }
         let blank = blanks.len() as u64;
         self.counts.events += u64::from(done) + blank;
         let mut ticks = ticks.into_iter().filter(|&tick| tick < done).peekable();

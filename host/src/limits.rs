@@ -148,6 +148,13 @@ pub const GUEST_LOG_LINE_BYTES: usize = 4096;
 /// Log lines of a guest in one call; further ones are counted and dropped.
 pub const GUEST_LOG_LINES: usize = 100;
 
+/// Dead letters that a database keeps, unless its pipeline says otherwise (`dead_letters.keep`): more than anybody looks
+/// through, and far fewer than fill a disk.
+pub const DEAD_LETTERS_KEPT: u64 = 1_000_000;
+
+/// Bytes of their payloads, unless the pipeline says otherwise.
+pub const DEAD_LETTER_BYTES_KEPT: u64 = 1 << 30;
+
 /// Bytes of the reason of a dead letter; the rest is cut.
 pub const REASON_BYTES_MAX: usize = 1024;
 

@@ -56,6 +56,8 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// The subject that dead letters are published to, if any.
     pub dead_letters: Option<String>,
+    /// How many dead letters the database keeps.
+    pub keep: KeepPlan,
     /// For subjects the event from which on messages are published, in a database that is new, where the file says it.
     pub publish_from: BTreeMap<String, PublishFrom>,
 }
@@ -494,6 +496,17 @@ pub struct LookupPlan {
     /// Where the pipeline updates the table: the steps from here to the one that does it. They run in rounds, in each
     /// of which a key occurs once.
     pub rounds: Option<Vec<usize>>,
+}
+
+/// How many dead letters a database keeps: the newest, up to all of these bounds; and those that wait to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepPlan {
+    /// How many.
+    pub rows: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// How much older than the last event, by store time.
+    pub age_ms: Option<i64>,
 }
 
 /// A sink.

@@ -60,6 +60,8 @@ pub struct Turn {
     pub receipt: Receipt,
     /// How far the source has looked, where it says so.
     pub scanned: Scanned,
+    /// When the last delivery was stored, or "now" of it where the source does not know; nothing where there was none.
+    pub time_ms: Option<i64>,
     /// What became of the deliveries.
     pub counts: Counts,
     /// For each sink of the plan its rows; nothing for a subject.

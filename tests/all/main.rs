@@ -11,6 +11,7 @@ mod fuzz;
 mod golden;
 mod guide;
 mod inputs;
+mod letters;
 mod operators;
 mod outbox;
 mod payloads;

@@ -333,3 +333,24 @@ fn what_waits_can_be_listed_and_dropped() {
         .says("no messages wait in alerts.db")
         .says("of alerts were dropped");
 }
+
+#[test]
+fn a_database_made_anew_is_heard_within_the_duplicate_window() {
+    let setup = Setup::new(PIPELINE);
+    setup.client.make_stream(OUT, &["out.>", "keys.>"]);
+    let publish = || setup.publish(1..=20, &[]);
+    publish();
+    setup.run().catch_up().ends_with(0);
+    // The advice of the refusal is followed: another database, over the stream that was made anew.
+    setup.client.delete_stream("EVENTS");
+    setup.client.make_stream("EVENTS", &["events"]);
+    publish();
+    setup.run().catch_up().ends_with(1).says("--database");
+    setup.run().with(["--database", "anew.db"]).catch_up().ends_with(0);
+    let twice = [numbers(1..=20), numbers(1..=20)].concat();
+    assert_eq!(setup.stored("out.all"), twice, "both databases are heard");
+    assert_eq!(setup.stored_in(OUT, "keys.all"), twice);
+    let messages = setup.client.messages(OUT, "out.all");
+    let names: std::collections::BTreeSet<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+    assert_eq!(names.len(), messages.len());
+}

@@ -207,7 +207,9 @@ impl Held {
                 "dead": self.kept.messages.dead,
                 "dropped": self.kept.messages.dropped,
             },
-            "dead_letters_held": self.kept.dead_letters,
+            "dead_letters_held": self.kept.dead_letters.held,
+            "dead_letter_bytes": self.kept.dead_letters.bytes,
+            "dead_letters_let_go": self.kept.dead_letters.let_go,
             "dead_letters_dropped": self.stored.dropped,
             "stopped": self.kept.stopped.iter().map(|(step, ..)| step).collect::<Vec<_>>(),
             "tables": self.tables.iter().cloned().collect::<BTreeMap<_, _>>(),
@@ -236,7 +238,7 @@ impl Held {
                 "  {}, {}, {} held, {} to publish",
                 show::count(counts.late_rows, "late row"),
                 show::count(counts.dead_rows, "dead row"),
-                show::count(self.kept.dead_letters, "dead letter"),
+                show::count(self.kept.dead_letters.held, "dead letter"),
                 show::count(self.kept.outbox, "message")
             ),
         ];
@@ -253,6 +255,12 @@ impl Held {
         ];
         for (count, what) in of_messages.into_iter().filter(|(count, _)| *count > 0) {
             lines.push(format!("  {} {what}", show::count(count, "message")));
+        }
+        if self.kept.dead_letters.let_go > 0 {
+            lines.push(format!(
+                "  {} let go: no more than `dead_letters.keep` says are kept",
+                show::count(self.kept.dead_letters.let_go, "dead letter")
+            ));
         }
         for (step, failed, judged) in &self.kept.stopped {
             lines.push(format!(

@@ -8,6 +8,7 @@ pub use checks::{Check, Verdict};
 
 use super::{
     Database, StoredPipeline,
+    dead_letters::{LetterCounts, letter_counts},
     failure::Sqlite,
     is_intact,
     outbox::{MessageCounts, message_counts},
@@ -61,8 +62,8 @@ pub struct Kept {
     pub outbox: u64,
     /// What is known of the messages that do not.
     pub messages: MessageCounts,
-    /// Dead letters that are held.
-    pub dead_letters: u64,
+    /// Dead letters.
+    pub dead_letters: LetterCounts,
     /// The steps whose module failed too often, so that the pipeline stopped: on how many of how many rows.
     pub stopped: Vec<(String, u64, u64)>,
     /// What does not fit: entries that cannot be read, or stand in another bucket than their key's.
@@ -140,7 +141,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
     let mut kept = Kept {
         outbox: number("SELECT count(*) FROM weir_outbox WHERE pipeline = ?1")?,
         messages: message_counts(connection, pipeline)?,
-        dead_letters: number("SELECT count(*) FROM weir_dead_letter WHERE pipeline = ?1")?,
+        dead_letters: letter_counts(connection, pipeline)?,
         ..Default::default()
     };
     // A database that nobody has written since is of the layout that it was.

@@ -13,7 +13,7 @@ use crate::{
     sink::{KeyedRows, SinkRows},
     turn::{StepFailures, Turn},
 };
-use rusqlite::{CachedStatement, Transaction, TransactionBehavior, types::Null};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, TransactionBehavior, types::Null};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The statements for each table.
@@ -260,11 +260,14 @@ impl Database {
             debug_assert!(!statements.name.is_empty());
             statements.upsert_all(&transaction, &rows)?;
         }
-        let mut letters = Vec::with_capacity(turn.dead_letters.len());
+        let is_letter_in = !turn.dead_letters.is_empty();
+        let (mut letters, mut held_bytes) = (Vec::with_capacity(turn.dead_letters.len()), 0);
         for letter in turn.dead_letters {
             let id = dead_letters::insert(&transaction, pipeline, &letter, retries(letter.sequence))?;
+            held_bytes += letter.payload.len();
             letters.push((id, letter));
         }
+        dead_letters::count(&transaction, pipeline, letters.len() as i64, held_bytes as i64)?;
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -297,6 +300,9 @@ impl Database {
         if self.messages == Messages::Outbox {
             self.outgoing
                 .write(&transaction, &self.plan, &turn.messages, letters, retries)?;
+        }
+        if is_letter_in || self.plan.keep.age_ms.is_some() {
+            dead_letters::bound(&transaction, pipeline, self.plan.keep, turn.time_ms)?;
         }
         versions::write(&transaction, pipeline, &turn.changes)?;
         if !turn.changes.is_empty() {
@@ -369,12 +375,16 @@ fn take_back(transaction: &Transaction<'_>, pipeline: &str, turn: &Turn, positio
     }
     let letters = turn.dead_letters.iter().filter(|letter| !letter.is_row);
     let again: BTreeSet<u64> = letters.map(|letter| letter.sequence).collect();
-    let mut delete = transaction.prepare_cached("DELETE FROM weir_dead_letter WHERE id = ?1")?;
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM weir_dead_letter WHERE id = ?1 RETURNING length(payload)")?;
     let mut remember = transaction
         .prepare_cached("INSERT OR REPLACE INTO weir_retried (pipeline, sequence, decided_at) VALUES (?1, ?2, ?3)")?;
     for letter in &turn.retried {
         dead_letters::leave_payloads(transaction, "id = ?1", &[letter.id.into()])?;
-        delete.execute([letter.id])?;
+        let bytes: Option<i64> = delete.query_row([letter.id], |row| row.get(0)).optional()?;
+        if let Some(bytes) = bytes {
+            dead_letters::count(transaction, pipeline, -1, -bytes)?;
+        }
         if !again.contains(&letter.sequence) {
             remember.execute((pipeline, letter.sequence as i64, position as i64))?;
         }

@@ -1,5 +1,10 @@
 //! Dead letters in a database: read, picked out, dropped, and handed out to be retried.
 
+mod kept;
+
+pub use kept::LetterCounts;
+pub(super) use kept::{bound, count, letter_counts};
+
 use super::{Database, DatabaseFile, connect, failure::Sqlite, read::open_weir, schema};
 use crate::{delivery::DeadLetter, error::Result};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
@@ -215,6 +220,15 @@ fn drop_letters(connection: &mut Connection, filter: &LetterFilter) -> rusqlite:
         params_from_iter(values.clone()),
     )?;
     leave_payloads(&transaction, &condition, &values)?;
+    transaction.execute(
+        &format!(
+            "UPDATE weir_kept SET letters = weir_kept.letters - found.letters, bytes = weir_kept.bytes - found.bytes
+             FROM (SELECT pipeline, count(*) AS letters, sum(length(payload)) AS bytes FROM weir_dead_letter
+                   WHERE {condition} GROUP BY pipeline) AS found
+             WHERE found.pipeline = weir_kept.pipeline"
+        ),
+        params_from_iter(values.clone()),
+    )?;
     let dropped = transaction.execute(
         &format!("DELETE FROM weir_dead_letter WHERE {condition}"),
         params_from_iter(values),

@@ -357,6 +357,7 @@ impl Outbox {
                 is_row: true,
             };
             let id = dead_letters::insert(&transaction, &self.pipeline, &letter, 0)?;
+            dead_letters::count(&transaction, &self.pipeline, 1, letter.payload.len() as i64)?;
             transaction.execute(
                 "UPDATE weir_messages SET dead = dead + 1 WHERE pipeline = ?1",
                 [&self.pipeline],

@@ -161,6 +161,14 @@ const TABLES_OF_LAYOUT_6: &str = "
         dropped INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
     INSERT INTO weir_messages (pipeline, secret, settled) SELECT name, randomblob(16), position > 0 FROM weir_pipeline;
+    -- Dead letters that are held, with the bytes of their payloads, and those that were let go, since no more are kept.
+    CREATE TABLE weir_kept (
+        pipeline TEXT PRIMARY KEY,
+        letters INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        let_go INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO weir_kept SELECT pipeline, count(*), sum(length(payload)), 0 FROM weir_dead_letter GROUP BY pipeline;
     -- For each subject the event from which on messages are published, and the last message of the outbox that is known to
     -- be stored: in which stream, under which sequence.
     CREATE TABLE weir_subject (

@@ -90,6 +90,7 @@ impl Engine {
             position: std::mem::take(&mut self.position),
             receipt: std::mem::take(&mut self.receipt),
             scanned: std::mem::take(&mut self.scanned),
+            time_ms: std::mem::take(&mut self.time_ms),
             counts: std::mem::take(&mut self.counts),
             sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
             tables,

@@ -18,7 +18,7 @@ mod union;
 mod version_lookup;
 mod window;
 
-use super::{Change, EventColumn, EventTimePlan, Function, Now, SlidingSpan, TickPlan, Versions};
+use super::{Change, EventColumn, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, Versions};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
@@ -47,6 +47,7 @@ pub(super) struct Resolved {
     pub(super) tables: Vec<ResolvedTable>,
     pub(super) sinks: Vec<ResolvedSink>,
     pub(super) dead_letters: Option<String>,
+    pub(super) keep: KeepPlan,
     pub(super) publish_from: BTreeMap<String, PublishFrom>,
 }
 
@@ -242,6 +243,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let event_time = resolver.event_time()?;
     let ticks = resolver.ticks()?;
     let dead_letters = resolver.dead_letters()?;
+    let keep = resolver.keep()?;
     let publish_from = resolver.publish_from()?;
     Ok(Resolved {
         now,
@@ -252,6 +254,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         tables: resolver.tables,
         sinks,
         dead_letters,
+        keep,
         publish_from,
     })
 }

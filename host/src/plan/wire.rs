@@ -104,6 +104,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         nodes,
         sinks,
         dead_letters: resolved.dead_letters.clone(),
+        keep: resolved.keep,
         publish_from: resolved.publish_from.clone(),
     }
 }

@@ -221,7 +221,7 @@ fn a_dropped_table_is_told() {
 const OLDER_LAYOUTS: [(i64, &str); 5] = [
     (
         5,
-        "DROP TABLE weir_messages; DROP TABLE weir_subject; DROP INDEX weir_outbox_letter;
+        "DROP TABLE weir_messages; DROP TABLE weir_kept; DROP TABLE weir_subject; DROP INDEX weir_outbox_letter;
          ALTER TABLE weir_outbox DROP COLUMN letter;
          ALTER TABLE weir_pipeline DROP COLUMN scanned; ALTER TABLE weir_pipeline DROP COLUMN accepted",
     ),

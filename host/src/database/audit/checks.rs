@@ -1,7 +1,12 @@
 //! The checks of an audit.
 
 use super::{Audit, Database, StoredPipeline, tables};
-use crate::{database::outbox, engine::Engine, error::Result, plan::Plan};
+use crate::{
+    database::{dead_letters::letter_counts, outbox},
+    engine::Engine,
+    error::Result,
+    plan::Plan,
+};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -152,11 +157,13 @@ fn dead_letters(
     pipeline: &str,
     stored: &StoredPipeline,
 ) -> rusqlite::Result<(Vec<String>, String)> {
-    let (held, beyond): (i64, i64) = connection.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE sequence > ?2) FROM weir_dead_letter WHERE pipeline = ?1",
+    let (held, beyond, bytes): (i64, i64, i64) = connection.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE sequence > ?2), coalesce(sum(length(payload)), 0)
+         FROM weir_dead_letter WHERE pipeline = ?1",
         (pipeline, stored.position as i64),
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
+    let known = letter_counts(connection, pipeline)?;
     let unpublishable = outbox::message_counts(connection, pipeline)?.dead;
     let counted = stored.counts.dead_letters + stored.counts.dead_rows + unpublishable;
     let dropped = stored.dropped;
@@ -164,14 +171,25 @@ fn dead_letters(
     if beyond > 0 {
         faults.push(format!("{beyond} come after position {}", stored.position));
     }
-    if held as u64 + dropped != counted {
+    let let_go = known.let_go;
+    let and_let_go = match let_go {
+        0 => String::new(),
+        _ => format!(", {let_go} let go"),
+    };
+    if held as u64 + dropped + let_go != counted {
         faults.push(format!(
-            "{held} are held and {dropped} were dropped, but {counted} were counted"
+            "{held} are held{and_let_go} and {dropped} were dropped, but {counted} were counted"
+        ));
+    }
+    if (held as u64, bytes as u64) != (known.held, known.bytes) {
+        faults.push(format!(
+            "{held} are held, of {bytes} bytes, but the database says that it has {} of {} bytes",
+            known.held, known.bytes
         ));
     }
     Ok((
         faults,
-        format!("{held} held and {dropped} dropped of {counted} counted, none after the position"),
+        format!("{held} held{and_let_go} and {dropped} dropped of {counted} counted, none after the position"),
     ))
 }
 

@@ -1,9 +1,14 @@
 //! What goes out: sinks, and the tables that the pipeline updates.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list};
+use super::{
+    Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list,
+    time::DURATION_MS_MAX,
+};
 use crate::{
-    definition::{DeadLetters, Name, PublishFrom},
+    definition::{Name, PublishFrom},
     error::Result,
+    limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
+    plan::KeepPlan,
     subject,
 };
 use std::collections::BTreeMap;
@@ -207,7 +212,8 @@ impl Resolver<'_> {
     /// Where dead letters are published. The source must not take them in: a payload that cannot be processed would come
     /// back for ever.
     pub(super) fn dead_letters(&self) -> Result<Option<String>> {
-        let Some(DeadLetters { subject, .. }) = &self.definition.dead_letters else {
+        let letters = self.definition.dead_letters.as_ref();
+        let Some(subject) = letters.and_then(|letters| letters.subject.as_ref()) else {
             return Ok(None);
         };
         self.check_subject(subject)?;
@@ -225,6 +231,37 @@ impl Resolver<'_> {
         Ok(Some(text.clone()))
     }
 
+    /// How many dead letters are kept.
+    pub(super) fn keep(&self) -> Result<KeepPlan> {
+        let mut plan = KeepPlan {
+            rows: DEAD_LETTERS_KEPT,
+            bytes: DEAD_LETTER_BYTES_KEPT,
+            age_ms: None,
+        };
+        let letters = self.definition.dead_letters.as_ref();
+        let Some(keep) = letters.and_then(|letters| letters.keep.as_ref()) else {
+            return Ok(plan);
+        };
+        for (given, bound, key) in [
+            (&keep.rows, &mut plan.rows, "rows"),
+            (&keep.bytes, &mut plan.bytes, "bytes"),
+        ] {
+            let Some(given) = given else { continue };
+            if *given.get_ref() == 0 {
+                return Err(self.error(
+                    given.span(),
+                    format!("key `{key}` is 0; the least is 1: the newest dead letter is kept"),
+                ));
+            }
+            *bound = *given.get_ref();
+        }
+        let age = keep.age.as_ref();
+        plan.age_ms = age
+            .map(|age| self.duration(age, "age", 1..=DURATION_MS_MAX))
+            .transpose()?;
+        Ok(plan)
+    }
+
     /// From which event on messages to a subject are published, in a database that is new.
     pub(super) fn publish_from(&self) -> Result<BTreeMap<String, PublishFrom>> {
         let mut places: BTreeMap<String, PublishFrom> = BTreeMap::new();
@@ -233,12 +270,12 @@ impl Resolver<'_> {
             (sink.subject.as_ref(), sink.publish_from.as_ref())
         });
         let of_letters = self.definition.dead_letters.iter();
-        let of_letters = of_letters.map(|letters| (Some(&letters.subject), letters.publish_from.as_ref()));
+        let of_letters = of_letters.map(|letters| (letters.subject.as_ref(), letters.publish_from.as_ref()));
         for (subject, place) in of_sinks.chain(of_letters) {
             let Some(place) = place else { continue };
             let at = |message: String| Err(self.error(place.span(), message));
             let Some(subject) = subject else {
-                return at("key `publish_from`: a table has all rows; it is for a sink with a `subject`".to_owned());
+                return at("key `publish_from` goes with a `subject`: nothing else is published".to_owned());
             };
             let before = places.insert(subject.get_ref().clone(), *place.get_ref());
             if before.is_some_and(|before| before != *place.get_ref()) {
