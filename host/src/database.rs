@@ -7,13 +7,18 @@
 //! comes next. The tables of Weir itself begin with `weir_`.
 
 mod audit;
+mod checkpoint;
 mod commit;
 mod compare;
 mod dead_letters;
+mod definitions;
 mod failure;
+mod file;
 mod made;
 mod outbox;
+mod owner;
 mod read;
+mod read_only;
 mod schema;
 mod trace;
 mod versions;
@@ -23,6 +28,7 @@ pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Stan
 pub use dead_letters::{
     LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
 };
+pub use file::{DatabaseFile, Recovered};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
     read_message_counts, read_outbox,
@@ -36,90 +42,26 @@ use crate::{
     engine::{Engine, Made},
     error::{Context, Error, Result},
     fail_point,
-    limits::WAL_BYTES_BEFORE_CHECKPOINT,
     operator::lookup,
     plan::Plan,
     sink::KeyedRows,
     turn::{Counts, FailureCount},
 };
+use checkpoint::Checkpoints;
 use failure::Sqlite;
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use file::OpenedFiles;
+use read_only::connect_read_only;
+use rusqlite::{Connection, TransactionBehavior, types::ValueRef};
 use std::{
-    collections::BTreeMap,
-    fs::File,
-    path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How long a statement waits for another connection's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A database that one process holds. Several pipelines of that process may be in it.
-#[derive(Clone, Debug)]
-pub struct DatabaseFile {
-    path: PathBuf,
-    /// Held until the last pipeline is done.
-    _lock: Arc<File>,
-}
-
-/// A database that was brought in order after a crash. See [`DatabaseFile::recover`].
-#[derive(Debug)]
-pub struct Recovered {
-    _connection: Option<Connection>,
-}
-
-impl DatabaseFile {
-    /// Takes in what a crash left in the write-ahead log, and keeps it so. A connection for reading alone cannot do that
-    /// while another reader tries to, and fails.
-    ///
-    /// # Errors
-    /// When the file is no database, or damaged.
-    pub fn recover(&self) -> Result<Recovered> {
-        let path = self.path();
-        if !path.exists() {
-            return Ok(Recovered { _connection: None });
-        }
-        let connection = open(path)?;
-        connection
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .sqlite(|| format!("cannot read database {}", path.display()))?;
-        let _connection = Some(connection);
-        Ok(Recovered { _connection })
-    }
-
-    /// Takes hold of the database at `path`, which is made when it is missing.
-    ///
-    /// # Errors
-    /// When another process holds it, or the folder cannot be written to.
-    pub fn hold(path: &Path) -> Result<Self> {
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push("-lock");
-        let lock_path = PathBuf::from(lock_path);
-        let lock = File::create(&lock_path).environment(|| format!("cannot create {}", lock_path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: Arc::new(lock),
-            }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(Error::environment(format!(
-                "database {} is in use by another weir; stop that one first",
-                path.display()
-            ))),
-            Err(std::fs::TryLockError::Error(cause)) => Err(Error::environment(format!(
-                "cannot lock {}: {cause}",
-                lock_path.display()
-            ))),
-        }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
 
 /// What becomes of messages to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,15 +76,21 @@ pub enum Messages {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    file: DatabaseFile,
+    checkpoints: Checkpoints,
+    opened: OpenedFiles,
     plan: Arc<Plan>,
     messages: Messages,
     statements: commit::Statements,
     stored: StoredPipeline,
     outgoing: outbox::Outgoing,
+    /// Whether there is a row of it yet.
+    is_known: bool,
+    /// Where each turn of the state log stands, the oldest first.
+    log: VecDeque<commit::LoggedTurn>,
     /// Bytes that the trace has.
     trace_bytes: u64,
-    checkpoints: Checkpoints,
+    /// Goes last, after all connections: with it go the locks that SQLite has.
+    file: DatabaseFile,
 }
 
 impl Database {
@@ -159,25 +107,28 @@ impl Database {
         schema::prepare(&mut connection, &path)?;
         schema::make_tables(&mut connection, &plan, &path)?;
         fail_point::pass("opened");
-        let stored = read::pipeline(&connection, &plan.name)
-            .sqlite(|| format!("cannot read database {}", path.display()))?
-            .unwrap_or_default();
-        let outgoing = outbox::Outgoing::load(&connection, &plan.name, stored.source.as_deref().unwrap_or_default())
-            .sqlite(|| format!("cannot read database {}", path.display()))?;
-        let trace_bytes =
-            trace::bytes(&connection, &plan.name).sqlite(|| format!("cannot read database {}", path.display()))?;
+        let wrap = || format!("cannot read database {}", path.display());
+        owner::take(&connection, Some(&plan.name), file.owner())
+            .sqlite(|| format!("cannot write database {}", path.display()))?;
+        let stored = read::pipeline(&connection, &plan.name).sqlite(wrap)?;
+        let source = stored.as_ref().and_then(|stored| stored.source.as_deref());
+        let outgoing = outbox::Outgoing::load(&connection, &plan.name, source.unwrap_or_default()).sqlite(wrap)?;
+        let log = commit::logged_turns(&connection, &plan.name).sqlite(wrap)?;
+        let trace_bytes = trace::bytes(&connection, &plan.name).sqlite(wrap)?;
         let statements = commit::Statements::new(&plan);
-        let checkpoints = Checkpoints::start(&path)?;
         Ok(Self {
             connection,
-            file: file.clone(),
+            checkpoints: Checkpoints::start(file)?,
+            opened: file.opened()?,
             plan,
             messages,
             statements,
-            stored,
+            is_known: stored.is_some(),
+            stored: stored.unwrap_or_default(),
             outgoing,
+            log,
             trace_bytes,
-            checkpoints,
+            file: file.clone(),
         })
     }
 
@@ -204,12 +155,21 @@ impl Database {
                 "database {path} was filled from {known}, not from {source}; name another --database, or go on with that source"
             )));
         }
-        self.stored.source = Some(source.to_owned());
-        if self.stored.seed == 0 {
-            self.stored.seed = fastrand::u64(1..i64::MAX as u64);
+        let mut stored = self.stored.clone();
+        stored.source = Some(source.to_owned());
+        if stored.seed == 0 {
+            stored.seed = fastrand::u64(1..i64::MAX as u64);
         }
-        read::write_pipeline(&self.connection, &self.plan.name, &self.stored)
-            .sqlite(|| format!("cannot write database {path}"))?;
+        let wrap = || format!("cannot write database {path}");
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .sqlite(wrap)?;
+        let left = self.is_known.then_some(&self.stored);
+        owner::check(&transaction, self.file.path(), &self.plan.name, self.file.owner(), left)?;
+        read::write_pipeline(&transaction, &self.plan.name, &stored, self.file.owner()).sqlite(wrap)?;
+        transaction.commit().sqlite(wrap)?;
+        (self.stored, self.is_known) = (stored, true);
         // Messages are named by what fills the database.
         self.outgoing = outbox::Outgoing::load(&self.connection, &self.plan.name, source)
             .sqlite(|| format!("cannot read database {path}"))?;
@@ -264,10 +224,10 @@ impl Database {
     fn restore_from(connection: &Connection, path: &Path, pipeline: &str, engine: &mut Engine) -> Result<()> {
         let path = path.display().to_string();
         let wrap = || format!("cannot read the state in database {path}");
-        // Snapshots first: whatever changed after one stands in the log, in order.
+        // Snapshots first: whatever changed after one stands in the log, in the order of its rows.
         for query in [
             "SELECT state, entries, checksum FROM weir_state_snapshot WHERE pipeline = ?1 ORDER BY state, bucket",
-            "SELECT state, entries, checksum FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part",
+            "SELECT state, entries, checksum FROM weir_state_log WHERE pipeline = ?1 ORDER BY rowid",
         ] {
             let mut statement = connection.prepare(query).sqlite(wrap)?;
             let mut rows = statement.query([pipeline]).sqlite(wrap)?;
@@ -406,6 +366,12 @@ pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        checkpoint::before_close(&self.connection, &self.file.beside("-wal"));
+    }
+}
+
 fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
     let connection = Connection::open(path).sqlite(wrap)?;
@@ -420,83 +386,14 @@ fn connect(path: &Path) -> Result<Connection> {
          -- A commit survives the death of the process at once, and a power cut from the next checkpoint on; the position
          -- is part of the commit, so a commit that a power cut takes back is done again from the stream.
          PRAGMA synchronous = NORMAL;
-         -- Checkpoints run on a thread of their own.
+         -- Checkpoints run on a thread of their own. A log that begins anew is cut, so that its size says what it holds.
          PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 0;
+         -- What somebody keeps beside the tables of Weir has no say in what a commit writes.
+         PRAGMA foreign_keys = OFF;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;";
     connection.execute_batch(pragmas).sqlite(wrap)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
-
-/// Opens a database for reading alone, and leaves nothing beside it that was not there.
-///
-/// The last connection that closes removes the write-ahead log, but not one that may not write. So this may, where there
-/// is no log, and says that it will not. Where there is one, it belongs to a process that runs, or to one that died: it
-/// is left to them.
-pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
-    let wrap = || format!("cannot open database {}", path.display());
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let flags = match Path::new(&log).exists() {
-        true => OpenFlags::SQLITE_OPEN_READ_ONLY,
-        false => OpenFlags::SQLITE_OPEN_READ_WRITE,
-    };
-    let connection = Connection::open_with_flags(path, flags).sqlite(wrap)?;
-    connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
-    connection.pragma_update(None, "query_only", true).sqlite(wrap)?;
-    Ok(connection)
-}
-
-/// The thread that copies the write-ahead log into the database file whenever it is asked to.
-///
-/// A checkpoint on the commit's own connection would stall the commit; one beside it does not block it. It never gets
-/// quite to the end while commits go on, so the commits themselves do the rest once in a while, see `commit.rs`.
-#[derive(Debug)]
-struct Checkpoints {
-    requests: Option<mpsc::SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Checkpoints {
-    fn start(path: &Path) -> Result<Self> {
-        let connection = connect(path)?;
-        let (requests, received) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("weir-checkpoint".to_owned())
-            .spawn(move || {
-                while received.recv().is_ok() {
-                    fail_point::pass("before-checkpoint");
-                    // A checkpoint that fails is tried again at the next turn; the log holds everything meanwhile.
-                    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-                    fail_point::pass("after-checkpoint");
-                }
-            })
-            .environment(|| "cannot start a thread".to_owned())?;
-        Ok(Self {
-            requests: Some(requests),
-            thread: Some(thread),
-        })
-    }
-
-    /// Asks for one. One that still runs is enough.
-    fn ask(&self) {
-        if let Some(requests) = &self.requests {
-            let _ = requests.try_send(());
-        }
-    }
-}
-
-impl Drop for Checkpoints {
-    /// Waits for the thread: the last connection that closes puts the whole log into the file, which then is all there
-    /// is to copy or to look at. A process that ended before would leave the log beside it.
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Bytes of write-ahead log beyond which a commit waits for it to be copied: the bound on its size.
-const WAL_BYTES_MAX: u64 = 8 * WAL_BYTES_BEFORE_CHECKPOINT;

@@ -28,6 +28,8 @@ pub struct Definition {
     pub now: Now,
     /// When events happened, and how far out of order they come.
     pub event_time: Option<Spanned<EventTime>>,
+    /// When turns are committed.
+    pub commit: Option<Commit>,
     /// Where events come from.
     pub source: Spanned<Source>,
     /// Lookup tables by name.
@@ -41,6 +43,14 @@ pub struct Definition {
     pub sinks: Vec<Spanned<Sink>>,
     /// What becomes of deliveries that could not be processed.
     pub dead_letters: Option<DeadLetters>,
+}
+
+/// When turns are committed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// How long there is at least between two commits.
+    pub at_most_every: Option<Name>,
 }
 
 /// What becomes of deliveries that could not be processed.

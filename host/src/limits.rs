@@ -26,8 +26,8 @@ pub const CREDENTIALS_BYTES_MAX: u64 = 1 << 20;
 /// Files and sockets that a process has open for its connection, its threads and its rules.
 pub const FILES_OF_PROCESS: usize = 24;
 
-/// Files that it has open for each pipeline: up to five connections to the database with three files each, and the lock.
-pub const FILES_OF_PIPELINE: usize = 16;
+/// Files that it has open for each pipeline: up to five connections to the database with three files each, and two locks.
+pub const FILES_OF_PIPELINE: usize = 17;
 
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
@@ -50,6 +50,18 @@ pub const TURN_ENTRIES_BEHIND: usize = 150_000;
 
 /// How long such a turn collects at most: nobody waits longer for rows that are there.
 pub const TURN_BEHIND_MAX: Duration = Duration::from_millis(500);
+
+/// How long there is at least between two commits, unless the pipeline says otherwise (`commit.at_most_every`). A commit of
+/// one event writes as many pages as one of some dozen; see "Written bytes" in docs/PERFORMANCE.md. An event that comes
+/// after a silence does not wait; all others wait less than a tenth of a second.
+pub const COMMIT_AT_MOST_EVERY: Duration = Duration::from_millis(90);
+
+/// The largest that a pipeline may say: rows that are there are shown within a minute.
+pub const COMMIT_AT_MOST_EVERY_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes that the state log grows by before buckets are folded: those of one turn after another lie side by side, and a
+/// page of them is written once.
+pub const FOLD_BYTES_MIN: i64 = 32 << 10;
 
 /// Bytes that one turn may hold in dead letters and messages, which do not collapse.
 pub const TURN_BYTES_MAX: usize = 32 << 20;
@@ -77,6 +89,17 @@ pub const STATE_LOG_CHUNK_BYTES: usize = 1 << 20;
 
 /// Bytes of write-ahead log after which it is copied into the database file, off the path of the commits.
 pub const WAL_BYTES_BEFORE_CHECKPOINT: u64 = 32 << 20;
+
+/// Bytes of write-ahead log from which on a commit copies what is left of it behind a checkpoint, so that it begins anew.
+/// It grows further only where a reader is in the way.
+pub const WAL_BYTES_MAX: u64 = 8 * WAL_BYTES_BEFORE_CHECKPOINT;
+
+/// How long nothing is written before the write-ahead log is copied, however small it is: who copies the file of a quiet
+/// pipeline has what it holds.
+pub const CHECKPOINT_SILENCE: Duration = Duration::from_secs(3);
+
+/// How old the database file gets beside a log that is written all the time and stays small.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
 
 /// Bytes of memory that an instance of a guest may grow to, unless its step says otherwise (`memory_mib`).
 pub const GUEST_MEMORY_BYTES: usize = 64 << 20;

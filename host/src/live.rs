@@ -121,7 +121,7 @@ impl Live {
         let publisher = match plan.publishes() {
             true => Some(Publisher::start(
                 nats,
-                Outbox::open(file.path(), &plan.name)?,
+                Outbox::open(file, &plan.name)?,
                 plan.clone(),
                 stop.clone(),
             )?),

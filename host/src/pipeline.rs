@@ -7,9 +7,9 @@
 //!
 //! A queue that is full stops those before it, so a slow disk slows the source and memory stays flat. Turns size
 //! themselves: while one is committed the next collects, and an idle committer takes whatever there is, unless the source
-//! is behind: then a turn collects for a moment, because large turns are far cheaper. The order of the
-//! three last steps is the promise: rows, state and position commit together, and only then the source is told. Whatever
-//! dies in between, the position says what to skip.
+//! is behind, or there was a commit just now (`commit.at_most_every`): then a turn collects for a moment, because large turns
+//! are far cheaper. The order of the three last steps is the promise: rows, state and position commit together, and only
+//! then the source is told. Whatever dies in between, the position says what to skip.
 //!
 //! Another plan may take over while all this runs. It comes with a batch, the first that was decoded for it, so that
 //! decoder and engine change over at the same delivery.
@@ -231,18 +231,21 @@ fn collect_turns(
     let mut idle = false;
     // Whether more waits behind the last batch, and since when the open turn collects.
     let (mut behind, mut collecting) = (false, Instant::now());
+    let mut taken: Option<Instant> = None;
     let mut pauses = Vec::new();
     while open || engine.has_turn() {
         // A turn at its bounds waits for the committer, and the queue before it fills up.
         let full = engine.turn_entries() >= TURN_ENTRIES_MAX || engine.turn_bytes() >= TURN_BYTES_MAX;
         let source = if open && !full { decoded } else { &closed };
-        let waits = open
-            && behind
-            && !full
-            && !engine.has_changes()
-            && pauses.is_empty()
-            && engine.turn_entries() < TURN_ENTRIES_BEHIND
-            && collecting.elapsed() < TURN_BEHIND_MAX;
+        // How long a turn that may collect still does. After a silence there is nothing to wait for: more comes later.
+        let every = engine.commit_at_most_every();
+        let rests = taken.map_or(Duration::ZERO, |taken| every.saturating_sub(taken.elapsed()));
+        let fills = match behind && engine.turn_entries() < TURN_ENTRIES_BEHIND {
+            true => TURN_BEHIND_MAX.saturating_sub(collecting.elapsed()),
+            false => Duration::ZERO,
+        };
+        let wait = rests.max(fills);
+        let waits = open && !full && !engine.has_changes() && pauses.is_empty() && !wait.is_zero();
         if idle && (engine.has_turn() || !pauses.is_empty()) && !waits {
             epoch += 1;
             let turn = Turn {
@@ -253,6 +256,7 @@ fn collect_turns(
                 return None; // The committer failed, and says why.
             }
             (idle, collecting) = (false, Instant::now());
+            taken = Some(collecting);
             continue;
         }
         select! {
@@ -278,8 +282,8 @@ fn collect_turns(
                 Ok(()) => idle = true,
                 Err(_) => return None, // As above.
             },
-            // A source that said it was behind may have nothing more after all.
-            default(TURN_BEHIND_MAX) => {}
+            // A source that said it was behind may have nothing more after all, and a turn that rests may be all there is.
+            default(if waits { wait } else { TURN_BEHIND_MAX }) => {}
         }
     }
     None

@@ -21,6 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     iter, slice,
     sync::Arc,
+    time::Duration,
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
@@ -44,6 +45,8 @@ pub struct Plan {
     pub now: Now,
     /// How far the times of events are trusted.
     pub event_time: EventTimePlan,
+    /// How long there is at least between two commits.
+    pub commit_at_most_every: Duration,
     /// What is published into the stream while it is silent.
     pub ticks: Option<TickPlan>,
     /// The first step that reads "now", if any.

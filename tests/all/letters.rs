@@ -107,7 +107,8 @@ fn one_that_waits_to_be_published_is_stored_once_and_not_let_go() {
     let all: Vec<u64> = (2..=20).step_by(2).collect();
     assert_eq!(held(&database), all);
     assert_eq!(let_go(&database), 0);
-    let outbox = Outbox::open(&database, "p").expect("it can be opened");
+    let file = hold(&database).expect("nobody holds it");
+    let outbox = Outbox::open(&file, "p").expect("it can be opened");
     let waiting = || {
         outbox
             .oldest(100, usize::MAX, &Default::default())
@@ -124,7 +125,7 @@ fn one_that_waits_to_be_published_is_stored_once_and_not_let_go() {
         to: Some(4),
         ..LetterFilter::default()
     };
-    let dropped = drop_dead_letters(&hold(&database).expect("nobody holds it"), &filter).expect("it can be written");
+    let dropped = drop_dead_letters(&file, &filter).expect("it can be written");
     assert_eq!(dropped, 2);
     let payloads: Vec<Vec<u8>> = waiting().into_iter().map(|letter| letter.payload).collect();
     assert_eq!(payloads, expected);
@@ -133,6 +134,7 @@ fn one_that_waits_to_be_published_is_stored_once_and_not_let_go() {
     // What is published makes way at the next turn.
     let ids: Vec<i64> = waiting().iter().map(|letter| letter.id).collect();
     outbox.remove(&ids, &BTreeMap::new()).expect("it can be written");
+    drop((outbox, file));
     process(&text, &database, 22, 7);
     // The last one waits.
     assert_eq!(held(&database), [20, 22]);

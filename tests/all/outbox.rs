@@ -12,7 +12,7 @@ use weir::{
     plan::Plan,
 };
 use weir_tests::{
-    replay::{host, replay_with},
+    replay::{hold, host, replay_with},
     scratch,
 };
 
@@ -37,7 +37,7 @@ fn outbox() -> (tempfile::TempDir, Outbox) {
     fs::write(&input, (0..EVENTS).map(line).collect::<String>()).expect("a file of the test can be written");
     let plan = Plan::build(&File::from_text("p.toml", PIPELINE), host()).expect("the pipeline fits");
     replay_with(&Arc::new(plan), &input, &database, 7, Messages::Outbox).expect("it runs");
-    let outbox = Outbox::open(&database, "p").expect("it can be opened");
+    let outbox = Outbox::open(&hold(&database).expect("nobody holds it"), "p").expect("it can be opened");
     (folder, outbox)
 }
 

@@ -1,8 +1,10 @@
 //! Rules are swapped while events pass: none is lost, none counts twice, each is decided by the version that the
 //! database names for its sequence.
 
+use sha2::{Digest, Sha256};
 use std::{
     cell::RefCell,
+    ops::RangeInclusive,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +17,7 @@ use weir::{
     plan::{Plan, StageVersion, StepVersions},
 };
 use weir_tests::{
+    command::Weir,
     replay::{host, load_table},
     scratch,
     seed::with_seed,
@@ -90,6 +93,70 @@ fn a_thousand_swaps_under_load() {
         pauses[pauses.len() * 99 / 100],
         pauses[pauses.len() - 1]
     );
+}
+
+/// A component that does the same and is another one: with a section that nobody reads.
+fn another(component: &[u8], number: u64) -> Vec<u8> {
+    let name = format!("number {number}");
+    let mut bytes = component.to_vec();
+    bytes.extend([0, name.len() as u8 + 1, name.len() as u8]);
+    bytes.extend(name.as_bytes());
+    bytes
+}
+
+#[test]
+fn modules_that_nothing_names_any_more_are_let_go() {
+    const KEPT: usize = 64;
+    let base = plan(NO_TRIAL).unwrap();
+    let scratch = scratch();
+    let database = scratch.path().join("swapped.db");
+    let mut modules = Vec::new();
+    let mut deploy = |numbers: RangeInclusive<u64>| {
+        run(&base, &database, 256, 1, &Told::default(), |send| {
+            let sender = Sender::new(&base, send);
+            for number in numbers {
+                let bytes = another(&base.stage(STEP).unwrap().module.bytes, number);
+                let digest: String = Sha256::digest(&bytes)
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
+                let module = host().load_deployed(&digest, &bytes).unwrap();
+                modules.push(Arc::downgrade(&module));
+                let mut live = version(&base, number, "");
+                (live.module, live.deployment.digest) = (module, Some(digest));
+                sender.swap(live);
+            }
+        })
+        .unwrap();
+    };
+    let held = || {
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        let count = "SELECT count(*) FROM weir_module";
+        connection.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    deploy(1..=KEPT as u64 + 6);
+    assert!(held() > KEPT, "the trace tells of all of them");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let forget = "DELETE FROM weir_trace;
+                  INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline";
+    connection.execute_batch(forget).unwrap();
+    drop(connection);
+    deploy(KEPT as u64 + 7..=KEPT as u64 + 7);
+    // With what the last one falls back on.
+    assert!((KEPT..=KEPT + 1).contains(&held()), "{} are held", held());
+    assert_eq!(
+        modules.iter().filter(|module| module.strong_count() > 0).count(),
+        0,
+        "in memory"
+    );
+    let verified = Weir::at(env!("CARGO_BIN_EXE_weir-under-test")).run(["verify".as_ref(), database.as_os_str()]);
+    assert!(
+        verified
+            .ends_with(0)
+            .stdout
+            .contains("with the components that may be asked for")
+    );
+    check(&database);
 }
 
 #[test]

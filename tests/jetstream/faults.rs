@@ -361,10 +361,11 @@ fn an_outbox_that_cannot_be_emptied_ends_the_run() {
     let run = || Run::new(folder.path(), &server.url(), [pipeline("premium-drop")]);
     let connection = Connection::open(&database).expect("the database can be opened");
     let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON weir_outbox BEGIN SELECT RAISE(ABORT, 'not yet'); END";
-    connection.execute_batch(refuse).expect("a trigger can be made");
 
     let mut running = run().start();
     running.wait_for_word("from sequence");
+    // Before a start it would be found.
+    connection.execute_batch(refuse).expect("a trigger can be made");
     let last = client.publish(&of_case(&case));
     running
         .end()

@@ -26,6 +26,7 @@ mod refused;
 mod dev;
 
 mod access;
+mod databases;
 mod faults;
 mod file_versions;
 mod refusals;

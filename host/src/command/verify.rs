@@ -60,7 +60,7 @@ impl Verify {
                 known.join(", ")
             )));
         }
-        let mut broken = self.tell(None, &[audit.check_file()])?;
+        let mut broken = self.tell(None, &[audit.check_file(), audit.check_schema()])?;
         for (name, stored) in &stored {
             let mut checks = audit.check_pipeline(name, stored);
             for (plan, host) in plans.iter().filter(|(plan, _)| plan.name == *name) {

@@ -10,6 +10,7 @@ use super::{
     Database, StoredPipeline,
     dead_letters::{LetterCounts, letter_counts},
     failure::Sqlite,
+    file::beside,
     is_intact,
     outbox::{MessageCounts, message_counts},
     read::{self, open_weir},
@@ -101,12 +102,12 @@ impl Audit {
     /// When it cannot be read.
     pub fn file(&self) -> Result<FileSize> {
         let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let mut log = self.path.as_os_str().to_owned();
-        log.push("-wal");
+        let real_path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let log = beside(&real_path, "-wal");
         Ok(FileSize {
             layout: self.read(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?,
             bytes: length(&self.path),
-            log_bytes: length(Path::new(&log)),
+            log_bytes: length(&log),
         })
     }
 
@@ -193,7 +194,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
         }
     }
     let mut log = connection.prepare(&format!(
-        "SELECT state, entries, epoch, part, {sum} FROM weir_state_log WHERE pipeline = ?1 ORDER BY epoch, part"
+        "SELECT state, entries, epoch, part, {sum} FROM weir_state_log WHERE pipeline = ?1 ORDER BY rowid"
     ))?;
     let mut rows = log.query([pipeline])?;
     while let Some(row) = rows.next()? {

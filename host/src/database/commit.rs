@@ -1,20 +1,21 @@
 //! The commit of a turn: one transaction.
 
 use super::{
-    Database, Messages, WAL_BYTES_MAX, checksum, dead_letters, failure::Sqlite, read, schema::quote, trace, versions,
+    Database, Messages, StoredPipeline, checksum, dead_letters, failure::Sqlite, outbox::Outgoing, owner, read,
+    schema::quote, trace, versions,
 };
 use crate::{
     column::Value,
     error::Result,
     fail_point,
-    limits::{TRACE_BYTES_MAX, WAL_BYTES_BEFORE_CHECKPOINT},
+    limits::TRACE_BYTES_MAX,
     plan::{Plan, Target},
     row::cells,
     sink::{KeyedRows, SinkRows},
     turn::{StepFailures, Turn},
 };
-use rusqlite::{CachedStatement, OptionalExtension, Transaction, TransactionBehavior, types::Null};
-use std::collections::{BTreeMap, BTreeSet};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, types::Null};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The statements for each table.
 #[derive(Debug)]
@@ -227,18 +228,65 @@ impl Database {
     pub fn commit(&mut self, turn: Turn) -> Result<()> {
         let path = self.path().display().to_string();
         let epoch = turn.epoch;
-        self.write(turn)
-            .sqlite(|| format!("cannot commit turn {epoch} to database {path}"))?;
-        self.bound_wal().sqlite(|| format!("cannot checkpoint database {path}"))
+        let wrap = || format!("cannot commit turn {epoch} to database {path}");
+        // Before, so that nothing is written beside the file; and after, so that nothing is acknowledged that is in none.
+        self.opened.check()?;
+        self.write(turn, wrap)?;
+        self.opened.check()?;
+        self.checkpoints.committed(&self.connection);
+        Ok(())
     }
 
-    fn write(&mut self, turn: Turn) -> rusqlite::Result<()> {
-        let pipeline = &self.plan.name;
+    fn write(&mut self, turn: Turn, wrap: impl Fn() -> String) -> Result<()> {
         let transaction = self
             .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .sqlite(&wrap)?;
+        let left = self.is_known.then_some(&self.stored);
+        owner::check(&transaction, self.file.path(), &self.plan.name, self.file.owner(), left)?;
+        let parts = Parts {
+            plan: &self.plan,
+            statements: &self.statements,
+            messages: self.messages,
+            stored: &self.stored,
+            outgoing: &self.outgoing,
+            log: &self.log,
+            trace_bytes: self.trace_bytes,
+            owner: self.file.owner(),
+        };
+        let Filled {
+            stored,
+            logged,
+            obsolete,
+            trace_bytes,
+        } = parts.fill(&transaction, turn).sqlite(&wrap)?;
+        fail_point::pass("in-commit");
+        transaction.commit().sqlite(&wrap)?;
+        (self.stored, self.is_known, self.trace_bytes) = (stored, true, trace_bytes);
+        self.log.extend(logged);
+        self.log.drain(..obsolete);
+        Ok(())
+    }
+}
+
+/// What a transaction reads of a database.
+struct Parts<'d> {
+    plan: &'d Plan,
+    statements: &'d Statements,
+    messages: Messages,
+    stored: &'d StoredPipeline,
+    outgoing: &'d Outgoing,
+    log: &'d VecDeque<LoggedTurn>,
+    trace_bytes: u64,
+    owner: i64,
+}
+
+impl Parts<'_> {
+    /// Writes all of a turn.
+    fn fill(&self, transaction: &Transaction<'_>, turn: Turn) -> rusqlite::Result<Filled> {
+        let pipeline = &self.plan.name;
         let mut trace_bytes = self.trace_bytes;
-        take_back(&transaction, pipeline, &turn, self.stored.position)?;
+        take_back(transaction, pipeline, &turn, self.stored.position)?;
         let retries: BTreeMap<u64, u64> = turn
             .retried
             .iter()
@@ -249,25 +297,26 @@ impl Database {
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
                 (Some(statements), Some(SinkRows::Upserts(rows))) => {
-                    statements.upsert_all(&transaction, &rows)?;
-                    trace_bytes += trace::write(&transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
+                    statements.upsert_all(transaction, &rows)?;
+                    trace_bytes += trace::write(transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
                 }
-                (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(&transaction, rows)?,
+                (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(transaction, rows)?,
                 _ => {}
             }
         }
         for (statements, rows) in self.statements.tables.iter().zip(turn.tables) {
             debug_assert!(!statements.name.is_empty());
-            statements.upsert_all(&transaction, &rows)?;
+            statements.upsert_all(transaction, &rows)?;
         }
+        let (mut logged, mut obsolete) = (None, 0);
         let is_letter_in = !turn.dead_letters.is_empty();
         let (mut letters, mut held_bytes) = (Vec::with_capacity(turn.dead_letters.len()), 0);
         for letter in turn.dead_letters {
-            let id = dead_letters::insert(&transaction, pipeline, &letter, retries(letter.sequence))?;
+            let id = dead_letters::insert(transaction, pipeline, &letter, retries(letter.sequence))?;
             held_bytes += letter.payload.len();
             letters.push((id, letter));
         }
-        dead_letters::count(&transaction, pipeline, letters.len() as i64, held_bytes as i64)?;
+        dead_letters::count(transaction, pipeline, letters.len() as i64, held_bytes as i64)?;
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -275,6 +324,9 @@ impl Database {
             for (part, row) in turn.log.iter().enumerate() {
                 let sum = checksum(&row.state, &row.entries);
                 insert.execute((pipeline, turn.epoch as i64, part as i64, &row.state, &row.entries, sum))?;
+                let id = transaction.last_insert_rowid();
+                let (epoch, first, _) = logged.unwrap_or((turn.epoch, id, id));
+                logged = Some((epoch, first, id));
             }
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -292,19 +344,22 @@ impl Database {
                     sum,
                 ))?;
             }
-            transaction
-                .prepare_cached("DELETE FROM weir_state_log WHERE pipeline = ?1 AND epoch <= ?2")?
-                .execute((pipeline, turn.log_obsolete_through as i64))?;
+            let mut delete = transaction.prepare_cached("DELETE FROM weir_state_log WHERE id BETWEEN ?1 AND ?2")?;
+            let turns = self.log.iter().chain(&logged);
+            for (_, first, last) in turns.take_while(|(epoch, ..)| *epoch <= turn.log_obsolete_through) {
+                delete.execute((first, last))?;
+                obsolete += 1;
+            }
             fail_point::pass("after-fold");
         }
         if self.messages == Messages::Outbox {
             self.outgoing
-                .write(&transaction, &self.plan, &turn.messages, letters, retries)?;
+                .write(transaction, self.plan, &turn.messages, letters, retries)?;
         }
         if is_letter_in || self.plan.keep.age_ms.is_some() {
-            dead_letters::bound(&transaction, pipeline, self.plan.keep, turn.time_ms)?;
+            dead_letters::bound(transaction, pipeline, self.plan.keep, turn.time_ms)?;
         }
-        versions::write(&transaction, pipeline, &turn.changes)?;
+        versions::write(transaction, pipeline, &turn.changes)?;
         if !turn.changes.is_empty() {
             fail_point::pass("in-swap");
         }
@@ -329,7 +384,7 @@ impl Database {
                 ))?;
         }
         if trace_bytes > TRACE_BYTES_MAX {
-            trace_bytes = trace::forget(&transaction, pipeline, trace_bytes)?;
+            trace_bytes = trace::forget(transaction, pipeline, trace_bytes)?;
         }
         let mut stored = self.stored.clone();
         stored.epoch = turn.epoch;
@@ -342,29 +397,38 @@ impl Database {
         }
         stored.counts = stored.counts.without_letters(turn.retried.len() as u64);
         stored.counts += turn.counts;
-        read::write_pipeline(&transaction, pipeline, &stored)?;
-        fail_point::pass("in-commit");
-        transaction.commit()?;
-        self.trace_bytes = trace_bytes;
-        self.stored = stored;
-        Ok(())
+        read::write_pipeline(transaction, pipeline, &stored, self.owner)?;
+        Ok(Filled {
+            stored,
+            logged,
+            obsolete,
+            trace_bytes,
+        })
     }
+}
 
-    /// Keeps the write-ahead log small: beside the commits as long as that suffices, else before the next one.
-    fn bound_wal(&mut self) -> rusqlite::Result<()> {
-        let mut wal = self.path().as_os_str().to_owned();
-        wal.push("-wal");
-        let bytes = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
-        if bytes > fail_point::bytes("wal-bytes-max", WAL_BYTES_MAX) {
-            fail_point::pass("before-truncation");
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            fail_point::pass("after-truncation");
-        } else if bytes > fail_point::bytes("wal-bytes", WAL_BYTES_BEFORE_CHECKPOINT) {
-            self.checkpoints.ask();
-        }
-        Ok(())
-    }
+/// What a transaction leaves, once it is committed.
+struct Filled {
+    stored: StoredPipeline,
+    /// Where the turn stands in the state log, if it changed a state.
+    logged: Option<LoggedTurn>,
+    /// How many turns of the log are gone, the oldest first.
+    obsolete: usize,
+    trace_bytes: u64,
+}
+
+/// A turn of the state log: its number, and the places of its first and last row, between which there are no others.
+pub(super) type LoggedTurn = (u64, i64, i64);
+
+/// The turns of the state log of `pipeline`, in order.
+pub(super) fn logged_turns(connection: &Connection, pipeline: &str) -> rusqlite::Result<VecDeque<LoggedTurn>> {
+    let mut turns = connection.prepare(
+        "SELECT epoch, min(id), max(id) FROM weir_state_log WHERE pipeline = ?1 GROUP BY epoch ORDER BY epoch",
+    )?;
+    let turns = turns.query_map([pipeline], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, row.get(2)?))
+    });
+    turns.and_then(Iterator::collect)
 }
 
 /// Removes the dead letters that a turn retried, and remembers which of them are none any more. Those that are one again

@@ -5,7 +5,7 @@ mod kept;
 pub use kept::LetterCounts;
 pub(super) use kept::{bound, count, letter_counts};
 
-use super::{Database, DatabaseFile, connect, failure::Sqlite, read::open_weir, schema};
+use super::{Database, DatabaseFile, connect, failure::Sqlite, owner, read::open_weir, schema};
 use crate::{delivery::DeadLetter, error::Result};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::path::Path;
@@ -204,13 +204,14 @@ pub fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u
     drop(open_weir(path)?);
     let mut connection = connect(path)?;
     schema::prepare(&mut connection, path)?;
-    let dropped = drop_letters(&mut connection, filter);
+    let dropped = drop_letters(&mut connection, filter, file.owner());
     dropped.map(|dropped| dropped as u64).sqlite(wrap)
 }
 
-fn drop_letters(connection: &mut Connection, filter: &LetterFilter) -> rusqlite::Result<usize> {
+fn drop_letters(connection: &mut Connection, filter: &LetterFilter, owner: i64) -> rusqlite::Result<usize> {
     let (condition, values) = filter.condition();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    owner::take(&transaction, None, owner)?;
     transaction.execute(
         &format!(
             "UPDATE weir_pipeline SET dropped = dropped + found.letters

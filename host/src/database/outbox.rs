@@ -8,7 +8,7 @@ use names::MessageNames;
 pub(super) use outgoing::Outgoing;
 pub use waiting::{MessageFilter, WaitingMessage, drop_messages, read_outbox};
 
-use super::{connect, dead_letters, failure::Sqlite, read::open_weir};
+use super::{DatabaseFile, checkpoint, connect, dead_letters, failure::Sqlite, owner, read::open_weir};
 use crate::{
     delivery::DeadLetter,
     error::{Context, Result},
@@ -16,11 +16,11 @@ use crate::{
     plan::Plan,
     text::printable,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     iter,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// The step of dead letters that are messages: rows that the server will never take.
@@ -168,20 +168,27 @@ fn headers(plan: &Plan, letter: &DeadLetter, retries: u64) -> Vec<(&'static str,
 pub struct Outbox {
     connection: Connection,
     pipeline: String,
-    path: PathBuf,
+    file: DatabaseFile,
 }
 
 impl Outbox {
-    /// Opens the outbox of `pipeline` in the database at `path`.
+    /// Opens the outbox of `pipeline` in a database.
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub fn open(path: &Path, pipeline: &str) -> Result<Self> {
+    pub fn open(file: &DatabaseFile, pipeline: &str) -> Result<Self> {
+        let connection = connect(file.path())?;
+        owner::take(&connection, Some(pipeline), file.owner())
+            .sqlite(|| format!("cannot write the outbox of {}", file.path().display()))?;
         Ok(Self {
-            connection: connect(path)?,
+            connection,
             pipeline: pipeline.to_owned(),
-            path: path.to_owned(),
+            file: file.clone(),
         })
+    }
+
+    fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// The oldest messages, up to `count` of them and to the one with which their payloads have `bytes`, but for those to
@@ -190,7 +197,7 @@ impl Outbox {
     /// # Errors
     /// When the database cannot be read.
     pub fn oldest(&self, count: usize, bytes: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
-        let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let marks = vec!["?"; without.len()].join(", ");
         let mut statement = self
             .connection
@@ -234,7 +241,7 @@ impl Outbox {
     /// # Errors
     /// When the database cannot be read.
     pub fn subjects(&self) -> Result<Vec<String>> {
-        let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let mut statement = self
             .connection
             .prepare("SELECT DISTINCT subject FROM weir_outbox WHERE pipeline = ?1")
@@ -248,7 +255,7 @@ impl Outbox {
     /// # Errors
     /// When the database cannot be read.
     pub fn names(&self, subject: &str, count: usize) -> Result<HashMap<String, i64>> {
-        let wrap = || format!("cannot read the outbox of {}", self.path.display());
+        let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let mut statement = self
             .connection
             .prepare_cached(
@@ -278,7 +285,7 @@ impl Outbox {
                 })
             })
             .optional()
-            .sqlite(|| format!("cannot read the outbox of {}", self.path.display()))
+            .sqlite(|| format!("cannot read the outbox of {}", self.path().display()))
     }
 
     /// How many messages wait.
@@ -293,20 +300,23 @@ impl Outbox {
                 |row| row.get::<_, i64>(0),
             )
             .map(|count| count as u64)
-            .sqlite(|| format!("cannot read the outbox of {}", self.path.display()))
+            .sqlite(|| format!("cannot read the outbox of {}", self.path().display()))
     }
 
     /// Removes messages that the server has, each by its place. `stored` says for subjects where the last message is that
     /// is known to be stored.
     ///
     /// # Errors
-    /// When the database cannot be written. The messages are published again then, and dropped by the server.
+    /// When the database cannot be written, or another process wrote to it. The messages are published again then, and
+    /// dropped by the server.
     pub fn remove(&self, ids: &[i64], stored: &BTreeMap<String, StoredAt>) -> Result<()> {
-        let wrap = || format!("cannot write the outbox of {}", self.path.display());
+        let wrap = || format!("cannot write the outbox of {}", self.path().display());
         if ids.is_empty() && stored.is_empty() {
             return Ok(());
         }
-        let transaction = self.connection.unchecked_transaction().sqlite(wrap)?;
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sqlite(wrap)?;
+        // The places of messages are given again: what another process wrote must not go for what was here.
+        owner::check_owner(&transaction, self.file.path(), &self.pipeline, self.file.owner())?;
         {
             let mut delete = transaction
                 .prepare_cached("DELETE FROM weir_outbox WHERE id = ?1")
@@ -336,9 +346,10 @@ impl Outbox {
     /// # Errors
     /// When the database cannot be written. The row is in the outbox then, as it was.
     pub fn bury(&self, plan: &Plan, message: &OutgoingMessage, reason: &str) -> Result<()> {
-        let wrap = || format!("cannot write the outbox of {}", self.path.display());
+        let wrap = || format!("cannot write the outbox of {}", self.path().display());
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sqlite(wrap)?;
+        owner::check_owner(&transaction, self.file.path(), &self.pipeline, self.file.owner())?;
         let bury = || -> rusqlite::Result<()> {
-            let transaction = self.connection.unchecked_transaction()?;
             let sequence: i64 = transaction.query_row(
                 "DELETE FROM weir_outbox WHERE id = ?1 RETURNING sequence",
                 [message.id],
@@ -372,8 +383,15 @@ impl Outbox {
                     &headers(plan, &letter, 0),
                 )?;
             }
-            transaction.commit()
+            Ok(())
         };
-        bury().sqlite(wrap)
+        bury().sqlite(wrap)?;
+        transaction.commit().sqlite(wrap)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        checkpoint::before_close(&self.connection, &self.file.beside("-wal"));
     }
 }

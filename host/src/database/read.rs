@@ -72,14 +72,27 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
         .optional()
 }
 
-pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &StoredPipeline) -> rusqlite::Result<()> {
+/// Writes it, with who does. The row stays in its place, so that one page changes.
+pub(super) fn write_pipeline(
+    connection: &Connection,
+    name: &str,
+    stored: &StoredPipeline,
+    owner: i64,
+) -> rusqlite::Result<()> {
     let counts = stored.counts;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO weir_pipeline
+            "INSERT INTO weir_pipeline
              (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-              late_rows, dead_rows, dropped, scanned, accepted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+              late_rows, dead_rows, dropped, scanned, accepted, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ON CONFLICT (name) DO UPDATE SET
+             source = excluded.source, position = excluded.position, epoch = excluded.epoch,
+             content_hash = excluded.content_hash, seed = excluded.seed, events = excluded.events,
+             applied = excluded.applied, filtered = excluded.filtered, dead_letters = excluded.dead_letters,
+             blank = excluded.blank, late_rows = excluded.late_rows, dead_rows = excluded.dead_rows,
+             dropped = excluded.dropped, scanned = excluded.scanned, accepted = excluded.accepted,
+             owner = excluded.owner",
         )?
         .execute(params![
             name,
@@ -98,6 +111,7 @@ pub(super) fn write_pipeline(connection: &Connection, name: &str, stored: &Store
             stored.dropped as i64,
             stored.scanned.through as i64,
             stored.scanned.accepted as i64,
+            owner,
         ])
         .map(|_| ())
 }

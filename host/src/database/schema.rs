@@ -1,6 +1,9 @@
 //! Tables: Weir's own, and those that a pipeline names.
 
-use super::failure::Sqlite;
+use super::{
+    definitions::{self, Others},
+    failure::Sqlite,
+};
 use crate::{
     column::{ColumnType, Field},
     error::{Error, Result},
@@ -146,8 +149,9 @@ const TABLES_OF_LAYOUT_5: &str = "
     ALTER TABLE weir_outbox ADD COLUMN body BLOB;
 ";
 
-/// What layout 6 added: what is known of a pipeline's messages beside those that wait, and dead letters that are stored once; how far a
-/// stream was looked at.
+/// What layout 6 added: what is known of a pipeline's messages beside those that wait, and dead letters that are stored once; how
+/// far a stream was looked at; who wrote last; and the log and the trace without a second tree beside their rows, so that a
+/// turn writes half as many pages of them.
 const TABLES_OF_LAYOUT_6: &str = "
     -- The secret that the names of messages are made with; whether it is settled from which event on messages are published.
     -- Then counts: messages that lie before that, rows that the server will never take (they are dead letters of step
@@ -184,6 +188,28 @@ const TABLES_OF_LAYOUT_6: &str = "
     -- where it is accepted that messages are missing.
     ALTER TABLE weir_pipeline ADD COLUMN scanned INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE weir_pipeline ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+    -- Both are read whole, in the order in which they were written, and nothing in them is looked up.
+    CREATE TABLE weir_state_log_6 (
+        id INTEGER PRIMARY KEY,
+        pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL,
+        state TEXT NOT NULL, entries BLOB NOT NULL, checksum INTEGER
+    ) STRICT;
+    INSERT INTO weir_state_log_6 (pipeline, epoch, part, state, entries, checksum)
+        SELECT pipeline, epoch, part, state, entries, checksum FROM weir_state_log ORDER BY pipeline, epoch, part;
+    DROP TABLE weir_state_log;
+    ALTER TABLE weir_state_log_6 RENAME TO weir_state_log;
+    CREATE TABLE weir_trace_6 (
+        id INTEGER PRIMARY KEY,
+        pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
+        first_sequence INTEGER NOT NULL,
+        entries BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO weir_trace_6 (pipeline, epoch, name, first_sequence, entries)
+        SELECT pipeline, epoch, name, first_sequence, entries FROM weir_trace ORDER BY pipeline, epoch;
+    DROP TABLE weir_trace;
+    ALTER TABLE weir_trace_6 RENAME TO weir_trace;
+    -- A number that the process drew which holds the database; 0 where it was an older weir. See `owner.rs`.
+    ALTER TABLE weir_pipeline ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What each layout after the oldest added, with its number.
@@ -224,60 +250,77 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .sqlite(wrap)?;
     if is_new(&transaction, path)? {
-        transaction.execute_batch(TABLES).sqlite(wrap)?;
-        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION_OLDEST};");
-        transaction.execute_batch(&mark).sqlite(wrap)?;
+        make_own(&transaction, VERSION).sqlite(wrap)?;
+        return transaction.commit().sqlite(wrap);
     }
-    let version: i64 = transaction
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .sqlite(wrap)?;
-    for (layout, added) in ADDED.iter().filter(|(layout, _)| version < *layout) {
-        transaction.execute_batch(added).sqlite(wrap)?;
-        transaction
-            .execute_batch(&format!("PRAGMA user_version = {layout};"))
-            .sqlite(wrap)?;
-    }
+    let version = layout(&transaction).sqlite(wrap)?;
+    bring_up(&transaction, version, VERSION).sqlite(wrap)?;
     transaction.commit().sqlite(wrap)
 }
 
-/// Makes the tables of a pipeline that are missing, and checks those that are there.
+/// The layout of a database.
+pub(super) fn layout(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Makes Weir's own tables, as a layout has them.
+pub(super) fn make_own(connection: &Connection, layout: i64) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(&format!(
+        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION_OLDEST};"
+    ))?;
+    bring_up(connection, VERSION_OLDEST, layout)
+}
+
+fn bring_up(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<()> {
+    for (layout, added) in ADDED.iter().filter(|(layout, _)| (from + 1..=to).contains(layout)) {
+        connection.execute_batch(added)?;
+        connection.execute_batch(&format!("PRAGMA user_version = {layout};"))?;
+    }
+    Ok(())
+}
+
+/// The tables of a pipeline, each with the statement that makes it.
+pub(super) fn made_tables(plan: &Plan) -> Vec<definitions::Made> {
+    let tables = plan.tables.iter().map(|table| {
+        let fields: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
+        let key: Vec<usize> = (0..table.key_len).collect();
+        (table.name.clone(), create_statement(&table.name, &fields, &key))
+    });
+    let sinks = plan.sinks.iter().filter_map(|sink| {
+        let fields: Vec<&Field> = sink.columns.iter().map(|(field, _)| field).collect();
+        let (name, key) = match &sink.target {
+            Target::Table { name, primary_key, .. } => (name, primary_key.as_slice()),
+            Target::Append { name } => (name, [].as_slice()),
+            Target::Subject { .. } => return None,
+        };
+        Some((name.clone(), create_statement(name, &fields, key)))
+    });
+    tables.chain(sinks).collect()
+}
+
+/// Makes the tables of a pipeline that are missing, and checks those that are there, Weir's own among them.
 pub(super) fn make_tables(connection: &mut Connection, plan: &Plan, path: &Path) -> Result<()> {
     let shown = path.display().to_string();
     let wrap = || format!("cannot make tables in database {shown}");
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .sqlite(wrap)?;
-    for table in &plan.tables {
-        let fields: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
-        make_table(
-            &transaction,
-            &plan.name,
-            &table.name,
-            &fields,
-            &(0..table.key_len).collect::<Vec<_>>(),
-        )
-        .map_err(|error| error.context(format!("database {shown}")))?;
-    }
-    for sink in &plan.sinks {
-        let fields: Vec<&Field> = sink.columns.iter().map(|(field, _)| field).collect();
-        let (name, key) = match &sink.target {
-            Target::Table { name, primary_key, .. } => (name, primary_key.as_slice()),
-            Target::Append { name } => (name, [].as_slice()),
-            Target::Subject { .. } => continue,
-        };
-        make_table(&transaction, &plan.name, name, &fields, key)
+    for (name, wanted) in made_tables(plan) {
+        make_table(&transaction, &plan.name, &name, &wanted)
             .map_err(|error| error.context(format!("database {shown}")))?;
+    }
+    let faults = definitions::faults(&transaction, VERSION, &made_tables(plan), Others::Ignored).sqlite(wrap)?;
+    if !faults.is_empty() {
+        return Err(Error::mismatch(format!(
+            "database {shown} is not as weir made it: {}; undo that, or name another --database",
+            faults.join("; ")
+        )));
     }
     transaction.commit().sqlite(wrap)
 }
 
-fn make_table(
-    transaction: &Transaction<'_>,
-    pipeline: &str,
-    name: &str,
-    fields: &[&Field],
-    key: &[usize],
-) -> Result<()> {
+fn make_table(transaction: &Transaction<'_>, pipeline: &str, name: &str, wanted: &str) -> Result<()> {
     let wrap = || format!("cannot make table {name}");
     let owner: Option<String> = transaction
         .query_row("SELECT pipeline FROM weir_table WHERE name = ?1", [name], |row| {
@@ -291,7 +334,6 @@ fn make_table(
                 "table {name} belongs to pipeline {owner}; name another --database, or another table"
             )));
         }
-        let wanted = create_statement(name, fields, key);
         let found: Option<String> = transaction
             .query_row(
                 "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
@@ -310,9 +352,7 @@ fn make_table(
             ))),
         };
     }
-    transaction
-        .execute_batch(&create_statement(name, fields, key))
-        .sqlite(wrap)?;
+    transaction.execute_batch(wanted).sqlite(wrap)?;
     transaction
         .execute(
             "INSERT INTO weir_table (name, pipeline) VALUES (?1, ?2)",

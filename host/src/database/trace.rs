@@ -53,7 +53,7 @@ pub(super) fn write(
     let first_sequence = behind.map_or(first_sequence, |behind| behind + 1);
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO weir_trace (pipeline, epoch, name, first_sequence, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO weir_trace (pipeline, epoch, name, first_sequence, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute((pipeline, epoch as i64, table, first_sequence as i64, &entries))?;
     Ok(entries.len() as u64)

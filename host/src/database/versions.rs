@@ -8,7 +8,10 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
-/// Writes what happened to versions in a turn.
+/// How many versions of a step are kept with their components, the last one included: as many as the registry tells of.
+const VERSIONS_KEPT: i64 = 64;
+
+/// Writes what happened to versions in a turn, and lets go of components that nothing names any more.
 pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionChange]) -> rusqlite::Result<()> {
     for change in changes {
         match change {
@@ -55,7 +58,32 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
             }
         }
     }
-    Ok(())
+    match changes.is_empty() {
+        true => Ok(()),
+        false => connection
+            .execute(
+                &format!("DELETE FROM weir_module WHERE digest NOT IN ({})", named_components()),
+                [],
+            )
+            .map(|_| ()),
+    }
+}
+
+/// The digests of components that the database holds: of the last versions of each step, with what those fall back on that are
+/// on trial, and of all that decided over events which the trace tells of. Whatever starts, tries, lists or explains names
+/// these and no others.
+pub(super) fn named_components() -> String {
+    format!(
+        "WITH ranked AS (
+             SELECT digest, fallback,
+                 row_number() OVER (PARTITION BY pipeline, step ORDER BY first_sequence DESC) AS place,
+                 lead(first_sequence) OVER (PARTITION BY pipeline, step ORDER BY first_sequence) AS until,
+                 (SELECT sequence FROM weir_trace_start AS start WHERE start.pipeline = version.pipeline) AS traced_from
+             FROM weir_version AS version)
+         SELECT digest FROM ranked WHERE place <= {VERSIONS_KEPT} OR until > coalesce(traced_from, 0)
+         UNION SELECT fallback ->> '$.digest' FROM ranked
+             WHERE place <= {VERSIONS_KEPT} AND fallback ->> '$.digest' IS NOT NULL"
+    )
 }
 
 /// A deployment that names its module, also where the pipeline file did: that may name another one by the next start.

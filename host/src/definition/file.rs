@@ -112,6 +112,10 @@ fn in_words_of_toml(message: &str) -> String {
             "expected a table such as { column = \"at\", out_of_orderness = \"10 s\" }",
         ),
         (
+            "expected struct Commit",
+            "expected a table such as { at_most_every = \"50 ms\" }",
+        ),
+        (
             "expected struct Hopping",
             "expected a table such as { size = \"1 h\", every = \"5 min\" }",
         ),

@@ -1,10 +1,15 @@
 //! Folding the state log: each turn writes some buckets whole, so that old rows of the log can go.
 //!
-//! The share is set by what the turn itself appended: a byte of log pays for a byte of snapshot. So the log never grows
-//! beyond about the size of the state, writing costs at most twice what it would without folding, and an idle pipeline
-//! with a large state writes little.
+//! The share is set by what turns appended: a byte of log pays for a byte of snapshot. A bucket that is larger than what
+//! there is to pay with is paid for by the turns to come, and turns that append little save up for [`FOLD_BYTES_MIN`]. So
+//! the log never grows beyond about the size of the state, writing costs at most twice what it would without folding, and
+//! a pipeline with a large state where little comes writes little.
 
-use crate::{limits::STATE_BUCKETS, operator::StateMap, turn::Snapshot};
+use crate::{
+    limits::{FOLD_BYTES_MIN, STATE_BUCKETS},
+    operator::StateMap,
+    turn::Snapshot,
+};
 
 /// Which bucket of which state was written last, and when.
 #[derive(Debug, Default)]
@@ -12,7 +17,8 @@ pub(super) struct Fold {
     /// For each state and bucket: the epoch of its last snapshot, and whether that held anything.
     buckets: Vec<(u64, bool)>,
     next: usize,
-    credit_bytes: usize,
+    /// What the log pays for; below zero, what it has to pay back.
+    credit_bytes: i64,
 }
 
 impl Fold {
@@ -25,10 +31,11 @@ impl Fold {
     ) -> (Vec<Snapshot>, u64) {
         // After a restart it is not known which buckets have an older snapshot, so empty ones are written as well.
         self.buckets.resize(states.len() * STATE_BUCKETS, (0, true));
-        self.credit_bytes += log_bytes;
+        self.credit_bytes = self.credit_bytes.saturating_add(log_bytes as i64);
         let mut snapshots = Vec::new();
+        let is_time = self.credit_bytes >= FOLD_BYTES_MIN;
         for _ in 0..self.buckets.len() {
-            if self.credit_bytes == 0 {
+            if !is_time || self.credit_bytes <= 0 {
                 break;
             }
             let at = self.next;
@@ -37,7 +44,7 @@ impl Fold {
                 break;
             };
             let entries = state.log_bucket(at % STATE_BUCKETS);
-            self.credit_bytes = self.credit_bytes.saturating_sub(entries.len());
+            self.credit_bytes -= entries.len() as i64;
             if !entries.is_empty() || bucket.1 {
                 *bucket = (epoch, !entries.is_empty());
                 snapshots.push(Snapshot {
@@ -48,6 +55,10 @@ impl Fold {
             } else {
                 bucket.0 = epoch;
             }
+        }
+        if is_time {
+            // All of the state is written, and there is something left.
+            self.credit_bytes = self.credit_bytes.min(0);
         }
         // A row of the log is obsolete once every bucket was written at or after it.
         let obsolete = self.buckets.iter().map(|(epoch, _)| *epoch).min().unwrap_or(epoch);

@@ -10,6 +10,7 @@ use crate::{
     state::take_entry,
     turn::{LogRow, Turn},
 };
+use std::time::Duration;
 
 impl Engine {
     // ---- a turn -------------------------------------------------------------------------------------------------------
@@ -30,6 +31,11 @@ impl Engine {
     /// How many bytes the open turn holds that do not collapse.
     pub fn turn_bytes(&self) -> usize {
         self.dead_letter_bytes + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
+    }
+
+    /// How long there is at least between two commits.
+    pub fn commit_at_most_every(&self) -> Duration {
+        self.plan.commit_at_most_every
     }
 
     /// Whether anything happened since the turn before.

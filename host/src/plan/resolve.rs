@@ -27,7 +27,7 @@ use crate::{
     limits::PATH_NAMES_MAX,
     stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc};
+use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
 
 /// An output of a step, as something to read from.
 pub(super) use super::Edge;
@@ -42,6 +42,7 @@ pub(super) struct Resolved {
     /// The first nodes are these.
     pub(super) inputs: Vec<ResolvedInput>,
     pub(super) event_time: EventTimePlan,
+    pub(super) commit_at_most_every: Duration,
     pub(super) ticks: Option<TickPlan>,
     pub(super) nodes: Vec<ResolvedNode>,
     pub(super) tables: Vec<ResolvedTable>,
@@ -241,6 +242,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     resolver.updates()?;
     let sinks = resolver.sinks()?;
     let event_time = resolver.event_time()?;
+    let commit_at_most_every = resolver.commit_at_most_every()?;
     let ticks = resolver.ticks()?;
     let dead_letters = resolver.dead_letters()?;
     let keep = resolver.keep()?;
@@ -249,6 +251,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         now,
         inputs: resolver.inputs,
         event_time,
+        commit_at_most_every,
         ticks,
         nodes: resolver.nodes,
         tables: resolver.tables,

@@ -98,6 +98,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         inputs,
         now: resolved.now.clone(),
         event_time,
+        commit_at_most_every: resolved.commit_at_most_every,
         ticks: resolved.ticks.clone(),
         time_reader,
         tables,

@@ -22,7 +22,7 @@ use std::{
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
@@ -60,9 +60,9 @@ pub struct StageHost {
 struct Inner {
     engine: Engine,
     linker: Linker<GuestContext>,
-    /// Modules by digest, so that steps with one module share its code.
-    stages: Mutex<HashMap<String, Arc<Module>>>,
-    aggregates: Mutex<HashMap<String, Arc<AggregateModule>>>,
+    /// Modules by digest, so that steps with one module share its code. One that no plan has any more is gone.
+    stages: Mutex<HashMap<String, Weak<Module>>>,
+    aggregates: Mutex<HashMap<String, Weak<AggregateModule>>>,
 }
 
 impl fmt::Debug for StageHost {
@@ -346,13 +346,15 @@ impl StageHost {
 }
 
 /// The module of this digest, made if it is not known yet.
-fn once<M>(known: &Mutex<HashMap<String, Arc<M>>>, digest: &str, make: impl FnOnce() -> Result<M>) -> Result<Arc<M>> {
+fn once<M>(known: &Mutex<HashMap<String, Weak<M>>>, digest: &str, make: impl FnOnce() -> Result<M>) -> Result<Arc<M>> {
     let modules = || known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(module) = modules().get(digest) {
-        return Ok(module.clone());
+    if let Some(module) = modules().get(digest).and_then(Weak::upgrade) {
+        return Ok(module);
     }
     let module = Arc::new(make()?);
-    modules().insert(digest.to_owned(), module.clone());
+    let mut modules = modules();
+    modules.retain(|_, module| module.strong_count() > 0);
+    modules.insert(digest.to_owned(), Arc::downgrade(&module));
     Ok(module)
 }
 

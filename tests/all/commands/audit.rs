@@ -122,7 +122,7 @@ fn what_somebody_changed_is_found() {
         ),
         (
             "UPDATE weir_pipeline SET filtered = 5",
-            "does not add up: the sum is 306",
+            "does not add up: the sum is 6006",
         ),
         ("UPDATE weir_pipeline SET position = 0", "1 come after position 0"),
         (
@@ -143,7 +143,7 @@ fn what_somebody_changed_is_found() {
             "of state \"latest/rows\" is not what was written: its bytes are damaged",
         ),
         (
-            "INSERT INTO weir_state_log VALUES ('names', 9999, 1, 'latest/rows', x'', NULL)",
+            "INSERT INTO weir_state_log (pipeline, epoch, part, state, entries) VALUES ('names', 9999, 1, 'latest/rows', x'')",
             "turn 9999 has 1 parts, numbered 1 to 1",
         ),
         (
@@ -155,11 +155,11 @@ fn what_somebody_changed_is_found() {
             "state \"by-name/groups\" is held for something else",
         ),
         (
-            "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES ('names', 'a', 'b', 999, '')",
-            "1 messages come after position 301",
+            "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES ('names', 'a', 'b', 9999, '')",
+            "1 messages come after position 6001",
         ),
     ] {
-        let folder = filled(300);
+        let folder = filled(6000);
         sql(&folder.path("p.db"), change);
         let told = folder.weir(VERIFY).ends_with(3).stdout;
         assert!(told.contains(said), "{change}: {said:?} is not in\n{told}");
@@ -168,7 +168,7 @@ fn what_somebody_changed_is_found() {
 
 #[test]
 fn a_damaged_page_is_told() {
-    let folder = filled(2000);
+    let folder = filled(9000);
     let path = folder.path("p.db");
     let mut bytes = fs::read(&path).expect("the database can be read");
     let middle = bytes.len() / 2;

@@ -170,7 +170,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "missing/p.db",
-            "cannot create missing/p.db-lock: No such file or directory",
+            "cannot open database missing/p.db: No such file or directory",
         ),
     ] {
         let before = fs::read(folder.path(file)).ok();
@@ -217,13 +217,102 @@ fn a_dropped_table_is_told() {
         .says(said);
 }
 
+#[test]
+fn tables_that_somebody_changed_are_found_at_the_start_and_by_verify() {
+    for (change, said) in [
+        (
+            "CREATE TRIGGER spoil AFTER INSERT ON names BEGIN UPDATE names SET name = 'x'; END",
+            "table names has a trigger spoil, which weir did not make",
+        ),
+        (
+            "CREATE TRIGGER spoil AFTER UPDATE ON weir_pipeline BEGIN UPDATE weir_pipeline SET position = 1; END",
+            "table weir_pipeline has a trigger spoil, which weir did not make",
+        ),
+        (
+            "CREATE UNIQUE INDEX once ON names (name)",
+            "table names has a unique index \"once\" on name BINARY, which weir did not make",
+        ),
+        (
+            "CREATE UNIQUE INDEX once ON weir_dead_letter (reason) WHERE step = 'decode'",
+            "table weir_dead_letter has a unique index \"once\" on reason BINARY",
+        ),
+        (
+            "ALTER TABLE weir_outbox DROP COLUMN headers",
+            "table weir_outbox does not have column \"headers\" TEXT",
+        ),
+        (
+            "ALTER TABLE weir_dead_letter ADD COLUMN seen INTEGER NOT NULL DEFAULT 0",
+            "table weir_dead_letter has column \"seen\" INTEGER NOT NULL DEFAULT 0, which weir did not make",
+        ),
+        (
+            "ALTER TABLE weir_state ADD COLUMN twice TEXT AS (state || state)",
+            "table weir_state has column \"twice\" TEXT that is computed",
+        ),
+        (
+            "DROP TABLE weir_trace; CREATE TABLE weir_trace (pipeline, epoch, name, first_sequence, entries)",
+            "table weir_trace does not have column \"entries\" BLOB NOT NULL",
+        ),
+        (
+            "DROP TABLE weir_failures; CREATE VIEW weir_failures AS SELECT 1 AS judged",
+            "table weir_failures is missing",
+        ),
+    ] {
+        let folder = Folder::with(NAMES);
+        folder.replay(EVENTS).ends_with(0);
+        sql(&folder.path("p.db"), change);
+        let before = fs::read(folder.path("p.db")).expect("the database can be read");
+        let replay = folder
+            .replay(format!("{EVENTS}{{\"id\":3,\"name\":\"c\"}}\n"))
+            .ends_with(1);
+        replay.says("database p.db is not as weir made it").says(said);
+        let verified = folder.weir("verify p.db").ends_with(3).stdout;
+        assert!(
+            verified.contains("schema            BROKEN") && verified.contains(said),
+            "{verified}"
+        );
+        assert!(
+            before == fs::read(folder.path("p.db")).expect("it can be read"),
+            "a refusal changes nothing"
+        );
+    }
+    // What readers add.
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    sql(
+        &folder.path("p.db"),
+        "CREATE INDEX by_name ON names (name); CREATE VIEW all_names AS SELECT name FROM names;
+         CREATE TABLE notes (id INTEGER PRIMARY KEY, name INTEGER REFERENCES names (id) ON DELETE CASCADE);
+         CREATE TRIGGER noted AFTER INSERT ON notes BEGIN DELETE FROM notes WHERE id < new.id; END",
+    );
+    folder.weir("verify p.db").ends_with(0);
+    folder
+        .replay(format!("{EVENTS}{{\"id\":3,\"name\":\"c\"}}\n"))
+        .ends_with(0);
+}
+
 /// What brings a database back to a layout from the one after it, newest first.
 const OLDER_LAYOUTS: [(i64, &str); 5] = [
     (
         5,
         "DROP TABLE weir_messages; DROP TABLE weir_kept; DROP TABLE weir_subject; DROP INDEX weir_outbox_letter;
          ALTER TABLE weir_outbox DROP COLUMN letter;
-         ALTER TABLE weir_pipeline DROP COLUMN scanned; ALTER TABLE weir_pipeline DROP COLUMN accepted",
+         ALTER TABLE weir_pipeline DROP COLUMN scanned; ALTER TABLE weir_pipeline DROP COLUMN accepted;
+         ALTER TABLE weir_pipeline DROP COLUMN owner;
+         CREATE TABLE log AS SELECT * FROM weir_state_log; DROP TABLE weir_state_log;
+         CREATE TABLE weir_state_log (
+             pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL,
+             state TEXT NOT NULL, entries BLOB NOT NULL, checksum INTEGER,
+             PRIMARY KEY (pipeline, epoch, part)
+         ) STRICT;
+         INSERT INTO weir_state_log SELECT pipeline, epoch, part, state, entries, checksum FROM log; DROP TABLE log;
+         CREATE TABLE trace AS SELECT * FROM weir_trace; DROP TABLE weir_trace;
+         CREATE TABLE weir_trace (
+             pipeline TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
+             first_sequence INTEGER NOT NULL,
+             entries BLOB NOT NULL,
+             PRIMARY KEY (pipeline, epoch, name)
+         ) STRICT;
+         INSERT INTO weir_trace SELECT pipeline, epoch, name, first_sequence, entries FROM trace; DROP TABLE trace",
     ),
     (
         4,

@@ -65,7 +65,7 @@ impl Outcome {
             dead_letters.push(letter);
             Ok(())
         })?;
-        let outbox = Outbox::open(&path, &plan.name)?;
+        let outbox = Outbox::open(&DatabaseFile::hold(&path)?, &plan.name)?;
         let messages = outbox.oldest(outbox.waiting()? as usize, usize::MAX, &BTreeSet::new())?;
         // Dead letters are compared as such.
         let messages = messages.into_iter().filter(|message| !message.is_letter());

@@ -2,7 +2,12 @@
 
 use super::{Audit, Database, StoredPipeline, tables};
 use crate::{
-    database::{dead_letters::letter_counts, outbox},
+    database::{
+        dead_letters::letter_counts,
+        definitions::{self, Others},
+        outbox, schema,
+        versions::named_components,
+    },
     engine::Engine,
     error::Result,
     plan::Plan,
@@ -81,6 +86,17 @@ impl Audit {
         )
     }
 
+    /// Whether the tables are as they were made. Those of pipelines that have no file here are looked through for what
+    /// was added.
+    pub fn check_schema(&self) -> Check {
+        let what = "schema";
+        let checked = self.read(|c| definitions::faults(c, schema::layout(c)?, &[], Others::Checked));
+        Check::made(
+            what,
+            checked.map(|faults| Check::new(what, faults, || "tables as weir makes them".to_owned())),
+        )
+    }
+
     /// Whether what is kept of `pipeline` holds together.
     pub fn check_pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
         let outcome = |what: &str, faults: Result<(Vec<String>, String)>| {
@@ -109,6 +125,17 @@ impl Audit {
 
     /// Whether the state is that of `plan`, and the tables are what the state says. The engine has no state yet.
     pub fn check_tables(&self, plan: &Arc<Plan>, mut engine: Engine) -> Vec<Check> {
+        let made = schema::made_tables(plan);
+        match self.read(|c| definitions::faults(c, schema::layout(c)?, &made, Others::Ignored)) {
+            Ok(faults) if faults.is_empty() => {}
+            faults => {
+                let what = "schema of the pipeline file";
+                return vec![Check::made(
+                    what,
+                    faults.map(|faults| Check::new(what, faults, String::new)),
+                )];
+            }
+        }
         let restored = (|| {
             super::super::made::compare(&self.connection, &engine.made(), engine.plan())?;
             Database::restore_from(&self.connection, &self.path, &plan.name, &mut engine)
@@ -244,10 +271,12 @@ fn versions(
     stored: &StoredPipeline,
 ) -> rusqlite::Result<(Vec<String>, String)> {
     // A database of the first layout has none.
-    let Ok(mut versions) = connection.prepare(
-        "SELECT step, first_sequence, digest, EXISTS (SELECT 1 FROM weir_module m WHERE m.digest = v.digest)
+    let Ok(mut versions) = connection.prepare(&format!(
+        "SELECT step, first_sequence, digest,
+             EXISTS (SELECT 1 FROM weir_module m WHERE m.digest = v.digest) OR digest NOT IN ({})
          FROM weir_version v WHERE pipeline = ?1 ORDER BY step, first_sequence",
-    ) else {
+        named_components()
+    )) else {
         return Ok((Vec::new(), "none are kept in this layout".to_owned()));
     };
     let mut rows = versions.query([pipeline])?;
@@ -266,5 +295,5 @@ fn versions(
             ));
         }
     }
-    Ok((faults, format!("{count}, each with its component")))
+    Ok((faults, format!("{count}, with the components that may be asked for")))
 }

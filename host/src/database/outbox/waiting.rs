@@ -1,7 +1,7 @@
 //! Messages that wait in an outbox, for people: read, picked out, and dropped.
 
 use crate::{
-    database::{DatabaseFile, connect, failure::Sqlite, read::open_weir, schema},
+    database::{DatabaseFile, connect, failure::Sqlite, owner, read::open_weir, schema},
     error::Result,
 };
 use rusqlite::{Connection, TransactionBehavior, params_from_iter, types::Value};
@@ -125,14 +125,15 @@ pub fn drop_messages(file: &DatabaseFile, filter: &MessageFilter) -> Result<u64>
     drop(open_weir(path)?);
     let mut connection = connect(path)?;
     schema::prepare(&mut connection, path)?;
-    drop_waiting(&mut connection, filter)
+    drop_waiting(&mut connection, filter, file.owner())
         .map(|dropped| dropped as u64)
         .sqlite(wrap)
 }
 
-fn drop_waiting(connection: &mut Connection, filter: &MessageFilter) -> rusqlite::Result<usize> {
+fn drop_waiting(connection: &mut Connection, filter: &MessageFilter, owner: i64) -> rusqlite::Result<usize> {
     let (condition, values) = filter.condition();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    owner::take(&transaction, None, owner)?;
     transaction.execute(
         &format!(
             "UPDATE weir_messages SET dropped = dropped + found.messages

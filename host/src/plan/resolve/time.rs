@@ -4,13 +4,14 @@ use super::Resolver;
 use crate::{
     definition::{EventTime, Name, TimeUnit},
     error::Result,
+    limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
     plan::{EventColumn, EventTimePlan, TickPlan},
     subject,
     text::duration,
 };
 use jiff::{Span, SpanTotal, Unit};
 use serde_spanned::Spanned;
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Milliseconds of a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -46,6 +47,21 @@ impl Resolver<'_> {
     /// As [`Resolver::duration`]; `default_ms` where nothing is said.
     pub(super) fn duration_or(&self, text: Option<&Name>, key: &str, default_ms: i64) -> Result<i64> {
         text.map_or(Ok(default_ms), |text| self.duration(text, key, 0..=DURATION_MS_MAX))
+    }
+
+    /// How long there is at least between two commits.
+    pub(super) fn commit_at_most_every(&self) -> Result<Duration> {
+        let given = self
+            .definition
+            .commit
+            .as_ref()
+            .and_then(|commit| commit.at_most_every.as_ref());
+        let Some(text) = given else {
+            return Ok(COMMIT_AT_MOST_EVERY);
+        };
+        let most_ms = COMMIT_AT_MOST_EVERY_MAX.as_millis() as i64;
+        let every_ms = self.duration(text, "commit.at_most_every", 0..=most_ms)?;
+        Ok(Duration::from_millis(every_ms.unsigned_abs()))
     }
 
     /// After how long a key is forgotten.

@@ -165,14 +165,14 @@ async fn receive(stream: &jetstream::stream::Stream, events: u64) -> Result<Dura
 }
 
 /// A `nats-server` of its own, ended when it is dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
     /// Starts one on a free port, with its streams in `store`.
-    fn start(store: &Path, runtime: &Runtime) -> Result<Self> {
+    pub(crate) fn start(store: &Path, runtime: &Runtime) -> Result<Self> {
         // Somebody else may take the port before the server does; then it ends at once and says so.
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let binary = find_server()?;

@@ -11,6 +11,7 @@ mod report;
 mod scenario;
 mod stage;
 mod swap;
+mod trickle;
 mod windows;
 
 use clap::{Parser, ValueEnum};
@@ -62,6 +63,8 @@ enum Part {
     Soak,
     /// `weir run`: a JetStream stream into SQLite.
     Jetstream,
+    /// `weir run` under a few events a second: written bytes, and latency.
+    Trickle,
 }
 
 const REPLAY_EVENTS: u64 = 2_000_000;
@@ -106,7 +109,10 @@ fn run(arguments: &Arguments) -> Result<Report> {
     if wants(Part::Soak) {
         windows::soak(&mut report, folder.path(), arguments.events.unwrap_or(SOAK_EVENTS))?;
     }
-    if wants(Part::Replay) || wants(Part::Windows) || wants(Part::Jetstream) {
+    if [Part::Replay, Part::Windows, Part::Jetstream, Part::Trickle]
+        .into_iter()
+        .any(wants)
+    {
         let weir = process::build_weir()?;
         if wants(Part::Replay) {
             let events = arguments.events.unwrap_or(REPLAY_EVENTS);
@@ -119,6 +125,9 @@ fn run(arguments: &Arguments) -> Result<Report> {
         if wants(Part::Jetstream) {
             let events = arguments.events.unwrap_or(JETSTREAM_EVENTS);
             jetstream::measure(&mut report, &weir, folder.path(), events, arguments.runs)?;
+        }
+        if wants(Part::Trickle) {
+            trickle::measure(&mut report, &weir, folder.path())?;
         }
         if arguments.keep {
             say(format_args!("kept {}", folder.keep().display()));

@@ -1,0 +1,137 @@
+//! Whether the tables are as Weir made them. A trigger that somebody added, a column with another type or a further unique
+//! index changes what a commit writes, or has it fail; that is found before anything is processed.
+//!
+//! What somebody adds for readers is fine: indexes that are not unique, views, and tables of their own.
+
+use super::schema;
+use crate::text::printable;
+use rusqlite::Connection;
+use std::collections::BTreeSet;
+
+/// A table that Weir made, with the statement that made it.
+pub(super) type Made = (String, String);
+
+/// What becomes of tables of pipelines whose statements are not at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// They are not looked at.
+    Ignored,
+    /// Nothing may be added to them that has a say in what is written.
+    Checked,
+}
+
+/// What is not as it was made: in Weir's own tables of this `layout`, in those of `made`, and in `others`.
+pub(super) fn faults(
+    connection: &Connection,
+    layout: i64,
+    made: &[Made],
+    others: Others,
+) -> rusqlite::Result<Vec<String>> {
+    let model = Connection::open_in_memory()?;
+    schema::make_own(&model, layout)?;
+    for (_, statement) in made {
+        model.execute_batch(statement)?;
+    }
+    let known = names(
+        &model,
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    )?;
+    let mut faults = Vec::new();
+    for name in &known {
+        let (found, expected) = (parts(connection, name)?, parts(&model, name)?);
+        let shown = printable(name);
+        if found.is_empty() {
+            faults.push(format!("table {shown} is missing"));
+            continue;
+        }
+        let added = found.difference(&expected);
+        faults.extend(added.map(|part| format!("table {shown} has {part}, which weir did not make")));
+        let missing = expected.difference(&found);
+        faults.extend(missing.map(|part| format!("table {shown} does not have {part}")));
+    }
+    let others = match others {
+        Others::Checked if faults.is_empty() => names(connection, "SELECT name FROM weir_table")?,
+        _ => BTreeSet::new(),
+    };
+    for name in others.difference(&known) {
+        let (found, shown) = (parts(connection, name)?, printable(name));
+        if found.is_empty() {
+            faults.push(format!("table {shown} is missing"));
+        }
+        let added = found.iter().filter(|part| part.starts_with(UNIQUE));
+        faults.extend(added.map(|part| format!("table {shown} has {part}, which weir did not make")));
+    }
+    let mut triggers =
+        connection.prepare("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")?;
+    let mut rows = triggers.query([])?;
+    while let Some(row) = rows.next()? {
+        let (trigger, table): (String, String) = (row.get(0)?, row.get(1)?);
+        let is_ours = |name: &String| name.eq_ignore_ascii_case(&table);
+        if known.iter().chain(&others).any(is_ours) {
+            let (trigger, table) = (printable(&trigger), printable(&table));
+            faults.push(format!(
+                "table {table} has a trigger {trigger}, which weir did not make"
+            ));
+        }
+    }
+    Ok(faults)
+}
+
+fn names(connection: &Connection, query: &str) -> rusqlite::Result<BTreeSet<String>> {
+    let mut statement = connection.prepare(query)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
+}
+
+/// How a unique index begins that somebody named.
+const UNIQUE: &str = "a unique index \"";
+
+/// What has a say in what is written to a table; nothing where there is no such table.
+fn parts(connection: &Connection, table: &str) -> rusqlite::Result<BTreeSet<String>> {
+    let mut parts = BTreeSet::new();
+    // A view has columns too.
+    let is_table = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    if connection.query_row(is_table, [table], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(parts);
+    }
+    let mut each = |query: &str, argument: &str| -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(query)?;
+        let mut rows = statement.query([argument])?;
+        while let Some(row) = rows.next()? {
+            parts.insert(printable(row.get::<_, String>(0)?.trim()));
+        }
+        Ok(())
+    };
+    each(
+        "SELECT concat('column \"', name, '\" ', type, iif(\"notnull\", ' NOT NULL', ''), ' DEFAULT ' || dflt_value,
+             iif(pk > 0, ' as part ' || pk || ' of the key', ''), iif(hidden > 0, ' that is computed', ''))
+         FROM pragma_table_xinfo(?1)",
+        table,
+    )?;
+    each(
+        "SELECT concat(iif(wr, 'no rows by number', 'rows by number'), ', ', iif(strict, 'strict types', 'loose types'))
+         FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name = ?1",
+        table,
+    )?;
+    // An index that comes with a key has no name of anybody's choice.
+    each(
+        "SELECT concat('a unique index ', iif(origin = 'c', '\"' || list.name || '\" ', ''), 'on ',
+             (SELECT group_concat(coalesce(name, 'an expression') || ' ' || coll, ', ' ORDER BY seqno)
+              FROM pragma_index_xinfo(list.name) WHERE key))
+         FROM pragma_index_list(?1) AS list WHERE list.\"unique\"",
+        table,
+    )?;
+    each(
+        "SELECT concat('a foreign key on column \"', \"from\", '\"') FROM pragma_foreign_key_list(?1)",
+        table,
+    )?;
+    // What no pragma tells stands in the text alone; no table of Weir has any of it.
+    each(
+        "SELECT concat('a clause ', word) FROM sqlite_schema,
+             (SELECT 'CHECK' AS word UNION SELECT 'COLLATE' UNION SELECT 'ON CONFLICT' UNION SELECT 'AUTOINCREMENT')
+         WHERE type = 'table' AND name = ?1 AND instr(upper(sql), word) > 0
+             AND (word <> 'CHECK' OR instr(replace(replace(upper(sql), ' ', ''), char(10), ''), 'CHECK(') > 0)",
+        table,
+    )?;
+    Ok(parts)
+}

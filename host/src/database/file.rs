@@ -1,0 +1,312 @@
+//! The file of a database: one process holds it, and notices when its path leads to another file.
+//!
+//! The lock is on the database file itself, so that it does not matter by which name the file is opened: a symbolic link,
+//! a mount, or a second hard link. It also holds where `FILE-lock` was removed, which older versions of Weir go by.
+//!
+//! The locks that SQLite has on the same file belong to the process, and end all together as soon as the process closes any
+//! descriptor of it. So the descriptor of the lock here is opened before SQLite opens the file and closed after it, and no
+//! second one is opened while the process holds the file (see [`HELD`]).
+
+use super::{failure::Sqlite, open};
+use crate::error::{Context, Error, Result};
+use rusqlite::Connection;
+use rustix::{fs::OFlags, io::Errno};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What to do where a file cannot be opened.
+const ADVICE: &str = "see that it is a file that this user may write to, and its folder too";
+
+/// Which file it is, whatever its names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// The files that this process holds.
+static HELD: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+
+/// A database that one process holds. Several pipelines of that process may be in it.
+#[derive(Clone, Debug)]
+pub struct DatabaseFile {
+    path: PathBuf,
+    /// Held until the last pipeline is done.
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The path without symbolic links: SQLite keeps its log beside that.
+    real_path: PathBuf,
+    identity: Identity,
+    /// The file itself, with its lock.
+    file: Option<File>,
+    /// The file beside it, with its lock.
+    beside: Option<File>,
+    /// Whether the file was made here.
+    is_new: bool,
+    owner: i64,
+}
+
+/// A database that was brought in order after a crash. See [`DatabaseFile::recover`].
+#[derive(Debug)]
+pub struct Recovered {
+    _connection: Connection,
+}
+
+impl DatabaseFile {
+    /// Takes hold of the database at `path`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When another process holds it, or the file or its folder cannot be written to.
+    pub fn hold(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, identity, is_new) = loop {
+            let is_new = match fs::metadata(path) {
+                Ok(found) if !found.is_file() => {
+                    return Err(Error::environment(format!(
+                        "cannot open database {shown}: it is no file; {ADVICE}"
+                    )));
+                }
+                Ok(found) if held.contains(&Identity::of(&found)) => return Err(in_use(path)),
+                Ok(_) => false,
+                Err(_) => true,
+            };
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path);
+            let file = opened
+                .map_err(|cause| Error::environment(format!("cannot open database {shown}: {cause}; {ADVICE}")))?;
+            lock(&file, path)?;
+            let opened = file
+                .metadata()
+                .environment(|| format!("cannot open database {shown}"))?;
+            // Whoever held it before may have removed it, because it was empty.
+            let found = fs::metadata(path).ok();
+            if found.is_some_and(|found| Identity::of(&found) == Identity::of(&opened)) {
+                check_names(path, &opened)?;
+                break (file, Identity::of(&opened), is_new);
+            }
+        };
+        held.insert(identity);
+        drop(held);
+        let mut taken = Held {
+            real_path: path.to_owned(),
+            identity,
+            file: Some(file),
+            beside: None,
+            is_new,
+            owner: fastrand::i64(1..),
+        };
+        taken.real_path = fs::canonicalize(path).environment(|| format!("cannot open database {shown}"))?;
+        taken.beside = Some(lock_beside(path, &taken.real_path)?);
+        Ok(Self {
+            path: path.to_owned(),
+            held: Arc::new(taken),
+        })
+    }
+
+    /// Takes in what a crash left in the write-ahead log, and keeps it so. A connection for reading alone cannot do that
+    /// while another reader tries to, and fails.
+    ///
+    /// # Errors
+    /// When the file is no database, or damaged.
+    pub fn recover(&self) -> Result<Recovered> {
+        let path = self.path();
+        let connection = open(path)?;
+        connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .sqlite(|| format!("cannot read database {}", path.display()))?;
+        Ok(Recovered {
+            _connection: connection,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number under which this process writes. Each transaction sees that no other process has written since, see
+    /// `owner.rs`.
+    pub(super) fn owner(&self) -> i64 {
+        self.held.owner
+    }
+
+    /// A file that SQLite keeps beside the database, such as its log: `-wal`.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        beside(&self.held.real_path, suffix)
+    }
+
+    /// Which files SQLite has open, to see later that they are still there.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub(super) fn opened(&self) -> Result<OpenedFiles> {
+        let mut logs = Vec::new();
+        for suffix in ["-wal", "-shm"] {
+            let path = self.beside(suffix);
+            let found = fs::metadata(&path).environment(|| format!("cannot open {}", path.display()))?;
+            logs.push((path, Identity::of(&found)));
+        }
+        Ok(OpenedFiles {
+            path: self.path.clone(),
+            identity: self.held.identity,
+            logs,
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let is_empty = |file: &File| file.metadata().is_ok_and(|found| found.len() == 0);
+        // Nothing came of it: who looks for a database finds none.
+        if self.is_new && self.file.as_ref().is_some_and(is_empty) {
+            let found = fs::metadata(&self.real_path);
+            if found.is_ok_and(|found| Identity::of(&found) == self.identity) {
+                let _ = fs::remove_file(&self.real_path);
+            }
+        }
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.beside.take());
+        drop(self.file.take());
+        held.remove(&self.identity);
+    }
+}
+
+/// The files of an open database.
+#[derive(Debug)]
+pub(super) struct OpenedFiles {
+    path: PathBuf,
+    identity: Identity,
+    logs: Vec<(PathBuf, Identity)>,
+}
+
+impl OpenedFiles {
+    /// Looks whether the files are where they were. What is written to a file that was removed is gone with the process,
+    /// and nobody else sees it.
+    ///
+    /// # Errors
+    /// When one was removed, or another one is in its place.
+    pub(super) fn check(&self) -> Result<()> {
+        let files = [(&self.path, self.identity)].into_iter();
+        for (path, identity) in files.chain(self.logs.iter().map(|(path, identity)| (path, *identity))) {
+            let what = match fs::metadata(path) {
+                Ok(found) if Identity::of(&found) == identity => continue,
+                Ok(_) => "replaced by another file",
+                Err(cause) if cause.kind() == ErrorKind::NotFound => "removed",
+                Err(cause) => {
+                    return Err(Error::environment(format!(
+                        "cannot find {} any more: {cause}",
+                        path.display()
+                    )));
+                }
+            };
+            let of = match *path == self.path {
+                true => String::new(),
+                false => format!(", which belongs to database {},", self.path.display()),
+            };
+            return Err(Error::environment(format!(
+                "{}{of} was {what} while weir had it open; put back the database with all of its files, or name another \
+                 --database, and start again: what comes after the position of that database is processed again",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    PathBuf::from(beside)
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::environment(format!(
+        "database {} is in use by another weir; stop that one first",
+        path.display()
+    ))
+}
+
+/// SQLite keeps a log beside each name of a file. What one of them holds, nobody finds who opens the file by another.
+fn check_names(path: &Path, found: &Metadata) -> Result<()> {
+    match found.nlink() {
+        0 | 1 => Ok(()),
+        names => Err(Error::environment(format!(
+            "database {} is a file with {names} names (hard links); SQLite keeps a write-ahead log for each name, and one \
+             would overwrite what the other holds; remove the other names, or copy the file",
+            path.display()
+        ))),
+    }
+}
+
+/// Locks the file itself, where that is a lock apart from those of SQLite: on Linux, but for file systems on other machines,
+/// where it would be one of the same kind and in SQLite's way. Elsewhere the file beside the database has to do, and what a
+/// transaction looks for (`owner.rs`).
+fn lock(file: &File, path: &Path) -> Result<()> {
+    if !cfg!(target_os = "linux") || is_remote(file) {
+        return Ok(());
+    }
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(path)),
+        Err(TryLockError::Error(cause)) => Err(Error::environment(format!(
+            "cannot lock database {}: {cause}",
+            path.display()
+        ))),
+    }
+}
+
+/// Whether the file system is NFS or SMB.
+fn is_remote(file: &File) -> bool {
+    const REMOTE: [u64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+    rustix::fs::fstatfs(file).is_ok_and(|found| REMOTE.contains(&(found.f_type as u64 & 0xffff_ffff)))
+}
+
+/// Locks `FILE-lock`. Nothing is ever written to it, and a link in its place is not followed.
+fn lock_beside(path: &Path, real_path: &Path) -> Result<File> {
+    let lock_path = beside(real_path, "-lock");
+    let shown = lock_path.display();
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(&lock_path);
+    let lock = opened.map_err(|cause| {
+        let advice = match cause.raw_os_error() {
+            Some(code) if code == Errno::LOOP.raw_os_error() => {
+                "it is a symbolic link, where weir keeps a file of its own; remove it"
+            }
+            _ => ADVICE,
+        };
+        Error::environment(format!("cannot open {shown}: {cause}; {advice}"))
+    })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(in_use(path)),
+        Err(TryLockError::Error(cause)) => Err(Error::environment(format!("cannot lock {shown}: {cause}"))),
+    }
+}
