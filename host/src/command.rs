@@ -20,6 +20,7 @@ mod shadow;
 mod show;
 mod signals;
 mod status;
+mod supervise;
 mod table;
 mod test;
 mod verify;
@@ -27,7 +28,7 @@ mod what_if;
 
 use crate::{
     definition::File,
-    error::Result,
+    error::{Error, Result},
     plan::{Now, Plan, Versions},
     say,
     stage::StageHost,
@@ -35,6 +36,7 @@ use crate::{
     text::printable_lines,
 };
 use clap::{Parser, Subcommand};
+use serde_json::json;
 use std::{path::Path, process::ExitCode};
 
 const AFTER_HELP: &str = "\
@@ -59,6 +61,10 @@ Examples:
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Results as JSON, a value on each line, and of an error its kind, message and exit code. docs/JSON.md has an example
+    /// of each command.
+    #[arg(long, global = true, help_heading = "What is said")]
+    json: bool,
     /// Say no more than errors and warnings: no progress, nothing of what goes well. Results are as ever.
     #[arg(
         short,
@@ -100,6 +106,8 @@ enum Command {
     Verify(verify::Verify),
     Diff(diff::Diff),
     Demo(demo::Demo),
+    #[command(hide = true)]
+    Supervise(supervise::Supervise),
 }
 
 /// Runs the command that the arguments name.
@@ -114,6 +122,14 @@ pub fn main() -> ExitCode {
         (false, true) => Level::Debug,
         (false, false) => Level::Info,
     });
+    if let (true, Command::Dev(_) | Command::Demo(_)) = (arguments.json, &arguments.command) {
+        let error = Error::definition(
+            "dev and demo are for people, and have no --json; `weir test --build --json` and `weir replay --json` have",
+        );
+        end_json(error.kind().name(), &error.to_string(), error.exit_code());
+        say!(Error, "weir: {error}");
+        return ExitCode::from(error.exit_code());
+    }
     let outcome = match arguments.command {
         Command::Run(run) => run.run(),
         Command::Replay(replay) => replay.run(),
@@ -135,16 +151,28 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Diff(diff) => diff.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Supervise(supervise) => supervise.run(),
     };
     outcome.unwrap_or_else(|error| {
+        end_json(error.kind().name(), &error.to_string(), error.exit_code());
         say!(Error, "weir: {error}");
         ExitCode::from(error.exit_code())
     })
 }
 
+/// Ends JSON with why there is no more of it. A reader that is gone does not matter any more.
+fn end_json(kind: &str, message: &str, code: u8) {
+    if terminal::is_json() {
+        let _ = terminal::stdout().json(&json!({ "error": { "kind": kind, "message": message, "code": code } }));
+    }
+}
+
 /// Help, or what is wrong with the arguments. An argument may hold anything.
 fn say_usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
+    if error.use_stderr() {
+        end_json("arguments", text.trim_end(), 2);
+    }
     if error.use_stderr() && text != printable_lines(&text) {
         say!(Error, "{}", text.trim_end());
         return ExitCode::from(2);

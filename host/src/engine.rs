@@ -51,7 +51,7 @@ use crate::{
 use fates::{DeadRow, Fates};
 use fold::Fold;
 use stages::Stage;
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A plan that runs.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub struct Engine {
     /// The most bytes that a payload or an entry of the state was seen to have: about what a row can have.
     row_bytes: usize,
     counts: Counts,
+    /// Rows of the open turn that came too late, by step.
+    late_rows: BTreeMap<String, u64>,
     position: u64,
     /// The last sequence of all turns so far.
     last_sequence: u64,
@@ -190,6 +192,7 @@ impl Engine {
             undoes,
             row_bytes: 0,
             counts: Counts::default(),
+            late_rows: BTreeMap::new(),
             position: 0,
             last_sequence: 0,
             changes: Vec::new(),
@@ -549,7 +552,11 @@ impl Engine {
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
             let late = node.late_outputs().iter().filter_map(|&late| outputs.get(late));
-            self.counts.late_rows += late.map(|late| late.len() as u64).sum::<u64>();
+            let late = late.map(|late| late.len() as u64).sum::<u64>();
+            if late > 0 {
+                self.counts.late_rows += late;
+                *self.late_rows.entry(node.name.clone()).or_default() += late;
+            }
         }
         for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
             let rows = fates.living(of(edges, plan.input));

@@ -27,6 +27,17 @@ pub enum ErrorKind {
     Mismatch,
 }
 
+impl ErrorKind {
+    /// Its name, for scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Definition => "definition",
+            Self::Environment => "environment",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
 impl Error {
     /// An error in what was asked for: a pipeline file, a module, an argument.
     pub fn definition(message: impl Into<String>) -> Self {

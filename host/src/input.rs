@@ -13,7 +13,10 @@ use std::{
     fmt,
     fs::{self, File, FileType, Metadata},
     io::{self, BufRead, BufReader, Read},
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -139,7 +142,7 @@ pub fn read_text(path: &Path, what: &str, most: u64) -> Result<String> {
 /// The lines of a file or a pipe, one after the other.
 pub struct Lines {
     path: PathBuf,
-    reader: Box<dyn BufRead + Send>,
+    reader: BufReader<File>,
     file: Option<Metadata>,
     number: u64,
 }
@@ -161,8 +164,9 @@ impl Lines {
     pub fn open(path: &Path) -> Result<Self> {
         let is_standard = path == Path::new("-");
         let mut found = None;
-        let reader: Box<dyn BufRead + Send> = if is_standard {
-            Box::new(BufReader::with_capacity(READ_BYTES, io::stdin()))
+        let file = if is_standard {
+            let input = io::stdin().as_fd().try_clone_to_owned();
+            File::from(input.map_err(|cause| cannot_read("", path, &cause))?)
         } else {
             let metadata = fs::metadata(path).map_err(|cause| cannot_read("", path, &cause))?;
             let kind = metadata.file_type();
@@ -174,12 +178,11 @@ impl Lines {
                 )));
             }
             found = Some(metadata).filter(Metadata::is_file);
-            let file = File::open(path).map_err(|cause| cannot_read("", path, &cause))?;
-            Box::new(BufReader::with_capacity(READ_BYTES, file))
+            File::open(path).map_err(|cause| cannot_read("", path, &cause))?
         };
         Ok(Self {
             path: path.to_owned(),
-            reader,
+            reader: BufReader::with_capacity(READ_BYTES, file),
             file: found,
             number: 0,
         })

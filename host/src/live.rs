@@ -15,6 +15,7 @@ use crate::{
     pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
     rollout::{self, Heard, Rollout, Subject},
+    say,
     source::{Acknowledge, Stop},
     stage::StageHost,
 };
@@ -135,6 +136,7 @@ impl Live {
         let lag = source.lag();
         let (heard, hears) = Rollout::channel();
         let acknowledge = AfterCommit {
+            pipeline: plan.name.clone(),
             source: Box::new(source.acknowledge()),
             publisher: publisher.as_ref().map(Publisher::waker),
             versions: heard.clone(),
@@ -151,6 +153,7 @@ impl Live {
                 let subject = Subject {
                     host: format!("{:08x}", stored.seed as u32),
                     database: file.path().display().to_string(),
+                    file: file.clone(),
                     progress: progress.clone(),
                     lag: lag.clone(),
                 };
@@ -228,6 +231,7 @@ impl Live {
 
 /// What happens after a commit: the source is told, and the publisher woken.
 struct AfterCommit {
+    pipeline: String,
     source: Box<dyn Acknowledge>,
     publisher: Option<SyncSender<()>>,
     versions: Sender<Heard>,
@@ -235,6 +239,7 @@ struct AfterCommit {
 
 impl Acknowledge for AfterCommit {
     fn committed(&mut self, position: u64, receipt: &Receipt) {
+        say!(Debug, "{}: committed up to sequence {position}", self.pipeline);
         self.source.committed(position, receipt);
         if let Some(publisher) = &self.publisher {
             // One wake-up that waits is enough.

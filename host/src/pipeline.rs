@@ -27,8 +27,9 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -96,6 +97,19 @@ pub struct Progress {
     pub messages: AtomicU64,
     /// Rows that made a guest trap, run too long, or answer wrongly.
     pub failed_rows: AtomicU64,
+    /// What changes with each turn, and is no count.
+    pub last_turn: Mutex<LastTurn>,
+}
+
+/// What the last turn said.
+#[derive(Clone, Debug, Default)]
+pub struct LastTurn {
+    /// When it was committed.
+    pub committed: Option<Instant>,
+    /// Where the watermark stood, where some step follows it.
+    pub watermark_ms: Option<i64>,
+    /// Rows that came too late since the start, by step.
+    pub late_rows: BTreeMap<String, u64>,
 }
 
 impl Progress {
@@ -109,6 +123,20 @@ impl Progress {
             blank: self.blank.load(Ordering::Relaxed),
             late_rows: self.late_rows.load(Ordering::Relaxed),
             dead_rows: self.dead_rows.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the last turn said.
+    pub fn last_turn(&self) -> LastTurn {
+        self.last_turn.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, late_rows: BTreeMap<String, u64>, watermark_ms: Option<i64>) {
+        let mut last = self.last_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        last.committed = Some(Instant::now());
+        last.watermark_ms = watermark_ms;
+        for (step, rows) in late_rows {
+            *last.late_rows.entry(step).or_default() += rows;
         }
     }
 
@@ -323,6 +351,7 @@ impl<A: Acknowledge> Committer<A> {
         let (position, receipt, counts) = (turn.position, turn.receipt.clone(), turn.counts);
         let messages = turn.messages.len() as u64;
         let failed_rows = turn.failed_rows;
+        let (late_rows, watermark_ms) = (turn.late_rows.clone(), turn.watermark_ms);
         let versions = Committed {
             changes: turn.changes.clone(),
             pauses: turn.pauses.clone(),
@@ -342,6 +371,7 @@ impl<A: Acknowledge> Committer<A> {
         fail_point::pass("after-ack");
         let progress = &self.progress;
         progress.add(counts);
+        progress.note(late_rows, watermark_ms);
         progress.messages.fetch_add(messages, Ordering::Relaxed);
         progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);
         progress.position.fetch_max(position, Ordering::Relaxed);

@@ -9,6 +9,7 @@ mod versions;
 pub use versions::plan_of_database;
 
 use crate::{
+    database::{DatabaseFile, Outbox},
     deployment::{Committed, Deployment, InForce, StoredVersion, VersionChange},
     engine::{Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
@@ -20,6 +21,7 @@ use crate::{
     source::Nudge,
     stage::StageHost,
     status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
+    text::printable,
 };
 use crossbeam_channel as crossbeam;
 use serde::Serialize;
@@ -34,6 +36,9 @@ use std::{
     time::{Duration, Instant},
 };
 use versions::{of_file_version, steps_of, taken_back, versions_of, why};
+
+/// The shortest time over which a speed is measured.
+const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 
 /// How long to wait before what the server did not give is asked for again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -81,6 +86,8 @@ pub struct Subject {
     pub host: String,
     /// The database, as the host was told of it.
     pub database: String,
+    /// The same, held.
+    pub file: DatabaseFile,
     /// How far the pipeline is.
     pub progress: Arc<Progress>,
     /// How many messages wait.
@@ -132,6 +139,9 @@ impl Rollout {
             waits: None,
             retry_at: None,
             told: None,
+            outbox: None,
+            counted: (0, Instant::now()),
+            events_per_s: 0,
         };
         let thread = std::thread::Builder::new()
             .name("weir-rollout".to_owned())
@@ -182,6 +192,11 @@ struct Worker {
     waits: Option<String>,
     retry_at: Option<Instant>,
     told: Option<Instant>,
+    /// Opened when it is first looked at.
+    outbox: Option<Outbox>,
+    /// How many deliveries were committed at an instant, from which on the speed is measured.
+    counted: (u64, Instant),
+    events_per_s: u64,
 }
 
 /// A version or a candidate on its way.
@@ -427,8 +442,9 @@ impl Worker {
                         let sequence = trial.spoiled.last().map_or(0, |last| last + 1);
                         say!(
                             Warning,
-                            "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {reason}",
-                            self.running.name
+                            "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {}",
+                            self.running.name,
+                            printable(&reason)
                         );
                         status.failed = Some(FailedVersion {
                             version,
@@ -582,8 +598,33 @@ impl Worker {
         }
     }
 
+    /// How many messages wait in the outbox.
+    fn waiting(&mut self) -> Option<u64> {
+        if !self.running.publishes() {
+            return None;
+        }
+        if self.outbox.is_none() {
+            self.outbox = Outbox::open(&self.subject.file, &self.running.name).ok();
+        }
+        self.outbox.as_ref()?.waiting().ok()
+    }
+
+    /// How many deliveries were committed in a second since the last call.
+    fn events_per_s(&mut self) -> u64 {
+        let events = self.subject.progress.events.load(Ordering::Relaxed);
+        let (before, since) = std::mem::replace(&mut self.counted, (events, Instant::now()));
+        let seconds = since.elapsed().as_secs_f64().max(1e-3);
+        (events.saturating_sub(before) as f64 / seconds) as u64
+    }
+
     fn tell(&mut self) {
+        let outbox = self.waiting();
+        // Two changes soon after each other say nothing about the speed.
+        if self.counted.1.elapsed() >= RATE_SPAN_MIN {
+            self.events_per_s = self.events_per_s();
+        }
         let progress = &self.subject.progress;
+        let last_turn = progress.last_turn();
         let status = HostStatus {
             pipeline: self.running.name.clone(),
             host: self.subject.host.clone(),
@@ -593,6 +634,14 @@ impl Worker {
             lag: self.subject.lag.load(Ordering::Relaxed),
             counts: progress.counts().into(),
             failed_rows: progress.failed_rows.load(Ordering::Relaxed),
+            events_per_s: self.events_per_s,
+            watermark_ms: last_turn.watermark_ms,
+            late_rows: last_turn.late_rows,
+            outbox,
+            said_ms: jiff::Timestamp::now().as_millisecond(),
+            commit_age_ms: last_turn
+                .committed
+                .map(|committed| committed.elapsed().as_millis() as u64),
             steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
         };
         self.registry.put_host(&self.running.name, &self.subject.host, &status);

@@ -23,6 +23,24 @@ pub struct HostStatus {
     pub counts: CountsStatus,
     /// Rows that made a guest trap, run too long, or answer wrongly, since the start.
     pub failed_rows: u64,
+    /// Deliveries that were committed in a second, since the host said so before.
+    #[serde(default)]
+    pub events_per_s: u64,
+    /// Where the watermark stands, in milliseconds since 1970-01-01T00:00:00Z; where some step follows it.
+    #[serde(default)]
+    pub watermark_ms: Option<i64>,
+    /// Rows that came too late since the start, by step.
+    #[serde(default)]
+    pub late_rows: BTreeMap<String, u64>,
+    /// Messages that wait in the outbox; nothing for a pipeline without.
+    #[serde(default)]
+    pub outbox: Option<u64>,
+    /// When the host said all this, in milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub said_ms: i64,
+    /// How long before that it had committed last; nothing before the first commit since the start.
+    #[serde(default)]
+    pub commit_age_ms: Option<u64>,
     /// The stages, in the order of the pipeline.
     pub steps: Vec<StepStatus>,
 }

@@ -99,7 +99,7 @@ pub fn begin_log() {
     IS_LOG.store(!io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// Says something; see [`say!`](crate::say).
+/// Says something; see [`say!`](crate::say). What is not said costs a look at how much is.
 pub fn say(level: Level, text: fmt::Arguments<'_>) {
     if !is_said(level) {
         return;

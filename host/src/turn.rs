@@ -5,7 +5,7 @@ use crate::{
     deployment::VersionChange,
     sink::{KeyedRows, Message, SinkRows},
 };
-use std::{ops::AddAssign, time::Duration};
+use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
 /// How many deliveries there were, and what became of them. `events` is the sum of those that count deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +64,10 @@ pub struct Turn {
     pub time_ms: Option<i64>,
     /// What became of the deliveries.
     pub counts: Counts,
+    /// The late rows among them, by step.
+    pub late_rows: BTreeMap<String, u64>,
+    /// Where the watermark stands, where some step follows it.
+    pub watermark_ms: Option<i64>,
     /// For each sink of the plan its rows; nothing for a subject.
     pub sinks: Vec<Option<SinkRows>>,
     /// For each lookup table of the plan the rows that the pipeline set.

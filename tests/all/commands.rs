@@ -1,10 +1,12 @@
 //! The command as a user meets it: help, exit codes, what goes to which stream, and what is said when something is wrong.
 
 mod audit;
+mod cases;
 mod databases;
 mod dead_letters;
 mod diff;
 mod files;
+mod json;
 mod table_load;
 mod terminal;
 mod what_if;
@@ -282,4 +284,10 @@ fn sql(path: &Path, statements: &str) {
     connection
         .execute_batch(statements)
         .unwrap_or_else(|cause| panic!("{statements}: {cause}"));
+}
+
+/// Makes a pipe that nobody writes to.
+fn make_pipe(folder: &Folder, name: &str) {
+    let made = std::process::Command::new("mkfifo").arg(folder.path(name)).status();
+    assert!(made.expect("mkfifo can be started").success());
 }

@@ -124,6 +124,42 @@ fn a_new_rule_is_built_tested_broken_and_mended() {
         assert!(updated.stdout.contains(said), "{said:?} is not in\n{}", updated.stdout);
     }
     run(&rule, "test cases/first").ends_with(0);
+
+    // A crate that calls JavaScript is named, with the feature that makes it do so.
+    let make_crate = |name: &str, manifest: &str, source: &str| {
+        let folder = near.join(name);
+        fs::create_dir_all(folder.join("src")).unwrap();
+        let package = format!("[package]\nname = \"{name}\"\nversion = \"0.3.0\"\nedition = \"2024\"\n");
+        fs::write(folder.join("Cargo.toml"), package + manifest).unwrap();
+        fs::write(folder.join("src/lib.rs"), source).unwrap();
+    };
+    make_crate(
+        "wasm-bindgen",
+        "",
+        "#[link(wasm_import_module = \"__wbindgen_placeholder__\")]\nunsafe extern \"C\" { safe fn __wbindgen_now() -> f64; }\n\
+         pub fn now() -> f64 { __wbindgen_now() }\n",
+    );
+    make_crate(
+        "clock",
+        "[features]\ndefault = [\"browser\"]\nbrowser = [\"dep:wasm-bindgen\"]\n\
+         [dependencies]\nwasm-bindgen = { path = \"../wasm-bindgen\", optional = true }\n",
+        "pub fn now() -> f64 { wasm_bindgen::now() }\n",
+    );
+    replace(&source, "let numbers", "let digits");
+    replace(
+        &source,
+        "-> u8 {\n    let digits",
+        "-> u8 {\n    let amount = amount + clock::now();\n    let digits",
+    );
+    let manifest = rule.join("Cargo.toml");
+    replace(
+        &manifest,
+        "[dependencies]\n",
+        "[dependencies]\nclock = { path = \"../clock\" }\n",
+    );
+    run(&rule, "build").ends_with(2).says(
+        "it calls JavaScript, which a rule does not have: crate clock 0.3.0 by its feature \"browser\" brings that in",
+    );
 }
 
 #[test]

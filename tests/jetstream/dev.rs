@@ -58,7 +58,7 @@ fn check(shown: &str, parts: &[&str]) {
 
 /// A new rule that was built once, which takes as long as all that it stands on.
 #[track_caller]
-fn new_rule(folder: &Path) -> PathBuf {
+pub(crate) fn new_rule(folder: &Path) -> PathBuf {
     let run = |arguments: &[&str]| {
         let offline = [("CARGO_NET_OFFLINE", "true")];
         weir().run_in_with(folder, arguments, &offline).ends_with(0)

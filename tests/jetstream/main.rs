@@ -27,10 +27,13 @@ mod dev;
 
 mod access;
 mod databases;
+mod endings;
 mod faults;
 mod file_versions;
 mod refusals;
+mod several;
 mod signals;
+mod terminal;
 
 mod deploy_hosts;
 mod deploy_refusals;

@@ -81,6 +81,17 @@ impl Run {
         }
     }
 
+    /// A `weir build` of the guest in `rule` instead, within `folder`.
+    pub(crate) fn build(folder: &Path, rule: &str) -> Self {
+        let mut command = weir().command();
+        command.current_dir(folder).args(["build", rule]);
+        command.env("CARGO_NET_OFFLINE", "true");
+        Self {
+            command,
+            folder: folder.to_owned(),
+        }
+    }
+
     /// With further arguments.
     pub(crate) fn with<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);

@@ -363,6 +363,13 @@ impl Client {
         names.expect("consumers can be listed")
     }
 
+    /// The names of all streams.
+    #[track_caller]
+    pub(crate) fn stream_names(&self) -> Vec<String> {
+        let names = self.runtime.block_on(self.jetstream.stream_names().try_collect());
+        names.expect("streams can be listed")
+    }
+
     /// When a message of the stream was stored, in nanoseconds since 1970-01-01T00:00:00Z.
     #[track_caller]
     pub(crate) fn stored_at(&self, sequence: u64) -> i128 {

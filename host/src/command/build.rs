@@ -3,13 +3,19 @@
 mod package;
 mod toolchain;
 
-use super::{show, stage_host, write_failed};
+use super::{
+    show, stage_host,
+    supervise::{Supervised, check_going_on, not_started},
+    write_failed,
+};
 use crate::{
     error::{Context, Error, Result},
+    source::Stop,
     stage::{AnyModule, digest_of},
     terminal,
 };
 use package::Package;
+use serde_json::json;
 use std::{
     ffi::OsString,
     fs,
@@ -50,19 +56,33 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let component = build(&self.folder, &self.profile, self.out)?;
+        // Ctrl-C ends us at once, and cargo with us.
+        let component = build(&self.folder, &self.profile, self.out, &Stop::default())?;
         let bytes = fs::read(&component).environment(|| format!("cannot read {}", component.display()))?;
         // What the host would refuse later is better known now.
-        let rule = match stage_host()?.load_any(&component)? {
+        let described = match stage_host()?.load_any(&component)? {
             AnyModule::Stage(module) => {
                 let described = &module.description;
-                ("rule", format!("{} {}", described.name, described.version))
+                ("rule", (described.name.clone(), described.version.clone()))
             }
             AnyModule::Aggregate(module) => {
                 let described = &module.description;
-                ("aggregate", format!("{} {}", described.name, described.version))
+                ("aggregate", (described.name.clone(), described.version.clone()))
             }
         };
+        let (kind, (name, version)) = described;
+        if terminal::is_json() {
+            terminal::stdout().json(&json!({
+                "kind": kind,
+                "name": name,
+                "version": version,
+                "component": component.display().to_string(),
+                "bytes": bytes.len(),
+                "sha256": digest_of(&bytes),
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let rule = (kind, format!("{name} {version}"));
         let lines = [
             rule,
             ("component", component.display().to_string()),
@@ -77,8 +97,8 @@ impl Build {
     }
 }
 
-/// Builds the guest in `folder`, and answers with the component's path.
-pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>) -> Result<PathBuf> {
+/// Builds the guest in `folder`, and answers with the component's path. Cargo ends with us, and when we are to stop.
+pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &Stop) -> Result<PathBuf> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -91,25 +111,29 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>) -> Resul
         )));
     }
     let toolchain = Toolchain::find(folder)?;
-    let package = Package::of(folder, &toolchain)?;
+    let package = Package::of(folder, &toolchain, stop)?;
     // Messages name files as one would from here.
     let target = if folder == Path::new(".") {
         PathBuf::from("target")
     } else {
         folder.join("target")
     };
-    let core = compile(&package, &toolchain, profile, &target)?;
+    let core = compile(&package, &toolchain, profile, &target, stop)?;
     let component = out.unwrap_or_else(|| target.join(format!("{}.wasm", package.name)));
 
     let bytes = fs::read(&core).environment(|| format!("cannot read {}", core.display()))?;
-    let bytes = weir_component::component_from_core(&bytes)
-        .map_err(|cause| Error::definition(format!("{shown}: package {}: {cause}", package.name)))?;
+    let bytes = weir_component::component_from_core(&bytes).map_err(|cause| {
+        match package.browser_crates(&bytes, &toolchain, stop) {
+            Some(crates) => Error::definition(format!("{shown}: package {}: {crates}", package.name)),
+            None => Error::definition(format!("{shown}: package {}: {cause}", package.name)),
+        }
+    })?;
     write_whole(&component, &bytes)?;
     Ok(component)
 }
 
 /// The core module that cargo makes of the package.
-fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Path) -> Result<PathBuf> {
+fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Path, stop: &Stop) -> Result<PathBuf> {
     let target = std::path::absolute(target).environment(|| format!("cannot find {}", target.display()))?;
     let mut cargo = toolchain.cargo_build();
     cargo
@@ -125,18 +149,24 @@ fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Pat
         .arg(&package.manifest)
         .arg("--target-dir")
         .arg(&target)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(package, toolchain))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut cargo = cargo.spawn().environment(|| "cannot start cargo".to_owned())?;
-    let mut core = None;
-    if let Some(messages) = cargo.stdout.take() {
-        for line in BufReader::new(messages).lines() {
-            let line = line.environment(|| "cannot read what cargo says".to_owned())?;
-            core = package.core_module(&line).or(core);
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(package, toolchain));
+    let cannot = || "cannot start cargo".to_owned();
+    let cargo = Supervised::start(&cargo, Stdio::piped(), terminal::said_by_others()).environment(cannot)?;
+    let (core, status) = cargo.attend(stop, |cargo| {
+        let mut core = None;
+        if let Some(messages) = cargo.stdout.take() {
+            for line in BufReader::new(messages).lines() {
+                let line = line.environment(|| "cannot read what cargo says".to_owned())?;
+                core = package.core_module(&line).or(core);
+            }
         }
+        let status = cargo.wait().environment(|| "cannot wait for cargo".to_owned())?;
+        Ok((core, status))
+    })?;
+    check_going_on(stop)?;
+    if let Some(why) = not_started(status) {
+        return Err(Error::environment(format!("cannot start cargo: {why}")));
     }
-    let status = cargo.wait().environment(|| "cannot wait for cargo".to_owned())?;
     if !status.success() {
         return Err(Error::environment(format!(
             "package {} cannot be built: cargo ended with {status}; what it said stands above",

@@ -11,6 +11,7 @@ use crate::{
     terminal,
     text::duration,
 };
+use serde_json::{Value as Json, json};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Checks a pipeline and draws it, with the columns on each edge.
@@ -28,6 +29,10 @@ impl Check {
         let host = stage_host()?;
         let plan = load_plan(&self.pipeline, &host, None)?;
         let mut out = terminal::stdout();
+        if terminal::is_json() {
+            out.json(&as_json(&plan))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         for line in draw(&plan) {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
         }
@@ -137,7 +142,83 @@ fn draw(plan: &Plan) -> Vec<String> {
     lines
 }
 
+/// The pipeline, for scripts.
+fn as_json(plan: &Plan) -> Json {
+    let column = |field: &Field, is_read: bool| {
+        json!({
+            "name": field.name,
+            "type": field.column_type.to_string(),
+            "nullable": field.nullable,
+            "read": is_read,
+        })
+    };
+    let inputs = plan
+        .inputs
+        .iter()
+        .map(|input| json!({ "name": input.name, "subject": input.subject }));
+    let steps = plan.nodes.iter().map(|node| {
+        let outputs = node.outputs.iter().map(|output| {
+            let is_read = |field: &Field| output.schema.iter().any(|held| held.name == field.name);
+            let columns = output.offered.iter().map(|field| column(field, is_read(field)));
+            json!({
+                "name": output.name,
+                "changelog": !matches!(output.change, Change::Append),
+                "columns": columns.collect::<Vec<_>>(),
+            })
+        });
+        let is_source = matches!(node.kind, NodeKind::Source);
+        let from = node
+            .inputs()
+            .filter(|_| !is_source)
+            .filter_map(|edge| edge_name(plan, edge));
+        json!({
+            "name": node.name,
+            "does": what(plan, node),
+            "from": from.collect::<Vec<_>>(),
+            "outputs": outputs.collect::<Vec<_>>(),
+        })
+    });
+    let tables = plan.tables.iter().map(|table| {
+        let columns = table.columns.iter().map(|of_table| column(&of_table.field, true));
+        let key = table
+            .columns
+            .iter()
+            .take(table.key_len)
+            .map(|of_table| &of_table.field.name);
+        json!({ "name": table.name, "key": key.collect::<Vec<_>>(), "columns": columns.collect::<Vec<_>>() })
+    });
+    let sinks = plan.sinks.iter().map(|sink| {
+        let columns: Vec<&str> = sink.columns.iter().map(|(field, _)| field.name.as_str()).collect();
+        let (kind, name, key) = match &sink.target {
+            Target::Table { name, primary_key, .. } => ("table", name, primary_key.as_slice()),
+            Target::Append { name } => ("table", name, &[][..]),
+            Target::Subject { name } => ("subject", name, &[][..]),
+        };
+        let key: Vec<&str> = key.iter().filter_map(|&at| columns.get(at).copied()).collect();
+        json!({ "kind": kind, "name": name, "from": edge_name(plan, sink.input), "primary_key": key, "columns": columns })
+    });
+    json!({
+        "pipeline": plan.name,
+        "stream": plan.stream,
+        "inputs": inputs.collect::<Vec<_>>(),
+        "steps": steps.collect::<Vec<_>>(),
+        "tables": tables.collect::<Vec<_>>(),
+        "sinks": sinks.collect::<Vec<_>>(),
+    })
+}
+
 fn title(plan: &Plan, node: &Node) -> String {
+    let read: Vec<String> = node.inputs().filter_map(|edge| edge_name(plan, edge)).collect();
+    let follows = follows(plan, node) && read.iter().all(|name| !name.contains('.'));
+    let from = match follows {
+        true => String::new(),
+        false => format!("   ◄ {}", read.join(", ")),
+    };
+    format!("{}: {}{from}", node.name, what(plan, node))
+}
+
+/// What a step does.
+fn what(plan: &Plan, node: &Node) -> String {
     let column = |edge: Edge, index: usize| {
         let output = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
         output
@@ -151,13 +232,7 @@ fn title(plan: &Plan, node: &Node) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let read: Vec<String> = node.inputs().filter_map(|edge| edge_name(plan, edge)).collect();
-    let follows = follows(plan, node) && read.iter().all(|name| !name.contains('.'));
-    let from = match follows {
-        true => String::new(),
-        false => format!("   ◄ {}", read.join(", ")),
-    };
-    let what = match &node.kind {
+    match &node.kind {
         NodeKind::Source => {
             let input = plan.inputs.get(node.input.node);
             let subject = input.map_or("?", |input| input.subject.as_str());
@@ -257,8 +332,7 @@ fn title(plan: &Plan, node: &Node) -> String {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
             format!("lookup in {table} by {}", input(&lookup.on))
         }
-    };
-    format!("{}: {what}{from}", node.name)
+    }
 }
 
 fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str) -> String {

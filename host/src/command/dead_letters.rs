@@ -9,6 +9,7 @@ use crate::{
     answer,
     database::{DatabaseFile, LetterFilter, drop_dead_letters, read_pipelines},
     error::{Error, Result},
+    terminal,
 };
 use std::{
     path::{Path, PathBuf},
@@ -103,6 +104,11 @@ impl Drop {
         let filter = self.which.filter(self.pipeline);
         check_meant(&filter, self.all, "drop")?;
         let dropped = drop_dead_letters(&DatabaseFile::hold(&self.database)?, &filter)?;
+        if terminal::is_json() {
+            let dropped = serde_json::json!({ "database": self.database.display().to_string(), "dropped": dropped });
+            terminal::stdout().json(&dropped)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         answer!(
             "dropped {} of {}",
             shown::count(dropped, "dead letter"),

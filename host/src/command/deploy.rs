@@ -11,8 +11,10 @@ use crate::{
     plan::{Plan, StageVersion, StepVersions, Versions},
     stage::{Module, StageHost},
     status::{HostStatus, StepStatus},
+    terminal,
     text::printable,
 };
+use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -351,14 +353,16 @@ impl<'h> Target<'h> {
                 ..Default::default()
             })
         })?;
-        answer!(
-            "deployed version {} of step {} of pipeline {}: {}{}",
-            deployed.version,
-            self.step,
-            self.plan.name,
-            show::module(deployed.digest.as_deref()),
-            show::parameters(&deployed.parameters)
-        )?;
+        if !terminal::is_json() {
+            answer!(
+                "deployed version {} of step {} of pipeline {}: {}{}",
+                deployed.version,
+                self.step,
+                self.plan.name,
+                show::module(deployed.digest.as_deref()),
+                show::parameters(&deployed.parameters)
+            )?;
+        }
         Ok(deployed)
     }
 
@@ -366,6 +370,7 @@ impl<'h> Target<'h> {
     pub(super) fn wait(&self, deployed: &Deployment, saying: &Saying) -> Result<ExitCode> {
         let begun = Instant::now();
         let mut said: Vec<String> = Vec::new();
+        let mut outcomes: Vec<Json> = Vec::new();
         let mut well = true;
         let mut expected: Option<Vec<String>> = None;
         loop {
@@ -379,7 +384,14 @@ impl<'h> Target<'h> {
                     continue;
                 }
                 if let Some((good, outcome)) = outcome(step, deployed) {
-                    answer!("  {}, {}: {outcome}", host.process, host.database)?;
+                    match terminal::is_json() {
+                        true => outcomes.push(outcome_as_json(host, step, deployed)),
+                        false => answer!(
+                            "  {}, {}: {outcome}",
+                            printable(&host.process),
+                            printable(&host.database)
+                        )?,
+                    }
                     said.push(host.host.clone());
                     well &= good;
                 }
@@ -400,6 +412,18 @@ impl<'h> Target<'h> {
             }
             std::thread::sleep(LOOK);
         }
+        if terminal::is_json() {
+            terminal::stdout().json(&json!({
+                "pipeline": self.plan.name,
+                "step": self.step,
+                "version": deployed.version,
+                "digest": deployed.digest,
+                "parameters": deployed.parameters,
+                "hosts": outcomes,
+                "seconds": begun.elapsed().as_secs_f64(),
+            }))?;
+            return Ok(ExitCode::from(u8::from(!well)));
+        }
         match (said.is_empty(), well) {
             (true, _) => answer!("  no host runs the pipeline now; the next that starts takes it")?,
             (false, true) => answer!("  in force after {}", show::seconds(begun.elapsed()))?,
@@ -418,9 +442,9 @@ fn outcome(step: &StepStatus, deployed: &Deployment) -> Option<(bool, String)> {
         return Some(match failed.taken_back {
             true => (
                 false,
-                format!("taken back from sequence {} on: {reason}", failed.sequence),
+                format!("taken back from sequence {} on: {}", failed.sequence, printable(reason)),
             ),
-            false => (false, format!("refused: {reason}")),
+            false => (false, format!("refused: {}", printable(reason))),
         });
     }
     if step.deployment.version == deployed.version {
@@ -437,6 +461,25 @@ fn outcome(step: &StepStatus, deployed: &Deployment) -> Option<(bool, String)> {
     }
     (step.deployment.version > deployed.version)
         .then(|| (true, format!("overtaken by version {}", step.deployment.version)))
+}
+
+/// The same for scripts.
+fn outcome_as_json(host: &HostStatus, step: &StepStatus, deployed: &Deployment) -> Json {
+    let failed = step.failed.as_ref().filter(|failed| failed.version == deployed.version);
+    let (outcome, sequence) = match failed {
+        Some(failed) if failed.taken_back => ("taken-back", failed.sequence),
+        Some(failed) => ("refused", failed.sequence),
+        None if step.deployment.version > deployed.version => ("overtaken", step.first_sequence),
+        None => ("in-force", step.first_sequence),
+    };
+    json!({
+        "process": host.process,
+        "database": host.database,
+        "outcome": outcome,
+        "sequence": sequence,
+        "trial_left": step.trial_left,
+        "reason": failed.map(|failed| &failed.reason),
+    })
 }
 
 /// The parameters of a deployment: those given, those of `before` that the module has too, else those of the file.

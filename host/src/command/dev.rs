@@ -48,7 +48,7 @@ use whole::{Whole, differ_in_parameters_alone, text_of};
 /// is shown what the tables would be if this version had been there for the whole stream. What cannot be built, or does
 /// not fit, or fails a case, does not come into force; the version before it runs on. Ctrl-C ends it.
 ///
-/// Without --nats it has a nats-server of its own, which ends with it. At a server that is named it fills no stream that is
+/// Without --nats it has a nats-server of its own, which ends with it, whatever NATS_URL says. At a server that is named it fills no stream that is
 /// there already, unless --input says with what, and it refuses to begin where somebody else runs the pipeline.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -117,7 +117,7 @@ impl Dev {
         let host = stage_host()?;
         let home = tempfile::Builder::new().prefix("weir-dev-").tempdir();
         let home = home.environment(|| "cannot make a temporary folder".to_owned())?;
-        let server = match self.nats.names_server() {
+        let server = match NatsArguments::names_server() {
             true => None,
             false => Some(Server::start(&home.path().join("nats"))?),
         };
@@ -238,7 +238,7 @@ impl Session {
         }
         let component = match &self.component {
             Some(component) => component.clone(),
-            None => build::build(&self.dev.folder, &self.dev.profile, None)?,
+            None => build::build(&self.dev.folder, &self.dev.profile, None, &self.stop)?,
         };
         let built = begun.elapsed();
         let pipeline = self.dev.folder.join("pipeline.toml");

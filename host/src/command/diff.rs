@@ -46,9 +46,6 @@ pub(super) struct Diff {
     /// Examples of each kind of difference per table; 10 unless said, with --json all.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// One JSON object per line: rows, and after them what each table comes to.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Diff {
@@ -56,7 +53,7 @@ impl Diff {
         let pair = DatabasePair::open(&self.a, &self.b)?;
         let tables = pair.tables(&self.tables)?;
         let mut out = BufWriter::new(terminal::stdout());
-        let differs = match self.json {
+        let differs = match terminal::is_json() {
             true => self.write_json(&pair, &tables, &mut out)?,
             false => self.write_text(&pair, &tables, &mut out)?,
         };

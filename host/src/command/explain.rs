@@ -35,9 +35,6 @@ pub(super) struct Explain {
     /// Read the events from the stream.
     #[arg(long)]
     payloads: bool,
-    /// One JSON object, with all sequences.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -56,7 +53,7 @@ impl Explain {
         let versions = read_versions(&self.database, &trace.pipeline)?;
         let decided = decided(&versions, &trace);
         let mut out = terminal::stdout();
-        let text = match self.json {
+        let text = match terminal::is_json() {
             true => self.json(&trace, &decided),
             false => self.text(&trace, &decided)?,
         };

@@ -24,9 +24,6 @@ pub(super) struct History {
     pipeline: PathBuf,
     /// The step.
     step: String,
-    /// One JSON object per line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -48,7 +45,7 @@ impl History {
         let registry = Registry::open(&Nats::connect(&self.nats.options())?)?;
         let deployments = registry.history(name, &self.step)?;
         let mut out = terminal::stdout();
-        if self.json {
+        if terminal::is_json() {
             for deployment in &deployments {
                 let line = serde_json::to_string(deployment)
                     .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?;

@@ -148,6 +148,11 @@ impl New {
         if let Ok(versions) = fs::read(&lock) {
             write(&folder.join("Cargo.lock"), &versions)?;
         }
+        if terminal::is_json() {
+            let made = serde_json::json!({ "rule": name, "folder": name, "sdk": sdk.display().to_string() });
+            terminal::stdout().json(&made)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut out = terminal::stdout();
         let written = writeln!(
             out,

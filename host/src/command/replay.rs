@@ -24,9 +24,11 @@ use crate::{
         file::{FileSource, IDENTITY, LastLine},
     },
     stage::StageHost,
+    status::CountsStatus,
     subject::listed,
-    terminal::Bars,
+    terminal::{self, Bars},
 };
+use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -100,9 +102,23 @@ fn is_pipe(input: &Path) -> bool {
     input == Path::new("-") || input.metadata().is_ok_and(|input| !input.is_file())
 }
 
+/// An instant in RFC 3339. What lies beyond those that there are stands for the last of them (or the first): no message was
+/// stored then.
+fn parse_instant(text: &str) -> Option<jiff::Timestamp> {
+    if let Ok(instant) = text.parse() {
+        return Some(instant);
+    }
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    pieces.time().and(pieces.offset())?;
+    Some(match pieces.date().year() > 0 {
+        true => jiff::Timestamp::MAX,
+        false => jiff::Timestamp::MIN,
+    })
+}
+
 fn parse_place(text: &str) -> Result<Place, String> {
     let sequence = text.parse().ok().filter(|&sequence| sequence > 0).map(Place::Sequence);
-    let place = sequence.or_else(|| text.parse().ok().map(Place::StoredAt));
+    let place = sequence.or_else(|| parse_instant(text).map(Place::StoredAt));
     place.ok_or_else(|| {
         "accepted is a stream sequence, from 1 on, or an instant in RFC 3339, such as 2026-03-15T12:00:00+08:00"
             .to_owned()
@@ -151,6 +167,9 @@ struct Replaying {
 impl Replaying {
     fn file(self, input: &Path, last_line: LastLine) -> Result<ExitCode> {
         check_now(&self.plan)?;
+        if last_line == LastLine::Follow {
+            terminal::begin_log();
+        }
         let mut lines = Lines::open(input)?;
         let (store, stored) = self.store(IDENTITY, || lines.check_text())?;
         let engine = self.engine(&store, &stored)?;
@@ -305,6 +324,17 @@ impl Replaying {
         drop(outcome?);
 
         let messages = progress.messages.load(Ordering::Relaxed);
+        if terminal::is_json() {
+            return terminal::stdout().json(&json!({
+                "pipeline": self.plan.name,
+                "database": self.database.as_ref().map(|path| path.display().to_string()),
+                "position": progress.position.load(Ordering::Relaxed),
+                "counts": CountsStatus::from(progress.counts()),
+                "messages": messages,
+                "tables": self.database.as_ref().map(|path| show::tables_as_json(path, &self.plan.name)).transpose()?,
+                "seconds": elapsed.as_secs_f64(),
+            }));
+        }
         let messages = (messages > 0).then_some((messages, "not sent: a replay tells nobody"));
         let title = format!("replayed {}", self.plan.name);
         answer!("{}", show::summary(&title, progress.counts(), messages, elapsed))?;
@@ -380,5 +410,22 @@ impl Bar {
         self.thread.thread().unpark();
         let _ = self.thread.join();
         drop(self.bars);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_instant;
+    use jiff::Timestamp;
+
+    #[test]
+    fn every_instant_of_rfc_3339_is_one() {
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-12:00"] {
+            assert_eq!(parse_instant(text), Some(Timestamp::MAX), "{text}");
+        }
+        assert_eq!(parse_instant("1970-01-01T00:00:01Z"), Some(Timestamp::constant(1, 0)));
+        for text in ["9999-13-01T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59", "noon", ""] {
+            assert_eq!(parse_instant(text), None, "{text}");
+        }
     }
 }

@@ -8,12 +8,15 @@ use crate::{
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
     nats::{Beginning, Gap, Nats, NatsOptions, PublisherReport, Registry},
+    plan::Plan,
     say,
     source::Stop,
+    status::CountsStatus,
     subject::listed,
-    terminal::Bars,
+    terminal::{self, Bars},
     turn::Counts,
 };
+use serde_json::json;
 use std::{
     fs::File,
     path::PathBuf,
@@ -47,6 +50,10 @@ pub(super) struct Run {
     /// End with exit code 0 when everything that is stored in the stream at the start is committed.
     #[arg(long)]
     until_caught_up: bool,
+    /// Start all of the pipelines, or none. Else one that cannot start is said, and the others run; the exit code at the end
+    /// is that of the first that did not.
+    #[arg(long)]
+    all_or_none: bool,
     /// Go on although messages were removed from the stream before they were processed.
     #[arg(long)]
     accept_gap: bool,
@@ -70,7 +77,8 @@ pub(super) struct Run {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub(super) struct NatsArguments {
-    /// The server; may hold user:password@ or token@. [default: nats://127.0.0.1:4222; of `dev`: one of its own]
+    /// The server; may hold user:password@ or token@. [default: nats://127.0.0.1:4222; of `dev`, also
+    /// where the environment names one: its own]
     #[arg(long = "nats", value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     url: Option<String>,
     /// A .creds file.
@@ -97,9 +105,9 @@ pub(super) struct NatsArguments {
 }
 
 impl NatsArguments {
-    /// Whether a server is named.
-    pub(super) fn names_server(&self) -> bool {
-        self.url.is_some()
+    /// Whether the command itself names a server; the environment is no reason to write to one.
+    pub(super) fn names_server() -> bool {
+        std::env::args_os().any(|argument| argument.to_string_lossy().starts_with("--nats"))
     }
 
     pub(super) fn options(&self) -> NatsOptions {
@@ -120,19 +128,23 @@ impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
         check_files(self.pipelines.len())?;
         let host = stage_host()?;
-        let mut plans = Vec::new();
+        terminal::begin_log();
+        let mut refused = Refused::new(self.pipelines.len(), self.all_or_none);
+        let mut plans: Vec<Arc<Plan>> = Vec::new();
         for path in &self.pipelines {
-            let plan = Arc::new(load_plan(path, &host, self.now)?);
-            if plans
-                .iter()
-                .any(|other: &Arc<crate::plan::Plan>| other.name == plan.name)
-            {
-                return Err(Error::definition(format!(
-                    "two of the pipeline files are named {}; names are unique",
+            let is_taken = |plan: &Plan| plans.iter().any(|other| other.name == plan.name);
+            let plan = load_plan(path, &host, self.now).and_then(|plan| match is_taken(&plan) {
+                true => Err(Error::definition(format!(
+                    "{}: two of the pipeline files are named {}; names are unique",
+                    path.display(),
                     plan.name
-                )));
+                ))),
+                false => Ok(Arc::new(plan)),
+            });
+            match plan {
+                Ok(plan) => plans.push(plan),
+                Err(error) => refused.add(error)?,
             }
-            plans.push(plan);
         }
         let nats = Nats::connect(&self.nats.options())?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
@@ -159,12 +171,15 @@ impl Run {
 
         let begun = Instant::now();
         let mut lives = Vec::new();
-        let mut outcome = Ok(());
         for plan in plans {
+            if stop.is_set() {
+                break;
+            }
             let database = match &shared {
                 Some(database) => Ok(database.clone()),
                 None => DatabaseFile::hold(&PathBuf::from(format!("{}.db", plan.name))),
             };
+            let name = plan.name.clone();
             match database.and_then(|database| Live::start(&nats, &host, plan, &database, options.clone(), &stop)) {
                 Ok(live) => {
                     say!(
@@ -187,30 +202,92 @@ impl Run {
                     lives.push(live);
                 }
                 Err(error) => {
-                    stop.set();
-                    outcome = Err(error);
-                    break;
+                    let named = match self.pipelines.len() {
+                        1 => error,
+                        _ => error.context(format!("pipeline {name}")),
+                    };
+                    if let Err(error) = refused.add(named) {
+                        stop.set();
+                        refused.last = Some(error);
+                        break;
+                    }
                 }
             }
         }
+        let mut outcome = Ok(());
         watch(&lives, self.until_caught_up, &stop, self.drain_max)?;
         for live in lives {
             let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
             match live.finish() {
+                Ok(report) if terminal::is_json() => terminal::stdout().json(&json!({
+                    "pipeline": plan.name,
+                    "database": database.path().display().to_string(),
+                    "position": progress.position.load(Ordering::Relaxed),
+                    "counts": CountsStatus::from(progress.counts()),
+                    "published": report.published,
+                    "dead": report.dead,
+                    "waiting": report.waiting,
+                    "reason": report.reason,
+                    "tables": show::tables_as_json(database.path(), &plan.name)?,
+                    "seconds": begun.elapsed().as_secs_f64(),
+                }))?,
                 Ok(report) => {
                     let note = messages_note(&report);
                     let messages = note.as_deref().map(|note| (report.published, note));
-                    say!(
-                        Info,
-                        "{}",
-                        show::summary(&plan.name, progress.counts(), messages, begun.elapsed())
-                    );
-                    say!(Info, "{}", show::tables(database.path(), &plan.name)?);
+                    let tables = show::tables(database.path(), &plan.name)?;
+                    let summary = show::summary(&plan.name, progress.counts(), messages, begun.elapsed());
+                    say!(Info, "{summary}\n{tables}");
                 }
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        outcome.map(|()| ExitCode::SUCCESS)
+        outcome.and(refused.outcome()).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Pipelines that did not start.
+struct Refused {
+    /// How many there are in all.
+    pipelines: usize,
+    all_or_none: bool,
+    errors: Vec<Error>,
+    /// The one because of which none runs.
+    last: Option<Error>,
+}
+
+impl Refused {
+    fn new(pipelines: usize, all_or_none: bool) -> Self {
+        Self {
+            pipelines,
+            all_or_none,
+            errors: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Takes note of another; an error where nothing is to run without it, or nothing is left that could.
+    fn add(&mut self, error: Error) -> Result<()> {
+        if self.all_or_none || self.pipelines == 1 {
+            return Err(error);
+        }
+        say!(Error, "weir: a pipeline does not start: {error}");
+        self.errors.push(error);
+        match self.errors.len() == self.pipelines {
+            true => self.outcome(),
+            false => Ok(()),
+        }
+    }
+
+    /// What a command ends with that ran the others: the first of them, whose exit code is that of the command.
+    fn outcome(&mut self) -> Result<()> {
+        if let Some(error) = self.last.take() {
+            return Err(error);
+        }
+        let count = self.errors.len();
+        match self.errors.drain(..).next() {
+            Some(first) => Err(first.context(format!("{count} of {} pipelines did not start", self.pipelines))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     terminal,
     text::printable,
 };
+use serde_json::json;
 use std::{
     io::Write,
     path::PathBuf,
@@ -71,9 +72,6 @@ pub(super) struct Report {
     pipeline: PathBuf,
     /// The step.
     step: String,
-    /// One JSON object per running host and line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -151,13 +149,15 @@ impl Start {
         target
             .registry
             .set_shadow(&target.plan.name, &target.step, Some(&candidate))?;
-        answer!(
-            "candidate for step {} of pipeline {}: {}{}",
-            target.step,
-            target.plan.name,
-            show::module(candidate.digest.as_deref()),
-            show::parameters(&candidate.parameters)
-        )?;
+        if !terminal::is_json() {
+            answer!(
+                "candidate for step {} of pipeline {}: {}{}",
+                target.step,
+                target.plan.name,
+                show::module(candidate.digest.as_deref()),
+                show::parameters(&candidate.parameters)
+            )?;
+        }
         wait(&target, &candidate, Duration::from_secs(self.wait))
     }
 }
@@ -170,6 +170,21 @@ fn wait(target: &Target<'_>, candidate: &Deployment, most: Duration) -> Result<E
         let mine = |report: &Option<ShadowReport>| report.as_ref().is_some_and(|report| report.candidate == *candidate);
         if reports.iter().all(|(_, report)| mine(report)) {
             let mut well = true;
+            let reason = |report: &Option<ShadowReport>| report.as_ref().and_then(|report| report.refused.clone());
+            if terminal::is_json() {
+                let hosts = reports.iter().map(|(host, report)| {
+                    json!({ "process": host.process, "database": host.database, "refused": reason(report) })
+                });
+                terminal::stdout().json(&json!({
+                    "pipeline": target.plan.name,
+                    "step": target.step,
+                    "digest": candidate.digest,
+                    "parameters": candidate.parameters,
+                    "hosts": hosts.collect::<Vec<_>>(),
+                }))?;
+                let well = reports.iter().all(|(_, report)| reason(report).is_none());
+                return Ok(ExitCode::from(u8::from(!well)));
+            }
             for (host, report) in &reports {
                 match report.as_ref().and_then(|report| report.refused.as_ref()) {
                     None => answer!("  {}, {}: runs", host.process, host.database)?,
@@ -222,14 +237,14 @@ impl Report {
         for (host, report) in &reports {
             let Some(report) = report else { continue };
             any = true;
-            let text = match self.json {
+            let text = match terminal::is_json() {
                 true => serde_json::to_string(report)
                     .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?,
                 false => text_of(host, report),
             };
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
         }
-        if !any && !self.json {
+        if !any && !terminal::is_json() {
             let text = match reports.is_empty() {
                 true => "no host runs the pipeline now",
                 false => "no candidate runs beside this step; `weir shadow start` starts one",
@@ -329,6 +344,11 @@ impl Stop {
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &self.nats)?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;
+        if terminal::is_json() {
+            terminal::stdout()
+                .json(&json!({ "pipeline": target.plan.name, "step": target.step, "candidate": null }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         answer!(
             "no candidate runs beside step {} of pipeline {} any more",
             target.step,

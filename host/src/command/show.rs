@@ -116,6 +116,16 @@ pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// The number of rows of each table.
+pub(super) fn tables_as_json(database: &Path, pipeline: &str) -> Result<serde_json::Value> {
+    let sizes = crate::database::table_sizes(database, pipeline)?;
+    Ok(sizes
+        .into_iter()
+        .map(|(name, rows)| (name, rows.into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::thousands;

@@ -17,6 +17,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Shows the running pipelines: what each step runs since which sequence, how far they are, and what failed. Or what a
@@ -32,9 +33,6 @@ use std::{
 pub(super) struct Status {
     /// A database to show, in place of what runs.
     database: Option<PathBuf>,
-    /// One JSON object per pipeline and line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -42,7 +40,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<ExitCode> {
         match &self.database {
-            Some(database) => stored(database, self.json),
+            Some(database) => stored(database, terminal::is_json()),
             None => self.running(),
         }
     }
@@ -51,7 +49,7 @@ impl Status {
         let nats = Nats::connect(&self.nats.options())?;
         let registry = Registry::open(&nats)?;
         let mut out = terminal::stdout();
-        if self.json {
+        if terminal::is_json() {
             for host in registry.hosts::<serde_json::Value>(None)? {
                 writeln!(out, "{host}").map_err(|cause| write_failed(&cause))?;
             }
@@ -71,7 +69,10 @@ impl Status {
 
 fn text_of(host: &HostStatus) -> String {
     let mut lines = vec![
-        format!("{} at {}, into {}", host.pipeline, host.process, host.database),
+        printable(&format!(
+            "{} at {}, into {}",
+            host.pipeline, host.process, host.database
+        )),
         format!(
             "  position {}, lag {}, dead letters {}, failed rows {}",
             show::thousands(host.position),
@@ -79,11 +80,39 @@ fn text_of(host: &HostStatus) -> String {
             show::thousands(host.counts.dead_letters),
             show::thousands(host.failed_rows)
         ),
+        format!("  {}", text_of_pace(host)),
     ];
+    for (step, rows) in &host.late_rows {
+        lines.push(format!("  {}: {}", printable(step), show::count(*rows, "late row")));
+    }
     for step in &host.steps {
         lines.extend(text_of_step(step));
     }
     lines.join("\n")
+}
+
+/// How fast it is, and where it stands in time.
+fn text_of_pace(host: &HostStatus) -> String {
+    let mut parts = vec![format!("{} events/s", show::thousands(host.events_per_s))];
+    // What it said a while ago is as much older by now.
+    let since_ms = jiff::Timestamp::now()
+        .as_millisecond()
+        .saturating_sub(host.said_ms)
+        .max(0);
+    parts.push(match host.commit_age_ms {
+        Some(age_ms) => {
+            let age = Duration::from_millis(age_ms.saturating_add(since_ms.unsigned_abs()));
+            format!("last commit {} ago", show::seconds(age))
+        }
+        None => "no commit since the start".to_owned(),
+    });
+    if let Some(watermark_ms) = host.watermark_ms {
+        parts.push(format!("watermark {}", show::instant(watermark_ms)));
+    }
+    if let Some(outbox) = host.outbox {
+        parts.push(format!("{} to publish", show::count(outbox, "message")));
+    }
+    parts.join(", ")
 }
 
 fn text_of_step(step: &StepStatus) -> Vec<String> {
@@ -91,7 +120,7 @@ fn text_of_step(step: &StepStatus) -> Vec<String> {
     let digest = step.digest.get(..12).unwrap_or(&step.digest);
     let mut lines = vec![format!(
         "  {}: version {} ({}, {digest}) from sequence {}{}",
-        step.step,
+        printable(&step.step),
         deployment.version,
         printable(&step.rule),
         show::thousands(step.first_sequence),

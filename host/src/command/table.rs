@@ -10,8 +10,10 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
     plan::TablePlan,
-    say,
+    say, terminal,
+    text::printable,
 };
+use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -76,7 +78,19 @@ impl Load {
         let mut refused = 0u64;
         let (mut table, rows) = read_rows(table_plan, &self.input, |line, reason| {
             refused += 1;
-            say!(Warning, "{}:{line}: refused: {reason}", self.input.display());
+            match terminal::is_json() {
+                // A reader that is gone is noticed at the end.
+                true => {
+                    let refused = json!({ "kind": "refused", "line": line, "reason": reason });
+                    let _ = terminal::stdout().json(&refused);
+                }
+                false => say!(
+                    Warning,
+                    "{}:{line}: refused: {}",
+                    self.input.display(),
+                    printable(reason)
+                ),
+            }
         })?;
 
         let path = self
@@ -84,6 +98,17 @@ impl Load {
             .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
         let mut database = Database::open(&DatabaseFile::hold(&path)?, plan.clone(), Messages::Drop)?;
         database.load_table(index, &mut table)?;
+        if terminal::is_json() {
+            terminal::stdout().json(&json!({
+                "kind": "table",
+                "pipeline": plan.name,
+                "table": self.table,
+                "database": path.display().to_string(),
+                "rows": rows,
+                "refused": refused,
+            }))?;
+            return Ok(ExitCode::from(if refused > 0 { 3 } else { 0 }));
+        }
         answer!(
             "loaded {} rows into table {} of {}",
             show::thousands(rows),

@@ -5,18 +5,20 @@ mod compare;
 mod outcome;
 mod rows;
 
-use super::{build, show, stage_host};
+use super::{build, show, stage_host, supervise::Supervised};
 use crate::{
     database::Database,
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
     say,
+    source::Stop,
     stage::StageHost,
     terminal,
     text::printable,
 };
 use case::Case;
 use outcome::Outcome;
+use serde_json::json;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -61,7 +63,7 @@ impl Test {
         let cases = Cases::find(&self.path)?;
         let native_passed = !self.native || native_tests(&cases.folder)?;
         if self.build {
-            build::build(&cases.folder, build::PROFILE, None)?;
+            build::build(&cases.folder, build::PROFILE, None, &Stop::default())?;
         }
         let failed = cases.run(&stage_host()?, self.update)?;
         if !native_passed {
@@ -108,17 +110,29 @@ impl Cases {
                 warn_of_stale_modules(folder, &outcome.plan);
             }
             let report = compare::compare(case, &outcome, update)?;
-            let verdict = match (report.differences.is_empty(), report.updated.is_empty()) {
+            let (verdict, word) = match (report.differences.is_empty(), report.updated.is_empty()) {
                 (false, _) => {
                     failed += 1;
-                    console::style("FAIL   ").red()
+                    (console::style("FAIL   ").red(), "failed")
                 }
                 (true, false) => {
                     updated += 1;
-                    console::style("updated").yellow()
+                    (console::style("updated").yellow(), "updated")
                 }
-                (true, true) => console::style("ok     ").green(),
+                (true, true) => (console::style("ok     ").green(), "passed"),
             };
+            if terminal::is_json() {
+                out.json(&json!({
+                    "kind": "case",
+                    "case": case.name,
+                    "verdict": word,
+                    "events": outcome.counts.events,
+                    "dead_letters": outcome.counts.dead_letters,
+                    "differences": report.differences,
+                    "updated": report.updated,
+                }))?;
+                continue;
+            }
             let counts = outcome.counts;
             let events = show::count(counts.events, "event");
             let letters = show::count(counts.dead_letters, "dead letter");
@@ -133,6 +147,13 @@ impl Cases {
             }
         }
         let passed = cases.len() - failed - updated;
+        if terminal::is_json() {
+            let all = cases.len();
+            out.json(
+                &json!({ "kind": "cases", "cases": all, "passed": passed, "updated": updated, "failed": failed }),
+            )?;
+            return Ok(failed);
+        }
         let mut summary = format!("{}: {passed} passed", show::count(cases.len() as u64, "case"));
         if updated > 0 {
             summary += &format!(", {updated} updated");
@@ -150,8 +171,10 @@ fn native_tests(folder: &Path) -> Result<bool> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--manifest-path"]).arg(folder.join("Cargo.toml"));
     // What is said by cargo is no result of ours.
-    let status = cargo.stdout(terminal::said_by_others()).status();
-    Ok(status.environment(|| "cannot start cargo".to_owned())?.success())
+    let (words, errors) = (terminal::said_by_others(), terminal::said_by_others());
+    let cargo = Supervised::start(&cargo, words, errors).environment(|| "cannot start cargo".to_owned())?;
+    let status = cargo.attend(&Stop::default(), std::process::Child::wait);
+    Ok(status.environment(|| "cannot wait for cargo".to_owned())?.success())
 }
 
 /// Says if a component was built from an older source than the one beside it: the cases would judge yesterday's rule.

@@ -29,9 +29,6 @@ pub(super) struct Verify {
     /// A pipeline of the database; several may be given.
     #[arg(long, value_name = "FILE")]
     pipeline: Vec<PathBuf>,
-    /// One JSON object per check and line.
-    #[arg(long)]
-    json: bool,
 }
 
 /// The exit code when something does not hold.
@@ -78,7 +75,7 @@ impl Verify {
     fn tell(&self, pipeline: Option<(&str, u64)>, checks: &[Check]) -> Result<bool> {
         let mut out = terminal::stdout();
         let mut line = |text: String| writeln!(out, "{text}").map_err(|cause| write_failed(&cause));
-        if !self.json {
+        if !terminal::is_json() {
             line(match pipeline {
                 None => format!("database {}", self.database.display()),
                 Some((name, position)) => {
@@ -99,7 +96,7 @@ impl Verify {
                 Verdict::Unknown(reason) => ("unknown", std::slice::from_ref(reason)),
                 Verdict::Broken(faults) => ("BROKEN", faults.as_slice()),
             };
-            if self.json {
+            if terminal::is_json() {
                 let pipeline = pipeline.map(|(name, _)| name);
                 line(json!({ "pipeline": pipeline, "check": check.what, "verdict": word.to_lowercase(), "found": texts }).to_string())?;
                 continue;

@@ -4,7 +4,7 @@ use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
     deployment::StoredVersion,
     error::{Error, Result},
-    operator::{StateMap, Stateful, lookup},
+    operator::{StateMap, Stateful, clock::Clock, lookup},
     plan::NodeKind,
     sink::{KeyedRows, Message, Sink},
     state::take_entry,
@@ -98,6 +98,8 @@ impl Engine {
             scanned: std::mem::take(&mut self.scanned),
             time_ms: std::mem::take(&mut self.time_ms),
             counts: std::mem::take(&mut self.counts),
+            late_rows: std::mem::take(&mut self.late_rows),
+            watermark_ms: self.clock.as_ref().and_then(Clock::watermark_ms),
             sinks: self.sinks.iter_mut().map(Sink::take_rows).collect(),
             tables,
             messages,

@@ -90,6 +90,11 @@ impl Clock {
         }
     }
 
+    /// Where the watermark stands; nothing before the first event.
+    pub fn watermark_ms(&self) -> Option<i64> {
+        Some(self.get(WATERMARK).event_ms).filter(|&event_ms| event_ms != NEVER_MS)
+    }
+
     /// Goes over the deliveries of `range` that are `alive`, and gives how the watermark moves among them. `events` are
     /// those of each input; what is of none of them is a tick.
     pub fn pass<'a>(

@@ -86,15 +86,16 @@ impl ParameterType {
     /// The value that a person wrote for a parameter of this type, as a pipeline file would hold it; nothing where it is
     /// no such value.
     ///
-    /// A text is taken as it is, without quotes. A list is separated by commas, with or without spaces around each
-    /// element; one that begins with `[` is a list in TOML, as in the pipeline file. Nothing at all is the empty list.
+    /// A text is taken as it is; one in quotes is a string of TOML. A list is separated by commas, with or without spaces
+    /// around each element; an element in quotes may hold commas, and be empty. One that begins with `[` is a list in TOML,
+    /// as in the pipeline file. Nothing at all is the empty list.
     pub fn parse(self, text: &str) -> Option<toml::Value> {
         let trimmed = text.trim();
         Some(match self {
             Self::Int => trimmed.parse::<i64>().ok()?.into(),
             Self::Double => trimmed.parse::<f64>().ok().filter(|value| value.is_finite())?.into(),
             Self::Boolean => trimmed.parse::<bool>().ok()?.into(),
-            Self::Text => text.into(),
+            Self::Text => quoted(trimmed).unwrap_or_else(|| text.into()),
             Self::IntList => Self::parse_list(trimmed, Self::Int)?,
             Self::DoubleList => Self::parse_list(trimmed, Self::Double)?,
             Self::TextList => Self::parse_list(trimmed, Self::Text)?,
@@ -108,9 +109,21 @@ impl ParameterType {
                 let list = text.parse::<toml::Value>().ok()?;
                 list.as_array()?.iter().map(|value| element.accept(value)).collect()
             }
-            _ => text.split(',').map(|part| element.parse(part.trim())).collect(),
+            _ => elements_of(text)
+                .map(|part| element.parse_element(part.trim()))
+                .collect(),
         };
         elements.map(toml::Value::Array)
+    }
+
+    /// An element of a list that is separated by commas.
+    fn parse_element(self, text: &str) -> Option<toml::Value> {
+        match (self, text.starts_with(['"', '\''])) {
+            (Self::Text, true) => quoted(text),
+            // A comma too many is a mistake, and no empty text.
+            (Self::Text, false) if text.is_empty() => None,
+            _ => self.parse(text),
+        }
     }
 
     /// The value as one of this type, which is no list.
@@ -124,6 +137,35 @@ impl ParameterType {
             _ => value.as_str()?.into(),
         })
     }
+}
+
+/// The string of TOML that a text is; nothing where it is none.
+fn quoted(text: &str) -> Option<toml::Value> {
+    let value = text.starts_with(['"', '\'']).then(|| text.parse::<toml::Value>());
+    value?.ok().filter(toml::Value::is_str)
+}
+
+/// The parts of a text between its commas, but for those within quotes at the beginning of a part.
+fn elements_of(text: &str) -> impl Iterator<Item = &str> {
+    let (mut quote, mut is_escaped, mut is_begin) = (None, false, true);
+    text.split(move |character: char| {
+        match quote {
+            Some(open) => {
+                if character == open && !is_escaped {
+                    quote = None;
+                }
+                is_escaped = open == '"' && character == '\\' && !is_escaped;
+            }
+            None => {
+                if is_begin && matches!(character, '"' | '\'') {
+                    quote = Some(character);
+                }
+                is_begin = character == ',' || is_begin && character.is_whitespace();
+                return character == ',';
+            }
+        }
+        false
+    })
 }
 
 impl fmt::Display for ParameterType {
@@ -283,6 +325,10 @@ mod tests {
         check(Text, "Asia/Shanghai", "\"Asia/Shanghai\"");
         check(Text, " 5 ", "\" 5 \"");
         check(Text, "", "\"\"");
+        check(Text, "\"Asia/Shanghai\"", "\"Asia/Shanghai\"");
+        check(Text, " 'a, b' ", "\"a, b\"");
+        check(Text, "a \"b\"", "'a \"b\"'");
+        check(Text, "'tis", "\"'tis\"");
     }
 
     #[test]
@@ -293,6 +339,11 @@ mod tests {
         check(DoubleList, "[1, 2.5]", "[1.0, 2.5]");
         check(TextList, "save_success, created", "[\"save_success\", \"created\"]");
         check(TextList, "[\"a, b\", 'c']", "[\"a, b\", \"c\"]");
+        check(
+            TextList,
+            "\"a, b\", 'c,d' ,e, \"\", \"f\\\",g\", it's",
+            "[\"a, b\", \"c,d\", \"e\", \"\", 'f\",g', \"it's\"]",
+        );
         for list in [IntList, DoubleList, TextList] {
             check(list, "", "[]");
             check(list, " [] ", "[]");
@@ -307,7 +358,7 @@ mod tests {
             (Boolean, &["", "1", "True", "yes"]),
             (IntList, &["1,", "1,2.5", "[1", "[1.5]", "[1] 2"]),
             (DoubleList, &["a", "[inf]", "[\"1\"]"]),
-            (TextList, &["[a]", "[1]", "[\"a\""]),
+            (TextList, &["[a]", "[1]", "[\"a\"", "\"a, b", "a,", "a,,b", "\"a\" b"]),
         ] {
             for text in texts {
                 assert_eq!(parsed(wanted, text), None, "{text:?} as {wanted}");

@@ -1,6 +1,6 @@
 //! Files that are named: both forms of lines, ends that are missing, and what is no file of events at all.
 
-use super::{Folder, NAMES, changed};
+use super::{Folder, NAMES, changed, make_pipe};
 use std::{
     fs::{self, OpenOptions},
     io::{Read, Write},
@@ -226,12 +226,6 @@ fn what_is_no_text_is_told_what_it_is() {
         }
         assert!(!folder.path("p.db").exists(), "{said}");
     }
-}
-
-/// Makes a pipe that nobody writes to.
-fn make_pipe(folder: &Folder, name: &str) {
-    let made = std::process::Command::new("mkfifo").arg(folder.path(name)).status();
-    assert!(made.expect("mkfifo can be started").success());
 }
 
 #[test]

@@ -1,9 +1,19 @@
 //! What cargo says of a guest's crate.
 
 use super::toolchain::{TRIPLE, Toolchain};
-use crate::error::{Context, Error, Result};
+use crate::{
+    command::supervise,
+    error::{Context, Error, Result},
+    source::Stop,
+};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Crates that call the JavaScript of a browser.
+const BROWSER_CRATES: [&str; 3] = ["wasm-bindgen", "js-sys", "web-sys"];
 
 /// The crate that rules are written with.
 const SDK: &str = "weir-guest";
@@ -23,11 +33,34 @@ pub(super) struct Package {
 struct Metadata {
     packages: Vec<PackageMetadata>,
     workspace_root: PathBuf,
+    resolve: Option<Resolve>,
+}
+
+/// Which crates are built, with which features.
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    #[serde(default)]
+    features: Vec<String>,
+    /// The crates that it reads.
+    #[serde(default)]
+    dependencies: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct PackageMetadata {
+    #[serde(default)]
+    id: String,
     name: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    features: BTreeMap<String, Vec<String>>,
     manifest_path: PathBuf,
     source: Option<String>,
 }
@@ -42,14 +75,18 @@ struct Message {
 }
 
 /// What cargo says of the package or workspace of a `Cargo.toml`.
-fn metadata(manifest: &Path, toolchain: &Toolchain, arguments: &[&str]) -> Result<Metadata> {
+fn metadata(manifest: &Path, toolchain: &Toolchain, arguments: &[&str], stop: &Stop) -> Result<Metadata> {
     let mut cargo = toolchain.cargo();
     cargo
         .args(["metadata", "--format-version", "1"])
         .args(arguments)
         .arg("--manifest-path")
         .arg(manifest);
-    let said = cargo.output().environment(|| "cannot start cargo".to_owned())?;
+    let said = supervise::output(&cargo, stop).environment(|| "cannot start cargo".to_owned())?;
+    supervise::check_going_on(stop)?;
+    if let Some(why) = supervise::not_started(said.status) {
+        return Err(Error::environment(format!("cannot start cargo: {why}")));
+    }
     if !said.status.success() {
         let words = String::from_utf8_lossy(&said.stderr);
         return Err(Error::environment(format!(
@@ -64,19 +101,19 @@ fn metadata(manifest: &Path, toolchain: &Toolchain, arguments: &[&str]) -> Resul
 
 impl Package {
     /// The package whose `Cargo.toml` is in `folder`.
-    pub(super) fn of(folder: &Path, toolchain: &Toolchain) -> Result<Self> {
+    pub(super) fn of(folder: &Path, toolchain: &Toolchain, stop: &Stop) -> Result<Self> {
         let manifest = std::path::absolute(folder.join("Cargo.toml"))
             .and_then(std::fs::canonicalize)
             .environment(|| format!("cannot find {}/Cargo.toml", folder.display()))?;
         // First without what it depends on, which may not be fetched where there is no package.
-        let own = metadata(&manifest, toolchain, &["--no-deps"])?;
+        let own = metadata(&manifest, toolchain, &["--no-deps"], stop)?;
         if !own.packages.iter().any(|package| package.manifest_path == manifest) {
             return Err(Error::definition(format!(
                 "{} is a workspace and no package; name the folder of one of its guests",
                 manifest.display()
             )));
         }
-        let metadata = metadata(&manifest, toolchain, &["--filter-platform", TRIPLE])?;
+        let metadata = metadata(&manifest, toolchain, &["--filter-platform", TRIPLE], stop)?;
         let packages = metadata.packages.into_iter();
         let local: Vec<_> = packages.filter(|package| package.source.is_none()).collect();
         let own = local.iter().find(|package| package.manifest_path == manifest);
@@ -102,6 +139,52 @@ impl Package {
             }
         }
         remaps
+    }
+
+    /// Why a core module calls JavaScript, where it does: the crates that bring that in, with the features that do. No host
+    /// of rules has it.
+    pub(super) fn browser_crates(&self, core: &[u8], toolchain: &Toolchain, stop: &Stop) -> Option<String> {
+        // What wasm-bindgen puts into the imports of a module.
+        let calls = |name: &[u8]| core.windows(name.len()).any(|bytes| bytes == name);
+        if !calls(b"__wbindgen") {
+            return None;
+        }
+        let metadata = metadata(&self.manifest, toolchain, &["--filter-platform", TRIPLE], stop).ok()?;
+        let by_id = |id: &str| metadata.packages.iter().find(|package| package.id == id);
+        let mut found = Vec::new();
+        for node in &metadata.resolve.as_ref()?.nodes {
+            let Some(package) = by_id(&node.id) else { continue };
+            let browser: Vec<&str> = node
+                .dependencies
+                .iter()
+                .filter_map(|id| by_id(id))
+                .map(|read| read.name.as_str())
+                .filter(|name| BROWSER_CRATES.contains(name))
+                .collect();
+            if browser.is_empty() || BROWSER_CRATES.contains(&package.name.as_str()) {
+                continue;
+            }
+            let brings = |feature: &&String| {
+                let needs = package.features.get(*feature).into_iter().flatten();
+                let mut needs =
+                    needs.map(|need| need.trim_start_matches("dep:").split(['/', '?']).next().unwrap_or(""));
+                browser.contains(&feature.as_str()) || needs.any(|need| browser.contains(&need))
+            };
+            let features: Vec<&str> = node.features.iter().filter(brings).map(String::as_str).collect();
+            let named = format!("{} {}", package.name, package.version);
+            found.push(match features.as_slice() {
+                [] => format!("crate {named}"),
+                [feature] => format!("crate {named} by its feature \"{feature}\""),
+                features => format!("crate {named} by its features \"{}\"", features.join("\", \"")),
+            });
+        }
+        (!found.is_empty()).then(|| {
+            format!(
+                "it calls JavaScript, which a rule does not have: {} brings that in; leave the feature out, with \
+                 default-features = false and without it under features",
+                found.join(", ")
+            )
+        })
     }
 
     /// The module that this line of cargo's reports, if it does.

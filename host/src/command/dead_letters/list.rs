@@ -18,6 +18,8 @@ use std::{
 const SHOWN_CHARACTERS: usize = 100;
 
 /// Lists the deliveries that could not be processed, with sequence, reason and payload.
+///
+/// With --json each is an object. A payload that is no UTF-8 stands in `payload_hex`, all others in `payload`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  weir dead-letters list hourly-orders.db\n  weir dead-letters list hourly-orders.db --step todays-orders --reason 'out of range'\n  weir dead-letters list hourly-orders.db --json | jq -r .reason | sort | uniq -c"
@@ -30,9 +32,6 @@ pub(in crate::command) struct List {
     pipeline: Option<String>,
     #[command(flatten)]
     which: Which,
-    /// One JSON object per line. A payload that is no UTF-8 stands in `payload_hex`, all others in `payload`.
-    #[arg(long)]
-    json: bool,
 }
 
 impl List {
@@ -43,11 +42,15 @@ impl List {
         let mut count = 0;
         read_dead_letters(&self.database, &filter, |letter| {
             count += 1;
-            let text = if self.json { json(&letter) } else { in_short(&letter) };
+            let text = if terminal::is_json() {
+                json(&letter)
+            } else {
+                in_short(&letter)
+            };
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))
         })?;
         out.flush().map_err(|cause| write_failed(&cause))?;
-        if self.json {
+        if terminal::is_json() {
             return Ok(ExitCode::SUCCESS);
         }
         let database = self.database.display();
@@ -71,7 +74,7 @@ impl List {
     }
 }
 
-fn json(letter: &StoredDeadLetter) -> String {
+pub(super) fn json(letter: &StoredDeadLetter) -> String {
     let mut object = serde_json::json!({
         "pipeline": letter.pipeline,
         "sequence": letter.sequence,

@@ -9,7 +9,8 @@ use crate::{
     error::{Error, Result},
     retry::{RetryReport, Told},
     say,
-    terminal::Bars,
+    status::CountsStatus,
+    terminal::{self, Bars},
     text::printable,
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -95,7 +96,10 @@ impl Retry {
             }
         })?;
         drop((bar, bars));
-        answer!("{}", summary(&report, &reasons, publishes, self.dry_run))?;
+        match terminal::is_json() {
+            true => terminal::stdout().json(&json(&report, &reasons, publishes, self.dry_run))?,
+            false => answer!("{}", summary(&report, &reasons, publishes, self.dry_run))?,
+        }
         let left = report.counts.dead_letters + report.refused + report.rows;
         Ok(if left > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
     }
@@ -121,6 +125,20 @@ impl Reasons {
             None => self.more += 1,
         }
     }
+}
+
+fn json(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bool) -> serde_json::Value {
+    let reasons = reasons.counts.iter();
+    serde_json::json!({
+        "retried": report.retried,
+        "counts": CountsStatus::from(report.counts),
+        "messages": report.messages,
+        "publishes": publishes,
+        "refused": report.refused,
+        "rows": report.rows,
+        "reasons": reasons.map(|(reason, count)| serde_json::json!({ "reason": reason, "count": count })).collect::<Vec<_>>(),
+        "dry_run": dry_run,
+    })
 }
 
 fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bool) -> String {

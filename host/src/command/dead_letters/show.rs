@@ -1,6 +1,6 @@
 //! `weir dead-letters show`: one in full.
 
-use super::{check_pipeline, payload_text, shown};
+use super::{check_pipeline, list, payload_text, shown};
 use crate::{
     command::write_failed,
     database::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
@@ -40,7 +40,10 @@ impl Show {
         };
         let mut texts = Vec::new();
         read_dead_letters(&self.database, &filter, |letter| {
-            texts.push(in_full(&letter));
+            texts.push(match terminal::is_json() {
+                true => list::json(&letter),
+                false => in_full(&letter),
+            });
             Ok(())
         })?;
         if texts.is_empty() {
@@ -50,7 +53,12 @@ impl Show {
                 self.database.display()
             )));
         }
-        writeln!(terminal::stdout(), "{}", texts.join("\n\n")).map_err(|cause| write_failed(&cause))?;
+        writeln!(
+            terminal::stdout(),
+            "{}",
+            texts.join(if terminal::is_json() { "\n" } else { "\n\n" })
+        )
+        .map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }
 }

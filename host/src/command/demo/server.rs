@@ -1,10 +1,12 @@
 //! A nats-server of our own, on a free port of this machine.
 
-use crate::error::{Context, Error, Result};
+use crate::{
+    command::supervise::{Supervised, not_started},
+    error::{Context, Error, Result},
+};
 use std::{
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,16 +27,14 @@ pub(in crate::command) struct Server {
 
 /// Ends a server at once, from wherever that has to be done.
 #[derive(Clone, Debug)]
-pub(in crate::command) struct Ending(Arc<Mutex<Child>>);
+pub(in crate::command) struct Ending(Arc<Mutex<Supervised>>);
 
 impl Ending {
     pub(in crate::command) fn end(&self) {
-        let mut child = self.child();
-        let _ = child.kill();
-        let _ = child.wait();
+        self.child().kill();
     }
 
-    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+    fn child(&self) -> std::sync::MutexGuard<'_, Supervised> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,24 +45,20 @@ impl Server {
         let program = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let wrap = || format!("cannot make {}", store.display());
         std::fs::create_dir_all(store).environment(wrap)?;
-        let child = Command::new(&program)
+        let shown = program.display();
+        let cannot = |cause: &dyn std::fmt::Display| {
+            Error::environment(format!(
+                "cannot start {shown}: {cause}; `cargo xtask setup` gets one, or name one with NATS_SERVER=…"
+            ))
+        };
+        let mut command = Command::new(&program);
+        command
             .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"])
             .arg(store)
             .arg("--ports_file_dir")
-            .arg(store)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C is for us: the pipelines still need the server while they drain.
-            .process_group(0)
-            .spawn()
-            .map_err(|cause| {
-                Error::environment(format!(
-                    "cannot start {}: {cause}; `cargo xtask setup` gets one, or name one with NATS_SERVER=…",
-                    program.display()
-                ))
-            })?;
-        let ports = store.join(format!("nats-server_{}.ports", child.id()));
+            .arg(store);
+        // Ctrl-C is for us: the pipelines still need the server while they drain.
+        let child = Supervised::start(&command, Stdio::null(), Stdio::null()).map_err(|cause| cannot(&cause))?;
         let mut server = Self {
             child: Ending(Arc::new(Mutex::new(child))),
             store: store.to_owned(),
@@ -70,21 +66,18 @@ impl Server {
         };
         let begun = Instant::now();
         loop {
-            if let Some(url) = std::fs::read(&ports).ok().and_then(|bytes| url_in(&bytes)) {
+            if let Some(url) = url_in_folder(store) {
                 server.url = url;
                 return Ok(server);
             }
             if let Ok(Some(status)) = server.child.child().try_wait() {
-                return Err(Error::environment(format!(
-                    "{} ended at once: {status}",
-                    program.display()
-                )));
+                return Err(match not_started(status) {
+                    Some(why) => cannot(&why),
+                    None => Error::environment(format!("{shown} ended at once: {status}")),
+                });
             }
             if begun.elapsed() > START_MAX {
-                return Err(Error::environment(format!(
-                    "{} does not say where it listens",
-                    program.display()
-                )));
+                return Err(Error::environment(format!("{shown} does not say where it listens")));
             }
             std::thread::sleep(LOOK);
         }
@@ -98,6 +91,13 @@ impl Server {
     pub(in crate::command) fn url(&self) -> &str {
         &self.url
     }
+}
+
+/// The client URL in the ports file that the server writes into its folder; nothing until it has.
+fn url_in_folder(folder: &Path) -> Option<String> {
+    let files = std::fs::read_dir(folder).ok()?.flatten();
+    let mut ports = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "ports"));
+    url_in(&std::fs::read(ports.next()?.path()).ok()?)
 }
 
 /// The client URL in a ports file.

@@ -3,6 +3,8 @@
 use crate::{
     command::parse_now,
     error::{Context, Error, Result},
+    input,
+    limits::PIPELINE_BYTES_MAX,
 };
 use serde::Deserialize;
 use std::{
@@ -73,10 +75,9 @@ pub(super) fn find(path: &Path) -> Result<(PathBuf, Vec<Case>)> {
 impl Case {
     fn read(folder: &Path, named: &Path) -> Result<Self> {
         let settings_file = folder.join("case.toml");
-        let settings: Settings = match settings_file.is_file() {
+        let settings: Settings = match settings_file.exists() {
             true => {
-                let text = fs::read_to_string(&settings_file)
-                    .environment(|| format!("cannot read {}", settings_file.display()))?;
+                let text = input::read_text(&settings_file, "", PIPELINE_BYTES_MAX)?;
                 toml::from_str(&text)
                     .map_err(|cause| Error::definition(format!("{}: {cause}", settings_file.display())))?
             }
@@ -89,14 +90,18 @@ impl Case {
         for file in entries(folder)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let Some(name) = name.strip_suffix(".jsonl") else {
-                continue;
+                if name == "case.toml" || name.starts_with('.') || name.ends_with(".md") {
+                    continue;
+                }
+                return Err(no_file_of_a_case(&file));
             };
             match name.split_once('.') {
                 Some(("start", table)) => start.push((Some(table.to_owned()), file)),
                 Some(("expected", what)) => expected.push((Some(what.to_owned()), file)),
                 None if name == "dim_start" => start.push((None, file)),
                 None if name == "expected" => expected.push((None, file)),
-                _ => {}
+                None if ["input", "dead_letters", "messages"].contains(&name) => {}
+                _ => return Err(no_file_of_a_case(&file)),
             }
         }
         Ok(Self {
@@ -119,6 +124,15 @@ impl Case {
     pub(super) fn messages(&self) -> PathBuf {
         self.folder.join("messages.jsonl")
     }
+}
+
+/// A file whose name says nothing would not be compared, and nobody would notice.
+fn no_file_of_a_case(file: &Path) -> Error {
+    Error::definition(format!(
+        "{} is no file of a case; accepted are input.jsonl, expected.jsonl, expected.TABLE.jsonl, dead_letters.jsonl, \
+         messages.jsonl, start.TABLE.jsonl and case.toml, and notes in *.md",
+        file.display()
+    ))
 }
 
 /// What is in a folder, by name; nothing when it is missing.

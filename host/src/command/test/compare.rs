@@ -74,7 +74,8 @@ pub(super) fn compare(case: &Case, outcome: &Outcome, update: bool) -> Result<Re
 
     let mut report = Report::default();
     for comparison in comparisons {
-        let is_missing = !comparison.file.exists() && !comparison.rows.is_empty();
+        // A file without a row says that there is to be none; only dead letters need no file for that.
+        let is_missing = !comparison.file.exists() && (!comparison.rows.is_empty() || !comparison.may_be_missing());
         if update && (is_missing || !comparison.differences.is_empty()) {
             report.updated.push(comparison.write()?);
         } else if !comparison.differences.is_empty() {
@@ -121,10 +122,14 @@ impl Comparison {
         lines
     }
 
+    fn may_be_missing(&self) -> bool {
+        self.file.ends_with("dead_letters.jsonl")
+    }
+
     /// Writes the file anew, or removes it where it would be empty and may be missing.
     fn write(&self) -> Result<String> {
         let shown = self.file.display();
-        if self.rows.is_empty() && self.file.ends_with("dead_letters.jsonl") {
+        if self.rows.is_empty() && self.may_be_missing() {
             fs::remove_file(&self.file).environment(|| format!("cannot remove {shown}"))?;
             return Ok(format!("removed {shown}"));
         }

@@ -3,11 +3,16 @@
 use super::mistake;
 use crate::{
     column::{ColumnType, Field},
-    error::{Context, Error, Result},
+    error::Result,
+    input,
     plan::{Plan, Target},
 };
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value as Json};
-use std::{fs, path::Path};
+use std::{fmt, path::Path};
 
 /// How far a double may be from the one that is expected, as a part of it: so that a sum that somebody worked out by
 /// adding one number after the other is accepted.
@@ -130,24 +135,90 @@ pub(super) fn is_same(one: &Json, other: &Json) -> bool {
     }
 }
 
+/// Bytes of a file with what is expected of a case.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// A value whose objects have each member once. Of two the last would be taken, and the first compared with nothing.
+struct Strict(Json);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Strict;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Strict, E> {
+                Ok(Strict(Json::Null))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Strict, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Strict(element)) = elements.next_element()? {
+                    list.push(element);
+                }
+                Ok(Strict(list.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Strict, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
+                    if object.contains_key(&name) {
+                        return Err(A::Error::custom(format!("the member \"{name}\" is there twice")));
+                    }
+                    object.insert(name, value);
+                }
+                Ok(Strict(object.into()))
+            }
+        }
+
+        deserializer.deserialize_any(Members)
+    }
+}
+
 /// The objects of a file, each with the number of its line.
 pub(super) fn read_objects(file: &Path) -> Result<Vec<(usize, Map<String, Json>)>> {
-    let bytes = fs::read(file).environment(|| format!("cannot read {}", file.display()))?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::definition(format!("{} is no UTF-8", file.display())))?;
+    let text = input::read_text(file, "", FILE_BYTES_MAX)?;
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
-        .map(|(line, number)| match serde_json::from_str(line) {
-            Ok(Json::Object(object)) => Ok((number, object)),
-            Ok(other) => Err(mistake(
-                file,
-                number,
-                format_args!("found {other}; accepted is one JSON object a line"),
-            )),
-            Err(cause) => Err(mistake(
-                file,
-                number,
-                format_args!("{cause}; accepted is one JSON object a line"),
-            )),
-        })
+        .map(
+            |(line, number)| match serde_json::from_str(line).map(|Strict(value)| value) {
+                Ok(Json::Object(object)) => Ok((number, object)),
+                Ok(other) => Err(mistake(
+                    file,
+                    number,
+                    format_args!("found {other}; accepted is one JSON object a line"),
+                )),
+                Err(cause) => Err(mistake(
+                    file,
+                    number,
+                    format_args!("{cause}; accepted is one JSON object a line"),
+                )),
+            },
+        )
         .collect()
 }

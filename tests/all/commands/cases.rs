@@ -1,0 +1,79 @@
+//! `weir test` and its files: what is misspelt, twice there, or has no end is no case that passes.
+
+use super::{Folder, NAMES, make_pipe};
+use std::fs;
+
+/// A folder with a case, which expects what comes out.
+fn case() -> Folder {
+    let folder = Folder::with(NAMES);
+    fs::create_dir_all(folder.path("cases/first")).expect("a folder can be made");
+    folder.write("pipeline.toml", NAMES);
+    folder.write("cases/first/input.jsonl", "{\"id\":1,\"name\":\"a\"}\n");
+    folder.write("cases/first/expected.jsonl", "{\"id\":1,\"name\":\"a\"}\n");
+    folder
+}
+
+#[test]
+fn an_update_of_a_case_without_output_writes_that_there_is_none() {
+    let folder = case();
+    folder.write("cases/first/input.jsonl", "broken\n");
+    fs::remove_file(folder.path("cases/first/expected.jsonl")).expect("the file is there");
+    let shown = folder.weir("test --update").ends_with(0).stdout;
+    assert!(shown.starts_with("updated"), "{shown}");
+    let written = fs::read_to_string(folder.path("cases/first/expected.jsonl"));
+    assert_eq!(written.expect("the file was written"), "");
+    let shown = folder.weir("test").ends_with(0).stdout;
+    assert!(shown.starts_with("ok"), "{shown}");
+    folder.write("cases/first/input.jsonl", "broken\n{\"id\":1}\n");
+    folder.weir("test").ends_with(1);
+}
+
+#[test]
+fn files_whose_names_say_nothing_are_refused() {
+    for name in [
+        "expcted.jsonl",
+        "expected.json",
+        "message.jsonl",
+        "dead-letters.jsonl",
+        "cases.toml",
+        "starts.names.jsonl",
+    ] {
+        let folder = case();
+        folder.write(&format!("cases/first/{name}"), "");
+        folder.weir("test").ends_with(2).says(&format!(
+            "cases/first/{name} is no file of a case; accepted are input.jsonl"
+        ));
+    }
+    let folder = case();
+    folder.write("cases/first/README.md", "Why it is there.");
+    folder.weir("test").ends_with(0);
+}
+
+#[test]
+fn a_member_that_is_there_twice_is_refused() {
+    let folder = case();
+    folder.write(
+        "cases/first/expected.jsonl",
+        "{\"id\":1,\"name\":\"b\",\"name\":\"a\"}\n",
+    );
+    folder
+        .weir("test")
+        .ends_with(2)
+        .says("cases/first/expected.jsonl:1: the member \"name\" is there twice");
+}
+
+#[test]
+fn files_without_end_are_refused() {
+    for name in [
+        "input.jsonl",
+        "expected.jsonl",
+        "case.toml",
+        "dead_letters.jsonl",
+        "messages.jsonl",
+    ] {
+        let folder = case();
+        let _ = fs::remove_file(folder.path(&format!("cases/first/{name}")));
+        make_pipe(&folder, &format!("cases/first/{name}"));
+        folder.weir("test").ends_with(2);
+    }
+}

@@ -1,0 +1,141 @@
+//! Several pipelines in one run: one that cannot start leaves the others alone. And what a run writes into a log.
+
+use crate::{
+    events::made_up,
+    process::{Run, database, position, weir},
+    server::Client,
+    wait_until,
+};
+use std::fs;
+use weir_tests::{nats::NatsServer, pipeline, scratch, seed};
+
+/// Reads a stream that is not there.
+const WITHOUT_STREAM: &str = "name = \"without\"\n\
+    source = { stream = \"NOWHERE\", subject = \"nowhere\", columns = { id = \"int\" } }\n\
+    sink = [{ table = \"rows\" }]\n";
+
+#[test]
+fn one_that_cannot_start_is_said_and_the_others_run() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_insurance();
+    client.publish(&seed::with_seed(|random| made_up(random, 300)));
+    let folder = scratch();
+    let good = pipeline("last-page");
+    let (broken, without) = (folder.path().join("broken.toml"), folder.path().join("without.toml"));
+    fs::write(&broken, "name = ").expect("a file can be written");
+    fs::write(&without, WITHOUT_STREAM).expect("a file can be written");
+
+    let run = |with: &[&str]| {
+        let pipelines = [&broken, &without, &good];
+        Run::new(folder.path(), &server.url(), pipelines).with(with).catch_up()
+    };
+    let of_good = database(folder.path(), "last-page");
+    let refused = run(&["--all-or-none"]).ends_with(2);
+    assert!(!refused.stderr.contains("do not start"), "{}", refused.stderr);
+    assert_eq!(position(&of_good, "last-page"), 0);
+
+    let outcome = run(&[]).ends_with(2);
+    for said in [
+        "a pipeline does not start: broken.toml:1:",
+        "a pipeline does not start: pipeline without: there is no stream NOWHERE",
+        "2 of 3 pipelines did not start: ",
+    ] {
+        let said = said.replace("broken.toml", &broken.display().to_string());
+        assert!(outcome.stderr.contains(&said), "{said:?} is not in\n{}", outcome.stderr);
+    }
+    assert!(position(&of_good, "last-page") > 0);
+
+    // Alone, or where none can start, there is nothing to run.
+    let alone = Run::new(folder.path(), &server.url(), [&without])
+        .catch_up()
+        .ends_with(2);
+    alone.says("weir: ").says("there is no stream NOWHERE");
+    let none = Run::new(folder.path(), &server.url(), [&broken, &without]).catch_up();
+    none.ends_with(2).says("2 of 2 pipelines did not start");
+}
+
+#[test]
+fn lines_of_a_log_bear_their_time() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_insurance();
+    client.publish(&seed::with_seed(|random| made_up(random, 30)));
+    let folder = scratch();
+    let run = |with: &[&str]| {
+        Run::new(folder.path(), &server.url(), [pipeline("last-page")])
+            .with(with)
+            .catch_up()
+    };
+    let outcome = run(&[]).ends_with(0);
+    let mut lines = outcome.stderr.lines().filter(|line| !line.starts_with("  "));
+    let begins_with_time = |line: &str| {
+        let time = line.strip_prefix("weir: ").and_then(|line| line.split(' ').next());
+        time.is_some_and(|time| time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok())
+    };
+    assert!(lines.all(begins_with_time), "{}", outcome.stderr);
+    outcome.says(" last-page: stream INSURANCE");
+    let quiet = run(&["-q"]).ends_with(0);
+    assert_eq!(quiet.stderr, "");
+    let json = run(&["--json", "-q"]).ends_with(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!((&json["pipeline"], &json["waiting"]), (&"last-page".into(), &0.into()));
+}
+
+/// Counts by the minute, and publishes to a subject that no stream takes.
+const BY_MINUTE: &str = r#"
+name = "by-minute"
+source = { stream = "S", subject = "s", columns = { at = "int" } }
+event_time = { column = "at" }
+[[step]]
+name = "minutes"
+window = { tumbling = "1 min", columns = { events = { count = "*" } } }
+[[sink]]
+from = "minutes"
+table = "minutes"
+[[sink]]
+from = "minutes"
+subject = "nobody.takes.it"
+"#;
+
+#[test]
+fn status_says_how_fast_it_is_and_where_it_stands() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_stream("S", &["s"]);
+    let folder = scratch();
+    let file = folder.path().join("p.toml");
+    fs::write(&file, BY_MINUTE).expect("a file can be written");
+    let event = |at_ms: i64| ("s", format!("{{\"at\": {at_ms}}}").into_bytes());
+    client.publish(&[
+        event(1_773_547_200_000),
+        event(1_773_547_300_000),
+        event(1_773_547_200_001),
+    ]);
+    let run = Run::new(folder.path(), &server.url(), [&file]);
+    let mut running = run.with(["--publish-from", "1"]).start();
+    running.wait_for_position(&database(folder.path(), "by-minute"), "by-minute", 3);
+    let status = |with: &[&str]| {
+        weir()
+            .run(["status", "--nats", &server.url()].iter().chain(with))
+            .ends_with(0)
+            .stdout
+    };
+    let parts = [
+        " events/s, last commit ",
+        " ago, watermark 2026-03-15 04:01:40Z, 1 message to publish\n",
+        "  minutes: 1 late row\n",
+    ];
+    wait_until("what status says", || {
+        let shown = status(&[]);
+        parts.iter().all(|part| shown.contains(part))
+    });
+    let json: serde_json::Value = serde_json::from_str(&status(&["--json"])).expect("one object");
+    assert_eq!(json["watermark_ms"], 1_773_547_300_000_i64);
+    assert_eq!(json["late_rows"], serde_json::json!({ "minutes": 1 }));
+    assert_eq!(json["outbox"], 1);
+    for number in ["events_per_s", "commit_age_ms", "said_ms"] {
+        assert!(json[number].is_number(), "{number} of {json}");
+    }
+    running.interrupt().ends_with(0);
+}
