@@ -150,6 +150,12 @@ impl Stage {
         }
     }
 
+    /// Whether the trial ended since the last turn, one way or the other.
+    pub(super) fn ended_trial(&self) -> bool {
+        let ended = |trial: &Trial| trial.record != trial.told && trial.is_over();
+        self.trial.as_ref().is_some_and(ended)
+    }
+
     /// What became of the trial since the last turn, and how many rows made the guest fail.
     pub(super) fn take_changes(&mut self, plan: &StagePlan) -> (Vec<VersionChange>, u64) {
         let mut changes = Vec::new();

@@ -47,9 +47,10 @@ impl Engine {
             || self.stopped.is_some()
     }
 
-    /// Whether a version changed since the turn before, which somebody waits for.
+    /// Whether a version changed since the turn before, or its trial ended, which somebody waits for.
     pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+        let ended_trial = |step: &Step| matches!(step, Step::Stage(stage) if stage.ended_trial());
+        !self.changes.is_empty() || self.steps.iter().any(ended_trial)
     }
 
     /// Ends the turn: everything since the one before, under the number `epoch`.
