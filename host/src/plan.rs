@@ -5,6 +5,7 @@
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
 mod aggregates;
+mod circle;
 mod passing;
 mod resolve;
 mod windows;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
+pub use circle::check_circles;
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
 pub use windows::{
     Emit, IntervalJoinPlan, JoinSidePlan, SlidingPlan, SlidingSpan, TopPlan, WindowCut, WindowKind, WindowPlan,

@@ -176,3 +176,32 @@ fn an_empty_stream_is_caught_up_with() {
     setup.run().catch_up().ends_with(0);
     assert_eq!(setup.contents().counts.events, 0);
 }
+
+#[test]
+fn pipelines_that_would_feed_each_other_are_not_run_together() {
+    let folder = scratch();
+    let write = |name: &str, reads: &str, publishes: &str| {
+        let text = format!(
+            "name = \"{name}\"\n[source]\nstream = \"{}\"\nsubject = \"{reads}\"\ncolumns = {{ n = \"int\" }}\n\
+             [[sink]]\nsubject = \"{publishes}\"\n",
+            name.to_uppercase()
+        );
+        std::fs::write(folder.path().join(format!("{name}.toml")), text).expect("a file can be written");
+    };
+    write("orders", "orders.>", "alerts.orders");
+    write("alerts", "alerts.*", "mails.alerts");
+    write("mails", "mails.>", "orders.mails");
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    for (stream, subject) in [("ORDERS", "orders.>"), ("ALERTS", "alerts.>"), ("MAILS", "mails.>")] {
+        client.make_stream(stream, &[subject]);
+    }
+    let run = |files: &[&str]| Run::new(folder.path(), &server.url(), files).catch_up();
+    run(&["orders.toml", "alerts.toml"]).ends_with(0);
+    run(&["orders.toml", "alerts.toml", "mails.toml"]).ends_with(2).says(
+        "these pipelines would feed each other for ever: orders publishes to alerts.orders, which alerts reads as alerts.*; \
+         alerts publishes to mails.alerts, which mails reads as mails.>; mails publishes to orders.mails, which orders reads \
+         as orders.>",
+    );
+    assert!(!folder.path().join("mails.db").exists(), "nothing was begun");
+}

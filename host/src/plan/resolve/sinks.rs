@@ -183,6 +183,7 @@ impl Resolver<'_> {
                 }
                 (None, Some(subject), None) => {
                     self.check_subject(subject)?;
+                    self.check_not_read(subject, "each message that this sink publishes")?;
                     ResolvedTarget::Subject {
                         name: subject.get_ref().clone(),
                     }
@@ -217,18 +218,24 @@ impl Resolver<'_> {
             return Ok(None);
         };
         self.check_subject(subject)?;
+        self.check_not_read(subject, "each dead letter that is published")?;
+        Ok(Some(subject.get_ref().clone()))
+    }
+
+    /// Whether the source leaves alone what is published to `subject`: one event that came back would come back for ever.
+    fn check_not_read(&self, subject: &Name, what: &str) -> Result<()> {
         let text = subject.get_ref();
-        if let Some(input) = self.inputs.iter().find(|input| subject::matches(&input.subject, text)) {
-            return Err(self.at(
+        match self.inputs.iter().find(|input| subject::overlap(&input.subject, text)) {
+            None => Ok(()),
+            Some(input) => Err(self.at(
                 subject,
                 format!(
-                    "key `subject`: the source takes in \"{}\", so each dead letter that is published to \"{text}\" would come \
-                     back as an event; name a subject that it does not read",
+                    "key `subject`: the source takes in \"{}\", so {what} to \"{text}\" would come back as an event; name a \
+                     subject that it does not read",
                     input.subject
                 ),
-            ));
+            )),
         }
-        Ok(Some(text.clone()))
     }
 
     /// How many dead letters are kept.
