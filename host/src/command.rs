@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod connection;
 mod dead_letters;
 mod demo;
 mod deploy;

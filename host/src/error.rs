@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Definition,
     /// The world around the process failed: a file, the database, the server.
     Environment,
+    /// As [`ErrorKind::Environment`], and it may pass without anybody's doing: whoever can wait tries again.
+    Unavailable,
     /// The database and what is to be done with it do not belong together.
     Mismatch,
 }
@@ -33,6 +35,7 @@ impl ErrorKind {
         match self {
             Self::Definition => "definition",
             Self::Environment => "environment",
+            Self::Unavailable => "unavailable",
             Self::Mismatch => "mismatch",
         }
     }
@@ -51,6 +54,14 @@ impl Error {
     pub fn environment(message: impl Into<String>) -> Self {
         Self {
             kind: ErrorKind::Environment,
+            message: message.into(),
+        }
+    }
+
+    /// An error of the world around that may pass.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            kind: ErrorKind::Unavailable,
             message: message.into(),
         }
     }
@@ -79,7 +90,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Definition => 2,
-            ErrorKind::Environment | ErrorKind::Mismatch => 1,
+            ErrorKind::Environment | ErrorKind::Unavailable | ErrorKind::Mismatch => 1,
         }
     }
 }

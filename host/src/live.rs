@@ -10,7 +10,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     nats::{
         Beginning, Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry,
-        Until, first_published,
+        Until, first_published, patiently,
     },
     pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
@@ -92,11 +92,21 @@ impl Live {
         )?);
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         drop(recovered);
+        let (reads, published) = (
+            plan.subjects(),
+            plan.published_subjects().into_iter().map(str::to_owned),
+        );
+        let published: Vec<String> = published.collect();
+        let identity = patiently(stop, || {
+            JetStreamSource::check_subjects(nats, &plan.stream, &reads, &published)?;
+            JetStreamSource::identity(nats, &plan.stream, &reads)
+        })?;
         if plan.publishes() && !database.is_settled() {
-            let first = first_published(nats, &plan, options.beginning, file.path())?;
+            let beginning = options.beginning;
+            let first = patiently(stop, || first_published(nats, &plan, beginning, file.path()))?;
             database.settle(&first)?;
         }
-        database.claim(&JetStreamSource::identity(nats, &plan.stream, &plan.subjects())?)?;
+        database.claim(&identity)?;
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
@@ -117,8 +127,10 @@ impl Live {
             },
             ticks: plan.ticks.clone().filter(|_| !options.until_caught_up),
         };
-        let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
-        let source = JetStreamSource::open(nats, source_options, decoder, stop.clone())?;
+        let source = patiently(stop, || {
+            let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
+            JetStreamSource::open(nats, source_options.clone(), decoder, stop.clone())
+        })?;
         let publisher = match plan.publishes() {
             true => Some(Publisher::start(
                 nats,

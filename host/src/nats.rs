@@ -5,20 +5,28 @@
 
 mod begin;
 mod connect;
+pub mod context;
 mod feed;
 mod publish;
 mod range;
+mod refused;
 mod registry;
+mod secrets;
+mod servers;
 mod source;
+mod subjects;
 mod tick;
+mod trouble;
+mod who;
 
 pub use begin::{Beginning, first_published};
-pub use connect::{Nats, NatsOptions};
+pub use connect::{DEFAULT_URL, Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
 pub use range::{Place, StreamRange};
 pub use registry::{EVENTS, HEARTBEAT, HISTORY, Registry, Wanted};
 pub use source::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Until};
 pub use tick::TICK_HEADER;
+pub(crate) use trouble::patiently;
 
 use std::time::Duration;
 

@@ -26,6 +26,9 @@ mod refused;
 mod dev;
 
 mod access;
+mod accounts;
+mod clusters;
+mod contexts;
 mod databases;
 mod endings;
 mod faults;
@@ -41,6 +44,7 @@ mod deploys;
 mod swap_kills;
 mod taken_back;
 mod ticks;
+mod transport;
 
 use std::time::Duration;
 use weir_tests::wait_until;

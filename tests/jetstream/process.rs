@@ -53,6 +53,20 @@ impl Run {
         }
     }
 
+    /// The same, with a server that something else names than an option for it.
+    pub(crate) fn somewhere<P: AsRef<OsStr>>(folder: &Path, pipelines: impl IntoIterator<Item = P>) -> Self {
+        let mut command = weir().command();
+        command
+            .current_dir(folder)
+            .arg("run")
+            .args(pipelines)
+            .args(["--now", NOW]);
+        Self {
+            command,
+            folder: folder.to_owned(),
+        }
+    }
+
     /// A replay of the stream through one pipeline instead, into `database`.
     pub(crate) fn replay(folder: &Path, url: &str, pipeline: &Path, database: &str) -> Self {
         let mut command = weir().command();

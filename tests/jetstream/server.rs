@@ -150,6 +150,11 @@ impl Client {
         })
     }
 
+    /// Makes a stream, if the server can.
+    pub(crate) fn try_make(&self, config: Config) -> bool {
+        self.runtime.block_on(self.jetstream.create_stream(config)).is_ok()
+    }
+
     #[track_caller]
     fn make(&self, config: Config) {
         let made = self.runtime.block_on(self.jetstream.create_stream(config));

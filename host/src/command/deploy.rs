@@ -1,7 +1,7 @@
 //! `weir deploy`, `weir params set`, `weir rollback`: what a step runs is changed in the registry, and the running hosts
 //! are waited for.
 
-use super::{load_plan, run::NatsArguments, show, stage_host};
+use super::{connection::NatsArguments, load_plan, show, stage_host};
 use crate::{
     answer,
     deployment::Deployment,
@@ -209,7 +209,7 @@ pub(super) struct Target<'h> {
 
 impl<'h> Target<'h> {
     pub(super) fn new(host: &'h StageHost, plan: Plan, step: String, nats: &NatsArguments) -> Result<Self> {
-        let nats = Nats::connect(&nats.options())?;
+        let nats = Nats::connect(&nats.options()?)?;
         let registry = Registry::open(&nats)?;
         Ok(Self::of(host, Arc::new(plan), step, registry))
     }

@@ -5,11 +5,10 @@ mod whole;
 
 use super::{
     build,
+    connection::NatsArguments,
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
-    load_plan,
-    run::NatsArguments,
-    show, signals, stage_host,
+    load_plan, show, signals, stage_host,
     test::Cases,
 };
 use crate::{
@@ -138,7 +137,7 @@ impl Dev {
                 url: server.url().to_owned(),
                 ..Default::default()
             },
-            None => self.nats.options(),
+            None => self.nats.options()?,
         })?;
         let mut session = Session {
             registry: Registry::open(&nats)?,

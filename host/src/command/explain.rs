@@ -1,6 +1,6 @@
 //! `weir explain`: by which events and which versions of rules a row was made.
 
-use super::{run::NatsArguments, show, write_failed};
+use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     database::{Trace, read_trace, read_versions},
     deployment::{Deployment, StoredVersion},
@@ -180,7 +180,7 @@ impl Explain {
                     trace.source
                 ))
             })?;
-        let nats = Nats::connect(&self.nats.options())?;
+        let nats = Nats::connect(&self.nats.options()?)?;
         for &sequence in sequences {
             let shown = format!("{}{}", show::thousands(sequence), retried(&sequence));
             lines.push(match nats.message(stream, sequence)? {

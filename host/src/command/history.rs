@@ -1,6 +1,6 @@
 //! `weir history`: what was deployed.
 
-use super::{run::NatsArguments, show, write_failed};
+use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     definition::File,
     error::{Error, Result},
@@ -42,7 +42,7 @@ impl History {
         if !stages.contains(&self.step.as_str()) {
             return Err(no_stage(name, &self.step, &stages));
         }
-        let registry = Registry::open(&Nats::connect(&self.nats.options())?)?;
+        let registry = Registry::open(&Nats::connect(&self.nats.options()?)?)?;
         let deployments = registry.history(name, &self.step)?;
         let mut out = terminal::stdout();
         if terminal::is_json() {

@@ -1,9 +1,8 @@
 //! `weir replay`: a file, or a range of the stream, through a pipeline, into a database that nothing else goes on with.
 
 use super::{
-    make_plan, parse_now,
-    run::NatsArguments,
-    show, signals, stage_host,
+    connection::NatsArguments,
+    make_plan, parse_now, show, signals, stage_host,
     what_if::{Changes, WhatIf},
 };
 use crate::{
@@ -148,7 +147,7 @@ impl Replay {
                 replaying.file(input, last_line)
             }
             None => {
-                let nats = Nats::connect(&self.nats.options())?;
+                let nats = Nats::connect(&self.nats.options()?)?;
                 replaying.stream(&nats, self.from, self.to)
             }
         }

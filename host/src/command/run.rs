@@ -1,14 +1,14 @@
 //! `weir run`: pipelines over a live stream.
 
-use super::{load_plan, parse_now, show, signals, stage_host};
+use super::{connection::NatsArguments, load_plan, parse_now, show, signals, stage_host};
 use crate::{
     database::DatabaseFile,
     definition::PublishFrom,
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions},
-    nats::{Beginning, Gap, Nats, NatsOptions, PublisherReport, Registry},
-    plan::Plan,
+    nats::{Beginning, Gap, Nats, PublisherReport, Registry},
+    plan::{Plan, check_circles},
     say,
     source::Stop,
     status::CountsStatus,
@@ -73,57 +73,6 @@ pub(super) struct Run {
     nats: NatsArguments,
 }
 
-/// Where NATS is, and who we are.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "NATS")]
-pub(super) struct NatsArguments {
-    /// The server; may hold user:password@ or token@. [default: nats://127.0.0.1:4222; of `dev`, also
-    /// where the environment names one: its own]
-    #[arg(long = "nats", value_name = "URL", env = "NATS_URL", hide_env_values = true)]
-    url: Option<String>,
-    /// A .creds file.
-    #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
-    creds: Option<PathBuf>,
-    /// User, with its password.
-    #[arg(long, value_name = "NAME", env = "NATS_USER")]
-    user: Option<String>,
-    /// Password.
-    #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true)]
-    password: Option<String>,
-    /// Token.
-    #[arg(long, value_name = "TOKEN", env = "NATS_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Certificates of the authority that signed the server's.
-    #[arg(long, value_name = "FILE", env = "NATS_CA")]
-    tls_ca: Option<PathBuf>,
-    /// Our certificate.
-    #[arg(long, value_name = "FILE", env = "NATS_CERT")]
-    tls_cert: Option<PathBuf>,
-    /// The key of our certificate.
-    #[arg(long, value_name = "FILE", env = "NATS_KEY")]
-    tls_key: Option<PathBuf>,
-}
-
-impl NatsArguments {
-    /// Whether the command itself names a server; the environment is no reason to write to one.
-    pub(super) fn names_server() -> bool {
-        std::env::args_os().any(|argument| argument.to_string_lossy().starts_with("--nats"))
-    }
-
-    pub(super) fn options(&self) -> NatsOptions {
-        NatsOptions {
-            url: self.url.clone().unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()),
-            credentials: self.creds.clone(),
-            user: self.user.clone(),
-            password: self.password.clone(),
-            token: self.token.clone(),
-            ca: self.tls_ca.clone(),
-            certificate: self.tls_cert.clone(),
-            key: self.tls_key.clone(),
-        }
-    }
-}
-
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
         check_files(self.pipelines.len())?;
@@ -146,7 +95,11 @@ impl Run {
                 Err(error) => refused.add(error)?,
             }
         }
-        let nats = Nats::connect(&self.nats.options())?;
+        check_circles(plans.iter().map(Arc::as_ref))?;
+        let nats = Nats::connect(&self.nats.options()?)?;
+        let stop = Stop::default();
+        signals::stop(&stop)?;
+        nats.wait_for_jetstream(&stop)?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
         let registry = match Registry::open(&nats) {
@@ -166,8 +119,6 @@ impl Run {
             },
             registry,
         };
-        let stop = Stop::default();
-        signals::stop(&stop)?;
 
         let begun = Instant::now();
         let mut lives = Vec::new();

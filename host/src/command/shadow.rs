@@ -1,10 +1,9 @@
 //! `weir shadow`: a candidate beside a running rule, what it would have done otherwise, and its promotion.
 
 use super::{
+    connection::NatsArguments,
     deploy::{Saying, Target, merge, whoami},
-    load_plan,
-    run::NatsArguments,
-    show, stage_host, write_failed,
+    load_plan, show, stage_host, write_failed,
 };
 use crate::{
     answer,

@@ -1,6 +1,6 @@
 //! `weir status`: what runs, or what a database holds.
 
-use super::{run::NatsArguments, show, write_failed};
+use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     database::{Audit, FileSize, Kept, StoredPipeline, read_versions, table_sizes},
     deployment::StoredVersion,
@@ -46,7 +46,7 @@ impl Status {
     }
 
     fn running(&self) -> Result<ExitCode> {
-        let nats = Nats::connect(&self.nats.options())?;
+        let nats = Nats::connect(&self.nats.options()?)?;
         let registry = Registry::open(&nats)?;
         let mut out = terminal::stdout();
         if terminal::is_json() {

@@ -1,14 +1,21 @@
-//! The connection, and the credentials for it.
+//! The connection.
 
+use super::{
+    refused::{Who, refused},
+    secrets::{Secrets, check_pem},
+    servers::Servers,
+    trouble::{Denied, Way, is_denial},
+    who,
+};
 use crate::{
     error::{Context, Error, Result},
-    input,
-    limits::CREDENTIALS_BYTES_MAX,
     say,
+    subject::is_subject,
     text::printable,
 };
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, jetstream};
+use async_nats::{Client, ConnectOptions, Event, jetstream};
 use std::{
+    fmt,
     path::PathBuf,
     sync::{
         Arc,
@@ -25,12 +32,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const SUBSCRIPTION_MESSAGES_MAX: usize = 1 << 16;
 
 /// Where the server is, and who we are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct NatsOptions {
-    /// URLs, separated by commas; may hold user and password, or a token.
+    /// URLs, separated by commas; may hold user and password, or a token. [`DEFAULT_URL`] when it is empty.
     pub url: String,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
+    /// A file with the seed of an nkey.
+    pub nkey: Option<PathBuf>,
     /// User, with `password`.
     pub user: Option<String>,
     /// Password.
@@ -43,6 +52,75 @@ pub struct NatsOptions {
     pub certificate: Option<PathBuf>,
     /// Our private key.
     pub key: Option<PathBuf>,
+    /// Whether TLS comes before the first word of the server.
+    pub tls_first: bool,
+    /// What the subjects of answers begin with, in place of `_INBOX`.
+    pub inbox_prefix: Option<String>,
+    /// The JetStream domain.
+    pub domain: Option<String>,
+    /// What the subjects of JetStream's API begin with, in place of `$JS.API`.
+    pub api_prefix: Option<String>,
+}
+
+/// Where the server is when nobody says.
+pub const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
+
+impl NatsOptions {
+    /// These, and what they leave open as `others` say it. Who we are is one thing: it is all of the one or of the other.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        let says_who = self.credentials.is_some()
+            || self.nkey.is_some()
+            || self.user.is_some()
+            || self.token.is_some()
+            || self.url.contains('@');
+        let who = match says_who {
+            true => self.clone(),
+            false => Self {
+                password: self.password.clone().or(others.password),
+                credentials: others.credentials,
+                nkey: others.nkey,
+                user: others.user,
+                token: others.token,
+                ..Self::default()
+            },
+        };
+        let certificate = match self.certificate.is_some() || self.key.is_some() {
+            true => (self.certificate, self.key),
+            false => (others.certificate, others.key),
+        };
+        let way = match self.domain.is_some() || self.api_prefix.is_some() {
+            true => (self.domain, self.api_prefix),
+            false => (others.domain, others.api_prefix),
+        };
+        Self {
+            url: Some(self.url).filter(|url| !url.is_empty()).unwrap_or(others.url),
+            credentials: who.credentials,
+            nkey: who.nkey,
+            user: who.user,
+            password: who.password,
+            token: who.token,
+            ca: self.ca.or(others.ca),
+            certificate: certificate.0,
+            key: certificate.1,
+            tls_first: self.tls_first || others.tls_first,
+            inbox_prefix: self.inbox_prefix.or(others.inbox_prefix),
+            domain: way.0,
+            api_prefix: way.1,
+        }
+    }
+}
+
+/// Without secrets.
+impl fmt::Debug for NatsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers = Servers::parse(&self.url).map(|servers| servers.shown);
+        f.debug_struct("NatsOptions")
+            .field("servers", &servers.unwrap_or_default())
+            .field("domain", &self.domain)
+            .field("api_prefix", &self.api_prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connection to NATS. Cheap to clone; all clones share it.
@@ -53,6 +131,12 @@ pub struct Nats {
     pub(super) jetstream: jetstream::Context,
     /// The server as people know it: without credentials.
     pub(super) server: String,
+    /// How JetStream is reached.
+    pub(super) way: Way,
+    /// What the server did not let us do.
+    pub(super) denied: Arc<Denied>,
+    /// What no message may hold.
+    pub(super) secrets: Secrets,
     /// From here on a lost connection is no news.
     closing: Arc<AtomicBool>,
 }
@@ -71,33 +155,43 @@ impl Nats {
             .enable_all()
             .build()
             .environment(|| "cannot start a thread".to_owned())?;
-        let addresses: Vec<ServerAddr> = options
-            .url
-            .split(',')
-            .map(|url| {
-                url.trim().parse().map_err(|_| {
-                    Error::definition(format!(
-                        "--nats is \"{}\"; accepted are URLs such as nats://127.0.0.1:4222 or tls://user:password@host:4222",
-                        redacted(url)
-                    ))
-                })
-            })
-            .collect::<Result<_>>()?;
-        let server = options.url.split(',').map(redacted).collect::<Vec<_>>().join(",");
-        let closing = Arc::new(AtomicBool::new(false));
-        let connect = connect_options(options, &addresses, &server, &runtime, closing.clone())?;
-        let client = runtime.block_on(connect.connect(addresses)).map_err(|cause| {
-            let advice = match cause.kind() {
-                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    "check the user and password, the token, or the .creds file"
-                }
-                _ => "start a server with `nats-server -js`, or name another with --nats",
-            };
-            Error::environment(format!("cannot connect to NATS at {server}: {cause}; {advice}"))
-        })?;
+        let url = match options.url.as_str() {
+            "" => DEFAULT_URL,
+            url => url,
+        };
+        let Servers {
+            addresses,
+            user_info,
+            shown: server,
+        } = Servers::parse(url)?;
+        let way = way(options)?;
+        let (connect, who, secrets) = who::introduce(ConnectOptions::new(), options, user_info)?;
+        let connect = secured(connect, options)?;
+        let connect = match &way.inbox_prefix {
+            Some(prefix) => connect.custom_inbox_prefix(prefix),
+            None => connect,
+        };
+        let (closing, denied) = (Arc::new(AtomicBool::new(false)), Arc::new(Denied::default()));
+        let news = News {
+            server: server.clone(),
+            who: who.clone(),
+            secrets: secrets.clone(),
+            denied: denied.clone(),
+            closing: closing.clone(),
+            lost: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        };
+        let connect = lasting(connect, news);
+        let client = runtime
+            .block_on(connect.connect(addresses))
+            .map_err(|cause| refused(&server, &who, &secrets, &cause))?;
         // It starts a task of its own.
         let entered = runtime.enter();
-        let mut jetstream = jetstream::new(client.clone());
+        let mut jetstream = match (&way.domain, &way.api_prefix) {
+            (Some(domain), _) => jetstream::with_domain(client.clone(), domain),
+            (None, Some(prefix)) => jetstream::with_prefix(client.clone(), prefix),
+            (None, None) => jetstream::new(client.clone()),
+        };
         drop(entered);
         jetstream.set_timeout(Duration::from_secs(5));
         Ok(Self {
@@ -105,6 +199,9 @@ impl Nats {
             client,
             jetstream,
             server,
+            way,
+            denied,
+            secrets,
             closing,
         })
     }
@@ -147,16 +244,9 @@ impl Nats {
     }
 }
 
-fn connect_options(
-    options: &NatsOptions,
-    addresses: &[ServerAddr],
-    server: &str,
-    runtime: &Runtime,
-    closing: Arc<AtomicBool>,
-) -> Result<ConnectOptions> {
-    let lost = Arc::new(AtomicBool::new(false));
-    let shown = server.to_owned();
-    let mut connect = ConnectOptions::new()
+/// A connection that is made again when it is lost.
+fn lasting(connect: ConnectOptions, news: News) -> ConnectOptions {
+    connect
         .name("weir")
         .connection_timeout(CONNECT_TIMEOUT)
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
@@ -168,54 +258,71 @@ fn connect_options(
                 .mul_f64(0.5 + fastrand::f64() / 2.0)
         })
         .event_callback(move |event| {
-            match event {
-                Event::Disconnected if !closing.load(Ordering::Relaxed) && !lost.swap(true, Ordering::Relaxed) => {
-                    say!(Warning, "weir: lost the connection to NATS at {shown}; waiting for it");
-                }
-                Event::Connected if lost.swap(false, Ordering::Relaxed) => {
-                    say!(Info, "weir: connected to NATS at {shown} again");
-                }
-                Event::ServerError(cause) => {
-                    say!(Warning, "weir: NATS at {shown} says: {}", printable(&cause.to_string()))
-                }
-                _ => {}
-            }
+            news.tell(&event);
             std::future::ready(())
-        });
-    for (path, what) in [
-        (&options.credentials, "credentials"),
-        (&options.ca, "certificates"),
-        (&options.certificate, "certificate"),
-        (&options.key, "key"),
-    ] {
-        path.as_ref()
-            .map_or(Ok(()), |path| input::check_file(path, what, CREDENTIALS_BYTES_MAX))?;
-    }
-    if let Some(path) = &options.credentials {
-        connect = runtime
-            .block_on(connect.credentials_file(path))
-            .map_err(|cause| Error::definition(format!("cannot read credentials {}: {cause}", path.display())))?;
-    }
-    // What stands in the URL comes before what stands in the environment.
-    let in_url = addresses.iter().find(|address| address.has_user_pass());
-    match (
-        in_url.map(|address| (address.username(), address.password())),
-        &options.user,
-        &options.token,
-    ) {
-        (Some((Some(user), Some(password))), _, _) => connect = connect.user_and_password(user.into(), password.into()),
-        (Some((Some(token), None)), _, _) => connect = connect.token(token.into()),
-        (_, Some(user), _) => {
-            connect = connect.user_and_password(user.clone(), options.password.clone().unwrap_or_default());
+        })
+}
+
+/// What a person hears of a connection.
+struct News {
+    server: String,
+    who: Who,
+    secrets: Secrets,
+    denied: Arc<Denied>,
+    closing: Arc<AtomicBool>,
+    lost: AtomicBool,
+    /// Whether it was said that the server does not want us back.
+    refused: AtomicBool,
+}
+
+impl News {
+    fn tell(&self, event: &Event) {
+        let server = &self.server;
+        match event {
+            Event::Disconnected
+                if !self.closing.load(Ordering::Relaxed) && !self.lost.swap(true, Ordering::Relaxed) =>
+            {
+                say!(Warning, "weir: lost the connection to NATS at {server}; waiting for it");
+            }
+            Event::Connected => {
+                self.refused.store(false, Ordering::Relaxed);
+                if self.lost.swap(false, Ordering::Relaxed) {
+                    say!(Info, "weir: connected to NATS at {server} again");
+                }
+            }
+            Event::ServerError(cause) => {
+                let said = self.secrets.hide(&cause.to_string());
+                // Each of them once: an ack that is not allowed would be said at each commit.
+                if !is_denial(&said) || self.denied.hear(&said) {
+                    say!(Warning, "weir: NATS at {server} says: {}", printable(&said));
+                }
+            }
+            // It is tried again for ever, and does not mend by itself.
+            Event::ClientError(cause) if self.lost.load(Ordering::Relaxed) => {
+                let refuses = cause.to_string().contains("authorization violation");
+                if refuses && !self.refused.swap(true, Ordering::Relaxed) {
+                    let advice = self.who.advice();
+                    say!(
+                        Warning,
+                        "weir: NATS at {server} does not let us in again: {advice}; still trying"
+                    );
+                }
+            }
+            _ => {}
         }
-        (_, None, Some(token)) => connect = connect.token(token.clone()),
-        _ => {}
     }
+}
+
+/// With TLS as it is asked for.
+fn secured(mut connect: ConnectOptions, options: &NatsOptions) -> Result<ConnectOptions> {
     if let Some(ca) = &options.ca {
+        check_pem(ca, "CERTIFICATE", "certificates of an authority", "--tls-ca")?;
         connect = connect.add_root_certificates(ca.clone()).require_tls(true);
     }
     match (&options.certificate, &options.key) {
         (Some(certificate), Some(key)) => {
+            check_pem(certificate, "CERTIFICATE", "our certificate", "--tls-cert")?;
+            check_pem(key, "PRIVATE KEY", "the key of our certificate", "--tls-key")?;
             connect = connect
                 .add_client_certificate(certificate.clone(), key.clone())
                 .require_tls(true);
@@ -227,26 +334,43 @@ fn connect_options(
             ));
         }
     }
-    Ok(connect)
+    Ok(match options.tls_first {
+        true => connect.tls_first(),
+        false => connect,
+    })
 }
 
-/// A URL without what stands before the @.
-fn redacted(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        (None, Some((_, host))) => host.to_owned(),
-        _ => url.to_owned(),
+/// How JetStream is reached, checked.
+fn way(options: &NatsOptions) -> Result<Way> {
+    let prefix = |prefix: &Option<String>, option: &str| match prefix {
+        None => Ok(None),
+        Some(text) => {
+            // With the dot at its end or without.
+            let prefix = text.strip_suffix('.').unwrap_or(text);
+            match is_subject(prefix) {
+                true => Ok(Some(prefix.to_owned())),
+                false => Err(Error::definition(format!(
+                    "{option} is \"{text}\"; accepted are names joined by dots, without wildcards and spaces"
+                ))),
+            }
+        }
+    };
+    let domain = match &options.domain {
+        Some(domain) if domain.contains('.') || !is_subject(domain) => {
+            return Err(Error::definition(format!(
+                "--js-domain is \"{domain}\"; accepted is one name, as `domain` in the server's configuration has it"
+            )));
+        }
+        domain => domain.clone(),
+    };
+    if domain.is_some() && options.api_prefix.is_some() {
+        return Err(Error::definition(
+            "--js-domain and --js-api-prefix both say where JetStream is; say one of them",
+        ));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::redacted;
-
-    #[test]
-    fn credentials_do_not_reach_messages() {
-        assert_eq!(redacted("nats://user:se@cret@host:4222"), "nats://host:4222");
-        assert_eq!(redacted("token@host"), "host");
-        assert_eq!(redacted("nats://host:4222"), "nats://host:4222");
-    }
+    Ok(Way {
+        domain,
+        api_prefix: prefix(&options.api_prefix, "--js-api-prefix")?,
+        inbox_prefix: prefix(&options.inbox_prefix, "--inbox-prefix")?,
+    })
 }

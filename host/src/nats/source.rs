@@ -12,13 +12,13 @@
 //! stored when it began.
 
 use super::{
-    BackOff, Nats,
+    BackOff, Nats, subjects,
     tick::{Ticker, is_tick},
 };
 use crate::{
     decode::Decoder,
     delivery::{DecodedBatch, Receipt},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     plan::TickPlan,
     say,
     source::{Acknowledge, Cursor, Nudge, Seen, Source, Stop},
@@ -29,7 +29,6 @@ use async_nats::{
     jetstream::{
         self, Message,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-        context::GetStreamErrorKind,
         stream::{LastRawMessageErrorKind, Stream},
     },
 };
@@ -195,6 +194,29 @@ impl JetStreamSource {
     pub fn identity(nats: &Nats, stream: &str, subjects: &[String]) -> Result<String> {
         let found = nats.runtime.block_on(get_stream(nats, stream, subjects))?;
         Ok(identity_of(&found, subjects))
+    }
+
+    /// Checks that the stream can hold what is read, and that nothing that is published comes back under such a subject.
+    ///
+    /// # Errors
+    /// With the subject that does not fit; also when there is no such stream, or the server does not answer.
+    pub fn check_subjects(nats: &Nats, stream: &str, reads: &[String], published: &[String]) -> Result<()> {
+        nats.runtime.block_on(async {
+            let found = get_stream(nats, stream, reads).await?;
+            let config = &found.cached_info().config;
+            subjects::check_not_stored(config, reads, published)?;
+            if subjects::check_can_match(config, reads, |_| false).is_ok() {
+                return Ok(());
+            }
+            // From when the stream had other subjects, there may be messages all the same.
+            let mut stored = Vec::new();
+            for subject in reads {
+                if last_sequence(nats, &found, std::slice::from_ref(subject)).await? > 0 {
+                    stored.push(subject.as_str());
+                }
+            }
+            subjects::check_can_match(config, reads, |read| stored.contains(&read))
+        })
     }
 
     /// Opens the stream at the position.
@@ -393,7 +415,7 @@ impl JetStreamSource {
                     self.connects = connects;
                     return Ok(());
                 }
-                Err(error) if error.kind() == crate::error::ErrorKind::Environment => {
+                Err(error) if matches!(error.kind(), ErrorKind::Environment | ErrorKind::Unavailable) => {
                     if !said {
                         say!(
                             Warning,
@@ -464,17 +486,10 @@ fn made_at(stream: &Stream) -> String {
 }
 
 pub(super) async fn get_stream(nats: &Nats, name: &str, subjects: &[String]) -> Result<Stream> {
-    nats.jetstream.get_stream(name).await.map_err(|error| match error.kind() {
-        GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Error::definition(format!(
-            "there is no stream {name} at {}; make it with\n  nats stream add {name} --subjects '{}' --storage file --defaults",
-            nats.server,
-            subjects.join(",")
-        )),
-        GetStreamErrorKind::JetStream(cause) => {
-            Error::environment(format!("cannot read stream {name} at {}: {cause}", nats.server))
-        }
-        _ => Error::environment(format!("stream {name} at {} does not answer: {error}", nats.server)),
-    })
+    match nats.jetstream.get_stream(name).await {
+        Ok(stream) => Ok(stream),
+        Err(error) => Err(nats.stream_failed(name, subjects, &error).await),
+    }
 }
 
 /// Whether everything after the position is still there.
@@ -588,10 +603,10 @@ async fn pull_from(
         Some(consumer) => consumer,
         None => {
             let _ = stream.delete_consumer(name).await;
-            stream
-                .create_consumer(config)
-                .await
-                .map_err(|cause| failed("make", &cause))?
+            stream.create_consumer(config).await.map_err(|cause| {
+                let what = format!("consumer {name} of stream {}", options.stream);
+                nats.consumer_failed(&what, &cause)
+            })?
         }
     };
     let delivered = consumer.cached_info().delivered.consumer_sequence;
