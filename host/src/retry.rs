@@ -55,6 +55,8 @@ pub struct RetryReport {
     pub refused: u64,
     /// Rows of windows among those that were asked for: they are no events, and cannot come again.
     pub rows: u64,
+    /// Rows that the server did not take, and that wait in the outbox once more.
+    pub republished: u64,
 }
 
 /// Something that became of one letter.
@@ -152,6 +154,7 @@ impl Retry {
     /// When the database cannot be read or written. Letters of turns that were committed before are retried then, and all
     /// others are as they were.
     pub fn run(mut self, filter: &LetterFilter, mut tell: impl FnMut(Told<'_>)) -> Result<RetryReport> {
+        self.report.republished = self.database.publish_again(filter, self.keeps)?;
         let names = self.database.letters(filter)?;
         let all = names.len() as u64;
         for (through, name) in (0..).zip(names) {
@@ -177,6 +180,9 @@ impl Retry {
             }
         }
         self.turn(&mut tell)?;
+        if !self.keeps {
+            self.report.rows = self.report.rows.saturating_sub(self.report.republished);
+        }
         Ok(self.report)
     }
 

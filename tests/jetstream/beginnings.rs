@@ -133,11 +133,14 @@ fn what_lies_before_is_computed_and_not_published() {
             let folder = setup.folder("p", &text(&key, &of_letters));
             let run = |arguments: &[&str]| {
                 let run = setup.run(&folder).with(arguments.iter().copied());
-                run.catch_up().ends_with(0);
+                run.catch_up().ends_with(0)
             };
-            match in_file {
+            let outcome = match in_file {
                 true => run(&[]),
                 false => run(&["--publish-from", &place]),
+            };
+            if unpublished > 0 {
+                outcome.says(&format!("{unpublished} in this database lie before the first that is"));
             }
             setup.publish(6..=6);
             // It is settled once.

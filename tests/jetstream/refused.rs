@@ -296,6 +296,26 @@ fn a_row_that_the_server_will_never_take_is_a_dead_letter_and_the_rest_goes_on()
     );
     setup.run().catch_up().ends_with(0);
     assert_eq!(setup.stored("out.all"), ["1", "3", "5"], "nothing comes twice");
+
+    // The server may be given another bound: a person has them published once more.
+    let retry = "dead-letters retry alerts.toml --database alerts.db --step publish --to 4";
+    let told = weir(&format!("{retry} --dry-run")).ends_with(0).stdout;
+    assert!(
+        told.contains("1 row that the server did not take: would go back into the outbox"),
+        "{told}"
+    );
+    let told = weir(retry).ends_with(0).stdout;
+    assert!(
+        told.contains("1 row that the server did not take: back in the outbox"),
+        "{told}"
+    );
+    assert_eq!(setup.waiting("out.all"), ["2"]);
+    weir("verify alerts.db").ends_with(0);
+    // Until then it does not fit.
+    let outcome = setup.run().catch_up().ends_with(0);
+    outcome.says("1 too large, and dead letters of step publish");
+    weir("verify alerts.db").ends_with(0);
+    assert_eq!(setup.waiting("out.all"), Vec::<String>::new());
 }
 
 #[test]

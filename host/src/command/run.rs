@@ -2,7 +2,7 @@
 
 use super::{connection::NatsArguments, load_plan, parse_now, show, signals, stage_host};
 use crate::{
-    database::DatabaseFile,
+    database::{DatabaseFile, read_message_counts},
     definition::PublishFrom,
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
@@ -183,7 +183,7 @@ impl Run {
                     "seconds": begun.elapsed().as_secs_f64(),
                 }))?,
                 Ok(report) => {
-                    let note = messages_note(&report);
+                    let note = messages_note(&report, read_message_counts(database.path(), &plan.name)?.unpublished);
                     let messages = note.as_deref().map(|note| (report.published, note));
                     let tables = show::tables(database.path(), &plan.name)?;
                     let summary = show::summary(&plan.name, progress.counts(), messages, begun.elapsed());
@@ -242,9 +242,13 @@ impl Refused {
     }
 }
 
-/// What became of the messages, where there were some.
-fn messages_note(report: &PublisherReport) -> Option<String> {
+/// What became of the messages, where there were some. So many were not published over the life of the database, since they
+/// lie before the first that is.
+fn messages_note(report: &PublisherReport, unpublished: u64) -> Option<String> {
     let mut note = "published".to_owned();
+    if unpublished > 0 {
+        note += &format!("; {unpublished} in this database lie before the first that is, and are not");
+    }
     if report.dead > 0 {
         note += &format!("; {} too large, and dead letters of step publish", report.dead);
     }
@@ -252,7 +256,7 @@ fn messages_note(report: &PublisherReport) -> Option<String> {
         note += &format!("; {} wait in the outbox", report.waiting);
         note.extend(report.reason.iter().map(|reason| format!(": {reason}")));
     }
-    (report.published + report.dead + report.waiting > 0).then_some(note)
+    (report.published + report.dead + report.waiting + unpublished > 0).then_some(note)
 }
 
 /// Whether as many files may be open as pipelines need. One that is missing later would show as a database that cannot be

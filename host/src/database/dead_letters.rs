@@ -238,7 +238,60 @@ fn drop_letters(connection: &mut Connection, filter: &LetterFilter, owner: i64) 
     Ok(dropped)
 }
 
+/// Dead letters of step `publish`: a stage that is called so names its module.
+const OF_PUBLISH: &str = "step = 'publish' AND module IS NULL AND is_row = 1";
+
 impl Database {
+    /// Puts rows that the server did not take, of the dead letters that `filter` lets through, into the outbox once more,
+    /// behind what waits there, and gives how many. Without `keeps` it only counts them.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written. It then is as it was.
+    pub fn publish_again(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
+        let pipeline = self.plan.name.clone();
+        let filter = LetterFilter {
+            pipeline: Some(pipeline.clone()),
+            ..filter.clone()
+        };
+        let (condition, values) = filter.condition();
+        let condition = format!("{condition} AND {OF_PUBLISH}");
+        let connection = &mut self.connection;
+        let mut publish = || -> rusqlite::Result<u64> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (letters, bytes): (i64, i64) = transaction.query_row(
+                &format!("SELECT count(*), coalesce(sum(length(payload)), 0) FROM weir_dead_letter WHERE {condition}"),
+                params_from_iter(&values),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            if letters == 0 || !keeps {
+                return Ok(letters as u64);
+            }
+            // The names that they had may be known to a server. These are stored with them, and so stay the same.
+            transaction.execute(
+                &format!(
+                    "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload)
+                     SELECT pipeline, subject, pipeline || ':' || sequence || ':' || lower(hex(randomblob(16))), sequence,
+                            CAST(payload AS TEXT)
+                     FROM weir_dead_letter WHERE {condition} ORDER BY sequence, id"
+                ),
+                params_from_iter(&values),
+            )?;
+            leave_payloads(&transaction, &condition, &values)?;
+            transaction.execute(
+                &format!("DELETE FROM weir_dead_letter WHERE {condition}"),
+                params_from_iter(&values),
+            )?;
+            count(&transaction, &pipeline, -letters, -bytes)?;
+            transaction.execute(
+                "UPDATE weir_messages SET dead = dead - ?2 WHERE pipeline = ?1",
+                (&pipeline, letters),
+            )?;
+            transaction.commit()?;
+            Ok(letters as u64)
+        };
+        publish().sqlite(|| format!("cannot write database {}", self.path().display()))
+    }
+
     /// The dead letters of the pipeline that `filter` lets through, in order of their sequences.
     ///
     /// # Errors

@@ -170,6 +170,14 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         (false, false) => "not sent: a replay tells nobody",
     };
     line(report.messages, "message", fate);
+    line(
+        report.republished,
+        "row",
+        match dry_run {
+            true => "that the server did not take: would go back into the outbox",
+            false => "that the server did not take: back in the outbox",
+        },
+    );
     for (reason, count) in &reasons.counts {
         line(*count, "dead letter", reason);
     }

@@ -79,8 +79,8 @@ fn in_full(letter: &StoredDeadLetter) -> String {
     if let Some(module) = &letter.module {
         line("module", module);
     }
-    if letter.step == PUBLISH {
-        line("is", "a row that the server takes from nobody, and no event");
+    if letter.step == PUBLISH && letter.module.is_none() {
+        line("is", "a row that the server did not take, and no event");
     } else if letter.is_row == Some(true) {
         line("is", "a row that came because time went on, and no event");
     }
