@@ -2,7 +2,7 @@
 //! that somebody makes. The run goes on, or ends with a clear word before anything is acknowledged.
 
 use crate::{
-    process::{Running, position, weir},
+    process::{Run, Running, position, weir},
     refusals::{SCENARIO, Setup},
     wait_until,
 };
@@ -282,6 +282,42 @@ fn the_file_of_a_silent_pipeline_holds_all_of_it() {
     wait_until("the rows in a copy", || rows_of_copy() == Some(last as i64));
     assert_eq!(contents(&copy).tables, setup.contents().tables);
     drop(running);
+}
+
+/// A pipeline that commits once a minute at most.
+const RARELY: &str = r#"
+name = "rarely"
+commit = { at_most_every = "1 min" }
+
+[source]
+stream = "INSURANCE"
+subject = "edw_zy_evt_bury_point_log"
+columns = { account_id = "text", device_id = "text", page_name = "text" }
+
+[[sink]]
+table = "visits"
+"#;
+
+#[test]
+fn events_that_come_one_by_one_are_committed_together() {
+    const EVENTS: usize = 1000;
+    let setup = Setup::at(NatsServer::start());
+    let folder = setup.folder.path();
+    fs::write(folder.join("rarely.toml"), RARELY).expect("the pipeline file can be written");
+    let run = || Run::new(folder, &setup.server.url(), ["rarely.toml"]);
+    let mut running = run().start();
+    running.wait_for_word("from sequence");
+    for event in &setup.events[..EVENTS] {
+        setup.client.publish(std::slice::from_ref(event));
+    }
+    // What was received is committed at the end, and the rest by the next run.
+    running.interrupt().ends_with(0);
+    run().catch_up().ends_with(0);
+    let database = folder.join("rarely.db");
+    assert_eq!(position(&database, "rarely"), EVENTS as u64);
+    let turns = query(&database, "SELECT CAST(epoch AS TEXT) FROM weir_pipeline");
+    let turns: usize = turns[0].parse().expect("a number");
+    assert!(turns <= 6, "{turns} turns for {EVENTS} events that came one by one");
 }
 
 /// The user "nobody" of most systems.
