@@ -160,9 +160,33 @@ impl Decoder {
         self.take_in(input, subject, sequence, times, payload);
     }
 
-    /// Passes over a delivery that belongs to no input.
-    pub fn skip(&mut self, sequence: u64) {
-        self.batch.last_sequence = sequence;
+    /// Takes in once more what a batch holds before a sequence.
+    pub fn push_before(&mut self, batch: &DecodedBatch, sequence: u64) {
+        let deliveries = &batch.deliveries;
+        let mut blanks = batch.blanks.iter().take_while(|&&blank| blank < sequence).peekable();
+        for (index, &of_delivery) in (0..).zip(&deliveries.sequences) {
+            while let Some(&blank) = blanks.next_if(|&&blank| blank < of_delivery) {
+                self.count_blank(blank);
+            }
+            if of_delivery >= sequence {
+                break;
+            }
+            let stored_ms = deliveries.store_time_ms(index);
+            if batch.ticks.binary_search(&index).is_ok() {
+                self.push_tick(of_delivery, stored_ms.unwrap_or(0));
+                continue;
+            }
+            let subject = deliveries.subject(index).unwrap_or("");
+            let input = self.input_of(subject).unwrap_or(0);
+            self.push_to(
+                input,
+                subject,
+                of_delivery,
+                stored_ms,
+                deliveries.payloads.get(index as usize),
+            );
+        }
+        blanks.for_each(|&blank| self.count_blank(blank));
     }
 
     /// Counts a delivery that has no payload, whose input does not matter.

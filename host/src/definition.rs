@@ -217,9 +217,24 @@ pub struct Source {
     pub subject: Option<Name>,
     /// The columns of the only input.
     pub columns: Option<ColumnMap<SourceColumn>>,
+    /// Whether the latest message of each subject is all that counts.
+    #[serde(default)]
+    pub latest_only: bool,
+    /// What becomes of messages that say that a key was deleted.
+    pub tombstones: Option<Spanned<Tombstones>>,
     /// Inputs by name.
     #[serde(rename = "input")]
     pub inputs: Option<Spanned<BTreeMap<String, Spanned<Input>>>>,
+}
+
+/// How a message without a payload, by which the key that is its subject is deleted, becomes an event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tombstones {
+    /// The boolean column that is true then.
+    pub column: Name,
+    /// The text columns that hold the key, each with the number of the name in the subject that it is, from 1.
+    pub key: ColumnMap<Spanned<usize>>,
 }
 
 /// One input: messages of a stream whose payloads have the same columns.
@@ -364,6 +379,8 @@ pub struct LastValue {
     pub columns: Option<Vec<Name>>,
     /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
     pub ttl: Option<Name>,
+    /// A boolean column: where it is true the row of the key is deleted.
+    pub deleted: Option<Name>,
 }
 
 /// Aggregates by group.

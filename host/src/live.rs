@@ -16,14 +16,14 @@ use crate::{
     plan::Plan,
     rollout::{self, Heard, Rollout, Subject},
     say,
-    source::{Acknowledge, Stop},
+    source::{Acknowledge, Lag, Stop, Waiting},
     stage::StageHost,
 };
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::Ordering,
         mpsc::{Sender, SyncSender},
     },
     thread::JoinHandle,
@@ -62,7 +62,7 @@ pub struct Live {
     pub consumer: String,
     /// For subjects the event from which on messages are published, where it is still to come.
     pub first: BTreeMap<String, u64>,
-    lag: Arc<AtomicU64>,
+    lag: Arc<Lag>,
     thread: JoinHandle<Result<PublisherReport>>,
 }
 
@@ -120,11 +120,15 @@ impl Live {
             subjects: plan.subjects(),
             consumer: Consumer::Durable(consumer.clone()),
             position: stored.position,
+            scanned: stored.scanned,
+            latest_only: plan.latest_only,
+            tombstones: plan.tombstones.clone(),
             gap: options.gap,
             until: match options.until_caught_up {
                 true => Until::CaughtUp,
                 false => Until::Stopped,
             },
+            has_ticks: plan.ticks.is_some(),
             ticks: plan.ticks.clone().filter(|_| !options.until_caught_up),
         };
         let source = patiently(stop, || {
@@ -220,9 +224,9 @@ impl Live {
         })
     }
 
-    /// How many messages of the stream wait behind the last one that was received.
-    pub fn lag(&self) -> u64 {
-        self.lag.load(Ordering::Relaxed)
+    /// How many messages of the stream are not committed.
+    pub fn lag(&self) -> Waiting {
+        self.lag.waiting(self.progress.events.load(Ordering::Relaxed))
     }
 
     /// Whether it has ended.

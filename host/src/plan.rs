@@ -8,6 +8,7 @@ mod aggregates;
 mod circle;
 mod passing;
 mod resolve;
+mod tombstone;
 mod windows;
 mod wire;
 
@@ -28,6 +29,7 @@ use std::{
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
 pub use circle::check_circles;
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
+pub use tombstone::TombstonePlan;
 pub use windows::{
     Emit, IntervalJoinPlan, JoinSidePlan, SlidingPlan, SlidingSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
 };
@@ -41,6 +43,10 @@ pub struct Plan {
     pub file: File,
     /// The JetStream stream.
     pub stream: String,
+    /// Whether the latest message of each subject is all that counts: none is missing that the stream replaced.
+    pub latest_only: bool,
+    /// What becomes of messages that say that a key was deleted.
+    pub tombstones: Option<TombstonePlan>,
     /// What is read of the stream: at least one, in the order of their subjects, which do not overlap.
     pub inputs: Vec<Input>,
     /// What "now" is.
@@ -485,6 +491,8 @@ pub struct LastValuePlan {
     pub columns: Vec<usize>,
     /// After how long without a row a key is forgotten.
     pub ttl_ms: Option<i64>,
+    /// The boolean that is true where the row of the key is deleted.
+    pub deleted: Option<usize>,
 }
 
 /// `lookup`: the output is columns of the input, then columns of the table.

@@ -18,7 +18,7 @@ use crate::{
     pipeline::{Progress, Swaps},
     plan::{Plan, StageVersion, Versions},
     say,
-    source::Nudge,
+    source::{Lag, Nudge},
     stage::StageHost,
     status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
     text::printable,
@@ -29,7 +29,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
@@ -91,7 +91,7 @@ pub struct Subject {
     /// How far the pipeline is.
     pub progress: Arc<Progress>,
     /// How many messages wait.
-    pub lag: Arc<AtomicU64>,
+    pub lag: Arc<Lag>,
 }
 
 impl Rollout {
@@ -625,13 +625,17 @@ impl Worker {
         }
         let progress = &self.subject.progress;
         let last_turn = progress.last_turn();
+        let waiting = self.subject.lag.waiting(progress.events.load(Ordering::Relaxed));
+        let shown = |time: Option<jiff::Timestamp>| time.map(|time| format!("{time:.0}"));
         let status = HostStatus {
             pipeline: self.running.name.clone(),
             host: self.subject.host.clone(),
             process: format!("{} {}", machine(), std::process::id()),
             database: self.subject.database.clone(),
             position: progress.position.load(Ordering::Relaxed),
-            lag: self.subject.lag.load(Ordering::Relaxed),
+            lag: waiting.messages,
+            lag_unknown_since: shown(waiting.unknown_since),
+            paused_until: shown(waiting.paused_until),
             counts: progress.counts().into(),
             failed_rows: progress.failed_rows.load(Ordering::Relaxed),
             events_per_s: self.events_per_s,

@@ -2,10 +2,14 @@
 
 mod cursor;
 pub mod file;
+mod lag;
 mod lines;
+mod scan;
 
 pub use cursor::{Cursor, Seen};
+pub use lag::{Lag, Waiting};
 pub use lines::{Event, EventLines};
+pub use scan::{Gone, Scan, Stored};
 
 use crate::{
     decode::Decoder,

@@ -17,8 +17,14 @@ pub struct HostStatus {
     pub database: String,
     /// The last sequence that is committed.
     pub position: u64,
-    /// How many messages wait behind the last one that was received.
+    /// How many messages are not committed: those that wait at the server, as it says, and those under way.
     pub lag: u64,
+    /// Since when `lag` is not known, in RFC 3339: the server does not answer. It is what was known then.
+    #[serde(default)]
+    pub lag_unknown_since: Option<String>,
+    /// Until when somebody paused the consumer, in RFC 3339, where the host could not undo that.
+    #[serde(default)]
+    pub paused_until: Option<String>,
     /// What became of the deliveries since the start.
     pub counts: CountsStatus,
     /// Rows that made a guest trap, run too long, or answer wrongly, since the start.

@@ -44,6 +44,29 @@ pub fn matches(filter: &str, subject: &str) -> bool {
     subject.next().is_none()
 }
 
+/// Whether every subject that passes the filter `part` passes `whole` as well.
+///
+/// # Examples
+/// ```
+/// use weir::subject::covers;
+/// assert!(covers("shop.>", "shop.payments.*") && covers("shop.*", "shop.*"));
+/// assert!(!covers("shop.*", "shop.>") && !covers("shop.payments", "shop.*"));
+/// ```
+pub fn covers(whole: &str, part: &str) -> bool {
+    let mut part = names(part);
+    for wanted in names(whole) {
+        match (wanted, part.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            (_, Some(">")) => return false,
+            ("*", Some(_)) => {}
+            (wanted, Some(name)) if wanted == name => {}
+            _ => return false,
+        }
+    }
+    part.next().is_none()
+}
+
 /// Whether some subject passes both filters.
 ///
 /// # Examples

@@ -15,7 +15,9 @@ mod campaign;
 mod cuts;
 mod inputs;
 mod kills;
+mod removed;
 mod restored;
+mod watched;
 
 mod alerts;
 mod beginnings;

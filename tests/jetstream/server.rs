@@ -6,7 +6,7 @@ use async_nats::{
     header::NATS_MESSAGE_ID,
     jetstream::{
         self,
-        consumer::Info,
+        consumer::{self, FromConsumer, Info},
         context::PublishAckFuture,
         stream::{Config, Stream},
     },
@@ -311,6 +311,65 @@ impl Client {
             .collect()
     }
 
+    /// Publishes a message with a header.
+    #[track_caller]
+    pub(crate) fn publish_with_header(&self, subject: &'static str, header: (&str, &str), payload: &'static str) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header.0, header.1);
+        self.runtime.block_on(async {
+            let sent = self
+                .jetstream
+                .publish_with_headers(subject, headers, payload.into())
+                .await;
+            sent.expect("it can be sent").await.expect("the message is stored");
+        });
+    }
+
+    /// Removes all messages of a stream.
+    #[track_caller]
+    pub(crate) fn purge(&self, stream: &str) {
+        let stream = self.stream(stream);
+        let purged = self.runtime.block_on(async { stream.purge().await });
+        assert!(
+            purged.expect("the stream can be purged").purged > 0,
+            "something was purged"
+        );
+    }
+
+    /// Removes one message of a stream.
+    #[track_caller]
+    pub(crate) fn delete_message(&self, stream: &str, sequence: u64) {
+        let stream = self.stream(stream);
+        let deleted = self.runtime.block_on(stream.delete_message(sequence));
+        assert!(
+            deleted.expect("a message can be deleted"),
+            "message {sequence} is deleted"
+        );
+    }
+
+    /// Pauses a consumer for a day.
+    #[track_caller]
+    pub(crate) fn pause_consumer(&self, stream: &str, name: &str) {
+        let stream = self.stream(stream);
+        let until = std::time::SystemTime::now() + Duration::from_secs(24 * 3600);
+        let paused = self.runtime.block_on(stream.pause_consumer(name, until.into()));
+        assert!(paused.expect("a consumer can be paused").paused);
+    }
+
+    /// Changes a consumer.
+    #[track_caller]
+    pub(crate) fn edit_consumer(&self, stream: &str, name: &str, edit: impl FnOnce(&mut consumer::pull::Config)) {
+        let stream = self.stream(stream);
+        self.runtime.block_on(async {
+            let found: consumer::PullConsumer = stream.get_consumer(name).await.expect("there is such a consumer");
+            let mut config = found.cached_info().config.clone();
+            config.metadata.clear();
+            let mut config = consumer::pull::Config::try_from_consumer_config(config).expect("it is pulled from");
+            edit(&mut config);
+            stream.update_consumer(config).await.expect("a consumer can be changed");
+        });
+    }
+
     /// Deletes the last messages of a subject, so that `keep` are left.
     #[track_caller]
     pub(crate) fn keep_first(&self, stream: &str, subject: &str, keep: usize) {
@@ -405,6 +464,14 @@ impl Client {
         let name = self.consumer(pipeline).name;
         let stream = self.stream(INSURANCE);
         let deleted = self.runtime.block_on(stream.delete_consumer(&name));
+        assert!(deleted.expect("a consumer can be deleted").success);
+    }
+
+    /// Removes a consumer of a stream.
+    #[track_caller]
+    pub(crate) fn delete_consumer_of(&self, stream: &str, name: &str) {
+        let stream = self.stream(stream);
+        let deleted = self.runtime.block_on(stream.delete_consumer(name));
         assert!(deleted.expect("a consumer can be deleted").success);
     }
 

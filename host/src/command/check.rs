@@ -258,7 +258,15 @@ fn what(plan: &Plan, node: &Node) -> String {
             )
         }
         NodeKind::LastValue(last_value) => {
-            format!("last_value by {}{}", input(&last_value.key), ttl(last_value.ttl_ms))
+            let deleted = last_value
+                .deleted
+                .map(|deleted| format!(", deleted where {}", input(&[deleted])));
+            format!(
+                "last_value by {}{}{}",
+                input(&last_value.key),
+                ttl(last_value.ttl_ms),
+                deleted.unwrap_or_default()
+            )
         }
         NodeKind::Aggregate(aggregate) => {
             let functions = functions(&aggregate.aggregates, |index| column(node.input, index));

@@ -227,8 +227,12 @@ impl Replaying {
             subjects: plan.subjects(),
             consumer: Consumer::Ephemeral(format!("weir-replay-{}-{:016x}", plan.name, fastrand::u64(..))),
             position,
+            scanned: stored.scanned,
+            latest_only: plan.latest_only,
+            tombstones: plan.tombstones.clone(),
             gap: Gap::Refuse,
             until: Until::Sequence(range.last),
+            has_ticks: plan.ticks.is_some(),
             ticks: None,
         };
         let stop = Stop::default();

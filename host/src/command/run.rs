@@ -285,10 +285,10 @@ fn left(lives: &[Live], drain_max: Duration) -> Error {
     let unfinished = lives.iter().filter(|live| !live.is_finished());
     let each = unfinished.map(|live| {
         format!(
-            "pipeline {} is committed up to sequence {}, and {} wait behind what it received",
+            "pipeline {} is committed up to sequence {}, and {} wait behind that",
             live.plan.name,
             live.progress.position.load(Ordering::Relaxed),
-            show::count(live.lag(), "message")
+            show::count(live.lag().messages, "message")
         )
     });
     Error::environment(format!(
@@ -349,7 +349,7 @@ fn status(live: &Live, counts: Counts, rate: u64) -> String {
         "{:<16} {:>9} events/s  lag {:>9}  dead letters {:>5}  turn {:>7} in {:>4} ms",
         live.plan.name,
         show::thousands(rate),
-        show::thousands(live.lag()),
+        show::waiting(live.lag()),
         show::thousands(counts.dead_letters),
         show::thousands(progress.turn_events.load(Ordering::Relaxed)),
         progress.commit_us.load(Ordering::Relaxed) / 1000,

@@ -1,6 +1,6 @@
 //! What people look at: numbers, durations, summaries.
 
-use crate::{error::Result, text::printable, turn::Counts};
+use crate::{error::Result, source::Waiting, text::printable, turn::Counts};
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// A whole number with spaces between thousands: `1 234 567`.
@@ -124,6 +124,22 @@ pub(super) fn tables_as_json(database: &Path, pipeline: &str) -> Result<serde_js
         .map(|(name, rows)| (name, rows.into()))
         .collect::<serde_json::Map<_, _>>()
         .into())
+}
+
+/// How many messages wait, and what is the matter with that number, if anything.
+pub(super) fn lag(messages: u64, unknown_since: Option<&str>, paused_until: Option<&str>) -> String {
+    let paused = paused_until.map_or_else(String::new, |until| format!(" (the consumer is paused until {until})"));
+    match unknown_since {
+        None => format!("{}{paused}", thousands(messages)),
+        Some(since) => format!("unknown since {since} ({} then){paused}", thousands(messages)),
+    }
+}
+
+/// The same of a pipeline of this process.
+pub(super) fn waiting(waiting: Waiting) -> String {
+    let shown = |time: Option<jiff::Timestamp>| time.map(|time| format!("{time:.0}"));
+    let (since, until) = (shown(waiting.unknown_since), shown(waiting.paused_until));
+    lag(waiting.messages, since.as_deref(), until.as_deref())
 }
 
 #[cfg(test)]

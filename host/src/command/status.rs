@@ -76,7 +76,11 @@ fn text_of(host: &HostStatus) -> String {
         format!(
             "  position {}, lag {}, dead letters {}, failed rows {}",
             show::thousands(host.position),
-            show::thousands(host.lag),
+            show::lag(
+                host.lag,
+                host.lag_unknown_since.as_deref(),
+                host.paused_until.as_deref()
+            ),
             show::thousands(host.counts.dead_letters),
             show::thousands(host.failed_rows)
         ),

@@ -83,7 +83,11 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
         NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
         NodeKind::LastValue(plan) => {
             let forgets = forgets(plan.ttl_ms);
-            format!("last_value{forgets} by the first {} of {schema}", plan.key.len())
+            let deletes = plan.deleted.map_or("", |_| " that deletes");
+            format!(
+                "last_value{forgets}{deletes} by the first {} of {schema}",
+                plan.key.len()
+            )
         }
         NodeKind::Aggregate(plan) => {
             format!(

@@ -28,6 +28,15 @@ use tokio::runtime::Runtime;
 /// How long the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the connection is there, while something is waited for; and how often in a row it is
+/// not, until nothing is waited for any more.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS_AWAY_MAX: u32 = 6;
+
+/// How often a server that says nothing is asked whether it is there. With the third question in a row that is not
+/// answered the connection is lost: half a minute at most.
+const PING_EVERY: Duration = Duration::from_secs(8);
+
 /// Messages that a subscription holds before it drops some. A pull of the source is far smaller; see `source.rs`.
 pub(super) const SUBSCRIPTION_MESSAGES_MAX: usize = 1 << 16;
 
@@ -222,10 +231,28 @@ impl Nats {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for something that should not take long; nothing when it does.
+    /// Whether there is a connection now. What is asked for without one waits for it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Waits for something that should not take long; nothing when it does, or when the server is away for more than a
+    /// moment: who stops does not wait for it.
     pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> Option<T> {
-        self.runtime
-            .block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, what).await.ok() })
+        let gone = async {
+            let mut looks_away = 0;
+            while looks_away < LOOKS_AWAY_MAX {
+                tokio::time::sleep(LOOK_EVERY).await;
+                looks_away = if self.is_connected() { 0 } else { looks_away + 1 };
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                outcome = tokio::time::timeout(CONNECT_TIMEOUT, what) => outcome.ok(),
+                () = gone => None,
+            }
+        })
     }
 
     /// Sends everything that was handed over before.
@@ -233,6 +260,9 @@ impl Nats {
     /// # Errors
     /// When the connection is closed.
     pub fn flush(&self) -> Result<()> {
+        if !self.is_connected() {
+            return Err(Error::environment(format!("NATS at {} is away", self.server)));
+        }
         match self.wait(self.client.flush()) {
             Some(Ok(())) => Ok(()),
             Some(Err(cause)) => Err(Error::environment(format!(
@@ -249,6 +279,7 @@ fn lasting(connect: ConnectOptions, news: News) -> ConnectOptions {
     connect
         .name("weir")
         .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_EVERY)
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| {

@@ -90,11 +90,22 @@ impl StreamRange {
             let whole = match from {
                 None => true,
                 Some(Place::Sequence(sequence)) => sequence >= state.first_sequence,
+                // A stream that was emptied has no first message, and what it had was stored up to its last time.
+                Some(Place::StoredAt(time)) if state.messages == 0 => {
+                    state.last_sequence == 0 || time.as_nanosecond() > state.last_timestamp.unix_timestamp_nanos()
+                }
                 Some(Place::StoredAt(time)) => {
                     state.first_sequence <= 1 || time.as_nanosecond() >= state.first_timestamp.unix_timestamp_nanos()
                 }
             };
             let gone = (!whole).then(|| {
+                if state.messages == 0 {
+                    return format!(
+                        "stream {stream} is empty: its messages up to sequence {} are gone, and --from asks for \
+                         some of them; nothing is left to replay",
+                        state.last_sequence
+                    );
+                }
                 format!(
                     "stream {stream} begins at sequence {0}, stored at {1}: messages before it are gone, and --from \
                      asks for some of them. Say --from {0}, or leave it out, to replay what is there",

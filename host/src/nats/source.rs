@@ -1,15 +1,26 @@
 //! The JetStream source: a durable pull consumer, whose place is the database's position and not its own.
 //!
 //! - The consumer starts at the position. One that is anywhere else (a database restored from a backup, a process that
-//!   died with deliveries in hand) is made anew there.
+//!   died with deliveries in hand), or that somebody changed, is made anew there.
 //! - A delivery at or below the last one that was seen is dropped, always: it came twice.
 //! - A delivery that is missing (the client dropped it under load) shows as a gap in the consumer's own count; the
 //!   consumer is made anew after the last delivery that was seen.
+//! - Messages that may have been removed from the stream before they were read end it, see [`crate::source::Scan`]. A
+//!   batch with jumps over sequences is held until the server has said what became of those; what comes meanwhile is
+//!   decoded already.
 //! - The server may go away and come back: the source waits, says so once, and goes on. It stops only where going on
-//!   would lose something: the stream was made anew, or purged past the position.
+//!   would lose something: the stream was made anew, or messages were removed.
 //!
 //! A replay reads in the same way, with a consumer that nobody else knows and that goes with it, up to a message that was
 //! stored when it began.
+
+mod acknowledge;
+mod consumer;
+mod gap;
+mod lookup;
+mod options;
+mod stream;
+mod watch;
 
 use super::{
     BackOff, Nats, subjects,
@@ -17,49 +28,33 @@ use super::{
 };
 use crate::{
     decode::Decoder,
-    delivery::{DecodedBatch, Receipt},
+    delivery::{DecodedBatch, Receipt, Scanned},
     error::{Error, ErrorKind, Result},
-    plan::TickPlan,
     say,
-    source::{Acknowledge, Cursor, Nudge, Seen, Source, Stop},
-    subject::listed,
+    source::{Cursor, Lag, Nudge, Scan, Seen, Source, Stop},
+    subject::matches,
+    text::printable,
 };
 use async_nats::{
     Subject,
-    jetstream::{
-        self, Message,
-        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-        stream::{LastRawMessageErrorKind, Stream},
-    },
+    jetstream::{Message, consumer::pull},
 };
+pub use options::{Consumer, Gap, JetStreamSourceOptions, Until};
+
+pub(super) use lookup::{get_stream, identity_of, last_sequence};
+
+use acknowledge::{JetStreamAcknowledge, Removal};
+use consumer::{Pull, Settings, pull_from};
 use futures_util::{FutureExt, StreamExt};
+use gap::{Gaps, Held};
+use lookup::{made_anew, made_at};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, timeout, timeout_at};
-
-/// Messages in one pull; the next one is sent when half of them have come.
-const PULL_MESSAGES: usize = 5000;
-
-/// A pull that nothing is heard of for twice this long is sent again.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// How long the server keeps a pull that it has no messages for.
-const PULL_EXPIRES: Duration = Duration::from_secs(30);
-
-/// After this the server delivers again what was not acknowledged. Longer than any commit takes.
-const ACK_WAIT: Duration = Duration::from_secs(120);
-
-/// A consumer that nobody used for this long is removed by the server. The position is the database's, so nothing is
-/// lost with it.
-const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// The same for the consumer of a replay, where the replay did not live to remove it. Longer than any commit takes.
-const REPLAY_INACTIVE_MAX: Duration = Duration::from_secs(300);
+use stream::Holds;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use watch::{Found, Watch};
 
 /// How long a batch that is not full waits for more, so that a fast stream does not come in crumbs.
 const LINGER: Duration = Duration::from_millis(1);
@@ -67,67 +62,23 @@ const LINGER: Duration = Duration::from_millis(1);
 /// How often a source that hears nothing looks whether it is to stop, or to let a swap through.
 const IDLE_LOOK: Duration = Duration::from_millis(20);
 
-const _: () = assert!(
-    // Two pulls may be under way at once, and the client drops silently what it has no room for.
-    super::connect::SUBSCRIPTION_MESSAGES_MAX >= 3 * PULL_MESSAGES,
-    "the subscription has room for all messages under way"
-);
+/// A source that has not looked for so long, because its process was stopped or what comes after it was slow, may have
+/// had no pull at the server meanwhile.
+const STALL: Duration = Duration::from_millis(100);
 
-/// What to do about messages that were removed from the stream before they were processed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// Stop with an error.
-    Refuse,
-    /// Go on after it.
-    Accept,
-}
+/// How often it is stored how far the stream was looked at, while nothing else is.
+const SCAN_STORED_EVERY: Duration = Duration::from_secs(5);
 
-/// What to read.
-#[derive(Clone, Debug)]
-pub struct JetStreamSourceOptions {
-    /// The stream.
-    pub stream: String,
-    /// The subjects within it, which do not overlap.
-    pub subjects: Vec<String>,
-    /// The consumer to read with.
-    pub consumer: Consumer,
-    /// The last sequence that the database holds.
-    pub position: u64,
-    /// What to do about removed messages.
-    pub gap: Gap,
-    /// Where to end.
-    pub until: Until,
-    /// What to publish while the stream is silent.
-    pub ticks: Option<TickPlan>,
-}
+/// How often the server is asked whether nothing waits, until that is so: at first, and at most.
+const QUESTION_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
-/// The consumer to read with, by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Consumer {
-    /// One that stays, and is told of each commit.
-    Durable(String),
-    /// One that is there for this source alone, and goes with it.
-    Ephemeral(String),
-}
+/// How long the first message that nothing waits behind is held back until it is known that the source keeps up, and how
+/// often that is looked for.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+const SETTLE_LOOK: Duration = Duration::from_millis(1);
 
-impl Consumer {
-    fn name(&self) -> &str {
-        match self {
-            Self::Durable(name) | Self::Ephemeral(name) => name,
-        }
-    }
-}
-
-/// Where a source ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// When it is asked to.
-    Stopped,
-    /// When everything that is stored now was given.
-    CaughtUp,
-    /// After this sequence, which is stored now, or its place.
-    Sequence(u64),
-}
+/// The header that a server puts in the place of a payload.
+const SIZE_HEADER: &str = "Nats-Msg-Size";
 
 /// A JetStream stream.
 pub struct JetStreamSource {
@@ -137,35 +88,43 @@ pub struct JetStreamSource {
     decoder: Decoder,
     messages: pull::Stream,
     cursor: Cursor,
+    scan: Scan,
+    gaps: Gaps,
+    /// A batch that waits for what the server says of the sequences that it jumps over.
+    held: Option<Held>,
+    /// What ends the source once everything before it was given.
+    failed: Option<Error>,
+    /// How far it was looked at as it was given last, and when.
+    given: (u64, Instant),
+    settings: Settings,
+    watch: Watch,
+    /// What is found in answer to this question says whether the source keeps up.
+    question: u64,
+    /// No message that nothing waits behind has come over the pull yet.
+    is_unsettled: bool,
+    next_question: (Instant, Duration),
+    /// When it last looked for messages.
+    looked: Instant,
     /// How often the client had connected when the pull was made.
     connects: u64,
+    /// The subject of the last message.
+    subject: String,
     /// Where an ack for the last message goes.
     ack_subject: Option<Subject>,
+    /// How many messages waited behind the last one.
+    pending: u64,
     /// The last sequence that is to be given; absent without an end.
     target: Option<u64>,
+    /// What nothing waits up to once that is given.
+    caught_up_through: u64,
+    /// Nothing waits, so what is not there of what was to be given was removed.
+    is_drained: bool,
     ticker: Option<Ticker>,
-    lag: Arc<AtomicU64>,
+    lag: Arc<Lag>,
     stop: Stop,
     nudge: Nudge,
     /// After the pull, so that it is dropped last.
     _removal: Option<Removal>,
-}
-
-/// Removes a consumer when it is dropped.
-struct Removal {
-    nats: Nats,
-    stream: String,
-    consumer: String,
-}
-
-impl Drop for Removal {
-    fn drop(&mut self) {
-        // A server that is gone forgets the consumer by itself, see `REPLAY_INACTIVE_MAX`.
-        let jetstream = &self.nats.jetstream;
-        let _ = self
-            .nats
-            .wait(jetstream.delete_consumer_from_stream(&self.consumer, &self.stream));
-    }
 }
 
 impl std::fmt::Debug for JetStreamSource {
@@ -183,6 +142,16 @@ enum Arrival {
     Nothing,
     /// The pull failed, for this reason.
     Broken(String),
+}
+
+/// What waiting for a message came to.
+enum Waited {
+    /// There is one.
+    Message,
+    /// There is something to give without one.
+    Batch(Box<DecodedBatch>),
+    /// The source has ended.
+    End,
 }
 
 impl JetStreamSource {
@@ -234,27 +203,52 @@ impl JetStreamSource {
             }),
             Consumer::Durable(_) => None,
         };
+        let lag = Arc::<Lag>::default();
         let source = runtime.block_on(async {
             let stream = get_stream(nats, &options.stream, &options.subjects).await?;
-            check_position(&stream, &options)?;
+            let (gaps, scan) = Gaps::begin(nats, &options).await?;
+            let caught_up_through = match options.until {
+                Until::CaughtUp => gaps.begun_at(),
+                Until::Stopped | Until::Sequence(_) => 0,
+            };
             let target = match options.until {
                 Until::Stopped => None,
                 Until::CaughtUp => Some(last_sequence(nats, &stream, &options.subjects).await?),
                 Until::Sequence(last) => Some(last),
             };
             let connects = connects(nats);
-            let (messages, delivered) = pull_from(nats, &stream, &options, options.position).await?;
+            let Pull {
+                messages,
+                delivered,
+                settings,
+            } = pull_from(nats, &stream, &options, options.position, &lag).await?;
+            let watch = Watch::start(nats, stream.clone(), options.consumer.name(), lag.clone());
             Ok(Self {
                 nats: nats.clone(),
                 created: made_at(&stream),
                 decoder,
                 messages,
                 cursor: Cursor::new(options.position, delivered),
+                scan,
+                gaps,
+                held: None,
+                failed: None,
+                given: (options.scanned.through, Instant::now()),
+                settings,
+                watch,
+                question: u64::MAX,
+                is_unsettled: true,
+                next_question: (Instant::now(), QUESTION_PAUSES.0),
+                looked: Instant::now(),
                 connects,
+                subject: String::new(),
                 ack_subject: None,
+                pending: 0,
                 target,
-                ticker: options.ticks.clone().map(Ticker::new),
-                lag: Arc::default(),
+                caught_up_through,
+                is_drained: false,
+                ticker: options.ticks.clone().map(|plan| Ticker::new(plan, options.position)),
+                lag,
                 stop,
                 nudge: Nudge::default(),
                 options,
@@ -267,8 +261,8 @@ impl JetStreamSource {
         })
     }
 
-    /// How many messages of the stream wait behind the last one that was received.
-    pub fn lag(&self) -> Arc<AtomicU64> {
+    /// How many messages of the stream wait.
+    pub fn lag(&self) -> Arc<Lag> {
         self.lag.clone()
     }
 
@@ -285,42 +279,116 @@ impl JetStreamSource {
     }
 
     fn reached_target(&self) -> bool {
-        self.target.is_some_and(|target| self.cursor.last() >= target)
+        self.target
+            .is_some_and(|target| self.is_drained || self.cursor.last() >= target)
     }
 
+    // ---- a batch ------------------------------------------------------------------------------------------------------
+
     async fn collect(&mut self) -> Result<Option<DecodedBatch>> {
-        let mut look = Instant::now() + Duration::from_secs(1);
+        let batch = self.next().await?;
+        let is_all = self.held.is_none() && self.failed.is_none() && self.decoder.is_empty();
+        if self.is_unsettled
+            && is_all
+            && self.pending == 0
+            && batch.as_ref().is_some_and(|batch| batch.last_sequence > 0)
+        {
+            self.failed = self.settle().await.err();
+        }
+        Ok(batch)
+    }
+
+    /// The last message that waits has come over a new pull. Before it is handed on, and seen, it is made sure that the
+    /// source keeps up from here on.
+    async fn settle(&mut self) -> Result<()> {
+        self.is_unsettled = false;
+        self.question = self.watch.ask();
+        let deadline = Instant::now() + SETTLE_MAX;
+        while Instant::now() < deadline && !self.stop.is_set() {
+            match self.watch.take() {
+                Some(found) if found.question >= self.question => return self.hear(found).await,
+                _ => sleep(SETTLE_LOOK).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<DecodedBatch>> {
+        if self.held.is_none() {
+            if self.decoder.is_empty() {
+                if let Some(error) = self.failed.take() {
+                    return Err(error);
+                }
+                match self.wait().await? {
+                    Waited::Message => {}
+                    Waited::Batch(batch) => return Ok(Some(*batch)),
+                    Waited::End => return Ok(None),
+                }
+            }
+            self.fill().await;
+            let batch = self.take_batch();
+            match self.scan.take_jump().filter(|_| !self.options.latest_only) {
+                None => return Ok(Some(batch)),
+                Some(after) => self.held = Some(self.gaps.hold(&self.nats, &self.options, batch, after)),
+            }
+        }
+        self.release().await
+    }
+
+    /// Waits for the first message of a batch.
+    async fn wait(&mut self) -> Result<Waited> {
         while self.decoder.is_empty() {
-            if self.stop.is_set() || self.reached_target() {
-                return Ok(None);
+            let is_over = self.stop.is_set() || self.reached_target();
+            if self.reached_target() {
+                // None of the messages that were there when it was looked for the last one is of the subjects and behind it.
+                self.scan.looked_through(self.caught_up_through);
+            }
+            let (given, when) = self.given;
+            if self.scan.through() > given && (is_over || when.elapsed() >= SCAN_STORED_EVERY) {
+                return Ok(Waited::Batch(Box::new(DecodedBatch {
+                    scanned: self.scanned(),
+                    ..Default::default()
+                })));
+            }
+            if is_over {
+                return Ok(Waited::End);
             }
             if self.nudge.take() {
-                return Ok(Some(DecodedBatch::default()));
+                return Ok(Waited::Batch(Box::default()));
             }
-            match self.arrival(IDLE_LOOK).await {
+            if let Some(found) = self.watch.take() {
+                self.hear(found).await?;
+                continue;
+            }
+            let arrival = self.arrival(IDLE_LOOK).await;
+            let now = Instant::now();
+            if now.duration_since(self.looked) > STALL {
+                self.falls_behind();
+            }
+            self.looked = now;
+            match arrival {
                 Arrival::Message(message) => self.take(&message).await?,
-                Arrival::Broken(reason) => self.reconnect(&reason).await?,
+                Arrival::Broken(reason) => {
+                    if self.nats.is_connected() && connects(&self.nats) == self.connects {
+                        self.scan.idle(now.into_std());
+                    }
+                    self.reconnect(&reason).await?;
+                }
                 // What the server sent into a connection that was lost it takes for delivered: when nothing follows that
-                // would show the gap, it would come again only after `ACK_WAIT`.
+                // would show the gap, it would come again only after a long time.
                 Arrival::Nothing if connects(&self.nats) != self.connects => {
                     self.reconnect("the connection was lost").await?;
                 }
-                // Messages up to the target may have been removed meanwhile.
-                Arrival::Nothing if self.target.is_some() && Instant::now() > look => {
-                    if self.nothing_waits().await {
-                        return Ok(None);
-                    }
-                    look = Instant::now() + Duration::from_secs(1);
-                }
-                Arrival::Nothing => {
-                    if let Some(ticker) = &mut self.ticker {
-                        ticker.tick_when_silent(&self.nats).await;
-                    }
-                }
+                Arrival::Nothing => self.idle(now).await,
             }
         }
+        Ok(Waited::Message)
+    }
+
+    /// Takes in what comes until the batch is full, or nothing comes for a moment.
+    async fn fill(&mut self) {
         let deadline = Instant::now() + LINGER;
-        while !self.decoder.is_full() && !self.reached_target() {
+        while self.failed.is_none() && !self.decoder.is_full() && !self.reached_target() {
             let next = match self.messages.next().now_or_never() {
                 Some(next) => next,
                 None => match timeout_at(deadline, self.messages.next()).await {
@@ -328,20 +396,59 @@ impl JetStreamSource {
                     Err(_) => break,
                 },
             };
-            match next {
-                Some(Ok(message)) => self.take(&message).await?,
-                Some(Err(error)) => self.reconnect(&error.to_string()).await?,
-                None => self.reconnect("the pull ended").await?,
-            }
+            self.take_next(next).await;
         }
+    }
+
+    async fn take_next(&mut self, next: Option<Result<Message, pull::MessagesError>>) {
+        let taken = match next {
+            Some(Ok(message)) => self.take(&message).await,
+            Some(Err(error)) => self.reconnect(&error.to_string()).await,
+            None => self.reconnect("the pull ended").await,
+        };
+        // What was taken in before is given first: it may be nowhere else any more.
+        self.failed = taken.err();
+    }
+
+    fn take_batch(&mut self) -> DecodedBatch {
+        self.lag.came(self.cursor.in_consumer(), self.pending);
         let mut batch = self.decoder.take();
-        batch.behind = self.lag.load(Ordering::Relaxed) > 0;
-        let ack_subject = self.ack_subject.as_ref().map(ToString::to_string);
+        batch.behind = self.pending > 0;
+        batch.scanned = self.scanned();
         batch.receipt = Receipt {
-            ack_subject,
+            ack_subject: self.ack_subject.as_ref().map(ToString::to_string),
             content_hash: 0,
         };
-        Ok(Some(batch))
+        batch
+    }
+
+    /// How far the stream was looked at by what is given now.
+    fn scanned(&mut self) -> Scanned {
+        self.given = (self.scan.through(), Instant::now());
+        Scanned {
+            through: self.scan.through(),
+            accepted: self.gaps.accepted(),
+        }
+    }
+
+    /// Waits until the server has said what became of the sequences that the held batch jumps over.
+    async fn release(&mut self) -> Result<Option<DecodedBatch>> {
+        let Some(mut held) = self.held.take() else {
+            return Ok(Some(DecodedBatch::default()));
+        };
+        loop {
+            if self.stop.is_set() {
+                // It is read again.
+                return Ok(None);
+            }
+            let takes_more = self.failed.is_none() && !self.decoder.is_full() && !self.reached_target();
+            tokio::select! {
+                biased;
+                holds = held.look() => return self.judge(held, holds?).await,
+                next = self.messages.next(), if takes_more => self.take_next(next).await,
+                () = sleep(IDLE_LOOK) => {}
+            }
+        }
     }
 
     async fn arrival(&mut self, wait: Duration) -> Arrival {
@@ -353,10 +460,19 @@ impl JetStreamSource {
         }
     }
 
+    // ---- a message ----------------------------------------------------------------------------------------------------
+
     /// Decodes one message at once: its payload would keep a whole read buffer in memory.
     async fn take(&mut self, message: &Message) -> Result<()> {
         // Without a reply subject it is no delivery of a consumer, but a status of the server.
         let Ok(info) = message.info() else { return Ok(()) };
+        let Some(input) = self.input_of(&message.subject) else {
+            let reason = format!("a message of subject {} came", message.subject);
+            return self.reconnect(&reason).await;
+        };
+        if message.payload.is_empty() && self.lacks_payload(message).await {
+            return self.reconnect("messages come without their payloads").await;
+        }
         match self.cursor.see(info.stream_sequence, info.consumer_sequence) {
             Seen::New => {}
             Seen::Twice => return Ok(()),
@@ -366,53 +482,164 @@ impl JetStreamSource {
         if self.target.is_some_and(|target| self.cursor.last() > target) {
             return Ok(());
         }
-        self.lag.store(info.pending, Ordering::Relaxed);
+        self.scan.see(info.stream_sequence);
+        self.pending = info.pending;
         if let Some(ticker) = &mut self.ticker {
-            ticker.heard();
+            ticker.heard(info.stream_sequence);
         }
         let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
-        match self.decoder.input_of(&message.subject) {
-            Some(_) if is_tick(message) => self.decoder.push_tick(info.stream_sequence, stored_ms),
-            Some(input) => self.decoder.push_to(
-                input,
-                &message.subject,
-                info.stream_sequence,
-                Some(stored_ms),
-                &message.payload,
-            ),
-            // The consumer lets none through that no input wants.
-            None => self.decoder.skip(info.stream_sequence),
+        if self.options.has_ticks && is_tick(message) {
+            self.decoder.push_tick(info.stream_sequence, stored_ms);
+        } else if self.options.latest_only && is_tombstone(message) {
+            self.take_tombstone(input, &message.subject, info.stream_sequence, stored_ms);
+        } else {
+            let sequence = info.stream_sequence;
+            let (subject, payload) = (&message.subject, &message.payload);
+            self.decoder.push_to(input, subject, sequence, Some(stored_ms), payload);
         }
         self.ack_subject.clone_from(&message.reply);
         Ok(())
     }
 
+    /// Takes in that the key which is a subject was deleted.
+    fn take_tombstone(&mut self, input: usize, subject: &str, sequence: u64, stored_ms: i64) {
+        match &self.options.tombstones {
+            Some(tombstones) => {
+                let payload = tombstones.payload(subject);
+                self.decoder
+                    .push_to(input, subject, sequence, Some(stored_ms), payload.as_bytes());
+            }
+            None => self.decoder.reject(
+                sequence,
+                &[],
+                format!(
+                    "subject {} was deleted; say what becomes of that with key `tombstones` in [source]",
+                    printable(subject)
+                ),
+            ),
+        }
+    }
+
+    /// The input of a message; nothing where none wants it, so that the consumer is not the one that was made.
+    fn input_of(&mut self, subject: &str) -> Option<usize> {
+        let input = self.decoder.input_of(subject)?;
+        if self.subject == subject {
+            return Some(input);
+        }
+        if !self.options.subjects.iter().any(|wanted| matches(wanted, subject)) {
+            return None;
+        }
+        self.subject.clear();
+        self.subject.push_str(subject);
+        Some(input)
+    }
+
+    /// Whether somebody has the consumer give headers alone. Anybody may publish a message that looks as if.
+    async fn lacks_payload(&self, message: &Message) -> bool {
+        let headers = message.headers.as_ref();
+        if headers.is_none_or(|headers| headers.get(SIZE_HEADER).is_none()) {
+            return false;
+        }
+        let (stream, name) = (&self.options.stream, self.options.consumer.name());
+        let Ok(stream) = self.nats.jetstream.get_stream_no_info(stream).await else {
+            return true;
+        };
+        let info = stream.consumer_info(name).await;
+        !info.is_ok_and(|info| Settings::of(&info.config) == self.settings)
+    }
+
+    // ---- what goes on at the server ------------------------------------------------------------------------------------
+
+    /// Nothing came for a moment.
+    async fn idle(&mut self, now: Instant) {
+        self.scan.idle(now.into_std());
+        if !self.nats.is_connected() {
+            self.falls_behind();
+            return;
+        }
+        let (when, pause) = self.next_question;
+        if !self.scan.keeps_up() && now >= when {
+            self.question = self.watch.ask();
+            // The answer says when to ask again; one that is lost is not waited for.
+            self.next_question = (now + QUESTION_PAUSES.1, (pause * 2).min(QUESTION_PAUSES.1));
+        }
+        if let Some(ticker) = &mut self.ticker {
+            ticker.tick_when_silent(&self.nats).await;
+        }
+    }
+
+    /// Messages may not come as they are stored: the server is asked anew whether none waits.
+    fn falls_behind(&mut self) {
+        self.scan.falls_behind();
+        self.question = u64::MAX;
+        self.next_question = (Instant::now(), QUESTION_PAUSES.0);
+    }
+
+    /// Takes note of what the server says of the consumer.
+    async fn hear(&mut self, found: Found) -> Result<()> {
+        let Some(consumer) = found.consumer else {
+            self.falls_behind();
+            return Ok(());
+        };
+        if consumer.settings != self.settings {
+            return self.reconnect("somebody changed the consumer").await;
+        }
+        if found.question >= self.question {
+            self.next_question.0 = Instant::now() + self.next_question.1;
+        }
+        let is_at_end = consumer.pending == 0 && consumer.delivered == self.cursor.in_consumer();
+        if !is_at_end {
+            return Ok(());
+        }
+        if self.options.latest_only || self.scan.keeps_up() {
+            self.scan.caught_up(consumer.looked_at, found.asked);
+        } else if found.question >= self.question {
+            let Some(holds) = self.look().await? else { return Ok(()) };
+            let gap = self
+                .gaps
+                .find(&self.nats, &self.options, &holds, &self.scan, self.scan.read_until())
+                .await?;
+            if let Some(gap) = gap {
+                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
+                self.scan.looked_through(holds.stored.first.saturating_sub(1));
+            }
+            self.scan.caught_up(consumer.looked_at, found.asked);
+        } else {
+            return Ok(());
+        }
+        self.is_drained = self.target.is_some();
+        Ok(())
+    }
+
+    /// Asks what the stream holds; nothing where the source was asked to end meanwhile.
+    async fn look(&mut self) -> Result<Option<Holds>> {
+        let asked = self.gaps.ask(&self.nats, &self.options);
+        let Some(holds) = unless_stopped(&self.stop, asked).await else {
+            return Ok(None);
+        };
+        holds.map(Some)
+    }
+
     /// Makes the consumer anew after the last delivery that was seen, once the server lets us.
     async fn reconnect(&mut self, reason: &str) -> Result<()> {
+        self.falls_behind();
         let mut pauses = BackOff::new();
         let mut said = false;
         loop {
             let connects = connects(&self.nats);
-            let attempt = async {
-                let stream = get_stream(&self.nats, &self.options.stream, &self.options.subjects).await?;
-                if made_at(&stream) != self.created {
-                    return Err(Error::mismatch(format!(
-                        "stream {} was deleted and made anew while it was read; name another --database for the new one",
-                        self.options.stream
-                    )));
-                }
-                let options = JetStreamSourceOptions {
-                    position: self.cursor.last(),
-                    ..self.options.clone()
-                };
-                check_position(&stream, &options)?;
-                pull_from(&self.nats, &stream, &options, self.cursor.last()).await
+            let stop = self.stop.clone();
+            let Some(attempt) = unless_stopped(&stop, self.pull_anew()).await else {
+                return Ok(());
             };
-            match attempt.await {
-                Ok((messages, delivered)) => {
-                    self.messages = messages;
-                    self.cursor.resume(delivered);
+            match attempt {
+                Ok(pull) => {
+                    self.messages = pull.messages;
+                    self.cursor.resume(pull.delivered);
+                    self.settings = pull.settings;
                     self.connects = connects;
+                    self.scan.begin_pull();
+                    self.is_unsettled = true;
+                    self.watch.renew();
                     return Ok(());
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Environment | ErrorKind::Unavailable) => {
@@ -424,22 +651,63 @@ impl JetStreamSource {
                         );
                         said = true;
                     }
-                    if self.stop.is_set() {
+                    if unless_stopped(&stop, sleep(pauses.next())).await.is_none() {
                         return Ok(());
                     }
-                    tokio::time::sleep(pauses.next()).await;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn nothing_waits(&self) -> bool {
-        let Ok(stream) = self.nats.jetstream.get_stream(&self.options.stream).await else {
-            return false;
-        };
-        let consumer = stream.consumer_info(self.options.consumer.name()).await;
-        consumer.is_ok_and(|info| info.num_pending == 0 && info.delivered.stream_sequence <= self.cursor.last())
+    async fn pull_anew(&mut self) -> Result<Pull> {
+        let stream = get_stream(&self.nats, &self.options.stream, &self.options.subjects).await?;
+        if made_at(&stream) != self.created {
+            return Err(made_anew(&self.options.stream));
+        }
+        let position = self.cursor.last();
+        let holds = Holds::ask(
+            &self.nats,
+            &self.options.stream,
+            &self.options.subjects,
+            &mut self.gaps.deleted,
+        )
+        .await?;
+        gap::check_end(&self.options, &holds, position)?;
+        if !self.options.latest_only {
+            let then = self.scan.kept_up_until();
+            let gap = self
+                .gaps
+                .find(&self.nats, &self.options, &holds, &self.scan, then)
+                .await?;
+            if let Some(gap) = gap {
+                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
+            }
+            self.scan.looked_through(holds.stored.first.saturating_sub(1));
+        }
+        pull_from(&self.nats, &stream, &self.options, position, &self.lag).await
+    }
+}
+
+/// Whether a message says that its subject, which is a key, was deleted: by a client of a bucket of keys, or by the
+/// server, which marks what it removed.
+fn is_tombstone(message: &Message) -> bool {
+    let Some(headers) = message.headers.as_ref().filter(|_| message.payload.is_empty()) else {
+        return false;
+    };
+    let operation = headers.get("KV-Operation").map(async_nats::HeaderValue::as_str);
+    matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
+}
+
+/// What comes of something, unless the source is asked to end first.
+async fn unless_stopped<T>(stop: &Stop, what: impl Future<Output = T>) -> Option<T> {
+    let mut what = std::pin::pin!(what);
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut what => return Some(outcome),
+            () = sleep(IDLE_LOOK) => if stop.is_set() { return None },
+        }
     }
 }
 
@@ -447,7 +715,11 @@ impl Source for JetStreamSource {
     fn next_batch(&mut self) -> Result<Option<DecodedBatch>> {
         let runtime = self.nats.runtime.clone();
         // Without the budget of cooperative tasks, which would cut batches short: this thread does nothing else.
-        runtime.block_on(tokio::task::unconstrained(self.collect()))
+        let batch = runtime.block_on(tokio::task::unconstrained(self.collect()))?;
+        if let Some(batch) = &batch {
+            self.lag.handed_on((batch.deliveries.len() + batch.blanks.len()) as u64);
+        }
+        Ok(batch)
     }
 
     fn replace_decoder(&mut self, decoder: Decoder) {
@@ -455,166 +727,7 @@ impl Source for JetStreamSource {
     }
 }
 
-/// Sends one ack per commit, for everything up to it.
-#[derive(Debug)]
-pub struct JetStreamAcknowledge {
-    nats: Nats,
-}
-
-impl Acknowledge for JetStreamAcknowledge {
-    fn committed(&mut self, _: u64, receipt: &Receipt) {
-        let Some(subject) = &receipt.ack_subject else { return };
-        // An ack that is lost costs nothing: the next one covers it, and the position drops what comes twice.
-        let _ = self.nats.wait(
-            self.nats
-                .client
-                .publish(subject.clone(), jetstream::AckKind::Ack.into()),
-        );
-    }
-}
-
-/// The stream and its subjects, in whichever order they are named.
-pub(super) fn identity_of(stream: &Stream, subjects: &[String]) -> String {
-    let mut subjects = subjects.to_vec();
-    subjects.sort();
-    format!("{}, {}", made_at(stream), listed(&subjects))
-}
-
-fn made_at(stream: &Stream) -> String {
-    let info = stream.cached_info();
-    format!("stream {} made at {}", info.config.name, info.created)
-}
-
-pub(super) async fn get_stream(nats: &Nats, name: &str, subjects: &[String]) -> Result<Stream> {
-    match nats.jetstream.get_stream(name).await {
-        Ok(stream) => Ok(stream),
-        Err(error) => Err(nats.stream_failed(name, subjects, &error).await),
-    }
-}
-
-/// Whether everything after the position is still there.
-fn check_position(stream: &Stream, options: &JetStreamSourceOptions) -> Result<()> {
-    let state = &stream.cached_info().state;
-    let (name, position) = (&options.stream, options.position);
-    if state.last_sequence < position {
-        return Err(Error::mismatch(format!(
-            "the database holds everything of stream {name} up to sequence {position}, but the stream ends at {}: \
-             it was restored from an older copy; name another --database, or restore the stream",
-            state.last_sequence
-        )));
-    }
-    if position > 0 && state.first_sequence > position + 1 && options.gap == Gap::Refuse {
-        let way_out = match options.consumer {
-            Consumer::Durable(_) => "Say --accept-gap to go on without it, or name another --database to start afresh",
-            Consumer::Ephemeral(_) => "Replay what is there, into another --database",
-        };
-        return Err(Error::mismatch(format!(
-            "stream {name} begins at sequence {}, but the database ends at {position}: what was between is gone. {way_out}",
-            state.first_sequence
-        )));
-    }
-    Ok(())
-}
-
-/// The last sequence of the subjects that is stored now; 0 when there is none.
-pub(super) async fn last_sequence(nats: &Nats, stream: &Stream, subjects: &[String]) -> Result<u64> {
-    let mut last = 0;
-    for subject in subjects {
-        last = last.max(match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => message.sequence,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => 0,
-            Err(error) => {
-                return Err(Error::environment(format!(
-                    "cannot read the last message of {subject} in stream {} at {}: {error}",
-                    stream.cached_info().config.name,
-                    nats.server
-                )));
-            }
-        });
-    }
-    Ok(last)
-}
-
 /// How often the client has connected.
 fn connects(nats: &Nats) -> u64 {
     nats.client.statistics().connects.load(Ordering::Relaxed)
-}
-
-/// A pull from the consumer, which stands right after `position`, and how many deliveries it has counted.
-async fn pull_from(
-    nats: &Nats,
-    stream: &Stream,
-    options: &JetStreamSourceOptions,
-    position: u64,
-) -> Result<(pull::Stream, u64)> {
-    let name = options.consumer.name();
-    let failed = |what: &str, cause: &dyn std::fmt::Display| {
-        Error::environment(format!(
-            "cannot {what} consumer {name} of stream {} at {}: {cause}",
-            options.stream, nats.server
-        ))
-    };
-    let deliver_policy = DeliverPolicy::ByStartSequence {
-        start_sequence: position + 1,
-    };
-    let (filter_subject, filter_subjects) = match options.subjects.as_slice() {
-        [only] => (only.clone(), Vec::new()),
-        several => (String::new(), several.to_vec()),
-    };
-    let config = match &options.consumer {
-        Consumer::Durable(name) => pull::Config {
-            durable_name: Some(name.clone()),
-            description: Some("weir: the position of its database, acknowledged after each commit".to_owned()),
-            deliver_policy,
-            ack_policy: AckPolicy::All,
-            ack_wait: ACK_WAIT,
-            filter_subject,
-            filter_subjects,
-            // Bounded by the turn, not by the server: a stalled commit stops the pulls.
-            max_ack_pending: -1,
-            inactive_threshold: CONSUMER_INACTIVE_MAX,
-            ..Default::default()
-        },
-        Consumer::Ephemeral(name) => pull::Config {
-            name: Some(name.clone()),
-            description: Some("weir: a replay".to_owned()),
-            deliver_policy,
-            ack_policy: AckPolicy::None,
-            filter_subject,
-            filter_subjects,
-            inactive_threshold: REPLAY_INACTIVE_MAX,
-            // The server keeps no account of it on disk: what a restart forgets is made anew at the last delivery.
-            memory_storage: true,
-            num_replicas: 1,
-            ..Default::default()
-        },
-    };
-    // One that stands right there, with nothing under way, is used as it is; any other is made anew.
-    let known: Option<PullConsumer> = stream.get_consumer(name).await.ok();
-    let fits = known.filter(|consumer| {
-        let info = consumer.cached_info();
-        info.ack_floor.stream_sequence == position
-            && info.delivered.stream_sequence == position
-            && info.num_ack_pending == 0
-            && info.config.filter_subject == config.filter_subject
-            && info.config.filter_subjects == config.filter_subjects
-    });
-    let consumer = match fits {
-        Some(consumer) => consumer,
-        None => {
-            let _ = stream.delete_consumer(name).await;
-            stream.create_consumer(config).await.map_err(|cause| {
-                let what = format!("consumer {name} of stream {}", options.stream);
-                nats.consumer_failed(&what, &cause)
-            })?
-        }
-    };
-    let delivered = consumer.cached_info().delivered.consumer_sequence;
-    let pulls = consumer
-        .stream()
-        .max_messages_per_batch(PULL_MESSAGES)
-        .heartbeat(HEARTBEAT)
-        .expires(PULL_EXPIRES);
-    let messages = pulls.messages().await.map_err(|cause| failed("pull from", &cause))?;
-    Ok((messages, delivered))
 }

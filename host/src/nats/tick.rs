@@ -6,17 +6,18 @@
 
 use super::Nats;
 use crate::plan::TickPlan;
-use async_nats::{HeaderMap, jetstream::Message};
+use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::Message};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The header that a tick is known by. Its value does not matter.
 pub const TICK_HEADER: &str = "Weir-Tick";
 
-/// Whether a message is a tick, whoever published it.
+/// Whether a message is a tick, whoever published it, in a pipeline that asks for ticks: one with a payload is an event,
+/// whatever its headers.
 pub(super) fn is_tick(message: &Message) -> bool {
     let headers = message.headers.as_ref();
-    headers.is_some_and(|headers| headers.get(TICK_HEADER).is_some())
+    message.payload.is_empty() && headers.is_some_and(|headers| headers.get(TICK_HEADER).is_some())
 }
 
 /// Publishes ticks into a stream that is silent.
@@ -25,19 +26,23 @@ pub(super) struct Ticker {
     plan: TickPlan,
     /// When a message came, or a tick was sent.
     last: Instant,
+    /// The sequence of the last message.
+    sequence: u64,
 }
 
 impl Ticker {
-    pub(super) fn new(plan: TickPlan) -> Self {
+    /// For a stream whose last message of the pipeline's subjects has this sequence.
+    pub(super) fn new(plan: TickPlan, sequence: u64) -> Self {
         Self {
             plan,
             last: Instant::now(),
+            sequence,
         }
     }
 
     /// A message came: the stream is not silent.
-    pub(super) fn heard(&mut self) {
-        self.last = Instant::now();
+    pub(super) fn heard(&mut self, sequence: u64) {
+        (self.last, self.sequence) = (Instant::now(), sequence);
     }
 
     /// Publishes a tick if nothing came for as long as the pipeline says. One that is lost is followed by the next.
@@ -49,6 +54,9 @@ impl Ticker {
         let mut headers = HeaderMap::new();
         headers.insert(TICK_HEADER, "1");
         let subject = self.plan.subject.clone();
+        // Every host that hears the same silence names its tick alike, so that the server keeps one.
+        let name = format!("weir-tick {subject} after {}", self.sequence);
+        headers.insert(NATS_MESSAGE_ID, name);
         let _ = nats.client.publish_with_headers(subject, headers, "".into()).await;
     }
 }

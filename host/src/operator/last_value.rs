@@ -4,6 +4,8 @@
 //! - Order: arrival (stream sequence), never an event's own time: there is no late event.
 //! - With a `ttl`, a key for which no row came for so long of event time is forgotten: a delete, which bears the event that
 //!   moved the watermark (see `expiry.rs`). The next row of the key is its first.
+//! - With a column `deleted`, a row in which it is true deletes the row of its key: a delete, or nothing where there is none.
+//!   The next row of the key is its first.
 //! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other.
 //! - Restart: the state holds every key's row, so nothing changes.
 
@@ -51,6 +53,7 @@ impl LastValue {
         let mut course = Course::of(passage);
         let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
+        let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
         let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
 
         for (row, &delivery) in input.deliveries.iter().enumerate() {
@@ -71,6 +74,12 @@ impl LastValue {
                     expiry.touch(key, course.touch_ms(delivery));
                 }
                 merged.clear();
+                if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
+                    let Some(before) = current.take() else { return false };
+                    let cells = key_cells(&keys, row).chain(cells(&before));
+                    out.push(RowKind::Delete, delivery, cells);
+                    return true;
+                }
                 let Some(before) = current else {
                     columns
                         .iter()

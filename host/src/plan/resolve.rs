@@ -18,7 +18,9 @@ mod union;
 mod version_lookup;
 mod window;
 
-use super::{Change, EventColumn, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, Versions};
+use super::{
+    Change, EventColumn, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, TombstonePlan, Versions,
+};
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
@@ -39,6 +41,7 @@ pub(super) use {
 /// A step with names instead of indices.
 pub(super) struct Resolved {
     pub(super) now: Now,
+    pub(super) tombstones: Option<TombstonePlan>,
     /// The first nodes are these.
     pub(super) inputs: Vec<ResolvedInput>,
     pub(super) event_time: EventTimePlan,
@@ -90,6 +93,7 @@ pub(super) enum ResolvedKind {
         key: Vec<String>,
         columns: Vec<String>,
         ttl_ms: Option<i64>,
+        deleted: Option<String>,
     },
     Aggregate {
         group: Vec<String>,
@@ -234,7 +238,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         tables: Vec::new(),
     };
     resolver.check_name(&definition.name, "a pipeline's name")?;
-    let now = resolver.source()?;
+    let (now, tombstones) = resolver.source()?;
     resolver.tables()?;
     for step in &definition.steps {
         resolver.step(step.get_ref(), step.span(), host)?;
@@ -249,6 +253,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let publish_from = resolver.publish_from()?;
     Ok(Resolved {
         now,
+        tombstones,
         inputs: resolver.inputs,
         event_time,
         commit_at_most_every,

@@ -95,6 +95,8 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         name: definition.name.get_ref().clone(),
         file: file.clone(),
         stream: definition.source.get_ref().stream.get_ref().clone(),
+        latest_only: definition.source.get_ref().latest_only,
+        tombstones: resolved.tombstones.clone(),
         inputs,
         now: resolved.now.clone(),
         event_time,
@@ -291,7 +293,12 @@ impl Wiring<'_> {
                     ..self.guest(at, node, &stage.live)
                 }))
             }
-            ResolvedKind::LastValue { key, columns, ttl_ms } => {
+            ResolvedKind::LastValue {
+                key,
+                columns,
+                ttl_ms,
+                deleted,
+            } => {
                 let held = columns
                     .iter()
                     .filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
@@ -299,6 +306,7 @@ impl Wiring<'_> {
                     key: self.indices(input, key),
                     columns: self.indices(input, held),
                     ttl_ms: *ttl_ms,
+                    deleted: self.indices(input, deleted).first().copied(),
                 })
             }
             ResolvedKind::Aggregate {

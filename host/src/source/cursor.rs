@@ -35,6 +35,16 @@ impl Cursor {
         self.last
     }
 
+    /// How many deliveries the consumer has counted.
+    pub fn in_consumer(&self) -> u64 {
+        self.last_in_consumer
+    }
+
+    /// Reads once more what comes behind a sequence.
+    pub fn back_to(&mut self, position: u64) {
+        self.last = self.last.min(position);
+    }
+
     /// Goes on with another consumer, which stands after [`Cursor::last`] and has counted `delivered` deliveries.
     pub fn resume(&mut self, delivered: u64) {
         self.last_in_consumer = delivered;

@@ -109,7 +109,7 @@ impl Screen {
                 show::thousands(counts.filtered),
                 show::thousands(counts.dead_letters),
                 show::thousands(live.progress.messages.load(Ordering::Relaxed)),
-                show::thousands(live.lag()),
+                show::waiting(live.lag()),
             ));
         }
         lines

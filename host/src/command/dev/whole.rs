@@ -62,8 +62,12 @@ impl Whole {
             subjects: plan.subjects(),
             consumer: Consumer::Ephemeral(format!("weir-dev-{}-{:016x}", plan.name, fastrand::u64(..))),
             position: stored.position.max(range.first.saturating_sub(1)),
+            scanned: stored.scanned,
+            latest_only: plan.latest_only,
+            tombstones: plan.tombstones.clone(),
             gap: Gap::Refuse,
             until: Until::Sequence(range.last),
+            has_ticks: plan.ticks.is_some(),
             ticks: None,
         };
         let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;

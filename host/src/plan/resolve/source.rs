@@ -3,10 +3,10 @@
 use super::{Edge, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field};
 use crate::{
     column::{ColumnType, Schema},
-    definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit},
+    definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
     error::Result,
     limits::INPUTS_MAX,
-    plan::Now,
+    plan::{Now, TombstonePlan},
     subject::{is_filter, overlap},
 };
 use std::ops::Range;
@@ -24,7 +24,7 @@ struct Written<'d> {
 
 impl<'d> Resolver<'d> {
     /// Takes the inputs in, and finds out what "now" is.
-    pub(super) fn source(&mut self) -> Result<Now> {
+    pub(super) fn source(&mut self) -> Result<(Now, Option<TombstonePlan>)> {
         self.check_stream(&self.definition.source.get_ref().stream)?;
         let mut inputs = self.written()?;
         for (at, input) in inputs.iter().enumerate() {
@@ -50,7 +50,7 @@ impl<'d> Resolver<'d> {
         for (at, input) in inputs.iter().enumerate() {
             self.take_in(at, input);
         }
-        self.now()
+        Ok((self.now()?, self.tombstones()?))
     }
 
     /// The inputs of either form.
@@ -155,6 +155,53 @@ impl<'d> Resolver<'d> {
                 change: ResolvedChange::Append,
             }],
         });
+    }
+
+    /// How tombstones become events.
+    fn tombstones(&self) -> Result<Option<TombstonePlan>> {
+        let source = self.definition.source.get_ref();
+        let Some(tombstones) = &source.tombstones else {
+            return Ok(None);
+        };
+        let place = tombstones.span();
+        let [input] = self.inputs.as_slice() else {
+            return Err(self.error(place, "key `tombstones` goes with a source of one input"));
+        };
+        if !source.latest_only {
+            let message =
+                "key `tombstones` goes with `latest_only = true`: elsewhere a deleted key still has its messages";
+            return Err(self.error(place, message));
+        }
+        let path = |name: &Name, accepted: ColumnType| {
+            let text = name.get_ref();
+            let column = input.columns.iter().find(|(field, _)| field.name == *text);
+            match column.filter(|(field, _)| field.column_type == accepted) {
+                Some((_, column)) => Ok(column.path.clone().unwrap_or_else(|| vec![text.clone()])),
+                None => Err(self.at(
+                    name,
+                    format!("key `tombstones`: \"{text}\" is no {accepted} column of the source; accepted is one"),
+                )),
+            }
+        };
+        let Tombstones { column, key } = tombstones.get_ref();
+        let names = input.subject.split('.').count();
+        let key = key.0.iter().map(|(name, number)| {
+            let at = *number.get_ref();
+            if at == 0 || (at > names && !input.subject.ends_with('>')) {
+                let (text, subject) = (name.get_ref(), &input.subject);
+                return Err(self.error(
+                    number.span(),
+                    format!(
+                        "key `tombstones.key.{text}` is {at}; accepted is the number of a name in \"{subject}\", from 1"
+                    ),
+                ));
+            }
+            Ok((path(name, ColumnType::Text)?, at - 1))
+        });
+        Ok(Some(TombstonePlan {
+            key: key.collect::<Result<_>>()?,
+            column: path(column, ColumnType::Boolean)?,
+        }))
     }
 
     fn now(&self) -> Result<Now> {

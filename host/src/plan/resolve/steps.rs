@@ -2,7 +2,7 @@
 
 use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, source::ONLY_INPUT};
 use crate::{
-    column::Schema,
+    column::{ColumnType, Schema},
     definition::{LastValue, Name, Step},
     error::{Error, Result},
     stage::StageHost,
@@ -228,6 +228,19 @@ impl Resolver<'_> {
             indices.push(self.column(&source.schema, key, &whose)?);
         }
         let key_len = indices.len();
+        let deleted = match &last_value.deleted {
+            None => None,
+            Some(deleted) => {
+                let index = self.column(&source.schema, deleted, &whose)?;
+                let name = deleted.get_ref();
+                let found = source.schema.get(index).map(|field| field.column_type);
+                if found != Some(ColumnType::Boolean) || indices.contains(&index) {
+                    let accepted = "a boolean column that is not in `key`";
+                    return Err(self.at(deleted, format!("key `deleted` is \"{name}\"; accepted is {accepted}")));
+                }
+                Some(index)
+            }
+        };
         match &last_value.columns {
             Some(columns) => {
                 self.distinct(columns, "columns")?;
@@ -242,7 +255,7 @@ impl Resolver<'_> {
             }
             None => {
                 let rest: Vec<usize> = (0..source.schema.len())
-                    .filter(|index| !indices.contains(index))
+                    .filter(|index| !indices.contains(index) && deleted != Some(*index))
                     .collect();
                 indices.extend(rest);
             }
@@ -257,6 +270,7 @@ impl Resolver<'_> {
             key: key.to_vec(),
             columns: columns.to_vec(),
             ttl_ms: self.ttl(last_value.ttl.as_ref())?,
+            deleted: last_value.deleted.as_ref().map(|deleted| deleted.get_ref().clone()),
         };
         let output = self.keyed_output(schema, key.to_vec());
         Ok(ResolvedNode {

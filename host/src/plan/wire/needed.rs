@@ -71,9 +71,11 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                     }
                 }
             }
-            ResolvedKind::LastValue { key, columns, .. } => {
+            ResolvedKind::LastValue {
+                key, columns, deleted, ..
+            } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
-                need(&mut needed, node.input, &mut key.iter());
+                need(&mut needed, node.input, &mut key.iter().chain(deleted));
                 need(
                     &mut needed,
                     node.input,

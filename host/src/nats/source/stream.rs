@@ -1,0 +1,181 @@
+//! What a stream holds, as its server tells it.
+
+use super::super::{Nats, range::first_at};
+use super::lookup::get_stream;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    source::Stored,
+    subject::covers,
+};
+use async_nats::jetstream;
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A stream at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Holds {
+    /// When it was made: another stream of this name has another time.
+    pub(super) created: String,
+    pub(super) stored: Stored,
+    /// Whether every message of it is of the source's subjects.
+    pub(super) is_dense: bool,
+    /// How many messages of a subject it keeps; none where it keeps all.
+    pub(super) of_subject_max: Option<u64>,
+    /// Whether a publisher may have all messages of a subject replaced by one.
+    pub(super) rolls_up: bool,
+    is_empty: bool,
+    last_stored: jiff::Timestamp,
+    /// The server's time, and ours when it came.
+    now: (jiff::Timestamp, Instant),
+}
+
+/// What is asked of a stream again and again: the sequences that are gone are told only where they changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deleted {
+    first: u64,
+    count: u64,
+    sequences: Option<Arc<[u64]>>,
+}
+
+#[derive(Serialize)]
+struct Request {
+    deleted_details: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Failed { error: jetstream::Error },
+    Info(Info),
+}
+
+#[derive(Deserialize)]
+struct Info {
+    created: String,
+    config: Config,
+    state: State,
+    ts: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    subjects: Option<Vec<String>>,
+    #[serde(default)]
+    max_msgs_per_subject: i64,
+    #[serde(default)]
+    allow_rollup_hdrs: bool,
+}
+
+#[derive(Deserialize)]
+struct State {
+    messages: u64,
+    first_seq: u64,
+    last_seq: u64,
+    last_ts: String,
+    #[serde(default)]
+    num_deleted: u64,
+    #[serde(default)]
+    deleted: Option<Vec<u64>>,
+}
+
+impl Holds {
+    /// Asks the server.
+    pub(super) async fn ask(nats: &Nats, name: &str, subjects: &[String], known: &mut Deleted) -> Result<Self> {
+        let mut info = ask(nats, name, subjects, false).await?;
+        if info.state.num_deleted == 0 {
+            known.sequences = Some(Arc::default());
+        } else if known.sequences.is_none()
+            || (info.state.first_seq, info.state.num_deleted) != (known.first, known.count)
+        {
+            info = ask(nats, name, subjects, true).await?;
+            known.sequences = Some(info.state.deleted.take().unwrap_or_default().into());
+        }
+        // While the first one stays more can be deleted, and none comes back.
+        (known.first, known.count) = (info.state.first_seq, info.state.num_deleted);
+        // Servers before 2.10 do not tell the time.
+        let now = info.ts.as_ref().and_then(|now| now.parse().ok());
+        let of_stream = info.config.subjects.unwrap_or_default();
+        Ok(Self {
+            created: info.created,
+            stored: Stored {
+                first: info.state.first_seq,
+                last: info.state.last_seq,
+                deleted: known.sequences.clone().unwrap_or_default(),
+            },
+            is_dense: !of_stream.is_empty()
+                && of_stream
+                    .iter()
+                    .all(|whole| subjects.iter().any(|subject| covers(subject, whole))),
+            of_subject_max: u64::try_from(info.config.max_msgs_per_subject)
+                .ok()
+                .filter(|&max| max > 0),
+            rolls_up: info.config.allow_rollup_hdrs,
+            is_empty: info.state.messages == 0,
+            last_stored: info.state.last_ts.parse().unwrap_or(jiff::Timestamp::MAX),
+            now: (now.unwrap_or_else(jiff::Timestamp::now), Instant::now()),
+        })
+    }
+
+    /// Asks until the server answers. What waiting does not mend is an error.
+    pub(super) async fn ask_until_answered(
+        nats: &Nats,
+        name: &str,
+        subjects: &[String],
+        known: &mut Deleted,
+    ) -> Result<Self> {
+        let mut pauses = crate::nats::BackOff::new();
+        loop {
+            match Self::ask(nats, name, subjects, known).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Environment | ErrorKind::Unavailable) => {
+                    tokio::time::sleep(pauses.next()).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// The last sequence that was stored before an instant of ours; 0 where that cannot be told.
+    pub(super) async fn last_before(&self, nats: &Nats, name: &str, subjects: &[String], then: Instant) -> Result<u64> {
+        let (server, ours) = self.now;
+        let ago = ours.saturating_duration_since(then).min(Duration::from_secs(1 << 30));
+        let Ok(then) = server.checked_sub(ago) else {
+            return Ok(0);
+        };
+        if self.last_stored < then {
+            return Ok(self.stored.last);
+        }
+        if self.is_empty {
+            return Ok(0);
+        }
+        let stream = get_stream(nats, name, subjects).await?;
+        Ok(first_at(nats, &stream, then.as_nanosecond()).await?.saturating_sub(1))
+    }
+}
+
+async fn ask(nats: &Nats, name: &str, subjects: &[String], deleted_details: bool) -> Result<Info> {
+    let request = Request { deleted_details };
+    let answer = nats.jetstream.request(format!("STREAM.INFO.{name}"), &request).await;
+    match answer {
+        Ok(Answer::Info(info)) => Ok(info),
+        Ok(Answer::Failed { error }) if error.code() == 404 => {
+            // What it says names what would mend it.
+            get_stream(nats, name, subjects).await?;
+            Err(Error::environment(format!(
+                "stream {name} at {} comes and goes",
+                nats.server
+            )))
+        }
+        Ok(Answer::Failed { error }) => Err(Error::environment(format!(
+            "cannot read stream {name} at {}: {error}",
+            nats.server
+        ))),
+        Err(cause) => Err(Error::environment(format!(
+            "stream {name} at {} does not answer: {cause}",
+            nats.server
+        ))),
+    }
+}
