@@ -112,8 +112,7 @@ fn status_says_how_fast_it_is_and_where_it_stands() {
         event(1_773_547_300_000),
         event(1_773_547_200_001),
     ]);
-    let run = Run::new(folder.path(), &server.url(), [&file]);
-    let mut running = run.with(["--publish-from", "1"]).start();
+    let mut running = Run::new(folder.path(), &server.url(), [&file]).start();
     running.wait_for_position(&database(folder.path(), "by-minute"), "by-minute", 3);
     let status = |with: &[&str]| {
         weir()
