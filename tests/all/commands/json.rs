@@ -82,10 +82,9 @@ fn check(heading: &str, found: &[Json]) {
 const CITIES: &str = r#"
 name = "cities"
 source = { stream = "S", subject = "s", columns = { id = "int", name = "text" } }
-[[table]]
-name = "cities"
-columns = { name = "text", people = "int" }
+[table.cities]
 primary_key = ["name"]
+columns = { name = "text", people = "int" }
 [[step]]
 name = "joined"
 lookup = { table = "cities", on = { name = "name" } }
