@@ -129,6 +129,26 @@ impl ExactSum {
     /// The sum, rounded once to the nearest double. Beyond the largest double it is infinite; taking values away again
     /// brings it back.
     pub fn value(&self) -> f64 {
+        let (negative, sum) = self.split();
+        let (magnitude, _) = sum.magnitude();
+        if negative { -magnitude } else { magnitude }
+    }
+
+    /// The sum divided by `count`, which is not 0: the exact quotient, rounded once. It is finite, also where the sum is
+    /// beyond the largest double.
+    pub fn mean(&self, count: u64) -> f64 {
+        let (negative, sum) = self.split();
+        let mean = match sum.magnitude() {
+            // The processor rounds a quotient of two doubles once.
+            (value, true) if count < 1 << f64::MANTISSA_DIGITS => value / count as f64,
+            _ => sum.divided(count.max(1)),
+        };
+        // A quotient that is too small for a double is zero, which has no sign.
+        (if negative { -mean } else { mean }) + 0.0
+    }
+
+    /// Whether the sum is negative, and its normalised digits without the sign.
+    fn split(&self) -> (bool, Self) {
         let mut sum = self.clone();
         sum.normalise();
         let negative = sum.digits.last().is_some_and(|&last| last < 0);
@@ -138,28 +158,57 @@ impl ExactSum {
             }
             sum.normalise();
         }
-        let magnitude = sum.magnitude();
-        if negative { -magnitude } else { magnitude }
+        (negative, sum)
     }
 
-    /// The sum divided by `count`, which is not 0. It is finite, also where the sum is beyond the largest double.
-    pub fn mean(&self, count: u64) -> f64 {
-        let sum = self.value();
-        if sum.is_finite() {
-            return sum / count as f64;
+    /// Normalised digits, none of them negative, divided by `count` and rounded once, to nearest, ties to even.
+    fn divided(&self, count: u64) -> f64 {
+        // From the top digit down, three digits beyond the unit: what lies below those decides at most a tie.
+        const BELOW: i64 = -3;
+        let digit_at = |place: i64| {
+            let held = usize::try_from(place)
+                .ok()
+                .and_then(|place| place.checked_sub(self.first));
+            held.and_then(|at| self.digits.get(at)).copied().unwrap_or(0) as u64
+        };
+        let mut place = (self.first + self.digits.len()) as i64;
+        let (mut quotient, mut rest) = (0u128, 0u64);
+        // Four digits of a quotient are at least 97 bits.
+        while place > BELOW && quotient >> (3 * DIGIT_BITS) == 0 {
+            place -= 1;
+            let digit;
+            if count <= u64::from(u32::MAX) {
+                let part = rest << DIGIT_BITS | digit_at(place);
+                (digit, rest) = (u128::from(part / count), part % count);
+            } else {
+                let part = u128::from(rest) << DIGIT_BITS | u128::from(digit_at(place));
+                (digit, rest) = (part / u128::from(count), (part % u128::from(count)) as u64);
+            }
+            quotient = quotient << DIGIT_BITS | digit;
         }
-        // Two digits lower is 2^64 times smaller. What falls off the end is far below the last bit of the result.
-        let mut scaled = self.clone();
-        scaled.normalise();
-        let lost = 2usize.saturating_sub(scaled.first).min(scaled.digits.len());
-        scaled.digits.drain(..lost);
-        scaled.first = (scaled.first + lost).saturating_sub(2);
-        (scaled.value() / count as f64 * 2f64.powi(64)).clamp(f64::MIN, f64::MAX)
+        if quotient == 0 {
+            return 0.0;
+        }
+        let sticky = rest != 0 || (self.first as i64..place).any(|below| digit_at(below) != 0);
+        // The quotient counts 2^(32 · place) units. 53 bits stay, and none that is below the unit.
+        let lowest = place * i64::from(DIGIT_BITS);
+        let length = i64::from(u128::BITS - quotient.leading_zeros());
+        let drop = (length - i64::from(f64::MANTISSA_DIGITS)).max(-lowest).max(1) as u32;
+        let kept = (quotient >> drop) as u64;
+        let half = quotient >> (drop - 1) & 1 == 1;
+        let below_half = sticky || quotient & ((1 << (drop - 1)) - 1) != 0;
+        let up = half && (below_half || kept & 1 == 1);
+        // The exponent field grows by one where the first of 53 bits is added to it, or rounding carries over.
+        let exponent = (i64::from(drop) + lowest).max(0) as u64;
+        let bits = (exponent << 52) + kept + u64::from(up);
+        f64::from_bits(bits).min(f64::MAX)
     }
 
-    /// The value of normalised digits, none of them negative.
-    fn magnitude(&self) -> f64 {
-        let Some(&top) = self.digits.last() else { return 0.0 };
+    /// The value of normalised digits, none of them negative, and whether it is exact.
+    fn magnitude(&self) -> (f64, bool) {
+        let Some(&top) = self.digits.last() else {
+            return (0.0, true);
+        };
         let length = (self.first + self.digits.len() - 1) * DIGIT_BITS as usize + (64 - top.leading_zeros()) as usize;
         // The 64 bits from the top one down, and whether anything below them is set.
         let mut window = 0u64;
@@ -179,17 +228,16 @@ impl ExactSum {
         }
         if length <= 52 {
             // Subnormal: the units themselves.
-            return f64::from_bits(window >> (64 - length));
+            return (f64::from_bits(window >> (64 - length)), true);
         }
         // 53 bits stay, 11 are rounded away. The exponent field grows by one if rounding carries over.
         let kept = window >> 11;
         let dropped = window & 0x7ff;
         let up = dropped > 0x400 || dropped == 0x400 && (sticky || kept & 1 == 1);
         let bits = (((length - 52) as u64) << 52) + (kept & ((1 << 52) - 1)) + u64::from(up);
-        if bits >= f64::INFINITY.to_bits() {
-            f64::INFINITY
-        } else {
-            f64::from_bits(bits)
+        match bits >= f64::INFINITY.to_bits() {
+            true => (f64::INFINITY, false),
+            false => (f64::from_bits(bits), dropped == 0 && !sticky),
         }
     }
 }
@@ -284,6 +332,63 @@ mod tests {
         assert_eq!(sum(&[f64::MAX; 3]).mean(3), f64::MAX);
         assert_eq!(sum(&[f64::MIN, f64::MIN, 5e-324]).mean(3), f64::MIN / 3.0 * 2.0);
         assert_eq!(sum(&[1e308, 1e308, 0.0, 0.0]).mean(4), 5e307);
+    }
+
+    #[test]
+    fn the_mean_of_equal_numbers_is_that_number() {
+        let mut random = fastrand::Rng::with_seed(13);
+        for count in [1, 2, 3, 7, 13, 1_000, 65_537] {
+            for _ in 0..20 {
+                let value = loop {
+                    let value = f64::from_bits(random.u64(..));
+                    if value.is_finite() {
+                        break value + 0.0;
+                    }
+                };
+                let mean = sum(&vec![value; count]).mean(count as u64);
+                assert_eq!(mean.to_bits(), value.to_bits(), "{count} times {value:e}");
+            }
+        }
+        for (values, mean) in [
+            (&[3.1; 13][..], 3.1),
+            (&[54.42; 3], 54.42),
+            (&[0.1, 0.2, 0.3], 0.2),
+            (&[-0.1, -0.2, -0.3], -0.2),
+            (&[5e-324, 5e-324, 0.0], 5e-324),
+            (&[5e-324, 0.0], 0.0),
+            (&[5e-324, 1e-323], 1e-323),
+            (&[f64::MIN_POSITIVE, 0.0], f64::MIN_POSITIVE / 2.0),
+            (&[-5e-324, 0.0, 0.0], 0.0),
+        ] {
+            let found = sum(values).mean(values.len() as u64);
+            assert_eq!(found.to_bits(), mean.to_bits(), "{values:?}: {found:e}");
+        }
+    }
+
+    /// Of whole numbers, for which 128 bits tell how the quotient is rounded.
+    #[test]
+    fn a_mean_is_the_exact_quotient_rounded_once() {
+        let mut random = fastrand::Rng::with_seed(14);
+        for _ in 0..100_000 {
+            let units = random.u128(..) >> random.u32(8..120) | 1;
+            let count = (random.u64(..) >> random.u32(12..63)).max(1);
+            let mut exact = ExactSum::default();
+            for place in 0..4 {
+                exact.add(f64::from((units >> (32 * place)) as u32) * 2f64.powi(32 * place));
+            }
+            let (whole, rest) = (units / u128::from(count), units % u128::from(count));
+            let expected = if whole < 1 << 56 {
+                // Bits behind the point, of which the last one says whether anything is left below.
+                let (part, left) = ((rest << 64) / u128::from(count), (rest << 64) % u128::from(count));
+                ((whole << 64 | part) | u128::from(left != 0)) as f64 * 2f64.powi(-64)
+            } else {
+                (whole << 1 | u128::from(rest != 0)) as f64 / 2.0
+            };
+            // Below one, 64 bits behind the point may be too few.
+            if whole > 0 {
+                assert_eq!(exact.mean(count).to_bits(), expected.to_bits(), "{units} / {count}");
+            }
+        }
     }
 
     #[test]

@@ -10,16 +10,34 @@ pub(crate) fn sum(values: impl Iterator<Item = f64>) -> f64 {
     decimal.parse().expect("a decimal number")
 }
 
-/// The mean of finite doubles: their sum, by how many they are. It is finite, also where the sum is not.
+/// The mean of finite doubles: the exact quotient of their exact sum, rounded once. It is finite, also where the sum is not.
 pub(crate) fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
-    let count = values.clone().count() as f64;
-    match sum(values.clone()) {
-        sum if sum.is_finite() => sum / count,
-        _ => {
-            let scale = 2f64.powi(64);
-            (sum(values.map(|value| value / scale)) / count * scale).clamp(f64::MIN, f64::MAX)
-        }
-    }
+    quotient(values.clone().map(units).sum::<BigInt>(), values.count())
+}
+
+/// The same of integers.
+pub(crate) fn mean_of_ints(sum: i128, count: usize) -> f64 {
+    quotient(BigInt::from(sum) << 1074u32, count)
+}
+
+/// So many units of 2^-1074, divided by a count. Zero has no sign.
+fn quotient(units: BigInt, count: usize) -> f64 {
+    // 200 bits more than a unit, and one that says whether anything is left below: no tie is decided by less.
+    let scaled: BigInt = units << 200u32;
+    let count = BigInt::from(count);
+    let whole: BigInt = &scaled / &count;
+    let rest: BigInt = &scaled % &count;
+    let sticky = BigInt::from(match (rest.sign(), scaled.sign()) {
+        (Sign::NoSign, _) => 0,
+        (_, Sign::Minus) => -1,
+        _ => 1,
+    });
+    let decimal = format!("{}e-1275", ((whole << 1) + sticky) * BigInt::from(5).pow(1275));
+    decimal
+        .parse::<f64>()
+        .expect("a decimal number")
+        .clamp(f64::MIN, f64::MAX)
+        + 0.0
 }
 
 /// A finite double in units of 2^-1074, of which every one is a whole number.

@@ -142,7 +142,7 @@ pub(crate) fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
         ("sum", _) => Some(exact::sum(doubles()))
             .filter(|sum| sum.is_finite())
             .map_or(Cell::Null, Cell::Double),
-        ("avg", count) if is_int => Cell::Double(int_sum as f64 / count as f64),
+        ("avg", count) if is_int => Cell::Double(exact::mean_of_ints(int_sum, count)),
         ("avg", _) => Cell::Double(exact::mean(doubles())),
         (other, _) => panic!("no function {other}"),
     }

@@ -52,12 +52,22 @@ fn a_sum_is_rounded_once() {
     let next = 1.0 + f64::EPSILON;
     let after_next = 1.0 + 2.0 * f64::EPSILON;
     check(&[(1, 1.0), (2, half_a_place)], 1.0, 0.5);
-    check(&[(1, 1.0), (2, half_a_place), (3, 5e-324)], next, next / 3.0);
-    check(&[(1, 5e-324), (2, half_a_place), (3, 1.0)], next, next / 3.0);
-    check(&[(1, next), (2, half_a_place)], after_next, after_next / 2.0);
-    check(&[(1, next), (2, half_a_place), (3, -5e-324)], next, next / 3.0);
-    check(&[(1, 0.1), (2, 0.2), (3, 0.3)], 0.6, 0.6 / 3.0);
+    // A third of 1 and a little, which is nearer to the double below than a third of the rounded sum is.
+    let third = 0.333_333_333_333_333_37;
+    check(&[(1, 1.0), (2, half_a_place), (3, 5e-324)], next, third);
+    check(&[(1, 5e-324), (2, half_a_place), (3, 1.0)], next, third);
+    check(&[(1, next), (2, half_a_place)], after_next, 0.5 + f64::EPSILON);
+    check(&[(1, 0.1), (2, 0.2), (3, 0.3)], 0.6, 0.2);
     check(&[(1, -0.0)], 0.0, 0.0);
+}
+
+#[test]
+fn a_mean_is_rounded_once() {
+    let same = |value: f64, count: i64| (1..=count).map(|id| (id, value)).collect::<Vec<_>>();
+    check(&same(3.1, 13), 40.300000000000004, 3.1);
+    check(&same(54.42, 3), 163.26, 54.42);
+    check(&same(5e-324, 2), 1e-323, 5e-324);
+    check(&[(1, -5e-324), (2, 0.0), (3, 0.0)], -5e-324, 0.0);
 }
 
 #[test]
