@@ -83,7 +83,8 @@ fn fill(object: &str, prefix: &[String], columns: &[Column], row: &mut [Cell]) -
         match columns.iter().position(|column| column.path == path) {
             Some(at) => row[at] = cell(&columns[at], value)?,
             None if value.starts_with('{') => fill(value, &path, columns, row)?,
-            None => {}
+            None if value == "null" => {}
+            None => return None,
         }
     }
     Some(())
@@ -101,7 +102,8 @@ fn cell(column: &Column, value: &str) -> Option<Cell> {
             .parse()
             .ok()
             .filter(|double: &f64| double.is_finite())
-            .map(Cell::Double),
+            // Negative zero is zero.
+            .map(|double| Cell::Double(double + 0.0)),
         ColumnType::Boolean if value == "true" => Some(Cell::Int(1)),
         ColumnType::Boolean if value == "false" => Some(Cell::Int(0)),
         ColumnType::Text if value.starts_with('"') => {

@@ -97,6 +97,8 @@ struct Fault {
 #[derive(Clone, Copy, PartialEq)]
 enum Found {
     NotAccepted,
+    /// No object, where the path of a column leads through one.
+    NotOnPath,
     Twice,
     LoneSurrogate,
     NotUtf8,
@@ -370,11 +372,15 @@ impl Scanner {
                 )
             }
             Target::Object(object) => {
-                // The columns of an object that is null, or no object, are missing.
-                let end = match byte(payload, at) {
-                    b'{' => self.object(payload, at.saturating_add(1), object, sink)?,
-                    _ => skip_value(payload, at, &mut self.nesting)?,
-                };
+                let first = byte(payload, at);
+                if first == b'{' {
+                    return Ok((self.object(payload, at.saturating_add(1), object, sink)?, NONE));
+                }
+                // The columns of an object that is null are missing; of anything else the path says what it is not.
+                let end = skip_value(payload, at, &mut self.nesting)?;
+                if first != b'n' {
+                    return Err(Fault::new(Found::NotOnPath, at).of(self.column_within(object)));
+                }
                 return Ok((end, NONE));
             }
         };
@@ -463,18 +469,27 @@ impl Scanner {
                 Some(
                     Target::Integer(column) | Target::Double(column) | Target::Boolean(column) | Target::Text(column),
                 ) => return column,
-                Some(Target::Object(object)) => {
-                    let table = self
-                        .objects
-                        .get(object)
-                        .map(|object| object.table.as_slice())
-                        .unwrap_or_default();
-                    slot = table.iter().flatten().copied().min().unwrap_or(NONE);
-                }
+                Some(Target::Object(object)) => slot = self.first_slot(object),
                 None => break,
             }
         }
         NONE
+    }
+
+    /// The first member that is declared of an object.
+    fn first_slot(&self, object: usize) -> usize {
+        let table = self
+            .objects
+            .get(object)
+            .map(|object| object.table.as_slice())
+            .unwrap_or_default();
+        table.iter().flatten().copied().min().unwrap_or(NONE)
+    }
+
+    /// A column whose path leads through an object.
+    #[cold]
+    fn column_within(&self, object: usize) -> usize {
+        self.column_under(self.first_slot(object))
     }
 
     #[cold]
@@ -485,6 +500,7 @@ impl Scanner {
                 accepted(column.field.column_type)
             }
             (Found::NotAccepted | Found::NoValue, None) => "a JSON value",
+            (Found::NotOnPath, _) => "an object or null, since the column's path leads through it",
             (Found::Twice, Some(_)) => "each declared column once",
             (Found::Twice, None) => "each member once",
             (Found::LoneSurrogate, None) | (Found::NotUtf8, _) => "valid UTF-8",

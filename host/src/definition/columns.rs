@@ -106,6 +106,18 @@ impl<'de> Deserialize<'de> for ColumnPath {
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<ColumnPath, E> {
+                let is_element = |name: &str| {
+                    let number = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+                    let number = number.map_or(name, |(_, number)| number);
+                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                };
+                if let Some(name) = path.split('.').find(|name| is_element(name)) {
+                    let names: Vec<&str> = path.split('.').collect();
+                    return Err(E::custom(format!(
+                        "the path \"{path}\" names an element of an array with \"{name}\", and a path leads through objects \
+                         alone; for members that are called so, write it as a list: {names:?}"
+                    )));
+                }
                 Ok(ColumnPath(path.split('.').map(str::to_owned).collect()))
             }
 
