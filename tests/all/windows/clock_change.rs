@@ -57,6 +57,51 @@ fn a_day_in_october_has_25_hours() {
 }
 
 #[test]
+fn a_day_whose_midnight_comes_twice_is_one() {
+    // In the Azores the clocks go from 01:00 back to 00:00.
+    let events = [
+        "2026-10-24 23:59 +00",
+        "2026-10-25 00:00 +00",
+        "2026-10-25 00:30 +00",
+        "2026-10-25 00:00 -01",
+        "2026-10-25 23:59 -01",
+        "2026-10-26 00:00 -01",
+        "2026-10-28 00:00 -01",
+    ];
+    check(
+        r#"tumbling = "1 d""#,
+        "Atlantic/Azores",
+        &events,
+        &expect![[r#"
+            2026-10-24 00:00 +00 to 2026-10-25 00:00 +00: 1 in 24 h
+            2026-10-25 00:00 +00 to 2026-10-26 00:00 -01: 4 in 25 h
+            2026-10-26 00:00 -01 to 2026-10-27 00:00 -01: 1 in 24 h
+        "#]],
+    );
+    check(
+        r#"hopping = { size = "2 d", every = "1 d" }"#,
+        "Atlantic/Azores",
+        &events,
+        &expect![[r#"
+            2026-10-23 00:00 +00 to 2026-10-25 00:00 +00: 1 in 48 h
+            2026-10-24 00:00 +00 to 2026-10-26 00:00 -01: 5 in 49 h
+            2026-10-25 00:00 +00 to 2026-10-27 00:00 -01: 5 in 49 h
+            2026-10-26 00:00 -01 to 2026-10-28 00:00 -01: 1 in 48 h
+        "#]],
+    );
+    check(
+        r#"cumulating = { size = "1 d", every = "12 h" }"#,
+        "Atlantic/Azores",
+        &events[1..6],
+        &expect![[r#"
+            2026-10-25 00:00 +00 to 2026-10-25 00:00 -01: 2 in 1 h
+            2026-10-25 00:00 +00 to 2026-10-25 12:00 -01: 3 in 13 h
+            2026-10-25 00:00 +00 to 2026-10-26 00:00 -01: 4 in 25 h
+        "#]],
+    );
+}
+
+#[test]
 fn an_hour_that_is_skipped_is_no_window() {
     check(
         r#"tumbling = "1 h""#,
