@@ -213,11 +213,44 @@ impl Database {
         let wrap = || format!("cannot read the state in database {path}");
         let context = |error: Error| error.context(format!("database {path}"));
         made::check(&self.connection, &self.stored, engine, |made| !made.is_reader()).map_err(context)?;
+        let older = made::in_ms(&self.connection, &self.plan.name).sqlite(wrap)?;
+        let older: Vec<String> = older.into_iter().filter(|state| engine.restores_ms(state)).collect();
         for (step, count) in self.failures().environment(wrap)? {
             engine.restore_failures(&step, count);
         }
         Self::restore_from(&self.connection, self.path(), &self.plan.name, engine)?;
+        if !older.is_empty() {
+            self.write_anew(&older, engine)?;
+        }
         made::check(&self.connection, &self.stored, engine, Made::is_reader).map_err(context)
+    }
+
+    /// Writes states whole whose times an older Weir wrote in milliseconds, in one transaction.
+    fn write_anew(&self, states: &[String], engine: &mut Engine) -> Result<()> {
+        let path = self.path().display().to_string();
+        let pipeline = &self.plan.name;
+        let mut write = || {
+            // Nothing else is under way: the pipeline has not begun.
+            let transaction = self.connection.unchecked_transaction()?;
+            for state in states {
+                let of_state = (pipeline, state);
+                for table in ["weir_state_snapshot", "weir_state_log"] {
+                    let delete = format!("DELETE FROM {table} WHERE pipeline = ?1 AND state = ?2");
+                    transaction.execute(&delete, of_state)?;
+                }
+                let mut insert = transaction.prepare(
+                    "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
+                for snapshot in engine.buckets(state) {
+                    let (bucket, sum) = (snapshot.bucket as i64, checksum(state, &snapshot.entries));
+                    insert.execute((pipeline, state, bucket, &snapshot.entries, sum))?;
+                }
+                let update = "UPDATE weir_state SET in_us = 1 WHERE pipeline = ?1 AND state = ?2";
+                transaction.execute(update, of_state)?;
+            }
+            transaction.commit()
+        };
+        write().sqlite(|| format!("cannot bring the state in database {path} up to date"))
     }
 
     /// Fills an engine whose fingerprints were checked.

@@ -20,7 +20,7 @@ use crate::{
     delivery::{DecodedBatch, DeliveryTimes, Rejected},
     error::{Error, Result},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
-    plan::{EventColumn, Now, Plan, SourceColumn},
+    plan::{Now, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
     subject,
     text::printable,
 };
@@ -29,8 +29,8 @@ use std::ops::Range;
 /// The name under which the decoder rejects deliveries.
 pub const STEP: &str = "decode";
 
-/// The event times that are accepted, in milliseconds: the years 0 to 9999.
-pub const EVENT_TIMES_MS: Range<i64> = -62_167_219_200_000..253_402_300_800_000;
+/// The event times that are accepted, in microseconds: the years 0 to 9999.
+pub const EVENT_TIMES_US: Range<i64> = -62_167_219_200 * SECOND_US..253_402_300_800 * SECOND_US;
 
 /// Collects deliveries into a batch.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Input {
     formats: Vec<(usize, TextFormat)>,
     /// The columns that hold "now", and when an event happened.
     now_column: Option<usize>,
-    event_column: Option<EventColumn>,
+    event_column: Option<TimeColumn>,
     scanner: Scanner,
     builders: ColumnBuilders,
     /// The delivery of each row.
@@ -154,7 +154,7 @@ impl Decoder {
         let now_ms = self.fixed_now_ms.unwrap_or(now_ms);
         let times = DeliveryTimes {
             now_ms,
-            event_ms: now_ms,
+            event_us: ms_in_us(now_ms),
             store_ms,
         };
         self.take_in(input, subject, sequence, times, payload);
@@ -231,7 +231,7 @@ impl Decoder {
     pub fn push_tick(&mut self, sequence: u64, store_time_ms: i64) {
         self.batch.last_sequence = sequence;
         let times = DeliveryTimes {
-            event_ms: store_time_ms,
+            event_us: ms_in_us(store_time_ms),
             ..times(self.fixed_now_ms, Some(store_time_ms))
         };
         let delivery = self.batch.deliveries.push(None, sequence, times, &[]);
@@ -292,31 +292,42 @@ impl Input {
     fn set_times(&self, row: usize, times: &mut DeliveryTimes) {
         if let Some(column) = self.now_column {
             times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
-            times.event_ms = times.now_ms;
+            times.event_us = ms_in_us(times.now_ms);
         }
-        if let Some(EventColumn { index, unit }) = self.event_column {
-            let value = self.builders.int(index, row);
-            times.event_ms = value.map_or(times.event_ms, |value| unit.in_ms(value));
+        if let Some(TimeColumn { index, scale }) = self.event_column {
+            let event_us = self.builders.int(index, row).and_then(|value| scale.in_us(value));
+            times.event_us = event_us.unwrap_or(times.event_us);
         }
     }
 
-    /// An event without a time, or with one that no calendar has, has no place in any window.
+    /// An event without a time, or with one that no calendar has, has no place in any window; one that is finer than what
+    /// the host compares would change places with others.
     fn check_event_time(&mut self, row: usize) -> Result<(), Reject> {
-        let Some(EventColumn { index, unit }) = self.event_column else {
+        let Some(TimeColumn { index, scale }) = self.event_column else {
             return Ok(());
         };
-        let found = match self.builders.int(index, row) {
-            Some(value) if EVENT_TIMES_MS.contains(&unit.in_ms(value)) => return Ok(()),
-            Some(value) => value.to_string(),
+        let value = self.builders.int(index, row);
+        let found = match value.map(|value| (value, scale.in_us(value))) {
+            Some((_, Some(event_us))) if EVENT_TIMES_US.contains(&event_us) => return Ok(()),
+            Some((value, _)) => value.to_string(),
             None => "null".to_owned(),
         };
         self.builders.drop_row();
-        let unit = unit.plural();
+        let truncated = TimeScale {
+            truncates: true,
+            ..scale
+        };
+        let is_fine = value.is_some_and(|value| scale.in_us(value).is_none() && truncated.in_us(value).is_some());
+        let accepted = match is_fine {
+            true => "whole microseconds; truncate = true beside `unit` cuts what is finer".to_owned(),
+            false => format!(
+                "{} since 1970-01-01T00:00:00Z, of the years 0 to 9999",
+                scale.unit.plural()
+            ),
+        };
         Err(Reject {
             column: self.columns.get(index).map(|column| column.field.name.clone()),
-            reason: format!(
-                "found {found}, and it is the event time; accepted are {unit} since 1970-01-01T00:00:00Z, of the years 0 to 9999"
-            ),
+            reason: format!("found {found}, and it is the event time; accepted are {accepted}"),
         })
     }
 
@@ -385,7 +396,7 @@ fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
     let now_ms = fixed_now_ms.or(store_ms).unwrap_or(0);
     DeliveryTimes {
         now_ms,
-        event_ms: now_ms,
+        event_us: ms_in_us(now_ms),
         store_ms,
     }
 }

@@ -147,6 +147,9 @@ pub struct EventTime {
     /// What that column counts, since 1970-01-01T00:00:00Z.
     #[serde(default)]
     pub unit: TimeUnit,
+    /// Whether times finer than a microsecond are cut to the one before, rather than rejected.
+    #[serde(default)]
+    pub truncate: bool,
     /// By how much an event may be older than one that came before it.
     pub out_of_orderness: Option<Name>,
     /// By how much an event may be ahead of its store time before it is not believed any more.
@@ -186,13 +189,13 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// Milliseconds that are so many of this unit; what falls below one is dropped, toward the past.
-    pub fn in_ms(self, value: i64) -> i64 {
+    /// Its name in a pipeline file.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Seconds => value.saturating_mul(1000),
-            Self::Milliseconds => value,
-            Self::Microseconds => value.div_euclid(1_000),
-            Self::Nanoseconds => value.div_euclid(1_000_000),
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "us",
+            Self::Nanoseconds => "ns",
         }
     }
 
@@ -205,6 +208,18 @@ impl TimeUnit {
             Self::Nanoseconds => "nanoseconds",
         }
     }
+}
+
+/// What the bounds of windows count, since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum BoundsUnit {
+    /// Milliseconds.
+    #[default]
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
 }
 
 /// The stream that events come from: its only input is written beside it, or there are inputs by name.
@@ -257,6 +272,8 @@ pub struct InputEventTime {
     pub column: Name,
     /// What that column counts, since 1970-01-01T00:00:00Z; as for the pipeline, when absent.
     pub unit: Option<TimeUnit>,
+    /// Whether times finer than a microsecond are cut to the one before; as for the pipeline, when absent.
+    pub truncate: Option<bool>,
 }
 
 /// A column of a payload or a table: `"text"`, or `{ type = "text", … }`.
@@ -452,8 +469,12 @@ pub struct Window {
     pub columns: Option<ColumnMap<AggregateColumn>>,
     /// In its place: the rows that rank first.
     pub top: Option<Spanned<Top>>,
-    /// The integer column that holds the time of a row, in milliseconds; the time of its event, when absent.
+    /// The integer column that holds the time of a row; the time of its event, when absent.
     pub time: Option<Name>,
+    /// What that column counts, where the pipeline does not say it already.
+    pub time_unit: Option<Spanned<TimeUnit>>,
+    /// What the columns `window_start` and `window_end` count.
+    pub bounds_unit: Option<Spanned<BoundsUnit>>,
     /// The time zone whose clock windows begin by; UTC, when absent.
     pub zone: Option<Name>,
     /// By how much windows begin later than they would.

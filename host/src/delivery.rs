@@ -9,8 +9,8 @@ pub struct Deliveries {
     pub sequences: Vec<u64>,
     /// "Now" for each, in milliseconds since 1970-01-01T00:00:00Z.
     pub times_ms: Vec<i64>,
-    /// When each happened, in milliseconds since 1970-01-01T00:00:00Z; "now" where the pipeline does not say otherwise.
-    pub event_times_ms: Vec<i64>,
+    /// When each happened, in microseconds since 1970-01-01T00:00:00Z; "now" where the pipeline does not say otherwise.
+    pub event_times_us: Vec<i64>,
     /// When the source stored each, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
     pub store_times_ms: Vec<Option<i64>>,
     /// The subject of each, empty where it is of no input; left out as a whole where the source has only one input.
@@ -42,7 +42,7 @@ impl Deliveries {
         }
         self.sequences.push(sequence);
         self.times_ms.push(times.now_ms);
-        self.event_times_ms.push(times.event_ms);
+        self.event_times_us.push(times.event_us);
         self.store_times_ms.push(times.store_ms);
         self.payloads.push(payload);
         (self.sequences.len() - 1) as u32
@@ -61,8 +61,8 @@ impl Deliveries {
 
     /// When delivery `index` happened; the beginning of time beyond the last.
     #[inline]
-    pub fn event_time_ms(&self, index: u32) -> i64 {
-        self.event_times_ms.get(index as usize).copied().unwrap_or(i64::MIN)
+    pub fn event_time_us(&self, index: u32) -> i64 {
+        self.event_times_us.get(index as usize).copied().unwrap_or(i64::MIN)
     }
 
     /// When delivery `index` was stored, where the source knows.
@@ -82,7 +82,7 @@ pub struct DeliveryTimes {
     /// "Now".
     pub now_ms: i64,
     /// When it happened.
-    pub event_ms: i64,
+    pub event_us: i64,
     /// When the source stored it, where it knows.
     pub store_ms: Option<i64>,
 }

@@ -35,6 +35,7 @@ use crate::{
         clock::{Clock, Passage},
         deduplicate::Deduplicate,
         guests::Guests,
+        held_times::HeldTimes,
         interval_join::IntervalJoin,
         last_value::LastValue,
         lookup,
@@ -77,6 +78,8 @@ pub struct Engine {
     /// What happened to versions in the open turn, besides their trials.
     changes: Vec<VersionChange>,
     /// Rows that made a guest fail in the open turn.
+    /// States whose entries are restored from an older Weir's, with where they hold times.
+    older: Vec<(String, HeldTimes)>,
     failed_rows: u64,
     /// Whether guests that fail too often stop it.
     counts_failures: bool,
@@ -196,6 +199,7 @@ impl Engine {
             position: 0,
             last_sequence: 0,
             changes: Vec::new(),
+            older: Vec::new(),
             failed_rows: 0,
             counts_failures: true,
             stopped: None,

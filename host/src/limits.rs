@@ -70,6 +70,12 @@ pub const TURN_BYTES_MAX: usize = 32 << 20;
 /// keys is some thousand entries: a millisecond.
 pub const STATE_BUCKETS: usize = 256;
 
+/// Columns of a table: what SQLite takes, as it is built in.
+pub const TABLE_COLUMNS_MAX: usize = 2000;
+
+/// Columns of a table's key: rows are found by a condition with a part for each, and SQLite takes conditions 1000 deep.
+pub const KEY_COLUMNS_MAX: usize = 999;
+
 /// Windows that one row may fall into. Each has an entry of state per group.
 pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
 

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod deduplicate;
 mod expiry;
 pub mod guests;
+pub mod held_times;
 pub mod interval_join;
 pub mod last_value;
 pub mod lookup;
@@ -24,9 +25,11 @@ pub mod window;
 use crate::{
     column::{Batch, Causes, Column, RowKind, Schema, Value},
     limits::STATE_LOG_CHUNK_BYTES,
+    plan::{TimeColumn, TimeScale},
     state::{KeyedState, StateValue, push_entry},
 };
 use clock::Passage;
+use held_times::HeldTimes;
 use std::sync::Arc;
 
 /// The state of an operator, as the turn and the restart see it.
@@ -39,6 +42,8 @@ pub trait Stateful {
     fn rollback(&mut self);
     /// The keyed states, each with its name within the operator.
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)>;
+    /// Where the entries of the state of this name hold times, if they do.
+    fn held_times(&self, state: &str) -> Option<HeldTimes>;
     /// Called once after all entries were restored.
     fn restored(&mut self) {}
 }
@@ -105,14 +110,31 @@ impl<V: StateValue> StateMap for KeyedState<V> {
     }
 }
 
-/// The time of a row: what its column holds (nothing where that is null), or that of its event.
-fn row_time_ms(time: Option<&Column>, input: &Batch, row: usize, passage: &Passage<'_>) -> Option<i64> {
-    match time {
-        None => Some(passage.time_ms(input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
-        Some(column) => match column.get(row) {
-            Value::Int(time_ms) => Some(time_ms),
-            _ => None,
-        },
+/// Where the rows of a batch have their times from.
+#[derive(Clone, Copy)]
+struct RowTimes<'a> {
+    input: &'a Batch,
+    /// The column that holds them; absent where they are those of their events.
+    column: Option<(&'a Column, TimeScale)>,
+}
+
+impl<'a> RowTimes<'a> {
+    fn of(time: Option<TimeColumn>, input: &'a Batch) -> Self {
+        let column = time.and_then(|time| Some((&**input.columns.get(time.index)?, time.scale)));
+        Self { input, column }
+    }
+
+    /// The time of a row, in microseconds. Nothing where its column holds none: null, or what the unit of the column does
+    /// not make whole microseconds of.
+    #[inline]
+    fn time_us(&self, row: usize, passage: &Passage<'_>) -> Option<i64> {
+        match self.column {
+            None => Some(passage.time_us(self.input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
+            Some((column, scale)) => match column.get(row) {
+                Value::Int(value) => scale.in_us(value),
+                _ => None,
+            },
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Progress {
     pub blank: AtomicU64,
     /// Rows that came too late for a step.
     pub late_rows: AtomicU64,
+    /// Events that were too far ahead to move the watermark.
+    pub ahead_events: AtomicU64,
     /// Rows that came because time went on, and that a rule could not take.
     pub dead_rows: AtomicU64,
     /// The last committed stream sequence.
@@ -122,6 +124,7 @@ impl Progress {
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             blank: self.blank.load(Ordering::Relaxed),
             late_rows: self.late_rows.load(Ordering::Relaxed),
+            ahead_events: self.ahead_events.load(Ordering::Relaxed),
             dead_rows: self.dead_rows.load(Ordering::Relaxed),
         }
     }
@@ -147,6 +150,7 @@ impl Progress {
         self.dead_letters.fetch_add(counts.dead_letters, Ordering::Relaxed);
         self.blank.fetch_add(counts.blank, Ordering::Relaxed);
         self.late_rows.fetch_add(counts.late_rows, Ordering::Relaxed);
+        self.ahead_events.fetch_add(counts.ahead_events, Ordering::Relaxed);
         self.dead_rows.fetch_add(counts.dead_rows, Ordering::Relaxed);
         self.turn_events.store(counts.events, Ordering::Relaxed);
     }

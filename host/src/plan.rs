@@ -8,13 +8,14 @@ mod aggregates;
 mod circle;
 mod passing;
 mod resolve;
+mod times;
 mod tombstone;
 mod windows;
 mod wire;
 
 use crate::{
     column::{Field, Schema},
-    definition::{File, PublishFrom, StageLimits, TextFormat, TimeUnit},
+    definition::{File, PublishFrom, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
     stage::{Module, ParameterValue, StageHost},
@@ -29,6 +30,7 @@ use std::{
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
 pub use circle::check_circles;
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
+pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
 pub use windows::{
     Emit, IntervalJoinPlan, JoinSidePlan, SlidingPlan, SlidingSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
@@ -215,18 +217,18 @@ pub struct Input {
     /// The columns of a payload.
     pub columns: Vec<SourceColumn>,
     /// The column that says when an event happened; "now" where there is none.
-    pub event_column: Option<EventColumn>,
+    pub event_column: Option<TimeColumn>,
 }
 
 /// What the times of events say of those that are still to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventTimePlan {
     /// By how much an event may be older than one that came before it.
-    pub out_of_orderness_ms: i64,
+    pub out_of_orderness_us: i64,
     /// By how much an event may be ahead of its store time and still move the watermark.
-    pub ahead_max_ms: Option<i64>,
+    pub ahead_max_us: Option<i64>,
     /// How long, by store time, an input may be silent before the others do not wait for it any more.
-    pub idle_after_ms: Option<i64>,
+    pub idle_after_us: Option<i64>,
     /// Whether some step follows the watermark.
     pub followed: bool,
 }
@@ -238,15 +240,6 @@ pub struct TickPlan {
     pub subject: String,
     /// How long the stream is silent before one is published, and between two.
     pub every_ms: u64,
-}
-
-/// A column of event times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventColumn {
-    /// Its index in [`Input::columns`].
-    pub index: usize,
-    /// What it counts.
-    pub unit: TimeUnit,
 }
 
 /// A column of a payload or a table.
@@ -313,11 +306,11 @@ impl Node {
     pub fn follows_time(&self) -> bool {
         match &self.kind {
             NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => true,
-            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)) || sliding.ttl_ms.is_some(),
-            NodeKind::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
-            NodeKind::LastValue(last_value) => last_value.ttl_ms.is_some(),
-            NodeKind::Aggregate(aggregate) => aggregate.ttl_ms.is_some(),
-            NodeKind::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
+            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)) || sliding.ttl_us.is_some(),
+            NodeKind::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
+            NodeKind::LastValue(last_value) => last_value.ttl_us.is_some(),
+            NodeKind::Aggregate(aggregate) => aggregate.ttl_us.is_some(),
+            NodeKind::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
             _ => false,
         }
     }
@@ -490,7 +483,7 @@ pub struct LastValuePlan {
     /// The columns that are kept.
     pub columns: Vec<usize>,
     /// After how long without a row a key is forgotten.
-    pub ttl_ms: Option<i64>,
+    pub ttl_us: Option<i64>,
     /// The boolean that is true where the row of the key is deleted.
     pub deleted: Option<usize>,
 }

@@ -67,6 +67,9 @@ pub struct CountsStatus {
     /// Rows that came too late for a step.
     #[serde(default)]
     pub late_rows: u64,
+    /// Events that were too far ahead to move the watermark.
+    #[serde(default)]
+    pub ahead_events: u64,
     /// Rows that came because time went on, and that a rule could not take.
     #[serde(default)]
     pub dead_rows: u64,
@@ -81,6 +84,7 @@ impl From<Counts> for CountsStatus {
             dead_letters: counts.dead_letters,
             blank: counts.blank,
             late_rows: counts.late_rows,
+            ahead_events: counts.ahead_events,
             dead_rows: counts.dead_rows,
         }
     }

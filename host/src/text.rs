@@ -54,12 +54,21 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
-/// A duration as a person would write it: `90 s`, `2 h`.
-pub fn duration(ms: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")];
-    match units.into_iter().find(|(unit, _)| ms != 0 && ms % unit == 0) {
-        Some((unit, name)) => format!("{} {name}", ms / unit),
-        None => format!("{ms} ms"),
+/// A duration in microseconds as a person would write it: `90 s`, `2 h`.
+pub fn duration(us: i64) -> String {
+    let units = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "min"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
+    match units
+        .into_iter()
+        .find(|(unit, _)| us % unit == 0 && (us != 0 || *unit == 1_000))
+    {
+        Some((unit, name)) => format!("{} {name}", us / unit),
+        None => format!("{us} us"),
     }
 }
 
@@ -98,8 +107,14 @@ mod tests {
 
     #[test]
     fn durations_are_told_in_the_largest_unit_that_fits() {
-        for (ms, words) in [(0, "0 ms"), (1500, "1500 ms"), (90_000, "90 s"), (604_800_000, "7 d")] {
-            assert_eq!(duration(ms), words);
+        for (us, words) in [
+            (0, "0 ms"),
+            (1_500, "1500 us"),
+            (1_500_000, "1500 ms"),
+            (90_000_000, "90 s"),
+            (604_800_000_000, "7 d"),
+        ] {
+            assert_eq!(duration(us), words);
         }
     }
 }

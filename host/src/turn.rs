@@ -22,6 +22,9 @@ pub struct Counts {
     pub blank: u64,
     /// Rows, not deliveries: they came too late for a step.
     pub late_rows: u64,
+    /// Events, of those above: they were farther ahead of their store time than the pipeline believes, and moved no
+    /// watermark.
+    pub ahead_events: u64,
     /// Rows, not deliveries: a window gave them when it ended, and a rule could not take them. They are kept with the reason
     /// among the dead letters.
     pub dead_rows: u64,
@@ -35,6 +38,7 @@ impl AddAssign for Counts {
         self.dead_letters += more.dead_letters;
         self.blank += more.blank;
         self.late_rows += more.late_rows;
+        self.ahead_events += more.ahead_events;
         self.dead_rows += more.dead_rows;
     }
 }

@@ -64,3 +64,48 @@ fn check(case: &Path) -> Result<(), String> {
     }
     Err(format!("{name}\n  expected {expected}\n  said     {said}"))
 }
+
+/// What SQLite does not take as a table is told with its place, before there is a table.
+#[test]
+fn a_table_is_one_that_sqlite_takes() {
+    let pipeline = |columns: usize, key: usize| {
+        let names: Vec<String> = (0..columns).map(|number| format!("c{number}")).collect();
+        let declared: Vec<String> = names.iter().map(|name| format!("{name} = \"int\"\n")).collect();
+        let key = match key {
+            0 => String::new(),
+            key => format!("primary_key = {:?}\n", &names[..key]),
+        };
+        let declared = declared.concat();
+        let text = format!(
+            "name = \"wide\"\n[source]\nstream = \"S\"\nsubject = \"s\"\n[source.columns]\n{declared}[[sink]]\ntable = \"t\"\n{key}"
+        );
+        Plan::build(&File::from_text("wide.toml", text), host())
+    };
+    for (columns, key, said) in [
+        (
+            2001,
+            0,
+            "wide.toml:2008:9: key `table`: table \"t\" has 2001 columns; SQLite takes 2000",
+        ),
+        (
+            1000,
+            1000,
+            "wide.toml:1007:9: key `table`: table \"t\" has 1000 columns in its primary key; SQLite takes 999",
+        ),
+    ] {
+        let error = pipeline(columns, key).expect_err("it is refused");
+        assert_eq!(error.to_string(), said);
+    }
+    // And what is accepted, SQLite takes.
+    for (columns, key) in [(2000, 0), (2000, 999)] {
+        let plan = std::sync::Arc::new(pipeline(columns, key).expect("it is accepted"));
+        let run = weir_tests::replay::Run {
+            plan: &plan,
+            lookup_rows: b"",
+            input: b"{\"c0\": 1}\n{\"c0\": 1}\n",
+            batches: &[1],
+            stops: &[1],
+        };
+        assert_eq!(run.contents().counts.applied, 2);
+    }
+}

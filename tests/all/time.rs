@@ -1,6 +1,7 @@
 //! Steps that follow event time, against plain models: random events in disorder, random batches and stops.
 
 mod join;
+mod micros;
 mod sliding;
 
 use std::{collections::BTreeMap, sync::Arc};

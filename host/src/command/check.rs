@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     plan::{
         AggregateGuest, AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan,
-        SlidingSpan, Target, WindowCut, WindowKind, WindowPlan,
+        SlidingSpan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
     },
     terminal,
     text::duration,
@@ -55,20 +55,20 @@ fn event_time(plan: &Plan) -> Option<String> {
         }
     });
     let mut parts = vec![columns.collect::<Vec<_>>().join(", ")];
-    parts.push(match time.out_of_orderness_ms {
+    parts.push(match time.out_of_orderness_us {
         0 => "in order".to_owned(),
-        ms => format!("up to {} out of order", duration(ms)),
+        us => format!("up to {} out of order", duration(us)),
     });
     parts.extend(
-        time.ahead_max_ms
-            .map(|ms| format!("believed up to {} ahead", duration(ms))),
+        time.ahead_max_us
+            .map(|us| format!("believed up to {} ahead", duration(us))),
     );
     parts.extend(
-        time.idle_after_ms
-            .map(|ms| format!("an input idle after {}", duration(ms))),
+        time.idle_after_us
+            .map(|us| format!("an input idle after {}", duration(us))),
     );
     let ticks = plan.ticks.as_ref();
-    parts.extend(ticks.map(|ticks| format!("a tick every {} of silence", duration(ticks.every_ms as i64))));
+    parts.extend(ticks.map(|ticks| format!("a tick every {} of silence", duration(ms_in_us(ticks.every_ms as i64)))));
     Some(format!("event time is {}", parts.join(", ")))
 }
 
@@ -264,15 +264,15 @@ fn what(plan: &Plan, node: &Node) -> String {
             format!(
                 "last_value by {}{}{}",
                 input(&last_value.key),
-                ttl(last_value.ttl_ms),
+                ttl(last_value.ttl_us),
                 deleted.unwrap_or_default()
             )
         }
         NodeKind::Aggregate(aggregate) => {
             let functions = functions(&aggregate.aggregates, |index| column(node.input, index));
             match aggregate.group.as_slice() {
-                [] => format!("aggregate of everything{}: {functions}", ttl(aggregate.ttl_ms)),
-                group => format!("aggregate by {}{}: {functions}", input(group), ttl(aggregate.ttl_ms)),
+                [] => format!("aggregate of everything{}: {functions}", ttl(aggregate.ttl_us)),
+                group => format!("aggregate by {}{}: {functions}", input(group), ttl(aggregate.ttl_us)),
             }
         }
         NodeKind::Window(window) => {
@@ -298,8 +298,8 @@ fn what(plan: &Plan, node: &Node) -> String {
                 "join of {} with {}, {} to {} later",
                 input(&join.own.key),
                 with(&join.with.key),
-                duration(join.earliest_ms),
-                duration(join.latest_ms)
+                duration(join.earliest_us),
+                duration(join.latest_us)
             )
         }
         NodeKind::Sliding(sliding) => {
@@ -310,7 +310,7 @@ fn what(plan: &Plan, node: &Node) -> String {
             };
             let span = match sliding.span {
                 SlidingSpan::Rows(rows) => format!("{rows} rows"),
-                SlidingSpan::Time(span_ms) => duration(span_ms),
+                SlidingSpan::Time(span_us) => duration(span_us),
             };
             format!("for each row the last {span} {of}: {functions}")
         }
@@ -324,13 +324,13 @@ fn what(plan: &Plan, node: &Node) -> String {
                 .map(|hold| format!(", held by {}", column(node.input, hold)));
             let hold = hold.unwrap_or_default();
             match on_crossing.key.as_slice() {
-                [] => format!("crossings{}: {raised}{hold}", ttl(on_crossing.ttl_ms)),
-                key => format!("crossings by {}{}: {raised}{hold}", input(key), ttl(on_crossing.ttl_ms)),
+                [] => format!("crossings{}: {raised}{hold}", ttl(on_crossing.ttl_us)),
+                key => format!("crossings by {}{}: {raised}{hold}", input(key), ttl(on_crossing.ttl_us)),
             }
         }
         NodeKind::Deduplicate(deduplicate) => {
             let within = deduplicate
-                .within_ms
+                .within_us
                 .map(|within| format!(" within {}", duration(within)));
             format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
         }
@@ -386,18 +386,18 @@ fn describe_guest<'n>(guest: &AggregateGuest, column: impl Fn(usize) -> &'n str)
 /// A kind of window as a sentence would name it.
 fn windows(plan: &WindowPlan) -> String {
     match &plan.kind {
-        WindowKind::Session { gap_ms } => format!("sessions with gaps of {}", duration(*gap_ms)),
+        WindowKind::Session { gap_us } => format!("sessions with gaps of {}", duration(*gap_us)),
         WindowKind::Aligned {
             cut,
-            size_ms,
-            every_ms,
+            size_us,
+            every_us,
             zone,
             ..
         } => {
             let zone = zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
-            let (size, every) = (duration(*size_ms), duration(*every_ms));
+            let (size, every) = (duration(*size_us), duration(*every_us));
             match cut {
-                WindowCut::Hopping if size_ms == every_ms => format!("windows of {size}{zone}"),
+                WindowCut::Hopping if size_us == every_us => format!("windows of {size}{zone}"),
                 WindowCut::Hopping => format!("windows of {size} every {every}{zone}"),
                 WindowCut::Cumulating => format!("windows that grow by {every} to {size}{zone}"),
             }
@@ -405,9 +405,9 @@ fn windows(plan: &WindowPlan) -> String {
     }
 }
 
-fn ttl(ttl_ms: Option<i64>) -> String {
-    ttl_ms.map_or(String::new(), |ttl_ms| {
-        format!(", forgotten after {}", duration(ttl_ms))
+fn ttl(ttl_us: Option<i64>) -> String {
+    ttl_us.map_or(String::new(), |ttl_us| {
+        format!(", forgotten after {}", duration(ttl_us))
     })
 }
 

@@ -97,6 +97,9 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
     if counts.late_rows > 0 {
         line("late rows", counts.late_rows, "   came too late for a step");
     }
+    if counts.ahead_events > 0 {
+        line("ahead", counts.ahead_events, "   too far ahead to move the watermark");
+    }
     if counts.dead_rows > 0 {
         line("dead rows", counts.dead_rows, "   of windows, among the dead letters");
     }

@@ -268,9 +268,13 @@ impl Held {
                 show::thousands(counts.blank)
             ),
             format!(
-                "  {}, {}, {} held, {} to publish",
+                "  {}, {}{}, {} held, {} to publish",
                 show::count(counts.late_rows, "late row"),
                 show::count(counts.dead_rows, "dead row"),
+                match counts.ahead_events {
+                    0 => String::new(),
+                    ahead => format!(", {} too far ahead", show::count(ahead, "event")),
+                },
                 show::count(self.kept.dead_letters.held, "dead letter"),
                 show::count(self.kept.outbox, "message")
             ),

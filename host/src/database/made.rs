@@ -28,7 +28,7 @@ pub(super) fn check(
     for Made { name, by, .. } in &made {
         connection
             .execute(
-                "INSERT INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)
+                "INSERT INTO weir_state (pipeline, state, fingerprint, in_us) VALUES (?1, ?2, ?3, 1)
                  ON CONFLICT (pipeline, state) DO UPDATE SET fingerprint = ?3 WHERE fingerprint <> ?3",
                 (&engine.plan().name, name, by),
             )
@@ -58,4 +58,16 @@ pub(super) fn compare(connection: &Connection, made: &[Made], plan: &Plan) -> Re
         }
     }
     Ok(())
+}
+
+/// The states whose times an older Weir wrote in milliseconds.
+pub(super) fn in_ms(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<String>> {
+    // A database that is only read is left in the layout that it has.
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let of_layout_6 = if layout < 6 { "" } else { "AND in_us = 0" };
+    let mut statement = connection.prepare(&format!(
+        "SELECT state FROM weir_state WHERE pipeline = ?1 {of_layout_6}"
+    ))?;
+    let states = statement.query_map([pipeline], |row| row.get(0))?;
+    states.collect()
 }

@@ -36,7 +36,11 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
     let of_layout_3 = if layout < 3 { "0, 0" } else { "late_rows, dead_rows" };
     let of_layout_5 = if layout < 5 { "0" } else { "dropped" };
     // Older layouts judged by the position.
-    let of_layout_6 = if layout < 6 { "0, 0" } else { "scanned, accepted" };
+    let of_layout_6 = if layout < 6 {
+        "0, 0, 0"
+    } else {
+        "scanned, accepted, ahead_events"
+    };
     connection
         .query_row(
             &format!(
@@ -60,6 +64,7 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
                         blank: unsigned(9)?,
                         late_rows: unsigned(10)?,
                         dead_rows: unsigned(11)?,
+                        ahead_events: unsigned(15)?,
                     },
                     dropped: unsigned(12)?,
                     scanned: Scanned {
@@ -84,15 +89,15 @@ pub(super) fn write_pipeline(
         .prepare_cached(
             "INSERT INTO weir_pipeline
              (name, source, position, epoch, content_hash, seed, events, applied, filtered, dead_letters, blank,
-              late_rows, dead_rows, dropped, scanned, accepted, owner)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+              late_rows, dead_rows, dropped, scanned, accepted, owner, ahead_events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (name) DO UPDATE SET
              source = excluded.source, position = excluded.position, epoch = excluded.epoch,
              content_hash = excluded.content_hash, seed = excluded.seed, events = excluded.events,
              applied = excluded.applied, filtered = excluded.filtered, dead_letters = excluded.dead_letters,
              blank = excluded.blank, late_rows = excluded.late_rows, dead_rows = excluded.dead_rows,
              dropped = excluded.dropped, scanned = excluded.scanned, accepted = excluded.accepted,
-             owner = excluded.owner",
+             owner = excluded.owner, ahead_events = excluded.ahead_events",
         )?
         .execute(params![
             name,
@@ -112,6 +117,7 @@ pub(super) fn write_pipeline(
             stored.scanned.through as i64,
             stored.scanned.accepted as i64,
             owner,
+            counts.ahead_events as i64,
         ])
         .map(|_| ())
 }

@@ -210,6 +210,10 @@ const TABLES_OF_LAYOUT_6: &str = "
     ALTER TABLE weir_trace_6 RENAME TO weir_trace;
     -- A number that the process drew which holds the database; 0 where it was an older weir. See `owner.rs`.
     ALTER TABLE weir_pipeline ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
+    -- Whether the times in the entries are microseconds; an older Weir wrote milliseconds.
+    ALTER TABLE weir_state ADD COLUMN in_us INTEGER NOT NULL DEFAULT 0;
+    -- Events that were too far ahead of their store time to move the watermark.
+    ALTER TABLE weir_pipeline ADD COLUMN ahead_events INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What each layout after the oldest added, with its number.

@@ -3,12 +3,30 @@
 use super::{guests, passing};
 use crate::{
     column::Field,
-    plan::{AggregateSpec, Edge, NodeKind, Plan, SlidingSpan, WindowKind, WindowPlan},
+    definition::{BoundsUnit, TimeUnit},
+    plan::{AggregateSpec, Edge, MS_US, NodeKind, Plan, SlidingSpan, TimeColumn, WindowKind, WindowPlan},
     subject::listed,
 };
 
 /// The name of the state of the clock; no step can be called so.
 pub(super) const CLOCK: &str = "event time";
+
+/// A duration as it stands in the database.
+pub(super) fn span(us: i64) -> String {
+    match us % MS_US {
+        0 => format!("{} ms", us / MS_US),
+        _ => format!("{us} us"),
+    }
+}
+
+/// What the column counts that holds the times of rows, if it is not milliseconds.
+fn counted(time: Option<TimeColumn>) -> String {
+    let scale = time.map(|time| time.scale).unwrap_or_default();
+    match scale.unit {
+        TimeUnit::Milliseconds => String::new(),
+        unit => format!(" by times in {}", unit.plural()),
+    }
+}
 
 /// The columns and settings that a state depends on; with `names_modules` also the modules that take rows back, which
 /// databases did not remember once.
@@ -58,9 +76,9 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
                 columns(&mut indices.iter().filter_map(|&index| schema.get(index)))
             };
             format!(
-                "interval join from {} ms to {} ms of ({}) by ({}), with ({}) by ({})",
-                join.earliest_ms,
-                join.latest_ms,
+                "interval join from {} to {} of ({}) by ({}), with ({}) by ({})",
+                span(join.earliest_us),
+                span(join.latest_us),
                 types(node.input, &join.own.held),
                 types(node.input, &join.own.key),
                 types(join.with_edge, &join.with.held),
@@ -68,13 +86,13 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
             )
         }
         NodeKind::Sliding(plan) => {
-            let span = match plan.span {
+            let seen = match plan.span {
                 SlidingSpan::Rows(rows) => format!("{rows} rows"),
-                SlidingSpan::Time(span_ms) => format!("{span_ms} ms"),
+                SlidingSpan::Time(span_us) => format!("{}{}", span(span_us), counted(plan.time)),
             };
             format!(
-                "sliding windows of {span}{} ({}) by {} columns of {schema}",
-                forgets(plan.ttl_ms),
+                "sliding windows of {seen}{} ({}) by {} columns of {schema}",
+                forgets(plan.ttl_us),
                 functions(&plan.aggregates),
                 plan.group.len()
             )
@@ -82,7 +100,7 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
         NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
         NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
         NodeKind::LastValue(plan) => {
-            let forgets = forgets(plan.ttl_ms);
+            let forgets = forgets(plan.ttl_us);
             let deletes = plan.deleted.map_or("", |_| " that deletes");
             format!(
                 "last_value{forgets}{deletes} by the first {} of {schema}",
@@ -92,7 +110,7 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
         NodeKind::Aggregate(plan) => {
             format!(
                 "aggregate{} ({}) by the first {} of {schema}",
-                forgets(plan.ttl_ms),
+                forgets(plan.ttl_us),
                 functions(&plan.aggregates),
                 plan.group.len()
             )
@@ -102,8 +120,8 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
 }
 
 /// Whether keys are forgotten. After how long may change: the state holds when they were touched.
-pub(super) fn forgets(ttl_ms: Option<i64>) -> &'static str {
-    ttl_ms.map_or("", |_| " with a ttl")
+pub(super) fn forgets(ttl_us: Option<i64>) -> &'static str {
+    ttl_us.map_or("", |_| " with a ttl")
 }
 
 fn functions(aggregates: &[AggregateSpec], names_modules: bool) -> String {
@@ -126,16 +144,17 @@ fn functions(aggregates: &[AggregateSpec], names_modules: bool) -> String {
 
 fn window_fingerprint(plan: &WindowPlan, functions: &str, input: &[Field], schema: &str) -> String {
     let kind = match &plan.kind {
-        WindowKind::Session { gap_ms } => format!("sessions with gaps of {gap_ms} ms"),
+        WindowKind::Session { gap_us } => format!("sessions with gaps of {}", span(*gap_us)),
         WindowKind::Aligned {
             cut,
-            size_ms,
-            every_ms,
+            size_us,
+            every_us,
             zone,
-            offset_ms,
+            offset_us,
         } => {
             let (cut, zone) = (format!("{cut:?}").to_lowercase(), zone.as_deref().unwrap_or("UTC"));
-            format!("{cut} windows of {size_ms} ms every {every_ms} ms by {zone} from {offset_ms} ms")
+            let [size, every, offset] = [size_us, every_us, offset_us].map(|us| span(*us));
+            format!("{cut} windows of {size} every {every} by {zone} from {offset}")
         }
     };
     let changes = if plan.aggregates.iter().any(|spec| spec.retracts) {
@@ -153,5 +172,13 @@ fn window_fingerprint(plan: &WindowPlan, functions: &str, input: &[Field], schem
             format!("the {} rows with the {order} {}", top.n, by.unwrap_or_default())
         }
     };
-    format!("{kind} ({kept}){changes} by the first {} of {schema}", plan.group.len())
+    let counted = counted(plan.time);
+    let bounds = match plan.bounds {
+        BoundsUnit::Milliseconds => "",
+        BoundsUnit::Microseconds => " told in microseconds",
+    };
+    format!(
+        "{kind}{counted}{bounds} ({kept}){changes} by the first {} of {schema}",
+        plan.group.len()
+    )
 }

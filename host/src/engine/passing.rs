@@ -1,6 +1,10 @@
 //! Steps that pass rows on, within the engine.
 
-use super::{Engine, Fates, Step, fingerprint::forgets, is_by_time};
+use super::{
+    Engine, Fates, Step,
+    fingerprint::{forgets, span},
+    is_by_time,
+};
 use crate::{
     column::Batch,
     operator::{clock::Passage, union::union},
@@ -72,11 +76,13 @@ pub(super) fn fingerprint(plan: &Plan, node: &Node) -> String {
             let of = if on_crossing.retracts { " of a changelog" } else { "" };
             let [raise, hold] = [&on_crossing.raise, &on_crossing.hold].map(|column| columns(column.as_slice()));
             let key = columns(&on_crossing.key);
-            let forgets = forgets(on_crossing.ttl_ms);
+            let forgets = forgets(on_crossing.ttl_us);
             format!("crossings{of}{forgets} by {key}, raised by {raise}, held by {hold}")
         }
         NodeKind::Deduplicate(deduplicate) => {
-            let within = deduplicate.within_ms.map(|within_ms| format!(" within {within_ms} ms"));
+            let within = deduplicate
+                .within_us
+                .map(|within_us| format!(" within {}", span(within_us)));
             format!(
                 "the first rows by {}{}",
                 columns(&deduplicate.key),

@@ -4,11 +4,12 @@ use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
     deployment::StoredVersion,
     error::{Error, Result},
-    operator::{StateMap, Stateful, clock::Clock, lookup},
+    limits::STATE_BUCKETS,
+    operator::{StateMap, Stateful, clock::Clock, held_times::HeldTimes, lookup},
     plan::NodeKind,
     sink::{KeyedRows, Message, Sink},
     state::take_entry,
-    turn::{LogRow, Turn},
+    turn::{LogRow, Snapshot, Turn},
 };
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ impl Engine {
             }
         }
         let failures = self.take_failures();
+        self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
         Turn {
             epoch,
             failures,
@@ -140,6 +142,39 @@ impl Engine {
         steps.chain(sinks).chain(clock).collect()
     }
 
+    /// Where the entries of a state hold times.
+    fn held_times(&mut self, state: &str) -> Option<HeldTimes> {
+        let (step, name) = state.split_once('/')?;
+        if step == CLOCK {
+            return self.clock.as_ref()?.held_times(name);
+        }
+        let at = self.plan.nodes.iter().position(|node| node.name == step)?;
+        self.steps.get_mut(at)?.stateful()?.held_times(name)
+    }
+
+    /// Says that the entries of a state that are to be restored hold times in milliseconds, if they hold any. Whether they do.
+    pub(crate) fn restores_ms(&mut self, state: &str) -> bool {
+        let Some(times) = self.held_times(state) else {
+            return false;
+        };
+        self.older.push((state.to_owned(), times));
+        true
+    }
+
+    /// Every bucket of a state that holds anything, as snapshots.
+    pub(crate) fn buckets(&mut self, state: &str) -> Vec<Snapshot> {
+        let mut states = self.states();
+        let found = states.iter_mut().find(|(name, _)| name == state);
+        let buckets = found.into_iter().flat_map(|(_, map)| {
+            (0..STATE_BUCKETS).map(|bucket| Snapshot {
+                state: state.to_owned(),
+                bucket,
+                entries: map.log_bucket(bucket),
+            })
+        });
+        buckets.filter(|snapshot| !snapshot.entries.is_empty()).collect()
+    }
+
     /// How many entries each state has.
     pub fn state_sizes(&mut self) -> Vec<(String, usize)> {
         self.states()
@@ -181,6 +216,8 @@ impl Engine {
                 "the stored state \"{state}\" cannot be read: its bytes are damaged"
             ))
         };
+        let older = self.older.iter().find(|(name, _)| name == state);
+        let older = older.map(|(_, times)| times.clone());
         let mut states = self.states();
         let Some((_, map)) = states.iter_mut().find(|(name, _)| name == state) else {
             return Err(Error::mismatch(format!(
@@ -191,7 +228,15 @@ impl Engine {
         while !rest.is_empty() {
             let (key, value) = take_entry(&mut rest).ok_or_else(broken)?;
             row_bytes = row_bytes.max(key.len() + value.map_or(0, <[u8]>::len));
-            if !map.restore_entry(key, value) {
+            let is_read = match &older {
+                None => map.restore_entry(key, value),
+                Some(times) => {
+                    let key = times.key_in_us(key).ok_or_else(broken)?;
+                    let value = value.map(|value| times.value_in_us(value).ok_or_else(broken));
+                    map.restore_entry(&key, value.transpose()?.as_deref())
+                }
+            };
+            if !is_read {
                 return Err(broken());
             }
         }

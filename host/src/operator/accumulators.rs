@@ -12,7 +12,7 @@ use super::top::{Arrival, Ranking, Top};
 use crate::{
     column::{Column, ColumnType, Value},
     exact_sum::ExactSum,
-    plan::{AggregateSpec, Function},
+    plan::{AggregateSpec, Function, ms_in_us},
     row::{cells, push_cell, push_length, take_bytes, take_length},
     sketch::{Distinct, Quantiles},
     state::{Keys, StateValue},
@@ -59,7 +59,7 @@ pub(super) struct Change<'v> {
     /// Not null.
     pub(super) value: Value<'v>,
     /// The time of its row. Only `first` and `last` look at it.
-    pub(super) time_ms: i64,
+    pub(super) time_us: i64,
     /// Whether it goes rather than comes.
     pub(super) retracts: bool,
 }
@@ -173,7 +173,7 @@ impl Group {
                 count(values, retracts);
             }
             (Accumulator::Guest(..), _) => {}
-            (Accumulator::Held(held), value) => hold(spec.function, held, change.time_ms, value),
+            (Accumulator::Held(held), value) => hold(spec.function, held, change.time_us, value),
             (Accumulator::Distinct(distinct), value) => {
                 debug_assert!(!retracts, "the plan gives it rows that stay");
                 distinct.add(value);
@@ -204,7 +204,7 @@ impl Group {
                 }
                 (Accumulator::Count(count), _) => Value::Int(i64::try_from(*count).unwrap_or(i64::MAX)),
                 (Accumulator::Int(_, 0) | Accumulator::Double(_, 0) | Accumulator::Held(None), _) => Value::Null,
-                (Accumulator::Int(sum, count), Function::Avg) => Value::Double(*sum as f64 / *count as f64),
+                (Accumulator::Int(sum, count), Function::Avg) => Value::Double(mean(*sum, *count)),
                 (Accumulator::Int(sum, _), _) => i64::try_from(*sum).map_or(Value::Null, Value::Int),
                 (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.mean(*count)),
                 (Accumulator::Double(sum, _), _) => match sum.value() {
@@ -245,9 +245,9 @@ impl Group {
                     sum.merge(&more);
                     *count += values;
                 }
-                (Accumulator::Held(held), Accumulator::Held(Some((time_ms, cell)))) => {
+                (Accumulator::Held(held), Accumulator::Held(Some((time_us, cell)))) => {
                     let value = cells(&cell).next().unwrap_or(Value::Null);
-                    hold(spec.function, held, time_ms, value);
+                    hold(spec.function, held, time_us, value);
                 }
                 (Accumulator::Distinct(distinct), Accumulator::Distinct(more)) => distinct.merge(*more),
                 (Accumulator::Quantiles(quantiles), Accumulator::Quantiles(more)) => quantiles.merge(more),
@@ -260,6 +260,15 @@ impl Group {
     fn count_moved(&mut self, number: usize) {
         if let Some(Accumulator::Count(distinct)) = self.accumulators.get_mut(number) {
             *distinct += 1;
+        }
+    }
+
+    /// Makes microseconds of the times of an older Weir, which are milliseconds.
+    pub(super) fn times_in_us(&mut self) {
+        for accumulator in &mut self.accumulators {
+            if let Accumulator::Held(Some((time, _))) = accumulator {
+                *time = ms_in_us(*time);
+            }
         }
     }
 
@@ -282,9 +291,9 @@ impl Group {
                     push_length(bytes, *count as usize);
                 }
                 Accumulator::Held(None) => bytes.push(3),
-                Accumulator::Held(Some((time_ms, cell))) => {
+                Accumulator::Held(Some((time_us, cell))) => {
                     bytes.push(4);
-                    bytes.extend_from_slice(&time_ms.to_le_bytes());
+                    bytes.extend_from_slice(&time_us.to_le_bytes());
                     push_length(bytes, cell.len());
                     bytes.extend_from_slice(cell);
                 }
@@ -331,9 +340,9 @@ impl Group {
                 2 => Accumulator::Double(ExactSum::take(bytes)?, take_length(bytes)? as u64),
                 3 => Accumulator::Held(None),
                 4 => {
-                    let time_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+                    let time_us = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
                     let length = take_length(bytes)?;
-                    Accumulator::Held(Some((time_ms, take_bytes(bytes, length)?.into())))
+                    Accumulator::Held(Some((time_us, take_bytes(bytes, length)?.into())))
                 }
                 5 => {
                     let length = take_length(bytes)?;
@@ -375,15 +384,15 @@ fn count(counter: &mut u64, retracts: bool) {
 }
 
 /// Lets a value that came take the place of the one that is held, if it is to.
-fn hold(function: Function, held: &mut Option<(i64, Box<[u8]>)>, time_ms: i64, value: Value<'_>) {
-    if let Some((held_time_ms, cell)) = held {
+fn hold(function: Function, held: &mut Option<(i64, Box<[u8]>)>, time_us: i64, value: Value<'_>) {
+    if let Some((held_time_us, cell)) = held {
         let before = cells(cell).next().unwrap_or(Value::Null);
         let takes_over = match function {
             Function::Min => compare(value, before) == Ordering::Less,
             Function::Max => compare(value, before) == Ordering::Greater,
             // Of rows of one time the one that came first is the first, and the one that came last the last.
-            Function::First => time_ms < *held_time_ms,
-            _ => time_ms >= *held_time_ms,
+            Function::First => time_us < *held_time_us,
+            _ => time_us >= *held_time_us,
         };
         if !takes_over {
             return;
@@ -395,10 +404,28 @@ fn hold(function: Function, held: &mut Option<(i64, Box<[u8]>)>, time_ms: i64, v
     };
     let mut cell = Vec::new();
     push_cell(&mut cell, value);
-    *held = Some((time_ms, cell.into()));
+    *held = Some((time_us, cell.into()));
 }
 
 /// The order of two values of one type. There is one zero.
+/// A whole number divided by a count that is not 0: the exact quotient, rounded once.
+fn mean(sum: i128, count: u64) -> f64 {
+    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+    let magnitude = sum.unsigned_abs();
+    if magnitude <= u128::from(EXACT) && count <= EXACT {
+        // The processor rounds a quotient of two doubles once; zero has no sign.
+        return sum as f64 / count as f64 + 0.0;
+    }
+    let count = u128::from(count.max(1));
+    let (whole, rest) = (magnitude / count, magnitude % count);
+    // 64 bits behind the point, of which the last one says whether anything is left below: a mean of 64-bit numbers has at
+    // most as many in front of it.
+    let (part, left) = ((rest << 64) / count, (rest << 64) % count);
+    let wide = whole << 64 | part | u128::from(left != 0);
+    let mean = wide as f64 * 2f64.powi(-64);
+    if sum < 0 { -mean } else { mean }
+}
+
 fn compare(a: Value<'_>, b: Value<'_>) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a.cmp(&b),

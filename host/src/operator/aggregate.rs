@@ -19,8 +19,9 @@ use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::Passage,
-    expiry::{Course, Expiry},
+    expiry::{Course, Expiry, TOUCHED},
     guests::{Asked, Guests, Refusal},
+    held_times::HeldTimes,
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
@@ -60,7 +61,7 @@ struct Touched {
     /// The deliveries that touched it, ascending.
     causes: Vec<u32>,
     /// Where it is to be forgotten some time: when it was touched.
-    touch_ms: i64,
+    touch_us: i64,
 }
 
 impl Aggregate {
@@ -74,14 +75,14 @@ impl Aggregate {
         guests: Guests,
         seed: u64,
     ) -> Self {
-        let order = match plan.ttl_ms {
+        let order = match plan.ttl_us {
             None => Order::Extremes(plan.group.len()),
             // Groups go, with all of their values.
             Some(_) => Order::All,
         };
         Self {
-            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
-            collapsible: collapsible && plan.ttl_ms.is_none(),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
+            collapsible: collapsible && plan.ttl_us.is_none(),
             plan,
             schema,
             before_needed,
@@ -94,7 +95,7 @@ impl Aggregate {
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool) {
         self.guests.replace(&plan.aggregates);
-        self.collapsible = collapsible && plan.ttl_ms.is_none();
+        self.collapsible = collapsible && plan.ttl_us.is_none();
         (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
     }
 
@@ -135,14 +136,14 @@ impl Aggregate {
 
             for (at, step) in steps.iter().enumerate() {
                 let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
-                while let Some((mover, watermark_ms)) = course.next_before(cause) {
-                    self.expire(mover, watermark_ms, &mut out);
+                while let Some((mover, watermark_us)) = course.next_before(cause) {
+                    self.expire(mover, watermark_us, &mut out);
                 }
                 let group = self.touch(step.key(&group_keys), &mut touched, &mut places);
                 let Some(Touched {
                     group,
                     causes,
-                    touch_ms,
+                    touch_us,
                     ..
                 }) = group
                 else {
@@ -151,7 +152,7 @@ impl Aggregate {
                 if causes.last() != Some(&cause) {
                     causes.push(cause);
                 }
-                *touch_ms = course.touch_ms(cause).max(*touch_ms);
+                *touch_us = course.touch_us(cause).max(*touch_us);
                 let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
                 if !step.stays {
                     counted.count_row(step.retracts);
@@ -161,7 +162,7 @@ impl Aggregate {
                     let change = Change {
                         number,
                         value,
-                        time_ms: 0,
+                        time_us: 0,
                         retracts,
                     };
                     counted.apply(&plan.aggregates, change, key, &mut self.values, Some(&mut ahead));
@@ -183,15 +184,15 @@ impl Aggregate {
                 }
             }
         }
-        while let Some((mover, watermark_ms)) = course.next_move() {
-            self.expire(mover, watermark_ms, &mut out);
+        while let Some((mover, watermark_us)) = course.next_move() {
+            self.expire(mover, watermark_us, &mut out);
         }
         Ok(out.finish())
     }
 
     /// The watermark moved: forgets groups. What changed before was told already.
-    fn expire(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
-        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+    fn expire(&mut self, mover: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for key in keys {
                 let mut gone = None;
                 self.groups.modify(&key, |current| {
@@ -225,7 +226,7 @@ impl Aggregate {
                     before,
                     group,
                     causes: Vec::new(),
-                    touch_ms: i64::MIN,
+                    touch_us: i64::MIN,
                 });
                 touched.len() - 1
             }
@@ -240,11 +241,11 @@ impl Aggregate {
             before,
             group,
             causes,
-            touch_ms,
+            touch_us,
         } in touched.drain(..)
         {
             match (&mut self.expiry, &group) {
-                (Some(expiry), Some(_)) => expiry.touch(&key, touch_ms),
+                (Some(expiry), Some(_)) => expiry.touch(&key, touch_us),
                 (Some(expiry), None) => expiry.forget(&key),
                 (None, _) => {}
             }
@@ -343,7 +344,7 @@ impl<'a> Changes<'a> {
             input,
             group: input.pick(&plan.group),
             aggregates: aggregates.collect(),
-            each_alone: plan.ttl_ms.is_some(),
+            each_alone: plan.ttl_us.is_some(),
         }
     }
 
@@ -410,10 +411,14 @@ impl Stateful for Aggregate {
         self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        (state == TOUCHED).then(HeldTimes::first_in_values)
+    }
+
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         let mut states: Vec<(&'static str, &mut dyn StateMap)> =
             vec![("groups", &mut self.groups), ("values", self.values.state())];
-        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states.extend(self.expiry.as_mut().map(|expiry| (TOUCHED, expiry.state())));
         states
     }
 

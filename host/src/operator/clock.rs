@@ -6,23 +6,24 @@
 //!
 //! - A row is late when its time is before the watermark as it was when the row's event came.
 //! - A window ends as soon as the watermark is at its end or after it, right after the event that moved it there.
-//! - An event whose time is more than `ahead_max` after its store time moves it only as far as that.
+//! - An event whose time is more than `ahead_max` after its store time moves nothing, and is counted.
 //! - Of several inputs the one that is furthest behind counts, so that the rows of none are late for being of it. One
 //!   that had no event for `idle_after` is not waited for, until it has one again: by the store times of the events, never
 //!   by a clock. The watermark never goes back.
 //! - A tick counts as an event of all inputs, of the time at which it was stored.
 //! - Restart: the latest event times are state, so nothing changes.
 
-use super::{StateMap, Stateful};
+use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
     column::Batch,
     delivery::Deliveries,
-    plan::EventTimePlan,
+    plan::{EventTimePlan, MS_US, ms_in_us},
     state::{KeyedState, StateValue},
 };
 use std::ops::Range;
 
 /// Before the first event.
+const NEVER_US: i64 = i64::MIN;
 const NEVER_MS: i64 = i64::MIN;
 
 /// The key of the watermark; an input's is its number.
@@ -35,38 +36,41 @@ pub struct Clock {
     inputs: usize,
     /// By input; and the watermark.
     latest: KeyedState<Latest>,
+    /// How many events were too far ahead since they were asked for, and up to the checkpoint.
+    ahead: u64,
+    ahead_before: u64,
 }
 
-/// How far an input has come, in milliseconds since 1970-01-01T00:00:00Z.
+/// How far an input has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Latest {
-    /// The latest event time.
-    event_ms: i64,
-    /// When the last event was stored; before there was one, when the first event of any input was.
+    /// The latest event time, in microseconds since 1970-01-01T00:00:00Z.
+    event_us: i64,
+    /// When the last event was stored, in milliseconds; before there was one, when the first event of any input was.
     stored_ms: i64,
 }
 
 const NEVER: Latest = Latest {
-    event_ms: NEVER_MS,
+    event_us: NEVER_US,
     stored_ms: NEVER_MS,
 };
 
 impl StateValue for Latest {
     fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.event_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.event_us.to_le_bytes());
         bytes.extend_from_slice(&self.stored_ms.to_le_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (event_ms, stored_ms) = bytes.split_first_chunk::<8>()?;
+        let (event_us, stored_ms) = bytes.split_first_chunk::<8>()?;
         Some(Self {
-            event_ms: i64::from_le_bytes(*event_ms),
+            event_us: i64::from_le_bytes(*event_us),
             stored_ms: i64::from_le_bytes(stored_ms.try_into().ok()?),
         })
     }
 }
 
-/// An event time as the value of a state, in milliseconds since 1970-01-01T00:00:00Z.
+/// An event time as the value of a state, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EventTime(pub(super) i64);
 
@@ -87,12 +91,20 @@ impl Clock {
             plan,
             inputs,
             latest: KeyedState::new(seed),
+            ahead: 0,
+            ahead_before: 0,
         }
     }
 
-    /// Where the watermark stands; nothing before the first event.
+    /// Where the watermark stands, in milliseconds; nothing before the first event.
     pub fn watermark_ms(&self) -> Option<i64> {
-        Some(self.get(WATERMARK).event_ms).filter(|&event_ms| event_ms != NEVER_MS)
+        let watermark_us = Some(self.get(WATERMARK).event_us).filter(|&event_us| event_us != NEVER_US);
+        watermark_us.map(|watermark_us| watermark_us.div_euclid(MS_US))
+    }
+
+    /// How many events were too far ahead to move anything, since the last call.
+    pub fn take_ahead(&mut self) -> u64 {
+        std::mem::take(&mut self.ahead)
     }
 
     /// Goes over the deliveries of `range` that are `alive`, and gives how the watermark moves among them. `events` are
@@ -105,8 +117,8 @@ impl Clock {
         alive: impl Fn(u32) -> bool,
     ) -> Passage<'a> {
         let before: Vec<Latest> = (0..self.inputs).map(|input| self.get(key_of(input))).collect();
-        let before_ms = self.get(WATERMARK).event_ms;
-        let (mut inputs, mut watermark_ms, mut moves) = (before.clone(), before_ms, Vec::new());
+        let before_us = self.get(WATERMARK).event_us;
+        let (mut inputs, mut watermark_us, mut moves) = (before.clone(), before_us, Vec::new());
         let mut events: Vec<&[u32]> = events.iter().map(|events| events.deliveries.as_slice()).collect();
         for delivery in range {
             let mut input = None;
@@ -125,38 +137,40 @@ impl Clock {
                 continue;
             }
             self.follow(deliveries, delivery, input, &mut inputs);
-            let reached_ms = self.reached_ms(&inputs, deliveries.store_time_ms(delivery));
-            if reached_ms > watermark_ms {
-                watermark_ms = reached_ms;
-                moves.push((delivery, watermark_ms));
+            let reached_us = self.reached_us(&inputs, deliveries.store_time_ms(delivery));
+            if reached_us > watermark_us {
+                watermark_us = reached_us;
+                moves.push((delivery, watermark_us));
             }
         }
         for (number, (before, after)) in before.iter().zip(&inputs).enumerate() {
             self.set(key_of(number), *before, *after);
         }
-        let watermark = |event_ms| Latest { event_ms, ..NEVER };
-        self.set(WATERMARK, watermark(before_ms), watermark(watermark_ms));
+        let watermark = |event_us| Latest { event_us, ..NEVER };
+        self.set(WATERMARK, watermark(before_us), watermark(watermark_us));
         Passage {
             deliveries,
-            before_ms,
+            before_us,
             moves,
         }
     }
 
     /// An event of one input, or a tick, which is of all.
-    fn follow(&self, deliveries: &Deliveries, delivery: u32, input: Option<usize>, inputs: &mut [Latest]) {
-        let mut event_ms = deliveries.event_time_ms(delivery);
+    fn follow(&mut self, deliveries: &Deliveries, delivery: u32, input: Option<usize>, inputs: &mut [Latest]) {
+        let event_us = deliveries.event_time_us(delivery);
         let stored_ms = deliveries.store_time_ms(delivery);
-        if let (Some(ahead_ms), Some(stored_ms)) = (self.plan.ahead_max_ms, stored_ms) {
-            event_ms = event_ms.min(stored_ms.saturating_add(ahead_ms));
-        }
+        let is_believed = match (self.plan.ahead_max_us, stored_ms) {
+            (Some(ahead_us), Some(stored_ms)) => event_us <= ms_in_us(stored_ms).saturating_add(ahead_us),
+            _ => true,
+        };
+        self.ahead += u64::from(!is_believed);
         for (number, latest) in inputs.iter_mut().enumerate() {
             let is_of_it = input.is_none_or(|input| input == number);
-            if is_of_it {
-                latest.event_ms = latest.event_ms.max(event_ms);
+            if is_of_it && is_believed {
+                latest.event_us = latest.event_us.max(event_us);
             }
             // Only where it is asked for: it changes with each event.
-            if self.plan.idle_after_ms.is_some()
+            if self.plan.idle_after_us.is_some()
                 && let Some(stored_ms) = stored_ms
                 && (is_of_it || latest.stored_ms == NEVER_MS)
             {
@@ -167,14 +181,14 @@ impl Clock {
     }
 
     /// Where the inputs have come to that are not idle when something is stored at `stored_ms`.
-    fn reached_ms(&self, inputs: &[Latest], stored_ms: Option<i64>) -> i64 {
-        let is_idle = |latest: &&Latest| match (self.plan.idle_after_ms, stored_ms) {
-            (Some(idle_ms), Some(stored_ms)) => stored_ms.saturating_sub(latest.stored_ms) > idle_ms,
+    fn reached_us(&self, inputs: &[Latest], stored_ms: Option<i64>) -> i64 {
+        let is_idle = |latest: &&Latest| match (self.plan.idle_after_us, stored_ms) {
+            (Some(idle_us), Some(stored_ms)) => ms_in_us(stored_ms.saturating_sub(latest.stored_ms)) > idle_us,
             _ => false,
         };
         let busy = inputs.iter().filter(|latest| !is_idle(latest));
-        let latest_ms = busy.map(|latest| latest.event_ms).min().unwrap_or(NEVER_MS);
-        latest_ms.saturating_sub(self.plan.out_of_orderness_ms)
+        let latest_us = busy.map(|latest| latest.event_us).min().unwrap_or(NEVER_US);
+        latest_us.saturating_sub(self.plan.out_of_orderness_us)
     }
 
     fn get(&self, key: [u8; 2]) -> Latest {
@@ -197,6 +211,7 @@ fn key_of(input: usize) -> [u8; 2] {
 
 impl Stateful for Clock {
     fn checkpoint(&mut self) {
+        self.ahead_before = self.ahead;
         self.latest.checkpoint();
     }
 
@@ -205,7 +220,12 @@ impl Stateful for Clock {
     }
 
     fn rollback(&mut self) {
+        self.ahead = self.ahead_before;
         self.latest.rollback(|_, _| {});
+    }
+
+    fn held_times(&self, _: &str) -> Option<HeldTimes> {
+        Some(HeldTimes::first_in_values())
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
@@ -217,7 +237,7 @@ impl Stateful for Clock {
 #[derive(Debug)]
 pub struct Passage<'a> {
     deliveries: &'a Deliveries,
-    before_ms: i64,
+    before_us: i64,
     /// The deliveries that moved it, ascending, and where to.
     moves: Vec<(u32, i64)>,
 }
@@ -225,8 +245,8 @@ pub struct Passage<'a> {
 impl Passage<'_> {
     /// When a delivery happened.
     #[inline]
-    pub fn time_ms(&self, delivery: u32) -> i64 {
-        self.deliveries.event_time_ms(delivery)
+    pub fn time_us(&self, delivery: u32) -> i64 {
+        self.deliveries.event_time_us(delivery)
     }
 
     /// The stream sequence of a delivery.
@@ -235,8 +255,8 @@ impl Passage<'_> {
     }
 
     /// The watermark before the first of the deliveries.
-    pub fn before_ms(&self) -> i64 {
-        self.before_ms
+    pub fn before_us(&self) -> i64 {
+        self.before_us
     }
 
     /// The moves, from the first on.
@@ -270,5 +290,54 @@ impl Walk<'_> {
         let (&first, rest) = self.moves.split_first()?;
         self.moves = rest;
         Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{delivery::DeliveryTimes, plan::SECOND_US};
+
+    /// Where the watermark goes with events at these seconds, all of them stored at second 0 and in order.
+    fn moves(clock: &mut Clock, seconds: &[i64]) -> Vec<(u32, i64)> {
+        let mut deliveries = Deliveries::default();
+        for (number, second) in seconds.iter().enumerate() {
+            let times = DeliveryTimes {
+                now_ms: 0,
+                event_us: second * SECOND_US,
+                store_ms: Some(0),
+            };
+            deliveries.push(None, number as u64 + 1, times, b"{}");
+        }
+        let events = Batch {
+            columns: Vec::new(),
+            deliveries: (0..seconds.len() as u32).collect(),
+            kinds: None,
+            causes: None,
+        };
+        let passage = clock.pass(&deliveries, 0..seconds.len() as u32, &[events], |_| true);
+        let mut walk = passage.walk();
+        std::iter::from_fn(|| walk.next_move())
+            .map(|(delivery, watermark_us)| (delivery, watermark_us / SECOND_US))
+            .collect()
+    }
+
+    #[test]
+    fn an_event_that_is_too_far_ahead_moves_nothing() {
+        let plan = EventTimePlan {
+            ahead_max_us: Some(60 * SECOND_US),
+            ..EventTimePlan::default()
+        };
+        let mut clock = Clock::new(plan, 1, 7);
+        assert_eq!(
+            moves(&mut clock, &[1, 86_400, 2, 60, 61, 59]),
+            [(0, 1), (2, 2), (3, 60)]
+        );
+        assert_eq!(clock.take_ahead(), 2);
+        // What is undone was not counted.
+        clock.checkpoint();
+        assert_eq!(moves(&mut clock, &[90]), []);
+        clock.rollback();
+        assert_eq!(clock.take_ahead(), 0);
     }
 }

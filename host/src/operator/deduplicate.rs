@@ -14,6 +14,7 @@
 use super::{
     StateMap, Stateful,
     clock::{EventTime, Passage},
+    held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
@@ -55,7 +56,7 @@ impl StateValue for Seen {
 /// most, and what is less than `within` away is in the same piece or in one beside it: an entry is found by key and piece.
 #[derive(Debug)]
 struct Recent {
-    within_ms: i64,
+    within_us: i64,
     passed: KeyedState<EventTime>,
     timers: Timers,
 }
@@ -63,10 +64,10 @@ struct Recent {
 impl Deduplicate {
     /// An operator without state.
     pub fn new(plan: DeduplicatePlan, seed: u64) -> Self {
-        let memory = match plan.within_ms {
+        let memory = match plan.within_us {
             None => Memory::ForEver(KeyedState::new(seed)),
-            Some(within_ms) => Memory::Within(Recent {
-                within_ms,
+            Some(within_us) => Memory::Within(Recent {
+                within_us,
                 passed: KeyedState::new(seed),
                 timers: Timers::default(),
             }),
@@ -127,65 +128,65 @@ impl Recent {
         passed: &mut Vec<u32>,
         late: &mut Vec<u32>,
     ) {
-        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
         let (mut ahead, mut ahead_to, mut key) = (Keys::default(), 0, Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if row == ahead_to {
                 ahead.clear();
                 while let Some(&delivery) = input.deliveries.get(ahead_to).filter(|_| !ahead.is_full()) {
-                    for piece in self.pieces(passage.time_ms(delivery)) {
+                    for piece in self.pieces(passage.time_us(delivery)) {
                         ahead.push(|key| push_entry_key(key, keys, ahead_to, piece));
                     }
                     ahead_to += 1;
                 }
                 self.passed.look_ahead(&mut ahead);
             }
-            while let Some((_, moved_ms)) = walk.next_before(delivery) {
-                self.forget(moved_ms);
-                watermark_ms = moved_ms;
+            while let Some((_, moved_us)) = walk.next_before(delivery) {
+                self.forget(moved_us);
+                watermark_us = moved_us;
             }
-            let time_ms = passage.time_ms(delivery);
-            if time_ms < watermark_ms {
+            let time_us = passage.time_us(delivery);
+            if time_us < watermark_us {
                 late.push(row as u32);
                 continue;
             }
-            let pieces = self.pieces(time_ms);
+            let pieces = self.pieces(time_us);
             let is_twin = pieces.iter().any(|&piece| {
                 key.clear();
                 push_entry_key(&mut key, keys, row, piece);
                 let passed = self.passed.get(&key);
-                passed.is_some_and(|passed| passed.0.abs_diff(time_ms) < self.within_ms.unsigned_abs())
+                passed.is_some_and(|passed| passed.0.abs_diff(time_us) < self.within_us.unsigned_abs())
             });
             if !is_twin {
                 let [_, own, _] = pieces;
                 key.clear();
                 push_entry_key(&mut key, keys, row, own);
                 self.passed.modify(&key, |current| {
-                    *current = Some(EventTime(time_ms));
+                    *current = Some(EventTime(time_us));
                     true
                 });
-                self.timers.add(time_ms.saturating_add(self.within_ms), &key);
+                self.timers.add(time_us.saturating_add(self.within_us), &key);
                 passed.push(row as u32);
             }
         }
-        while let Some((_, moved_ms)) = walk.next_move() {
-            self.forget(moved_ms);
+        while let Some((_, moved_us)) = walk.next_move() {
+            self.forget(moved_us);
         }
     }
 
     /// The piece of time that an instant is in, between those beside it.
-    fn pieces(&self, time_ms: i64) -> [i64; 3] {
-        let own = time_ms.div_euclid(self.within_ms.max(1));
+    fn pieces(&self, time_us: i64) -> [i64; 3] {
+        let own = time_us.div_euclid(self.within_us.max(1));
         [own.saturating_sub(1), own, own.saturating_add(1)]
     }
 
     /// The watermark moved: forgets the rows that it is `within` past.
-    fn forget(&mut self, watermark_ms: i64) {
-        while let Some((_, keys)) = self.timers.take_due(watermark_ms) {
+    fn forget(&mut self, watermark_us: i64) {
+        while let Some((_, keys)) = self.timers.take_due(watermark_us) {
             for key in keys {
                 self.passed.modify(&key, |current| {
                     // After a rollback another row may have passed in its place.
-                    let goes = |time: &EventTime| time.0.saturating_add(self.within_ms) <= watermark_ms;
+                    let goes = |time: &EventTime| time.0.saturating_add(self.within_us) <= watermark_us;
                     current.take_if(|time| goes(time)).is_some()
                 });
             }
@@ -195,7 +196,7 @@ impl Recent {
     /// Makes sure that a row is forgotten when it is time.
     fn expect(&mut self, key: &[u8]) {
         if let Some(time) = self.passed.get(key) {
-            self.timers.add_again(time.0.saturating_add(self.within_ms), key);
+            self.timers.add_again(time.0.saturating_add(self.within_us), key);
         }
     }
 }
@@ -233,6 +234,11 @@ impl Stateful for Deduplicate {
                 back.iter().for_each(|key| recent.expect(key));
             }
         }
+    }
+
+    fn held_times(&self, _: &str) -> Option<HeldTimes> {
+        // Pieces of time are numbered, whatever they are measured in.
+        matches!(self.memory, Memory::Within(_)).then(HeldTimes::first_in_values)
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

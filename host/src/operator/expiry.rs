@@ -13,10 +13,13 @@ use super::{
 };
 use crate::state::{KeyedState, StateValue};
 
+/// The name of the state that holds when keys were touched.
+pub(super) const TOUCHED: &str = "touched";
+
 /// When keys were touched, and which are due.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    ttl_ms: i64,
+    ttl_us: i64,
     touched: KeyedState<Touch>,
     timers: Timers,
 }
@@ -24,45 +27,45 @@ pub(super) struct Expiry {
 /// The last touch of a key. Most touches move no timer: that a key was touched since is found out when it is due.
 #[derive(Clone, Debug)]
 struct Touch {
-    time_ms: i64,
+    time_us: i64,
     /// Where the key's timer stands; others that it may have are left over from a rollback. Not kept.
-    timer_ms: i64,
+    timer_us: i64,
 }
 
 impl StateValue for Touch {
     fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.time_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.time_us.to_le_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let time_ms = i64::from_le_bytes(bytes.try_into().ok()?);
-        let timer_ms = time_ms;
-        Some(Self { time_ms, timer_ms })
+        let time_us = i64::from_le_bytes(bytes.try_into().ok()?);
+        let timer_us = time_us;
+        Some(Self { time_us, timer_us })
     }
 }
 
 impl Expiry {
-    pub(super) fn new(ttl_ms: i64, seed: u64) -> Self {
+    pub(super) fn new(ttl_us: i64, seed: u64) -> Self {
         Self {
-            ttl_ms,
+            ttl_us,
             touched: KeyedState::new(seed),
             timers: Timers::default(),
         }
     }
 
-    /// A row of `key` came, see [`Course::touch_ms`].
-    pub(super) fn touch(&mut self, key: &[u8], time_ms: i64) {
+    /// A row of `key` came, see [`Course::touch_us`].
+    pub(super) fn touch(&mut self, key: &[u8], time_us: i64) {
         let timers = &mut self.timers;
-        let timer_ms = time_ms.saturating_add(self.ttl_ms);
+        let timer_us = time_us.saturating_add(self.ttl_us);
         self.touched.modify(key, |current| match current {
-            Some(touch) if touch.time_ms >= time_ms => false,
+            Some(touch) if touch.time_us >= time_us => false,
             Some(touch) => {
-                touch.time_ms = time_ms;
+                touch.time_us = time_us;
                 true
             }
             None => {
-                timers.add(timer_ms, key);
-                *current = Some(Touch { time_ms, timer_ms });
+                timers.add(timer_us, key);
+                *current = Some(Touch { time_us, timer_us });
                 true
             }
         });
@@ -74,26 +77,26 @@ impl Expiry {
     }
 
     /// Takes keys that go at this watermark, until there are none: some at a time, in order.
-    pub(super) fn take_due(&mut self, watermark_ms: i64) -> Option<Vec<Box<[u8]>>> {
-        let (timer_ms, mut keys) = self.timers.take_due(watermark_ms)?;
+    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<Vec<Box<[u8]>>> {
+        let (timer_us, mut keys) = self.timers.take_due(watermark_us)?;
         let Self {
-            ttl_ms,
+            ttl_us,
             touched,
             timers,
         } = self;
         keys.retain(|key| {
             let mut goes = false;
             touched.modify(key, |current| {
-                let Some(touch) = current.as_mut().filter(|touch| touch.timer_ms == timer_ms) else {
+                let Some(touch) = current.as_mut().filter(|touch| touch.timer_us == timer_us) else {
                     return false;
                 };
-                let due_ms = touch.time_ms.saturating_add(*ttl_ms);
-                goes = due_ms <= timer_ms;
+                let due_us = touch.time_us.saturating_add(*ttl_us);
+                goes = due_us <= timer_us;
                 match goes {
                     true => *current = None,
                     false => {
-                        touch.timer_ms = due_ms;
-                        timers.add(due_ms, key);
+                        touch.timer_us = due_us;
+                        timers.add(due_us, key);
                     }
                 }
                 // Where the timer stands is not kept.
@@ -121,7 +124,7 @@ impl Expiry {
         });
         for key in back {
             if let Some(touch) = self.touched.get(&key) {
-                self.timers.add_again(touch.timer_ms, &key);
+                self.timers.add_again(touch.timer_us, &key);
             }
         }
     }
@@ -132,8 +135,8 @@ impl Expiry {
             let timers = &mut self.timers;
             self.touched.modify(&key, |current| {
                 if let Some(touch) = current {
-                    touch.timer_ms = touch.time_ms.saturating_add(self.ttl_ms);
-                    timers.add(touch.timer_ms, &key);
+                    touch.timer_us = touch.time_us.saturating_add(self.ttl_us);
+                    timers.add(touch.timer_us, &key);
                 }
                 false
             });
@@ -150,7 +153,7 @@ impl Expiry {
 pub(super) struct Course<'p> {
     passage: Option<&'p Passage<'p>>,
     walk: Option<Walk<'p>>,
-    watermark_ms: i64,
+    watermark_us: i64,
 }
 
 impl<'p> Course<'p> {
@@ -158,7 +161,7 @@ impl<'p> Course<'p> {
         Self {
             passage,
             walk: passage.map(Passage::walk),
-            watermark_ms: passage.map_or(i64::MIN, Passage::before_ms),
+            watermark_us: passage.map_or(i64::MIN, Passage::before_us),
         }
     }
 
@@ -166,20 +169,20 @@ impl<'p> Course<'p> {
     #[inline]
     pub(super) fn next_before(&mut self, delivery: u32) -> Option<(u32, i64)> {
         let moved = self.walk.as_mut()?.next_before(delivery)?;
-        self.watermark_ms = moved.1;
+        self.watermark_us = moved.1;
         Some(moved)
     }
 
     /// The next move.
     pub(super) fn next_move(&mut self) -> Option<(u32, i64)> {
         let moved = self.walk.as_mut()?.next_move()?;
-        self.watermark_ms = moved.1;
+        self.watermark_us = moved.1;
         Some(moved)
     }
 
     /// When a row of `delivery` touches its key.
-    pub(super) fn touch_ms(&self, delivery: u32) -> i64 {
-        let time_ms = self.passage.map_or(i64::MIN, |passage| passage.time_ms(delivery));
-        time_ms.max(self.watermark_ms)
+    pub(super) fn touch_us(&self, delivery: u32) -> i64 {
+        let time_us = self.passage.map_or(i64::MIN, |passage| passage.time_us(delivery));
+        time_us.max(self.watermark_us)
     }
 }

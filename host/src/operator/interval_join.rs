@@ -10,7 +10,7 @@
 //! - Restart: the state holds an entry for each row that may still find a partner. It goes when the watermark is past all
 //!   times that a partner could have.
 
-use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, late_rows, timers::Timers};
+use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, late_rows, timers::Timers};
 use crate::{
     column::{Batch, Column, Schema, Value},
     plan::{IntervalJoinPlan, JoinSidePlan},
@@ -41,7 +41,7 @@ struct Side {
     /// When rows find no partner any more.
     ends: Timers,
     /// How long after its time a row may find a partner.
-    kept_ms: i64,
+    kept_us: i64,
     /// How many columns the key has.
     key_len: usize,
 }
@@ -49,16 +49,16 @@ struct Side {
 impl IntervalJoin {
     /// An operator without state. `schema` is that of the first output: columns of the step's own edge, then of `with`.
     pub fn new(plan: IntervalJoinPlan, schema: Schema, seed: u64) -> Self {
-        let side = |kept_ms: i64, side: &JoinSidePlan| Side {
+        let side = |kept_us: i64, side: &JoinSidePlan| Side {
             rows: KeyedState::new(seed),
             places: HashMap::new(),
             ends: Timers::default(),
-            kept_ms: kept_ms.max(0),
+            kept_us: kept_us.max(0),
             key_len: side.key.len(),
         };
         Self {
-            own: side(plan.latest_ms, &plan.own),
-            with: side(plan.earliest_ms.saturating_neg(), &plan.with),
+            own: side(plan.latest_us, &plan.own),
+            with: side(plan.earliest_us.saturating_neg(), &plan.with),
             plan,
             schema,
         }
@@ -72,7 +72,7 @@ impl IntervalJoin {
     /// Takes in rows of both edges, while the watermark moves. Gives the pairs, and the rows of each that were late.
     pub fn update(&mut self, own: &Batch, with: &Batch, passage: &Passage<'_>) -> Vec<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, own.len().max(with.len()));
-        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
         let (mut late_own, mut late_with) = (Vec::new(), Vec::new());
         let plan = self.plan.clone();
         let (mut own_rows, mut with_rows) = (Rows::new(own, &plan.own), Rows::new(with, &plan.with));
@@ -81,24 +81,24 @@ impl IntervalJoin {
             .flatten()
             .min()
         {
-            while let Some((_, moved_ms)) = walk.next_before(delivery) {
-                watermark_ms = moved_ms;
-                self.forget(watermark_ms);
+            while let Some((_, moved_us)) = walk.next_before(delivery) {
+                watermark_us = moved_us;
+                self.forget(watermark_us);
             }
-            let (time_ms, sequence) = (passage.time_ms(delivery), passage.sequence(delivery) as i64);
-            let is_late = time_ms < watermark_ms;
+            let (time_us, sequence) = (passage.time_us(delivery), passage.sequence(delivery) as i64);
+            let is_late = time_us < watermark_us;
             for ordinal in 0.. {
                 let Some(row) = own_rows.next_of(delivery) else { break };
                 if is_late {
                     late_own.push(row as u32);
                 } else if own_rows.read_key(row) {
-                    let partners = time_ms.saturating_add(plan.earliest_ms)..=time_ms.saturating_add(plan.latest_ms);
+                    let partners = time_us.saturating_add(plan.earliest_us)..=time_us.saturating_add(plan.latest_us);
                     own_rows.read_held(row);
                     self.with.each(&own_rows.key, partners, |partner| {
                         out.push_insert(delivery, cells(&own_rows.held).chain(cells(partner)));
                     });
                     self.own
-                        .add(&own_rows.key, (time_ms, sequence, ordinal), &own_rows.held);
+                        .add(&own_rows.key, (time_us, sequence, ordinal), &own_rows.held);
                 }
             }
             for ordinal in 0.. {
@@ -106,18 +106,18 @@ impl IntervalJoin {
                 if is_late {
                     late_with.push(row as u32);
                 } else if with_rows.read_key(row) {
-                    let partners = time_ms.saturating_sub(plan.latest_ms)..=time_ms.saturating_sub(plan.earliest_ms);
+                    let partners = time_us.saturating_sub(plan.latest_us)..=time_us.saturating_sub(plan.earliest_us);
                     with_rows.read_held(row);
                     self.own.each(&with_rows.key, partners, |partner| {
                         out.push_insert(delivery, cells(partner).chain(cells(&with_rows.held)));
                     });
                     self.with
-                        .add(&with_rows.key, (time_ms, sequence, ordinal), &with_rows.held);
+                        .add(&with_rows.key, (time_us, sequence, ordinal), &with_rows.held);
                 }
             }
         }
-        while let Some((_, moved_ms)) = walk.next_move() {
-            self.forget(moved_ms);
+        while let Some((_, moved_us)) = walk.next_move() {
+            self.forget(moved_us);
         }
         vec![
             out.finish_inserts(),
@@ -126,18 +126,18 @@ impl IntervalJoin {
         ]
     }
 
-    fn forget(&mut self, watermark_ms: i64) {
-        self.own.forget(watermark_ms);
-        self.with.forget(watermark_ms);
+    fn forget(&mut self, watermark_us: i64) {
+        self.own.forget(watermark_us);
+        self.with.forget(watermark_us);
     }
 }
 
 impl Side {
     /// Calls `each` with what is held of the rows of `key` at these times, in their order.
-    fn each(&self, key: &[u8], times_ms: std::ops::RangeInclusive<i64>, mut each: impl FnMut(&[u8])) {
+    fn each(&self, key: &[u8], times_us: std::ops::RangeInclusive<i64>, mut each: impl FnMut(&[u8])) {
         let Some(places) = self.places.get(key) else { return };
-        let start = places.partition_point(|place| place.0 < *times_ms.start());
-        let within = places.iter().skip(start).take_while(|place| place.0 <= *times_ms.end());
+        let start = places.partition_point(|place| place.0 < *times_us.start());
+        let within = places.iter().skip(start).take_while(|place| place.0 <= *times_us.end());
         let mut row_key = Vec::new();
         for &place in within {
             row_key.clear();
@@ -159,9 +159,9 @@ impl Side {
     }
 
     /// Lets rows go that the watermark has left behind.
-    fn forget(&mut self, watermark_ms: i64) {
+    fn forget(&mut self, watermark_us: i64) {
         // At the end of its time a row may find a partner still.
-        while let Some((_, row_keys)) = self.ends.take_due(watermark_ms.saturating_sub(1)) {
+        while let Some((_, row_keys)) = self.ends.take_due(watermark_us.saturating_sub(1)) {
             for row_key in row_keys {
                 self.rows.modify(&row_key, |row| row.take().is_some());
                 self.leave(&row_key);
@@ -181,7 +181,7 @@ impl Side {
         if let Err(at) = places.binary_search(&place) {
             places.insert(at, place);
         }
-        self.ends.add_again(place.0.saturating_add(self.kept_ms), row_key);
+        self.ends.add_again(place.0.saturating_add(self.kept_us), row_key);
     }
 
     /// Forgets where a row was.
@@ -243,6 +243,11 @@ impl Stateful for IntervalJoin {
     fn rollback(&mut self) {
         self.own.rollback();
         self.with.rollback();
+    }
+
+    fn held_times(&self, _: &str) -> Option<HeldTimes> {
+        let key = self.plan.own.key.len();
+        Some(HeldTimes::in_keys(key..key + 1))
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

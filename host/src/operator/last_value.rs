@@ -12,7 +12,8 @@
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     clock::Passage,
-    expiry::{Course, Expiry},
+    expiry::{Course, Expiry, TOUCHED},
+    held_times::HeldTimes,
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
@@ -35,7 +36,7 @@ impl LastValue {
     /// An operator without state. `schema` is that of the output: the key, then the columns.
     pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
             schema,
             before_needed,
@@ -65,13 +66,13 @@ impl LastValue {
                 }
                 self.rows.look_ahead(&mut ahead);
             }
-            while let Some((mover, watermark_ms)) = course.next_before(delivery) {
-                self.expire(mover, watermark_ms, &mut out);
+            while let Some((mover, watermark_us)) = course.next_before(delivery) {
+                self.expire(mover, watermark_us, &mut out);
             }
             let (before_needed, expiry) = (self.before_needed, &mut self.expiry);
             self.rows.modify_next(&mut ahead, |key, current| {
                 if let Some(expiry) = expiry {
-                    expiry.touch(key, course.touch_ms(delivery));
+                    expiry.touch(key, course.touch_us(delivery));
                 }
                 merged.clear();
                 if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
@@ -115,8 +116,8 @@ impl LastValue {
                 true
             });
         }
-        while let Some((mover, watermark_ms)) = course.next_move() {
-            self.expire(mover, watermark_ms, &mut out);
+        while let Some((mover, watermark_us)) = course.next_move() {
+            self.expire(mover, watermark_us, &mut out);
         }
         out.finish()
     }
@@ -131,9 +132,9 @@ impl LastValue {
     }
 
     /// The watermark moved: deletes the rows of keys that are forgotten.
-    fn expire(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
+    fn expire(&mut self, mover: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
         let Some(expiry) = &mut self.expiry else { return };
-        while let Some(keys) = expiry.take_due(watermark_ms) {
+        while let Some(keys) = expiry.take_due(watermark_us) {
             for key in keys {
                 self.rows.modify(&key, |current| {
                     let Some(row) = current.take() else { return false };
@@ -165,9 +166,13 @@ impl Stateful for LastValue {
         self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        (state == TOUCHED).then(HeldTimes::first_in_values)
+    }
+
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![("rows", &mut self.rows)];
-        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states.extend(self.expiry.as_mut().map(|expiry| (TOUCHED, expiry.state())));
         states
     }
 

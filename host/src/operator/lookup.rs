@@ -6,7 +6,7 @@
 //! - Nulls: a null in the key joins nothing.
 //! - Restart: the table is read from the database, where each turn writes what it changed.
 
-use super::{StateMap, Stateful};
+use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
     column::{Batch, Column, Field, Value},
     plan::{LookupPlan, TablePlan},
@@ -101,6 +101,10 @@ impl Stateful for Table {
     }
 
     /// None for the state log: the table itself is in the database.
+    fn held_times(&self, _: &str) -> Option<HeldTimes> {
+        None
+    }
+
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         Vec::new()
     }

@@ -20,7 +20,8 @@
 use super::{
     StateMap, Stateful,
     clock::Passage,
-    expiry::{Course, Expiry},
+    expiry::{Course, Expiry, TOUCHED},
+    held_times::HeldTimes,
 };
 use crate::{
     column::{Batch, Column, Value},
@@ -134,7 +135,7 @@ impl OnCrossing {
     /// An operator without state.
     pub fn new(plan: OnCrossingPlan, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
             levels: KeyedState::new(seed),
         }
@@ -152,8 +153,8 @@ impl OnCrossing {
             true => self.update_changes(input, &mut course, &mut crossed),
             false => self.update_rows(input, &mut course, &mut crossed),
         }
-        while let Some((_, watermark_ms)) = course.next_move() {
-            self.expire(watermark_ms);
+        while let Some((_, watermark_us)) = course.next_move() {
+            self.expire(watermark_us);
         }
         let rows = [&crossed.raised, &crossed.cleared].into_iter();
         let outputs = rows.zip(&self.plan.passed);
@@ -165,8 +166,8 @@ impl OnCrossing {
         let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
         let mut key = Vec::new();
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_ms)) = course.next_before(delivery) {
-                self.expire(watermark_ms);
+            while let Some((_, watermark_us)) = course.next_before(delivery) {
+                self.expire(watermark_us);
             }
             key.clear();
             push_key(&mut key, &keys, row);
@@ -185,7 +186,7 @@ impl OnCrossing {
                 *current = is_raised.then_some(level);
                 *current != before
             });
-            self.touch(&key, is_raised, course.touch_ms(delivery));
+            self.touch(&key, is_raised, course.touch_us(delivery));
         }
     }
 
@@ -196,8 +197,8 @@ impl OnCrossing {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_ms)) = course.next_before(delivery) {
-                self.expire(watermark_ms);
+            while let Some((_, watermark_us)) = course.next_before(delivery) {
+                self.expire(watermark_us);
             }
             key.clear();
             push_key(&mut key, &keys, row);
@@ -234,7 +235,7 @@ impl OnCrossing {
             if input.deliveries.get(row + 1) != Some(&delivery) {
                 for touched in touched.drain(..) {
                     let is_there = self.settle(&touched, crossed);
-                    self.touch(&touched.key, is_there, course.touch_ms(delivery));
+                    self.touch(&touched.key, is_there, course.touch_us(delivery));
                 }
                 places.clear();
             }
@@ -264,17 +265,17 @@ impl OnCrossing {
     }
 
     /// A row of a key came, of which something is kept now or not.
-    fn touch(&mut self, key: &[u8], is_there: bool, time_ms: i64) {
+    fn touch(&mut self, key: &[u8], is_there: bool, time_us: i64) {
         match &mut self.expiry {
-            Some(expiry) if is_there => expiry.touch(key, time_ms),
+            Some(expiry) if is_there => expiry.touch(key, time_us),
             Some(expiry) => expiry.forget(key),
             None => {}
         }
     }
 
     /// The watermark moved: forgets keys that fell silent.
-    fn expire(&mut self, watermark_ms: i64) {
-        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+    fn expire(&mut self, watermark_us: i64) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for key in keys {
                 self.levels.modify(&key, |current| current.take().is_some());
             }
@@ -326,9 +327,13 @@ impl Stateful for OnCrossing {
         self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        (state == TOUCHED).then(HeldTimes::first_in_values)
+    }
+
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![("levels", &mut self.levels)];
-        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states.extend(self.expiry.as_mut().map(|expiry| (TOUCHED, expiry.state())));
         states
     }
 
@@ -363,7 +368,7 @@ mod tests {
             raise: Some(1),
             hold: None,
             retracts: true,
-            ttl_ms: None,
+            ttl_us: None,
             passed: [vec![0], vec![0]],
         };
         let outputs = OnCrossing::new(plan, 1).update(&input, None);

@@ -12,10 +12,11 @@
 //!   row sees no others. Nothing is told of that.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful,
+    ChangelogBuilder, RowTimes, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value},
     clock::Passage,
-    expiry::{Course, Expiry},
+    expiry::{Course, Expiry, TOUCHED},
+    held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
@@ -77,7 +78,7 @@ impl Sliding {
     /// An operator without state. `schema` is that of the first output: what is passed on, then the aggregates.
     pub fn new(plan: SlidingPlan, schema: Schema, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_ms.map(|ttl_ms| Expiry::new(ttl_ms, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
             schema,
             rows: KeyedState::new(seed),
@@ -99,8 +100,8 @@ impl Sliding {
         let mut outputs = Vec::new();
         match (self.plan.span, passage) {
             (SlidingSpan::Rows(rows), passage) => self.update_rows(rows, input, passage, &mut out),
-            (SlidingSpan::Time(span_ms), Some(passage)) => {
-                let late = self.update_times(span_ms, input, passage, &mut out);
+            (SlidingSpan::Time(span_us), Some(passage)) => {
+                let late = self.update_times(span_us, input, passage, &mut out);
                 outputs.push(super::late_rows(input, &late, &self.plan.late));
             }
             (SlidingSpan::Time(_), None) => {}
@@ -113,18 +114,18 @@ impl Sliding {
 
     fn update_rows(&mut self, count: u64, input: &Batch, passage: Option<&Passage<'_>>, out: &mut ChangelogBuilder) {
         let plan = self.plan.clone();
-        let mut course = Course::of(passage.filter(|_| plan.ttl_ms.is_some()));
+        let mut course = Course::of(passage.filter(|_| plan.ttl_us.is_some()));
         let (groups, passed) = (input.pick(&plan.group), input.pick(&plan.passed));
         let columns = columns(&plan, input);
         let (mut group, mut seen, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_ms)) = course.next_before(delivery) {
-                self.expire(count, watermark_ms);
+            while let Some((_, watermark_us)) = course.next_before(delivery) {
+                self.expire(count, watermark_us);
             }
             group.clear();
             push_key(&mut group, &groups, row);
             if let Some(expiry) = &mut self.expiry {
-                expiry.touch(&group, course.touch_ms(delivery));
+                expiry.touch(&group, course.touch_us(delivery));
             }
             seen.clear();
             push_cell(&mut seen, TOLD);
@@ -145,14 +146,14 @@ impl Sliding {
             let cells = passed.iter().map(|column| column.get(row)).chain(cells(&results));
             out.push_insert(delivery, cells);
         }
-        while let Some((_, watermark_ms)) = course.next_move() {
-            self.expire(count, watermark_ms);
+        while let Some((_, watermark_us)) = course.next_move() {
+            self.expire(count, watermark_us);
         }
     }
 
     /// The watermark moved: groups are forgotten, each with its last rows.
-    fn expire(&mut self, count: u64, watermark_ms: i64) {
-        while let Some(groups) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_ms)) {
+    fn expire(&mut self, count: u64, watermark_us: i64) {
+        while let Some(groups) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for group in groups {
                 let next = self.groups.get(&group).map_or(0, |tail| tail.next);
                 for number in next.saturating_sub(count)..next {
@@ -166,7 +167,7 @@ impl Sliding {
 
     fn update_times(
         &mut self,
-        span_ms: i64,
+        span_us: i64,
         input: &Batch,
         passage: &Passage<'_>,
         out: &mut ChangelogBuilder,
@@ -174,20 +175,19 @@ impl Sliding {
         let plan = self.plan.clone();
         let (groups, passed) = (input.pick(&plan.group), input.pick(&plan.passed));
         let columns = columns(&plan, input);
-        let time = plan.time.and_then(|index| input.columns.get(index));
-        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let times = RowTimes::of(plan.time, input);
+        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
         let (mut group, mut waits, mut late) = (Vec::new(), Vec::new(), Vec::new());
         let mut last = (None, 0);
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if last.0 != Some(delivery) {
-                while let Some((mover, moved_ms)) = walk.next_before(delivery) {
-                    watermark_ms = moved_ms;
-                    self.advance(span_ms, watermark_ms, mover, out);
+                while let Some((mover, moved_us)) = walk.next_before(delivery) {
+                    watermark_us = moved_us;
+                    self.advance(span_us, watermark_us, mover, out);
                 }
                 last = (Some(delivery), 0);
             }
-            let time_ms = super::row_time_ms(time.map(|column| &**column), input, row, passage);
-            let Some(time_ms) = time_ms.filter(|&time_ms| time_ms >= watermark_ms) else {
+            let Some(time_us) = times.time_us(row, passage).filter(|&time_us| time_us >= watermark_us) else {
                 late.push(row as u32);
                 continue;
             };
@@ -197,7 +197,7 @@ impl Sliding {
             push_cell(&mut waits, WAITS);
             passed.iter().for_each(|column| push_cell(&mut waits, column.get(row)));
             push_seen(&mut waits, &plan.aggregates, &columns, row);
-            let turn = (time_ms, passage.sequence(delivery) as i64, last.1);
+            let turn = (time_us, passage.sequence(delivery) as i64, last.1);
             last.1 += 1;
             let key = row_key(&group, &[turn.0, turn.1, turn.2]);
             self.rows.modify(&key, |current| {
@@ -205,33 +205,33 @@ impl Sliding {
                 true
             });
             self.waiting.insert(turn, key.into());
-            if time_ms <= watermark_ms {
-                self.advance(span_ms, watermark_ms, delivery, out);
+            if time_us <= watermark_us {
+                self.advance(span_us, watermark_us, delivery, out);
             }
         }
-        while let Some((mover, moved_ms)) = walk.next_move() {
-            self.advance(span_ms, moved_ms, mover, out);
+        while let Some((mover, moved_us)) = walk.next_move() {
+            self.advance(span_us, moved_us, mover, out);
         }
         late
     }
 
     /// Lets rows go and tells others, in the order of time, up to the watermark.
-    fn advance(&mut self, span_ms: i64, watermark_ms: i64, delivery: u32, out: &mut ChangelogBuilder) {
+    fn advance(&mut self, span_us: i64, watermark_us: i64, delivery: u32, out: &mut ChangelogBuilder) {
         while let Some(entry) = self.waiting.first_entry() {
             let turn = *entry.key();
-            if turn.0 > watermark_ms {
+            if turn.0 > watermark_us {
                 break;
             }
             let key = entry.remove();
             self.forget(turn.0);
-            self.tell(span_ms, turn, &key, delivery, out);
+            self.tell(span_us, turn, &key, delivery, out);
         }
-        self.forget(watermark_ms);
+        self.forget(watermark_us);
     }
 
-    /// Lets rows go that nobody sees at `time_ms` or later.
-    fn forget(&mut self, time_ms: i64) {
-        while let Some((_, keys)) = self.ends.take_due(time_ms) {
+    /// Lets rows go that nobody sees at `time_us` or later.
+    fn forget(&mut self, time_us: i64) {
+        while let Some((_, keys)) = self.ends.take_due(time_us) {
             for key in keys {
                 let group_len = self.group_len(&key);
                 if let Some(group) = key.get(..group_len) {
@@ -242,7 +242,7 @@ impl Sliding {
     }
 
     /// It is a row's turn.
-    fn tell(&mut self, span_ms: i64, turn: Turn, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
+    fn tell(&mut self, span_us: i64, turn: Turn, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
         let passed = self.plan.passed.len();
         let mut waits: Box<[u8]> = Box::default();
         let mut seen = Vec::new();
@@ -256,7 +256,7 @@ impl Sliding {
         let group_len = self.group_len(key);
         let group = key.get(..group_len).unwrap_or_default();
         self.count(group, &seen, false, None);
-        self.ends.add(turn.0.saturating_add(span_ms), key);
+        self.ends.add(turn.0.saturating_add(span_us), key);
         let mut results = Vec::new();
         self.push_results(group, &mut results);
         out.push_insert(delivery, cells(&waits).skip(1).take(passed).chain(cells(&results)));
@@ -295,7 +295,7 @@ impl Sliding {
                 let change = Change {
                     number,
                     value,
-                    time_ms: 0,
+                    time_us: 0,
                     retracts,
                 };
                 tail.group.apply(&plan.aggregates, change, group, values, None);
@@ -325,7 +325,7 @@ impl Sliding {
 
     /// Expects a row again: to be told, or to be seen no more.
     fn expect(&mut self, key: &[u8]) {
-        let SlidingSpan::Time(span_ms) = self.plan.span else {
+        let SlidingSpan::Time(span_us) = self.plan.span else {
             return;
         };
         let group_len = self.group_len(key);
@@ -343,7 +343,7 @@ impl Sliding {
             self.waiting.insert(turn, key.into());
         } else {
             self.waiting.remove(&turn);
-            self.ends.add_again(turn.0.saturating_add(span_ms), key);
+            self.ends.add_again(turn.0.saturating_add(span_us), key);
         }
     }
 }
@@ -372,13 +372,22 @@ impl Stateful for Sliding {
         self.expiry.iter_mut().for_each(Expiry::rollback);
     }
 
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        let group = self.plan.group.len();
+        match (state, self.plan.span) {
+            ("rows", SlidingSpan::Time(_)) => Some(HeldTimes::in_keys(group..group + 1)),
+            (TOUCHED, _) => Some(HeldTimes::first_in_values()),
+            _ => None,
+        }
+    }
+
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         let mut states: Vec<(&'static str, &mut dyn StateMap)> = vec![
             ("rows", &mut self.rows),
             ("groups", &mut self.groups),
             ("values", self.values.state()),
         ];
-        states.extend(self.expiry.as_mut().map(|expiry| ("touched", expiry.state())));
+        states.extend(self.expiry.as_mut().map(|expiry| (TOUCHED, expiry.state())));
         states
     }
 

@@ -22,15 +22,15 @@ struct Due {
 }
 
 impl Timers {
-    /// Adds a key that is due at `time_ms`.
-    pub(super) fn add(&mut self, time_ms: i64, key: &[u8]) {
-        self.due.entry(time_ms).or_default().keys.push(key.into());
+    /// Adds a key that is due at `time_us`.
+    pub(super) fn add(&mut self, time_us: i64, key: &[u8]) {
+        self.due.entry(time_us).or_default().keys.push(key.into());
     }
 
     /// Adds a key that may be in already for that time: after each rollback all keys that were touched are added, and of
     /// those most are in.
-    pub(super) fn add_again(&mut self, time_ms: i64, key: &[u8]) {
-        let due = self.due.entry(time_ms).or_default();
+    pub(super) fn add_again(&mut self, time_us: i64, key: &[u8]) {
+        let due = self.due.entry(time_us).or_default();
         due.keys.push(key.into());
         due.again += 1;
         if due.again > AGAIN_MIN.max(due.keys.len() / 2) {
@@ -40,20 +40,20 @@ impl Timers {
 
     /// Whether anything may be due at this watermark.
     #[inline]
-    pub(super) fn is_due(&self, watermark_ms: i64) -> bool {
+    pub(super) fn is_due(&self, watermark_us: i64) -> bool {
         self.due
             .first_key_value()
-            .is_some_and(|(&time_ms, _)| time_ms <= watermark_ms)
+            .is_some_and(|(&time_us, _)| time_us <= watermark_us)
     }
 
     /// Takes the keys that are due first, if they are by now: their time, and each of them once, in order.
-    pub(super) fn take_due(&mut self, watermark_ms: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
-        if !self.is_due(watermark_ms) {
+    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
+        if !self.is_due(watermark_us) {
             return None;
         }
-        let (time_ms, mut due) = self.due.pop_first()?;
+        let (time_us, mut due) = self.due.pop_first()?;
         due.sort();
-        Some((time_ms, due.keys))
+        Some((time_us, due.keys))
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
             let held: usize = timers.due.values().map(|due| due.keys.len()).sum();
             assert!(held <= 100 + AGAIN_MIN + 1, "{held}");
         }
-        let (time_ms, keys) = timers.take_due(7).expect("they are due");
-        assert_eq!((time_ms, keys.len()), (7, 100));
+        let (time_us, keys) = timers.take_due(7).expect("they are due");
+        assert_eq!((time_us, keys.len()), (7, 100));
         assert!(keys.is_sorted() && timers.take_due(i64::MAX).is_none());
     }
 }

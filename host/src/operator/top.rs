@@ -121,12 +121,12 @@ impl Top {
     }
 
     /// Appends the results, each behind its length: the end of the window where it is given, the rank, the row.
-    pub(super) fn push_results(&self, end_ms: Option<i64>, results: &mut Vec<u8>) {
+    pub(super) fn push_results(&self, end_us: Option<i64>, results: &mut Vec<u8>) {
         let mut result = Vec::new();
         for (at, row) in self.rows.iter().enumerate() {
             result.clear();
-            if let Some(end_ms) = end_ms {
-                push_cell(&mut result, Value::Int(end_ms));
+            if let Some(end_us) = end_us {
+                push_cell(&mut result, Value::Int(end_us));
             }
             push_cell(&mut result, Value::Int(at as i64 + 1));
             result.extend_from_slice(row.cells());

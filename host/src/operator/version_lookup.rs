@@ -16,7 +16,7 @@
 //! - Nulls: a row with a null in the key has no version, and a version with one is nobody's.
 //! - Restart: the state holds an entry per row that waits and per version that is kept, so nothing changes.
 
-use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, timers::Timers};
+use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, timers::Timers};
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
     plan::VersionLookupPlan,
@@ -50,7 +50,7 @@ impl VersionLookup {
     /// An operator without state. `schema` is that of the first output: columns of the rows, then of the versions.
     pub fn new(plan: VersionLookupPlan, schema: Schema, seed: u64) -> Self {
         Self {
-            versions: Versions::new(plan.ttl_ms, seed),
+            versions: Versions::new(plan.ttl_us, seed),
             plan,
             schema,
             waiting: Waiting::new(seed),
@@ -69,7 +69,7 @@ impl VersionLookup {
         let (row_keys, passed) = (rows.pick(&plan.on), rows.pick(&plan.passed));
         let (version_keys, added) = (versions.pick(&plan.version_key), versions.pick(&plan.added));
         let (mut waits, mut late, mut kept, mut late_versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
         let (mut row, mut version, mut ordinal) = (0, 0, Ordinal::default());
         let (mut key, mut bytes) = (Vec::new(), Vec::new());
         loop {
@@ -77,11 +77,11 @@ impl VersionLookup {
             let Some(&delivery) = next_row.into_iter().chain(next_version).min() else {
                 break;
             };
-            while let Some((mover, moved_ms)) = walk.next_before(delivery) {
-                self.advance(mover, moved_ms, &mut out);
-                watermark_ms = moved_ms;
+            while let Some((mover, moved_us)) = walk.next_before(delivery) {
+                self.advance(mover, moved_us, &mut out);
+                watermark_us = moved_us;
             }
-            let time_ms = passage.time_ms(delivery);
+            let time_us = passage.time_us(delivery);
             key.clear();
             bytes.clear();
             if next_version == Some(&delivery) {
@@ -89,11 +89,11 @@ impl VersionLookup {
                 push_row(&mut bytes, &added, version);
                 if has_null(&version_keys, version) {
                     // Nobody's.
-                } else if self.versions.keep(&key, time_ms, &bytes, watermark_ms) {
+                } else if self.versions.keep(&key, time_us, &bytes, watermark_us) {
                     kept.push(delivery);
-                    if time_ms <= watermark_ms {
+                    if time_us <= watermark_us {
                         // The one before it is needed no more, and waits for no move of the watermark.
-                        self.versions.forget(watermark_ms);
+                        self.versions.forget(watermark_us);
                     }
                 } else {
                     late_versions.push(version as u32);
@@ -101,21 +101,21 @@ impl VersionLookup {
                 version += 1;
             } else {
                 push_key(&mut key, &row_keys, row);
-                if time_ms < watermark_ms {
+                if time_us < watermark_us {
                     late.push(row as u32);
                 } else if !has_null(&row_keys, row) {
                     push_length(&mut bytes, key.len());
                     bytes.extend_from_slice(&key);
                     push_row(&mut bytes, &passed, row);
-                    let place = [time_ms, passage.sequence(delivery) as i64, ordinal.of(delivery)];
+                    let place = [time_us, passage.sequence(delivery) as i64, ordinal.of(delivery)];
                     self.waiting.add(place, &bytes);
                     waits.push(delivery);
                 }
                 row += 1;
             }
         }
-        while let Some((mover, moved_ms)) = walk.next_move() {
-            self.advance(mover, moved_ms, &mut out);
+        while let Some((mover, moved_us)) = walk.next_move() {
+            self.advance(mover, moved_us, &mut out);
         }
         Given {
             outputs: vec![
@@ -129,15 +129,15 @@ impl VersionLookup {
     }
 
     /// The watermark moved: gives the rows that it is past, and forgets versions.
-    fn advance(&mut self, mover: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
-        while let Some((time_ms, row)) = self.waiting.take_before(watermark_ms) {
+    fn advance(&mut self, mover: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some((time_us, row)) = self.waiting.take_before(watermark_us) {
             let mut rest = &*row;
             let key = take_length(&mut rest).and_then(|length| take_bytes(&mut rest, length));
-            if let Some(version) = key.and_then(|key| self.versions.at(key, time_ms)) {
+            if let Some(version) = key.and_then(|key| self.versions.at(key, time_us)) {
                 out.push(RowKind::Insert, mover, cells(rest).chain(cells(version)));
             }
         }
-        self.versions.forget(watermark_ms);
+        self.versions.forget(watermark_us);
     }
 }
 
@@ -175,35 +175,35 @@ struct Versions {
     order: BTreeSet<Box<[u8]>>,
     /// When versions become valid, and those of the key before them may go; and when they are valid no more.
     timers: Timers,
-    ttl_ms: Option<i64>,
+    ttl_us: Option<i64>,
 }
 
 impl Versions {
-    fn new(ttl_ms: Option<i64>, seed: u64) -> Self {
+    fn new(ttl_us: Option<i64>, seed: u64) -> Self {
         Self {
             rows: KeyedState::new(seed),
             order: BTreeSet::new(),
             timers: Timers::default(),
-            ttl_ms,
+            ttl_us,
         }
     }
 
     /// The first instant at which a version of this time is valid no more.
-    fn end_ms(&self, time_ms: i64) -> i64 {
-        self.ttl_ms.map_or(i64::MAX, |ttl_ms| time_ms.saturating_add(ttl_ms))
+    fn end_us(&self, time_us: i64) -> i64 {
+        self.ttl_us.map_or(i64::MAX, |ttl_us| time_us.saturating_add(ttl_us))
     }
 
     /// Keeps a version. False when it came too late, and none of the rows that there may be can need it.
-    fn keep(&mut self, key: &[u8], time_ms: i64, row: &[u8], watermark_ms: i64) -> bool {
-        let newest = if time_ms < watermark_ms {
-            self.last(key, watermark_ms).and_then(time_of)
+    fn keep(&mut self, key: &[u8], time_us: i64, row: &[u8], watermark_us: i64) -> bool {
+        let newest = if time_us < watermark_us {
+            self.last(key, watermark_us).and_then(time_of)
         } else {
             None
         };
-        if newest.is_some_and(|newest_ms| newest_ms > time_ms) || self.end_ms(time_ms) <= watermark_ms {
+        if newest.is_some_and(|newest_us| newest_us > time_us) || self.end_us(time_us) <= watermark_us {
             return false;
         }
-        let entry = version_key(key, time_ms);
+        let entry = version_key(key, time_us);
         self.rows.modify(&entry, |current| {
             if current.as_deref() == Some(row) {
                 return false;
@@ -215,31 +215,31 @@ impl Versions {
         true
     }
 
-    /// The key of the last version that is valid at `time_ms`.
-    fn last(&self, key: &[u8], time_ms: i64) -> Option<&[u8]> {
-        let (first, last) = (version_key(key, i64::MIN), version_key(key, time_ms));
+    /// The key of the last version that is valid at `time_us`.
+    fn last(&self, key: &[u8], time_us: i64) -> Option<&[u8]> {
+        let (first, last) = (version_key(key, i64::MIN), version_key(key, time_us));
         let until = (Bound::Included(&*first), Bound::Included(&*last));
         self.order.range::<[u8], _>(until).next_back().map(|entry| &**entry)
     }
 
-    /// The version that is valid at `time_ms`.
-    fn at(&self, key: &[u8], time_ms: i64) -> Option<&[u8]> {
-        let entry = self.last(key, time_ms)?;
-        let is_valid = time_of(entry).is_some_and(|begun_ms| time_ms < self.end_ms(begun_ms));
+    /// The version that is valid at `time_us`.
+    fn at(&self, key: &[u8], time_us: i64) -> Option<&[u8]> {
+        let entry = self.last(key, time_us)?;
+        let is_valid = time_of(entry).is_some_and(|begun_us| time_us < self.end_us(begun_us));
         let row = self.rows.get(entry).filter(|_| is_valid);
         row.map(|row| &**row)
     }
 
-    /// Forgets the versions that no row from `watermark_ms` on can need.
-    fn forget(&mut self, watermark_ms: i64) {
-        while let Some((_, entries)) = self.timers.take_due(watermark_ms) {
+    /// Forgets the versions that no row from `watermark_us` on can need.
+    fn forget(&mut self, watermark_us: i64) {
+        while let Some((_, entries)) = self.timers.take_due(watermark_us) {
             for entry in entries {
                 let key = entry.get(..entry.len().saturating_sub(TIME_BYTES)).unwrap_or_default();
-                let Some(last) = self.last(key, watermark_ms).map(Box::<[u8]>::from) else {
+                let Some(last) = self.last(key, watermark_us).map(Box::<[u8]>::from) else {
                     continue;
                 };
                 let first = version_key(key, i64::MIN);
-                let is_over = time_of(&last).is_some_and(|begun_ms| self.end_ms(begun_ms) <= watermark_ms);
+                let is_over = time_of(&last).is_some_and(|begun_us| self.end_us(begun_us) <= watermark_us);
                 let until = match is_over {
                     true => Bound::Included(&*last),
                     false => Bound::Excluded(&*last),
@@ -263,10 +263,10 @@ impl Versions {
     }
 
     fn add_timers(&mut self, entry: &[u8]) {
-        let time_ms = time_of(entry).unwrap_or(i64::MIN);
-        self.timers.add(time_ms, entry);
-        if self.ttl_ms.is_some() {
-            self.timers.add(self.end_ms(time_ms), entry);
+        let time_us = time_of(entry).unwrap_or(i64::MIN);
+        self.timers.add(time_us, entry);
+        if self.ttl_us.is_some() {
+            self.timers.add(self.end_us(time_us), entry);
         }
     }
 }
@@ -274,10 +274,10 @@ impl Versions {
 /// Bytes of a time at the end of a key.
 const TIME_BYTES: usize = 9;
 
-fn version_key(key: &[u8], time_ms: i64) -> Vec<u8> {
+fn version_key(key: &[u8], time_us: i64) -> Vec<u8> {
     let mut entry = Vec::with_capacity(key.len() + TIME_BYTES);
     entry.extend_from_slice(key);
-    push_key_cell(&mut entry, Value::Int(time_ms));
+    push_key_cell(&mut entry, Value::Int(time_us));
     entry
 }
 
@@ -322,9 +322,9 @@ impl Waiting {
     }
 
     /// Takes the first row, if the watermark is past it: its time, and the row.
-    fn take_before(&mut self, watermark_ms: i64) -> Option<(i64, Box<[u8]>)> {
-        let time_ms = first_int(self.order.first()?)?;
-        if time_ms >= watermark_ms {
+    fn take_before(&mut self, watermark_us: i64) -> Option<(i64, Box<[u8]>)> {
+        let time_us = first_int(self.order.first()?)?;
+        if time_us >= watermark_us {
             return None;
         }
         let key = self.order.pop_first()?;
@@ -333,7 +333,7 @@ impl Waiting {
             taken = current.take();
             taken.is_some()
         });
-        Some((time_ms, taken?))
+        Some((time_us, taken?))
     }
 }
 
@@ -361,6 +361,14 @@ impl Stateful for VersionLookup {
             true => _ = order.insert(key.into()),
             false => _ = order.remove(key),
         });
+    }
+
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        let key = match state {
+            "versions" => self.plan.version_key.len(),
+            _ => 0,
+        };
+        Some(HeldTimes::in_keys(key..key + 1))
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

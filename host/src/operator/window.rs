@@ -26,6 +26,7 @@ use super::{
     StateMap, Stateful,
     clock::Passage,
     guests::{Answers, Guests, Refusal},
+    held_times::HeldTimes,
 };
 use crate::{
     column::{Batch, Column, Schema, Value},
@@ -50,7 +51,7 @@ pub struct Window {
 enum Kind {
     Cut(Cut, Windows),
     Slices(Cut, Slices),
-    Sessions { gap_ms: i64, windows: Windows },
+    Sessions { gap_us: i64, windows: Windows },
 }
 
 impl Window {
@@ -74,8 +75,8 @@ impl Window {
                 Kind::Slices(Cut::new(&plan.kind)?, Slices::new(&plan, schema, seed))
             }
             WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind)?, windows(schema)),
-            WindowKind::Session { gap_ms } => Kind::Sessions {
-                gap_ms,
+            WindowKind::Session { gap_us } => Kind::Sessions {
+                gap_us,
                 windows: windows(schema),
             },
         };
@@ -110,8 +111,8 @@ impl Window {
         let out = match &mut self.kind {
             Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut answers, &mut late),
             Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, passage, &mut late),
-            Kind::Sessions { gap_ms, windows } => {
-                session::update(windows, &self.plan, *gap_ms, input, passage, &mut answers, &mut late)
+            Kind::Sessions { gap_us, windows } => {
+                session::update(windows, &self.plan, *gap_us, input, passage, &mut answers, &mut late)
             }
         };
         Ok(vec![out, self.late_rows(input, &late)])
@@ -125,7 +126,7 @@ impl Window {
         let (plan, guests) = (&self.plan, &self.guests);
         let asked = match &mut self.kind {
             Kind::Cut(cut, windows) => asked::of_cut(guests, windows, plan, cut, input, passage),
-            Kind::Sessions { gap_ms, windows } => asked::of_sessions(guests, windows, plan, *gap_ms, input, passage),
+            Kind::Sessions { gap_us, windows } => asked::of_sessions(guests, windows, plan, *gap_us, input, passage),
             Kind::Slices(..) => return Ok(Answers::default()),
         };
         self.guests.answer(asked, input)
@@ -163,6 +164,19 @@ impl Stateful for Window {
         match &mut self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.rollback(),
             Kind::Slices(cut, slices) => slices.rollback(cut),
+        }
+    }
+
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        let group = self.plan.group.len();
+        let bounds = match self.kind {
+            Kind::Cut(..) => group..group + 2,
+            Kind::Sessions { .. } => group..group + 1,
+            Kind::Slices(..) => return Some(HeldTimes::within(0..0, slices::run_in_us)),
+        };
+        match state {
+            "windows" => Some(HeldTimes::within(bounds, open::open_in_us)),
+            _ => Some(HeldTimes::in_keys(bounds)),
         }
     }
 

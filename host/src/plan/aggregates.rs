@@ -15,7 +15,7 @@ pub struct AggregatePlan {
     /// What is computed.
     pub aggregates: Vec<AggregateSpec>,
     /// After how long without a change a group is forgotten.
-    pub ttl_ms: Option<i64>,
+    pub ttl_us: Option<i64>,
 }
 
 /// One aggregate.

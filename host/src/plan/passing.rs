@@ -14,7 +14,7 @@ pub struct OnCrossingPlan {
     /// Whether rows of the input may be taken away again.
     pub retracts: bool,
     /// After how long without a row a key is forgotten.
-    pub ttl_ms: Option<i64>,
+    pub ttl_us: Option<i64>,
     /// The columns of each output.
     pub passed: [Vec<usize>; 2],
 }
@@ -25,7 +25,7 @@ pub struct DeduplicatePlan {
     /// The columns in which twins are alike.
     pub key: Vec<usize>,
     /// How far apart rows are that are no twins any more; for ever, when absent.
-    pub within_ms: Option<i64>,
+    pub within_us: Option<i64>,
     /// The columns of each output.
     pub passed: Vec<Vec<usize>>,
 }
@@ -48,7 +48,7 @@ pub struct VersionLookupPlan {
     /// The columns of a late version.
     pub late_versions: Vec<usize>,
     /// How long a version is valid at most.
-    pub ttl_ms: Option<i64>,
+    pub ttl_us: Option<i64>,
 }
 
 /// `union`: the output is the rows of several edges.

@@ -13,20 +13,21 @@ mod source;
 mod stage;
 mod steps;
 mod time;
+mod time_column;
 mod top;
 mod union;
 mod version_lookup;
 mod window;
 
 use super::{
-    Change, EventColumn, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, TombstonePlan, Versions,
+    Change, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
 };
 use crate::{
     column::{ColumnType, Field, Schema},
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
-    limits::PATH_NAMES_MAX,
+    limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     stage::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
@@ -58,7 +59,7 @@ pub(super) struct Resolved {
 pub(super) struct ResolvedInput {
     pub(super) subject: String,
     /// Where it is not "now" that says when an event happened.
-    pub(super) event_column: Option<EventColumn>,
+    pub(super) event_column: Option<TimeColumn>,
     pub(super) columns: Vec<(Field, SourceColumn)>,
 }
 
@@ -92,13 +93,13 @@ pub(super) enum ResolvedKind {
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
-        ttl_ms: Option<i64>,
+        ttl_us: Option<i64>,
         deleted: Option<String>,
     },
     Aggregate {
         group: Vec<String>,
         aggregates: Vec<ResolvedAggregate>,
-        ttl_ms: Option<i64>,
+        ttl_us: Option<i64>,
     },
     Lookup {
         table: usize,
@@ -135,9 +136,9 @@ impl ResolvedKind {
     pub(super) fn follows_time(&self) -> bool {
         match self {
             Self::IntervalJoin(_) => true,
-            Self::Deduplicate(deduplicate) => deduplicate.within_ms.is_some(),
-            Self::OnCrossing(on_crossing) => on_crossing.ttl_ms.is_some(),
-            Self::Sliding(sliding) if sliding.ttl_ms.is_some() => true,
+            Self::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
+            Self::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
+            Self::Sliding(sliding) if sliding.ttl_us.is_some() => true,
             _ => self.tells_by_time(),
         }
     }
@@ -147,7 +148,7 @@ impl ResolvedKind {
         match self {
             Self::Window(_) | Self::VersionLookup(_) => true,
             Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
-            Self::LastValue { ttl_ms, .. } | Self::Aggregate { ttl_ms, .. } => ttl_ms.is_some(),
+            Self::LastValue { ttl_us, .. } | Self::Aggregate { ttl_us, .. } => ttl_us.is_some(),
             _ => false,
         }
     }
@@ -239,6 +240,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     };
     resolver.check_name(&definition.name, "a pipeline's name")?;
     let (now, tombstones) = resolver.source()?;
+    resolver.event_columns()?;
     resolver.tables()?;
     for step in &definition.steps {
         resolver.step(step.get_ref(), step.span(), host)?;
@@ -315,21 +317,37 @@ impl Resolver<'_> {
 
     // ---- columns and tables -------------------------------------------------------------------------------------------
 
-    /// SQLite takes names of columns that differ in case alone for one.
+    /// What SQLite takes as a table: so many columns, of which so many are its key; names of columns that differ in case
+    /// alone are one, and none holds a control character.
     fn check_table_columns<'n>(
         &self,
         table: &str,
         names: impl Iterator<Item = &'n str>,
+        key_len: usize,
         span: Range<usize>,
     ) -> Result<()> {
         let mut seen: Vec<&str> = Vec::new();
         for name in names {
+            if name.contains(char::is_control) {
+                let message =
+                    format!("table \"{table}\" has a column {name:?}; SQLite takes no control characters in names");
+                return Err(self.error(span, message));
+            }
             if let Some(other) = seen.iter().find(|other| other.eq_ignore_ascii_case(name)) {
                 let message =
                     format!("table \"{table}\" has columns \"{other}\" and \"{name}\", which SQLite takes for one");
                 return Err(self.error(span, message));
             }
             seen.push(name);
+        }
+        for (count, most, what) in [
+            (seen.len(), TABLE_COLUMNS_MAX, "columns"),
+            (key_len, KEY_COLUMNS_MAX, "columns in its primary key"),
+        ] {
+            if count > most {
+                let message = format!("table \"{table}\" has {count} {what}; SQLite takes {most}");
+                return Err(self.error(span, message));
+            }
         }
         Ok(())
     }
@@ -386,7 +404,7 @@ impl Resolver<'_> {
             let table = table.get_ref();
             self.check_columns(&table.columns.0)?;
             let names = table.columns.0.iter().map(|(name, _)| name.get_ref().as_str());
-            self.check_table_columns(name, names, table_span.clone())?;
+            self.check_table_columns(name, names, table.primary_key.len(), table_span.clone())?;
             if self.tables.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
                 let message =
                     format!("table \"{name}\" is there already; SQLite takes names that differ in case for one");

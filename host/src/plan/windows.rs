@@ -1,6 +1,7 @@
 //! Windows and joins by time in a plan.
 
-use super::{AggregateSpec, Edge};
+use super::{AggregateSpec, Edge, TimeColumn};
+use crate::definition::BoundsUnit;
 
 /// `window`: the outputs are the group, the window's start and end, then the aggregates, or rank and columns of the rows that
 /// rank first; and the rows that came too late.
@@ -14,12 +15,14 @@ pub struct WindowPlan {
     pub top: Option<TopPlan>,
     /// The windows.
     pub kind: WindowKind,
-    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
-    pub time: Option<usize>,
+    /// What the columns of their bounds count.
+    pub bounds: BoundsUnit,
+    /// The column that holds a row's time; that of its event, when absent.
+    pub time: Option<TimeColumn>,
     /// When results are told.
     pub emit: Emit,
     /// How long after its end a window still takes rows in.
-    pub lateness_ms: i64,
+    pub lateness_us: i64,
     /// The columns of a row that is late.
     pub late: Vec<usize>,
 }
@@ -45,18 +48,18 @@ pub enum WindowKind {
         /// How they are cut.
         cut: WindowCut,
         /// How long they are.
-        size_ms: i64,
+        size_us: i64,
         /// How far apart they begin; of cumulating ones, end.
-        every_ms: i64,
+        every_us: i64,
         /// The time zone whose clock it is.
         zone: Option<String>,
         /// How much later than midnight of 1970-01-01 one of them begins.
-        offset_ms: i64,
+        offset_us: i64,
     },
     /// They end where nothing came for so long.
     Session {
         /// How long.
-        gap_ms: i64,
+        gap_us: i64,
     },
 }
 
@@ -76,7 +79,7 @@ pub enum Emit {
     Close,
     /// Whenever they change.
     Update,
-    /// At this interval of event time while they change, and once it has ended.
+    /// At this interval of event time, in microseconds, while they change, and once it has ended.
     Early(i64),
 }
 
@@ -90,9 +93,9 @@ pub struct IntervalJoinPlan {
     /// The others.
     pub with: JoinSidePlan,
     /// By how much a row of the others is later at least.
-    pub earliest_ms: i64,
+    pub earliest_us: i64,
     /// By how much it is later at most.
-    pub latest_ms: i64,
+    pub latest_us: i64,
 }
 
 /// One side of a join.
@@ -119,9 +122,9 @@ pub struct SlidingPlan {
     /// How far back a row sees.
     pub span: SlidingSpan,
     /// After how long without a row a group is forgotten. Only where so many rows are seen.
-    pub ttl_ms: Option<i64>,
-    /// The column that holds a row's time, in milliseconds; that of its event, when absent.
-    pub time: Option<usize>,
+    pub ttl_us: Option<i64>,
+    /// The column that holds a row's time; that of its event, when absent.
+    pub time: Option<TimeColumn>,
     /// The columns of a row that is late.
     pub late: Vec<usize>,
 }
@@ -131,6 +134,6 @@ pub struct SlidingPlan {
 pub enum SlidingSpan {
     /// So many rows of its group, itself included.
     Rows(u64),
-    /// The rows of its group of so many milliseconds.
+    /// The rows of its group of so many microseconds.
     Time(i64),
 }

@@ -7,7 +7,7 @@ mod passing;
 use super::{
     AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, FailureBound, Input, LastValuePlan,
     LookupPlan, Node, NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan,
-    TablePlan, Target, TopPlan, Trial, WindowPlan,
+    TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -153,6 +153,13 @@ impl Wiring<'_> {
         found.unwrap_or(usize::MAX)
     }
 
+    /// The column that holds the times of rows.
+    fn time_column(&self, edge: Edge, time: Option<&(String, TimeScale)>) -> Option<TimeColumn> {
+        let (name, scale) = time?;
+        let (index, scale) = (self.index(edge, name), *scale);
+        Some(TimeColumn { index, scale })
+    }
+
     fn indices<'n>(&self, edge: Edge, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
         names.into_iter().map(|name| self.index(edge, name)).collect()
     }
@@ -296,7 +303,7 @@ impl Wiring<'_> {
             ResolvedKind::LastValue {
                 key,
                 columns,
-                ttl_ms,
+                ttl_us,
                 deleted,
             } => {
                 let held = columns
@@ -305,18 +312,18 @@ impl Wiring<'_> {
                 NodeKind::LastValue(LastValuePlan {
                     key: self.indices(input, key),
                     columns: self.indices(input, held),
-                    ttl_ms: *ttl_ms,
+                    ttl_us: *ttl_us,
                     deleted: self.indices(input, deleted).first().copied(),
                 })
             }
             ResolvedKind::Aggregate {
                 group,
                 aggregates,
-                ttl_ms,
+                ttl_us,
             } => NodeKind::Aggregate(AggregatePlan {
                 group: self.indices(input, group),
                 aggregates: self.aggregates(at, input, aggregates, true),
-                ttl_ms: *ttl_ms,
+                ttl_us: *ttl_us,
             }),
             ResolvedKind::Window(window) => {
                 let late = self.schema(Edge { node: at, output: 1 });
@@ -341,9 +348,10 @@ impl Wiring<'_> {
                         }
                     }),
                     kind: window.kind.clone(),
-                    time: window.time.as_ref().map(|name| self.index(input, name)),
+                    bounds: window.bounds,
+                    time: self.time_column(input, window.time.as_ref()),
                     emit: window.emit,
-                    lateness_ms: window.lateness_ms,
+                    lateness_us: window.lateness_us,
                     late: self.indices(input, late_names),
                 })
             }
@@ -362,8 +370,8 @@ impl Wiring<'_> {
                     passed: self.indices(input, held.filter(|name| !is_computed(name))),
                     aggregates: self.aggregates(at, input, &sliding.aggregates, true),
                     span: sliding.span,
-                    ttl_ms: sliding.ttl_ms,
-                    time: sliding.time.as_ref().map(|name| self.index(input, name)),
+                    ttl_us: sliding.ttl_us,
+                    time: self.time_column(input, sliding.time.as_ref()),
                     late: self.indices(input, late),
                 })
             }

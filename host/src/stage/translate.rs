@@ -34,7 +34,11 @@ macro_rules! translate {
                 validity: given.validity,
                 values: match given.values {
                     abi::ColumnValuesResult::Int(values) => Values::Int(values),
-                    abi::ColumnValuesResult::Double(values) => Values::Double(values),
+                    abi::ColumnValuesResult::Double(mut values) => {
+                        // Negative zero is zero: adding zero leaves every other double as it is.
+                        values.iter_mut().for_each(|value| *value += 0.0);
+                        Values::Double(values)
+                    }
                     abi::ColumnValuesResult::Boolean(values) => Values::Boolean(values),
                     abi::ColumnValuesResult::Text(texts) => Values::Text(TextValues {
                         offsets: texts.offsets,

@@ -297,6 +297,7 @@ const OLDER_LAYOUTS: [(i64, &str); 5] = [
         "DROP TABLE weir_messages; DROP TABLE weir_kept; DROP TABLE weir_subject; DROP INDEX weir_outbox_letter;
          ALTER TABLE weir_outbox DROP COLUMN letter;
          ALTER TABLE weir_pipeline DROP COLUMN scanned; ALTER TABLE weir_pipeline DROP COLUMN accepted;
+         ALTER TABLE weir_pipeline DROP COLUMN ahead_events; ALTER TABLE weir_state DROP COLUMN in_us;
          ALTER TABLE weir_pipeline DROP COLUMN owner;
          CREATE TABLE log AS SELECT * FROM weir_state_log; DROP TABLE weir_state_log;
          CREATE TABLE weir_state_log (

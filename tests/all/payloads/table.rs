@@ -187,10 +187,18 @@ fn a_column_may_lie_in_nested_objects() {
     );
     check(r#"{"a.b":1,"a":{"b":2}}"#, "row dotted=1");
     check(r#"{"address.city":"x"}"#, "row");
-    for no_object in ["null", "1", "\"city\"", "[{\"city\":\"x\"}]", "true"] {
-        check(format!("{{\"address\":{no_object},\"id\":7}}"), "row id=7");
+    check(r#"{"address":null,"id":7}"#, "row id=7");
+    check(r#"{"address":{"geo":null,"city":"x"}}"#, "row address.city=\"x\"");
+    for no_object in ["1", "\"city\"", "[{\"city\":\"x\"}]", "true"] {
+        check(
+            format!("{{\"address\":{no_object},\"id\":7}}"),
+            &format!("dead column \"address.city\": found `{}", &no_object[..1]),
+        );
     }
-    check(r#"{"address":{"geo":[],"city":"x"}}"#, "row address.city=\"x\"");
+    check(
+        r#"{"address":{"geo":[],"city":"x"}}"#,
+        "dead column \"address.geo.lat\": found `[",
+    );
     check(
         r#"{"address":{"geo":{"lat":"31"}}}"#,
         "dead column \"address.geo.lat\": found `\"31\"`",
@@ -240,7 +248,12 @@ fn size_and_depth_are_no_matter() {
             let (opened, closed) = (open.repeat(depth), close.repeat(depth));
             check(format!("{{\"other\":{opened}1{closed},\"id\":7}}"), "row id=7");
             check(format!("{{\"other\":{opened}1{}}}", close.repeat(depth - 1)), "dead ");
-            check(format!("{{\"address\":{opened}1{closed}}}"), "row");
+            let address = if open == "[" {
+                "dead column \"address.city\""
+            } else {
+                "row"
+            };
+            check(format!("{{\"address\":{opened}1{closed}}}"), address);
             check(format!("{{\"name\":{opened}1{closed}}}"), "dead column \"name\"");
         }
     }

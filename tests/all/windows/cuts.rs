@@ -79,7 +79,8 @@ impl Cut {
         (first..=last).map(tick).collect()
     }
 
-    /// Where a step begins, with what the clock shows there: a multiple, or where it jumped over one that.
+    /// Where a step begins, with what the clock shows there: a multiple, or where it jumped over one that. Whole days begin
+    /// once.
     fn beginnings(&self, ticks: &[Tick], step_ms: i64) -> Vec<(i64, i64)> {
         let period_ms = if self.cumulating { self.size_ms } else { self.every_ms };
         let weeks_ms = if period_ms % (7 * DAY_MS) == 0 { MONDAY_MS } else { 0 };
@@ -89,6 +90,16 @@ impl Cut {
             let jumped_over = tick.unchanged_ms <= multiple_ms && multiple_ms < tick.shown_ms;
             (multiple_ms == tick.shown_ms || jumped_over).then_some((tick.at_ms, multiple_ms))
         };
-        ticks.iter().filter_map(beginning).collect()
+        let mut beginnings: Vec<(i64, i64)> = ticks.iter().filter_map(beginning).collect();
+        if step_ms % DAY_MS == 0 {
+            // A date begins once: when the clock first shows it, or a later one.
+            let mut latest_ms = i64::MIN;
+            beginnings.retain(|(_, multiple_ms)| {
+                let is_later = *multiple_ms > latest_ms;
+                latest_ms = latest_ms.max(*multiple_ms);
+                is_later
+            });
+        }
+        beginnings
     }
 }

@@ -274,12 +274,13 @@ impl Pipeline {
     }
 
     /// The time of an event that is so many steps after the base, and of its row, for the columns `at` and `own`.
-    pub(crate) fn times(&self, steps: i64, own_steps: Option<i64>, rest: u8) -> [Cell; 2] {
+    pub(crate) fn times(&self, steps: i64, own_steps: Option<i64>, _: u8) -> [Cell; 2] {
         let time_ms = self.calendar.base_ms + steps * self.calendar.step_ms;
         let at = match self.unit {
             Unit::Seconds => time_ms / 1000,
             Unit::Milliseconds => time_ms,
-            Unit::Microseconds => time_ms * 1000 + i64::from(rest) * 999 / 255,
+            // The plain model counts milliseconds; what lies between them is for tests of its own.
+            Unit::Microseconds => time_ms * 1000,
         };
         let own = own_steps.map(|own_steps| time_ms + own_steps * self.calendar.step_ms);
         [Cell::Int(at), own.map_or(Cell::Null, Cell::Int)]
@@ -487,6 +488,9 @@ fn write_window(text: &mut String, window: &Window, input: &[&str], results: &[(
     }
     if let Some(time) = window.time {
         writeln!(text, "time = \"{}\"", input[time]).unwrap();
+        if input[time] == "own" {
+            text.push_str("time_unit = \"ms\"\n");
+        }
     }
     let group: Vec<&str> = window.group.iter().map(|&column| input[column]).collect();
     writeln!(text, "group_by = {group:?}\n[step.window.columns]").unwrap();

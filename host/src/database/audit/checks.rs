@@ -5,6 +5,7 @@ use crate::{
     database::{
         dead_letters::letter_counts,
         definitions::{self, Others},
+        failure::Sqlite,
         outbox, schema,
         versions::named_components,
     },
@@ -138,6 +139,10 @@ impl Audit {
         }
         let restored = (|| {
             super::super::made::compare(&self.connection, &engine.made(), engine.plan())?;
+            let older = super::super::made::in_ms(&self.connection, &plan.name);
+            for state in older.sqlite(|| "cannot read what the state was made for".to_owned())? {
+                engine.restores_ms(&state);
+            }
             Database::restore_from(&self.connection, &self.path, &plan.name, &mut engine)
         })();
         if let Err(error) = restored {

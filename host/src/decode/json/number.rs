@@ -104,7 +104,8 @@ pub(super) fn double(payload: &[u8], at: usize) -> Result<(Option<f64>, usize), 
     let joined = (both & before) | ((both >> 8) & !before);
     let value = digits(joined, count) as f64 / TENS.get(decimals).copied().unwrap_or(1.0);
     let end = at.saturating_add(sign).saturating_add(length);
-    Ok((Some(if negative { -value } else { value }), end))
+    // Negative zero is zero.
+    Ok((Some(if negative { 0.0 - value } else { value }), end))
 }
 
 /// A longer double or one with an exponent, null, or a fault.
@@ -117,7 +118,8 @@ fn other_double(payload: &[u8], at: usize) -> Result<(Option<f64>, usize), Fault
     let end = skip_number(payload, at).map_err(|fault| if starts_value(payload, at) { wrong } else { fault })?;
     let text = payload.get(at..end).and_then(|text| std::str::from_utf8(text).ok());
     match text.map(str::parse::<f64>) {
-        Some(Ok(value)) if value.is_finite() => Ok((Some(value), end)),
+        // Negative zero is zero, and so is what is too small for a double.
+        Some(Ok(value)) if value.is_finite() => Ok((Some(value + 0.0), end)),
         _ => Err(wrong),
     }
 }

@@ -10,10 +10,10 @@ use super::{
 use crate::{
     column::{Batch, Column},
     operator::{
+        RowTimes,
         accumulators::Group,
         clock::{Passage, Walk},
         guests::{Asked, GroupNumber, Guests},
-        row_time_ms,
     },
     plan::WindowPlan,
     row::push_key,
@@ -36,14 +36,14 @@ pub(super) fn of_cut<'s>(
     let mut rows = Rows::new(plan, input, passage);
     let (mut bounds, mut group, mut key) = (Vec::<Bounds>::new(), Vec::new(), Vec::new());
     for row in 0..input.len() {
-        let Some(time_ms) = rows.next(row) else { continue };
+        let Some(time_us) = rows.next(row) else { continue };
         let retracts = input.kind(row).retracts();
         bounds.clear();
-        cut.push_windows(time_ms, &mut bounds);
+        cut.push_windows(time_us, &mut bounds);
         group.clear();
         push_key(&mut group, &rows.groups, row);
         for &bounds in &bounds {
-            if windows.is_over(bounds.end_ms, rows.watermark_ms) {
+            if windows.is_over(bounds.end_us, rows.watermark_us) {
                 asked.pass_over();
                 continue;
             }
@@ -62,7 +62,7 @@ pub(super) fn of_cut<'s>(
 /// A session, as far as it will have come.
 #[derive(Clone, Copy)]
 struct Session {
-    end_ms: i64,
+    end_us: i64,
     number: GroupNumber,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn of_sessions<'s>(
     guests: &Guests,
     windows: &'s Windows,
     plan: &WindowPlan,
-    gap_ms: i64,
+    gap_us: i64,
     input: &Batch,
     passage: &Passage<'_>,
 ) -> Asked<'s> {
@@ -81,33 +81,33 @@ pub(super) fn of_sessions<'s>(
     let mut groups: HashMap<Vec<u8>, BTreeMap<i64, Session>> = HashMap::new();
     let mut group = Vec::new();
     for row in 0..input.len() {
-        let Some(time_ms) = rows.next(row) else { continue };
+        let Some(time_us) = rows.next(row) else { continue };
         group.clear();
         push_key(&mut group, &rows.groups, row);
         let sessions = groups
             .entry(group.clone())
             .or_insert_with(|| held(windows, &group, &mut asked));
         // Those that are over are gone.
-        sessions.retain(|_, session| !windows.is_over(session.end_ms, rows.watermark_ms));
+        sessions.retain(|_, session| !windows.is_over(session.end_us, rows.watermark_us));
 
-        let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(gap_ms));
-        let before = sessions.range(..end_ms).rev();
-        let joined = before.take_while(|(_, session)| session.end_ms > time_ms);
-        let joined: Vec<(i64, Session)> = joined.map(|(&start_ms, &session)| (start_ms, session)).collect();
+        let (mut start_us, mut end_us) = (time_us, time_us.saturating_add(gap_us));
+        let before = sessions.range(..end_us).rev();
+        let joined = before.take_while(|(_, session)| session.end_us > time_us);
+        let joined: Vec<(i64, Session)> = joined.map(|(&start_us, &session)| (start_us, session)).collect();
         for (start, session) in &joined {
-            (start_ms, end_ms) = (start_ms.min(*start), end_ms.max(session.end_ms));
+            (start_us, end_us) = (start_us.min(*start), end_us.max(session.end_us));
         }
-        if windows.is_over(end_ms, rows.watermark_ms) {
+        if windows.is_over(end_us, rows.watermark_us) {
             continue;
         }
-        let into = joined.iter().find(|(start, _)| *start == start_ms);
+        let into = joined.iter().find(|(start, _)| *start == start_us);
         let number = into.map_or_else(|| asked.add(None), |(_, session)| session.number);
-        for (start, session) in joined.iter().filter(|(start, _)| *start != start_ms) {
+        for (start, session) in joined.iter().filter(|(start, _)| *start != start_us) {
             asked.merge(number, session.number, row);
             sessions.remove(start);
         }
         asked.row(number, row, false);
-        sessions.insert(start_ms, Session { end_ms, number });
+        sessions.insert(start_us, Session { end_us, number });
     }
     asked
 }
@@ -118,8 +118,8 @@ fn held<'s>(windows: &'s Windows, group: &[u8], asked: &mut Asked<'s>) -> BTreeM
     let all = (Bound::Included(first.as_slice()), Bound::Included(last.as_slice()));
     let held = windows.sessions(all).map(|(key, session): (_, &'s Open)| {
         let of_group: Option<&'s Group> = Some(&session.group);
-        let (end_ms, number) = (session.end_ms, asked.add(of_group));
-        (start_of(key, group), Session { end_ms, number })
+        let (end_us, number) = (session.end_us, asked.add(of_group));
+        (start_of(key, group), Session { end_us, number })
     });
     held.collect()
 }
@@ -128,31 +128,30 @@ fn held<'s>(windows: &'s Windows, group: &[u8], asked: &mut Asked<'s>) -> BTreeM
 struct Rows<'a, 'b> {
     input: &'a Batch,
     groups: Vec<&'a Column>,
-    time: Option<&'a Column>,
+    times: RowTimes<'a>,
     passage: &'b Passage<'b>,
     walk: Walk<'b>,
-    watermark_ms: i64,
+    watermark_us: i64,
 }
 
 impl<'a, 'b> Rows<'a, 'b> {
     fn new(plan: &WindowPlan, input: &'a Batch, passage: &'b Passage<'_>) -> Self {
-        let time = plan.time.and_then(|index| input.columns.get(index));
         Self {
             input,
             groups: input.pick(&plan.group),
-            time: time.map(|column| &**column),
+            times: RowTimes::of(plan.time, input),
             passage,
             walk: passage.walk(),
-            watermark_ms: passage.before_ms(),
+            watermark_us: passage.before_us(),
         }
     }
 
     /// Lets the watermark move on to where it is when `row` comes; gives the row's time.
     fn next(&mut self, row: usize) -> Option<i64> {
         let delivery = self.input.deliveries.get(row).copied().unwrap_or_default();
-        while let Some((_, watermark_ms)) = self.walk.next_before(delivery) {
-            self.watermark_ms = watermark_ms;
+        while let Some((_, watermark_us)) = self.walk.next_before(delivery) {
+            self.watermark_us = watermark_us;
         }
-        row_time_ms(self.time, self.input, row, self.passage)
+        self.times.time_us(row, self.passage)
     }
 }

@@ -6,17 +6,17 @@ use super::{
 };
 use crate::{
     column::{Batch, RowKind, Schema, Value},
+    definition::BoundsUnit,
     operator::{
-        ChangelogBuilder, StateMap,
+        ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
         clock::Passage,
         guests::Answers,
-        row_time_ms,
         timers::Timers,
         top::{each_change, results},
     },
-    plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, row_of_key, take_bytes, take_length},
+    plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
+    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     state::{KeyedState, Keys, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
@@ -28,7 +28,7 @@ const ROWS_AHEAD: usize = 256;
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     /// The first instant after the window.
-    pub(super) end_ms: i64,
+    pub(super) end_us: i64,
     pub(super) group: Group,
     /// Its results as they were told last, those of a session with its end in front, those of ranked rows each behind its
     /// length. Only where they may change afterwards.
@@ -39,26 +39,36 @@ pub(super) struct Open {
 
 impl StateValue for Open {
     fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.end_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.end_us.to_le_bytes());
         push_length(bytes, self.told.as_ref().map_or(0, |told| told.len() + 1));
         bytes.extend_from_slice(self.told.as_deref().unwrap_or_default());
         self.group.encode(bytes);
     }
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let end_ms = i64::from_le_bytes(take_bytes(&mut bytes, 8)?.try_into().ok()?);
+        let end_us = i64::from_le_bytes(take_bytes(&mut bytes, 8)?.try_into().ok()?);
         let told = match take_length(&mut bytes)? {
             0 => None,
             length => Some(take_bytes(&mut bytes, length - 1)?.into()),
         };
         let group = Group::decode(bytes)?;
         Some(Self {
-            end_ms,
+            end_us,
             group,
             told,
             waits: false,
         })
     }
+}
+
+/// What is held of a window, of which an older Weir wrote the times in milliseconds.
+pub(super) fn open_in_us(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut open = Open::decode(bytes)?;
+    open.end_us = ms_in_us(open.end_us);
+    open.group.times_in_us();
+    let mut converted = Vec::with_capacity(bytes.len());
+    open.encode(&mut converted);
+    Some(converted)
 }
 
 /// All open windows. Their keys are the group and the start; but for sessions, which grow, also the end.
@@ -72,7 +82,8 @@ pub(super) struct Windows {
     /// Whether rows are ranked, and not aggregated.
     ranked: bool,
     emit: Emit,
-    lateness_ms: i64,
+    lateness_us: i64,
+    bounds: Shown,
     open: KeyedState<Open>,
     /// The keys of sessions, in order; nothing for other windows.
     sessions: Option<BTreeSet<Box<[u8]>>>,
@@ -89,7 +100,7 @@ pub(super) struct Windows {
 pub(super) struct Telling<'a, 'b> {
     input: &'a Batch,
     walk: crate::operator::clock::Walk<'b>,
-    pub(super) watermark_ms: i64,
+    pub(super) watermark_us: i64,
     /// The delivery of the last row.
     delivery: Option<u32>,
     out: ChangelogBuilder,
@@ -104,7 +115,8 @@ impl Windows {
             aggregates: plan.aggregates.clone(),
             ranked: plan.top.is_some(),
             emit: plan.emit,
-            lateness_ms: plan.lateness_ms,
+            lateness_us: plan.lateness_us,
+            bounds: Shown::of(plan),
             open: KeyedState::new(seed),
             sessions: matches!(plan.kind, WindowKind::Session { .. }).then(BTreeSet::new),
             values: Values::new(Order::All, seed),
@@ -135,10 +147,7 @@ impl Windows {
         let mut telling = self.begin(input, passage);
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
-        let time = plan
-            .time
-            .and_then(|index| input.columns.get(index))
-            .map(|column| &**column);
+        let times = RowTimes::of(plan.time, input);
         let (mut ahead, mut bounds, mut ends, mut group) = (Keys::default(), Vec::new(), Vec::new(), Vec::new());
 
         let mut next = 0;
@@ -150,8 +159,8 @@ impl Windows {
             ends.clear();
             while next < input.len() && next - first < ROWS_AHEAD && !ahead.is_full() {
                 let from = bounds.len();
-                if let Some(time_ms) = row_time_ms(time, input, next, passage) {
-                    cut.push_windows(time_ms, &mut bounds);
+                if let Some(time_us) = times.time_us(next, passage) {
+                    cut.push_windows(time_us, &mut bounds);
                 }
                 group.clear();
                 push_key(&mut group, &groups, next);
@@ -166,10 +175,10 @@ impl Windows {
             let mut from = 0;
             for (row, &end) in (first..next).zip(&ends) {
                 self.before(row, &mut telling);
-                let row = Row::of(input, &columns, row, time, passage);
+                let row = Row::of(input, &columns, row, &times, passage);
                 let mut is_late = true;
                 for &bounds in bounds.get(from..end).unwrap_or_default() {
-                    is_late &= !self.take_in(&row, bounds, &mut ahead, answers, telling.watermark_ms);
+                    is_late &= !self.take_in(&row, bounds, &mut ahead, answers, telling.watermark_us);
                 }
                 if is_late {
                     late.push(row.row as u32);
@@ -188,21 +197,21 @@ impl Windows {
         bounds: Bounds,
         ahead: &mut Keys,
         answers: &mut Answers,
-        watermark_ms: i64,
+        watermark_us: i64,
     ) -> bool {
-        let is_over = self.is_over(bounds.end_ms, watermark_ms);
+        let is_over = self.is_over(bounds.end_us, watermark_us);
         let Self {
             open,
             values,
             timers,
             aggregates,
             emit,
-            lateness_ms,
+            lateness_us,
             touched,
             waiting,
             ..
         } = self;
-        let has_ended = bounds.end_ms <= watermark_ms;
+        let has_ended = bounds.end_us <= watermark_us;
         open.modify_next(ahead, |key, current| {
             if is_over || current.is_none() && row.retracts {
                 answers.pass_over();
@@ -211,14 +220,14 @@ impl Windows {
             let window = match current {
                 Some(window) => window,
                 None => {
-                    let due_ms = if has_ended {
-                        bounds.end_ms.saturating_add(*lateness_ms)
+                    let due_us = if has_ended {
+                        bounds.end_us.saturating_add(*lateness_us)
                     } else {
-                        bounds.end_ms
+                        bounds.end_us
                     };
-                    timers.add(due_ms, key);
+                    timers.add(due_us, key);
                     current.insert(Open {
-                        end_ms: bounds.end_ms,
+                        end_us: bounds.end_us,
                         group: Group::new(aggregates),
                         told: None,
                         waits: false,
@@ -249,8 +258,8 @@ impl Windows {
 
     /// Whether a window that ends then takes no rows in any more.
     #[inline]
-    pub(super) fn is_over(&self, end_ms: i64, watermark_ms: i64) -> bool {
-        end_ms.saturating_add(self.lateness_ms) <= watermark_ms
+    pub(super) fn is_over(&self, end_us: i64, watermark_us: i64) -> bool {
+        end_us.saturating_add(self.lateness_us) <= watermark_us
     }
 
     /// What is held of a window.
@@ -266,7 +275,7 @@ impl Windows {
         Telling {
             input,
             walk: passage.walk(),
-            watermark_ms: passage.before_ms(),
+            watermark_us: passage.before_us(),
             delivery: None,
             out,
         }
@@ -282,8 +291,8 @@ impl Windows {
         if !self.collapsible {
             self.tell_touched(telling);
         }
-        while let Some((mover, watermark_ms)) = telling.walk.next_before(delivery.unwrap_or(0)) {
-            self.advance(mover, watermark_ms, telling);
+        while let Some((mover, watermark_us)) = telling.walk.next_before(delivery.unwrap_or(0)) {
+            self.advance(mover, watermark_us, telling);
         }
         telling.delivery = delivery;
     }
@@ -291,25 +300,25 @@ impl Windows {
     /// After the last row.
     pub(super) fn finish(&mut self, mut telling: Telling<'_, '_>) -> Batch {
         self.tell_touched(&mut telling);
-        while let Some((mover, watermark_ms)) = telling.walk.next_move() {
-            self.advance(mover, watermark_ms, &mut telling);
+        while let Some((mover, watermark_us)) = telling.walk.next_move() {
+            self.advance(mover, watermark_us, &mut telling);
         }
         telling.out.finish()
     }
 
     /// The watermark moved: windows end, and go.
     #[inline]
-    fn advance(&mut self, delivery: u32, watermark_ms: i64, telling: &mut Telling<'_, '_>) {
-        let before_ms = mem::replace(&mut telling.watermark_ms, watermark_ms);
-        let is_early = |every_ms| before_ms.div_euclid(every_ms) < watermark_ms.div_euclid(every_ms);
-        let tells_early = matches!(self.emit, Emit::Early(every_ms) if is_early(every_ms)) && !self.waiting.is_empty();
+    fn advance(&mut self, delivery: u32, watermark_us: i64, telling: &mut Telling<'_, '_>) {
+        let before_us = mem::replace(&mut telling.watermark_us, watermark_us);
+        let is_early = |every_us| before_us.div_euclid(every_us) < watermark_us.div_euclid(every_us);
+        let tells_early = matches!(self.emit, Emit::Early(every_us) if is_early(every_us)) && !self.waiting.is_empty();
         // What rows changed is told first, as their doing. It waits only where changes may be told as one.
-        if tells_early || self.timers.is_due(watermark_ms) {
+        if tells_early || self.timers.is_due(watermark_us) {
             self.tell_touched(telling);
         }
-        while let Some((due_ms, keys)) = self.timers.take_due(watermark_ms) {
+        while let Some((due_us, keys)) = self.timers.take_due(watermark_us) {
             for key in keys {
-                self.end(&key, due_ms, delivery, watermark_ms, &mut telling.out);
+                self.end(&key, due_us, delivery, watermark_us, &mut telling.out);
             }
         }
         if tells_early {
@@ -323,19 +332,19 @@ impl Windows {
     }
 
     /// A window is due: it ends, or goes, or neither yet.
-    fn end(&mut self, key: &[u8], due_ms: i64, delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
-        let Some(end_ms) = self.open.get(key).map(|window| window.end_ms) else {
+    fn end(&mut self, key: &[u8], due_us: i64, delivery: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
+        let Some(end_us) = self.open.get(key).map(|window| window.end_us) else {
             return;
         };
-        if end_ms > due_ms {
+        if end_us > due_us {
             return; // A session that grew meanwhile; it is due at its end, in the order of ends.
         }
-        let goes_ms = end_ms.saturating_add(self.lateness_ms);
+        let goes_us = end_us.saturating_add(self.lateness_us);
         self.tell(key, delivery, &[delivery], out);
-        if goes_ms <= watermark_ms {
+        if goes_us <= watermark_us {
             self.remove(key);
         } else {
-            self.timers.add(goes_ms, key);
+            self.timers.add(goes_us, key);
         }
     }
 
@@ -361,7 +370,7 @@ impl Windows {
     /// Tells how the results of a window differ from what was told before.
     fn tell(&mut self, key: &[u8], delivery: u32, causes: &[u32], out: &mut ChangelogBuilder) {
         // What is told once is not kept.
-        let keeps = self.emit != Emit::Close || self.lateness_ms > 0;
+        let keeps = self.emit != Emit::Close || self.lateness_us > 0;
         let is_session = self.sessions.is_some();
         let Self {
             open,
@@ -369,6 +378,7 @@ impl Windows {
             aggregates,
             ranked,
             before_needed,
+            bounds,
             ..
         } = self;
         open.modify(key, |current| {
@@ -377,13 +387,11 @@ impl Windows {
             let mut after = None;
             if window.group.rows > 0 {
                 let mut results = Vec::new();
-                let end_ms = is_session.then_some(window.end_ms);
+                let end = is_session.then(|| bounds.unit.of_us(window.end_us));
                 if let Some(top) = window.group.top() {
-                    top.push_results(end_ms, &mut results);
+                    top.push_results(end, &mut results);
                 } else {
-                    end_ms
-                        .into_iter()
-                        .for_each(|end_ms| push_cell(&mut results, Value::Int(end_ms)));
+                    end.into_iter().for_each(|end| push_cell(&mut results, Value::Int(end)));
                     window.group.push_results(aggregates, key, values, &mut results);
                 }
                 after = Some(results);
@@ -391,7 +399,7 @@ impl Windows {
             if window.told.as_deref() == after.as_deref() {
                 return false;
             }
-            let row = row_of_key(key);
+            let row = bounds.row_of(key);
             each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
                 if kind != RowKind::UpdateBefore || *before_needed {
                     out.push(kind, delivery, cells(&row).chain(cells(result)));
@@ -423,7 +431,7 @@ impl Windows {
         &mut self,
         key: &[u8],
         delivery: u32,
-        watermark_ms: i64,
+        watermark_us: i64,
         change: impl FnOnce(&mut Option<Open>, &mut Values, &[AggregateSpec]),
     ) {
         let Self {
@@ -433,21 +441,21 @@ impl Windows {
             aggregates,
             timers,
             emit,
-            lateness_ms,
+            lateness_us,
             touched,
             waiting,
             ..
         } = self;
         open.modify(key, |current| {
-            let before_ms = current.as_ref().map(|window| window.end_ms);
+            let before_us = current.as_ref().map(|window| window.end_us);
             change(current, values, aggregates);
             let Some(window) = current else { return false };
-            let has_ended = window.end_ms <= watermark_ms;
-            if before_ms != Some(window.end_ms) {
-                let kept_ms = if has_ended { *lateness_ms } else { 0 };
-                timers.add(window.end_ms.saturating_add(kept_ms), key);
+            let has_ended = window.end_us <= watermark_us;
+            if before_us != Some(window.end_us) {
+                let kept_us = if has_ended { *lateness_us } else { 0 };
+                timers.add(window.end_us.saturating_add(kept_us), key);
             }
-            if before_ms.is_none()
+            if before_us.is_none()
                 && let Some(sessions) = sessions
             {
                 sessions.insert(key.into());
@@ -476,7 +484,7 @@ impl Windows {
             sessions.remove(key);
         }
         let window = taken?;
-        let row = row_of_key(key);
+        let row = self.bounds.row_of(key);
         for told in results(window.told.as_deref(), self.ranked) {
             let cells = cells(&row).chain(cells(told));
             telling.out.push(RowKind::Delete, delivery, cells);
@@ -529,7 +537,7 @@ impl Windows {
     /// Makes sure that a window is told, ends and goes when it is time. One that is over already is due at once.
     fn expect(&mut self, key: &[u8]) {
         if let Some(window) = self.open.get(key) {
-            self.timers.add_again(window.end_ms, key);
+            self.timers.add_again(window.end_us, key);
             if let Some(sessions) = &mut self.sessions {
                 sessions.insert(key.into());
             }
@@ -544,10 +552,40 @@ impl Windows {
     }
 }
 
-/// What windows read of the rows of a batch.
+/// How the key of a window is shown: the group as it is, then the bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    group_len: usize,
+    pub(super) unit: BoundsUnit,
+}
+
+impl Shown {
+    pub(super) fn of(plan: &WindowPlan) -> Self {
+        Self {
+            group_len: plan.group.len(),
+            unit: plan.bounds,
+        }
+    }
+
+    /// The cells of a key, as a row.
+    pub(super) fn row_of(self, mut key: &[u8]) -> Vec<u8> {
+        let (mut row, mut text) = (Vec::with_capacity(key.len()), Vec::new());
+        for column in 0.. {
+            match take_key_cell(&mut key, &mut text) {
+                None => break,
+                Some(Value::Int(bound_us)) if column >= self.group_len => {
+                    push_cell(&mut row, Value::Int(self.unit.of_us(bound_us)));
+                }
+                Some(cell) => push_cell(&mut row, cell),
+            }
+        }
+        row
+    }
+}
+
 /// Appends the key of a window that is cut by the clock.
 pub(super) fn push_window_key(key: &mut Vec<u8>, group: &[u8], bounds: Bounds) {
     key.extend_from_slice(group);
-    push_key_cell(key, Value::Int(bounds.start_ms));
-    push_key_cell(key, Value::Int(bounds.end_ms));
+    push_key_cell(key, Value::Int(bounds.start_us));
+    push_key_cell(key, Value::Int(bounds.end_us));
 }

@@ -3,9 +3,9 @@
 use crate::{
     column::{Batch, Column},
     operator::{
+        RowTimes,
         accumulators::{Change, Group, Values, input_value},
         clock::Passage,
-        row_time_ms,
         top::{Arrival, Ranking},
     },
     plan::{AggregateSpec, WindowPlan},
@@ -31,7 +31,7 @@ pub(super) struct Row<'a> {
     pub(super) row: usize,
     pub(super) delivery: u32,
     columns: &'a Columns<'a>,
-    pub(super) time_ms: i64,
+    pub(super) time_us: i64,
     arrival: Option<Arrival>,
     pub(super) retracts: bool,
 }
@@ -41,7 +41,7 @@ impl<'a> Row<'a> {
         input: &'a Batch,
         columns: &'a Columns<'a>,
         row: usize,
-        time: Option<&'a Column>,
+        times: &RowTimes<'_>,
         passage: &Passage<'_>,
     ) -> Self {
         let delivery = input.deliveries.get(row).copied().unwrap_or_default();
@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
             delivery,
             arrival,
             columns,
-            time_ms: row_time_ms(time, input, row, passage).unwrap_or_default(),
+            time_us: times.time_us(row, passage).unwrap_or_default(),
             retracts: input.kind(row).retracts(),
         }
     }
@@ -80,7 +80,7 @@ impl<'a> Row<'a> {
             let change = Change {
                 number,
                 value,
-                time_ms: self.time_ms,
+                time_us: self.time_us,
                 retracts: self.retracts,
             };
             group.apply(aggregates, change, key, values, None);

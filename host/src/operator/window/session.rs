@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     column::{Batch, Value},
-    operator::{accumulators::Group, clock::Passage, guests::Answers, row_time_ms},
+    operator::{RowTimes, accumulators::Group, clock::Passage, guests::Answers},
     plan::WindowPlan,
     row::{push_key, push_key_cell},
 };
@@ -20,7 +20,7 @@ use std::ops::Bound;
 pub(super) fn update(
     windows: &mut Windows,
     plan: &WindowPlan,
-    gap_ms: i64,
+    gap_us: i64,
     input: &Batch,
     passage: &Passage<'_>,
     answers: &mut Answers,
@@ -29,40 +29,37 @@ pub(super) fn update(
     let mut telling = windows.begin(input, passage);
     let groups = input.pick(&plan.group);
     let columns = columns(plan, input);
-    let time = plan
-        .time
-        .and_then(|index| input.columns.get(index))
-        .map(|column| &**column);
+    let times = RowTimes::of(plan.time, input);
     let mut group = Vec::new();
     for row in 0..input.len() {
         windows.before(row, &mut telling);
-        let Some(time_ms) = row_time_ms(time, input, row, passage) else {
+        let Some(time_us) = times.time_us(row, passage) else {
             late.push(row as u32);
             continue;
         };
         group.clear();
         push_key(&mut group, &groups, row);
-        let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(gap_ms));
+        let (mut start_us, mut end_us) = (time_us, time_us.saturating_add(gap_us));
 
         // Sessions of a group do not overlap, so the last of those that begin before the end ends last.
-        let (first, behind) = (session_key(&group, i64::MIN), session_key(&group, end_ms));
+        let (first, behind) = (session_key(&group, i64::MIN), session_key(&group, end_us));
         let around = (Bound::Included(first.as_slice()), Bound::Excluded(behind.as_slice()));
         let mut joined: Vec<Vec<u8>> = Vec::new();
         for (key, session) in windows
             .sessions(around)
-            .take_while(|(_, session)| session.end_ms > time_ms)
+            .take_while(|(_, session)| session.end_us > time_us)
         {
-            end_ms = end_ms.max(session.end_ms);
-            start_ms = start_ms.min(start_of(key, &group));
+            end_us = end_us.max(session.end_us);
+            start_us = start_us.min(start_of(key, &group));
             joined.push(key.to_vec());
         }
-        if windows.is_over(end_ms, telling.watermark_ms) {
+        if windows.is_over(end_us, telling.watermark_us) {
             late.push(row as u32);
             continue;
         }
 
-        let row = Row::of(input, &columns, row, time, passage);
-        let key = session_key(&group, start_ms);
+        let row = Row::of(input, &columns, row, &times, passage);
+        let key = session_key(&group, start_us);
         let mut merged = Vec::new();
         for other in joined.iter().filter(|other| **other != key) {
             let session = windows.take_out(other, row.delivery, &mut telling);
@@ -71,15 +68,15 @@ pub(super) fn update(
         windows.change_session(
             &key,
             row.delivery,
-            telling.watermark_ms,
+            telling.watermark_us,
             |current, values, aggregates| {
                 let session = current.get_or_insert_with(|| Open {
-                    end_ms,
+                    end_us,
                     group: Group::new(aggregates),
                     told: None,
                     waits: false,
                 });
-                session.end_ms = end_ms;
+                session.end_us = end_us;
                 for (other, taken) in merged {
                     session.group.merge(aggregates, taken.group);
                     values.move_group(other, &key, aggregates, &mut session.group);
@@ -93,9 +90,9 @@ pub(super) fn update(
 }
 
 /// The key of a session of `group`.
-pub(super) fn session_key(group: &[u8], start_ms: i64) -> Vec<u8> {
+pub(super) fn session_key(group: &[u8], start_us: i64) -> Vec<u8> {
     let mut key = group.to_vec();
-    push_key_cell(&mut key, Value::Int(start_ms));
+    push_key_cell(&mut key, Value::Int(start_us));
     key
 }
 
@@ -103,7 +100,7 @@ pub(super) fn session_key(group: &[u8], start_ms: i64) -> Vec<u8> {
 pub(super) fn start_of(key: &[u8], group: &[u8]) -> i64 {
     let mut start = key.get(group.len()..).unwrap_or_default();
     match crate::row::take_key_cell(&mut start, &mut Vec::new()) {
-        Some(Value::Int(start_ms)) => start_ms,
+        Some(Value::Int(start_us)) => start_us,
         _ => i64::MAX,
     }
 }

@@ -10,16 +10,16 @@
 use super::cut::{Bounds, Cut};
 use crate::{
     column::{Batch, Schema, Value},
+    definition::BoundsUnit,
     operator::{
-        ChangelogBuilder, StateMap,
+        ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
         clock::Passage,
-        row_time_ms,
         timers::Timers,
         top,
         window::rows::{Row, columns},
     },
-    plan::{AggregateSpec, Emit, WindowKind, WindowPlan},
+    plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
     row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
     state::{KeyedState, Keys, StateValue},
 };
@@ -31,6 +31,7 @@ pub(super) struct Slices {
     aggregates: Vec<AggregateSpec>,
     /// Whether rows are ranked, and not aggregated.
     ranked: bool,
+    bounds: BoundsUnit,
     /// By group.
     slices: KeyedState<Run>,
     /// Empty: nothing is told apart here.
@@ -48,9 +49,9 @@ struct Run(Vec<Slice>);
 
 #[derive(Clone, Debug)]
 struct Slice {
-    start_ms: i64,
+    start_us: i64,
     /// When the last window ends that it is part of.
-    goes_ms: i64,
+    goes_us: i64,
     group: Group,
 }
 
@@ -58,8 +59,8 @@ impl StateValue for Run {
     fn encode(&self, bytes: &mut Vec<u8>) {
         let mut group = Vec::new();
         for slice in &self.0 {
-            bytes.extend_from_slice(&slice.start_ms.to_le_bytes());
-            bytes.extend_from_slice(&slice.goes_ms.to_le_bytes());
+            bytes.extend_from_slice(&slice.start_us.to_le_bytes());
+            bytes.extend_from_slice(&slice.goes_us.to_le_bytes());
             group.clear();
             slice.group.encode(&mut group);
             push_length(bytes, group.len());
@@ -71,13 +72,13 @@ impl StateValue for Run {
         let bytes = &mut bytes;
         let mut slices = Vec::new();
         while !bytes.is_empty() {
-            let start_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
-            let goes_ms = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+            let start_us = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+            let goes_us = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
             let length = take_length(bytes)?;
             let group = Group::decode(take_bytes(bytes, length)?)?;
             slices.push(Slice {
-                start_ms,
-                goes_ms,
+                start_us,
+                goes_us,
                 group,
             });
         }
@@ -85,19 +86,31 @@ impl StateValue for Run {
     }
 
     fn touch(&self) -> u8 {
-        self.0.first().map_or(0, |slice| slice.start_ms as u8)
+        self.0.first().map_or(0, |slice| slice.start_us as u8)
     }
+}
+
+/// The slices of a group, of which an older Weir wrote the times in milliseconds.
+pub(super) fn run_in_us(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut run = Run::decode(bytes)?;
+    for slice in &mut run.0 {
+        (slice.start_us, slice.goes_us) = (ms_in_us(slice.start_us), ms_in_us(slice.goes_us));
+        slice.group.times_in_us();
+    }
+    let mut converted = Vec::with_capacity(bytes.len());
+    run.encode(&mut converted);
+    Some(converted)
 }
 
 impl Slices {
     /// Whether the windows of `plan` can be made of slices, and overlap.
     pub(super) fn fit(plan: &WindowPlan) -> bool {
-        let overlap = matches!(plan.kind, WindowKind::Aligned { size_ms, every_ms, .. } if size_ms > every_ms);
+        let overlap = matches!(plan.kind, WindowKind::Aligned { size_us, every_us, .. } if size_us > every_us);
         let add_up = plan
             .aggregates
             .iter()
             .all(|spec| !spec.retracts && !spec.tells_values_apart() && spec.guest.is_none());
-        overlap && add_up && plan.emit == Emit::Close && plan.lateness_ms == 0
+        overlap && add_up && plan.emit == Emit::Close && plan.lateness_us == 0
     }
 
     pub(super) fn new(plan: &WindowPlan, schema: Schema, seed: u64) -> Self {
@@ -105,6 +118,7 @@ impl Slices {
             schema,
             aggregates: plan.aggregates.clone(),
             ranked: plan.top.is_some(),
+            bounds: plan.bounds,
             slices: KeyedState::new(seed),
             values: Values::new(Order::All, seed),
             ends: Timers::default(),
@@ -127,15 +141,12 @@ impl Slices {
         late: &mut Vec<u32>,
     ) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 64);
-        let (mut walk, mut watermark_ms) = (passage.walk(), passage.before_ms());
+        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
         // Windows that had ended already: what a restart or an undo put there once more.
-        while self.ends.take_due(watermark_ms).is_some() {}
+        while self.ends.take_due(watermark_us).is_some() {}
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
-        let time = plan
-            .time
-            .and_then(|index| input.columns.get(index))
-            .map(|column| &**column);
+        let times = RowTimes::of(plan.time, input);
         let (mut ahead, mut ahead_to, mut windows) = (Keys::default(), 0, Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if row == ahead_to {
@@ -146,21 +157,21 @@ impl Slices {
                 }
                 self.slices.look_ahead(&mut ahead);
             }
-            while let Some((mover, moved_ms)) = walk.next_before(delivery) {
-                watermark_ms = moved_ms;
-                self.advance(cut, mover, watermark_ms, &mut out);
+            while let Some((mover, moved_us)) = walk.next_before(delivery) {
+                watermark_us = moved_us;
+                self.advance(cut, mover, watermark_us, &mut out);
             }
             windows.clear();
-            if let Some(time_ms) = row_time_ms(time, input, row, passage) {
-                cut.push_windows(time_ms, &mut windows);
+            if let Some(time_us) = times.time_us(row, passage) {
+                cut.push_windows(time_us, &mut windows);
             }
-            let row = Row::of(input, &columns, row, time, passage);
-            if !self.take_in(&row, cut, &windows, &mut ahead, watermark_ms) {
+            let row = Row::of(input, &columns, row, &times, passage);
+            if !self.take_in(&row, cut, &windows, &mut ahead, watermark_us) {
                 late.push(row.row as u32);
             }
         }
-        while let Some((mover, moved_ms)) = walk.next_move() {
-            self.advance(cut, mover, moved_ms, &mut out);
+        while let Some((mover, moved_us)) = walk.next_move() {
+            self.advance(cut, mover, moved_us, &mut out);
         }
         out.finish_inserts()
     }
@@ -173,7 +184,7 @@ impl Slices {
         cut: &mut Cut,
         windows: &[Bounds],
         ahead: &mut Keys,
-        watermark_ms: i64,
+        watermark_us: i64,
     ) -> bool {
         let Self {
             aggregates,
@@ -182,29 +193,29 @@ impl Slices {
             ends,
             ..
         } = self;
-        let last = windows.last().filter(|window| window.end_ms > watermark_ms);
+        let last = windows.last().filter(|window| window.end_us > watermark_us);
         slices.modify_next(ahead, |key, current| {
             let Some(last) = last else { return false };
             let run = current.get_or_insert_default();
             let slices_before = run.0.len();
-            let start_ms = cut.step_of(row.time_ms);
-            let at = match run.0.binary_search_by_key(&start_ms, |slice| slice.start_ms) {
+            let start_us = cut.step_of(row.time_us);
+            let at = match run.0.binary_search_by_key(&start_us, |slice| slice.start_us) {
                 Ok(at) => at,
                 Err(at) => {
                     // Where another slice of the group is in a window, the window knows of the group.
                     let is_known = |window: &Bounds| {
-                        let within = |slice: &Slice| (window.start_ms..window.end_ms).contains(&slice.start_ms);
+                        let within = |slice: &Slice| (window.start_us..window.end_us).contains(&slice.start_us);
                         let before = at.checked_sub(1).and_then(|at| run.0.get(at));
                         before.is_some_and(within) || run.0.get(at).is_some_and(within)
                     };
-                    for window in windows.iter().filter(|window| window.end_ms > watermark_ms) {
+                    for window in windows.iter().filter(|window| window.end_us > watermark_us) {
                         if !is_known(window) {
-                            ends.add(window.end_ms, key);
+                            ends.add(window.end_us, key);
                         }
                     }
                     let slice = Slice {
-                        start_ms,
-                        goes_ms: last.end_ms,
+                        start_us,
+                        goes_us: last.end_us,
                         group: Group::new(aggregates),
                     };
                     run.0.insert(at, slice);
@@ -221,16 +232,16 @@ impl Slices {
     }
 
     /// The watermark moved: windows end.
-    fn advance(&mut self, cut: &mut Cut, delivery: u32, watermark_ms: i64, out: &mut ChangelogBuilder) {
-        while let Some((end_ms, groups)) = self.ends.take_due(watermark_ms) {
+    fn advance(&mut self, cut: &mut Cut, delivery: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some((end_us, groups)) = self.ends.take_due(watermark_us) {
             if let Some(due) = &mut self.due {
-                due.extend(groups.iter().map(|group| (end_ms, group.clone())));
+                due.extend(groups.iter().map(|group| (end_us, group.clone())));
             }
             // All windows that end there hold the instant before.
             let mut windows = Vec::new();
-            cut.push_windows(end_ms - 1, &mut windows);
-            windows.retain(|window| window.end_ms == end_ms);
-            windows.sort_unstable_by_key(|window| window.start_ms);
+            cut.push_windows(end_us - 1, &mut windows);
+            windows.retain(|window| window.end_us == end_us);
+            windows.sort_unstable_by_key(|window| window.start_us);
             for group in groups {
                 for &window in &windows {
                     self.tell(&group, window, delivery, out);
@@ -238,7 +249,7 @@ impl Slices {
                 self.slices.modify(&group, |current| {
                     let Some(run) = current else { return false };
                     let before = run.0.len();
-                    run.0.retain(|slice| slice.goes_ms > end_ms);
+                    run.0.retain(|slice| slice.goes_us > end_us);
                     let goes = run.0.len() < before;
                     if run.0.is_empty() {
                         *current = None;
@@ -257,7 +268,7 @@ impl Slices {
             ..
         } = self;
         let Some(run) = slices.get(group) else { return };
-        let within = |slice: &&Slice| (window.start_ms..window.end_ms).contains(&slice.start_ms);
+        let within = |slice: &&Slice| (window.start_us..window.end_us).contains(&slice.start_us);
         let mut within = run.0.iter().filter(within).map(|slice| &slice.group);
         let Some(first) = within.next() else { return };
         let mut merged = None;
@@ -277,8 +288,9 @@ impl Slices {
         while let Some(cell) = take_key_cell(&mut rest, &mut text) {
             push_cell(&mut row, cell);
         }
-        push_cell(&mut row, Value::Int(window.start_ms));
-        push_cell(&mut row, Value::Int(window.end_ms));
+        for bound_us in [window.start_us, window.end_us] {
+            push_cell(&mut row, Value::Int(self.bounds.of_us(bound_us)));
+        }
         for result in top::results(Some(results.as_slice()), self.ranked) {
             out.push_insert(delivery, cells(&row).chain(cells(result)));
         }
@@ -302,8 +314,8 @@ impl Slices {
             }
         });
         back.iter().for_each(|group| self.expect(cut, group));
-        for (end_ms, group) in self.due.take().unwrap_or_default() {
-            self.ends.add_again(end_ms, &group);
+        for (end_us, group) in self.due.take().unwrap_or_default() {
+            self.ends.add_again(end_us, &group);
         }
     }
 
@@ -318,11 +330,11 @@ impl Slices {
         let mut windows = Vec::new();
         run.0
             .iter()
-            .for_each(|slice| cut.push_windows(slice.start_ms, &mut windows));
-        let mut ends: Vec<i64> = windows.iter().map(|window| window.end_ms).collect();
+            .for_each(|slice| cut.push_windows(slice.start_us, &mut windows));
+        let mut ends: Vec<i64> = windows.iter().map(|window| window.end_us).collect();
         ends.sort_unstable();
         ends.dedup();
-        ends.into_iter().for_each(|end_ms| self.ends.add_again(end_ms, group));
+        ends.into_iter().for_each(|end_us| self.ends.add_again(end_us, group));
     }
 
     pub(super) fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

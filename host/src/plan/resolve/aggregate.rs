@@ -67,7 +67,7 @@ impl Resolver<'_> {
         let kind = ResolvedKind::Aggregate {
             group,
             aggregates,
-            ttl_ms: self.ttl(aggregate.ttl.as_ref())?,
+            ttl_us: self.ttl(aggregate.ttl.as_ref())?,
         };
         Ok(ResolvedNode {
             name: name.to_owned(),

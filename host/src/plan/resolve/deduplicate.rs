@@ -1,13 +1,13 @@
 //! Twins: which columns tell rows apart, and for how long.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, time::DURATION_MS_MAX};
+use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, time::DURATION_US_MAX};
 use crate::{definition::Deduplicate, error::Result};
 use std::ops::Range;
 
 /// A `deduplicate` with names instead of indices.
 pub(in crate::plan) struct ResolvedDeduplicate {
     pub(in crate::plan) key: Vec<String>,
-    pub(in crate::plan) within_ms: Option<i64>,
+    pub(in crate::plan) within_us: Option<i64>,
 }
 
 impl Resolver<'_> {
@@ -32,8 +32,8 @@ impl Resolver<'_> {
             self.column(&source.schema, key, &whose)?;
         }
         let within = deduplicate.within.as_ref();
-        let within_ms = within.map(|within| self.duration(within, "within", 1..=DURATION_MS_MAX));
-        let within_ms = within_ms.transpose()?;
+        let within_us = within.map(|within| self.duration(within, "within", 1..=DURATION_US_MAX));
+        let within_us = within_us.transpose()?;
         let out = ResolvedOutput {
             name: "out".to_owned(),
             schema: source.schema.clone(),
@@ -41,7 +41,7 @@ impl Resolver<'_> {
             change: ResolvedChange::Append,
         };
         let mut outputs = vec![out];
-        if within_ms.is_some() {
+        if within_us.is_some() {
             outputs.push(self.late_output(input, false)?);
         }
         Ok(ResolvedNode {
@@ -49,7 +49,7 @@ impl Resolver<'_> {
             input,
             kind: ResolvedKind::Deduplicate(ResolvedDeduplicate {
                 key: deduplicate.key.iter().map(|name| name.get_ref().clone()).collect(),
-                within_ms,
+                within_us,
             }),
             outputs,
         })

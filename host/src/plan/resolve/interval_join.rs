@@ -1,6 +1,6 @@
 //! Interval joins: what is compared, how close the times have to be, and which columns come out.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, time::DURATION_MS_MAX};
+use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, time::DURATION_US_MAX};
 use crate::{
     column::Schema,
     definition::{IntervalJoin, Name},
@@ -14,8 +14,8 @@ pub(in crate::plan) struct ResolvedIntervalJoin {
     pub(in crate::plan) with: Edge,
     /// The columns that are compared, of the step's own edge and of `with`.
     pub(in crate::plan) on: Vec<(String, String)>,
-    pub(in crate::plan) earliest_ms: i64,
-    pub(in crate::plan) latest_ms: i64,
+    pub(in crate::plan) earliest_us: i64,
+    pub(in crate::plan) latest_us: i64,
     /// The columns of `with` that come out.
     pub(in crate::plan) added: Vec<String>,
 }
@@ -66,11 +66,11 @@ impl Resolver<'_> {
             }
             on.push((column.clone(), equals.get_ref().clone()));
         }
-        let bounds = -DURATION_MS_MAX..=DURATION_MS_MAX;
-        let earliest_ms = self.duration(&join.earliest, "earliest", bounds.clone())?;
-        let latest_ms = self.duration(&join.latest, "latest", bounds)?;
-        if latest_ms < earliest_ms {
-            let (earliest, latest) = (duration(earliest_ms), duration(latest_ms));
+        let bounds = -DURATION_US_MAX..=DURATION_US_MAX;
+        let earliest_us = self.duration(&join.earliest, "earliest", bounds.clone())?;
+        let latest_us = self.duration(&join.latest, "latest", bounds)?;
+        if latest_us < earliest_us {
+            let (earliest, latest) = (duration(earliest_us), duration(latest_us));
             return Err(self.at(
                 &join.latest,
                 format!("key `latest` is {latest}, before `earliest`, which is {earliest}; accepted is that or later"),
@@ -130,8 +130,8 @@ impl Resolver<'_> {
             kind: ResolvedKind::IntervalJoin(Box::new(ResolvedIntervalJoin {
                 with,
                 on,
-                earliest_ms,
-                latest_ms,
+                earliest_us,
+                latest_us,
                 added,
             })),
             outputs: vec![out, self.late_output(input, false)?, late_with],

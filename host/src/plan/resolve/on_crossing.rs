@@ -15,7 +15,7 @@ pub(in crate::plan) struct ResolvedOnCrossing {
     pub(in crate::plan) hold: Option<String>,
     /// Whether rows of the input may be taken away again.
     pub(in crate::plan) retracts: bool,
-    pub(in crate::plan) ttl_ms: Option<i64>,
+    pub(in crate::plan) ttl_us: Option<i64>,
 }
 
 impl Resolver<'_> {
@@ -68,7 +68,7 @@ impl Resolver<'_> {
         }
         let raise = self.flag(&source.schema, on_crossing.raise.as_ref(), "raise", &whose)?;
         let hold = self.flag(&source.schema, on_crossing.hold.as_ref(), "hold", &whose)?;
-        let ttl_ms = self.ttl(on_crossing.ttl.as_ref())?;
+        let ttl_us = self.ttl(on_crossing.ttl.as_ref())?;
         if let (Some(ttl), ResolvedChange::Keyed(rows_by)) = (&on_crossing.ttl, &source.change) {
             // Rows of a key that is forgotten may go later. Where it has one at most, that one is ignored then.
             let is_one = |rows_by: &Vec<String>| rows_by.iter().all(|column| key.contains(column));
@@ -95,7 +95,7 @@ impl Resolver<'_> {
                 raise,
                 hold,
                 retracts,
-                ttl_ms,
+                ttl_us,
             })),
         })
     }

@@ -2,13 +2,13 @@
 
 use super::{
     Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list,
-    time::DURATION_MS_MAX,
+    time::DURATION_US_MAX,
 };
 use crate::{
     definition::{Name, PublishFrom},
     error::Result,
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
-    plan::KeepPlan,
+    plan::{KeepPlan, MS_US},
     subject,
 };
 use std::collections::BTreeMap;
@@ -175,7 +175,8 @@ impl Resolver<'_> {
                             format!("table \"{name}\" is written by another part of this pipeline"),
                         ));
                     }
-                    self.check_table_columns(&name, columns.iter().map(String::as_str), table.span())?;
+                    let key_len = primary_key.as_ref().map_or(0, Vec::len);
+                    self.check_table_columns(&name, columns.iter().map(String::as_str), key_len, table.span())?;
                     match primary_key {
                         None => ResolvedTarget::Append { name },
                         Some(primary_key) => self.keyed_sink(name, primary_key, &columns, output, &whose, table)?,
@@ -264,8 +265,9 @@ impl Resolver<'_> {
         }
         let age = keep.age.as_ref();
         plan.age_ms = age
-            .map(|age| self.duration(age, "age", 1..=DURATION_MS_MAX))
-            .transpose()?;
+            .map(|age| self.duration(age, "age", MS_US..=DURATION_US_MAX))
+            .transpose()?
+            .map(|age_us| age_us / MS_US);
         Ok(plan)
     }
 
@@ -297,17 +299,12 @@ impl Resolver<'_> {
 
     fn check_subject(&self, subject: &Name) -> Result<()> {
         let text = subject.get_ref();
-        let plain = !text.is_empty()
-            && text.len() <= 256
-            && text
-                .split('.')
-                .all(|part| !part.is_empty() && part != "*" && part != ">")
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        let plain = text.len() <= 256 && subject::is_subject(text);
         match plain {
             true => Ok(()),
             false => Err(self.at(
                 subject,
-                format!("key `subject` is \"{text}\"; accepted are names joined by dots, without wildcards and spaces"),
+                format!("key `subject` is \"{text}\"; accepted are names joined by dots, without spaces and without the wildcards * and >"),
             )),
         }
     }

@@ -2,9 +2,14 @@
 
 use super::{
     Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
-    time::DURATION_MS_MAX,
+    time::DURATION_US_MAX,
 };
-use crate::{definition::Window, error::Result, limits::SLIDING_ROWS_MAX, plan::SlidingSpan};
+use crate::{
+    definition::Window,
+    error::Result,
+    limits::SLIDING_ROWS_MAX,
+    plan::{SlidingSpan, TimeScale},
+};
 use std::ops::Range;
 
 /// A `window` that slides, with names instead of indices.
@@ -12,8 +17,8 @@ pub(in crate::plan) struct ResolvedSliding {
     pub(in crate::plan) group: Vec<String>,
     pub(in crate::plan) aggregates: Vec<ResolvedAggregate>,
     pub(in crate::plan) span: SlidingSpan,
-    pub(in crate::plan) ttl_ms: Option<i64>,
-    pub(in crate::plan) time: Option<String>,
+    pub(in crate::plan) ttl_us: Option<i64>,
+    pub(in crate::plan) time: Option<(String, TimeScale)>,
 }
 
 impl Resolver<'_> {
@@ -40,8 +45,8 @@ impl Resolver<'_> {
                 "key `ttl` goes with `rows`; rows of `time` go with the watermark, and groups with their last row";
             return Err(self.at(ttl, message));
         }
-        let ttl_ms = self.ttl(ttl)?;
-        self.check_time_column(input, window.time.as_ref())?;
+        let ttl_us = self.ttl(ttl)?;
+        let time = self.time_column(input, window)?;
         if matches!(span, SlidingSpan::Time(_)) {
             self.check_own_time(name, input, window, at.clone())?;
         }
@@ -55,6 +60,13 @@ impl Resolver<'_> {
                 let why = "a sliding window begins anew for each row, and tells it once";
                 return Err(self.at(given, format!("key `{key}` does not go with sliding: {why}")));
             }
+        }
+        if let Some(unit) = &window.bounds_unit {
+            let why = "a sliding window has no bounds of its own to tell";
+            return Err(self.error(
+                unit.span(),
+                format!("key `bounds_unit` does not go with sliding: {why}"),
+            ));
         }
         if let Some(emit) = &window.emit {
             let why = "a sliding window tells each row once";
@@ -122,8 +134,8 @@ impl Resolver<'_> {
             group: window.group_by.iter().map(|name| name.get_ref().clone()).collect(),
             aggregates,
             span,
-            ttl_ms,
-            time: window.time.as_ref().map(|name| name.get_ref().clone()),
+            ttl_us,
+            time,
         }));
         Ok(ResolvedNode {
             name: name.to_owned(),
@@ -150,7 +162,7 @@ impl Resolver<'_> {
                 }
                 Ok(SlidingSpan::Rows(count))
             }
-            Some((None, Some(time))) => Ok(SlidingSpan::Time(self.duration(time, "time", 1..=DURATION_MS_MAX)?)),
+            Some((None, Some(time))) => Ok(SlidingSpan::Time(self.duration(time, "time", 1..=DURATION_US_MAX)?)),
             _ => {
                 let accepted = "exactly one of rows (such as 10) and time (such as \"1 h\")";
                 Err(self.error(span, format!("step \"{name}\": a sliding window has {accepted}")))

@@ -269,7 +269,7 @@ impl Resolver<'_> {
         let kind = ResolvedKind::LastValue {
             key: key.to_vec(),
             columns: columns.to_vec(),
-            ttl_ms: self.ttl(last_value.ttl.as_ref())?,
+            ttl_us: self.ttl(last_value.ttl.as_ref())?,
             deleted: last_value.deleted.as_ref().map(|deleted| deleted.get_ref().clone()),
         };
         let output = self.keyed_output(schema, key.to_vec());

@@ -18,7 +18,7 @@ pub(in crate::plan) struct ResolvedVersionLookup {
     pub(in crate::plan) version_key: Vec<String>,
     /// The columns of the versions that are added.
     pub(in crate::plan) added: Vec<String>,
-    pub(in crate::plan) ttl_ms: Option<i64>,
+    pub(in crate::plan) ttl_us: Option<i64>,
 }
 
 impl Resolver<'_> {
@@ -106,7 +106,7 @@ impl Resolver<'_> {
                 on,
                 version_key,
                 added,
-                ttl_ms: self.ttl(lookup.ttl.as_ref())?,
+                ttl_us: self.ttl(lookup.ttl.as_ref())?,
             })),
         })
     }

@@ -2,31 +2,28 @@
 
 use super::{
     Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, is_by_time,
-    time::{DAY_MS, DURATION_MS_MAX},
+    time::DURATION_US_MAX,
+    time_column::{END, START},
     top::{RANK, ResolvedTop},
 };
 use crate::{
     column::{ColumnType, Field, Schema},
-    definition::{self, Hopping, Name, Window},
+    definition::{self, BoundsUnit, Hopping, Name, Window},
     error::Result,
     limits::WINDOWS_PER_ROW_MAX,
-    plan::{Emit, WindowCut, WindowKind},
+    plan::{DAY_US, Emit, MS_US, TimeScale, WindowCut, WindowKind},
     stage::StageHost,
     text::duration,
     time_zone::offset_at,
 };
 use std::ops::Range;
 
-/// The columns that say which window a row is of.
-const START: &str = "window_start";
-const END: &str = "window_end";
-
 /// The column of late rows of a changelog that says whether a row was to be taken away.
 const RETRACTS: &str = "retracts";
 
 /// Windows of whole weeks begin on Mondays; 1970-01-01 was a Thursday.
-const WEEK_MS: i64 = 7 * DAY_MS;
-const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
+const WEEK_US: i64 = 7 * DAY_US;
+const FIRST_MONDAY_US: i64 = 4 * DAY_US;
 
 /// A `window` with names instead of indices.
 pub(in crate::plan) struct ResolvedWindow {
@@ -34,9 +31,10 @@ pub(in crate::plan) struct ResolvedWindow {
     pub(in crate::plan) aggregates: Vec<ResolvedAggregate>,
     pub(in crate::plan) top: Option<ResolvedTop>,
     pub(in crate::plan) kind: WindowKind,
-    pub(in crate::plan) time: Option<String>,
+    pub(in crate::plan) bounds: BoundsUnit,
+    pub(in crate::plan) time: Option<(String, TimeScale)>,
     pub(in crate::plan) emit: Emit,
-    pub(in crate::plan) lateness_ms: i64,
+    pub(in crate::plan) lateness_us: i64,
     /// Whether rows of the input may be taken away again.
     pub(in crate::plan) retracts: bool,
 }
@@ -56,15 +54,21 @@ impl Resolver<'_> {
         let whose = self.edge_name(input);
         let source = self.output(input)?;
         let kind = self.window_kind(name, window, span.clone())?;
+        let bounds = window
+            .bounds_unit
+            .as_ref()
+            .map(|unit| *unit.get_ref())
+            .unwrap_or_default();
+        let time = self.time_column(input, window)?;
         let retracts = !matches!(source.change, ResolvedChange::Append);
         self.check_window_input(name, input, window, &kind, span.clone())?;
         self.columns_or_top(name, window, span)?;
         let emit = match window.emit.as_ref().map(serde_spanned::Spanned::get_ref) {
             None | Some(definition::Emit::Close) => Emit::Close,
             Some(definition::Emit::Update) => Emit::Update,
-            Some(definition::Emit::Early(every)) => Emit::Early(self.duration(every, "early", 1..=DURATION_MS_MAX)?),
+            Some(definition::Emit::Early(every)) => Emit::Early(self.duration(every, "early", 1..=DURATION_US_MAX)?),
         };
-        let lateness_ms = self.duration_or(window.lateness.as_ref(), "lateness", 0)?;
+        let lateness_us = self.duration_or(window.lateness.as_ref(), "lateness", 0)?;
 
         self.distinct(&window.group_by, "group_by")?;
         let mut schema = Schema::new();
@@ -123,7 +127,7 @@ impl Resolver<'_> {
         }
 
         let group: Vec<String> = window.group_by.iter().map(|name| name.get_ref().clone()).collect();
-        let told_once = emit == Emit::Close && lateness_ms == 0;
+        let told_once = emit == Emit::Close && lateness_us == 0;
         let change = match told_once {
             true => ResolvedChange::Append,
             false => {
@@ -150,9 +154,10 @@ impl Resolver<'_> {
             aggregates,
             top,
             kind,
-            time: window.time.as_ref().map(|name| name.get_ref().clone()),
+            bounds,
+            time,
             emit,
-            lateness_ms,
+            lateness_us,
             retracts,
         }));
         Ok(ResolvedNode {
@@ -183,23 +188,6 @@ impl Resolver<'_> {
         })
     }
 
-    /// A column of times is one of integers.
-    pub(super) fn check_time_column(&self, input: Edge, time: Option<&Name>) -> Result<()> {
-        let Some(time) = time else { return Ok(()) };
-        let source = self.output(input)?;
-        let index = self.column(&source.schema, time, &self.edge_name(input))?;
-        match source.schema.get(index).map(|field| field.column_type) {
-            Some(ColumnType::Int) | None => Ok(()),
-            Some(found) => Err(self.at(
-                time,
-                format!(
-                    "key `time`: column \"{}\" is {found}; accepted is an int of milliseconds",
-                    time.get_ref()
-                ),
-            )),
-        }
-    }
-
     fn check_window_input(
         &self,
         name: &str,
@@ -210,7 +198,6 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let whose = self.edge_name(input);
         let source = self.output(input)?;
-        self.check_time_column(input, window.time.as_ref())?;
         if matches!(source.change, ResolvedChange::Append) {
             return self.check_own_time(name, input, window, span);
         }
@@ -292,53 +279,74 @@ impl Resolver<'_> {
                     ));
                 }
             }
-            let gap_ms = self.duration(&session.get_ref().gap, "gap", 1..=DURATION_MS_MAX)?;
-            return Ok(WindowKind::Session { gap_ms });
+            let gap_us = self.duration(&session.get_ref().gap, "gap", 1..=DURATION_US_MAX)?;
+            // Sessions of a group begin at least the gap apart.
+            self.check_shown(window, &session.get_ref().gap, "gap", gap_us >= MS_US)?;
+            return Ok(WindowKind::Session { gap_us });
         }
-        let (cut, size_ms, every_ms) = match (&window.tumbling, &window.hopping, &window.cumulating) {
+        let (cut, size_us, every_us) = match (&window.tumbling, &window.hopping, &window.cumulating) {
             (Some(size), ..) => {
-                let size_ms = self.duration(size, "tumbling", 1..=DURATION_MS_MAX)?;
-                (WindowCut::Hopping, size_ms, size_ms)
+                let size_us = self.duration(size, "tumbling", 1..=DURATION_US_MAX)?;
+                self.check_shown(window, size, "tumbling", size_us % MS_US == 0)?;
+                (WindowCut::Hopping, size_us, size_us)
             }
-            (_, Some(hopping), _) => self.sizes(WindowCut::Hopping, hopping.get_ref())?,
-            (_, _, Some(cumulating)) => self.sizes(WindowCut::Cumulating, cumulating.get_ref())?,
+            (_, Some(hopping), _) => self.sizes(window, WindowCut::Hopping, hopping.get_ref())?,
+            (_, _, Some(cumulating)) => self.sizes(window, WindowCut::Cumulating, cumulating.get_ref())?,
             _ => return Err(self.error(span, "no kind of window")),
         };
         if let Some(zone) = &window.zone {
             offset_at(zone.get_ref(), 0).map_err(|message| self.at(zone, format!("key `zone`: {message}")))?;
         }
-        let period_ms = match cut {
-            WindowCut::Hopping => every_ms,
-            WindowCut::Cumulating => size_ms,
+        let period_us = match cut {
+            WindowCut::Hopping => every_us,
+            WindowCut::Cumulating => size_us,
         };
-        let offset_ms = match &window.offset {
+        let offset_us = match &window.offset {
             None => 0,
-            Some(offset) => self.duration(offset, "offset", 1 - period_ms..=period_ms - 1)?,
+            Some(offset) => {
+                let offset_us = self.duration(offset, "offset", 1 - period_us..=period_us - 1)?;
+                self.check_shown(window, offset, "offset", offset_us % MS_US == 0)?;
+                offset_us
+            }
         };
-        let weeks_ms = if period_ms % WEEK_MS == 0 { FIRST_MONDAY_MS } else { 0 };
+        let weeks_us = if period_us % WEEK_US == 0 { FIRST_MONDAY_US } else { 0 };
         Ok(WindowKind::Aligned {
             cut,
-            size_ms,
-            every_ms,
+            size_us,
+            every_us,
             zone: window.zone.as_ref().map(|zone| zone.get_ref().clone()),
-            offset_ms: (offset_ms + weeks_ms).rem_euclid(period_ms),
+            offset_us: (offset_us + weeks_us).rem_euclid(period_us),
         })
     }
 
-    fn sizes(&self, cut: WindowCut, hopping: &Hopping) -> Result<(WindowCut, i64, i64)> {
-        let size_ms = self.duration(&hopping.size, "size", 1..=DURATION_MS_MAX)?;
-        let every_ms = self.duration(&hopping.every, "every", 1..=size_ms)?;
-        let windows = size_ms / every_ms;
-        if size_ms % every_ms != 0 || windows > WINDOWS_PER_ROW_MAX {
+    /// Where the bounds of windows are told in milliseconds, no two windows may be told as one.
+    fn check_shown(&self, window: &Window, text: &Name, key: &str, fits: bool) -> Result<()> {
+        let in_us = matches!(&window.bounds_unit, Some(unit) if *unit.get_ref() == BoundsUnit::Microseconds);
+        if fits || in_us {
+            return Ok(());
+        }
+        let message = format!(
+            "key `{key}` is \"{}\", and windows tell their bounds in whole milliseconds; say bounds_unit = \"us\" beside it",
+            text.get_ref()
+        );
+        Err(self.at(text, message))
+    }
+
+    fn sizes(&self, window: &Window, cut: WindowCut, hopping: &Hopping) -> Result<(WindowCut, i64, i64)> {
+        let size_us = self.duration(&hopping.size, "size", 1..=DURATION_US_MAX)?;
+        let every_us = self.duration(&hopping.every, "every", 1..=size_us)?;
+        self.check_shown(window, &hopping.every, "every", every_us % MS_US == 0)?;
+        let windows = size_us / every_us;
+        if size_us % every_us != 0 || windows > WINDOWS_PER_ROW_MAX {
             return Err(self.at(
                 &hopping.every,
                 format!(
                     "key `every` is \"{}\", and windows have {}; accepted is a part of it, 1 to {WINDOWS_PER_ROW_MAX} of which make a window",
                     hopping.every.get_ref(),
-                    duration(size_ms)
+                    duration(size_us)
                 ),
             ));
         }
-        Ok((cut, size_ms, every_ms))
+        Ok((cut, size_us, every_us))
     }
 }

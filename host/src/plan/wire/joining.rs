@@ -43,8 +43,8 @@ impl Wiring<'_> {
                 held: self.indices(join.with, names(0).filter(is_added)),
                 late: self.indices(join.with, names(2)),
             },
-            earliest_ms: join.earliest_ms,
-            latest_ms: join.latest_ms,
+            earliest_us: join.earliest_us,
+            latest_us: join.latest_us,
         })
     }
 }

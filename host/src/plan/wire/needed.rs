@@ -95,7 +95,7 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                 let mut wanted = wanted.into_iter();
                 let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
                 need(&mut needed, node.input, &mut window.group.iter());
-                need(&mut needed, node.input, &mut window.time.iter());
+                need(&mut needed, node.input, &mut window.time.iter().map(|(name, _)| name));
                 let read = window
                     .aggregates
                     .iter()
@@ -137,7 +137,7 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                 let mut wanted = wanted.into_iter();
                 let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
                 need(&mut needed, node.input, &mut sliding.group.iter());
-                need(&mut needed, node.input, &mut sliding.time.iter());
+                need(&mut needed, node.input, &mut sliding.time.iter().map(|(name, _)| name));
                 let is_computed = |name: &&String| sliding.aggregates.iter().any(|a| a.name == **name);
                 need(
                     &mut needed,

@@ -51,7 +51,7 @@ impl Wiring<'_> {
             raise: flag(&on_crossing.raise),
             hold: flag(&on_crossing.hold),
             retracts: on_crossing.retracts,
-            ttl_ms: on_crossing.ttl_ms,
+            ttl_us: on_crossing.ttl_us,
             passed: [self.passed(at, 0, input), self.passed(at, 1, input)],
         })
     }
@@ -60,7 +60,7 @@ impl Wiring<'_> {
         let outputs = 0..node.outputs.len();
         NodeKind::Deduplicate(DeduplicatePlan {
             key: self.indices(node.input, &deduplicate.key),
-            within_ms: deduplicate.within_ms,
+            within_us: deduplicate.within_us,
             passed: outputs.map(|output| self.passed(at, output, node.input)).collect(),
         })
     }
@@ -78,7 +78,7 @@ impl Wiring<'_> {
             added: self.indices(lookup.versions, &names(added)),
             late: self.passed(at, 1, input),
             late_versions: self.passed(at, 2, lookup.versions),
-            ttl_ms: lookup.ttl_ms,
+            ttl_us: lookup.ttl_us,
         }))
     }
 
