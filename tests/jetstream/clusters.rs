@@ -46,14 +46,14 @@ fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
 
     // It ends when it is asked to, also while it waits.
     let mut running = start();
-    running.wait_for_word("weir: waiting: ");
+    running.wait_for_word(" waiting: ");
     running
         .interrupt()
         .ends_with(1)
         .says("stopped before anything was read");
 
     let mut running = start();
-    running.wait_for_word("weir: waiting: ");
+    running.wait_for_word(" waiting: ");
     let said = running.said();
     assert!(said.contains("more than half of"), "{said}");
     for server in &mut servers[1..] {
@@ -61,12 +61,7 @@ fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
     }
     running.wait_for_position(&database, "last-page", last);
     let outcome = running.interrupt().ends_with(0);
-    assert_eq!(
-        outcome.stderr.matches("weir: waiting: ").count(),
-        1,
-        "{}",
-        outcome.stderr
-    );
+    assert_eq!(outcome.stderr.matches(" waiting: ").count(), 1, "{}", outcome.stderr);
     assert_eq!(position(&database, "last-page"), last);
 }
 
