@@ -152,7 +152,13 @@ impl Holds {
             return Ok(0);
         }
         let stream = get_stream(nats, name, subjects).await?;
-        Ok(first_at(nats, &stream, then.as_nanosecond()).await?.saturating_sub(1))
+        // Where the first message that is left was stored later, nobody knows when those before it were.
+        let next = first_at(nats, &stream, then.as_nanosecond()).await?;
+        Ok(if next > stream.cached_info().state.first_sequence {
+            next - 1
+        } else {
+            0
+        })
     }
 }
 
