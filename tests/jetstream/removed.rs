@@ -217,7 +217,8 @@ fn messages_of_others_that_a_limit_removes_are_no_gap_to_a_run_that_keeps_up() {
     let last = setup.publish(1..2);
     running.wait_for_position(&setup.database(), "keeper", last);
     // Where the consumer is made anew.
-    setup.publish_others(20);
+    let last = setup.publish_others(20);
+    wait_until("the scanned position", || setup.scanned() == last);
     let [consumer] = &setup.client.consumers_of(STREAM, "keeper")[..] else {
         panic!("there is one consumer")
     };
@@ -225,7 +226,8 @@ fn messages_of_others_that_a_limit_removes_are_no_gap_to_a_run_that_keeps_up() {
     let last = setup.publish(2..3);
     running.wait_for_position(&setup.database(), "keeper", last);
     // Where the server goes away.
-    setup.publish_others(20);
+    let last = setup.publish_others(20);
+    wait_until("the scanned position", || setup.scanned() == last);
     setup.server.kill();
     running.wait_for_word("lost the connection");
     setup.server.restart();

@@ -152,13 +152,16 @@ impl Holds {
             return Ok(0);
         }
         let stream = get_stream(nats, name, subjects).await?;
-        // Where the first message that is left was stored later, nobody knows when those before it were.
-        let next = first_at(nats, &stream, then.as_nanosecond()).await?;
-        Ok(if next > stream.cached_info().state.first_sequence {
-            next - 1
-        } else {
-            0
-        })
+        // Of messages that are gone nobody knows when they were stored, unless one behind them was before.
+        let mut last = first_at(nats, &stream, then.as_nanosecond()).await?.saturating_sub(1);
+        let deleted = self.stored.deleted.partition_point(|&deleted| deleted <= last);
+        for &deleted in self.stored.deleted.iter().take(deleted).rev() {
+            if deleted != last {
+                break;
+            }
+            last -= 1;
+        }
+        Ok(if last >= self.stored.first { last } else { 0 })
     }
 }
 
