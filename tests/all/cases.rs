@@ -225,7 +225,11 @@ fn a_case_says_what_now_is() {
 #[test]
 fn a_case_that_is_none_is_told_with_file_and_line() {
     for (file, text, said) in [
-        ("other.jsonl", "", "the case cases/c does not say what is expected"),
+        (
+            "other.jsonl",
+            "",
+            "cases/c/other.jsonl is no file of a case; accepted are input.jsonl, ",
+        ),
         (
             "expected.jsonl",
             "{}",

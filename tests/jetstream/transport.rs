@@ -104,11 +104,11 @@ fn certificates_that_are_missing_or_wrong_are_named() {
     run(&["--tls-ca", &ca]).ends_with(1).says("--tls-cert and --tls-key");
     run_with_ca("/nowhere/ca.pem")
         .ends_with(2)
-        .says("cannot read certificates of an authority /nowhere/ca.pem")
+        .says("cannot read CA certificates /nowhere/ca.pem")
         .says("--tls-ca");
     run_with_ca(&key)
         .ends_with(2)
-        .says("has no certificates of an authority");
+        .says("has no CA certificates");
     run(&["--tls-ca", &ca, "--tls-cert", &certificate])
         .ends_with(2)
         .says("say both --tls-cert and --tls-key");

@@ -347,13 +347,13 @@ impl News {
 /// With TLS as it is asked for.
 fn secured(mut connect: ConnectOptions, options: &NatsOptions) -> Result<ConnectOptions> {
     if let Some(ca) = &options.ca {
-        check_pem(ca, "CERTIFICATE", "certificates of an authority", "--tls-ca")?;
+        check_pem(ca, "CERTIFICATE", "CA certificates", "--tls-ca")?;
         connect = connect.add_root_certificates(ca.clone()).require_tls(true);
     }
     match (&options.certificate, &options.key) {
         (Some(certificate), Some(key)) => {
-            check_pem(certificate, "CERTIFICATE", "our certificate", "--tls-cert")?;
-            check_pem(key, "PRIVATE KEY", "the key of our certificate", "--tls-key")?;
+            check_pem(certificate, "CERTIFICATE", "client certificate", "--tls-cert")?;
+            check_pem(key, "PRIVATE KEY", "client key", "--tls-key")?;
             connect = connect
                 .add_client_certificate(certificate.clone(), key.clone())
                 .require_tls(true);

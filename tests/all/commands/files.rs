@@ -234,6 +234,7 @@ fn what_never_ends_is_refused() {
     make_pipe(&folder, "pipe");
     std::os::unix::fs::symlink("/dev/zero", folder.path("zero")).expect("a link can be made");
     folder.write("events.jsonl", "{\"id\":1}\n");
+    folder.write("certificate.pem", "-----BEGIN CERTIFICATE-----\n");
     for (command, said) in [
         (
             "check pipe",
@@ -260,15 +261,15 @@ fn what_never_ends_is_refused() {
         ),
         (
             "run p.toml --tls-ca zero",
-            "cannot read certificates zero: it is a device",
+            "cannot read CA certificates zero: it is a device",
         ),
         (
             "run p.toml --tls-cert pipe --tls-key p.toml",
-            "cannot read certificate pipe: it is a pipe",
+            "cannot read client certificate pipe: it is a pipe",
         ),
         (
-            "run p.toml --tls-cert p.toml --tls-key pipe",
-            "cannot read key pipe: it is a pipe",
+            "run p.toml --tls-cert certificate.pem --tls-key pipe",
+            "cannot read client key pipe: it is a pipe",
         ),
     ] {
         folder.weir(command).ends_with(2).says(said);

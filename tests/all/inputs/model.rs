@@ -84,7 +84,7 @@ impl Delivery {
                 format!("{{\"what\":{},\"id\":{},\"note\":[{{}}]}}", text(what), int(id)),
             ),
             Self::Payment { kind, id, what, paid } => {
-                let amount = paid.map_or("7".to_owned(), |paid| format!("{{\"paid\":{paid:?}}}"));
+                let amount = paid.map_or("{}".to_owned(), |paid| format!("{{\"paid\":{paid:?}}}"));
                 let (what, id) = (text(what), int(id));
                 (
                     format!("shop.payments.{kind}"),
