@@ -15,6 +15,8 @@ mod explain;
 mod history;
 mod new;
 mod outbox;
+mod overridden;
+mod registry;
 mod replay;
 mod run;
 mod shadow;
@@ -24,6 +26,7 @@ mod status;
 mod supervise;
 mod table;
 mod test;
+mod undeploy;
 mod verify;
 mod what_if;
 
@@ -46,7 +49,7 @@ Exit codes:
   1  failed on the way: a file, the database, the server, the compiler; or a case failed (test, dev --once)
   2  the arguments, a pipeline file or a module have to be changed first
   3  done, but some rows were refused (table load), some dead letters remain (dead-letters retry), or something
-     differs (diff) or does not hold (verify)
+     differs (diff) or does not hold (verify); a version was taken back (deploy --wait-trial)
 
 Examples:
   weir demo
@@ -99,9 +102,12 @@ enum Command {
     #[command(subcommand)]
     Params(deploy::Params),
     Rollback(deploy::Rollback),
+    Undeploy(undeploy::Undeploy),
     #[command(subcommand)]
     Shadow(shadow::Shadow),
     History(history::History),
+    #[command(subcommand)]
+    Registry(registry::Registry),
     Explain(explain::Explain),
     Status(status::Status),
     Verify(verify::Verify),
@@ -145,8 +151,10 @@ pub fn main() -> ExitCode {
         Command::Deploy(deploy) => deploy.run(),
         Command::Params(params) => params.run(),
         Command::Rollback(rollback) => rollback.run(),
+        Command::Undeploy(undeploy) => undeploy.run(),
         Command::Shadow(shadow) => shadow.run(),
         Command::History(history) => history.run(),
+        Command::Registry(registry) => registry.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Verify(verify) => verify.run(),

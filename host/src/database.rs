@@ -222,7 +222,8 @@ impl Database {
         if !older.is_empty() {
             self.write_anew(&older, engine)?;
         }
-        made::check(&self.connection, &self.stored, engine, Made::is_reader).map_err(context)
+        made::check(&self.connection, &self.stored, engine, Made::is_reader).map_err(context)?;
+        made::remember_steps(&self.connection, engine).sqlite(wrap)
     }
 
     /// Writes states whole whose times an older Weir wrote in milliseconds, in one transaction.

@@ -122,6 +122,26 @@ impl StoredVersion {
     }
 }
 
+/// What became of a deployment at a database.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which.
+    pub version: u64,
+    /// `passed` (its trial), `taken-back` or `refused`.
+    pub what: String,
+    /// From which sequence on the version before it decides again, or where its trial was over; 0 where it never was in
+    /// force.
+    pub sequence: u64,
+    /// Why it did not stay.
+    pub reason: Option<String>,
+    /// The machine and the process.
+    pub process: String,
+    /// The database, as the host was told of it.
+    pub database: String,
+    /// When, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: i64,
+}
+
 /// What a commit made lasting, for those who wait for a swap.
 #[derive(Debug)]
 pub struct Committed {

@@ -14,7 +14,7 @@ use crate::{
     },
     pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
-    rollout::{self, Heard, Rollout, Subject},
+    rollout::{self, Deployments, Heard, Prepared, Rollout, Subject},
     say,
     source::{Acknowledge, Lag, Stop, Waiting},
     stage::StageHost,
@@ -45,8 +45,10 @@ pub struct LiveOptions {
     pub again: bool,
     /// From which event on messages are published, where the database is new.
     pub beginning: Beginning,
-    /// Where deployments come from; without it, what the pipeline file and the database say runs to the end.
+    /// Where deployments come from; where it cannot be opened, what the pipeline file and the database say runs until it can.
     pub registry: Option<Registry>,
+    /// How many replicas the buckets of the registry are to have where they are missing.
+    pub registry_replicas: usize,
 }
 
 /// A pipeline that runs.
@@ -111,6 +113,22 @@ impl Live {
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
         engine.begin(stored.position, &known);
+        let progress = Arc::new(Progress::default());
+        progress.position.store(stored.position, Ordering::Relaxed);
+        let deployments = Deployments {
+            nats: nats.clone(),
+            registry: options.registry,
+            replicas: options.registry_replicas,
+        };
+        let subject = Subject {
+            host: format!("{:08x}", stored.seed as u32),
+            database: file.path().display().to_string(),
+            file: file.clone(),
+            progress: progress.clone(),
+            lag: Arc::default(),
+        };
+        let mut rollout = Prepared::new(deployments, host, base, plan, &known, subject);
+        let plan = rollout.hear_out(&mut engine);
 
         // Another database of this pipeline has a consumer of its own. (A copy of the file shares it with the original;
         // both stay right, and disturb each other.)
@@ -147,8 +165,6 @@ impl Live {
         let subjects = plan.published_subjects().into_iter();
         let first = subjects.map(|subject| (subject.to_owned(), database.first_published(subject)));
         let first = first.filter(|(_, first)| *first > stored.position + 1).collect();
-        let progress = Arc::new(Progress::default());
-        progress.position.store(stored.position, Ordering::Relaxed);
         let lag = source.lag();
         let (heard, hears) = Rollout::channel();
         let acknowledge = AfterCommit {
@@ -157,39 +173,12 @@ impl Live {
             publisher: publisher.as_ref().map(Publisher::waker),
             versions: heard.clone(),
         };
-        let (rollout, swaps) = match options.registry {
-            None => (
-                None,
-                Swaps {
-                    nudge: source.nudge(),
-                    ..Swaps::none()
-                },
-            ),
-            Some(registry) => {
-                let subject = Subject {
-                    host: format!("{:08x}", stored.seed as u32),
-                    database: file.path().display().to_string(),
-                    file: file.clone(),
-                    progress: progress.clone(),
-                    lag: lag.clone(),
-                };
-                let (rollout, swaps) = Rollout::start(
-                    registry,
-                    host,
-                    base,
-                    plan.clone(),
-                    &known,
-                    subject,
-                    source.nudge(),
-                    (heard, hears),
-                )?;
-                let patience = match database.is_stopped()? {
-                    true => STOPPED_PATIENCE,
-                    false => Duration::ZERO,
-                };
-                (Some(rollout), Swaps { patience, ..swaps })
-            }
+        let (rollout, swaps) = rollout.start(lag.clone(), source.nudge(), (heard, hears))?;
+        let patience = match database.is_stopped()? {
+            true => STOPPED_PATIENCE,
+            false => Duration::ZERO,
         };
+        let swaps = Swaps { patience, ..swaps };
 
         let (name, running, nats) = (plan.name.clone(), progress.clone(), nats.clone());
         let thread = std::thread::Builder::new()
@@ -203,9 +192,7 @@ impl Live {
                     running,
                     swaps,
                 );
-                if let Some(rollout) = rollout {
-                    rollout.finish();
-                }
+                rollout.finish();
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.
                 let _ = nats.flush();
@@ -264,7 +251,6 @@ impl Acknowledge for AfterCommit {
     }
 
     fn versions_committed(&mut self, committed: Committed) {
-        // Without a registry nobody listens.
         let _ = self.versions.send(Heard::Committed(committed));
     }
 }

@@ -23,7 +23,7 @@ pub use begin::{Beginning, first_published};
 pub use connect::{DEFAULT_URL, Nats, NatsOptions};
 pub use publish::{Publisher, PublisherReport};
 pub use range::{Place, StreamRange};
-pub use registry::{EVENTS, HEARTBEAT, HISTORY, Registry, Wanted};
+pub use registry::{EVENTS, HEARTBEAT, HISTORY, Hosts, Opening, Registry, Wanted};
 pub use source::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Until};
 pub use tick::TICK_HEADER;
 pub(crate) use trouble::patiently;

@@ -6,15 +6,15 @@
 
 mod versions;
 
-pub use versions::plan_of_database;
+pub use versions::{Overridden, plan_of_database};
 
 use crate::{
     database::{DatabaseFile, Outbox},
-    deployment::{Committed, Deployment, InForce, StoredVersion, VersionChange},
-    engine::{Retired, Shadow, Successor},
+    deployment::{Committed, Deployment, InForce, Outcome, StoredVersion, VersionChange},
+    engine::{Engine, Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
-    nats::{HEARTBEAT, Registry, Wanted},
+    nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     pipeline::{Progress, Swaps},
     plan::{Plan, StageVersion, Versions},
     say,
@@ -29,7 +29,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::Ordering,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
@@ -43,11 +43,16 @@ const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// How long to wait before what the server did not give is asked for again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// A version that no registry gives: one that an older weir took from an entry that was made up.
+const IMPOSSIBLE: u64 = 1 << 53;
+
 /// What the thread hears.
 #[derive(Debug)]
 pub enum Heard {
     /// The registry wants something.
     Wanted(Wanted),
+    /// The registry is open, or is not yet.
+    Opening(Opening),
     /// A commit changed versions.
     Committed(Committed),
     /// The pipeline has ended.
@@ -57,6 +62,12 @@ pub enum Heard {
 impl From<Wanted> for Heard {
     fn from(wanted: Wanted) -> Self {
         Self::Wanted(wanted)
+    }
+}
+
+impl From<Opening> for Heard {
+    fn from(opening: Opening) -> Self {
+        Self::Opening(opening)
     }
 }
 
@@ -76,7 +87,24 @@ struct Event<'a> {
 #[derive(Debug)]
 pub struct Rollout {
     heard: Sender<Heard>,
+    ended: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+}
+
+/// Where deployments come from.
+#[derive(Clone, Debug)]
+pub struct Deployments {
+    /// The server.
+    pub nats: Nats,
+    /// The registry; where it could not be opened, that is tried again.
+    pub registry: Option<Registry>,
+    /// How many replicas its buckets are to have.
+    pub replicas: usize,
+}
+
+/// A rollout that did not begin yet.
+pub struct Prepared {
+    worker: Worker,
 }
 
 /// What is needed to speak of a running pipeline.
@@ -100,27 +128,37 @@ impl Rollout {
         channel()
     }
 
-    /// Starts to roll out what `registry` wants for the pipeline that runs `running`, whose file says `base`. Gives what
-    /// the pipeline needs for it.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    #[expect(clippy::too_many_arguments, reason = "it is all that a pipeline consists of")]
-    pub fn start(
-        registry: Registry,
+    /// Ends it, after the pipeline.
+    pub fn finish(self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = self.heard.send(Heard::End);
+        let _ = self.thread.join();
+    }
+}
+
+impl Prepared {
+    /// Gets ready to roll out what is wanted for the pipeline that runs `running`, whose file says `base`.
+    pub fn new(
+        deployments: Deployments,
         host: &StageHost,
         base: Arc<Plan>,
         running: Arc<Plan>,
         known: &[StoredVersion],
         subject: Subject,
-        nudge: Nudge,
-        (heard, hears): (Sender<Heard>, Receiver<Heard>),
-    ) -> Result<(Self, Swaps)> {
-        let (successors, ready) = crossbeam::bounded(1);
-        let (retired, gone) = crossbeam::unbounded();
-        registry.watch(&running.name, heard.clone());
-        let worker = Worker {
+    ) -> Self {
+        let Deployments {
+            nats,
             registry,
+            replicas,
+        } = deployments;
+        // Replaced when it begins.
+        let ((successors, _), (_, gone)) = (crossbeam::bounded(0), crossbeam::unbounded());
+        let worker = Worker {
+            hosts: registry.as_ref().map(|registry| registry.of_hosts().clone()),
+            registry,
+            waits_for_registry: None,
+            nats,
+            replicas,
             host: host.clone(),
             versions: versions_of(&running),
             steps: steps_of(&running, known),
@@ -130,7 +168,7 @@ impl Rollout {
             subject,
             successors,
             gone,
-            nudge: nudge.clone(),
+            nudge: Nudge::default(),
             wanted: BTreeMap::new(),
             wanted_shadows: BTreeMap::new(),
             shadows: BTreeMap::new(),
@@ -143,9 +181,84 @@ impl Rollout {
             counted: (0, Instant::now()),
             events_per_s: 0,
         };
+        Self { worker }
+    }
+
+    /// Lets what is deployed now take over before the first event, so that it decides from the same event on in every
+    /// database that is filled from the stream. What does not fit, or does not come, is left to [`Prepared::start`]. Gives the
+    /// plan that runs.
+    pub fn hear_out(&mut self, engine: &mut Engine) -> Arc<Plan> {
+        let worker = &mut self.worker;
+        let is_new = worker.known.is_empty();
+        let steps: Vec<String> = worker.steps.iter().map(|status| status.step.clone()).collect();
+        for step in steps {
+            let Some(registry) = &worker.registry else {
+                break;
+            };
+            match registry.deployment(&worker.running.name, &step) {
+                Ok(deployment) => deployment
+                    .into_iter()
+                    .for_each(|deployment| worker.want(Wanted::Live(step.clone(), deployment))),
+                // What is no deployment is told of by those who watch.
+                Err(error) if error.kind() != ErrorKind::Environment => {}
+                Err(error) => {
+                    if is_new {
+                        say!(
+                            Warning,
+                            "weir: pipeline {} begins with what its file says, since it is not known what is deployed: {error}",
+                            worker.running.name
+                        );
+                    }
+                    break;
+                }
+            }
+        }
+        let mut waits = BTreeMap::new();
+        while let Some((step, deployment)) = worker.wanted.pop_first() {
+            match worker.prepare(&step, &deployment) {
+                Ok((successor, plan)) => {
+                    drop(engine.swap(successor));
+                    worker.running = plan;
+                }
+                Err(error) if error.kind() == ErrorKind::Environment => {
+                    worker.say_waits(format!(
+                        "version {} of step {step} of pipeline {} waits: {error}",
+                        deployment.version, worker.running.name
+                    ));
+                    waits.insert(step, deployment);
+                }
+                Err(error) => worker.refuse(&step, deployment.version, &error),
+            }
+        }
+        worker.wanted = waits;
+        worker.say_overridden();
+        worker.running.clone()
+    }
+
+    /// Begins. Gives the pipeline what it needs to be swapped.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        self,
+        lag: Arc<Lag>,
+        nudge: Nudge,
+        (heard, hears): (Sender<Heard>, Receiver<Heard>),
+    ) -> Result<(Rollout, Swaps)> {
+        let Self { mut worker } = self;
+        let (successors, ready) = crossbeam::bounded(1);
+        let (retired, gone) = crossbeam::unbounded();
+        worker.subject.lag = lag;
+        (worker.successors, worker.gone, worker.nudge) = (successors, gone, nudge.clone());
+        let ended = Arc::new(AtomicBool::new(false));
+        match &worker.registry {
+            Some(registry) => registry.watch(&worker.running.name, heard.clone()),
+            None => Registry::open_later(&worker.nats, worker.replicas, ended.clone(), heard.clone()),
+        }
+        let tell = heard.clone();
         let thread = std::thread::Builder::new()
             .name("weir-rollout".to_owned())
-            .spawn(move || worker.run(&hears))
+            .spawn(move || worker.run(&hears, &tell))
             .environment(|| "cannot start a thread".to_owned())?;
         let swaps = Swaps {
             successors: ready,
@@ -153,18 +266,18 @@ impl Rollout {
             nudge,
             patience: Duration::ZERO,
         };
-        Ok((Self { heard, thread }, swaps))
-    }
-
-    /// Ends it, after the pipeline.
-    pub fn finish(self) {
-        let _ = self.heard.send(Heard::End);
-        let _ = self.thread.join();
+        Ok((Rollout { heard, ended, thread }, swaps))
     }
 }
 
 struct Worker {
-    registry: Registry,
+    nats: Nats,
+    replicas: usize,
+    registry: Option<Registry>,
+    /// Where it is told what the pipeline does; may be there before the registry is open.
+    hosts: Option<Hosts>,
+    /// Why the registry is not open.
+    waits_for_registry: Option<String>,
     host: StageHost,
     /// What the pipeline file says.
     base: Arc<Plan>,
@@ -208,7 +321,7 @@ struct InFlight {
 }
 
 impl Worker {
-    fn run(mut self, hears: &Receiver<Heard>) {
+    fn run(mut self, hears: &Receiver<Heard>, heard: &Sender<Heard>) {
         loop {
             self.gone.try_iter().for_each(drop);
             self.roll_out();
@@ -217,12 +330,53 @@ impl Worker {
             }
             match hears.recv_timeout(self.wait()) {
                 Ok(Heard::Wanted(wanted)) => self.want(wanted),
+                Ok(Heard::Opening(opening)) => self.opening(opening, heard),
                 Ok(Heard::Committed(committed)) => self.committed(committed),
                 Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        self.registry.remove_host(&self.running.name, &self.subject.host);
+        if let Some(hosts) = &self.hosts {
+            hosts.remove(&self.running.name, &self.subject.host);
+        }
+    }
+
+    fn opening(&mut self, opening: Opening, heard: &Sender<Heard>) {
+        match opening {
+            Opening::Opened(registry) => {
+                say!(
+                    Info,
+                    "weir: pipeline {}: the registry is open, deployments are looked for",
+                    self.running.name
+                );
+                registry.watch(&self.running.name, heard.clone());
+                self.hosts = Some(registry.of_hosts().clone());
+                self.registry = Some(*registry);
+                self.waits_for_registry = None;
+            }
+            Opening::Waits(reason, hosts) => {
+                self.hosts = self.hosts.take().or(hosts.map(|hosts| *hosts));
+                self.waits_for_registry = Some(reason);
+            }
+        }
+        self.tell();
+    }
+
+    /// Says where the registry has the word in place of the pipeline file.
+    fn say_overridden(&self) {
+        for (step, of_step) in &self.versions {
+            let (Some(live), Ok(of_file)) = (&of_step.live, self.base.stage(step)) else {
+                continue;
+            };
+            if let Some(overridden) = Overridden::of(&live.deployment, of_file) {
+                say!(
+                    Info,
+                    "weir: step {step} of pipeline {} does not run what its file says: {overridden}; `weir undeploy` gives the \
+                     word back to the file",
+                    self.running.name
+                );
+            }
+        }
     }
 
     fn wait(&self) -> Duration {
@@ -252,7 +406,7 @@ impl Worker {
                 if failed || in_force == deployment.version {
                     return;
                 }
-                if in_force > deployment.version {
+                if in_force > deployment.version && in_force < IMPOSSIBLE {
                     let error = Error::mismatch(format!(
                         "version {in_force} is in force, and numbers only grow: the registry has forgotten some; deploy \
                          again"
@@ -376,11 +530,16 @@ impl Worker {
         Ok(Some((successor, plan)))
     }
 
+    fn registry(&self) -> Result<&Registry> {
+        let registry = self.registry.as_ref();
+        registry.ok_or_else(|| Error::environment("the registry is not open"))
+    }
+
     fn version_of(&self, step: &str, deployment: &Deployment) -> Result<StageVersion> {
         match &deployment.digest {
             None => of_file_version(&self.base, step, deployment),
             Some(digest) => Ok(StageVersion {
-                module: self.host.load_deployed(digest, &self.registry.module(digest)?)?,
+                module: self.host.load_deployed(digest, &self.registry()?.module(digest)?)?,
                 deployment: deployment.clone(),
             }),
         }
@@ -455,15 +614,8 @@ impl Worker {
                             parameters: status.deployment.parameters.clone(),
                         });
                         self.announce("taken-back", &step, version, sequence, Some(&reason));
-                    } else if trial.left == 0
-                        && let Some(of_step) = self.versions.get_mut(&step)
-                        && of_step
-                            .live
-                            .as_ref()
-                            .is_some_and(|live| live.deployment.version == version)
-                    {
-                        // It passed. (Where the next one is on its way already, what that falls back on stays.)
-                        of_step.fallback = None;
+                    } else if trial.left == 0 {
+                        self.passed(&step, version);
                     }
                 }
             }
@@ -472,6 +624,21 @@ impl Worker {
             self.arrived();
         }
         self.tell();
+    }
+
+    /// The trial of a version is over, and it stays.
+    fn passed(&mut self, step: &str, version: u64) {
+        // Where the next one is on its way already, what that falls back on stays.
+        if let Some(of_step) = self.versions.get_mut(step)
+            && of_step
+                .live
+                .as_ref()
+                .is_some_and(|live| live.deployment.version == version)
+        {
+            of_step.fallback = None;
+        }
+        let position = self.subject.progress.position.load(Ordering::Relaxed);
+        self.announce("passed", step, version, position, None);
     }
 
     /// Keeps what the database knows by now.
@@ -587,7 +754,21 @@ impl Worker {
             sequence,
             reason,
         };
-        self.registry.announce(&self.running.name, step, &event);
+        let Some(hosts) = &self.hosts else { return };
+        hosts.announce(&self.running.name, step, &event);
+        if version == 0 || what == "in-force" {
+            return;
+        }
+        let outcome = Outcome {
+            version,
+            what: what.to_owned(),
+            sequence,
+            reason: reason.map(str::to_owned),
+            process: process(),
+            database: self.subject.database.clone(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        };
+        hosts.put_outcome(&self.running.name, step, &self.subject.host, &outcome);
     }
 
     fn with_shadow(&self, step: &StepStatus) -> StepStatus {
@@ -630,7 +811,7 @@ impl Worker {
         let status = HostStatus {
             pipeline: self.running.name.clone(),
             host: self.subject.host.clone(),
-            process: format!("{} {}", machine(), std::process::id()),
+            process: process(),
             database: self.subject.database.clone(),
             position: progress.position.load(Ordering::Relaxed),
             lag: waiting.messages,
@@ -646,11 +827,19 @@ impl Worker {
             commit_age_ms: last_turn
                 .committed
                 .map(|committed| committed.elapsed().as_millis() as u64),
+            registry: self.waits_for_registry.clone(),
             steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
         };
-        self.registry.put_host(&self.running.name, &self.subject.host, &status);
+        if let Some(hosts) = &self.hosts {
+            hosts.put(&self.running.name, &self.subject.host, &status);
+        }
         self.told = Some(Instant::now());
     }
+}
+
+/// The machine, and this process on it.
+fn process() -> String {
+    format!("{} {}", machine(), std::process::id())
 }
 
 /// The name of this machine.

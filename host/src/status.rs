@@ -47,6 +47,9 @@ pub struct HostStatus {
     /// How long before that it had committed last; nothing before the first commit since the start.
     #[serde(default)]
     pub commit_age_ms: Option<u64>,
+    /// Why deployments do not reach it, where they do not.
+    #[serde(default)]
+    pub registry: Option<String>,
     /// The stages, in the order of the pipeline.
     pub steps: Vec<StepStatus>,
 }

@@ -404,10 +404,10 @@ fn a_permission_that_is_missing_is_named() {
         Run::new(setup.folder.path(), &url, [setup.folder.path().join("swapped.toml")])
     };
     let outcome = run("reader:r").catch_up().ends_with(0);
-    outcome.says("weir: deployments are not looked for: cannot open or make bucket weir-modules");
+    outcome.says("cannot open or make bucket weir-modules");
 
     // With somebody who makes the buckets.
-    check("status", "admin:a", expect![[""]]).ends_with(0);
+    drop(crate::versions::registry(&setup.server.url_of("admin:a")));
     check(
         "deploy swapped.toml versions {versions} --param label=1",
         "watcher:w",

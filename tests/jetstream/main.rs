@@ -47,6 +47,7 @@ mod swap_kills;
 mod taken_back;
 mod ticks;
 mod transport;
+mod words;
 
 use std::time::Duration;
 use weir_tests::wait_until;

@@ -205,6 +205,16 @@ impl Client {
         });
     }
 
+    /// Removes the pieces of all objects of a bucket.
+    #[track_caller]
+    pub(crate) fn lose_pieces(&self, bucket: &str) {
+        let stream = self.stream(&format!("OBJ_{bucket}"));
+        let purge = stream.purge().filter(format!("$O.{bucket}.C.>"));
+        self.runtime
+            .block_on(purge.into_future())
+            .expect("chunks can be removed");
+    }
+
     /// Removes a stream.
     #[track_caller]
     pub(crate) fn delete_stream(&self, name: &str) {

@@ -185,7 +185,7 @@ pub(crate) fn registry(url: &str) -> Registry {
         ..Default::default()
     };
     let nats = Nats::connect(&options).expect("the server lets us in");
-    Registry::open(&nats).expect("the registry can be opened")
+    Registry::open(&nats, 1).expect("the registry can be opened")
 }
 
 pub(crate) fn hosts(registry: &Registry) -> Vec<HostStatus> {

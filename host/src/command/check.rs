@@ -1,6 +1,6 @@
 //! `weir check`: a pipeline, checked and drawn.
 
-use super::{load_plan, stage_host, write_failed};
+use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
     column::Field,
     error::Result,
@@ -9,19 +9,27 @@ use crate::{
         SlidingSpan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
     },
     terminal,
-    text::duration,
+    text::{duration, printable},
 };
 use serde_json::{Value as Json, json};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Checks a pipeline and draws it, with the columns on each edge.
 ///
-/// Columns in parentheses are checked by decode, or offered by a step, and read by nobody.
+/// Columns in parentheses are checked by decode, or offered by a step, and read by nobody. Where something else is deployed
+/// for a step than the file says, that stands below, with both values: as the registry knows it where a server can be
+/// reached, else the database.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir check guests/premium-drop/pipeline.toml")]
+#[command(after_help = "Example:\n  weir check guests/premium-drop/pipeline.toml\n  \
+                  weir check guests/premium-drop/pipeline.toml --nats nats://127.0.0.1:4222")]
 pub(super) struct Check {
     /// The pipeline file.
     pipeline: PathBuf,
+    /// The database of the pipeline, for what is deployed in place of what the file says. [default: NAME.db in this folder]
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    #[command(flatten)]
+    nats: NatsArguments,
 }
 
 impl Check {
@@ -35,6 +43,16 @@ impl Check {
         }
         for line in draw(&plan) {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
+        }
+        let database = self
+            .database
+            .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
+        let overridden = overridden::lines(&plan, &self.pipeline, &self.nats, &database)?;
+        if !overridden.is_empty() {
+            writeln!(out).map_err(|cause| write_failed(&cause))?;
+        }
+        for line in overridden {
+            writeln!(out, "{}", printable(&line)).map_err(|cause| write_failed(&cause))?;
         }
         Ok(ExitCode::SUCCESS)
     }

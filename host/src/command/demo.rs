@@ -173,7 +173,8 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
             gap: Gap::Refuse,
             again: false,
             beginning: Beginning::default(),
-            registry: Some(Registry::open(nats)?),
+            registry: Some(Registry::open(nats, 1)?),
+            registry_replicas: 1,
         };
         lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);
     }

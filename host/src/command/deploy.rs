@@ -1,7 +1,9 @@
 //! `weir deploy`, `weir params set`, `weir rollback`: what a step runs is changed in the registry, and the running hosts
 //! are waited for.
 
-use super::{connection::NatsArguments, load_plan, show, stage_host};
+mod trial;
+
+use super::{connection::NatsArguments, load_plan, run::RegistryArguments, show, stage_host};
 use crate::{
     answer,
     deployment::Deployment,
@@ -24,7 +26,7 @@ use std::{
 };
 
 /// How often the hosts are looked at while they are waited for.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// What people say of a deployment, and how long they wait for it.
 #[derive(Debug, clap::Args)]
@@ -35,9 +37,33 @@ pub(super) struct Saying {
     /// How long to wait until the running hosts say that it is in force.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(super) wait: u64,
+    /// Wait until its trial is over as well, at every host that runs the pipeline; for so many seconds at most, where that is
+    /// said.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "never")]
+    pub(super) wait_trial: Option<Patience>,
     /// Try a module with parameters that a host took back once more.
     #[arg(long)]
     pub(super) again: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+}
+
+/// How long something is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience(Option<Duration>);
+
+impl std::str::FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "never" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|seconds| Self(Some(Duration::from_secs(seconds))))
+                .map_err(|_| "accepted is a number of seconds, or nothing to wait for as long as it takes".to_owned()),
+        }
+    }
 }
 
 /// Puts a module in the place of a step's rule, while the pipeline runs.
@@ -50,9 +76,11 @@ pub(super) struct Saying {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes:\n  0  in force at every running host, or no host runs the pipeline\n  \
-                  1  a host refused it, took it back, or did not answer in time\n  2  it does not fit, and was not deployed\n\n\
+                  1  a host refused it, took it back, or did not answer in time\n  2  it does not fit, and was not deployed\n  \
+                  3  with --wait-trial: a host took it back\n\n\
                   Example:\n  weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm \\\n      \
-                  --param ratio=0.9 --note 'alarm from 10 %'"
+                  --param ratio=0.9 --note 'alarm from 10 %'\n  \
+                  weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm --wait-trial=600"
 )]
 pub(super) struct Deploy {
     /// The pipeline file.
@@ -122,7 +150,7 @@ impl Deploy {
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
         let deployed = target.deploy_module(&self.saying, &module, |before| {
             merge(&target, &module, before, &self.parameters)
         })?;
@@ -136,7 +164,7 @@ impl Params {
         let host = stage_host()?;
         let base = load_plan(&set.pipeline, &host, None)?;
         base.stage(&set.step)?;
-        let target = Target::new(&host, base, set.step, &set.nats)?;
+        let target = Target::new(&host, base, set.step, &set.saying.registry, &set.nats)?;
         let deployed = target.deploy(&set.saying, |before| {
             let module = target.module_of(before)?;
             let parameters = merge(&target, &module, before, &set.parameters)?;
@@ -144,7 +172,11 @@ impl Params {
             // From here on the module is this one, whatever becomes of the pipeline file's.
             target.check_running(&module)?;
             target.registry.put_module(&module.digest, &module.bytes)?;
-            Ok((Some(module.digest.clone()), parameters))
+            Ok(Deployment {
+                digest: Some(module.digest.clone()),
+                parameters,
+                ..Default::default()
+            })
         })?;
         target.wait(&deployed, &set.saying)
     }
@@ -155,7 +187,7 @@ impl Rollback {
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         let of_file = base.stage(&self.step)?.deployment.clone();
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
         let history = target.registry.history(&target.plan.name, &target.step)?;
         let deployed = target.deploy(&self.saying, |before| {
             let Some(before) = before else {
@@ -182,7 +214,12 @@ impl Rollback {
             })?;
             let module = target.module_of(Some(earlier))?;
             target.check(&module, earlier.parameters.clone(), Some(before), self.saying.again)?;
-            Ok((earlier.digest.clone(), earlier.parameters.clone()))
+            Ok(Deployment {
+                digest: earlier.digest.clone(),
+                parameters: earlier.parameters.clone(),
+                of_file: earlier.of_file || wanted == 0,
+                ..Default::default()
+            })
         })?;
         target.wait(&deployed, &self.saying)
     }
@@ -208,9 +245,17 @@ pub(super) struct Target<'h> {
 }
 
 impl<'h> Target<'h> {
-    pub(super) fn new(host: &'h StageHost, plan: Plan, step: String, nats: &NatsArguments) -> Result<Self> {
+    pub(super) fn new(
+        host: &'h StageHost,
+        plan: Plan,
+        step: String,
+        registry: &RegistryArguments,
+        nats: &NatsArguments,
+    ) -> Result<Self> {
         let nats = Nats::connect(&nats.options()?)?;
-        let registry = Registry::open(&nats)?;
+        let replicas = registry.replicas(&nats, std::iter::once(plan.stream.as_str()));
+        let registry = Registry::open(&nats, replicas)?;
+        registry.say_fewer();
         Ok(Self::of(host, Arc::new(plan), step, registry))
     }
 
@@ -301,7 +346,11 @@ impl<'h> Target<'h> {
             let parameters = make(before)?;
             self.check(module, parameters.clone(), before, saying.again)?;
             self.registry.put_module(&module.digest, &module.bytes)?;
-            Ok((Some(module.digest.clone()), parameters))
+            Ok(Deployment {
+                digest: Some(module.digest.clone()),
+                parameters,
+                ..Default::default()
+            })
         })
     }
 
@@ -323,11 +372,11 @@ impl<'h> Target<'h> {
         Ok(())
     }
 
-    /// Writes the deployment that `make` gives the module and parameters of.
+    /// Writes the deployment that `make` gives: module and parameters.
     pub(super) fn deploy(
         &self,
         saying: &Saying,
-        mut make: impl FnMut(Option<&Deployment>) -> Result<(Option<String>, BTreeMap<String, toml::Value>)>,
+        mut make: impl FnMut(Option<&Deployment>) -> Result<Deployment>,
     ) -> Result<Deployment> {
         // A registry that was lost forgets numbers; those that hosts know are not given again.
         let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
@@ -341,16 +390,14 @@ impl<'h> Target<'h> {
             .max()
             .unwrap_or(0);
         let deployed = self.registry.deploy(&self.plan.name, &self.step, |before| {
-            let (digest, parameters) = make(before)?;
+            let made = make(before)?;
             Ok(Deployment {
-                version: known + 1,
-                digest,
-                parameters,
+                version: known.saturating_add(1),
                 by: whoami(),
                 at_ms: jiff::Timestamp::now().as_millisecond(),
                 note: saying.note.clone(),
                 again: saying.again,
-                ..Default::default()
+                ..made
             })
         })?;
         if !terminal::is_json() {
@@ -427,9 +474,13 @@ impl<'h> Target<'h> {
         match (said.is_empty(), well) {
             (true, _) => answer!("  no host runs the pipeline now; the next that starts takes it")?,
             (false, true) => answer!("  in force after {}", show::seconds(begun.elapsed()))?,
-            (false, false) => return Ok(ExitCode::FAILURE),
+            (false, false) if saying.wait_trial.is_none() => return Ok(ExitCode::FAILURE),
+            (false, false) => {}
         }
-        Ok(ExitCode::SUCCESS)
+        match saying.wait_trial {
+            None => Ok(ExitCode::SUCCESS),
+            Some(patience) => trial::wait(self, deployed, &said, patience),
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Dev {
             None => self.nats.options()?,
         })?;
         let mut session = Session {
-            registry: Registry::open(&nats)?,
+            registry: Registry::open(&nats, 1)?,
             nats,
             host,
             home: home.path().to_owned(),
@@ -395,6 +395,8 @@ impl Session {
             again: true,
             note: Some("weir dev".to_owned()),
             wait: START_MAX.as_secs(),
+            wait_trial: None,
+            registry: super::run::RegistryArguments::default(),
         };
         let parameters = &stage.deployment.parameters;
         let deployed = target.deploy_module(&saying, &stage.module, |_| Ok(parameters.clone()))?;
@@ -449,6 +451,7 @@ impl Session {
                 }),
             },
             registry: Some(self.registry.clone()),
+            registry_replicas: 1,
         };
         let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;
         let stop = Stop::default();

@@ -213,8 +213,15 @@ fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>>
     for version in versions {
         by_step.entry(&version.step).or_default().push(version);
     }
-    let mut decided: BTreeMap<(&str, u64), Decided<'v>> = BTreeMap::new();
-    for of_step in by_step.values() {
+    // A version by its number, its first sequence and whether it fell back: what a file says has the number 0 whatever it is.
+    let mut decided: BTreeMap<(&str, u64, String), Decided<'v>> = BTreeMap::new();
+    let had_part = |step: &str| {
+        trace
+            .steps
+            .as_ref()
+            .is_none_or(|steps| steps.iter().any(|had| had == step))
+    };
+    for (_, of_step) in by_step.iter().filter(|(step, _)| had_part(step)) {
         for &sequence in &trace.sequences {
             let at = trace.retried.get(&sequence).map_or(sequence, |behind| behind + 1);
             let after = of_step.partition_point(|version| version.first_sequence <= at);
@@ -227,18 +234,27 @@ fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>>
                 Some(fallback) => (fallback, fallback.digest.as_deref()),
                 None => (&version.deployment, Some(version.digest.as_str())),
             };
-            let of_version = decided.entry((&version.step, deployment.version)).or_insert(Decided {
-                step: &version.step,
-                deployment,
-                digest,
-                events: 0,
-                first: sequence,
-                last: sequence,
-            });
+            let what = format!(
+                "{}{}",
+                digest.unwrap_or_default(),
+                show::parameters(&deployment.parameters)
+            );
+            let of_version = decided
+                .entry((&version.step, deployment.version, what))
+                .or_insert(Decided {
+                    step: &version.step,
+                    deployment,
+                    digest,
+                    events: 0,
+                    first: sequence,
+                    last: sequence,
+                });
             of_version.events += 1;
             of_version.first = of_version.first.min(sequence);
             of_version.last = of_version.last.max(sequence);
         }
     }
-    decided.into_values().collect()
+    let mut decided: Vec<Decided<'v>> = decided.into_values().collect();
+    decided.sort_by_key(|decided| (decided.step, decided.deployment.version, decided.first));
+    decided
 }

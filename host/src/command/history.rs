@@ -3,6 +3,7 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     definition::File,
+    deployment::{Deployment, Outcome},
     error::{Error, Result},
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
@@ -15,6 +16,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.
 ///
+/// Below them stands what became of them at each database: which passed its trial, was refused, or taken back, where and why.
 /// The registry remembers the last 64 of each step. Every database of a pipeline keeps all versions that decided over
 /// its rows, in the table weir_version.
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,32 @@ pub(super) struct History {
     step: String,
     #[command(flatten)]
     nats: NatsArguments,
+}
+
+/// A deployment as --json shows it.
+#[derive(serde::Serialize)]
+struct WithOutcomes<'a> {
+    #[serde(flatten)]
+    deployment: &'a Deployment,
+    outcomes: Vec<&'a Outcome>,
+}
+
+/// What became of a version at one database.
+fn said(outcome: &Outcome) -> String {
+    let (database, reason) = (
+        printable(&outcome.database),
+        outcome.reason.as_deref().unwrap_or_default(),
+    );
+    let (version, reason) = (outcome.version, printable(reason));
+    let what = match outcome.what.as_str() {
+        "passed" => format!("passed its trial by sequence {}", show::thousands(outcome.sequence)),
+        "taken-back" => format!(
+            "was taken back from sequence {} on: {reason}",
+            show::thousands(outcome.sequence)
+        ),
+        other => format!("was {}: {reason}", printable(other)),
+    };
+    format!("version {version}, {}, {database}: {what}", printable(&outcome.process))
 }
 
 impl History {
@@ -42,12 +70,23 @@ impl History {
         if !stages.contains(&self.step.as_str()) {
             return Err(no_stage(name, &self.step, &stages));
         }
-        let registry = Registry::open(&Nats::connect(&self.nats.options()?)?)?;
-        let deployments = registry.history(name, &self.step)?;
+        let registry = Registry::find(&Nats::connect(&self.nats.options()?)?)?;
+        let (deployments, outcomes) = match &registry {
+            None => Default::default(),
+            Some(registry) => (
+                registry.history(name, &self.step)?,
+                registry.outcomes(name, &self.step)?,
+            ),
+        };
+        let of_version = |version: u64| outcomes.iter().filter(move |outcome| outcome.version == version);
         let mut out = terminal::stdout();
         if terminal::is_json() {
             for deployment in &deployments {
-                let line = serde_json::to_string(deployment)
+                let with_outcomes = WithOutcomes {
+                    deployment,
+                    outcomes: of_version(deployment.version).collect(),
+                };
+                let line = serde_json::to_string(&with_outcomes)
                     .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?;
                 writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
             }
@@ -72,6 +111,9 @@ impl History {
             ]);
         }
         writeln!(out, "{}", table.trim_fmt()).map_err(|cause| write_failed(&cause))?;
+        for outcome in deployments.iter().flat_map(|deployment| of_version(deployment.version)) {
+            writeln!(out, "{}", said(outcome)).map_err(|cause| write_failed(&cause))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

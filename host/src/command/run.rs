@@ -70,7 +70,25 @@ pub(super) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
     drain_max: Duration,
     #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
     nats: NatsArguments,
+}
+
+/// How the registry is made where it is missing.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub(super) struct RegistryArguments {
+    /// How many replicas the buckets of the registry have. [default: as many as the stream of the pipeline]
+    #[arg(long, value_name = "N", env = "WEIR_REGISTRY_REPLICAS")]
+    registry_replicas: Option<usize>,
+}
+
+impl RegistryArguments {
+    pub(super) fn replicas<'s>(&self, nats: &Nats, streams: impl Iterator<Item = &'s str>) -> usize {
+        let of_streams = || streams.map(|stream| nats.replicas_of(stream)).max().unwrap_or(1);
+        self.registry_replicas.unwrap_or_else(of_streams)
+    }
 }
 
 impl Run {
@@ -102,10 +120,19 @@ impl Run {
         nats.wait_for_jetstream(&stop)?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
-        let registry = match Registry::open(&nats) {
-            Ok(registry) => Some(registry),
+        let registry_replicas = self
+            .registry
+            .replicas(&nats, plans.iter().map(|plan| plan.stream.as_str()));
+        let registry = match Registry::open(&nats, registry_replicas) {
+            Ok(registry) => {
+                registry.say_fewer();
+                Some(registry)
+            }
             Err(error) => {
-                say!(Warning, "weir: deployments are not looked for: {error}");
+                say!(
+                    Warning,
+                    "weir: deployments are not looked for until the registry can be opened, which is tried again and again: {error}"
+                );
                 None
             }
         };
@@ -118,6 +145,7 @@ impl Run {
                 otherwise: None,
             },
             registry,
+            registry_replicas,
         };
 
         let begun = Instant::now();

@@ -3,7 +3,9 @@
 use super::{
     connection::NatsArguments,
     deploy::{Saying, Target, merge, whoami},
-    load_plan, show, stage_host, write_failed,
+    load_plan,
+    run::RegistryArguments,
+    show, stage_host, write_failed,
 };
 use crate::{
     answer,
@@ -59,6 +61,8 @@ pub(super) struct Start {
     /// How long to wait until the running hosts say that it runs.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
+    #[command(flatten)]
+    registry: RegistryArguments,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -120,7 +124,7 @@ impl Start {
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.registry, &self.nats)?;
         let live = target.registry.deployment(&target.plan.name, &target.step)?;
         let parameters = merge(&target, &module, live.as_ref(), &self.parameters)?;
         // One that could not be promoted is no candidate.
@@ -229,7 +233,7 @@ impl Report {
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &RegistryArguments::default(), &self.nats)?;
         let reports = reports(&target)?;
         let mut out = terminal::stdout();
         let mut any = false;
@@ -319,7 +323,7 @@ impl Promote {
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
         let Some(candidate) = target.registry.shadow(&target.plan.name, &target.step)? else {
             return Err(Error::definition(format!(
                 "no candidate runs beside step \"{}\" of pipeline {}; `weir shadow start` starts one",
@@ -329,7 +333,11 @@ impl Promote {
         let module = target.module_of(Some(&candidate))?;
         let deployed = target.deploy(&self.saying, |before| {
             target.check(&module, candidate.parameters.clone(), before, self.saying.again)?;
-            Ok((candidate.digest.clone(), candidate.parameters.clone()))
+            Ok(Deployment {
+                digest: candidate.digest.clone(),
+                parameters: candidate.parameters.clone(),
+                ..Default::default()
+            })
         })?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;
         target.wait(&deployed, &self.saying)
@@ -341,7 +349,7 @@ impl Stop {
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
-        let target = Target::new(&host, base, self.step, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &RegistryArguments::default(), &self.nats)?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;
         if terminal::is_json() {
             terminal::stdout()

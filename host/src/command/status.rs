@@ -47,15 +47,16 @@ impl Status {
 
     fn running(&self) -> Result<ExitCode> {
         let nats = Nats::connect(&self.nats.options()?)?;
-        let registry = Registry::open(&nats)?;
+        let registry = Registry::find(&nats)?;
         let mut out = terminal::stdout();
         if terminal::is_json() {
-            for host in registry.hosts::<serde_json::Value>(None)? {
+            let hosts = registry.map_or(Ok(Vec::new()), |registry| registry.hosts::<serde_json::Value>(None))?;
+            for host in hosts {
                 writeln!(out, "{host}").map_err(|cause| write_failed(&cause))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let hosts: Vec<HostStatus> = registry.hosts(None)?;
+        let hosts: Vec<HostStatus> = registry.map_or(Ok(Vec::new()), |registry| registry.hosts(None))?;
         if hosts.is_empty() {
             let text = format!("no pipeline runs with {}; `weir run` starts one", nats.server());
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
@@ -88,6 +89,12 @@ fn text_of(host: &HostStatus) -> String {
     ];
     for (step, rows) in &host.late_rows {
         lines.push(format!("  {}: {}", printable(step), show::count(*rows, "late row")));
+    }
+    if let Some(reason) = &host.registry {
+        lines.push(format!(
+            "  deployments do not reach it, and are tried again: {}",
+            printable(reason)
+        ));
     }
     for step in &host.steps {
         lines.extend(text_of_step(step));

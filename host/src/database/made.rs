@@ -37,6 +37,37 @@ pub(super) fn check(
     Ok(())
 }
 
+/// What follows the name of a table where it is remembered which steps its rows come through.
+const STEPS: &str = "/steps";
+
+/// Remembers through which steps the rows of each table come, for those who ask how a row was made.
+pub(super) fn remember_steps(connection: &Connection, engine: &Engine) -> rusqlite::Result<()> {
+    for (table, steps) in engine.steps_of_tables() {
+        let steps = serde_json::to_string(&steps);
+        connection.execute(
+            "INSERT OR REPLACE INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
+            (
+                &engine.plan().name,
+                format!("table {table}{STEPS}"),
+                steps.unwrap_or_default(),
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// The steps that rows of a table come through; nothing where the database was filled by a weir that did not remember it.
+pub(super) fn steps_of(connection: &Connection, pipeline: &str, table: &str) -> rusqlite::Result<Option<Vec<String>>> {
+    let found: Option<String> = connection
+        .query_row(
+            "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
+            (pipeline, format!("table {table}{STEPS}")),
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(found.and_then(|steps| serde_json::from_str(&steps).ok()))
+}
+
 /// Whether what is remembered may be gone on with.
 ///
 /// # Errors

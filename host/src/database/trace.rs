@@ -106,6 +106,8 @@ pub struct Trace {
     pub first_sequence: u64,
     /// The last sequence that is committed.
     pub position: u64,
+    /// The steps that rows of the table come through, where the database knows.
+    pub steps: Option<Vec<String>>,
 }
 
 /// A row, in words.
@@ -152,6 +154,7 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
     let stored = super::read::pipeline(&connection, &pipeline)
         .sqlite(wrap)?
         .unwrap_or_default();
+    trace.steps = super::made::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
     (trace.position, trace.source) = (stored.position, stored.source.unwrap_or_default());
     trace.first_sequence = connection
         .query_row(

@@ -248,10 +248,45 @@ impl Engine {
         states.chain(Made::readers(&self.plan)).collect()
     }
 
+    /// For each table that the plan writes, the steps that its rows come through.
+    pub(crate) fn steps_of_tables(&self) -> Vec<(&str, Vec<&str>)> {
+        let tables = self.plan.sinks.iter().filter_map(|sink| match &sink.target {
+            Target::Table { name, .. } | Target::Append { name } => {
+                Some((name.as_str(), steps_before(&self.plan, sink.input)))
+            }
+            Target::Subject { .. } => None,
+        });
+        tables.collect()
+    }
+
     /// The plan that it runs.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
+}
+
+/// The steps that rows of an edge come through, or that set the lookup tables on the way.
+fn steps_before(plan: &Plan, edge: Edge) -> Vec<&str> {
+    let mut seen = vec![false; plan.nodes.len()];
+    let mut open = vec![edge.node];
+    while let Some(at) = open.pop() {
+        let (Some(node), Some(seen)) = (plan.nodes.get(at), seen.get_mut(at)) else {
+            continue;
+        };
+        if std::mem::replace(seen, true) {
+            continue;
+        }
+        open.extend(node.inputs().map(|edge| edge.node));
+        if let NodeKind::Lookup(lookup) = &node.kind {
+            let table = plan.tables.get(lookup.table);
+            open.extend(table.and_then(|table| table.update.as_ref()).map(|(edge, _)| edge.node));
+        }
+    }
+    let nodes = plan.nodes.iter().zip(seen);
+    nodes
+        .filter(|(_, seen)| *seen)
+        .map(|(node, _)| node.name.as_str())
+        .collect()
 }
 
 /// Whether `plan` may take over from `running`: both are plans of one pipeline file.

@@ -220,6 +220,11 @@ impl Nats {
         &self.server
     }
 
+    /// Whether the server said that we may not do something: it just does not answer then.
+    pub(super) fn is_denied_something(&self) -> bool {
+        !self.denied.is_empty()
+    }
+
     /// The runtime that the connection lives on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime

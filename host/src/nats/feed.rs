@@ -43,6 +43,12 @@ impl Nats {
         }
     }
 
+    /// How many replicas a stream has; one where that is not known.
+    pub fn replicas_of(&self, stream: &str) -> usize {
+        let found = self.runtime.block_on(self.jetstream.get_stream(stream));
+        found.map_or(1, |stream| stream.cached_info().config.num_replicas.max(1))
+    }
+
     /// The payload of a message, and when it was stored, in milliseconds since 1970-01-01T00:00:00Z; nothing when it is not
     /// there any more.
     ///

@@ -6,24 +6,27 @@
 //! it; and a key `PIPELINE.STEP.shadow` while a candidate runs beside it. `weir-hosts` has a key `PIPELINE.HOST` for each
 //! running pipeline, which goes away by itself soon after the host did.
 
+mod buckets;
+mod hosts;
+mod modules;
+
+pub use hosts::Hosts;
+
 use super::Nats;
 use crate::{
-    deployment::Deployment,
+    deployment::{Deployment, Outcome},
     error::{Error, Result},
-    limits::GUEST_MODULE_BYTES_MAX,
     say,
 };
-use async_nats::{
-    connection::State,
-    jetstream::{
-        kv::{self, Operation},
-        object_store::{self, GetErrorKind, InfoErrorKind, ObjectStore},
-    },
+use async_nats::jetstream::{
+    kv::{self, Operation},
+    object_store::ObjectStore,
+    stream::Stream,
 };
+use buckets::{NO_ANSWER, bucket, deployments_config, fewer, hosts_config};
 use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,11 +34,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::io::AsyncReadExt;
 
 const MODULES: &str = "weir-modules";
 const DEPLOYMENTS: &str = "weir-deployments";
 const HOSTS: &str = "weir-hosts";
+const OUTCOMES: &str = "weir-outcomes";
 
 /// Deployments that the registry remembers of each step: the most that the server keeps.
 pub const HISTORY: i64 = 64;
@@ -46,8 +49,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long after its last word a host is taken for gone.
 const HOST_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// How long the server may take to give a module. One whose parts are gone never comes.
-const MODULE_WAIT: Duration = Duration::from_secs(60);
+/// By how much the number of a version may exceed the revision of its entry. Each deployment takes one of each, and numbers
+/// that hosts know are not given again by a registry that forgot them; so they are never far ahead, and an entry that says
+/// otherwise cannot take up all numbers that there are.
+const VERSIONS_AHEAD_MAX: u64 = 1 << 32;
 
 /// How often a deployment is tried again that another one overtook.
 const ATTEMPTS: usize = 20;
@@ -61,9 +66,9 @@ pub struct Registry {
     nats: Nats,
     modules: ObjectStore,
     deployments: kv::Store,
-    hosts: kv::Store,
-    /// Whether it was said that hosts cannot be heard.
-    mute: Arc<AtomicBool>,
+    hosts: Hosts,
+    /// Buckets that too few servers hold.
+    fewer: Vec<String>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -72,6 +77,15 @@ impl std::fmt::Debug for Registry {
             .field("nats", &self.nats)
             .finish_non_exhaustive()
     }
+}
+
+/// What a host hears while it tries to open the registry.
+#[derive(Debug)]
+pub enum Opening {
+    /// It is open.
+    Opened(Box<Registry>),
+    /// It cannot be opened yet, and why. What hosts say of themselves may be heard all the same.
+    Waits(String, Option<Box<Hosts>>),
 }
 
 /// What a pipeline's host wants to know of.
@@ -84,119 +98,126 @@ pub enum Wanted {
 }
 
 impl Registry {
-    /// Opens the registry of a server, and makes its buckets when they are missing.
+    /// Opens the registry of a server, and makes its buckets when they are missing, with so many replicas.
     ///
     /// # Errors
-    /// When the server does not let us: the message names the bucket and the permission.
-    pub fn open(nats: &Nats) -> Result<Self> {
-        let (modules, deployments, hosts) = nats.runtime.block_on(async {
-            let modules = modules(nats).await?;
-            let deployments = bucket(
-                nats,
-                kv::Config {
-                    bucket: DEPLOYMENTS.to_owned(),
-                    description: "weir: which module each step of each pipeline runs".to_owned(),
-                    history: HISTORY,
-                    ..Default::default()
-                },
-            );
-            let hosts = bucket(nats, hosts_config());
-            Ok::<_, Error>((modules, deployments.await?, hosts.await?))
-        })?;
+    /// When the server does not let us: the message names the bucket, and what keeps us from it.
+    pub fn open(nats: &Nats, replicas: usize) -> Result<Self> {
+        nats.runtime.block_on(Self::opened(nats, replicas))
+    }
+
+    async fn opened(nats: &Nats, replicas: usize) -> Result<Self> {
+        let replicas = replicas.max(1);
+        let gone = || {
+            Error::environment(format!(
+                "the buckets at {} went away while they were opened",
+                nats.server()
+            ))
+        };
+        let modules = buckets::modules(nats, Some(replicas)).await?.ok_or_else(gone)?;
+        let deployments = bucket(nats, deployments_config(replicas), true)
+            .await?
+            .ok_or_else(gone)?;
+        let hosts = bucket(nats, hosts_config(replicas), true).await?.ok_or_else(gone)?;
+        let modules_info = nats.jetstream.get_stream(format!("OBJ_{MODULES}")).await.ok();
+        let infos = [
+            modules_info.as_ref().map(Stream::cached_info),
+            Some(deployments.stream.cached_info()),
+            Some(hosts.stream.cached_info()),
+        ];
+        let fewer = infos
+            .into_iter()
+            .flatten()
+            .filter_map(|info| fewer(info, replicas))
+            .collect();
         Ok(Self {
             nats: nats.clone(),
             modules,
             deployments,
-            hosts,
-            mute: Arc::default(),
+            hosts: Hosts::new(nats, hosts, replicas),
+            fewer,
         })
+    }
+
+    /// The registry of a server, for those who only look; nothing where nobody made one.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub fn find(nats: &Nats) -> Result<Option<Self>> {
+        nats.runtime.block_on(async {
+            let modules = buckets::modules(nats, None).await?;
+            let deployments = bucket(nats, deployments_config(1), false).await?;
+            let hosts = bucket(nats, hosts_config(1), false).await?;
+            let (Some(modules), Some(deployments), Some(hosts)) = (modules, deployments, hosts) else {
+                return Ok(None);
+            };
+            Ok(Some(Self {
+                nats: nats.clone(),
+                modules,
+                deployments,
+                hosts: Hosts::new(nats, hosts, 1),
+                fewer: Vec::new(),
+            }))
+        })
+    }
+
+    /// Tries to open the registry until that succeeds, with growing pauses, or `ended` is set; tells of it.
+    pub fn open_later<T: From<Opening> + Send + 'static>(
+        nats: &Nats,
+        replicas: usize,
+        ended: Arc<AtomicBool>,
+        tell: Sender<T>,
+    ) {
+        let nats = nats.clone();
+        let runtime = nats.runtime.clone();
+        runtime.spawn(async move {
+            let mut pauses = super::BackOff::new();
+            while !ended.load(Ordering::Relaxed) {
+                let outcome = match Self::opened(&nats, replicas).await {
+                    Ok(registry) => Opening::Opened(Box::new(registry)),
+                    Err(error) => {
+                        let hosts = bucket(&nats, hosts_config(replicas), false).await.ok().flatten();
+                        let hosts = hosts.map(|hosts| Box::new(Hosts::new(&nats, hosts, replicas)));
+                        Opening::Waits(error.to_string(), hosts)
+                    }
+                };
+                let is_open = matches!(outcome, Opening::Opened(_));
+                if tell.send(outcome.into()).is_err() || is_open {
+                    return;
+                }
+                tokio::time::sleep(pauses.next()).await;
+            }
+        });
+    }
+
+    /// Says which buckets are held by fewer servers than they are to be.
+    pub fn say_fewer(&self) {
+        self.fewer.iter().for_each(|fewer| say!(Warning, "weir: {fewer}"));
+    }
+
+    /// What hosts say of themselves.
+    pub fn of_hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// What running hosts say of themselves; those of one pipeline, or of all.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn hosts<T: DeserializeOwned>(&self, pipeline: Option<&str>) -> Result<Vec<T>> {
+        self.hosts.read(pipeline)
+    }
+
+    /// What became of the deployments of a step at each database, by version.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn outcomes(&self, pipeline: &str, step: &str) -> Result<Vec<Outcome>> {
+        self.hosts.outcomes(pipeline, step)
     }
 
     fn failed(&self, what: &str, cause: impl std::fmt::Display) -> Error {
-        Error::environment(format!("cannot {what} at {}: {cause}", self.nats.server()))
-    }
-
-    /// The server did not take something: for want of a permission, it just does not answer.
-    fn not_taken(&self, what: &str, subjects: &str, cause: impl std::fmt::Display) -> Error {
-        self.failed(
-            what,
-            format!("{cause}; it takes the permission to publish to {subjects}"),
-        )
-    }
-
-    // ---- modules ------------------------------------------------------------------------------------------------------
-
-    /// Stores a component under its digest, unless it is there.
-    ///
-    /// # Errors
-    /// When the server does not take it.
-    pub fn put_module(&self, digest: &str, component: &[u8]) -> Result<()> {
-        let info = self.nats.runtime.block_on(self.modules.info(digest));
-        match info {
-            // Not by its size alone: one that was damaged is put right by deploying it again.
-            Ok(info) if !info.deleted && info.size == component.len() => {
-                if self.module(digest).is_ok_and(|stored| stored == component) {
-                    return Ok(());
-                }
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
-            Err(error) => return Err(self.failed(&format!("look for module {digest} in bucket {MODULES}"), error)),
-        }
-        let mut bytes = component;
-        let put = self.nats.runtime.block_on(self.modules.put(digest, &mut bytes));
-        put.map(|_| ()).map_err(|cause| {
-            let what = format!("store module {digest} in bucket {MODULES}");
-            self.not_taken(&what, &format!("$O.{MODULES}.>"), cause)
-        })
-    }
-
-    /// The component of that digest, as it is stored: its digest has to be checked.
-    ///
-    /// # Errors
-    /// When there is none, or it was damaged, or is larger than any module may be, or the server does not answer.
-    pub fn module(&self, digest: &str) -> Result<Vec<u8>> {
-        let read = async { tokio::time::timeout(MODULE_WAIT, self.read_module(digest)).await };
-        self.nats.runtime.block_on(read).unwrap_or_else(|_| {
-            let waited = format!("nothing came for {} s", MODULE_WAIT.as_secs());
-            Err(self.failed(&format!("read module {digest} of bucket {MODULES}"), waited))
-        })
-    }
-
-    async fn read_module(&self, digest: &str) -> Result<Vec<u8>> {
-        let mut object = self.modules.get(digest).await.map_err(|cause| match cause.kind() {
-            GetErrorKind::NotFound => Error::mismatch(format!(
-                "there is no module {digest} in bucket {MODULES} at {}; deploy it again",
-                self.nats.server()
-            )),
-            _ => self.failed(&format!("read module {digest} of bucket {MODULES}"), cause),
-        })?;
-        let too_large = |bytes: usize| {
-            Error::definition(format!(
-                "module {digest} of bucket {MODULES} has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
-            ))
-        };
-        // What the store says of it is no more to be trusted than what it holds.
-        if object.info().size as u64 > GUEST_MODULE_BYTES_MAX {
-            return Err(too_large(object.info().size));
-        }
-        let mut bytes = Vec::new();
-        let read = (&mut object)
-            .take(GUEST_MODULE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .await;
-        read.map_err(|cause| match cause.kind() {
-            // The library checks the store's own digest of what it read.
-            io::ErrorKind::InvalidData => Error::mismatch(format!(
-                "module {digest} of bucket {MODULES} at {} was damaged: {cause}; deploy it again",
-                self.nats.server()
-            )),
-            _ => self.failed(&format!("read module {digest} of bucket {MODULES}"), cause),
-        })?;
-        if bytes.len() as u64 > GUEST_MODULE_BYTES_MAX {
-            return Err(too_large(bytes.len()));
-        }
-        Ok(bytes)
+        failed(&self.nats, what, cause)
     }
 
     // ---- deployments --------------------------------------------------------------------------------------------------
@@ -217,7 +238,10 @@ impl Registry {
             match entry.map_err(|cause| self.failed(&format!("read {key} of bucket {DEPLOYMENTS}"), cause))? {
                 None => (0, None),
                 Some(entry) if entry.operation != Operation::Put => (entry.revision, None),
-                Some(entry) => (entry.revision, Some(self.decode(&key, &entry.value))),
+                Some(entry) => (
+                    entry.revision,
+                    Some(self.deployment_of(&key, &entry.value, entry.revision)),
+                ),
             },
         )
     }
@@ -229,6 +253,21 @@ impl Registry {
                 self.nats.server()
             ))
         })
+    }
+
+    /// A deployment that the registry may have numbered so.
+    fn deployment_of(&self, key: &str, value: &[u8], revision: u64) -> Result<Deployment> {
+        let deployment: Deployment = self.decode(key, value)?;
+        let most = revision.saturating_add(VERSIONS_AHEAD_MAX);
+        match (1..=most).contains(&deployment.version) {
+            true => Ok(deployment),
+            false => Err(Error::mismatch(format!(
+                "{key} of bucket {DEPLOYMENTS} at {} is no deployment that this weir understands: it has version {}, and \
+                 accepted are 1 to {most}; deploy again",
+                self.nats.server(),
+                deployment.version
+            ))),
+        }
     }
 
     /// Sets what is wanted for a step, under the next version number, which it gives: that of the deployment that it
@@ -252,7 +291,7 @@ impl Registry {
             };
             let made = make(before.as_ref())?;
             let deployment = Deployment {
-                version: before.as_ref().map_or(1, |before| before.version + 1).max(made.version),
+                version: next_version(before.as_ref(), made.version, revision),
                 ..made
             };
             let value = encode(&deployment)?;
@@ -274,7 +313,7 @@ impl Registry {
 
     fn not_written(&self, key: &str, cause: impl std::fmt::Display) -> Error {
         let what = format!("write {key} of bucket {DEPLOYMENTS}");
-        self.not_taken(&what, &format!("$KV.{DEPLOYMENTS}.>"), cause)
+        not_taken(&self.nats, &what, &format!("$KV.{DEPLOYMENTS}.>"), cause)
     }
 
     /// The deployments of a step that the registry remembers, oldest first, without what this host does not understand.
@@ -290,11 +329,35 @@ impl Registry {
             while let Some(entry) = history.next().await {
                 let entry = entry.map_err(|cause| failed(&cause))?;
                 if entry.operation == Operation::Put {
-                    deployments.extend(self.decode(&key, &entry.value).ok());
+                    deployments.extend(self.deployment_of(&key, &entry.value, entry.revision).ok());
                 }
             }
             Ok(deployments)
         })
+    }
+
+    /// Puts back a deployment as a database knows it, where the registry knows none of that version or a later one; whether
+    /// it did.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub fn restore(&self, pipeline: &str, step: &str, deployment: &Deployment) -> Result<bool> {
+        let key = key(pipeline, step);
+        for _ in 0..ATTEMPTS {
+            let (revision, last) = self.latest(pipeline, step)?;
+            if last.is_some_and(|last| last.is_ok_and(|last| last.version >= deployment.version)) {
+                return Ok(false);
+            }
+            let update = self.deployments.update(&key, encode(deployment)?, revision);
+            match self.nats.runtime.block_on(update) {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
+                Err(error) => return Err(self.not_written(&key, error)),
+            }
+        }
+        Err(Error::environment(format!(
+            "others deploy {key} at the same time, faster than we can; try again"
+        )))
     }
 
     /// Sets the candidate that runs beside a step, or takes it away.
@@ -368,7 +431,8 @@ impl Registry {
                     .map_or((name, None), |(step, rest)| (step, Some(rest)))
             }) {
                 Some((step, None)) if put => {
-                    Some(Wanted::Live(step.to_owned(), self.decode(&entry.key, &entry.value)?))
+                    let deployment = self.deployment_of(&entry.key, &entry.value, entry.revision)?;
+                    Some(Wanted::Live(step.to_owned(), deployment))
                 }
                 Some((step, Some("shadow"))) => {
                     let candidate = put.then(|| self.decode(&entry.key, &entry.value)).transpose()?;
@@ -378,71 +442,28 @@ impl Registry {
             },
         )
     }
+}
 
-    // ---- hosts --------------------------------------------------------------------------------------------------------
+fn failed(nats: &Nats, what: &str, cause: impl std::fmt::Display) -> Error {
+    Error::environment(format!("cannot {what} at {}: {cause}", nats.server()))
+}
 
-    /// Says what a host is doing. A server that is away hears it later; one that does not take it is complained of once.
-    pub fn put_host(&self, pipeline: &str, host: &str, status: &impl Serialize) {
-        let Ok(value) = encode(status) else { return };
-        let key = key(pipeline, host);
-        let put = || match self.nats.wait(self.hosts.put(&key, value.clone())) {
-            Some(outcome) => outcome.map(drop).map_err(|cause| cause.to_string()),
-            None => Err("no answer".to_owned()),
-        };
-        let is_connected = || self.nats.client.connection_state() == State::Connected;
-        let mut outcome = put();
-        if outcome.is_err() && is_connected() && !self.mute.load(Ordering::Relaxed) {
-            // Somebody may have removed the bucket.
-            let _ = self.nats.wait(bucket(&self.nats, hosts_config()));
-            outcome = put();
-        }
-        match outcome {
-            Ok(()) => self.mute.store(false, Ordering::Relaxed),
-            Err(cause) if is_connected() && !self.mute.swap(true, Ordering::Relaxed) => {
-                let error = self.not_taken(&format!("write to bucket {HOSTS}"), &format!("$KV.{HOSTS}.>"), cause);
-                say!(
-                    Warning,
-                    "weir: `weir status` and `weir deploy` do not see this host: {error}"
-                );
-            }
-            Err(_) => {}
-        }
-    }
+/// The server did not take something: for want of a permission, of which it tells apart from this; or because nobody is there
+/// who could.
+fn not_taken(nats: &Nats, what: &str, subjects: &str, cause: impl std::fmt::Display) -> Error {
+    let why = match nats.is_denied_something() {
+        false => NO_ANSWER.to_owned(),
+        true => format!("it takes the permission to publish to {subjects}"),
+    };
+    failed(nats, what, format!("{cause}; {why}"))
+}
 
-    /// Says that a host is gone.
-    pub fn remove_host(&self, pipeline: &str, host: &str) {
-        // It would go by itself.
-        let _ = self.nats.wait(self.hosts.purge(key(pipeline, host)));
-    }
-
-    /// What running hosts say of themselves; those of one pipeline, or of all.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub fn hosts<T: DeserializeOwned>(&self, pipeline: Option<&str>) -> Result<Vec<T>> {
-        self.nats.runtime.block_on(async {
-            let failed = |cause: &dyn std::fmt::Display| self.failed(&format!("read bucket {HOSTS}"), cause);
-            let mut keys = self.hosts.keys().await.map_err(|cause| failed(&cause))?;
-            let mut found = Vec::new();
-            while let Some(key) = keys.next().await {
-                let key = key.map_err(|cause| failed(&cause))?;
-                let wanted = pipeline.is_none_or(|pipeline| key.split('.').next() == Some(pipeline));
-                if wanted && let Some(value) = self.hosts.get(&key).await.map_err(|cause| failed(&cause))? {
-                    // A host of another version of weir may say it in other words.
-                    found.extend(serde_json::from_slice(&value).ok().map(|status| (key, status)));
-                }
-            }
-            found.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Ok(found.into_iter().map(|(_, status)| status).collect())
-        })
-    }
-
-    /// Says on `weir.versions.PIPELINE.STEP` what became of a deployment. Nobody has to listen.
-    pub fn announce(&self, pipeline: &str, step: &str, event: &impl Serialize) {
-        if let Ok(payload) = encode(event) {
-            let subject = format!("{EVENTS}.{pipeline}.{step}");
-            let _ = self.nats.wait(self.nats.client.publish(subject, payload));
-        }
+/// The number after that of `before`, or `known` where that is greater and a number that may be.
+fn next_version(before: Option<&Deployment>, known: u64, revision: u64) -> u64 {
+    let next = before.map_or(1, |before| before.version.saturating_add(1));
+    match known <= revision.saturating_add(VERSIONS_AHEAD_MAX) {
+        true => next.max(known),
+        false => next,
     }
 }
 
@@ -458,45 +479,4 @@ fn encode(value: &impl Serialize) -> Result<bytes::Bytes> {
     serde_json::to_vec(value)
         .map(Into::into)
         .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))
-}
-
-/// On disk, so that a server that starts again still knows who runs.
-fn hosts_config() -> kv::Config {
-    kv::Config {
-        bucket: HOSTS.to_owned(),
-        description: "weir: what each running pipeline says of itself".to_owned(),
-        history: 1,
-        max_age: HOST_AGE_MAX,
-        ..Default::default()
-    }
-}
-
-async fn modules(nats: &Nats) -> Result<ObjectStore> {
-    if let Ok(store) = nats.jetstream.get_object_store(MODULES).await {
-        return Ok(store);
-    }
-    let config = object_store::Config {
-        bucket: MODULES.to_owned(),
-        description: Some("weir: modules by SHA-256".to_owned()),
-        ..Default::default()
-    };
-    let made = nats.jetstream.create_object_store(config).await;
-    made.map_err(|cause| cannot_make(nats, MODULES, &format!("OBJ_{MODULES}"), &cause))
-}
-
-async fn bucket(nats: &Nats, config: kv::Config) -> Result<kv::Store> {
-    let name = config.bucket.clone();
-    if let Ok(store) = nats.jetstream.get_key_value(&name).await {
-        return Ok(store);
-    }
-    let made = nats.jetstream.create_key_value(config).await;
-    made.map_err(|cause| cannot_make(nats, &name, &format!("KV_{name}"), &cause))
-}
-
-fn cannot_make(nats: &Nats, bucket: &str, stream: &str, cause: &dyn std::fmt::Display) -> Error {
-    Error::environment(format!(
-        "cannot open or make bucket {bucket} at {}: {cause}; it takes the permission to publish to \
-         $JS.API.STREAM.INFO.{stream} and $JS.API.STREAM.CREATE.{stream}, or somebody who makes it",
-        nats.server()
-    ))
 }

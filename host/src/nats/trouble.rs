@@ -50,6 +50,11 @@ impl Denied {
         known.insert(class.join("."))
     }
 
+    /// Whether nothing was denied so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn find(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|subject| fits(subject)).cloned()

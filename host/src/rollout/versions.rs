@@ -9,7 +9,7 @@ use crate::{
     stage::StageHost,
     status::{FailedVersion, StepStatus},
 };
-use std::path::Path;
+use std::{fmt, path::Path};
 
 /// The versions with which a pipeline starts: those that its database knows to be in force, where they were deployed; else
 /// what its file says. Where that is something else than decided last, it is on trial, and falls back on what did.
@@ -163,6 +163,74 @@ pub(super) fn why(taken_back: &StoredVersion) -> String {
         taken_back.taken_back_from(),
         taken_back.trial.taken_back.as_deref().unwrap_or_default()
     )
+}
+
+/// What a deployment says in place of the pipeline file.
+#[derive(Debug)]
+pub struct Overridden {
+    version: u64,
+    by: String,
+    /// What it is there, and what it is in the file.
+    differs: Vec<(String, String, String)>,
+}
+
+impl Overridden {
+    /// Where a deployment has the word, and something else to say.
+    pub fn of(deployment: &Deployment, of_file: &StagePlan) -> Option<Self> {
+        if deployment.version == 0 || deployment.of_file {
+            return None;
+        }
+        let short = |digest: &str| digest.get(..12).unwrap_or(digest).to_owned();
+        let mut differs = Vec::new();
+        if let Some(digest) = deployment
+            .digest
+            .as_ref()
+            .filter(|digest| **digest != of_file.module.digest)
+        {
+            differs.push(("module".to_owned(), short(digest), short(&of_file.module.digest)));
+        }
+        let in_file = |name: &str| {
+            let said = of_file.deployment.parameters.get(name).map(ToString::to_string);
+            let known = || of_file.parameters.iter().find(|(known, _)| known == name);
+            said.or_else(|| known().map(|(_, value)| value.to_string()))
+        };
+        let names = deployment.parameters.keys().chain(of_file.deployment.parameters.keys());
+        let names: std::collections::BTreeSet<&String> = names.collect();
+        for name in names {
+            let deployed = deployment.parameters.get(name).map(ToString::to_string);
+            let of_file = in_file(name);
+            if !is_same_value(deployed.as_deref(), of_file.as_deref()) {
+                let or_default = |value: Option<String>| value.unwrap_or_else(|| "the default of the rule".to_owned());
+                differs.push((name.clone(), or_default(deployed), or_default(of_file)));
+            }
+        }
+        (!differs.is_empty()).then(|| Self {
+            version: deployment.version,
+            by: deployment.by.clone(),
+            differs,
+        })
+    }
+}
+
+/// Whether two values are the same to a rule; a double may be written as an integer.
+fn is_same_value(a: Option<&str>, b: Option<&str>) -> bool {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok());
+    a == b || number(a).is_some_and(|value| number(b) == Some(value))
+}
+
+impl fmt::Display for Overridden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "deployed version {}", self.version)?;
+        if !self.by.is_empty() {
+            write!(f, " (by {})", self.by)?;
+        }
+        let differs = self.differs.iter();
+        let differs = differs.map(|(name, deployed, of_file)| match name.as_str() {
+            "module" => format!("module {deployed} in place of {of_file}"),
+            _ => format!("{name} = {deployed} in place of {of_file}"),
+        });
+        write!(f, " has {}", differs.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// The guests of a plan, as versions for the next one.

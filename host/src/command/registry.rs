@@ -1,0 +1,104 @@
+//! `weir registry restore`: what a database knows of deployments, put back into a registry that lost it.
+
+use super::{connection::NatsArguments, run::RegistryArguments};
+use crate::{
+    answer,
+    database::{read_module, read_pipelines, read_versions},
+    deployment::Deployment,
+    error::{Error, Result},
+    nats::{Nats, Registry as NatsRegistry},
+    terminal,
+};
+use serde_json::json;
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+/// Looks after the registry: modules and deployments, as NATS keeps them.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Registry {
+    Restore(Restore),
+}
+
+/// Puts back what a database knows: modules, deployments and their history.
+///
+/// For each step the versions that decided over rows of the database go into the registry under their own numbers, oldest
+/// first, with their modules, where the registry knows none of that number or a later one. Versions that never decided there
+/// are not known to it, nor are candidates. Hosts that run do not notice: the last version is the one that they run.
+///
+/// With --json one object per step: `pipeline`, `step`, `known`, and `restored`, the numbers of the versions.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir registry restore premium-drop.db --nats nats://127.0.0.1:4222")]
+pub(super) struct Restore {
+    /// The database.
+    database: PathBuf,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Registry {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Restore(restore) => restore.run(),
+        }
+    }
+}
+
+impl Restore {
+    fn run(self) -> Result<ExitCode> {
+        let pipelines = read_pipelines(&self.database)?;
+        if pipelines.is_empty() {
+            return Err(Error::mismatch(format!(
+                "database {} has no pipeline",
+                self.database.display()
+            )));
+        }
+        let nats = Nats::connect(&self.nats.options()?)?;
+        let streams = pipelines.iter().filter_map(|(_, stored)| {
+            let source = stored.source.as_deref()?.strip_prefix("stream ")?;
+            source.split_once(" made at ").map(|(stream, _)| stream)
+        });
+        let registry = NatsRegistry::open(&nats, self.registry.replicas(&nats, streams))?;
+        registry.say_fewer();
+        for (pipeline, _) in &pipelines {
+            let mut steps: BTreeMap<String, BTreeMap<u64, (Deployment, String)>> = BTreeMap::new();
+            for version in read_versions(&self.database, pipeline)? {
+                if version.deployment.version > 0 {
+                    let of_step = steps.entry(version.step).or_default();
+                    of_step.insert(version.deployment.version, (version.deployment, version.digest));
+                }
+            }
+            for (step, versions) in steps {
+                let mut restored = Vec::new();
+                for (version, (deployment, digest)) in &versions {
+                    if deployment.digest.is_some() {
+                        // One that nobody can name any more may be gone from the database.
+                        let Ok(component) = read_module(&self.database, digest) else {
+                            continue;
+                        };
+                        registry.put_module(digest, &component)?;
+                    }
+                    if registry.restore(pipeline, &step, deployment)? {
+                        restored.push(*version);
+                    }
+                }
+                let known = versions.len();
+                match terminal::is_json() {
+                    true => answer!(
+                        "{}",
+                        json!({ "pipeline": pipeline, "step": step, "known": known, "restored": restored })
+                    )?,
+                    false => answer!(
+                        "step {step} of pipeline {pipeline}: {} of {known} versions put back{}",
+                        restored.len(),
+                        match restored.len() == known {
+                            true => "",
+                            false => "; the registry knows the others, or later ones",
+                        }
+                    )?,
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,56 @@
+//! `weir undeploy`: the pipeline file has the word again.
+
+use super::{
+    connection::NatsArguments,
+    deploy::{Saying, Target},
+    load_plan, stage_host,
+};
+use crate::{
+    deployment::Deployment,
+    error::{Error, Result},
+};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Gives the word back to the pipeline file: its module and its parameters decide again, also when it is changed later.
+///
+/// It is a version as any other, with a number of its own, and on trial: each host that runs the pipeline takes what its file
+/// says from an event on, and the databases record it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: as of `weir deploy`\n\nExample:\n  weir undeploy guests/premium-drop/pipeline.toml premium-drop --note 'the file says so now'"
+)]
+pub(super) struct Undeploy {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The step.
+    step: String,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    nats: NatsArguments,
+}
+
+impl Undeploy {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let host = stage_host()?;
+        let base = load_plan(&self.pipeline, &host, None)?;
+        let of_file = base.stage(&self.step)?.deployment.clone();
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
+        let deployed = target.deploy(&self.saying, |before| {
+            if before.is_none_or(|before| before.of_file) {
+                return Err(Error::definition(format!(
+                    "the pipeline file has the word for step \"{}\" of pipeline {} already: nothing is deployed in its place",
+                    target.step, target.plan.name
+                )));
+            }
+            let module = target.module_of(None)?;
+            target.check(&module, of_file.parameters.clone(), before, self.saying.again)?;
+            Ok(Deployment {
+                of_file: true,
+                parameters: of_file.parameters.clone(),
+                ..Default::default()
+            })
+        })?;
+        target.wait(&deployed, &self.saying)
+    }
+}
