@@ -225,7 +225,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn check_running(&mut self) {
+    pub(crate) fn check_running(&mut self) {
         let ended = self.child.try_wait().expect("the state of the process can be read");
         assert!(ended.is_none(), "weir ended early, {ended:?}:\n{}", self.said());
     }

@@ -213,21 +213,36 @@ fn messages_of_others_that_a_limit_removes_are_no_gap_to_a_run_that_keeps_up() {
     let mut running = setup.keeping_up(last);
     // Behind a quiet subject.
     let last = setup.publish_others(20);
-    wait_until("the scanned position", || setup.scanned() == last);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     let last = setup.publish(1..2);
     running.wait_for_position(&setup.database(), "keeper", last);
     // Where the consumer is made anew.
     let last = setup.publish_others(20);
-    wait_until("the scanned position", || setup.scanned() == last);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     let [consumer] = &setup.client.consumers_of(STREAM, "keeper")[..] else {
         panic!("there is one consumer")
     };
     setup.client.delete_consumer_of(STREAM, &consumer.name);
     let last = setup.publish(2..3);
     running.wait_for_position(&setup.database(), "keeper", last);
+    // One that removes nothing unread, to see that it keeps up again.
+    let last = setup.publish_others(1);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     // Where the server goes away.
     let last = setup.publish_others(20);
-    wait_until("the scanned position", || setup.scanned() == last);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     setup.server.kill();
     running.wait_for_word("lost the connection");
     setup.server.restart();
@@ -235,9 +250,18 @@ fn messages_of_others_that_a_limit_removes_are_no_gap_to_a_run_that_keeps_up() {
     let last = setup.publish(3..4);
     running.wait_for_position(&setup.database(), "keeper", last);
     assert_eq!(setup.rows(), [0, 1, 2, 3]);
+    // One that removes nothing unread, to see that it keeps up again.
+    let last = setup.publish_others(1);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     // And where it is started anew, once it is stored how far it has looked.
     let last = setup.publish_others(20);
-    wait_until("the scanned position", || setup.scanned() == last);
+    wait_until("the scanned position", || {
+        running.check_running();
+        setup.scanned() == last
+    });
     running.interrupt().ends_with(0);
     setup.run().catch_up().ends_with(0);
     setup.publish(4..5);

@@ -2,7 +2,7 @@
 
 use crate::{
     cuts::check_against_straight_run,
-    events::{SCENARIOS, made_up, pipelines, subject_of},
+    events::{Event, SCENARIOS, made_up, pipelines, subject_of},
     process::{Run, database, folder_with_customers},
     server::Client,
     wait_until,
@@ -19,18 +19,22 @@ fn what_cannot_be_drained_in_time_is_left_and_said() {
     let scenario = "last-page";
     let run = || Run::new(&folder, &server.url(), [pipeline(scenario)]);
     let mut running = run().with(["--drain-max", "200 ms"]).start();
-    running.wait_for_word("last-page: stream");
-    // Somebody else writes to the database, so that no commit comes through.
+    // It reads: what comes from here on is received at once.
+    let events = seed::with_seed(|random| made_up(random, 300));
+    client.publish(&events);
+    let of_scenario = |(subject, _): &Event| *subject == subject_of(scenario);
+    let last = 1 + events.iter().rposition(of_scenario).expect("there are some of each");
     let file = database(&folder, scenario);
+    running.wait_for_position(&file, scenario, last as u64);
+    // Somebody else writes to the database, so that no commit comes through.
     let other = rusqlite::Connection::open(&file).expect("the database can be opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
-    client.publish(&seed::with_seed(|random| made_up(random, 300)));
-    let delivered = || client.consumer(scenario).delivered.consumer_sequence > 0;
+    let before = client.consumer(scenario).delivered.consumer_sequence;
+    client.publish(&events);
+    let delivered = || client.consumer(scenario).delivered.consumer_sequence > before;
     wait_until("events under way", delivered);
-    running
-        .interrupt()
-        .ends_with(1)
-        .says("not drained within 200 ms: pipeline last-page is committed up to sequence 0, and ");
+    let said = format!("not drained within 200 ms: pipeline last-page is committed up to sequence {last}, and ");
+    running.interrupt().ends_with(1).says(&said);
     other.execute_batch("ROLLBACK").expect("it can be given back");
     drop(other);
     run().catch_up().ends_with(0);

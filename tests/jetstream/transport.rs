@@ -106,9 +106,7 @@ fn certificates_that_are_missing_or_wrong_are_named() {
         .ends_with(2)
         .says("cannot read CA certificates /nowhere/ca.pem")
         .says("--tls-ca");
-    run_with_ca(&key)
-        .ends_with(2)
-        .says("has no CA certificates");
+    run_with_ca(&key).ends_with(2).says("has no CA certificates");
     run(&["--tls-ca", &ca, "--tls-cert", &certificate])
         .ends_with(2)
         .says("say both --tls-cert and --tls-key");
