@@ -19,7 +19,9 @@ impl TombstonePlan {
     /// let column = vec!["deleted".to_owned()];
     /// let key = vec![(vec!["device".to_owned()], 1)];
     /// let plan = TombstonePlan { column, key };
-    /// assert_eq!(plan.payload("devices.d7"), r#"{"deleted":true,"device":"d7"}"#);
+    /// let event: serde_json::Value = serde_json::from_str(&plan.payload("devices.d7"))?;
+    /// assert_eq!(event, serde_json::json!({ "device": "d7", "deleted": true }));
+    /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn payload(&self, subject: &str) -> String {
         let mut payload = serde_json::Map::new();
