@@ -16,6 +16,7 @@ mod history;
 mod new;
 mod outbox;
 mod overridden;
+mod picked;
 mod registry;
 mod replay;
 mod run;

@@ -14,6 +14,7 @@ mod dead_letters;
 mod definitions;
 mod failure;
 mod file;
+mod filter;
 mod made;
 mod outbox;
 mod owner;

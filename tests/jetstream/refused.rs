@@ -342,7 +342,7 @@ fn what_waits_can_be_listed_and_dropped() {
         .says("say which messages to drop");
     weir("outbox drop alerts.db --pipeline other --all").ends_with(2);
     let dropped = weir("outbox drop alerts.db --subject out.all --from 2 --to 2 --json").ends_with(0);
-    assert_eq!(dropped.stdout, "{\"dropped\":1}\n");
+    assert_eq!(dropped.stdout, "{\"database\":\"alerts.db\",\"dropped\":1}\n");
     weir("verify alerts.db").ends_with(0);
     setup.client.make_stream(OUT, &["out.>", "keys.>"]);
     setup.run().catch_up().ends_with(0);

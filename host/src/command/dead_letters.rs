@@ -4,16 +4,21 @@ mod list;
 mod retry;
 mod show;
 
-use super::{show as shown, stage_host};
-use crate::{
-    answer,
-    database::{DatabaseFile, LetterFilter, drop_dead_letters, read_pipelines},
-    error::{Error, Result},
-    terminal,
+use super::{
+    picked::{Kind, answer_dropped, check_meant, check_pipeline},
+    show as shown, stage_host,
 };
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
+use crate::{
+    database::{DatabaseFile, LetterFilter, drop_dead_letters},
+    error::Result,
+};
+use std::{path::PathBuf, process::ExitCode};
+
+const LETTERS: Kind = Kind {
+    one: "dead letter",
+    none: "no dead letters",
+    none_such: "no such dead letters",
+    options: "--step, --module, --reason, --from or --to",
 };
 
 /// Lists, shows, retries and drops the deliveries that could not be processed.
@@ -102,49 +107,9 @@ impl Drop {
     fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        check_meant(&filter, self.all, "drop")?;
+        check_meant(LETTERS, filter.is_all(), self.all, "drop")?;
         let dropped = drop_dead_letters(&DatabaseFile::hold(&self.database)?, &filter)?;
-        if terminal::is_json() {
-            let dropped = serde_json::json!({ "database": self.database.display().to_string(), "dropped": dropped });
-            terminal::stdout().json(&dropped)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        answer!(
-            "dropped {} of {}",
-            shown::count(dropped, "dead letter"),
-            self.database.display()
-        )?;
+        answer_dropped(LETTERS, &self.database, dropped)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// What changes everything is said on purpose.
-fn check_meant(filter: &LetterFilter, all: bool, verb: &str) -> Result<()> {
-    match filter.is_all() && !all {
-        true => Err(Error::definition(format!(
-            "say which dead letters to {verb}, with --step, --module, --reason, --from or --to; or --all"
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// A pipeline that is named has to be in the database, which is there.
-pub(super) fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
-    let known = read_pipelines(database)?;
-    match pipeline {
-        Some(pipeline) if !known.iter().any(|(name, _)| name == pipeline) => {
-            let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
-            Err(Error::definition(format!(
-                "database {} has no pipeline \"{pipeline}\"; it has {}",
-                database.display(),
-                known.join(", ")
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A payload as text, or its bytes in hexadecimal where it is none.
-pub(super) fn payload_text(payload: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(payload).map_err(|_| payload.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,23 +1,26 @@
 //! `weir outbox`: messages that wait to be published.
 
-use super::{dead_letters::check_pipeline, dead_letters::payload_text, show as shown, write_failed};
+use super::{
+    picked::{Kind, answer_dropped, check_meant, check_pipeline, list, payload_in_short, with_payload},
+    show as shown,
+};
 use crate::{
     database::{
         DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
     },
-    error::{Error, Result},
+    error::Result,
     say, terminal,
     text::printable,
 };
 use serde_json::json;
-use std::{
-    io::{BufWriter, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-/// Characters of a payload that are shown.
-const SHOWN_CHARACTERS: usize = 100;
+const MESSAGES: Kind = Kind {
+    one: "message",
+    none: "no messages wait",
+    none_such: "no such messages wait",
+    options: "--pipeline, --subject, --from or --to",
+};
 
 /// Lists and drops the messages that wait to be published.
 #[derive(Debug, clap::Subcommand)]
@@ -66,6 +69,8 @@ impl Which {
 ///
 /// Messages wait while no stream takes their subject, while a stream refuses the one that stands first, and while the server
 /// is away; `weir run` says which it is. A pipeline that runs is not disturbed.
+///
+/// With --json each is an object. A payload that is no UTF-8 stands in `payload_hex`, all others in `payload`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  weir outbox list premium-drop.db\n  weir outbox list premium-drop.db --subject alerts.premium-drop --json | jq .sequence"
@@ -78,31 +83,22 @@ pub(super) struct List {
     pipeline: Option<String>,
     #[command(flatten)]
     which: Which,
-    /// One JSON object per line. A payload that is no UTF-8 stands in `payload_hex`, all others in `payload`.
-    #[arg(long)]
-    json: bool,
 }
 
 impl List {
     fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        let mut out = BufWriter::new(terminal::stdout());
-        let mut count = 0;
-        read_outbox(&self.database, &filter, |message| {
-            count += 1;
-            let text = if self.json { json(&message) } else { in_short(&message) };
-            writeln!(out, "{text}").map_err(|cause| write_failed(&cause))
-        })?;
-        out.flush().map_err(|cause| write_failed(&cause))?;
-        if self.json {
+        list(
+            MESSAGES,
+            &self.database,
+            filter.is_all(),
+            |each| read_outbox(&self.database, &filter, each),
+            json,
+            in_short,
+        )?;
+        if terminal::is_json() {
             return Ok(ExitCode::SUCCESS);
-        }
-        let database = self.database.display();
-        match (count, filter.is_all()) {
-            (0, true) => say!(Info, "no messages wait in {database}"),
-            (0, false) => say!(Info, "no such messages wait in {database}"),
-            _ => {}
         }
         for (name, _) in read_pipelines(&self.database)? {
             let dropped = read_message_counts(&self.database, &name)?.dropped;
@@ -120,7 +116,7 @@ impl List {
 }
 
 fn json(message: &WaitingMessage) -> String {
-    let mut object = json!({
+    let object = json!({
         "pipeline": message.pipeline,
         "subject": message.subject,
         "sequence": message.sequence,
@@ -128,28 +124,18 @@ fn json(message: &WaitingMessage) -> String {
         "is_dead_letter": message.is_letter,
         "bytes": message.payload.len(),
     });
-    if let Some(object) = object.as_object_mut() {
-        match payload_text(&message.payload) {
-            Ok(text) => object.insert("payload".to_owned(), text.into()),
-            Err(hex) => object.insert("payload_hex".to_owned(), hex.into()),
-        };
-    }
-    object.to_string()
+    with_payload(object, &message.payload)
 }
 
 fn in_short(message: &WaitingMessage) -> String {
-    let lossy = String::from_utf8_lossy(&message.payload);
-    let mut characters = lossy.chars();
-    let payload: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-    let more = if characters.next().is_some() { "…" } else { "" };
     format!(
-        "{} #{} for {}{}, {}\n    {}{more}",
+        "{} #{} for {}{}, {}\n    {}",
         printable(&message.pipeline),
         message.sequence,
         printable(&message.subject),
         if message.is_letter { ", a dead letter" } else { "" },
         shown::bytes(message.payload.len() as u64),
-        printable(&payload)
+        payload_in_short(&message.payload)
     )
 }
 
@@ -171,30 +157,15 @@ pub(super) struct Drop {
     /// All of them.
     #[arg(long, conflicts_with_all = ["pipeline", "subject", "from", "to"])]
     all: bool,
-    /// What was dropped, as a JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Drop {
     fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        if filter.is_all() && !self.all {
-            return Err(Error::definition(
-                "say which messages to drop, with --pipeline, --subject, --from or --to; or --all",
-            ));
-        }
+        check_meant(MESSAGES, filter.is_all(), self.all, "drop")?;
         let dropped = drop_messages(&DatabaseFile::hold(&self.database)?, &filter)?;
-        let text = match self.json {
-            true => json!({ "dropped": dropped }).to_string(),
-            false => format!(
-                "dropped {} of {}",
-                shown::count(dropped, "message"),
-                self.database.display()
-            ),
-        };
-        writeln!(terminal::stdout(), "{text}").map_err(|cause| write_failed(&cause))?;
+        answer_dropped(MESSAGES, &self.database, dropped)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,7 @@ mod kept;
 pub use kept::LetterCounts;
 pub(super) use kept::{bound, count, letter_counts};
 
-use super::{Database, DatabaseFile, connect, failure::Sqlite, owner, read::open_weir, schema};
+use super::{Database, DatabaseFile, connect, failure::Sqlite, filter, owner, read::open_weir, schema};
 use crate::{delivery::DeadLetter, error::Result};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::path::Path;
@@ -72,26 +72,14 @@ impl LetterFilter {
 
     /// The condition in SQL, with its values.
     fn condition(&self) -> (String, Vec<Value>) {
-        let text = |text: &Option<String>| text.clone().map(Value::Text);
-        // SQLite counts in signed numbers, and no stream comes that far.
-        let number =
-            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-        let given = [
-            ("pipeline = ?", text(&self.pipeline)),
-            ("step = ?", text(&self.step)),
-            ("instr(module, ?) = 1", text(&self.module)),
-            ("instr(reason, ?) > 0", text(&self.reason)),
-            ("sequence >= ?", number(self.from)),
-            ("sequence <= ?", number(self.to)),
-        ];
-        let (mut parts, mut values) = (vec!["1"], Vec::new());
-        for (part, value) in given {
-            if let Some(value) = value {
-                parts.push(part);
-                values.push(value);
-            }
-        }
-        (parts.join(" AND "), values)
+        filter::all_of([
+            ("pipeline = ?", filter::text(&self.pipeline)),
+            ("step = ?", filter::text(&self.step)),
+            ("instr(module, ?) = 1", filter::text(&self.module)),
+            ("instr(reason, ?) > 0", filter::text(&self.reason)),
+            ("sequence >= ?", filter::sequence(self.from)),
+            ("sequence <= ?", filter::sequence(self.to)),
+        ])
     }
 }
 
@@ -171,10 +159,7 @@ pub fn read_dead_letters(
     let wrap = || format!("cannot read dead letters of {}", path.display());
     let connection = open_weir(path)?;
     // A database that nobody has written since is of the layout that it was.
-    let layout: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .sqlite(wrap)?;
-    let columns = match layout {
+    let columns = match schema::layout(&connection).sqlite(wrap)? {
         // What decode rejected is an event; of the rest it is not known.
         ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
         3 | 4 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),

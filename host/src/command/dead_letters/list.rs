@@ -1,21 +1,14 @@
 //! `weir dead-letters list`: one after the other, in short.
 
-use super::{Which, check_pipeline, payload_text, shown};
+use super::{LETTERS, Which, check_pipeline, shown};
 use crate::{
-    command::write_failed,
+    command::picked::{list, payload_in_short, with_payload},
     database::{StoredDeadLetter, read_dead_letters, read_pipelines},
     error::Result,
     say, terminal,
     text::printable,
 };
-use std::{
-    io::{BufWriter, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
-
-/// Characters of a payload that the list shows; `show` and --json have all of it.
-const SHOWN_CHARACTERS: usize = 100;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Lists the deliveries that could not be processed, with sequence, reason and payload.
 ///
@@ -38,26 +31,16 @@ impl List {
     pub(in crate::command) fn run(self) -> Result<ExitCode> {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
-        let mut out = BufWriter::new(terminal::stdout());
-        let mut count = 0;
-        read_dead_letters(&self.database, &filter, |letter| {
-            count += 1;
-            let text = if terminal::is_json() {
-                json(&letter)
-            } else {
-                in_short(&letter)
-            };
-            writeln!(out, "{text}").map_err(|cause| write_failed(&cause))
-        })?;
-        out.flush().map_err(|cause| write_failed(&cause))?;
+        list(
+            LETTERS,
+            &self.database,
+            filter.is_all(),
+            |each| read_dead_letters(&self.database, &filter, each),
+            json,
+            in_short,
+        )?;
         if terminal::is_json() {
             return Ok(ExitCode::SUCCESS);
-        }
-        let database = self.database.display();
-        match (count, filter.is_all()) {
-            (0, true) => say!(Info, "no dead letters in {database}"),
-            (0, false) => say!(Info, "no such dead letters in {database}"),
-            _ => {}
         }
         let dropped: u64 = read_pipelines(&self.database)?
             .iter()
@@ -66,8 +49,9 @@ impl List {
         if dropped > 0 {
             say!(
                 Info,
-                "{} of {database} were dropped",
-                shown::count(dropped, "dead letter")
+                "{} of {} were dropped",
+                shown::count(dropped, "dead letter"),
+                self.database.display()
             );
         }
         Ok(ExitCode::SUCCESS)
@@ -75,7 +59,7 @@ impl List {
 }
 
 pub(super) fn json(letter: &StoredDeadLetter) -> String {
-    let mut object = serde_json::json!({
+    let object = serde_json::json!({
         "pipeline": letter.pipeline,
         "sequence": letter.sequence,
         "subject": letter.subject,
@@ -86,13 +70,7 @@ pub(super) fn json(letter: &StoredDeadLetter) -> String {
         "is_row": letter.is_row,
         "retries": letter.retries,
     });
-    if let Some(object) = object.as_object_mut() {
-        match payload_text(&letter.payload) {
-            Ok(text) => object.insert("payload".to_owned(), text.into()),
-            Err(hex) => object.insert("payload_hex".to_owned(), hex.into()),
-        };
-    }
-    object.to_string()
+    with_payload(object, &letter.payload)
 }
 
 fn in_short(letter: &StoredDeadLetter) -> String {
@@ -106,17 +84,12 @@ fn in_short(letter: &StoredDeadLetter) -> String {
         0 => String::new(),
         retries => format!(", retried {}", shown::count(retries, "time")),
     };
-    // Payloads are strangers: their control characters do not reach the terminal.
-    let lossy = String::from_utf8_lossy(&letter.payload);
-    let mut characters = lossy.chars();
-    let payload: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-    let more = if characters.next().is_some() { "…" } else { "" };
     format!(
-        "{} #{} {}{module}{subject}{retries}: {}\n    {}{more}",
+        "{} #{} {}{module}{subject}{retries}: {}\n    {}",
         letter.pipeline,
         letter.sequence,
         letter.step,
         printable(&letter.reason),
-        printable(&payload)
+        payload_in_short(&letter.payload)
     )
 }

@@ -1,6 +1,6 @@
 //! `weir dead-letters retry`: through the rules of today, once more.
 
-use super::{Which, check_meant, shown, stage_host};
+use super::{LETTERS, Which, check_meant, shown, stage_host};
 use crate::{
     answer,
     command::{make_plan, parse_now, what_if::WhatIf},
@@ -53,7 +53,7 @@ pub(in crate::command) struct Retry {
 impl Retry {
     pub(in crate::command) fn run(self) -> Result<ExitCode> {
         let filter = self.which.filter(None);
-        check_meant(&filter, self.all, "retry")?;
+        check_meant(LETTERS, filter.is_all(), self.all, "retry")?;
         let host = stage_host()?;
         let file = File::read(&self.pipeline)?;
         let changes = self.what_if.changes(&file, &host)?;

@@ -1,8 +1,8 @@
 //! `weir dead-letters show`: one in full.
 
-use super::{check_pipeline, list, payload_text, shown};
+use super::{check_pipeline, list, shown};
 use crate::{
-    command::write_failed,
+    command::{picked::payload_text, write_failed},
     database::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
     error::{Error, Result},
     terminal,

@@ -1,7 +1,7 @@
 //! Messages that wait in an outbox, for people: read, picked out, and dropped.
 
 use crate::{
-    database::{DatabaseFile, connect, failure::Sqlite, owner, read::open_weir, schema},
+    database::{DatabaseFile, connect, failure::Sqlite, filter, owner, read::open_weir, schema},
     error::Result,
 };
 use rusqlite::{Connection, TransactionBehavior, params_from_iter, types::Value};
@@ -45,24 +45,12 @@ impl MessageFilter {
 
     /// The condition in SQL, with its values.
     fn condition(&self) -> (String, Vec<Value>) {
-        let text = |text: &Option<String>| text.clone().map(Value::Text);
-        // SQLite counts in signed numbers, and no stream comes that far.
-        let number =
-            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-        let given = [
-            ("o.pipeline = ?", text(&self.pipeline)),
-            ("o.subject = ?", text(&self.subject)),
-            ("o.sequence >= ?", number(self.from)),
-            ("o.sequence <= ?", number(self.to)),
-        ];
-        let (mut parts, mut values) = (vec!["1"], Vec::new());
-        for (part, value) in given {
-            if let Some(value) = value {
-                parts.push(part);
-                values.push(value);
-            }
-        }
-        (parts.join(" AND "), values)
+        filter::all_of([
+            ("o.pipeline = ?", filter::text(&self.pipeline)),
+            ("o.subject = ?", filter::text(&self.subject)),
+            ("o.sequence >= ?", filter::sequence(self.from)),
+            ("o.sequence <= ?", filter::sequence(self.to)),
+        ])
     }
 }
 
@@ -79,10 +67,7 @@ pub fn read_outbox(
     let wrap = || format!("cannot read the outbox of {}", path.display());
     let connection = open_weir(path)?;
     // A database that nobody has written since is of the layout that it was.
-    let layout: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .sqlite(wrap)?;
-    let (payload, is_letter, letters) = match layout {
+    let (payload, is_letter, letters) = match schema::layout(&connection).sqlite(wrap)? {
         ..5 => ("CAST(o.payload AS BLOB)", "0", ""),
         5 => ("coalesce(o.body, CAST(o.payload AS BLOB))", "o.headers IS NOT NULL", ""),
         _ => (
