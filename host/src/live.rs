@@ -7,7 +7,7 @@ use crate::{
     deployment::Committed,
     engine::Engine,
     error::{Context, Error, Result},
-    limits::BATCH_EVENTS_MAX,
+    limits::{BATCH_EVENTS_MAX, PAGE_BYTES_SMALL, SMALL_PAGES_MESSAGES_MAX},
     nats::{
         Beginning, Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry,
         Until, first_published, patiently,
@@ -92,6 +92,13 @@ impl Live {
             &known,
             options.again,
         )?);
+        if file.is_empty()? {
+            let subjects = plan.subjects();
+            let stored = patiently(stop, || JetStreamSource::stored(nats, &plan.stream, &subjects))?;
+            if stored <= SMALL_PAGES_MESSAGES_MAX {
+                file.make(PAGE_BYTES_SMALL)?;
+            }
+        }
         let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
         drop(recovered);
         let (reads, published) = (

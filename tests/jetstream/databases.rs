@@ -16,8 +16,10 @@ use std::{
     },
     path::{Path, PathBuf},
 };
+use weir::limits::PAGE_BYTES_SMALL;
 use weir_tests::{
     nats::NatsServer,
+    pipeline,
     table::{Contents, contents, query},
 };
 
@@ -318,6 +320,47 @@ fn events_that_come_one_by_one_are_committed_together() {
     let turns = query(&database, "SELECT CAST(epoch AS TEXT) FROM weir_pipeline");
     let turns: usize = turns[0].parse().expect("a number");
     assert!(turns <= 6, "{turns} turns for {EVENTS} events that came one by one");
+}
+
+#[test]
+fn a_database_that_begins_with_little_has_small_pages_and_keeps_them() {
+    let setup = Setup::at(NatsServer::start());
+    let page_bytes = |file: &str| {
+        let found = query(
+            &setup.folder.path().join(file),
+            "SELECT CAST(page_size AS TEXT) FROM pragma_page_size",
+        );
+        found[0].parse::<u32>().expect("a number")
+    };
+    let run = |file: &str| setup.run().with(["--database", file]).catch_up().ends_with(0);
+    setup.client.publish(&setup.events[..BEFORE]);
+    run("little.db");
+    assert_eq!(page_bytes("little.db"), PAGE_BYTES_SMALL);
+    // One that is there has the pages that it was made with.
+    let made = Connection::open(setup.folder.path().join("there.db")).expect("it can be made");
+    made.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;")
+        .expect("it can be made");
+    drop(made);
+    run("there.db");
+    assert_eq!(page_bytes("there.db"), 8192);
+    setup.client.publish(&setup.events[BEFORE..]);
+    run("little.db");
+    run("there.db");
+    run("straight.db");
+    for file in ["little.db", "there.db"] {
+        assert_eq!(
+            contents(&setup.folder.path().join(file)),
+            contents(&setup.folder.path().join("straight.db")),
+            "{file}"
+        );
+    }
+    // A replay takes in all at once.
+    let (folder, url) = (setup.folder.path(), setup.server.url());
+    Run::replay(folder, &url, &pipeline(SCENARIO), "whole.db")
+        .start()
+        .end()
+        .ends_with(0);
+    assert_eq!(page_bytes("whole.db"), 4096);
 }
 
 /// The user "nobody" of most systems.

@@ -142,6 +142,32 @@ impl DatabaseFile {
         })
     }
 
+    /// Whether there is nothing in it yet.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn is_empty(&self) -> Result<bool> {
+        let path = self.path();
+        let found = fs::metadata(path).environment(|| format!("cannot open database {}", path.display()))?;
+        Ok(found.len() == 0)
+    }
+
+    /// Makes an empty file a database of pages of so many bytes, which it keeps; one that is not empty stays as it is. What
+    /// opens an empty file without this makes it one of pages of 4096 bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make(&self, page_bytes: u32) -> Result<()> {
+        let path = self.path();
+        let make = || {
+            let connection = open(path)?;
+            connection
+                .execute_batch(&format!("PRAGMA page_size = {page_bytes}; PRAGMA journal_mode = WAL;"))
+                .sqlite(|| format!("cannot make database {}", path.display()))
+        };
+        if self.is_empty()? { make() } else { Ok(()) }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -165,6 +165,15 @@ impl JetStreamSource {
         Ok(identity_of(&found, subjects))
     }
 
+    /// How many messages the stream holds.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the server does not answer.
+    pub fn stored(nats: &Nats, stream: &str, subjects: &[String]) -> Result<u64> {
+        let found = nats.runtime.block_on(get_stream(nats, stream, subjects))?;
+        Ok(found.cached_info().state.messages)
+    }
+
     /// Checks that the stream can hold what is read, and that nothing that is published comes back under such a subject.
     ///
     /// # Errors
