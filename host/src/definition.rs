@@ -315,6 +315,9 @@ pub struct Step {
     pub name: Name,
     /// The step, or `step.output`, that rows come from; the step before, when absent.
     pub from: Option<Name>,
+    /// Whether it may be that nobody reads what it gives.
+    #[serde(default)]
+    pub unread: bool,
     /// A guest.
     pub stage: Option<Spanned<Stage>>,
     /// The last value of each column by key.
@@ -614,7 +617,7 @@ pub struct Lookup {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sink {
-    /// The step, or `step.output`, that rows come from; the last step, when absent.
+    /// The step, or `step.output`, that rows come from; the step right above in the file, when absent.
     pub from: Option<Name>,
     /// A table of the database.
     pub table: Option<Name>,

@@ -109,3 +109,36 @@ fn a_table_is_one_that_sqlite_takes() {
         assert_eq!(run.contents().counts.applied, 2);
     }
 }
+
+/// A sink between two steps shows the rows of the first, wherever the two stand in the lists that TOML makes of them.
+#[test]
+fn a_sink_reads_the_step_right_above_it() {
+    let source = "stream = \"S\"\nsubject = \"s\"\ncolumns = { id = \"int\", name = \"text\" }\n";
+    let by_id = "[[step]]\nname = \"by-id\"\ndeduplicate = { key = [\"id\"] }\n";
+    let by_name = "[[step]]\nname = \"by-name\"\ndeduplicate = { key = [\"name\"] }\n";
+    let [a, b] = ["a", "b"].map(|table| format!("[[sink]]\ntable = \"{table}\"\n"));
+    let (a, b) = (a.as_str(), b.as_str());
+    let unread = by_name.replace("deduplicate", "unread = true\ndeduplicate");
+    for (parts, rows) in [
+        ([by_id, a, by_name, b], [("a", 3), ("b", 2)].as_slice()),
+        ([a, by_id, by_name, b], &[("a", 4), ("b", 2)]),
+        ([by_id, by_name, b, a], &[("a", 2), ("b", 2)]),
+        ([by_id, a, unread.as_str(), ""], &[("a", 3)]),
+    ] {
+        let text = format!("name = \"p\"\n[source]\n{source}{}", parts.concat());
+        let plan =
+            Plan::build(&File::from_text("p.toml", &*text), host()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let run = weir_tests::replay::Run {
+            plan: &std::sync::Arc::new(plan),
+            lookup_rows: b"",
+            input: b"{\"id\": 1, \"name\": \"x\"}\n{\"id\": 1, \"name\": \"y\"}\n{\"id\": 2, \"name\": \"y\"}\n{\"id\": 3, \"name\": \"y\"}\n",
+            batches: &[4],
+            stops: &[],
+        };
+        let contents = run.contents();
+        for (table, count) in rows {
+            let found = &contents.tables[*table];
+            assert_eq!(found.rows.len(), *count, "rows of table {table} of\n{text}");
+        }
+    }
+}

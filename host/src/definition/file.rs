@@ -65,6 +65,11 @@ impl File {
             .filter(|key| !key.is_empty())
     }
 
+    /// The line in which `offset` lies, from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+    }
+
     /// An error at a place in the file: `file:line:column: message`, with the key that stands there.
     pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
         let path = self.path.display();

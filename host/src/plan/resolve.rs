@@ -7,6 +7,7 @@ mod guest;
 mod interval_join;
 mod lookup;
 mod on_crossing;
+mod readers;
 mod sinks;
 mod sliding;
 mod source;
@@ -253,6 +254,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let dead_letters = resolver.dead_letters()?;
     let keep = resolver.keep()?;
     let publish_from = resolver.publish_from()?;
+    resolver.check_read(&sinks)?;
     Ok(Resolved {
         now,
         tombstones,

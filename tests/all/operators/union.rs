@@ -143,6 +143,7 @@ deduplicate = {{ key = ["id"], within = "1 h" }}
 [[step]]
 name = "compare"
 from = "source"
+unread = true
 stage = {{ module = "{}" }}
 
 [[step]]

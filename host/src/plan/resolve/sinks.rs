@@ -141,7 +141,7 @@ impl Resolver<'_> {
         for sink in &self.definition.sinks {
             let span = sink.span();
             let sink = sink.get_ref();
-            let input = self.edge_or_before(sink.from.as_ref(), span.clone())?;
+            let input = self.edge_or_above(sink.from.as_ref(), span.clone())?;
             let output = self.output(input)?;
             let whose = self.edge_name(input);
             let mut columns = Vec::new();
@@ -166,14 +166,25 @@ impl Resolver<'_> {
                     self.check_table_name(table.get_ref(), table.span())?;
                     let name = table.get_ref().clone();
                     // SQLite takes names that differ in case for one.
-                    let same = |other: &String| other.eq_ignore_ascii_case(&name);
-                    let taken = sinks.iter().any(|other| other.target.table().is_some_and(same))
-                        || self.tables.iter().any(|table| same(&table.name));
-                    if taken {
-                        return Err(self.at(
-                            table,
-                            format!("table \"{name}\" is written by another part of this pipeline"),
-                        ));
+                    let same = |other: &str| other.eq_ignore_ascii_case(&name);
+                    let sink_before = sinks
+                        .iter()
+                        .position(|other| other.target.table().is_some_and(|other| same(other)));
+                    if let Some(before) = sink_before {
+                        let message = format!(
+                            "table \"{name}\" is that of the sink in line {} already; give each a table of its own, and put rows \
+                             of several steps together with a step of kind `union`",
+                            self.line_of_sink(before)
+                        );
+                        return Err(self.at(table, message));
+                    }
+                    if let Some((_, other)) = self.definition.tables.iter().find(|(other, _)| same(other)) {
+                        let message = format!(
+                            "table \"{name}\" is the lookup table in line {}; name another, or keep that one up to date with its \
+                             `update_from`",
+                            self.file.line(other.span().start)
+                        );
+                        return Err(self.at(table, message));
                     }
                     let key_len = primary_key.as_ref().map_or(0, Vec::len);
                     self.check_table_columns(&name, columns.iter().map(String::as_str), key_len, table.span())?;
@@ -185,6 +196,7 @@ impl Resolver<'_> {
                 (None, Some(subject), None) => {
                     self.check_subject(subject)?;
                     self.check_not_read(subject, "each message that this sink publishes")?;
+                    self.check_published_once(&sinks, (input, &columns), subject)?;
                     ResolvedTarget::Subject {
                         name: subject.get_ref().clone(),
                     }
@@ -209,6 +221,36 @@ impl Resolver<'_> {
             sinks.push(ResolvedSink { input, columns, target });
         }
         Ok(sinks)
+    }
+
+    /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.
+    fn check_published_once(&self, before: &[ResolvedSink], rows: (Edge, &[String]), subject: &Name) -> Result<()> {
+        let (input, columns) = rows;
+        let twin = before.iter().position(|other| {
+            let same_columns =
+                other.columns.len() == columns.len() && other.columns.iter().all(|column| columns.contains(column));
+            let same_subject = matches!(&other.target, ResolvedTarget::Subject { name } if name == subject.get_ref());
+            other.input == input && same_columns && same_subject
+        });
+        match twin {
+            None => Ok(()),
+            Some(twin) => Err(self.at(
+                subject,
+                format!(
+                    "the sink in line {} publishes the same rows of {} to \"{}\" already; leave one out, or give it another `from` \
+                     or `subject`",
+                    self.line_of_sink(twin),
+                    self.edge_name(input),
+                    subject.get_ref()
+                ),
+            )),
+        }
+    }
+
+    /// Where a sink stands, for a message about another one.
+    fn line_of_sink(&self, sink: usize) -> usize {
+        let sink = self.definition.sinks.get(sink);
+        sink.map_or(1, |sink| self.file.line(sink.span().start))
     }
 
     /// Where dead letters are published. The source must not take them in: a payload that cannot be processed would come

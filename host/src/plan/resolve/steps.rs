@@ -80,7 +80,11 @@ impl Resolver<'_> {
 
     /// The output that `from` names, or that of the step before; before the first step, of the only input.
     pub(super) fn edge_or_before(&self, from: Option<&Name>, span: Range<usize>) -> Result<Edge> {
-        let before = self.nodes.len().saturating_sub(1);
+        self.edge_or_at(from, self.nodes.len().saturating_sub(1), span)
+    }
+
+    /// The output that `from` names, or that of the node `before`.
+    pub(super) fn edge_or_at(&self, from: Option<&Name>, before: usize, span: Range<usize>) -> Result<Edge> {
         if from.is_none() && before > 0 && before < self.inputs.len() {
             let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(self.error(
