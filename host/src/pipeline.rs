@@ -14,6 +14,8 @@
 //! Another plan may take over while all this runs. It comes with a batch, the first that was decoded for it, so that
 //! decoder and engine change over at the same delivery.
 
+mod recognition;
+
 use crate::{
     database::Database,
     delivery::DecodedBatch,
@@ -26,6 +28,7 @@ use crate::{
     turn::{Counts, Turn},
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use recognition::Recognition;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -161,12 +164,40 @@ impl Progress {
 /// # Errors
 /// What stopped the source or the commit. The database holds what the last commit left.
 pub fn run(
+    source: impl Source,
+    engine: Engine,
+    store: Store,
+    acknowledge: impl Acknowledge + 'static,
+    progress: Arc<Progress>,
+    swaps: Swaps,
+) -> Result<Store> {
+    let recognition = Recognition::new(engine.plan());
+    drive(source, engine, store, acknowledge, progress, swaps, recognition)
+}
+
+/// As [`run`], over events that ran before: what was said of them is not said again.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_again(
+    source: impl Source,
+    engine: Engine,
+    store: Store,
+    acknowledge: impl Acknowledge + 'static,
+    progress: Arc<Progress>,
+) -> Result<Store> {
+    let recognition = Recognition::done();
+    drive(source, engine, store, acknowledge, progress, Swaps::none(), recognition)
+}
+
+fn drive(
     mut source: impl Source,
     mut engine: Engine,
     store: Store,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
     swaps: Swaps,
+    mut recognition: Recognition,
 ) -> Result<Store> {
     let epoch = match &store {
         Store::Database(database) => database.stored().epoch,
@@ -212,12 +243,16 @@ pub fn run(
         });
         match source.next_batch() {
             Ok(Some(batch)) => {
+                recognition.look(&batch);
                 let batch = Handed { batch, successor };
                 if batches.send(batch).is_err() {
                     break; // The engine ended first; the committer says why.
                 }
             }
-            Ok(None) => break,
+            Ok(None) => {
+                recognition.end();
+                break;
+            }
             Err(error) => {
                 outcome = Err(error);
                 break;

@@ -310,3 +310,32 @@ fn a_stream_that_is_missing_is_answered_with_all_subjects() {
     let outcome = shop.run().catch_up().ends_with(2);
     outcome.says("nats stream add INSURANCE --subjects 'shop.orders,shop.payments.*'");
 }
+
+/// A stream whose payments are those of somebody else is said to be, once, by a run and by a replay; orders are not.
+#[test]
+fn an_input_of_other_events_is_a_warning() {
+    let shop = Shop::new();
+    let order = |id: usize| {
+        (
+            "shop.orders",
+            format!("{{\"id\":{id},\"customer\":\"c\"}}").into_bytes(),
+        )
+    };
+    let payment = ("shop.payments.card", b"{\"envelope\":{\"id\":1,\"paid\":2}}".to_vec());
+    let events: Vec<Event> = (0..120).flat_map(|id| [order(id), payment.clone()]).collect();
+    shop.client.publish(&events);
+    let said = "shop: no declared column was found in the first 100 events of input \"payments\" (shop.payments.*), so all \
+                columns are null: looked for customer, id, paid, and the payloads have envelope.id, envelope.paid; give";
+    let folder = shop.folder.path();
+    let past = Run::replay(folder, &shop.server.url(), Path::new("shop.toml"), "past.db");
+    for outcome in [shop.run().catch_up(), past.start().end()] {
+        let outcome = outcome.ends_with(0);
+        assert_eq!(
+            outcome.stderr.matches("no declared column").count(),
+            1,
+            "{}",
+            outcome.stderr
+        );
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
+}

@@ -290,3 +290,80 @@ fn a_line_without_end_is_refused_and_takes_no_more_than_its_bound() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("-:1: the line has more than 68157440 bytes"), "{said}");
 }
+
+/// Events of which no declared column is found: each is a row of nulls, nothing is rejected, and that is said, once.
+#[test]
+fn events_without_any_declared_column_are_a_warning() {
+    let said = "no declared column was found in";
+    let other = "{\"key\": {\"id\": 1}, \"ti\\u001b[31mtle\": 2}\n";
+    let known = "{\"amount\": null}\n";
+    for (events, expected) in [
+        (
+            other.repeat(3),
+            Some(
+                "all 3 events, so all columns are null: looked for id, name, amount, and the payloads have key.id, ti\\u{1b}[31mtle; give",
+            ),
+        ),
+        (other.repeat(250), Some("the first 100 events, so")),
+        // One that comes too late to be among them, and one that is the last of them.
+        (
+            format!("{}{known}", other.repeat(100)),
+            Some("the first 100 events, so"),
+        ),
+        (format!("{}{known}", other.repeat(99)), None),
+        (
+            "{}\n".to_owned(),
+            Some(
+                "the only event, so all columns are null: looked for id, name, amount, and the payloads have no members; give",
+            ),
+        ),
+        // What is rejected is no event, and said anyhow.
+        ("broken\n".repeat(3), None),
+        (String::new(), None),
+    ] {
+        let folder = Folder::with(NAMES);
+        let outcome = folder.replay(&events).ends_with(0);
+        assert_eq!(
+            outcome.stderr.matches(said).count(),
+            usize::from(expected.is_some()),
+            "{}",
+            outcome.stderr
+        );
+        if let Some(expected) = expected {
+            assert!(
+                outcome.stderr.contains(&format!("names: {said} {expected}")),
+                "{}",
+                outcome.stderr
+            );
+        }
+    }
+}
+
+/// Each input is judged by its own events, a `path` is shown with the column, and a test says it once for a case.
+#[test]
+fn inputs_without_any_declared_column_are_named() {
+    let pipeline = "name = \"p\"\nsource.stream = \"S\"\n\
+         source.input.a = { subject = \"s.a\", columns = { id = \"int\" } }\n\
+         source.input.b = { subject = \"s.b\", columns = { city = { type = \"text\", path = \"address.city\" } } }\n\
+         [[sink]]\nfrom = \"a\"\ntable = \"a\"\n[[sink]]\nfrom = \"b\"\ntable = \"b\"\n";
+    let event = |input: &str, payload: &str| format!("{{\"subject\":\"s.{input}\",\"payload\":{payload}}}\n");
+    let of_a = event("a", "{\"id\":1}");
+    let wrong = event("b", "{\"adress\":{\"city\":\"x\"}}");
+    let said = "p: no declared column was found in all 2 events of input \"b\" (s.b), so all columns are null: looked for city at \
+                address.city, and the payloads have adress.city; give";
+    for (last, expected) in [
+        (wrong.clone(), 1),
+        (event("b", "{\"address\":{\"city\":\"x\"}}"), 0),
+        (event("b", "{\"address\":null}"), 0),
+    ] {
+        let folder = Folder::with(pipeline);
+        let events = [of_a.clone(), wrong.clone(), of_a.clone(), last].concat();
+        let outcome = folder.replay(&events).ends_with(0);
+        assert_eq!(outcome.stderr.matches(said).count(), expected, "{}", outcome.stderr);
+        fs::create_dir_all(folder.path("cases/first")).expect("a folder can be made");
+        folder.write("pipeline.toml", pipeline);
+        folder.write("cases/first/input.jsonl", &events);
+        let outcome = folder.weir("test --update").ends_with(0);
+        assert_eq!(outcome.stderr.matches(said).count(), expected, "{}", outcome.stderr);
+    }
+}
