@@ -190,7 +190,8 @@ impl Retry {
     fn push(&mut self, letter: &StoredDeadLetter) -> Result<(), String> {
         if letter.is_row.is_none() {
             return Err(
-                "an older weir wrote it, and did not say whether it is an event or the row of a window".to_owned(),
+                "an older weir wrote it, and did not say whether it is an event, or a row that came because time went on"
+                    .to_owned(),
             );
         }
         if self.taken.last().is_some_and(|last| last.sequence >= letter.sequence) {

@@ -101,7 +101,11 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
         line("ahead", counts.ahead_events, "   too far ahead to move the watermark");
     }
     if counts.dead_rows > 0 {
-        line("dead rows", counts.dead_rows, "   of windows, among the dead letters");
+        line(
+            "dead rows",
+            counts.dead_rows,
+            "   came because time went on, among the dead letters",
+        );
     }
     if let Some((count, note)) = messages {
         line("messages", count, &format!("   {note}"));

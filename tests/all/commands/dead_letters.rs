@@ -382,3 +382,34 @@ fn a_row_is_explained_by_events_that_were_retried() {
         assert!(explained.contains(part), "{part:?} is not in\n{explained}");
     }
 }
+
+/// Rows that a join gives because time went on, without a window anywhere: they are said to be that.
+#[test]
+fn rows_that_came_because_time_went_on_are_called_so_without_a_window() {
+    let folder = Folder::with(&format!(
+        "name = \"p\"\nevent_time = {{ column = \"n\" }}\n\
+         source = {{ stream = \"S\", subject = \"s\", columns = {{ n = \"int\", k = \"text\" }} }}\n\
+         [[step]]\nname = \"joined\"\nlookup = {{ versions_from = \"source\", on = {{ k = \"k\" }}, columns = [] }}\n\
+         [[step]]\nname = \"judged\"\nstage = {{ module = \"{}\", parameters = {{ malformed = 2 }} }}\n\
+         [[sink]]\ntable = \"t\"\n",
+        guest("versions").display()
+    ));
+    let events: String = (1..=5).map(|n| format!("{{\"n\":{n},\"k\":\"a\"}}\n")).collect();
+    let replayed = folder.replay(&events).ends_with(0).stdout;
+    assert!(
+        replayed.contains("dead rows                 2   came because time went on, among the dead letters"),
+        "{replayed}"
+    );
+    let retried = folder
+        .weir("dead-letters retry p.toml --database p.db --all")
+        .ends_with(3);
+    let said = format!("{}{}", retried.stdout, retried.stderr);
+    assert!(
+        said.contains("2 rows among the dead letters that came because time went on, left as they are"),
+        "{said}"
+    );
+    assert!(
+        !replayed.contains("window") && !said.contains("window"),
+        "{replayed}{said}"
+    );
+}

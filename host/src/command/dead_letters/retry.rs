@@ -163,7 +163,11 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         }
     };
     line(counts.late_rows, "row", "came too late for a step");
-    line(counts.dead_rows, "row", "of windows that ended became dead letters");
+    line(
+        counts.dead_rows,
+        "row",
+        "that came because time went on became dead letters",
+    );
     let fate = match (dry_run, publishes) {
         (true, _) => "would come of it",
         (false, true) => "wait in the outbox for the next `weir run`",
@@ -189,7 +193,7 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
     line(
         report.rows,
         "row",
-        "of windows among the dead letters left as they are: no event can be retried for them",
+        "among the dead letters that came because time went on, left as they are: no event can be retried for them",
     );
     if dry_run {
         lines.push("  nothing of it was kept".to_owned());

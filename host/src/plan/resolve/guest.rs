@@ -1,7 +1,7 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, Resolver,
+    Edge, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, ResolvedKind, Resolver,
     aggregate::given_functions,
     is_by_time,
     stage::{check_reads, parameters},
@@ -101,10 +101,34 @@ impl Resolver<'_> {
         if is_by_time(&self.nodes, input) {
             return Err(format!(
                 "the aggregate {name} may refuse rows, but {whose} sends a changelog of rows that come because time went \
-                 on, and would take back later what was refused; let the window before it tell each result once"
+                 on, and would take back later what was refused; {}",
+                self.without_time(input)
             ));
         }
         Ok(true)
+    }
+
+    /// What to do about rows that come because time went on, by the step that they come from.
+    fn without_time(&self, edge: Edge) -> String {
+        let Some(node) = self.nodes.get(edge.node) else {
+            return String::new();
+        };
+        let name = &node.name;
+        if edge.output > 0 || !node.kind.tells_by_time() {
+            let from = node.inputs().find(|&input| is_by_time(&self.nodes, input));
+            return from.map_or_else(String::new, |from| self.without_time(from));
+        }
+        let changes = node
+            .outputs
+            .first()
+            .is_some_and(|output| !matches!(output.change, ResolvedChange::Append));
+        match node.kind {
+            ResolvedKind::Window(_) if changes => format!("let the window \"{name}\" tell each result once"),
+            ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => {
+                format!("take the `ttl` out of step \"{name}\"")
+            }
+            _ => format!("let it read rows that stand for themselves, such as those of step \"{name}\""),
+        }
     }
 
     /// Whether a guest can stand in windows that grow together.
