@@ -162,6 +162,103 @@ fn a_new_rule_is_built_tested_broken_and_mended() {
     );
 }
 
+/// The most frequent word, of several the one that the map gives last.
+const WORDS: &str = r#"//! Words.
+
+use std::collections::HashMap;
+use weir_guest::{Input, Output, stage};
+
+#[derive(Input)]
+struct Text<'a> {
+    words: Option<&'a str>,
+}
+
+#[derive(Output)]
+#[pass(id)]
+struct Top {
+    top: Option<String>,
+}
+
+/// The most frequent word.
+#[stage]
+fn top_word(text: Text<'_>) -> Top {
+    let mut counts: HashMap<&str, u32> = HashMap::default();
+    for word in text.words.unwrap_or_default().split(' ') {
+        *counts.entry(word).or_default() += 1;
+    }
+    let top = counts.iter().max_by_key(|(_, count)| **count).map(|(word, _)| (*word).to_owned());
+    Top { top }
+}
+"#;
+
+/// A rule whose answer depends on what its instance did before is found three times: by clippy, when it is built, and by its
+/// cases. With the maps of the SDK it is a rule like any other.
+#[test]
+fn a_rule_that_iterates_over_a_map_with_random_keys_is_found() {
+    let folder = scratch();
+    run(folder.path(), "new words").ends_with(0);
+    let rule = folder.path().join("words");
+    let write = |file: &str, text: &str| fs::write(rule.join(file), text).expect("the file can be written");
+    write("src/lib.rs", WORDS);
+    write(
+        "pipeline.toml",
+        "name = \"words\"\nsource = { stream = \"S\", subject = \"s\", columns = { id = \"int\", words = \"text\" } }\n\
+         [[step]]\nname = \"top\"\nstage = { module = \"target/words.wasm\" }\n[[sink]]\ntable = \"tops\"\n",
+    );
+    let words = "blue red green cyan teal pink lime gold plum navy rose sand";
+    let events: String = (1..=24)
+        .map(|id| format!("{{\"id\":{id},\"words\":\"{words}\"}}\n"))
+        .collect();
+    write("cases/first/input.jsonl", &events);
+    fs::remove_file(rule.join("cases/first/dead_letters.jsonl")).expect("the file is there");
+    write("cases/first/expected.jsonl", &"{}\n".repeat(24));
+
+    let clippy = |code: i32, said: &str| {
+        let outcome = std::process::Command::new("cargo")
+            .args(["clippy", "--offline", "--quiet"])
+            .current_dir(&rule)
+            .output()
+            .expect("cargo can be started");
+        let words = String::from_utf8_lossy(&outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(code), "{words}");
+        assert!(words.contains(said), "{said:?} is not in\n{words}");
+    };
+    clippy(
+        101,
+        "its order is random; use weir_guest::HashMap or std::collections::BTreeMap",
+    );
+    let built = run(&rule, "build").ends_with(0);
+    let line = line_of(&rule.join("src/lib.rs"), "HashMap::default()");
+    built.says(&format!(
+        "weir: package words makes a HashMap or HashSet with random keys of the standard library, in top_word (src/lib.rs:{line}): the"
+    ));
+    for arguments in ["test", "test --update"] {
+        // What differs is not what will be expected.
+        let failed = run(&rule, arguments).ends_with(1).stdout;
+        for said in [
+            "in batches of 1 event, table tops holds [",
+            "in batches of 7 events, table tops holds [",
+            "see that it iterates over no HashMap or HashSet with random keys",
+        ] {
+            assert!(failed.contains(said), "{said:?} is not in\n{failed}");
+        }
+    }
+
+    replace(
+        &rule.join("src/lib.rs"),
+        "use std::collections::HashMap;\nuse weir_guest::{",
+        "use weir_guest::{HashMap, ",
+    );
+    clippy(0, "");
+    let built = run(&rule, "build").ends_with(0);
+    assert!(!built.stderr.contains("random keys"), "{}", built.stderr);
+    run(&rule, "test --update").ends_with(0);
+    run(&rule, "test").ends_with(0);
+    let rows = fs::read_to_string(rule.join("cases/first/expected.jsonl")).expect("the rows were written");
+    let tops: std::collections::BTreeSet<_> = rows.lines().filter_map(|row| row.split("\"top\"").nth(1)).collect();
+    assert_eq!((rows.lines().count(), tops.len()), (24, 1), "{rows}");
+}
+
 #[test]
 fn an_aggregate_is_built_like_a_rule_and_does_not_stand_in_for_one() {
     let folder = scratch();

@@ -46,6 +46,7 @@
 //! - [`Context`]: the time of the event, and the parameters.
 //! - [`Reject`]: for an event that cannot be judged.
 //! - [`TimeZone`]: local days and hours.
+//! - [`HashMap`] and [`HashSet`]: with keys that never change, so that they iterate in the same order in every batch.
 //! - [`log`]: lines for the host's log.
 //!
 //! What is to be remembered over many events, group by group, is an *aggregate* instead: a [`State`] with methods under
@@ -58,6 +59,7 @@
 pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, stage};
 
 pub use aggregate::Aggregate;
+pub use collections::{FixedState, HashMap, HashSet};
 pub use context::Context;
 pub use input::Input;
 pub use local_hour::LocalHour;
@@ -81,6 +83,7 @@ mod stage;
 mod aggregate;
 mod state;
 
+mod collections;
 mod local_hour;
 mod time_zone;
 

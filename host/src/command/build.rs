@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
+    say,
     source::Stop,
     stage::{AnyModule, digest_of},
     terminal,
@@ -122,6 +123,7 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &S
     let component = out.unwrap_or_else(|| target.join(format!("{}.wasm", package.name)));
 
     let bytes = fs::read(&core).environment(|| format!("cannot read {}", core.display()))?;
+    let random = weir_component::users_of_random_keys(&bytes);
     let bytes = weir_component::component_from_core(&bytes).map_err(|cause| {
         match package.browser_crates(&bytes, &toolchain, stop) {
             Some(crates) => Error::definition(format!("{shown}: package {}: {crates}", package.name)),
@@ -129,6 +131,16 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &S
         }
     })?;
     write_whole(&component, &bytes)?;
+    if !random.is_empty() {
+        say!(
+            Warning,
+            "weir: package {} makes a HashMap or HashSet with random keys of the standard library, in {}: the order in which it \
+             iterates differs between batches, runs and replays; use weir_guest::HashMap or HashSet, whose keys are fixed, or a \
+             BTreeMap",
+            package.name,
+            random.join(", ")
+        );
+    }
     Ok(component)
 }
 

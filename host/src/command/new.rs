@@ -37,8 +37,9 @@ pub(super) struct New {
 }
 
 /// The files, and what is in them; `NAME` and `SDK` stand for what they are made with.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("Cargo.toml", include_str!("new/template/manifest.toml")),
+    ("clippy.toml", include_str!("new/template/clippy.toml")),
     ("src/lib.rs", include_str!("new/template/lib.rs")),
     ("pipeline.toml", include_str!("new/template/pipeline.toml")),
     ("cases/first/input.jsonl", include_str!("new/template/input.jsonl")),

@@ -1,8 +1,10 @@
 //! Turns the core module that cargo makes of a rule into a component, which is what Weir runs.
 
 mod lines;
+mod random_keys;
 
 pub use lines::lines_at;
+pub use random_keys::users_of_random_keys;
 
 use std::fmt;
 

@@ -5,7 +5,7 @@
 //! rule's own crate and of those that lie beside it, each function that is in the module, the calls that were inlined
 //! into it, and the lines of both; nothing else.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use gimli::write::{
     Address, ConvertError, ConvertLineRow, ConvertUnit, ConvertUnitEntry, EndianVec, FilterUnitSection, Sections,
@@ -21,7 +21,10 @@ const DEBUG_SECTION: &str = ".debug_";
 
 /// What stands in the name of a source file that is not the rule's own: the standard library, crates as cargo unpacks
 /// them, and the SDK, each as `weir build` calls it.
-const FOREIGN_SOURCE: [&str; 4] = ["/rustc/", "/rust/deps/", "/registry/src/", "weir-guest/src/"];
+const FOREIGN_SOURCE: [&str; 4] = ["/rustc/", "/rust/deps/", REGISTRY, "weir-guest/src/"];
+
+/// What stands before the name of a crate that cargo unpacked, and the folder of its registry.
+const REGISTRY: &str = "/registry/src/";
 
 /// Code does not begin here: the linker's mark for functions that it left out.
 const DEAD: [u64; 3] = [0, 0xFFFF_FFFE, 0xFFFF_FFFF];
@@ -71,10 +74,43 @@ pub(crate) fn keep_own_lines(core: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryR
 /// The functions of the rule's own source that `offset`, a place in the code of a component, is in, the innermost first:
 /// `digit (src/lib.rs:12)`. None where the component has no lines, or that code is of other source.
 pub fn lines_at(component: &[u8], offset: u64) -> Vec<String> {
-    find_lines(component, offset).unwrap_or_default()
+    let frames = frames_at(component, offset).into_iter();
+    let own = frames.filter(|frame| !FOREIGN_SOURCE.iter().any(|mark| frame.file.contains(mark)));
+    own.map(|frame| frame.to_string()).collect()
 }
 
-fn find_lines(component: &[u8], offset: u64) -> Option<Vec<String>> {
+/// A function that a place in the code is in.
+pub(crate) struct Frame {
+    function: String,
+    file: String,
+    line: u32,
+}
+
+impl Frame {
+    /// Whether it is of the standard library or of the SDK.
+    pub(crate) fn is_library(&self) -> bool {
+        self.registry_crate().is_none() && FOREIGN_SOURCE.iter().any(|mark| self.file.contains(mark))
+    }
+
+    /// The crate of a registry that it is of, with its version.
+    pub(crate) fn registry_crate(&self) -> Option<&str> {
+        let (_, inside) = self.file.split_once(REGISTRY)?;
+        inside.split('/').nth(1)
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.function, self.file, self.line)
+    }
+}
+
+/// All functions that `offset`, a place in the code of a module or component, is in, the innermost first.
+pub(crate) fn frames_at(component: &[u8], offset: u64) -> Vec<Frame> {
+    find_frames(component, offset).unwrap_or_default()
+}
+
+fn find_frames(component: &[u8], offset: u64) -> Option<Vec<Frame>> {
     let mut code = None;
     let mut sections: Vec<(&str, &[u8])> = Vec::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -110,9 +146,11 @@ fn find_lines(component: &[u8], offset: u64) -> Option<Vec<String>> {
         let (Some(file), Some(line)) = (place.file, place.line) else {
             continue;
         };
-        if !FOREIGN_SOURCE.iter().any(|mark| file.contains(mark)) {
-            found.push(format!("{} ({file}:{line})", function.raw_name().ok()?));
-        }
+        found.push(Frame {
+            function: function.demangle().ok()?.into_owned(),
+            file: file.to_owned(),
+            line,
+        });
     }
     Some(found)
 }

@@ -44,6 +44,15 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Runs the case.
     pub(super) fn of(case: &Case, pipeline: &Path, host: &StageHost) -> Result<Self> {
+        Self::run(case, pipeline, host, BATCH_EVENTS_MAX, Times::First)
+    }
+
+    /// Runs it once more, in batches of so many events.
+    pub(super) fn again(case: &Case, pipeline: &Path, host: &StageHost, batch: usize) -> Result<Self> {
+        Self::run(case, pipeline, host, batch, Times::Again)
+    }
+
+    fn run(case: &Case, pipeline: &Path, host: &StageHost, batch: usize, times: Times) -> Result<Self> {
         let mut plan = load_plan(pipeline, host, case.now)?;
         if plan.now == Now::StoreTime {
             plan.now = Now::Fixed(NOW.as_millisecond());
@@ -52,7 +61,7 @@ impl Outcome {
         let folder = tempfile::Builder::new().prefix("weir-test-").tempdir();
         let folder = folder.environment(|| "cannot make a temporary folder".to_owned())?;
         let path = folder.path().join("case.db");
-        let counts = replay(case, &plan, host, &path)?;
+        let counts = replay(case, &plan, host, &path, (batch, times))?;
 
         let mut tables = Vec::new();
         for shape in Shape::all(&plan) {
@@ -84,26 +93,36 @@ impl Outcome {
     }
 }
 
-fn replay(case: &Case, plan: &Arc<Plan>, host: &StageHost, path: &Path) -> Result<Counts> {
+/// Whether the events of a case run for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    First,
+    Again,
+}
+
+fn replay(
+    case: &Case,
+    plan: &Arc<Plan>,
+    host: &StageHost,
+    path: &Path,
+    (batch, times): (usize, Times),
+) -> Result<Counts> {
     let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Outbox)?;
     case.load_start(plan, &mut database)?;
     database.claim(IDENTITY)?;
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
     database.restore(&mut engine)?;
-    let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
+    let decoder = Decoder::of(plan, batch)?;
     input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
     let progress = Arc::new(Progress::default());
     let store = Store::Database(Box::new(database));
-    drop(pipeline::run(
-        source,
-        engine,
-        store,
-        NoAcknowledge,
-        progress.clone(),
-        Swaps::none(),
-    )?);
+    let ran = match times {
+        Times::First => pipeline::run(source, engine, store, NoAcknowledge, progress.clone(), Swaps::none()),
+        Times::Again => pipeline::run_again(source, engine, store, NoAcknowledge, progress.clone()),
+    };
+    drop(ran?);
     Ok(progress.counts())
 }
 
