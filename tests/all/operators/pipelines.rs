@@ -137,7 +137,12 @@ impl Pipeline {
         };
         for (at, node) in self.nodes.iter().enumerate().skip(1) {
             let names = names(&self.nodes[node.from].columns);
-            writeln!(text, "[[step]]\nname = \"s{at}\"\nfrom = \"{}\"", name(node.from)).unwrap();
+            writeln!(
+                text,
+                "[[step]]\nname = \"s{at}\"\nunread = true\nfrom = \"{}\"",
+                name(node.from)
+            )
+            .unwrap();
             match &node.operator {
                 Operator::LastValue { key, columns } => {
                     let (key, columns) = (pick_names(&names, key), pick_names(&names, columns));

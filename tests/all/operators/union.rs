@@ -20,6 +20,7 @@ event_time = { column = "t" }
 
 [[step]]
 name = "windows"
+unread = true
 window = { tumbling = "10 ms", columns = { rows = { count = "*" } } }
 
 [[step]]

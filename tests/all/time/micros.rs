@@ -87,7 +87,7 @@ fn the_first_and_the_last_of_a_window_go_by_microseconds() {
 #[test]
 fn a_row_is_late_by_a_microsecond() {
     let pipeline = format!(
-        "{SOURCE}\n[[step]]\nname = \"step\"\ndeduplicate = {{ key = [\"n\"], within = \"1 s\" }}\n\
+        "{SOURCE}\n[[step]]\nname = \"step\"\nunread = true\ndeduplicate = {{ key = [\"n\"], within = \"1 s\" }}\n\
          [[sink]]\nfrom = \"step.late\"\ntable = \"late\"\n"
     );
     let events = lines(&[("a", 3_000_500, 1), ("a", 2_000_500, 2), ("a", 2_000_499, 3)]);

@@ -415,7 +415,7 @@ impl Pipeline {
         for (at, pair) in self.nodes.windows(2).enumerate() {
             let input: Vec<&str> = pair[0].columns.iter().map(|(name, _)| name.as_str()).collect();
             let names = |columns: &[usize]| columns.iter().map(|&column| input[column]).collect::<Vec<_>>();
-            writeln!(text, "[[step]]\nname = \"s{}\"", at + 1).unwrap();
+            writeln!(text, "[[step]]\nname = \"s{}\"\nunread = true", at + 1).unwrap();
             match &pair[1].operator {
                 Operator::LastValue { key, columns } => {
                     let (key, columns) = (names(key), names(columns));
@@ -432,7 +432,7 @@ impl Pipeline {
             let module = guest("versions");
             writeln!(
                 text,
-                "[[step]]\nname = \"judge\"\nfrom = \"source\"\n[step.stage]\nmodule = {module:?}"
+                "[[step]]\nname = \"judge\"\nunread = true\nfrom = \"source\"\n[step.stage]\nmodule = {module:?}"
             )
             .unwrap();
             writeln!(text, "parameters = {{ fails = {fails:?}, every = {REJECTED} }}").unwrap();
