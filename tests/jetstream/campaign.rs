@@ -7,8 +7,10 @@
 
 mod checks;
 mod faults;
+mod hazards;
 mod publisher;
 mod shop;
+mod trail;
 
 use crate::{
     process::{Run, Running, position, weir},

@@ -211,6 +211,32 @@ impl Running {
         });
     }
 
+    /// Whether it ended by itself, in whichever way.
+    #[track_caller]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the state of the process can be read");
+        ended.is_some()
+    }
+
+    /// Kills it, unless it ended; gives how it did. The code of one that was killed is -1.
+    #[track_caller]
+    pub(crate) fn kill_or_see_ended(mut self) -> Outcome {
+        if !self.has_ended() {
+            self.child.kill().expect("weir runs");
+        }
+        self.end()
+    }
+
+    /// Sends a signal, unless it ended.
+    #[track_caller]
+    pub(crate) fn send_if_running(&mut self, signal: i32) {
+        if !self.has_ended() {
+            let process = i32::try_from(self.child.id()).expect("process ids are small");
+            // SAFETY: a signal to a child that was not waited for, so that its id is its own.
+            unsafe { libc::kill(process, signal) };
+        }
+    }
+
     /// Whether it died by itself, at a fail point.
     ///
     /// # Panics

@@ -357,6 +357,60 @@ impl Client {
         );
     }
 
+    /// Removes one message of a stream, if there is such a one.
+    pub(crate) fn delete_if_there(&self, stream: &str, sequence: u64) {
+        let stream = self.stream(stream);
+        let _ = self.runtime.block_on(stream.delete_message(sequence));
+    }
+
+    /// Removes all messages of a stream below a sequence, if there are any.
+    #[track_caller]
+    pub(crate) fn purge_stream_below(&self, stream: &str, sequence: u64) {
+        let stream = self.stream(stream);
+        let purged = self
+            .runtime
+            .block_on(async { stream.purge().sequence(sequence.max(1)).await });
+        purged.expect("the stream can be purged");
+    }
+
+    /// The sequences behind `position` that a stream has given and does not hold.
+    #[track_caller]
+    pub(crate) fn missing_behind(&self, stream: &str, position: u64) -> Vec<u64> {
+        let stream = self.stream(stream);
+        let info = self.runtime.block_on(async {
+            let fetched = stream.info_builder().with_deleted(true).fetch().await;
+            fetched.expect("the stream can be read").info
+        });
+        let state = info.state;
+        let first = state.first_sequence;
+        let missing =
+            |sequence: &u64| *sequence < first || state.deleted.as_ref().is_some_and(|gone| gone.contains(sequence));
+        (position + 1..=state.last_sequence).filter(missing).collect()
+    }
+
+    /// Pauses the consumers of a pipeline for a day, those that are there.
+    pub(crate) fn pause_consumers(&self, stream: &str, pipeline: &str) {
+        let until = std::time::SystemTime::now() + Duration::from_secs(24 * 3600);
+        for consumer in self.consumers_of(stream, pipeline) {
+            let stream = self.stream(stream);
+            let _ = self
+                .runtime
+                .block_on(stream.pause_consumer(&consumer.name, until.into()));
+        }
+    }
+
+    /// Changes the consumers of a pipeline, those that are there.
+    #[track_caller]
+    pub(crate) fn edit_consumers(&self, stream: &str, pipeline: &str, edit: impl Fn(&mut consumer::pull::Config)) {
+        for consumer in self.consumers_of(stream, pipeline) {
+            let mut config = consumer.config;
+            config.metadata.clear();
+            let mut config = consumer::pull::Config::try_from_consumer_config(config).expect("it is pulled from");
+            edit(&mut config);
+            let _ = self.runtime.block_on(self.stream(stream).update_consumer(config));
+        }
+    }
+
     /// Pauses a consumer for a day.
     #[track_caller]
     pub(crate) fn pause_consumer(&self, stream: &str, name: &str) {

@@ -122,7 +122,7 @@ fn check_shop(found: &Contents, model: &Model) {
 
 /// That two lists are equal; else says where the first difference is, and not all that there is.
 #[track_caller]
-fn assert_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) {
+pub(super) fn assert_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) {
     let differs = found
         .iter()
         .zip(expected)
