@@ -47,6 +47,7 @@ mod swap_kills;
 mod taken_back;
 mod ticks;
 mod transport;
+mod watching_hosts;
 mod words;
 
 use std::time::Duration;

@@ -486,7 +486,13 @@ impl Client {
     /// The names of all consumers of the stream.
     #[track_caller]
     pub(crate) fn consumer_names(&self) -> Vec<String> {
-        let stream = self.stream(INSURANCE);
+        self.consumer_names_of(INSURANCE)
+    }
+
+    /// The same of another stream.
+    #[track_caller]
+    pub(crate) fn consumer_names_of(&self, stream: &str) -> Vec<String> {
+        let stream = self.stream(stream);
         let names = self.runtime.block_on(stream.consumer_names().try_collect());
         names.expect("consumers can be listed")
     }

@@ -25,8 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the hosts are looked at while they are waited for.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// How soon the hosts are looked at again while they are waited for, at first and later on.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// When to look at hosts again that were waited for since `begun`: what takes long is looked at less often.
+pub(super) fn until_next_look(begun: Instant) -> Duration {
+    (begun.elapsed() / 10).clamp(LOOK.0, LOOK.1)
+}
 
 /// What people say of a deployment, and how long they wait for it.
 #[derive(Debug, clap::Args)]
@@ -457,7 +462,7 @@ impl<'h> Target<'h> {
                     deployed.version
                 )));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(until_next_look(begun));
         }
         if terminal::is_json() {
             terminal::stdout().json(&json!({

@@ -5,7 +5,8 @@ use crate::{
     database::{Audit, FileSize, Kept, StoredPipeline, read_versions, table_sizes},
     deployment::StoredVersion,
     error::Result,
-    nats::{Nats, Registry},
+    nats::{Hosts, Nats, Registry},
+    say,
     status::{CountsStatus, HostStatus, StepStatus},
     terminal,
     text::printable,
@@ -47,16 +48,19 @@ impl Status {
 
     fn running(&self) -> Result<ExitCode> {
         let nats = Nats::connect(&self.nats.options()?)?;
-        let registry = Registry::find(&nats)?;
+        let found = Hosts::find(&nats)?;
+        if found.is_some() {
+            say_missing(&nats);
+        }
         let mut out = terminal::stdout();
         if terminal::is_json() {
-            let hosts = registry.map_or(Ok(Vec::new()), |registry| registry.hosts::<serde_json::Value>(None))?;
+            let hosts = found.map_or(Ok(Vec::new()), |hosts| hosts.read::<serde_json::Value>(None))?;
             for host in hosts {
                 writeln!(out, "{host}").map_err(|cause| write_failed(&cause))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let hosts: Vec<HostStatus> = registry.map_or(Ok(Vec::new()), |registry| registry.hosts(None))?;
+        let hosts: Vec<HostStatus> = found.map_or(Ok(Vec::new()), |hosts| hosts.read(None))?;
         if hosts.is_empty() {
             let text = format!("no pipeline runs with {}; `weir run` starts one", nats.server());
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
@@ -65,6 +69,23 @@ impl Status {
             writeln!(out, "{}", text_of(host)).map_err(|cause| write_failed(&cause))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says which buckets of the registry are gone. What runs is shown all the same.
+fn say_missing(nats: &Nats) {
+    match Registry::missing(nats) {
+        Ok(missing) => {
+            for bucket in missing {
+                say!(
+                    Warning,
+                    "weir: there is no bucket {bucket} at {}: somebody removed it; what runs goes on, and `weir deploy` makes it \
+                     anew",
+                    nats.server()
+                );
+            }
+        }
+        Err(error) => say!(Warning, "weir: deployments cannot be seen: {error}"),
     }
 }
 

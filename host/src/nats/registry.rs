@@ -216,6 +216,22 @@ impl Registry {
         self.hosts.outcomes(pipeline, step)
     }
 
+    /// Buckets that somebody removed: running hosts make them when they start, and deploying makes them anew.
+    ///
+    /// # Errors
+    /// When the server does not let us look.
+    pub fn missing(nats: &Nats) -> Result<Vec<&'static str>> {
+        nats.runtime.block_on(async {
+            let modules = buckets::modules(nats, None).await?.is_none();
+            let deployments = bucket(nats, deployments_config(1), false).await?.is_none();
+            let missing = [(modules, MODULES), (deployments, DEPLOYMENTS)].into_iter();
+            Ok(missing
+                .filter(|(is_missing, _)| *is_missing)
+                .map(|(_, name)| name)
+                .collect())
+        })
+    }
+
     fn failed(&self, what: &str, cause: impl std::fmt::Display) -> Error {
         failed(&self.nats, what, cause)
     }

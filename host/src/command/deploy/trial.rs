@@ -1,6 +1,6 @@
 //! The end of a trial, waited for.
 
-use super::{LOOK, Patience, Target};
+use super::{Patience, Target, until_next_look};
 use crate::{
     answer,
     command::show,
@@ -60,7 +60,7 @@ pub(super) fn wait(
                 show::seconds(begun.elapsed())
             )));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(until_next_look(begun));
     }
     let any = |wanted: End| ends.iter().any(|(_, end)| *end == wanted);
     Ok(match (any(End::TakenBack), any(End::Neither) || ends.is_empty()) {

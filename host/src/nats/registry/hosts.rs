@@ -11,8 +11,11 @@ use crate::{
     nats::Nats,
     say,
 };
-use async_nats::{connection::State, jetstream::kv};
-use futures_util::StreamExt;
+use async_nats::{
+    connection::State,
+    jetstream::{kv, stream::InfoError},
+};
+use futures_util::TryStreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
     Arc,
@@ -85,14 +88,25 @@ impl Hosts {
         let _ = self.nats.wait(self.store.purge(key(pipeline, host)));
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, pipeline: Option<&str>) -> Result<Vec<T>> {
+    /// What hosts write to, for those who only look; nothing where no host ever ran.
+    ///
+    /// # Errors
+    /// When the server does not let us.
+    pub fn find(nats: &Nats) -> Result<Option<Self>> {
+        let store = nats.runtime.block_on(bucket(nats, hosts_config(1), false))?;
+        Ok(store.map(|store| Self::new(nats, store, 1)))
+    }
+
+    /// What running hosts say of themselves; those of one pipeline, or of all.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn read<T: DeserializeOwned>(&self, pipeline: Option<&str>) -> Result<Vec<T>> {
         self.nats.runtime.block_on(async {
             let failed =
                 |cause: &dyn std::fmt::Display| super::failed(&self.nats, &format!("read bucket {HOSTS}"), cause);
-            let mut keys = self.store.keys().await.map_err(|cause| failed(&cause))?;
             let mut found = Vec::new();
-            while let Some(key) = keys.next().await {
-                let key = key.map_err(|cause| failed(&cause))?;
+            for key in keys(&self.store).await.map_err(|cause| failed(&cause))? {
                 let wanted = pipeline.is_none_or(|pipeline| key.split('.').next() == Some(pipeline));
                 if wanted && let Some(value) = self.store.get(&key).await.map_err(|cause| failed(&cause))? {
                     // A host of another version of weir may say it in other words.
@@ -146,11 +160,9 @@ impl Hosts {
                     self.nats.server()
                 ))
             };
-            let mut keys = store.keys().await.map_err(|cause| failed(&cause))?;
             let of_step = format!("{pipeline}.{step}.");
             let mut outcomes: Vec<Outcome> = Vec::new();
-            while let Some(key) = keys.next().await {
-                let key = key.map_err(|cause| failed(&cause))?;
+            for key in keys(&store).await.map_err(|cause| failed(&cause))? {
                 if key.starts_with(&of_step)
                     && let Some(value) = store.get(&key).await.map_err(|cause| failed(&cause))?
                 {
@@ -161,4 +173,13 @@ impl Hosts {
             Ok(outcomes)
         })
     }
+}
+
+/// The keys of a bucket, those of removed entries among them. They are asked of its stream: listing them with a consumer would
+/// leave one behind at the server each time, and the server takes only so many.
+async fn keys(store: &kv::Store) -> std::result::Result<Vec<String>, InfoError> {
+    let subjects = store.stream.info_with_subjects(format!("{}>", store.prefix)).await?;
+    let subjects: Vec<(String, usize)> = subjects.try_collect().await?;
+    let key = |(subject, _): (String, usize)| subject.strip_prefix(&store.prefix).map(str::to_owned);
+    Ok(subjects.into_iter().filter_map(key).collect())
 }
