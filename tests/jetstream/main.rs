@@ -47,6 +47,7 @@ mod swap_kills;
 mod taken_back;
 mod ticks;
 mod transport;
+mod unanswered;
 mod watching_hosts;
 mod words;
 

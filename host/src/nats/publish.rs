@@ -17,7 +17,10 @@ use crate::{
     say,
     source::Stop,
 };
-use async_nats::connection::State;
+use async_nats::{
+    connection::State,
+    jetstream::context::{GetStreamByNameErrorKind, PublishError},
+};
 use held::{LOOK_MESSAGES_MAX, held};
 use round::{Answer, Refusal, publish};
 use std::{
@@ -36,6 +39,13 @@ const MESSAGES_AT_ONCE: usize = 256;
 
 /// Bytes of payload that are read out of the outbox for that: dead letters may be as large as messages are.
 const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// How long the server may take to answer all messages of a round: one subject whose answers do not come holds up the others
+/// so long, and not again before its pause is over.
+const ANSWERS_MAX: Duration = Duration::from_secs(5);
+
+/// The same for a subject that did not answer before. What is stored later than that is found when it is looked up.
+const ANSWERS_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 /// How long the last messages may take when the pipeline ends.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -242,7 +252,6 @@ impl Worker {
         done: &mut Done,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let until = deadline.map(tokio::time::Instant::from_std);
         loop {
             for (name, messages) in &mut left {
                 self.look(name, messages)?;
@@ -251,23 +260,53 @@ impl Worker {
             if left.is_empty() {
                 return Ok(());
             }
-            let runs: Vec<&[OutgoingMessage]> = left
+            let runs: Vec<(&[OutgoingMessage], _)> = left
                 .iter()
                 .map(|(name, messages)| {
                     let window = self.subjects.get(name).map_or(1, |subject| subject.window);
-                    messages.get(..window).unwrap_or(messages)
+                    let run = messages.get(..window).unwrap_or(messages);
+                    (run, self.answers_until(name, deadline))
                 })
                 .collect();
-            let answers = self
-                .nats
-                .runtime
-                .block_on(publish(&self.nats, &runs, &self.bare, until));
+            let answers = self.nats.runtime.block_on(publish(&self.nats, &runs, &self.bare));
             for ((name, messages), answers) in left.iter_mut().zip(answers) {
                 self.judge(name, messages, answers, done)?;
             }
             if is_away(&self.nats) {
                 return Ok(());
             }
+        }
+    }
+
+    /// When the answers to messages to a subject have to be there.
+    fn answers_until(&self, name: &str, deadline: Option<Instant>) -> tokio::time::Instant {
+        let blocked = self.subjects.get(name).and_then(|subject| subject.blocked.as_ref());
+        let is_silent = blocked.is_some_and(|blocked| matches!(blocked.refusal, Refusal::NoAnswer | Refusal::NoStream));
+        let patience = match is_silent {
+            true => ANSWERS_AGAIN_MAX,
+            false => ANSWERS_MAX,
+        };
+        let until = Instant::now() + patience;
+        deadline.map_or(until, |deadline| deadline.min(until)).into()
+    }
+
+    /// Why nobody answered the messages to a subject.
+    fn why_silent(&self, name: &str, error: &PublishError) -> (Refusal, String) {
+        let asked = self.nats.wait(self.nats.jetstream.stream_by_subject(name));
+        let server = &self.nats.server;
+        match asked {
+            Some(Err(cause)) if cause.kind() == GetStreamByNameErrorKind::NotFound => {
+                (Refusal::NoStream, format!("no stream takes subject {name}"))
+            }
+            Some(Ok(_)) if self.nats.is_denied_something() => (
+                Refusal::NoAnswer,
+                format!("{name} at {server}: {error}; it takes the permission to publish to {name}"),
+            ),
+            Some(Ok(stream)) => (
+                Refusal::NoAnswer,
+                format!("{name} at {server}: {error}; stream {stream} takes it, and did not answer"),
+            ),
+            _ => (Refusal::NoAnswer, format!("{name} at {server}: {error}")),
         }
     }
 
@@ -308,7 +347,18 @@ impl Worker {
             return Ok(());
         };
         let size = message.payload.len();
-        let reason = match Refusal::of(&error) {
+        let mut refusal = Refusal::of(&error);
+        let mut unanswered = None;
+        if refusal == Refusal::NoAnswer && !is_away(&self.nats) {
+            // Somebody else may hear the subject while no stream takes it: the server does not say so by itself then.
+            let (found, reason) = self.why_silent(name, &error);
+            (refusal, unanswered) = (found, Some(reason));
+        }
+        let subject = self.subjects.entry(name.to_owned()).or_insert_with(Subject::new);
+        if unanswered.is_some() {
+            subject.is_unsure = true;
+        }
+        let reason = match refusal {
             Refusal::Order if !taken.is_empty() => {
                 subject.window = (subject.window / 2).max(1);
                 return Ok(());
@@ -343,12 +393,12 @@ impl Worker {
             ),
             Refusal::NoAnswer => {
                 subject.is_unsure = true;
-                format!("{name} at {}: {error}", self.nats.server)
+                unanswered.unwrap_or_else(|| format!("{name} at {}: {error}", self.nats.server))
             }
             _ => format!("{name} at {}: {error}", self.nats.server),
         };
         messages.clear();
-        self.block(name, reason, Refusal::of(&error));
+        self.block(name, reason, refusal);
         Ok(())
     }
 

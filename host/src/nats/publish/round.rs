@@ -22,19 +22,19 @@ use tokio::time::{Instant, timeout_at};
 pub(super) type Answer = Result<PublishAck, PublishError>;
 
 /// Sends runs of messages, each run of one subject and in its order, and gives the answers in the same order; a run of
-/// answers ends early where a message could not even be sent. Messages whose places are in `bare` go without their payloads.
+/// answers ends early where a message could not even be sent. All answers of a run have to be there by its deadline: a subject
+/// whose answers do not come holds up the others so long, however many its messages are. Messages whose places are in `bare` go without their payloads.
 pub(super) async fn publish(
     nats: &Nats,
-    runs: &[&[OutgoingMessage]],
+    runs: &[(&[OutgoingMessage], Instant)],
     bare: &BTreeSet<i64>,
-    deadline: Option<Instant>,
 ) -> Vec<Vec<Answer>> {
     let mut sent = Vec::with_capacity(runs.len());
-    for run in runs {
-        sent.push(send(nats, run, bare).await);
+    for (run, deadline) in runs {
+        sent.push((send(nats, run, bare).await, *deadline));
     }
     let mut answers = Vec::with_capacity(runs.len());
-    for acks in sent {
+    for (acks, deadline) in sent {
         let mut of_run = Vec::with_capacity(acks.len());
         for ack in acks {
             of_run.push(answer(ack, deadline).await);
@@ -75,14 +75,11 @@ async fn send(
     acks
 }
 
-async fn answer(ack: Result<PublishAckFuture, PublishError>, deadline: Option<Instant>) -> Answer {
+async fn answer(ack: Result<PublishAckFuture, PublishError>, deadline: Instant) -> Answer {
     let ack = ack?;
-    match deadline {
-        None => ack.await,
-        Some(deadline) => timeout_at(deadline, ack.into_future())
-            .await
-            .unwrap_or_else(|_| Err(PublishError::new(PublishErrorKind::TimedOut))),
-    }
+    timeout_at(deadline, ack.into_future())
+        .await
+        .unwrap_or_else(|_| Err(PublishError::new(PublishErrorKind::TimedOut)))
 }
 
 /// The headers of a message whose payload is sent in so many bytes.
