@@ -101,6 +101,26 @@ fn nobody_is_told_of_the_past_unless_somebody_says_so() {
 }
 
 #[test]
+fn an_instant_that_is_not_yet_is_refused() {
+    let setup = Setup::new();
+    let folder = setup.folder("asked", &text("", ""));
+    let far = ["--publish-from", "2399-01-01T00:00:00Z"];
+    setup
+        .run(&folder)
+        .with(far)
+        .catch_up()
+        .ends_with(2)
+        .says("--publish-from is 2399-01-01T00:00:00Z, and it is 2");
+    let folder = setup.folder("in-file", &text("publish_from = \"2399-01-01T00:00:00Z\"", ""));
+    setup
+        .run(&folder)
+        .catch_up()
+        .ends_with(2)
+        .says("key `publish_from` of subject alerts.p is 2399-01-01T00:00:00Z, and it is 2");
+    assert_eq!(setup.told("alerts.p"), Vec::<String>::new());
+}
+
+#[test]
 fn what_lies_before_is_computed_and_not_published() {
     // What is said; of which events rows and letters are told; how many are not.
     let cases: [(&str, &[&str], &[&str], usize); 4] = [

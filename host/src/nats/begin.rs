@@ -36,12 +36,24 @@ pub fn first_published(
     nats.runtime.clone().block_on(async {
         let stream = get_stream(nats, &plan.stream, &subjects).await?;
         let last = last_sequence(nats, &stream, &subjects).await?;
+        let now = jiff::Timestamp::now();
         let mut first = BTreeMap::new();
         for subject in plan.published_subjects() {
             let said = beginning.asked.or_else(|| plan.publish_from.get(subject).copied());
             let sequence = match said.or(beginning.otherwise) {
                 Some(PublishFrom::Now) => stream.cached_info().state.last_sequence + 1,
                 Some(PublishFrom::Sequence(sequence)) => sequence,
+                Some(PublishFrom::StoredAt(time)) if time > now => {
+                    let at = match beginning.asked {
+                        Some(_) => "--publish-from".to_owned(),
+                        None => format!("key `publish_from` of subject {subject}"),
+                    };
+                    return Err(Error::definition(format!(
+                        "pipeline {}: {at} is {time}, and it is {now} now: which event comes first then is not known yet; say \
+                         now, a sequence of stream {}, or an instant that is past",
+                        plan.name, plan.stream
+                    )));
+                }
                 Some(PublishFrom::StoredAt(time)) => first_at(nats, &stream, time.as_nanosecond()).await?,
                 None if last == 0 => 1,
                 None => {
