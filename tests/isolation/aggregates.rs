@@ -106,6 +106,22 @@ fn every_misdeed_among_many_rows_costs_as_many_rows_however_they_are_cut() {
 }
 
 #[test]
+fn a_row_does_not_pay_for_what_others_left_in_memory() {
+    let mut rows = Rows::innocent();
+    for (at, what) in ["leak", "large", "larger"].into_iter().cycle().take(60).enumerate() {
+        // None of them is taken back by the row behind it.
+        let place = 5 * at;
+        rows.whats[place + usize::from(place % 11 >= 9) * 2] = what.to_owned();
+    }
+    let expected = rows.run(&mut hostile(400), ROWS);
+    assert!(expected.0.is_empty(), "{:?}", expected.0);
+    for batch in [1, 2, 7, 64] {
+        let found = rows.run(&mut hostile(400), batch);
+        assert_eq!(found, expected, "in batches of {batch}");
+    }
+}
+
+#[test]
 fn a_group_that_fails_always_is_found_in_bounded_time() {
     for what in ["loop", "reject-last", "trap"] {
         let mut rows = Rows::innocent();

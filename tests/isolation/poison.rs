@@ -93,6 +93,38 @@ fn a_stream_of_nothing_but_poison_is_all_dead_letters() {
     check(pipeline::AFTER_LAST_VALUE, LONGEST_MS, &poison);
 }
 
+#[test]
+fn an_event_does_not_pay_for_what_others_left_in_memory() {
+    let takes = |what: &'static str| Misdeed { what, reason: "" };
+    let takes = ["leak", "large", "larger"].map(takes);
+    let line = |at: usize| event(at, takes.get(at % 5).filter(|_| at % 2 == 0));
+    let input: String = (0..EVENTS).map(line).collect();
+    for pipeline in [pipeline::AFTER_SOURCE, pipeline::AFTER_LAST_VALUE] {
+        let plan = Arc::new(pipeline::plan(pipeline, LONGEST_MS));
+        let lookup_rows = pipeline::lookup_rows(&plan, KEYS);
+        let run = |batch: usize| -> Contents {
+            Run {
+                plan: &plan,
+                lookup_rows: &lookup_rows,
+                input: input.as_bytes(),
+                batches: &[batch],
+                stops: &[],
+            }
+            .contents()
+        };
+        let expected = run(BATCHES[2]);
+        assert_eq!(
+            (expected.counts.events, expected.counts.dead_letters),
+            (EVENTS as u64, 0),
+            "no event fails on its own: {:?}",
+            expected.dead_letters.first()
+        );
+        for batch in [1, 2, 7] {
+            assert_eq!(run(batch), expected, "in batches of {batch}, through{pipeline}");
+        }
+    }
+}
+
 /// Checks every misdeed, with one such event and with several.
 #[track_caller]
 fn check_each(pipeline: &str) {

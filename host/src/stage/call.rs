@@ -22,6 +22,8 @@ pub struct StageFailure {
     pub(super) reason: String,
     /// Whether it was the deadline.
     pub(super) timed_out: bool,
+    /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
+    pub(super) used: bool,
 }
 
 impl StageFailure {
@@ -29,6 +31,7 @@ impl StageFailure {
         Self {
             reason: reason.into(),
             timed_out: false,
+            used: false,
         }
     }
 }
@@ -215,6 +218,7 @@ impl<W: World> Live<W> {
         StageFailure {
             reason,
             timed_out: matches!(cause.downcast_ref(), Some(Trap::Interrupt)),
+            used: false,
         }
     }
 }

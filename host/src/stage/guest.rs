@@ -8,7 +8,7 @@ use super::{
     lines::Lines,
 };
 use crate::definition::StageLimits;
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 use wasmtime::Store;
 
 /// What every instance of a component shares.
@@ -26,6 +26,8 @@ pub(super) struct Guest<W: World> {
     parameters: Vec<(String, ParameterValue)>,
     bounds: Bounds,
     live: Option<Live<W>>,
+    /// Whether the instance has had a call of its work.
+    used: bool,
 }
 
 impl<W: World> Guest<W> {
@@ -41,6 +43,7 @@ impl<W: World> Guest<W> {
             parameters,
             bounds: Bounds::new(limits),
             live: None,
+            used: false,
         }
     }
 
@@ -59,6 +62,7 @@ impl<W: World> Guest<W> {
                 let code = &self.code;
                 let mut live = Live::new(self.host.engine(), &code.pre, &code.lines, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
+                self.used = false;
                 live
             }
         };
@@ -68,7 +72,7 @@ impl<W: World> Guest<W> {
     /// Calls the guest and has its answer checked.
     ///
     /// # Errors
-    /// How the call failed, or which promise of the contract the answer breaks.
+    /// How the call failed, or which promise of the contract the answer breaks. The next call is to a new instance.
     pub(super) fn work<T, Answer>(
         &mut self,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
@@ -76,13 +80,14 @@ impl<W: World> Guest<W> {
     ) -> Result<Answer, StageFailure> {
         let bounds = self.bounds;
         let given = self.live()?.work(bounds, call);
+        let used = mem::replace(&mut self.used, true);
         let answer = given.and_then(|given| {
             check(given).map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
         });
-        if answer.is_err() {
+        answer.map_err(|failure| {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
             self.live = None;
-        }
-        answer
+            StageFailure { used, ..failure }
+        })
     }
 }

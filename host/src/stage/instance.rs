@@ -89,7 +89,9 @@ impl Instance {
     /// Calls the guest with `columns` (those of its description, in order), each of `row_count` rows, and the time of
     /// each row (empty when the rule does not read it).
     ///
-    /// Rows that make it fail are found by halving the batch; each costs itself and no other row.
+    /// Rows that make it fail are found by halving the batch; each costs itself and no other row. One that fails alone
+    /// is judged once more, by a new instance, if the one before had been called: what other rows left there (memory
+    /// that they took, or its holes) must not cost it.
     pub fn judge(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Judged {
         self.judge_until(row_count, times_ms, columns, Patience::Endless)
     }
@@ -115,6 +117,9 @@ impl Instance {
         failure: StageFailure,
         patience: Patience,
     ) -> Judged {
+        if row_count <= 1 && failure.used {
+            return self.judge_until(row_count, times_ms, columns, patience);
+        }
         if row_count <= 1 {
             let nothing = |output: &OutputSpec| OutputRows {
                 rows: Vec::new(),

@@ -117,7 +117,8 @@ impl AggregateInstance {
 
     /// Does a part of the work, or what of it stands before the first that is refused.
     ///
-    /// A part that fails is halved; so the search takes about two calls for each time that its length can be halved.
+    /// A part that fails is halved; so the search takes about two calls for each time that its length can be halved, and
+    /// one more where what failed alone did so in an instance that had been called.
     fn run(&mut self, work: &mut impl Work, part: Range<usize>, trust: Trust) -> Option<Refused> {
         if part.is_empty() {
             return None;
@@ -138,6 +139,8 @@ impl AggregateInstance {
                 };
                 self.run(work, before, Trust::Halves).or(Some(rejected))
             }
+            // What other rows left in the instance must not cost this one: a new one is asked.
+            Stopped::Failed(failure) if is_alone && failure.used => self.run(work, part, trust),
             Stopped::Failed(failure) if is_alone => Some(Refused {
                 reason: shorten(failure.reason),
                 failed: true,

@@ -22,6 +22,9 @@ const HUGE_BYTES: usize = 3 << 20;
 /// What "fat" adds to the state of its group: more than a state may have.
 const FAT_BYTES: usize = 70_000;
 
+/// What a row takes that asks for much: less than the 8 MiB that an instance may have, and more than half of it.
+const LARGE_BYTES: usize = 9 << 19;
+
 struct Hostile;
 
 bindings::export!(Hostile with_types_in bindings);
@@ -82,6 +85,11 @@ impl Guest for Hostile {
                 })
             };
             match what {
+                // Never given back: what is left of the instance's memory is less for every row that comes later.
+                "leak" => _ = Vec::leak(black_box(vec![1_u8; LARGE_BYTES])),
+                // Given back, but the memory stays as large as it grew.
+                "large" => drop(black_box(vec![1_u8; LARGE_BYTES])),
+                "larger" => drop(black_box(vec![1_u8; LARGE_BYTES + LARGE_BYTES / 2])),
                 "reject" => return reject(row),
                 "reject-last" => return reject(rows - 1),
                 "reject-far" => return reject(rows),

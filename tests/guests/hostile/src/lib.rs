@@ -18,6 +18,9 @@ mod bindings {
 /// Bytes of the answer to "huge".
 const HUGE_BYTES: usize = 3 << 20;
 
+/// What a row takes that asks for much: less than the 8 MiB that an instance may have, and more than half of it.
+const LARGE_BYTES: usize = 9 << 19;
+
 struct Hostile;
 
 bindings::export!(Hostile with_types_in bindings);
@@ -82,6 +85,14 @@ impl Guest for Hostile {
             let what = text(&batch.columns[0], row as usize);
             let asks = what.unwrap_or_default();
             end_badly(asks);
+            match asks {
+                // Never given back: what is left of the instance's memory is less for every row that comes later.
+                "leak" => _ = Vec::leak(black_box(vec![1_u8; LARGE_BYTES])),
+                // Given back, but the memory stays as large as it grew.
+                "large" => drop(black_box(vec![1_u8; LARGE_BYTES])),
+                "larger" => drop(black_box(vec![1_u8; LARGE_BYTES + LARGE_BYTES / 2])),
+                _ => {}
+            }
             if asks == "drop" {
                 continue;
             }
