@@ -97,7 +97,7 @@ fn a_stream_of_nothing_but_poison_is_all_dead_letters() {
 fn an_event_does_not_pay_for_what_others_left_in_memory() {
     let takes = |what: &'static str| Misdeed { what, reason: "" };
     let takes = ["leak", "large", "larger"].map(takes);
-    let line = |at: usize| event(at, takes.get(at % 5).filter(|_| at % 2 == 0));
+    let line = |at: usize| event(at, takes.get(at % 5).filter(|_| at.is_multiple_of(2)));
     let input: String = (0..EVENTS).map(line).collect();
     for pipeline in [pipeline::AFTER_SOURCE, pipeline::AFTER_LAST_VALUE] {
         let plan = Arc::new(pipeline::plan(pipeline, LONGEST_MS));

@@ -3,9 +3,11 @@
 use crate::{
     events::{Event, SCENARIOS, made_up, pipelines, subject_of},
     process::{Run, Running, all_contents, database, folder_with_customers},
+    removed::{STREAM, Setup},
     server::Client,
     wait_until,
 };
+use async_nats::jetstream::stream::Config;
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -103,6 +105,30 @@ fn what_was_on_its_way_when_the_connection_was_cut_comes_again() {
     wait_for_all(&mut running, &folder, &events);
     running.interrupt().ends_with(0);
     check_against_straight_run(scratch.path(), &folder, &server.url());
+}
+
+#[test]
+fn what_was_lost_on_its_way_and_is_removed_meanwhile_ends_a_run() {
+    let setup = Setup::over(Config::default());
+    let proxy = Proxy::start(&setup.server.url());
+    let last = setup.publish(0..3);
+    let mut running = setup.run_over(&proxy.url).start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    // It keeps up, and has said so.
+    let last = setup.publish_others(1);
+    wait_until("the scanned position", || setup.scanned() == last);
+    proxy.swallow(true);
+    let last = setup.publish(3..8);
+    wait_until("delivery into nothing", || {
+        let consumers = setup.client.consumers_of(STREAM, "keeper");
+        consumers[0].delivered.stream_sequence == last
+    });
+    setup.client.purge_stream_below(STREAM, last + 1);
+    setup.publish_others(1);
+    proxy.cut();
+    proxy.swallow(false);
+    running.end().ends_with(1).says("gone");
+    assert_eq!(setup.rows(), [0, 1, 2]);
 }
 
 /// Publishes events that the server delivers and Weir never sees, and cuts the connection.

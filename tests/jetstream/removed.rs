@@ -47,8 +47,13 @@ impl Setup {
 
     /// The pipeline reads this subject; `more` are further keys of its source.
     pub(crate) fn reads(&self, subject: &str, more: &str) {
+        self.reads_of(STREAM, subject, more);
+    }
+
+    /// The pipeline reads this subject of this stream.
+    pub(crate) fn reads_of(&self, stream: &str, subject: &str, more: &str) {
         let text = format!(
-            "name = \"keeper\"\n[source]\nstream = \"{STREAM}\"\nsubject = \"{subject}\"\n{more}\n\
+            "name = \"keeper\"\n[source]\nstream = \"{stream}\"\nsubject = \"{subject}\"\n{more}\n\
              columns = {{ k = \"int\" }}\n[[sink]]\ntable = \"rows\"\n"
         );
         fs::write(self.folder.path().join("keeper.toml"), text).expect("a file can be written");
@@ -56,6 +61,11 @@ impl Setup {
 
     pub(crate) fn run(&self) -> Run {
         Run::new(self.folder.path(), &self.server.url(), ["keeper.toml"])
+    }
+
+    /// A run over this way to the server.
+    pub(crate) fn run_over(&self, url: &str) -> Run {
+        Run::new(self.folder.path(), url, ["keeper.toml"])
     }
 
     pub(crate) fn replay(&self) -> Run {
@@ -72,7 +82,7 @@ impl Setup {
         rows.iter().map(|row| row.parse().expect("a row is a number")).collect()
     }
 
-    fn scanned(&self) -> u64 {
+    pub(crate) fn scanned(&self) -> u64 {
         let scanned = query(&self.database(), "SELECT CAST(scanned AS TEXT) FROM weir_pipeline");
         scanned
             .first()

@@ -420,6 +420,30 @@ impl Client {
         assert!(paused.expect("a consumer can be paused").paused);
     }
 
+    /// Asks a consumer for a message, as its reader does; what it gives is not acknowledged.
+    #[track_caller]
+    pub(crate) fn ask_consumer(&self, stream: &str, name: &str) -> Subscriber {
+        self.runtime.block_on(async {
+            let inbox = self.client.new_inbox();
+            let heard = self
+                .client
+                .subscribe(inbox.clone())
+                .await
+                .expect("an inbox can be read");
+            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+            let asked = self.client.publish_with_reply(subject, inbox, "1".into()).await;
+            asked.expect("a request can be sent");
+            self.client.flush().await.expect("a request can be sent");
+            heard
+        })
+    }
+
+    /// Whether there is a message, or one comes at once.
+    pub(crate) fn has_heard(&self, subscriber: &mut Subscriber) -> bool {
+        let next = async { tokio::time::timeout(Duration::from_millis(200), subscriber.next()).await };
+        self.runtime.block_on(next).is_ok()
+    }
+
     /// Changes a consumer.
     #[track_caller]
     pub(crate) fn edit_consumer(&self, stream: &str, name: &str, edit: impl FnOnce(&mut consumer::pull::Config)) {

@@ -6,7 +6,10 @@ use crate::{
     server::Client,
     wait_until,
 };
-use async_nats::jetstream::{consumer::pull, stream::Config};
+use async_nats::jetstream::{
+    consumer::pull,
+    stream::{Config, Source},
+};
 use std::fs;
 use weir_tests::{nats::NatsServer, scratch, table::query};
 
@@ -33,6 +36,93 @@ fn a_consumer_that_somebody_pauses_goes_on() {
     setup.publish(60..70);
     setup.run().catch_up().ends_with(0).says("was paused by somebody");
     assert_eq!(setup.rows(), (0..70).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_goes_while_a_consumer_is_paused_was_removed_before_it_was_read() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..3);
+    let mut running = setup.run().start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    // It keeps up, and has said so.
+    let last = setup.publish_others(1);
+    wait_until("the scanned position", || setup.scanned() == last);
+    setup.client.pause_consumer(STREAM, &consumer(&setup));
+    let last = setup.publish(3..8);
+    setup.client.purge_stream_below(STREAM, last + 1);
+    setup.publish_others(1);
+    running.end().ends_with(1).says("was paused by somebody").says("gone");
+    assert_eq!(setup.rows(), [0, 1, 2]);
+}
+
+#[test]
+fn payloads_that_were_held_back_for_a_while_are_read_all_the_same() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..3);
+    let mut running = setup.run().start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    running.send(libc::SIGSTOP);
+    let name = consumer(&setup);
+    setup
+        .client
+        .edit_consumer(STREAM, &name, |config| config.headers_only = true);
+    let last = setup.publish(3..8);
+    setup
+        .client
+        .edit_consumer(STREAM, &name, |config| config.headers_only = false);
+    running.send(libc::SIGCONT);
+    running.wait_for_position(&setup.database(), "keeper", last);
+    running.interrupt().ends_with(0);
+    assert_eq!(setup.rows(), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_message_that_somebody_else_takes_from_the_consumer_is_read() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..3);
+    let mut running = setup.run().start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    // Of two who ask the server gives to one after the other. Nothing comes behind the one that is taken.
+    let mut taken = setup.client.ask_consumer(STREAM, &consumer(&setup));
+    let mut events = 3;
+    let last = loop {
+        let last = setup.publish(events..events + 1);
+        events += 1;
+        if setup.client.has_heard(&mut taken) {
+            break last;
+        }
+    };
+    running.wait_for_position(&setup.database(), "keeper", last);
+    running.interrupt().ends_with(0);
+    assert_eq!(setup.rows(), (0..events).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_filter_of_a_mirror_leaves_out_is_no_gap() {
+    let setup = Setup::over(Config::default());
+    setup.client.make_with(Config {
+        name: "MIRROR".to_owned(),
+        mirror: Some(Source {
+            name: STREAM.to_owned(),
+            filter_subject: Some("g.a".to_owned()),
+            ..Source::default()
+        }),
+        ..Config::default()
+    });
+    setup.reads_of("MIRROR", "g.a", "");
+    setup.publish(0..3);
+    setup.publish_others(2);
+    let last = setup.publish(3..6);
+    let mut running = setup.run().start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    setup.publish_others(2);
+    let last = setup.publish(6..7);
+    running.wait_for_position(&setup.database(), "keeper", last);
+    running.interrupt().ends_with(0);
+    setup.publish_others(2);
+    setup.publish(7..8);
+    setup.run().catch_up().ends_with(0);
+    assert_eq!(setup.rows(), (0..8).collect::<Vec<_>>());
 }
 
 /// Has somebody change the consumer under a run, and between two.

@@ -37,7 +37,11 @@ use crate::{
 };
 use async_nats::{
     Subject,
-    jetstream::{Message, consumer::pull},
+    jetstream::{
+        Message,
+        consumer::{Info as ConsumerInfo, pull},
+        stream::RawMessageErrorKind,
+    },
 };
 pub use options::{Consumer, Gap, JetStreamSourceOptions, Until};
 
@@ -52,7 +56,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use stream::Holds;
+use stream::{Holds, Others};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use watch::{Found, Watch};
 
@@ -72,10 +76,16 @@ const SCAN_STORED_EVERY: Duration = Duration::from_secs(5);
 /// How often the server is asked whether nothing waits, until that is so: at first, and at most.
 const QUESTION_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
+/// How often the server is asked for its word that nothing is missing, where messages came and more may.
+const PROOF_PAUSE: Duration = Duration::from_millis(250);
+
 /// How long the first message that nothing waits behind is held back until it is known that the source keeps up, and how
 /// often that is looked for.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 const SETTLE_LOOK: Duration = Duration::from_millis(1);
+
+/// How long a message may be on its way from the server.
+const MISSING_MAX: Duration = Duration::from_secs(2);
 
 /// The header that a server puts in the place of a payload.
 const SIZE_HEADER: &str = "Nats-Msg-Size";
@@ -113,6 +123,8 @@ pub struct JetStreamSource {
     ack_subject: Option<Subject>,
     /// How many messages waited behind the last one.
     pending: u64,
+    /// How many messages the consumer has given, and how many of them have come, where some have not; and since when.
+    missing: Option<(u64, u64, std::time::Instant)>,
     /// The last sequence that is to be given; absent without an end.
     target: Option<u64>,
     /// What nothing waits up to once that is given.
@@ -253,6 +265,7 @@ impl JetStreamSource {
                 subject: String::new(),
                 ack_subject: None,
                 pending: 0,
+                missing: None,
                 target,
                 caught_up_through,
                 is_drained: false,
@@ -554,7 +567,15 @@ impl JetStreamSource {
             return true;
         };
         let info = stream.consumer_info(name).await;
-        !info.is_ok_and(|info| Settings::of(&info.config) == self.settings)
+        if !info.is_ok_and(|info| Settings::of(&info.config) == self.settings) {
+            return true;
+        }
+        // It may have been so when this message was sent. Only the stream knows what was published.
+        let Ok(info) = message.info() else { return false };
+        match stream.get_raw_message(info.stream_sequence).await {
+            Ok(stored) => !stored.payload.is_empty(),
+            Err(cause) => cause.kind() == RawMessageErrorKind::NoMessageFound,
+        }
     }
 
     // ---- what goes on at the server ------------------------------------------------------------------------------------
@@ -571,6 +592,11 @@ impl JetStreamSource {
             self.question = self.watch.ask();
             // The answer says when to ask again; one that is lost is not waited for.
             self.next_question = (now + QUESTION_PAUSES.1, (pause * 2).min(QUESTION_PAUSES.1));
+        }
+        // What came is proven soon to be all, so that it is not forgotten when what follows is removed.
+        if self.scan.came_since_proven() && now >= when {
+            self.watch.ask();
+            self.next_question.0 = now + PROOF_PAUSE;
         }
         if let Some(ticker) = &mut self.ticker {
             ticker.tick_when_silent(&self.nats).await;
@@ -596,13 +622,35 @@ impl JetStreamSource {
         if found.question >= self.question {
             self.next_question.0 = Instant::now() + self.next_question.1;
         }
+        if consumer.was_paused {
+            self.scan.was_held_up();
+            self.falls_behind();
+        }
+        if consumer.delivered > self.cursor.in_consumer() {
+            // They are on their way, unless nothing came for so long.
+            let (given, came) = (consumer.delivered, self.cursor.in_consumer());
+            match self.missing {
+                Some((known, since, asked)) if (known, since) == (given, came) => {
+                    if found.asked.duration_since(asked) >= MISSING_MAX {
+                        return self.reconnect("messages were given to somebody else").await;
+                    }
+                }
+                _ => self.missing = Some((given, came, found.asked)),
+            }
+            return Ok(());
+        }
+        self.missing = None;
         let is_at_end = consumer.pending == 0 && consumer.delivered == self.cursor.in_consumer();
         if !is_at_end {
             return Ok(());
         }
-        if self.options.latest_only || self.scan.keeps_up() {
+        // Who keeps up has a request at the server, but in a burst messages may go before they are sent; so where some came,
+        // what is gone is looked for. Where messages of others go all the time, nothing could be told from that.
+        let trusts = self.gaps.others != Others::Stay || !self.scan.came_since_proven();
+        let is_proven = trusts || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
+        if self.options.latest_only || (self.scan.keeps_up() && is_proven) {
             self.scan.caught_up(consumer.looked_at, found.asked);
-        } else if found.question >= self.question {
+        } else if self.scan.keeps_up() || found.question >= self.question {
             let Some(holds) = self.look().await? else { return Ok(()) };
             let gap = self
                 .gaps
@@ -641,12 +689,13 @@ impl JetStreamSource {
                 return Ok(());
             };
             match attempt {
-                Ok(pull) => {
+                Ok((pull, kept_up_until)) => {
                     self.messages = pull.messages;
                     self.cursor.resume(pull.delivered);
                     self.settings = pull.settings;
                     self.connects = connects;
-                    self.scan.begin_pull();
+                    self.scan.begin_pull(kept_up_until);
+                    self.missing = None;
                     self.is_unsettled = true;
                     self.watch.renew();
                     return Ok(());
@@ -669,12 +718,22 @@ impl JetStreamSource {
         }
     }
 
-    async fn pull_anew(&mut self) -> Result<Pull> {
+    /// A new pull behind what was seen; and up to when all that was stored was read, over the one before.
+    async fn pull_anew(&mut self) -> Result<(Pull, Option<std::time::Instant>)> {
         let stream = get_stream(&self.nats, &self.options.stream, &self.options.subjects).await?;
         if made_at(&stream) != self.created {
             return Err(made_anew(&self.options.stream));
         }
         let position = self.cursor.last();
+        // What the server sent into a connection that was lost it has counted. Where that is not what came, only its own
+        // word says up to when everything was read.
+        let info = stream.consumer_info(self.options.consumer.name()).await;
+        let is_all_here =
+            |info: &ConsumerInfo| !info.paused && info.delivered.consumer_sequence == self.cursor.in_consumer();
+        let then = match info.as_ref().is_ok_and(is_all_here) {
+            true => self.scan.kept_up_until(),
+            false => self.scan.proven(),
+        };
         let holds = Holds::ask(
             &self.nats,
             &self.options.stream,
@@ -683,8 +742,8 @@ impl JetStreamSource {
         )
         .await?;
         gap::check_end(&self.options, &holds, position)?;
+        self.gaps.others = holds.others;
         if !self.options.latest_only {
-            let then = self.scan.kept_up_until();
             let gap = self
                 .gaps
                 .find(&self.nats, &self.options, &holds, &self.scan, then)
@@ -694,7 +753,8 @@ impl JetStreamSource {
             }
             self.scan.looked_through(holds.stored.first.saturating_sub(1));
         }
-        pull_from(&self.nats, &stream, &self.options, position, &self.lag).await
+        let pull = pull_from(&self.nats, &stream, &self.options, position, &self.lag).await?;
+        Ok((pull, then))
     }
 }
 

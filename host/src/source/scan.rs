@@ -25,6 +25,8 @@ pub struct Scan {
     idle: Option<(Instant, usize)>,
     /// The last such moment at which nothing was on its way.
     settled: Option<Instant>,
+    /// A moment without messages proves that none was on its way, also right behind some that came.
+    trusts_silence: bool,
     /// Deliveries that the server may make without hearing of the reader.
     room: usize,
     /// Deliveries since the server said that nothing waits.
@@ -43,6 +45,7 @@ impl Scan {
             proven: None,
             idle: None,
             settled: None,
+            trusts_silence: false,
             room,
             since_proven: 0,
             jumped_from: None,
@@ -53,6 +56,12 @@ impl Scan {
     #[must_use]
     pub fn anew(self) -> Self {
         Self { is_new: true, ..self }
+    }
+
+    /// A short silence is trusted, because messages that the reader does not want are removed all the time.
+    #[must_use]
+    pub fn trusting_silence(self, trusts_silence: bool) -> Self {
+        Self { trusts_silence, ..self }
     }
 
     /// Whether nothing was read yet that something could be missing behind.
@@ -84,9 +93,11 @@ impl Scan {
     /// Takes note that everything that came was taken in.
     pub fn idle(&mut self, now: Instant) {
         if self.keeps_up {
-            // Where nothing came between two such moments, nothing was on its way at the first.
+            // Where nothing came between two such moments, nothing was on its way at the first. In a burst, though, messages
+            // may be removed before they are sent.
             if let Some((before, count)) = self.idle
                 && count == self.since_proven
+                && (count == 0 || self.trusts_silence)
             {
                 self.settled = Some(before);
             }
@@ -97,6 +108,12 @@ impl Scan {
     /// Takes note that from now on, or some time ago already, messages may not have been delivered as they came.
     pub fn falls_behind(&mut self) {
         self.keeps_up = false;
+    }
+
+    /// Takes note that the server gave nothing for some time, which began no later than when nothing waited last.
+    pub fn was_held_up(&mut self) {
+        self.keeps_up = false;
+        (self.idle, self.settled) = (None, None);
     }
 
     /// Takes note that nothing is unread up to `through`, and that whatever is stored from now on is delivered.
@@ -113,9 +130,9 @@ impl Scan {
         self.through = self.through.max(through);
     }
 
-    /// The reader asked the server anew, which knows of no other request of it.
-    pub fn begin_pull(&mut self) {
-        self.proven = self.kept_up_until();
+    /// The reader asked the server anew, which knows of no other request of it. Up to `then` everything was read.
+    pub fn begin_pull(&mut self, then: Option<Instant>) {
+        self.proven = self.proven.max(then);
         (self.keeps_up, self.since_proven) = (false, 0);
         (self.idle, self.settled) = (None, None);
     }
@@ -139,13 +156,23 @@ impl Scan {
         }
     }
 
-    /// Messages that were stored before then were all read, where no more comes over this pull.
+    /// When the server last said that nothing waits.
+    pub fn proven(&self) -> Option<Instant> {
+        self.proven
+    }
+
+    /// Messages that were stored before then were all read, where all that was sent over this pull has come.
     pub fn kept_up_until(&self) -> Option<Instant> {
         // Where much came since, the server may have fallen behind while the reader thought that it was idle.
         match self.since_proven < self.room {
             true => self.idle.map(|(now, _)| now).max(self.proven),
             false => self.proven,
         }
+    }
+
+    /// Whether something came since the server last said that nothing waits, while the reader keeps up.
+    pub fn came_since_proven(&self) -> bool {
+        self.keeps_up && self.since_proven > 0
     }
 
     /// The sequence behind which jumps are to be looked into, since the last call.
@@ -301,21 +328,25 @@ mod tests {
         scan.see(15);
         scan.see(19);
         assert_eq!((scan.take_jump(), scan.take_jump()), (Some(11), None));
-        assert_eq!(scan.kept_up_until(), None);
+        assert_eq!(scan.read_until(), None);
         scan.caught_up(25, now);
         scan.see(30);
         assert_eq!((scan.take_jump(), scan.keeps_up()), (Some(25), true));
         scan.idle(at(1));
         assert_eq!((scan.read_until(), scan.kept_up_until()), (Some(now), Some(at(1))));
         scan.idle(at(2));
-        assert_eq!((scan.read_until(), scan.kept_up_until()), (Some(at(1)), Some(at(2))));
+        assert_eq!((scan.read_until(), scan.kept_up_until()), (Some(now), Some(at(2))));
         scan.see(31);
         scan.see(32);
         scan.see(33);
         assert!(!scan.keeps_up(), "the server may have waited for a request");
         scan.idle(at(3));
-        assert_eq!((scan.read_until(), scan.kept_up_until()), (Some(now), Some(now)));
+        assert_eq!((scan.read_until(), scan.proven()), (Some(now), Some(now)));
         scan.caught_up(40, at(4));
         assert_eq!((scan.read_until(), scan.keeps_up()), (Some(at(4)), true));
+        scan.idle(at(5));
+        scan.idle(at(6));
+        scan.was_held_up();
+        assert_eq!((scan.read_until(), scan.keeps_up()), (Some(at(4)), false));
     }
 }

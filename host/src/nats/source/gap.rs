@@ -4,7 +4,7 @@ use super::{
     Consumer, Gap, JetStreamSource, JetStreamSourceOptions,
     consumer::PULL_MESSAGES,
     lookup::made_anew,
-    stream::{Deleted, Holds},
+    stream::{Deleted, Holds, Others},
 };
 use crate::{
     delivery::{DecodedBatch, Scanned},
@@ -33,6 +33,7 @@ pub(super) struct Gaps {
     passed_over: Option<u64>,
     /// The stream holds messages of other subjects, from a time at which it took them.
     is_mixed: bool,
+    pub(super) others: Others,
 }
 
 /// Sequences that are gone, and what was read before.
@@ -77,10 +78,12 @@ impl Gaps {
             accepted: 0,
             passed_over: None,
             is_mixed: false,
+            others: Others::Stay,
         };
         let holds = gaps.ask(nats, options).await?;
         gaps.created.clone_from(&holds.created);
         gaps.begun_at = holds.stored.last;
+        gaps.others = holds.others;
         check_kept(options, &holds)?;
         check_end(options, &holds, options.position)?;
         let stored = &holds.stored;
@@ -104,7 +107,7 @@ impl Gaps {
             gaps.accept_or_refuse(options, &holds, Found { gone, after: through })?;
             through = through.max(before_first);
         }
-        let scan = Scan::new(through, PULL_MESSAGES / 2);
+        let scan = Scan::new(through, PULL_MESSAGES / 2).trusting_silence(holds.others != Others::Stay);
         let scan = match is_new && options.position == 0 {
             true => scan.anew(),
             false => scan,
@@ -134,6 +137,11 @@ impl Gaps {
             Ok((holds, deleted))
         });
         Held { batch, after, look }
+    }
+
+    /// Whether nothing that was not read can be gone, by what is said of the stream in each of its answers.
+    pub(super) fn are_none(&self, scan: &Scan, first: u64, deleted: u64) -> bool {
+        first <= scan.through().saturating_add(1) && self.deleted.are_all(first, deleted)
     }
 
     /// What is gone of what was not read, other than what was stored before `then`, up to when all was.
@@ -224,10 +232,15 @@ impl JetStreamSource {
         self.gaps.deleted = deleted;
         let read = sequences_of(&batch);
         let range = (held.after, batch.last_sequence);
-        let gap = self
-            .gaps
-            .find_in(&self.nats, &self.options, &holds, range, &read, self.scan.read_until())
-            .await?;
+        let gap = match self.scan.keeps_up() && holds.others == Others::GoWhenRead {
+            // What is gone was read by somebody else; of the source's own it would have been acknowledged.
+            true => None,
+            false => {
+                self.gaps
+                    .find_in(&self.nats, &self.options, &holds, range, &read, self.scan.read_until())
+                    .await?
+            }
+        };
         if let Some(gap) = gap
             && let Err(refusal) = self.gaps.accept_or_refuse(&self.options, &holds, gap)
         {

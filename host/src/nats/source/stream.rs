@@ -26,10 +26,23 @@ pub(super) struct Holds {
     pub(super) of_subject_max: Option<u64>,
     /// Whether a publisher may have all messages of a subject replaced by one.
     pub(super) rolls_up: bool,
+    /// Whether messages of other subjects may go soon after they were stored, as the stream is made.
+    pub(super) others: Others,
     is_empty: bool,
     last_stored: jiff::Timestamp,
     /// The server's time, and ours when it came.
     now: (jiff::Timestamp, Instant),
+}
+
+/// When a stream lets go of messages that the source does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// At its limits, or there are none: what goes while nothing is read that was stored before is rare.
+    Stay,
+    /// When a few of their subject have followed, or when their publisher says so.
+    GoSoon,
+    /// When they were read, as those of the source do.
+    GoWhenRead,
 }
 
 /// What is asked of a stream again and again: the sequences that are gone are told only where they changed.
@@ -68,6 +81,39 @@ struct Config {
     max_msgs_per_subject: i64,
     #[serde(default)]
     allow_rollup_hdrs: bool,
+    #[serde(default)]
+    allow_msg_ttl: bool,
+    #[serde(default)]
+    retention: String,
+    #[serde(default)]
+    mirror: Option<Mirror>,
+}
+
+#[derive(Deserialize)]
+struct Mirror {
+    #[serde(default)]
+    filter_subject: String,
+    #[serde(default)]
+    subject_transforms: Vec<serde::de::IgnoredAny>,
+}
+
+impl Config {
+    /// Whether the stream has sequences without a message because it never took that: those of another stream that its
+    /// filter leaves out.
+    fn leaves_out(&self) -> bool {
+        let is_filtered = |mirror: &Mirror| !mirror.filter_subject.is_empty() || !mirror.subject_transforms.is_empty();
+        self.mirror.as_ref().is_some_and(is_filtered)
+    }
+
+    fn others(&self) -> Others {
+        if !matches!(self.retention.as_str(), "" | "limits") {
+            Others::GoWhenRead
+        } else if self.max_msgs_per_subject > 0 || self.allow_rollup_hdrs || self.allow_msg_ttl {
+            Others::GoSoon
+        } else {
+            Others::Stay
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,11 +128,18 @@ struct State {
     deleted: Option<Vec<u64>>,
 }
 
+impl Deleted {
+    /// Whether the server would tell of no other sequences than it did, where it says this of the stream.
+    pub(super) fn are_all(&self, first: u64, count: u64) -> bool {
+        count == 0 || (self.sequences.is_some() && (self.first, self.count) == (first, count))
+    }
+}
+
 impl Holds {
     /// Asks the server.
     pub(super) async fn ask(nats: &Nats, name: &str, subjects: &[String], known: &mut Deleted) -> Result<Self> {
         let mut info = ask(nats, name, subjects, false).await?;
-        if info.state.num_deleted == 0 {
+        if info.state.num_deleted == 0 || info.config.leaves_out() {
             known.sequences = Some(Arc::default());
         } else if known.sequences.is_none()
             || (info.state.first_seq, info.state.num_deleted) != (known.first, known.count)
@@ -98,7 +151,12 @@ impl Holds {
         (known.first, known.count) = (info.state.first_seq, info.state.num_deleted);
         // Servers before 2.10 do not tell the time.
         let now = info.ts.as_ref().and_then(|now| now.parse().ok());
+        let others = info.config.others();
         let of_stream = info.config.subjects.unwrap_or_default();
+        let is_dense = !of_stream.is_empty()
+            && of_stream
+                .iter()
+                .all(|whole| subjects.iter().any(|subject| covers(subject, whole)));
         Ok(Self {
             created: info.created,
             stored: Stored {
@@ -106,10 +164,8 @@ impl Holds {
                 last: info.state.last_seq,
                 deleted: known.sequences.clone().unwrap_or_default(),
             },
-            is_dense: !of_stream.is_empty()
-                && of_stream
-                    .iter()
-                    .all(|whole| subjects.iter().any(|subject| covers(subject, whole))),
+            is_dense,
+            others: if is_dense { Others::Stay } else { others },
             of_subject_max: u64::try_from(info.config.max_msgs_per_subject)
                 .ok()
                 .filter(|&max| max > 0),

@@ -5,7 +5,11 @@ use super::consumer::Settings;
 use crate::{nats::Nats, say, source::Lag};
 use async_nats::{
     connection,
-    jetstream::{consumer, context::ConsumerInfoErrorKind, stream::Stream},
+    jetstream::{
+        consumer,
+        context::ConsumerInfoErrorKind,
+        stream::{self, Stream},
+    },
 };
 use std::{
     sync::{
@@ -42,6 +46,10 @@ pub(super) struct State {
     pub(super) delivered: u64,
     /// Where nothing is pending, a sequence up to which there is none of its subjects.
     pub(super) looked_at: u64,
+    /// The stream's first sequence, and how many are missing behind it, before the consumer was looked at.
+    pub(super) first: u64,
+    pub(super) deleted: u64,
+    pub(super) was_paused: bool,
     pub(super) settings: Settings,
 }
 
@@ -112,8 +120,8 @@ impl Drop for Watch {
 
 /// What the server says of a consumer.
 enum Answer {
-    /// And the last sequence of the stream.
-    Consumer(Box<consumer::Info>, u64),
+    /// And the stream before that.
+    Consumer(Box<consumer::Info>, Box<stream::State>),
     /// Somebody deleted it, and its reader hears of that.
     NoConsumer,
     Nothing,
@@ -136,10 +144,10 @@ impl Watcher {
             let info = self.look().await;
             if question >= self.shared.since.load(Ordering::Acquire) {
                 match info {
-                    Answer::Consumer(info, last) => {
+                    Answer::Consumer(info, stream) => {
                         self.lag.tell(info.delivered.consumer_sequence, info.num_pending);
                         self.resume(&info).await;
-                        self.tell(question, asked, Some(State::of(&info, last)));
+                        self.tell(question, asked, Some(State::of(&info, &stream)));
                     }
                     Answer::NoConsumer => {}
                     Answer::Nothing => {
@@ -159,12 +167,12 @@ impl Watcher {
         }
         // A consumer that nothing of its subjects wakes does not look at what is stored meanwhile. What the stream held
         // before is not pending after.
-        let last = match time::timeout(ANSWER_MAX, self.stream.get_info()).await {
-            Ok(Ok(info)) => info.state.last_sequence,
+        let state = match time::timeout(ANSWER_MAX, self.stream.get_info()).await {
+            Ok(Ok(info)) => Box::new(info.state),
             _ => return Answer::Nothing,
         };
         match time::timeout(ANSWER_MAX, self.stream.consumer_info(&self.name)).await {
-            Ok(Ok(info)) => Answer::Consumer(Box::new(info), last),
+            Ok(Ok(info)) => Answer::Consumer(Box::new(info), state),
             Ok(Err(cause)) if cause.kind() == ConsumerInfoErrorKind::NotFound => Answer::NoConsumer,
             _ => Answer::Nothing,
         }
@@ -217,11 +225,14 @@ impl Watcher {
 }
 
 impl State {
-    fn of(info: &consumer::Info, last: u64) -> Self {
+    fn of(info: &consumer::Info, stream: &stream::State) -> Self {
         Self {
             pending: info.num_pending,
             delivered: info.delivered.consumer_sequence,
-            looked_at: info.delivered.stream_sequence.max(last),
+            looked_at: info.delivered.stream_sequence.max(stream.last_sequence),
+            first: stream.first_sequence,
+            deleted: stream.deleted_count.unwrap_or_default(),
+            was_paused: info.paused,
             settings: Settings::of(&info.config),
         }
     }
