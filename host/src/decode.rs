@@ -12,7 +12,7 @@ mod json;
 mod number;
 
 pub use columns::{ColumnBuilders, Decoded, Reject};
-pub use json::{Line, LineScanner, Scanner};
+pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{
     column::Batch,

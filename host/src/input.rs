@@ -15,7 +15,7 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     os::{
         fd::AsFd,
-        unix::fs::{FileTypeExt, MetadataExt},
+        unix::fs::{FileExt, FileTypeExt, MetadataExt},
     },
     path::{Path, PathBuf},
 };
@@ -227,6 +227,22 @@ impl Lines {
     /// The number by which the file system knows the file; nothing where it is a pipe.
     pub fn file_number(&self) -> Option<u64> {
         self.file.as_ref().map(MetadataExt::ino)
+    }
+
+    /// Whether the file has these bytes, there, by now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn holds(&self, at: u64, bytes: &[u8]) -> Result<bool> {
+        let mut found = vec![0; bytes.len()];
+        match self.reader.get_ref().read_exact_at(&mut found, at) {
+            Ok(()) => Ok(found == bytes),
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(cause) => Err(Error::environment(format!(
+                "cannot read {}: {cause}",
+                named("", &self.path)
+            ))),
+        }
     }
 
     /// The number of the line that was read last; the first is 1.

@@ -13,7 +13,7 @@ mod skip;
 mod text;
 mod window;
 
-pub use line::{Line, LineScanner};
+pub use line::{Line, LineScanner, ObjectKind};
 
 use super::columns::{Builder, ColumnBuilders, Decoded, Reject, accepted};
 use crate::{column::ColumnType, limits::PATH_NAMES_MAX, plan::SourceColumn, text::printable};

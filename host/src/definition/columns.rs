@@ -106,19 +106,13 @@ impl<'de> Deserialize<'de> for ColumnPath {
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<ColumnPath, E> {
-                let is_element = |name: &str| {
-                    let number = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
-                    let number = number.map_or(name, |(_, number)| number);
-                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-                };
-                if let Some(name) = path.split('.').find(|name| is_element(name)) {
-                    let names: Vec<&str> = path.split('.').collect();
-                    return Err(E::custom(format!(
-                        "the path \"{path}\" names an element of an array with \"{name}\", and a path leads through objects \
-                         alone; for members that are called so, write it as a list: {names:?}"
-                    )));
+                let names: Vec<&str> = path.split('.').collect();
+                match wrong_path(path, &names) {
+                    Some(what) => Err(E::custom(format!(
+                        "the path \"{path}\" {what}; for members that are called so, write it as a list: {names:?}"
+                    ))),
+                    None => Ok(ColumnPath(names.into_iter().map(str::to_owned).collect())),
                 }
-                Ok(ColumnPath(path.split('.').map(str::to_owned).collect()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<ColumnPath, A::Error> {
@@ -133,5 +127,44 @@ impl<'de> Deserialize<'de> for ColumnPath {
             }
         }
         deserializer.deserialize_any(Path)
+    }
+}
+
+/// What of a path is of another notation than ours, which would be null in every event; nothing where it is as it should be.
+fn wrong_path(path: &str, names: &[&str]) -> Option<String> {
+    if let Some(name) = names.iter().find(|name| is_element(name)) {
+        return Some(format!(
+            "names an element of an array with \"{name}\", and a path leads through objects alone"
+        ));
+    }
+    if let Some(name) = names.iter().find(|name| name.contains("['") || name.contains("[\"")) {
+        return Some(format!(
+            "has a name in brackets with \"{name}\"; accepted are names with dots between them"
+        ));
+    }
+    if path.starts_with('/') {
+        return Some("is a JSON pointer; accepted are names with dots between them".to_owned());
+    }
+    if names.first() == Some(&"$") {
+        return Some(
+            "begins with \"$\"; accepted are names with dots between them, from the event's members on".to_owned(),
+        );
+    }
+    let is_empty = names.iter().any(|name| name.is_empty());
+    is_empty.then(|| "has an empty name; accepted are names with dots between them".to_owned())
+}
+
+/// Whether a name of a path means elements of an array: `0`, `-1` or `*`, or a name with such in brackets after it.
+fn is_element(name: &str) -> bool {
+    let inside = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+    match inside {
+        Some((_, inside)) => inside
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"-+*:, ".contains(&byte)),
+        None if name == "*" || name.contains("[?") => true,
+        None => {
+            let number = name.strip_prefix('-').unwrap_or(name);
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        }
     }
 }

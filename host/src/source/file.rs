@@ -34,8 +34,14 @@ pub const IDENTITY: &str = "a file of events";
 /// How often a file that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Bytes of a line, from its end, that are read again before a file that is followed is gone on with.
+const CHECKED_BYTES: usize = 64 << 10;
+
 /// Lines of a pipe whose hashes are kept: as many as may be under way, and some more. A file can be read again.
 const HASHES_KEPT: usize = (BATCHES_QUEUED_MAX + 4) * BATCH_EVENTS_MAX;
+
+/// Ends that a line may have got after it was taken without one.
+const LATE_ENDS: &[&[u8]] = &[b"\n", b"\r\n", b"\r"];
 
 /// What becomes of a last line without an end: somebody may be writing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,13 @@ pub struct FileSource {
     hash: Xxh3,
     sequence: u64,
     line: Vec<u8>,
+    /// Where `line` begins in the file.
+    line_at: u64,
+    /// The line before, without its end, and where it begins.
+    previous: Vec<u8>,
+    previous_at: u64,
+    /// Whether the end of the file was read last; it may have grown since.
+    was_at_end: bool,
     /// Whether `line` holds the beginning of the next line.
     is_begun: bool,
     /// Whether the line at `sequence` had no end when it was taken.
@@ -107,6 +120,10 @@ impl FileSource {
             hash: Xxh3::new(),
             sequence: 0,
             line: Vec::new(),
+            line_at: 0,
+            previous: Vec::new(),
+            previous_at: 0,
+            was_at_end: false,
             is_begun: false,
             is_open: false,
             stop,
@@ -120,7 +137,7 @@ impl FileSource {
     }
 
     fn pass_over(&mut self, position: u64, content_hash: u64) -> Result<()> {
-        let mut without_end = 0;
+        let mut without_end = Vec::new();
         while self.sequence < position {
             if !self.read_line()? {
                 return Err(Error::mismatch(format!(
@@ -130,15 +147,17 @@ impl FileSource {
                 )));
             }
             if self.sequence == position {
-                let mut hash = self.hash.clone();
-                hash.update(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
-                without_end = hash.digest();
+                for end in LATE_ENDS {
+                    let mut hash = self.hash.clone();
+                    hash.update(self.line.strip_suffix(*end).unwrap_or(&self.line));
+                    without_end.push(hash.digest());
+                }
             }
             self.end_line();
             self.events.pass_over(&self.line);
         }
         // When the line was taken it may have had no end yet.
-        if position > 0 && self.hash.digest() != content_hash && without_end != content_hash {
+        if position > 0 && self.hash.digest() != content_hash && !without_end.contains(&content_hash) {
             return Err(Error::mismatch(format!(
                 "the first {position} lines of {} are not those that the database was filled from; name that file, or another --database",
                 self.path.display()
@@ -171,12 +190,22 @@ impl FileSource {
     /// Reads the next line into `self.line`; false where there is none, or none yet.
     fn read_line(&mut self) -> Result<bool> {
         if !std::mem::take(&mut self.is_begun) {
+            if !self.line.is_empty() {
+                std::mem::swap(&mut self.line, &mut self.previous);
+                self.previous_at = self.line_at;
+            }
             self.line.clear();
+            self.line_at = self.bytes_read.load(Ordering::Relaxed);
         }
         let before = self.line.len();
         self.lines.read_on(&mut self.line)?;
-        self.bytes_read
-            .fetch_add((self.line.len() - before) as u64, Ordering::Relaxed);
+        let read = self.line.len() - before;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        let is_behind_end = std::mem::replace(&mut self.was_at_end, self.line.last() != Some(&b'\n'));
+        if read > 0 && is_behind_end && self.last_line == LastLine::Follow && self.size().is_some() {
+            // What came may be of a file that was written anew, and not stand behind what was read.
+            self.check_is_same()?;
+        }
         if self.line.is_empty() {
             return Ok(false);
         }
@@ -205,11 +234,16 @@ impl FileSource {
     /// Goes on after a line that was taken without its end, which is all that may have come since.
     fn read_late_end(&mut self) -> Result<bool> {
         match self.line.as_slice() {
-            b"\n" => {
-                self.hash.update(b"\n");
+            end @ (b"\n" | b"\r\n") => {
+                self.hash.update(end);
                 self.is_open = false;
                 self.line.clear();
                 self.read_line()
+            }
+            // Half of an end.
+            b"\r" => {
+                self.is_begun = true;
+                Ok(false)
             }
             _ => Err(Error::mismatch(format!(
                 "line {} of {} was taken when it had no end, and was changed since; name another --database",
@@ -243,6 +277,26 @@ impl FileSource {
         }
     }
 
+    /// Checks that a file that is followed still has what was read of it last, where it was read.
+    fn check_is_same(&self) -> Result<()> {
+        for (at, line) in [(self.previous_at, &self.previous), (self.line_at, &self.line)] {
+            let passed = line.len().saturating_sub(CHECKED_BYTES);
+            let end = line.get(passed..).unwrap_or_default();
+            if !self.lines.holds(at + passed as u64, end)? {
+                return Err(self.replaced());
+            }
+        }
+        Ok(())
+    }
+
+    fn replaced(&self) -> Error {
+        Error::mismatch(format!(
+            "{} was replaced or cut while it was followed, after line {}; what it holds now needs another --database",
+            self.path.display(),
+            self.sequence
+        ))
+    }
+
     /// Whether more may come after the end of the file, after a moment.
     fn waits_for_more(&self) -> Result<bool> {
         if self.last_line != LastLine::Follow || self.stop.is_set() {
@@ -256,11 +310,9 @@ impl FileSource {
         let file = fs::metadata(&self.path).environment(|| format!("cannot read {path}"))?;
         let read = self.bytes_read.load(Ordering::Relaxed);
         if file.len() < read.max(size) || self.lines.file_number().is_some_and(|number| number != file.ino()) {
-            return Err(Error::mismatch(format!(
-                "{path} was replaced or cut while it was followed, after line {}; what it holds now needs another --database",
-                self.sequence
-            )));
+            return Err(self.replaced());
         }
+        self.check_is_same()?;
         Ok(true)
     }
 }

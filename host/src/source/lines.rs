@@ -2,9 +2,10 @@
 //! `{"subject": "…", "payload": …}`.
 
 use crate::{
-    decode::{Line, LineScanner},
+    decode::{Line, LineScanner, ObjectKind},
     error::{Error, Result},
 };
+use memchr::memmem::Finder;
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +32,20 @@ pub enum Event<'l> {
 /// Tells the lines of a file.
 ///
 /// Where a pipeline has several inputs, every line has to say its subject. Where it has one, the first line decides for
-/// the file; later lines that begin with the other form are read by it. Only a pipeline that reads a column from a member
-/// `subject` or `payload` is given every line as its payload: there nobody could tell the two apart.
+/// the file: whether the others have to say theirs. Among payloads a line with a subject and a payload is read by them
+/// for all that, wherever in the object they stand; one with both names, or with one and no other member, is refused
+/// where something is wrong with them. Only a pipeline that reads a column from a member `subject` or `payload` is given
+/// every line as its payload: there nobody could tell the two apart.
 #[derive(Debug)]
 pub struct EventLines {
     form: Form,
     /// Whether a line of payloads may have a subject for all that.
     may_have_subjects: bool,
     scanner: LineScanner,
+    /// `"payload"`, as a name is mostly written.
+    payload: Finder<'static>,
+    /// What begins an escaped letter, of a name that is written so.
+    escape: Finder<'static>,
 }
 
 impl EventLines {
@@ -57,16 +64,18 @@ impl EventLines {
             form,
             may_have_subjects: form == Form::Unknown,
             scanner: LineScanner::new(subjects).map_err(Error::definition)?,
+            payload: Finder::new(b"\"payload\""),
+            escape: Finder::new(b"\\u00"),
         })
     }
 
     /// Learns the form of the file from a line that is passed over.
     pub fn pass_over(&mut self, line: &[u8]) {
         if self.form == Form::Unknown {
-            self.form = match self.scanner.is_object(line) {
-                None => Form::Unknown,
-                Some(false) => Form::Payloads,
-                Some(true) => Form::WithSubjects,
+            self.form = match self.scanner.kind_of(line) {
+                None | Some(ObjectKind::Mistaken) => Form::Unknown,
+                Some(ObjectKind::Payload) => Form::Payloads,
+                Some(ObjectKind::WithSubject) => Form::WithSubjects,
             };
         }
     }
@@ -84,9 +93,13 @@ impl EventLines {
         self.pass_over(line);
         let has_subject = match self.form {
             Form::WithSubjects => true,
-            Form::Unknown => false,
-            Form::Payloads => {
-                self.may_have_subjects && begins_with_subject(line) && self.scanner.is_object(line) == Some(true)
+            Form::Unknown | Form::Payloads => {
+                let may_be = self.may_have_subjects && self.may_be_with_subject(line);
+                may_be
+                    && self
+                        .scanner
+                        .kind_of(line)
+                        .is_some_and(|kind| kind != ObjectKind::Payload)
             }
         };
         if !has_subject {
@@ -101,15 +114,18 @@ impl EventLines {
 
     /// Whether a line without an end is one whole object. What is not may have been written by half.
     pub fn is_whole(&mut self, line: &[u8]) -> bool {
-        self.scanner.is_object(line).is_some()
+        self.scanner.kind_of(line).is_some()
     }
-}
 
-/// Whether the first member of an object is a subject or a payload: a look at a few bytes, for every line.
-fn begins_with_subject(line: &[u8]) -> bool {
-    let inside = line.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
-    let name = inside.trim_ascii_start();
-    name.starts_with(b"\"subject\"") || name.starts_with(b"\"payload\"")
+    /// Whether a line is worth a closer look. It is asked of every line of payloads, and so a search for bytes: a payload
+    /// is named somewhere, or a subject at the beginning, or an escape stands for one of their letters.
+    fn may_be_with_subject(&self, line: &[u8]) -> bool {
+        let inside = line.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
+        let begins = inside.trim_ascii_start().starts_with(b"\"subject\"");
+        // All their letters are from \u0061 to \u0079.
+        let is_letter = |at: usize| matches!(line.get(at.saturating_add(4)), Some(b'6' | b'7'));
+        begins || self.payload.find(line).is_some() || self.escape.find_iter(line).any(is_letter)
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +154,13 @@ mod tests {
         check(&mut of_payloads, "", "a payload");
         check(&mut of_payloads, "broken", "a payload");
         check(&mut of_payloads, r#"{"a": 1}"#, "a payload");
-        check(&mut of_payloads, r#"{"subject": "s"}"#, "a payload");
+        check(&mut of_payloads, r#"{"subject": "s", "a": 1}"#, "a payload");
+        check(
+            &mut of_payloads,
+            r#"{"a": {"subject": "s", "payload": 1}}"#,
+            "a payload",
+        );
+        check(&mut of_payloads, r#"{"a": "payload", "b": "\u0061"}"#, "a payload");
         check(
             &mut of_payloads,
             r#" { "payload": {"a": 1}, "subject": "s"}"#,
@@ -162,6 +184,48 @@ mod tests {
             r#"{"a": 1}"#,
             "the line has no member \"subject\"; accepted is {\"subject\": \"…\", \"payload\": …}",
         );
+    }
+
+    #[test]
+    fn no_line_with_a_subject_is_taken_for_a_payload() {
+        let accepted = "accepted is {\"subject\": \"…\", \"payload\": …}";
+        let (no_subject, no_payload) = (
+            format!("the line has no member \"subject\"; {accepted}"),
+            format!("the line has no member \"payload\"; {accepted}"),
+        );
+        for (line, expected) in [
+            (r#"{"seq": 1, "subject": "s", "payload": {}}"#, "s: {}"),
+            (r#"{"seq": 1, "payload": {}, "at": 2, "subject": "s"}"#, "s: {}"),
+            (r#"{"\u0073ubject": "s", "payload": {}}"#, "s: {}"),
+            (r#"{"\u0073ubject": "s", "p\u0061yload": {}}"#, "s: {}"),
+            (r#"{"subject": "s"}"#, no_payload.as_str()),
+            (r#"{"subject\u0020": 1, "s\u0075bject": "s"}"#, "a payload"),
+            (r#"{"s\u0075bject": "s"}"#, no_payload.as_str()),
+            (r#"{"payload": {}}"#, no_subject.as_str()),
+            (
+                r#"{"subject": "s", "subject": "s", "payload": {}}"#,
+                "the line: found the name a second time at byte 18; accepted is each member once",
+            ),
+            (
+                r#"{"a": 1, "payload": {}, "subject": "s", "payload": {}}"#,
+                "the line: found the name a second time at byte 41; accepted is each member once",
+            ),
+            (
+                r#"{"subject": 5, "payload": {}}"#,
+                "the line: found `5` at byte 12; accepted is a subject in quotes",
+            ),
+        ] {
+            // As the first line of a file, and after others. What is mistaken does not decide for the file.
+            let mut first = lines(&["s"], false);
+            check(&mut first, line, expected);
+            let mut later = lines(&["s"], false);
+            check(&mut later, r#"{"a": 1}"#, "a payload");
+            check(&mut later, line, expected);
+            check(&mut later, r#"{"a": 1}"#, "a payload");
+        }
+        let mut mistaken_first = lines(&["s"], false);
+        check(&mut mistaken_first, r#"{"subject": "s"}"#, &no_payload);
+        check(&mut mistaken_first, r#"{"a": 1}"#, "a payload");
     }
 
     #[test]

@@ -77,3 +77,51 @@ fn files_without_end_are_refused() {
         folder.weir("test").ends_with(2);
     }
 }
+
+/// A pipeline with one sink table, and one that it looks up.
+const WITH_LOOKUP: &str = r#"name = "p"
+[source]
+stream = "S"
+subject = "s"
+columns = { id = "int" }
+
+[table.known]
+primary_key = ["id"]
+columns = { id = "int", name = "text" }
+
+[[step]]
+name = "find"
+lookup = { table = "known", on = { id = "id" } }
+
+[[sink]]
+table = "found"
+"#;
+
+#[test]
+fn an_update_without_output_is_understood_beside_a_lookup_table() {
+    let folder = case();
+    folder.write("pipeline.toml", WITH_LOOKUP);
+    folder.write("cases/first/input.jsonl", "broken\n");
+    fs::remove_file(folder.path("cases/first/expected.jsonl")).expect("the file is there");
+    folder.weir("test --update").ends_with(0);
+    let written = fs::read_to_string(folder.path("cases/first/expected.jsonl"));
+    assert_eq!(written.expect("the file was written"), "");
+    for command in ["test", "test --update"] {
+        let shown = folder.weir(command).ends_with(0).stdout;
+        assert!(shown.starts_with("ok"), "{shown}");
+    }
+    folder.write("cases/first/start.known.jsonl", "{\"id\":1,\"name\":\"a\"}\n");
+    folder.write("cases/first/input.jsonl", "broken\n{\"id\":1}\n");
+    folder.weir("test").ends_with(1);
+}
+
+#[test]
+fn a_table_to_start_with_that_is_no_file_is_refused() {
+    let folder = case();
+    folder.write("pipeline.toml", WITH_LOOKUP);
+    make_pipe(&folder, "cases/first/start.known.jsonl");
+    folder
+        .weir("test")
+        .ends_with(2)
+        .says("start.known.jsonl: it is a pipe; accepted is a file");
+}

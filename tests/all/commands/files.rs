@@ -58,6 +58,21 @@ fn a_line_with_a_subject_among_payloads_is_read_too() {
 }
 
 #[test]
+fn no_line_with_a_subject_is_an_event_without_columns() {
+    let folder = Folder::with(NAMES);
+    folder
+        .replay(
+            "{\"subject\": 5, \"payload\": {\"id\": 1}}\n{\"id\": 2}\n\
+             {\"seq\": 1, \"subject\": \"s\", \"payload\": {\"id\": 3}}\n\
+             {\"\\u0073ubject\": \"s\", \"payload\": {\"id\": 4}}\n\
+             {\"subject\": \"s\"}\n{\"subject\": \"s\", \"subject\": \"s\", \"payload\": {}}\n",
+        )
+        .ends_with(0);
+    assert_eq!(rows(&folder), ["2 ", "3 ", "4 "]);
+    assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 3);
+}
+
+#[test]
 fn columns_that_are_called_so_are_read_from_the_line() {
     let columns =
         "columns = { id = \"int\", name = { type = \"text\", path = \"payload.name\" }, amount = \"double\" }";
@@ -73,14 +88,23 @@ fn columns_that_are_called_so_are_read_from_the_line() {
 
 #[test]
 fn a_last_line_whose_end_comes_later_is_gone_on_with() {
-    for end in ["", "\n", "\n{\"id\":3}\n", "\n{\"id\":3}"] {
+    for end in [
+        "",
+        "\n",
+        "\n{\"id\":3}\n",
+        "\n{\"id\":3}",
+        "\r",
+        "\r\n",
+        "\r\n{\"id\":3}\r\n",
+        "\r\n{\"id\":3}",
+    ] {
         let folder = Folder::with(NAMES);
         folder.replay("{\"id\":1}\n{\"id\":2,\"name\":\"b\"}").ends_with(0);
         folder
             .replay(format!("{{\"id\":1}}\n{{\"id\":2,\"name\":\"b\"}}{end}"))
             .ends_with(0)
             .says("continuing after line 2");
-        let expected: &[&str] = if end.len() > 1 {
+        let expected: &[&str] = if end.contains('3') {
             &["1 ", "2 b", "3 "]
         } else {
             &["1 ", "2 b"]
@@ -163,6 +187,45 @@ fn a_file_that_is_followed_is_read_as_it_grows() {
     assert_eq!(position(), ["4"]);
     assert_eq!(rows(&folder), ["1 ", "2 b", "3 ", "4 "]);
     assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 0);
+}
+
+#[test]
+fn a_file_that_is_followed_and_written_anew_in_place_is_told() {
+    // As long as what was there, or longer: the size does not tell.
+    for anew in ["{\"id\":3}\n{\"id\":4}\n", "{\"id\":100}\n{\"id\":101}\n{\"id\":102}\n"] {
+        let folder = Folder::with(NAMES);
+        folder.write("events.jsonl", "{\"id\":1}\n{\"id\":2}\n");
+        let mut command = super::weir().command();
+        command
+            .args([
+                "replay",
+                "p.toml",
+                "--input",
+                "events.jsonl",
+                "--database",
+                "p.db",
+                "--follow",
+            ])
+            .current_dir(folder.0.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().expect("weir can be started");
+        let exists = || folder.path("p.db").exists();
+        wait_until("the second line", || exists() && query_is(&folder, "2"));
+        let file = OpenOptions::new().write(true).open(folder.path("events.jsonl"));
+        let mut file = file.expect("the file is there");
+        file.write_all(anew.as_bytes()).expect("it can be written");
+        wait_until("the end of weir", || {
+            process.try_wait().is_ok_and(|status| status.is_some())
+        });
+        let output = process.wait_with_output().expect("weir ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("was replaced or cut while it was followed, after line 2"),
+            "{said}"
+        );
+        assert_eq!(rows(&folder), ["1 ", "2 "]);
+    }
 }
 
 /// Whether the database holds that position.

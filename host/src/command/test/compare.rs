@@ -139,7 +139,8 @@ impl Comparison {
     }
 }
 
-/// The table that an expected file speaks of: the one in its name, else the only one, else the one with its columns.
+/// The table that an expected file speaks of: the one in its name, else the only one, else the one with its columns, else
+/// the only one beside lookup tables, for which `--update` writes it, without a row too.
 fn table_of<'o>(
     what: Option<&str>,
     file: &Path,
@@ -160,7 +161,11 @@ fn table_of<'o>(
         let mut alike = tables().filter(|(shape, _)| has_them(shape));
         alike.next().filter(|_| alike.next().is_none())
     };
-    let found = named.or(only).or_else(alike);
+    let only_sink = || {
+        let mut sinks = tables().filter(|(shape, _)| what.is_none() && !shape.is_lookup);
+        sinks.next().filter(|_| sinks.next().is_none())
+    };
+    let found = named.or(only).or_else(alike).or_else(only_sink);
     found.map(|(shape, rows)| (shape, rows.as_slice())).ok_or_else(|| {
         let names: Vec<String> = tables()
             .map(|(shape, _)| format!("expected.{}.jsonl", shape.name))

@@ -26,7 +26,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 /// What "now" is in a case that does not say, where the pipeline means the store time: noon of a day in Shanghai.
 const NOW: jiff::Timestamp = jiff::Timestamp::constant(1_773_547_200, 0);
 
-/// Bytes of the events of a case. They are run in every test, by a person who waits.
+/// Bytes of the events of a case, or of a table that it starts with. They are read in every test, by a person who waits.
 const INPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// What a case left.
@@ -130,6 +130,7 @@ impl Case {
     /// Sets the rows of lookup tables with which the case begins.
     pub(super) fn load_start(&self, plan: &Plan, database: &mut Database) -> Result<()> {
         for (name, file) in &self.start {
+            input::check_file(file, "", INPUT_BYTES_MAX)?;
             let index = start_table(plan, name.as_deref(), file)?;
             let Some(table_plan) = plan.tables.get(index) else {
                 continue;

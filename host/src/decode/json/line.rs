@@ -41,8 +41,43 @@ pub struct LineScanner {
     subject: Vec<u8>,
 }
 
-/// Whether a line has a subject, and where its payload begins and ends.
-type Members = (bool, Option<(usize, usize)>);
+/// What one whole object is, as a line of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// It has a subject and a payload.
+    WithSubject,
+    /// It means to have them: it has both names, or one and no other, and something is wrong with them.
+    Mistaken,
+    /// Anything else.
+    Payload,
+}
+
+/// The members of an object.
+#[derive(Default)]
+struct Members {
+    /// Whether there is a subject, which is a text.
+    has_subject: bool,
+    /// Whether there is a member of that name.
+    names_subject: bool,
+    /// Where the payload begins and ends.
+    payload: Option<(usize, usize)>,
+    /// Whether there are members of other names.
+    has_others: bool,
+    /// What is wrong with the two first.
+    fault: Option<Fault>,
+}
+
+impl Members {
+    fn kind(&self) -> ObjectKind {
+        match (self.names_subject, self.payload.is_some()) {
+            (true, true) if self.fault.is_none() => ObjectKind::WithSubject,
+            (true, true) => ObjectKind::Mistaken,
+            (false, false) => ObjectKind::Payload,
+            _ if self.has_others => ObjectKind::Payload,
+            _ => ObjectKind::Mistaken,
+        }
+    }
+}
 
 impl LineScanner {
     /// Prepares for the messages of inputs with these subjects.
@@ -69,16 +104,19 @@ impl LineScanner {
         if start >= line.len() {
             return Ok(None);
         }
-        let read = self.members(line, start);
-        let (has_subject, payload) = read.map_err(|fault| {
+        let read = self.members(line, start).and_then(|mut members| {
+            let fault = members.fault.take();
+            fault.map_or(Ok(members), Err)
+        });
+        let members = read.map_err(|fault| {
             let reason = self.words.reject(line, fault).reason;
             format!(
                 "the line: {}",
                 reason.replacen("found the end of the payload", "found its end", 1)
             )
         })?;
-        let subject = std::str::from_utf8(&self.subject).ok().filter(|_| has_subject);
-        let payload = payload.and_then(|(start, end)| line.get(start..end));
+        let subject = std::str::from_utf8(&self.subject).ok().filter(|_| members.has_subject);
+        let payload = members.payload.and_then(|(start, end)| line.get(start..end));
         match (subject, payload) {
             (Some(subject), Some(payload)) => {
                 let mut inputs = self.inputs.iter();
@@ -96,20 +134,19 @@ impl LineScanner {
         }
     }
 
-    /// Whether a line is one whole JSON object, and whether that has a subject and a payload.
-    pub fn is_object(&mut self, line: &[u8]) -> Option<bool> {
-        let (has_subject, payload) = self.members(line, space(line, 0)).ok()?;
-        Some(has_subject && payload.is_some())
+    /// What a line is that is one whole JSON object; nothing where it is none.
+    pub fn kind_of(&mut self, line: &[u8]) -> Option<ObjectKind> {
+        let members = self.members(line, space(line, 0)).ok()?;
+        Some(members.kind())
     }
 
-    /// Reads the object at `start`: the subject into its place, if there is one; gives where the payload is.
+    /// Reads the object at `start`, and the subject into its place, if there is one.
     fn members(&mut self, line: &[u8], start: usize) -> Result<Members, Fault> {
         self.subject.clear();
-        let mut payload = None;
+        let mut members = Members::default();
         if byte(line, start) != b'{' {
             return Err(Fault::new(Found::NoObject, start));
         }
-        let mut has_subject = false;
         let mut at = space(line, start.saturating_add(1));
         let mut more = byte(line, at) != b'}';
         while more {
@@ -124,22 +161,35 @@ impl LineScanner {
                 return Err(Fault::new(Found::NoColon, at));
             }
             let value = space(line, at.saturating_add(1));
+            let mut fault = None;
             at = match self.name.as_slice() {
-                b"subject" if has_subject => return Err(Fault::new(Found::Twice, name)),
-                b"payload" if payload.is_some() => return Err(Fault::new(Found::Twice, name)),
-                b"subject" if byte(line, value) == b'"' => {
-                    has_subject = true;
+                b"subject" if !members.names_subject && byte(line, value) == b'"' => {
+                    (members.names_subject, members.has_subject) = (true, true);
                     let span = text(line, value.saturating_add(1), &mut self.subject)?;
                     span.quote.saturating_add(1)
                 }
-                b"subject" => return Err(Fault::new(Found::NoSubject, value)),
-                name => {
-                    let is_payload = name == b"payload";
+                b"subject" => {
+                    fault = Some(match members.names_subject {
+                        true => Fault::new(Found::Twice, name),
+                        false => Fault::new(Found::NoSubject, value),
+                    });
+                    members.names_subject = true;
+                    skip_value(line, value, &mut self.nesting)?
+                }
+                b"payload" => {
                     let end = skip_value(line, value, &mut self.nesting)?;
-                    payload = if is_payload { Some((value, end)) } else { payload };
+                    match members.payload {
+                        Some(_) => fault = Some(Fault::new(Found::Twice, name)),
+                        None => members.payload = Some((value, end)),
+                    }
                     end
                 }
+                _ => {
+                    members.has_others = true;
+                    skip_value(line, value, &mut self.nesting)?
+                }
             };
+            members.fault = members.fault.take().or(fault);
             at = space(line, at);
             more = match byte(line, at) {
                 b',' => true,
@@ -153,7 +203,7 @@ impl LineScanner {
         let end = space(line, at.saturating_add(1));
         match end < line.len() {
             true => Err(Fault::new(Found::Trailing, end)),
-            false => Ok((has_subject, payload)),
+            false => Ok(members),
         }
     }
 }
