@@ -192,7 +192,14 @@ fn say_usage(error: &clap::Error) -> ExitCode {
 
 /// The engine for guests, with the cache of compiled code where one can be kept.
 fn stage_host() -> Result<StageHost> {
-    StageHost::new(StageHost::default_cache().as_deref())
+    StageHost::new(StageHost::default_cache().as_deref()).or_else(|cause| {
+        let host = StageHost::new(None)?;
+        say!(
+            Warning,
+            "weir: {cause}; rules are compiled at every start. XDG_CACHE_HOME names another folder for the cache"
+        );
+        Ok(host)
+    })
 }
 
 /// Reads and checks a pipeline file. `now` stands above what the file says.

@@ -52,10 +52,10 @@ use checkpoint::Checkpoints;
 use failure::Sqlite;
 use file::OpenedFiles;
 use read_only::connect_read_only;
-use rusqlite::{Connection, TransactionBehavior, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, types::ValueRef};
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -407,9 +407,16 @@ impl Drop for Database {
     }
 }
 
+/// The same path, as one that SQLite takes for the name of a file, whatever it is: `:memory:` and `file:…` are names like
+/// others here.
+fn plain(path: &Path) -> PathBuf {
+    Path::new(".").join(path)
+}
+
 fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
-    let connection = Connection::open(path).sqlite(wrap)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(plain(path), flags).sqlite(wrap)?;
     connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
     Ok(connection)
 }

@@ -51,6 +51,28 @@ pub struct LiveOptions {
     pub registry_replicas: usize,
 }
 
+/// A pipeline that could be opened, and has not begun.
+pub struct Ready {
+    nats: Nats,
+    file: DatabaseFile,
+    stop: Stop,
+    plan: Arc<Plan>,
+    database: Database,
+    engine: Engine,
+    rollout: Prepared,
+    source: JetStreamSource,
+    consumer: String,
+    progress: Arc<Progress>,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready")
+            .field("plan", &self.plan.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A pipeline that runs.
 #[derive(Debug)]
 pub struct Live {
@@ -68,13 +90,14 @@ pub struct Live {
     thread: JoinHandle<Result<PublisherReport>>,
 }
 
-impl Live {
-    /// Opens everything and starts.
+impl Ready {
+    /// Opens everything: the database has its tables then, and the stream its consumer. No event is taken in, and no
+    /// message is published.
     ///
     /// # Errors
     /// When the stream is missing, does not belong to the database, or anything of it cannot be opened. Nothing runs
     /// then.
-    pub fn start(
+    pub fn open(
         nats: &Nats,
         host: &StageHost,
         plan: Arc<Plan>,
@@ -160,10 +183,42 @@ impl Live {
             let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
             JetStreamSource::open(nats, source_options.clone(), decoder, stop.clone())
         })?;
+        Ok(Self {
+            nats: nats.clone(),
+            file: file.clone(),
+            stop: stop.clone(),
+            plan,
+            database,
+            engine,
+            rollout,
+            source,
+            consumer,
+            progress,
+        })
+    }
+
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// When they cannot be started, or the outbox cannot be opened.
+    pub fn start(self) -> Result<Live> {
+        let Self {
+            nats,
+            file,
+            stop,
+            plan,
+            database,
+            engine,
+            rollout,
+            source,
+            consumer,
+            progress,
+        } = self;
+        let position = database.stored().position;
         let publisher = match plan.publishes() {
             true => Some(Publisher::start(
-                nats,
-                Outbox::open(file, &plan.name)?,
+                &nats,
+                Outbox::open(&file, &plan.name)?,
                 plan.clone(),
                 stop.clone(),
             )?),
@@ -171,7 +226,7 @@ impl Live {
         };
         let subjects = plan.published_subjects().into_iter();
         let first = subjects.map(|subject| (subject.to_owned(), database.first_published(subject)));
-        let first = first.filter(|(_, first)| *first > stored.position + 1).collect();
+        let first = first.filter(|(_, first)| *first > position + 1).collect();
         let lag = source.lag();
         let (heard, hears) = Rollout::channel();
         let acknowledge = AfterCommit {
@@ -187,7 +242,7 @@ impl Live {
         };
         let swaps = Swaps { patience, ..swaps };
 
-        let (name, running, nats) = (plan.name.clone(), progress.clone(), nats.clone());
+        let (name, running) = (plan.name.clone(), progress.clone());
         let thread = std::thread::Builder::new()
             .name(format!("weir-{name}"))
             .spawn(move || {
@@ -207,9 +262,9 @@ impl Live {
                 report
             })
             .environment(|| "cannot start a thread".to_owned())?;
-        Ok(Self {
+        Ok(Live {
             plan,
-            database: file.clone(),
+            database: file,
             progress,
             consumer,
             first,
@@ -217,7 +272,9 @@ impl Live {
             thread,
         })
     }
+}
 
+impl Live {
     /// How many messages of the stream are not committed.
     pub fn lag(&self) -> Waiting {
         self.lag.waiting(self.progress.events.load(Ordering::Relaxed))

@@ -407,3 +407,72 @@ fn who_may_not_write_to_the_folder_reads_all_the_same() {
     setup.check_rest();
     assert_eq!(position(&setup.database(), SCENARIO), setup.events.len() as u64);
 }
+
+/// A command of another user, where the test may start one.
+fn as_nobody(folder: &Path, arguments: &[&str]) -> Option<std::process::Output> {
+    let mut command = weir().command();
+    command.current_dir(folder).args(arguments);
+    // SAFETY: it only reads.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    // A user who is no owner of the cache goes on without it.
+    command.uid(NOBODY).gid(NOBODY);
+    Some(command.output().expect("weir can be started"))
+}
+
+#[test]
+fn who_may_write_to_the_folder_and_not_to_the_file_leaves_nothing() {
+    let setup = Setup::at(NatsServer::start());
+    setup.client.publish(&setup.events[..BEFORE]);
+    setup.run().catch_up().ends_with(0);
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
+    };
+    set(setup.folder.path(), 0o1777);
+    set(&setup.database(), 0o644);
+    let names = || {
+        fs::read_dir(setup.folder.path())
+            .expect("the folder can be read")
+            .count()
+    };
+    let before = names();
+    for arguments in [
+        &["status", "last-page.db"][..],
+        &["verify", "last-page.db"],
+        &["dead-letters", "list", "last-page.db"],
+    ] {
+        let Some(output) = as_nobody(setup.folder.path(), arguments) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert_eq!(names(), before, "{arguments:?} left a file");
+    }
+
+    // While such a reader reads, it holds this lock, and a start waits for it.
+    let reader = fs::File::open(setup.database()).expect("the database can be read");
+    reader.lock_shared().expect("nobody writes");
+    let mut starting = setup.run().start();
+    starting.wait_for_word("waiting for the end of that");
+    assert!(!setup.folder.path().join("last-page.db-wal").exists());
+    drop(reader);
+    starting.wait_for_word("into last-page.db");
+    starting.interrupt().ends_with(0);
+
+    // What an older reader left is named with its owner.
+    let log = setup.folder.path().join("last-page.db-wal");
+    fs::write(&log, "").expect("a file can be written");
+    set(&log, 0o600);
+    std::os::unix::fs::chown(setup.database(), Some(NOBODY), Some(NOBODY)).expect("root gives files away");
+    std::os::unix::fs::chown(setup.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root gives folders away");
+    let lock = setup.folder.path().join("last-page.db-lock");
+    std::os::unix::fs::chown(&lock, Some(NOBODY), Some(NOBODY)).expect("root gives files away");
+    let arguments = ["dead-letters", "drop", "last-page.db", "--all"];
+    let output = as_nobody(setup.folder.path(), &arguments).expect("it was asked before");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("last-page.db-wal belongs to user 0, and this user may not write to it"),
+        "{said}"
+    );
+}

@@ -411,6 +411,46 @@ fn what_is_gone_is_not_asked_for_in_silence() {
     outcome.says("the database ends at 900").says("into another --database");
 }
 
+#[test]
+fn what_was_removed_from_the_middle_is_said() {
+    let setup = Setup::new();
+    let events = of_case(&case("last-page/s3_2000"));
+    setup.client.publish(&events[..100]);
+    for sequence in [30, 50] {
+        setup.client.delete_message("INSURANCE", sequence);
+    }
+    let replay = |database: &str, arguments: &[&str]| {
+        let run = setup.replay("last-page", database).with(arguments);
+        run.start().end().ends_with(0).stderr
+    };
+    for (index, (arguments, said)) in [
+        (
+            &["--from", "1"][..],
+            Some("is not whole from sequence 1 to 100: 2 messages were removed"),
+        ),
+        (&["--from", "30"], Some("from sequence 30 to 100: 2 messages")),
+        (&["--from", "31"], Some("from sequence 31 to 100: 1 message were")),
+        (&["--from", "1", "--to", "29"], None),
+        (&["--to", "30"], Some("from sequence 1 to 30: 1 message")),
+        (&["--from", "51"], None),
+        (&[], None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stderr = replay(&format!("{index}.db"), arguments);
+        let said = said.map(|said| said.replace("1 message were", "1 message was"));
+        match said {
+            Some(said) => assert!(stderr.contains(&said), "{arguments:?}: {stderr}"),
+            None => assert!(!stderr.contains("is not whole"), "{arguments:?}: {stderr}"),
+        }
+    }
+    setup.client.purge("INSURANCE");
+    setup
+        .refused("last-page", "purged.db", &["--from", "2"], 2)
+        .says("is empty");
+}
+
 /// The alerts of premium-drop as `ratio` and `events` have them, by a model that takes one event at a time.
 fn alerts(case: &Case, ratio: f64, events: &[&str]) -> Vec<Vec<Cell>> {
     let columns = oracle::columns_of(&case.pipeline);

@@ -35,6 +35,15 @@ fn one_that_cannot_start_is_said_and_the_others_run() {
     assert!(!refused.stderr.contains("do not start"), "{}", refused.stderr);
     assert_eq!(position(&of_good, "last-page"), 0);
 
+    // What only the server knows is found before the first of them begins.
+    let by_server = Run::new(folder.path(), &server.url(), [&good, &without])
+        .with(["--all-or-none"])
+        .catch_up()
+        .ends_with(2);
+    let by_server = by_server.says("there is no stream NOWHERE");
+    assert!(!by_server.stderr.contains("last-page: stream"), "{}", by_server.stderr);
+    assert_eq!(position(&of_good, "last-page"), 0);
+
     let outcome = run(&[]).ends_with(2);
     for said in [
         "a pipeline does not start: broken.toml:1:",

@@ -10,7 +10,7 @@ use crate::{
     decode::Decoder,
     error::{Context, Error, Result},
     limits::BATCH_EVENTS_MAX,
-    live::{Live, LiveOptions},
+    live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
@@ -176,7 +176,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
             registry: Some(Registry::open(nats, 1)?),
             registry_replicas: 1,
         };
-        lives.push(Live::start(nats, host, plan.clone(), &file, options, stop)?);
+        lives.push(Ready::open(nats, host, plan.clone(), &file, options, stop)?.start()?);
     }
     Ok(lives)
 }

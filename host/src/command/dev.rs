@@ -18,7 +18,7 @@ use crate::{
     definition::PublishFrom,
     error::{Context, Error, Result},
     input::Lines,
-    live::{Live, LiveOptions},
+    live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
     say,
@@ -455,7 +455,7 @@ impl Session {
         };
         let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;
         let stop = Stop::default();
-        let live = Live::start(&self.nats, &self.host, plan.clone(), &file, options, &stop)?;
+        let live = Ready::open(&self.nats, &self.host, plan.clone(), &file, options, &stop)?.start()?;
         self.running = Some(Running {
             live,
             stop,

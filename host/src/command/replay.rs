@@ -214,6 +214,9 @@ impl Replaying {
         let plan = &self.plan;
         let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), from, to)?;
         let (store, stored) = self.store(&range.identity, || range.check_whole())?;
+        if let Some(removed) = &range.removed {
+            say!(Warning, "weir: {removed}");
+        }
         if stored.position > range.to {
             return Err(Error::mismatch(format!(
                 "the database holds the replay up to sequence {}, which is beyond --to, sequence {}; name another --database",

@@ -6,7 +6,7 @@ use crate::{
     definition::PublishFrom,
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
-    live::{Live, LiveOptions},
+    live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, PublisherReport, Registry},
     plan::{Plan, check_circles},
     say,
@@ -150,6 +150,8 @@ impl Run {
 
         let begun = Instant::now();
         let mut lives = Vec::new();
+        // With --all-or-none the last of them is opened before the first begins.
+        let mut ready = Vec::new();
         for plan in plans {
             if stop.is_set() {
                 break;
@@ -159,27 +161,17 @@ impl Run {
                 None => DatabaseFile::hold(&PathBuf::from(format!("{}.db", plan.name))),
             };
             let name = plan.name.clone();
-            match database.and_then(|database| Live::start(&nats, &host, plan, &database, options.clone(), &stop)) {
-                Ok(live) => {
-                    say!(
-                        Info,
-                        "{}: stream {}, {}, consumer {}, into {}, from sequence {}",
-                        live.plan.name,
-                        live.plan.stream,
-                        listed(&live.plan.subjects()),
-                        live.consumer,
-                        live.database.path().display(),
-                        live.progress.position.load(Ordering::Relaxed) + 1
-                    );
-                    for (subject, first) in &live.first {
-                        say!(
-                            Info,
-                            "{}: messages to {subject} are published from sequence {first} on; those before are computed and counted",
-                            live.plan.name
-                        );
+            let prepared = database
+                .and_then(|database| Ready::open(&nats, &host, plan, &database, options.clone(), &stop))
+                .and_then(|prepared| match self.all_or_none {
+                    true => {
+                        ready.push(prepared);
+                        Ok(None)
                     }
-                    lives.push(live);
-                }
+                    false => prepared.start().map(Some),
+                });
+            match prepared {
+                Ok(live) => lives.extend(live.map(say_started)),
                 Err(error) => {
                     let named = match self.pipelines.len() {
                         1 => error,
@@ -187,11 +179,18 @@ impl Run {
                     };
                     if let Err(error) = refused.add(named) {
                         stop.set();
+                        ready.clear();
                         refused.last = Some(error);
                         break;
                     }
                 }
             }
+        }
+        for prepared in ready {
+            if stop.is_set() {
+                break;
+            }
+            lives.push(say_started(prepared.start().inspect_err(|_| stop.set())?));
         }
         let mut outcome = Ok(());
         watch(&lives, self.until_caught_up, &stop, self.drain_max)?;
@@ -222,6 +221,28 @@ impl Run {
         }
         outcome.and(refused.outcome()).map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Says what a pipeline reads and writes that has started.
+fn say_started(live: Live) -> Live {
+    say!(
+        Info,
+        "{}: stream {}, {}, consumer {}, into {}, from sequence {}",
+        live.plan.name,
+        live.plan.stream,
+        listed(&live.plan.subjects()),
+        live.consumer,
+        live.database.path().display(),
+        live.progress.position.load(Ordering::Relaxed) + 1
+    );
+    for (subject, first) in &live.first {
+        say!(
+            Info,
+            "{}: messages to {subject} are published from sequence {first} on; those before are computed and counted",
+            live.plan.name
+        );
+    }
+    live
 }
 
 /// Pipelines that did not start.

@@ -14,6 +14,7 @@ use super::{
     is_intact,
     outbox::{MessageCounts, message_counts},
     read::{self, open_weir},
+    read_only::Reader,
 };
 use crate::{
     error::Result,
@@ -29,7 +30,7 @@ use std::{
 /// A database as it is at one moment.
 #[derive(Debug)]
 pub struct Audit {
-    connection: Connection,
+    connection: Reader,
     path: PathBuf,
 }
 

@@ -6,9 +6,9 @@
 //! Two cells are equal when SQLite holds the same type and the same value: 1 is not 1.0, and a double differs from the next
 //! one to it. Nulls are equal to each other, also in a key.
 
-use super::{failure::Sqlite, read::open_weir, schema::quote};
+use super::{failure::Sqlite, read::open_weir, read_only::Reader, schema::quote};
 use crate::error::{Error, Result};
-use rusqlite::{Connection, Row, Rows, types::ValueRef};
+use rusqlite::{Row, Rows, types::ValueRef};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -180,7 +180,7 @@ pub struct DatabasePair {
 #[derive(Debug)]
 struct Snapshot {
     path: PathBuf,
-    connection: Connection,
+    connection: Reader,
 }
 
 /// The columns of a table, with their types, and which of them are the key.

@@ -7,21 +7,32 @@
 //! descriptor of it. So the descriptor of the lock here is opened before SQLite opens the file and closed after it, and no
 //! second one is opened while the process holds the file (see [`HELD`]).
 
-use super::{failure::Sqlite, open};
-use crate::error::{Context, Error, Result};
+use super::{BUSY_TIMEOUT, failure::Sqlite, open};
+use crate::{
+    error::{Context, Error, Result},
+    say,
+};
 use rusqlite::Connection;
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{Access, OFlags},
+    io::Errno,
+};
 use std::{
     collections::BTreeSet,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::ErrorKind,
+    mem,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// What to do where a file cannot be opened.
 const ADVICE: &str = "see that it is a file that this user may write to, and its folder too";
+
+/// How often a process that waits for readers looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Which file it is, whatever its names are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +131,7 @@ impl DatabaseFile {
         };
         taken.real_path = fs::canonicalize(path).environment(|| format!("cannot open database {shown}"))?;
         taken.beside = Some(lock_beside(path, &taken.real_path)?);
+        check_beside(path, &taken.real_path)?;
         Ok(Self {
             path: path.to_owned(),
             held: Arc::new(taken),
@@ -294,14 +306,63 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     if !cfg!(target_os = "linux") || is_remote(file) {
         return Ok(());
     }
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(in_use(path)),
-        Err(TryLockError::Error(cause)) => Err(Error::environment(format!(
-            "cannot lock database {}: {cause}",
-            path.display()
-        ))),
+    let until = Instant::now() + BUSY_TIMEOUT;
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            // Those who only read let others read too, and end.
+            Err(TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                if Instant::now() >= until {
+                    return Err(Error::environment(format!(
+                        "database {} is being read by a user who may not write to it; wait for the end of that, and start \
+                         again (`fuser -v {0}` names the program)",
+                        path.display()
+                    )));
+                }
+                if !mem::replace(&mut said, true) {
+                    say!(
+                        Warning,
+                        "weir: database {} is being read by a user who may not write to it; waiting for the end of that",
+                        path.display()
+                    );
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(TryLockError::WouldBlock) => return Err(in_use(path)),
+            Err(TryLockError::Error(cause)) => {
+                return Err(Error::environment(format!(
+                    "cannot lock database {}: {cause}",
+                    path.display()
+                )));
+            }
+        }
     }
+}
+
+/// Locks a file that is read as one that nobody writes to, so that nobody does; whether that is so. Where [`lock`] does not
+/// lock the file, there is nothing to keep out.
+pub(super) fn share(file: &File) -> bool {
+    !cfg!(target_os = "linux") || is_remote(file) || file.try_lock_shared().is_ok()
+}
+
+/// Whether what SQLite keeps beside the database can be written to, where it is there.
+fn check_beside(path: &Path, real_path: &Path) -> Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        let log = beside(real_path, suffix);
+        let Ok(found) = fs::metadata(&log) else { continue };
+        if rustix::fs::access(&log, Access::READ_OK | Access::WRITE_OK) == Err(Errno::ACCESS) {
+            return Err(Error::environment(format!(
+                "cannot open database {}: {} belongs to user {}, and this user may not write to it; give it to the user of \
+                 the database (chown), or remove it together with the other of NAME-wal and NAME-shm if NAME-wal has 0 bytes \
+                 and no program has it open",
+                path.display(),
+                log.display(),
+                found.uid()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the file system is NFS or SMB.

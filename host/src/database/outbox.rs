@@ -73,7 +73,8 @@ pub struct MessageCounts {
 /// # Errors
 /// When the file is no database of Weir.
 pub fn read_message_counts(path: &Path, pipeline: &str) -> Result<MessageCounts> {
-    message_counts(&open_weir(path)?, pipeline).sqlite(|| format!("cannot read database {}", path.display()))
+    let connection = open_weir(path)?;
+    message_counts(&connection, pipeline).sqlite(|| format!("cannot read database {}", path.display()))
 }
 
 pub(super) fn message_counts(connection: &Connection, pipeline: &str) -> rusqlite::Result<MessageCounts> {

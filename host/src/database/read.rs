@@ -1,6 +1,6 @@
 //! Reading a database: where its pipelines are, and what commands list.
 
-use super::{connect_read_only, failure::Sqlite, schema::quote};
+use super::{connect_read_only, failure::Sqlite, read_only::Reader, schema::quote};
 use crate::{
     delivery::Scanned,
     error::{Error, Result},
@@ -128,7 +128,8 @@ pub(super) fn write_pipeline(
 /// When the file is no database of Weir.
 pub fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
     let wrap = || format!("cannot read database {}", path.display());
-    pipelines(&open_weir(path)?).sqlite(wrap)
+    let connection = open_weir(path)?;
+    pipelines(&connection).sqlite(wrap)
 }
 
 pub(super) fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<(String, StoredPipeline)>> {
@@ -171,7 +172,7 @@ pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>
 }
 
 /// Opens a database that exists and is Weir's.
-pub(super) fn open_weir(path: &Path) -> Result<Connection> {
+pub(super) fn open_weir(path: &Path) -> Result<Reader> {
     if !path.exists() {
         return Err(Error::environment(format!("there is no database {}", path.display())));
     }

@@ -14,6 +14,9 @@ use std::{fmt, time::Duration};
 /// A consumer that only says where an instant is; the server removes it after this if we do not live to do it.
 const PROBE_INACTIVE_MAX: Duration = Duration::from_secs(10);
 
+/// Of how many removed messages the server is asked for the sequences.
+const REMOVED_LISTED_MAX: u64 = 50_000;
+
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -46,6 +49,9 @@ pub struct StreamRange {
     pub to: u64,
     /// Why the beginning is not all there.
     gone: Option<String>,
+    /// What is missing in between, where a place was named: removed singly, or by a purge of a subject. Which subject a
+    /// message had that is gone, the server does not know any more.
+    pub removed: Option<String>,
 }
 
 impl StreamRange {
@@ -113,6 +119,10 @@ impl StreamRange {
                     stored_at(state.first_timestamp.unix_timestamp_nanos())
                 )
             });
+            let removed = match from.or(to) {
+                Some(_) if gone.is_none() => removed(&found, first, to_sequence).await?,
+                _ => None,
+            };
             let begin = from.map_or("the first message".to_owned(), |from| from.to_string());
             Ok(Self {
                 identity: format!("a replay of {}, from {begin} on", identity_of(&found, subjects)),
@@ -120,6 +130,7 @@ impl StreamRange {
                 last: to_sequence.min(last_sequence(nats, &found, subjects).await?),
                 to: to_sequence,
                 gone,
+                removed,
             })
         })
     }
@@ -133,6 +144,39 @@ impl StreamRange {
             .as_ref()
             .map_or(Ok(()), |gone| Err(Error::definition(gone.clone())))
     }
+}
+
+/// What was removed from the middle of a stream, between two places of it.
+async fn removed(stream: &Stream, first: u64, last: u64) -> Result<Option<String>> {
+    let state = &stream.cached_info().state;
+    let name = &stream.cached_info().config.name;
+    let (first, last) = (first.max(state.first_sequence), last.min(state.last_sequence));
+    let in_all = state.deleted_count.unwrap_or(0);
+    if in_all == 0 || first > last {
+        return Ok(None);
+    }
+    let count = if in_all > REMOVED_LISTED_MAX {
+        format!("{in_all} messages of the whole stream were")
+    } else {
+        let fetched = stream.info_builder().with_deleted(true).fetch().await;
+        let info = fetched.map_err(|cause| {
+            Error::unavailable(format!("cannot look for removed messages in stream {name}: {cause}"))
+        })?;
+        let listed = info.info.state.deleted.unwrap_or_default();
+        match listed
+            .iter()
+            .filter(|sequence| (first..=last).contains(sequence))
+            .count()
+        {
+            0 => return Ok(None),
+            1 => "1 message was".to_owned(),
+            count => format!("{count} messages were"),
+        }
+    };
+    Ok(Some(format!(
+        "stream {name} is not whole from sequence {first} to {last}: {count} removed singly or by a purge of a subject, \
+         and those of them that were on subjects of this pipeline are not replayed"
+    )))
 }
 
 /// Whether a range ends before it begins, as it was written.

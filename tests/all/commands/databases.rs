@@ -1,6 +1,6 @@
 //! Databases that fit and that do not: gone on with, refused, and left as they were.
 
-use super::{Folder, NAMES, changed, sql};
+use super::{Folder, NAMES, changed, sql, weir};
 use std::fs;
 use weir_tests::table::{contents, query};
 
@@ -203,6 +203,40 @@ fn whoever_reads_a_database_leaves_nothing_beside_it() {
     check("replay");
     folder.weir("dead-letters list p.db").ends_with(0);
     check("dead-letters");
+}
+
+#[test]
+fn a_database_may_have_any_name() {
+    let folder = Folder::with(NAMES);
+    folder.replay(EVENTS).ends_with(0);
+    let before = fs::read(folder.path("p.db")).expect("the database can be read");
+    for name in ["file:p.db", ":memory:", "file:p.db?mode=memory", "a?b#c%20.db"] {
+        for _ in 0..2 {
+            let replay = format!("replay p.toml --input events.jsonl --database {name}");
+            folder.weir(&replay).ends_with(0);
+        }
+        assert!(folder.path(name).is_file(), "{name}");
+        let listed = folder.weir(&format!("dead-letters list {name}")).ends_with(0);
+        assert!(listed.stdout.contains("broken"), "{name}: {}", listed.stdout);
+        let mut left = vec![format!("{name}-wal"), format!("{name}-shm"), "p.db-wal".to_owned()];
+        left.retain(|left| folder.path(left).exists());
+        assert_eq!(left, Vec::<String>::new(), "{name}");
+    }
+    assert!(before == fs::read(folder.path("p.db")).expect("the database can be read"));
+}
+
+#[test]
+fn without_a_cache_rules_are_compiled_at_every_start() {
+    let folder = Folder::with(NAMES);
+    // No folder can be made below a file.
+    folder.write("file", "");
+    let cache = folder.path("file/cache");
+    let cache = cache.to_str().expect("paths of tests are UTF-8");
+    let outcome = weir().run_in_with(folder.0.path(), ["check", "p.toml"], &[("XDG_CACHE_HOME", cache)]);
+    outcome
+        .ends_with(0)
+        .says("cannot keep compiled code in ")
+        .says("XDG_CACHE_HOME names another folder");
 }
 
 #[test]
