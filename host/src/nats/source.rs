@@ -123,6 +123,8 @@ pub struct JetStreamSource {
     ack_subject: Option<Subject>,
     /// How many messages waited behind the last one.
     pending: u64,
+    /// It was said that a message without a payload cannot be looked up.
+    said_unseen: bool,
     /// How many messages the consumer has given, and how many of them have come, where some have not; and since when.
     missing: Option<(u64, u64, std::time::Instant)>,
     /// The last sequence that is to be given; absent without an end.
@@ -265,6 +267,7 @@ impl JetStreamSource {
                 subject: String::new(),
                 ack_subject: None,
                 pending: 0,
+                said_unseen: false,
                 missing: None,
                 target,
                 caught_up_through,
@@ -557,7 +560,7 @@ impl JetStreamSource {
     }
 
     /// Whether somebody has the consumer give headers alone. Anybody may publish a message that looks as if.
-    async fn lacks_payload(&self, message: &Message) -> bool {
+    async fn lacks_payload(&mut self, message: &Message) -> bool {
         let headers = message.headers.as_ref();
         if headers.is_none_or(|headers| headers.get(SIZE_HEADER).is_none()) {
             return false;
@@ -572,9 +575,21 @@ impl JetStreamSource {
         }
         // It may have been so when this message was sent. Only the stream knows what was published.
         let Ok(info) = message.info() else { return false };
-        match stream.get_raw_message(info.stream_sequence).await {
+        let sequence = info.stream_sequence;
+        match stream.get_raw_message(sequence).await {
             Ok(stored) => !stored.payload.is_empty(),
-            Err(cause) => cause.kind() == RawMessageErrorKind::NoMessageFound,
+            Err(cause) if cause.kind() == RawMessageErrorKind::NoMessageFound => true,
+            Err(cause) => {
+                if !std::mem::replace(&mut self.said_unseen, true) {
+                    say!(
+                        Warning,
+                        "weir: message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
+                         asked whether it has one: {cause}; such messages are taken for blank ones",
+                        self.options.stream
+                    );
+                }
+                false
+            }
         }
     }
 
@@ -593,8 +608,8 @@ impl JetStreamSource {
             // The answer says when to ask again; one that is lost is not waited for.
             self.next_question = (now + QUESTION_PAUSES.1, (pause * 2).min(QUESTION_PAUSES.1));
         }
-        // What came is proven soon to be all, so that it is not forgotten when what follows is removed.
-        if self.scan.came_since_proven() && now >= when {
+        // What came is proven soon to be all that there was: of what is removed later nobody can tell whose it was.
+        if self.gaps.others == Others::Stay && self.scan.came_since_proven() && now >= when {
             self.watch.ask();
             self.next_question.0 = now + PROOF_PAUSE;
         }
@@ -644,10 +659,7 @@ impl JetStreamSource {
         if !is_at_end {
             return Ok(());
         }
-        // Who keeps up has a request at the server, but in a burst messages may go before they are sent; so where some came,
-        // what is gone is looked for. Where messages of others go all the time, nothing could be told from that.
-        let trusts = self.gaps.others != Others::Stay || !self.scan.came_since_proven();
-        let is_proven = trusts || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
+        let is_proven = self.gaps.trust(&self.scan) || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
         if self.options.latest_only || (self.scan.keeps_up() && is_proven) {
             self.scan.caught_up(consumer.looked_at, found.asked);
         } else if self.scan.keeps_up() || found.question >= self.question {

@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout_at};
 pub(super) type Answer = Result<PublishAck, PublishError>;
 
 /// Sends runs of messages, each run of one subject and in its order, and gives the answers in the same order; a run of
-/// answers ends early where a message could not even be sent. All answers of a run have to be there by its deadline: a subject
-/// whose answers do not come holds up the others so long, however many its messages are. Messages whose places are in `bare` go without their payloads.
+/// answers ends early where a message could not even be sent. All answers of a run have to be there by its deadline: a
+/// subject whose answers do not come holds up the others so long, however many its messages are. Messages whose places are
+/// in `bare` go without their payloads.
 pub(super) async fn publish(
     nats: &Nats,
     runs: &[(&[OutgoingMessage], Instant)],

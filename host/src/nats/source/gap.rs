@@ -33,6 +33,7 @@ pub(super) struct Gaps {
     passed_over: Option<u64>,
     /// The stream holds messages of other subjects, from a time at which it took them.
     is_mixed: bool,
+    /// When the stream lets go of messages of other subjects.
     pub(super) others: Others,
 }
 
@@ -78,7 +79,7 @@ impl Gaps {
             accepted: 0,
             passed_over: None,
             is_mixed: false,
-            others: Others::Stay,
+            others: Others::None,
         };
         let holds = gaps.ask(nats, options).await?;
         gaps.created.clone_from(&holds.created);
@@ -107,7 +108,7 @@ impl Gaps {
             gaps.accept_or_refuse(options, &holds, Found { gone, after: through })?;
             through = through.max(before_first);
         }
-        let scan = Scan::new(through, PULL_MESSAGES / 2).trusting_silence(holds.others != Others::Stay);
+        let scan = Scan::new(through, PULL_MESSAGES / 2).trusting_silence(gaps.go_all_the_time());
         let scan = match is_new && options.position == 0 {
             true => scan.anew(),
             false => scan,
@@ -139,9 +140,21 @@ impl Gaps {
         Held { batch, after, look }
     }
 
+    /// Whether messages of other subjects go all the time, so that nothing can be told from what is gone.
+    pub(super) fn go_all_the_time(&self) -> bool {
+        matches!(self.others, Others::GoSoon | Others::GoWhenRead)
+    }
+
+    /// Whether a reader that keeps up takes what is gone for others'. It has a request at the server all the time, but in a
+    /// burst messages may go before they are sent; so it is trusted while nothing comes.
+    pub(super) fn trust(&self, scan: &Scan) -> bool {
+        self.go_all_the_time() || (self.others == Others::Stay && !scan.came_since_proven())
+    }
+
     /// Whether nothing that was not read can be gone, by what is said of the stream in each of its answers.
     pub(super) fn are_none(&self, scan: &Scan, first: u64, deleted: u64) -> bool {
-        first <= scan.through().saturating_add(1) && self.deleted.are_all(first, deleted)
+        let through = scan.through();
+        first <= through.saturating_add(1) && self.deleted.end_before(through, first, deleted)
     }
 
     /// What is gone of what was not read, other than what was stored before `then`, up to when all was.

@@ -26,7 +26,7 @@ pub(super) struct Holds {
     pub(super) of_subject_max: Option<u64>,
     /// Whether a publisher may have all messages of a subject replaced by one.
     pub(super) rolls_up: bool,
-    /// Whether messages of other subjects may go soon after they were stored, as the stream is made.
+    /// When it lets go of messages of other subjects.
     pub(super) others: Others,
     is_empty: bool,
     last_stored: jiff::Timestamp,
@@ -37,7 +37,9 @@ pub(super) struct Holds {
 /// When a stream lets go of messages that the source does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
-    /// At its limits, or there are none: what goes while nothing is read that was stored before is rare.
+    /// It holds none.
+    None,
+    /// At its limits, as those of the source.
     Stay,
     /// When a few of their subject have followed, or when their publisher says so.
     GoSoon,
@@ -129,9 +131,11 @@ struct State {
 }
 
 impl Deleted {
-    /// Whether the server would tell of no other sequences than it did, where it says this of the stream.
-    pub(super) fn are_all(&self, first: u64, count: u64) -> bool {
-        count == 0 || (self.sequences.is_some() && (self.first, self.count) == (first, count))
+    /// Whether none is behind `through`, where the server says that there are so many from the sequence `first` on.
+    pub(super) fn end_before(&self, through: u64, first: u64, count: u64) -> bool {
+        let is_known = (self.first, self.count) == (first, count);
+        let known = self.sequences.as_deref().filter(|_| is_known);
+        count == 0 || known.is_some_and(|known| known.last().is_none_or(|&last| last <= through))
     }
 }
 
@@ -165,7 +169,7 @@ impl Holds {
                 deleted: known.sequences.clone().unwrap_or_default(),
             },
             is_dense,
-            others: if is_dense { Others::Stay } else { others },
+            others: if is_dense { Others::None } else { others },
             of_subject_max: u64::try_from(info.config.max_msgs_per_subject)
                 .ok()
                 .filter(|&max| max > 0),
@@ -242,5 +246,25 @@ async fn ask(nats: &Nats, name: &str, subjects: &[String], deleted_details: bool
             "stream {name} at {} does not answer: {cause}",
             nats.server
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deleted;
+
+    #[test]
+    fn what_the_server_told_before_says_whether_something_is_gone_behind_a_place() {
+        let known = Deleted {
+            first: 3,
+            count: 2,
+            sequences: Some([7, 12].into()),
+        };
+        assert!(known.end_before(12, 3, 2));
+        assert!(!known.end_before(11, 3, 2), "12 is behind");
+        assert!(!known.end_before(12, 3, 3), "another one is gone");
+        assert!(!known.end_before(12, 4, 2), "it may be other ones");
+        assert!(known.end_before(0, 13, 0), "none is missing within the stream");
+        assert!(!Deleted::default().end_before(9, 0, 1));
     }
 }
