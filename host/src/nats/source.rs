@@ -113,6 +113,8 @@ pub struct JetStreamSource {
     /// No message that nothing waits behind has come over the pull yet.
     is_unsettled: bool,
     next_question: (Instant, Duration),
+    /// When the server may be asked again for its word that nothing is missing.
+    next_proof: Instant,
     /// When it last looked for messages.
     looked: Instant,
     /// How often the client had connected when the pull was made.
@@ -262,6 +264,7 @@ impl JetStreamSource {
                 question: u64::MAX,
                 is_unsettled: true,
                 next_question: (Instant::now(), QUESTION_PAUSES.0),
+                next_proof: Instant::now(),
                 looked: Instant::now(),
                 connects,
                 subject: String::new(),
@@ -351,6 +354,9 @@ impl JetStreamSource {
                 }
             }
             self.fill().await;
+            if self.pending == 0 {
+                self.ask_for_proof(Instant::now());
+            }
             let batch = self.take_batch();
             match self.scan.take_jump().filter(|_| !self.options.latest_only) {
                 None => return Ok(Some(batch)),
@@ -608,13 +614,17 @@ impl JetStreamSource {
             // The answer says when to ask again; one that is lost is not waited for.
             self.next_question = (now + QUESTION_PAUSES.1, (pause * 2).min(QUESTION_PAUSES.1));
         }
-        // What came is proven soon to be all that there was: of what is removed later nobody can tell whose it was.
-        if self.gaps.others == Others::Stay && self.scan.came_since_proven() && now >= when {
-            self.watch.ask();
-            self.next_question.0 = now + PROOF_PAUSE;
-        }
+        self.ask_for_proof(now);
         if let Some(ticker) = &mut self.ticker {
             ticker.tick_when_silent(&self.nats).await;
+        }
+    }
+
+    /// What came is proven soon to be all that there was: of what is removed later nobody can tell whose it was.
+    fn ask_for_proof(&mut self, now: Instant) {
+        if self.gaps.others == Others::Stay && self.scan.came_since_proven() && now >= self.next_proof {
+            self.watch.ask();
+            self.next_proof = now + PROOF_PAUSE;
         }
     }
 
