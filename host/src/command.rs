@@ -173,8 +173,12 @@ pub fn main() -> ExitCode {
 /// Ends JSON with why there is no more of it. A reader that is gone does not matter any more.
 fn end_json(kind: &str, message: &str, code: u8) {
     if terminal::is_json() {
-        let _ = terminal::stdout().json(&json!({ "error": { "kind": kind, "message": message, "code": code } }));
+        let _ = terminal::stdout().json(&json!({ "error": error_as_json(kind, message, code) }));
     }
+}
+
+fn error_as_json(kind: &str, message: &str, code: u8) -> serde_json::Value {
+    json!({ "kind": kind, "message": message, "code": code })
 }
 
 /// Help, or what is wrong with the arguments. An argument may hold anything.

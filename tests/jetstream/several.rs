@@ -60,8 +60,21 @@ fn one_that_cannot_start_is_said_and_the_others_run() {
         .catch_up()
         .ends_with(2);
     alone.says("weir: ").says("there is no stream NOWHERE");
-    let none = Run::new(folder.path(), &server.url(), [&broken, &without]).catch_up();
-    none.ends_with(2).says("2 of 2 pipelines did not start");
+    let none = Run::new(folder.path(), &server.url(), [&broken, &without])
+        .with(["--json"])
+        .catch_up();
+    let none = none.ends_with(2).says("2 of 2 pipelines did not start").stdout;
+    let lines: Vec<serde_json::Value> = none
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let shown = |line: &serde_json::Value| (line["pipeline"].clone(), line["error"]["code"].clone());
+    let expected = [
+        (broken.display().to_string().into(), 2.into()),
+        ("without".into(), 2.into()),
+        (serde_json::Value::Null, 2.into()),
+    ];
+    assert_eq!(lines.iter().map(shown).collect::<Vec<_>>(), expected, "{none}");
 }
 
 #[test]

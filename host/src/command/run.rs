@@ -1,6 +1,6 @@
 //! `weir run`: pipelines over a live stream.
 
-use super::{connection::NatsArguments, load_plan, parse_now, show, signals, stage_host};
+use super::{connection::NatsArguments, error_as_json, load_plan, parse_now, show, signals, stage_host};
 use crate::{
     database::{DatabaseFile, read_message_counts},
     definition::PublishFrom,
@@ -110,7 +110,7 @@ impl Run {
             });
             match plan {
                 Ok(plan) => plans.push(plan),
-                Err(error) => refused.add(error)?,
+                Err(error) => refused.add(&path.display().to_string(), error)?,
             }
         }
         check_circles(plans.iter().map(Arc::as_ref))?;
@@ -177,7 +177,7 @@ impl Run {
                         1 => error,
                         _ => error.context(format!("pipeline {name}")),
                     };
-                    if let Err(error) = refused.add(named) {
+                    if let Err(error) = refused.add(&name, named) {
                         stop.set();
                         ready.clear();
                         refused.last = Some(error);
@@ -190,7 +190,13 @@ impl Run {
             if stop.is_set() {
                 break;
             }
-            lives.push(say_started(prepared.start().inspect_err(|_| stop.set())?));
+            match prepared.start() {
+                Ok(live) => lives.push(say_started(live)),
+                Err(error) => {
+                    stop.set();
+                    refused.last = Some(error);
+                }
+            }
         }
         let mut outcome = Ok(());
         watch(&lives, self.until_caught_up, &stop, self.drain_max)?;
@@ -216,7 +222,14 @@ impl Run {
                     let summary = show::summary(&plan.name, progress.counts(), messages, begun.elapsed());
                     say!(Info, "{summary}\n{tables}");
                 }
-                Err(error) => outcome = outcome.and(Err(error)),
+                Err(error) => {
+                    say_failed(&plan.name, self.pipelines.len(), &error)?;
+                    match outcome {
+                        Ok(()) => outcome = Err(error),
+                        // The command ends with the first of them.
+                        Err(_) => say!(Error, "weir: {error}"),
+                    }
+                }
             }
         }
         outcome.and(refused.outcome()).map(|()| ExitCode::SUCCESS)
@@ -245,6 +258,17 @@ fn say_started(live: Live) -> Live {
     live
 }
 
+/// Says for scripts which of several pipelines did not start, or ended with an error. People read that elsewhere.
+fn say_failed(pipeline: &str, pipelines: usize, error: &Error) -> Result<()> {
+    match terminal::is_json() && pipelines > 1 {
+        true => {
+            let error = error_as_json(error.kind().name(), &error.to_string(), error.exit_code());
+            terminal::stdout().json(&json!({ "pipeline": pipeline, "error": error }))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Pipelines that did not start.
 struct Refused {
     /// How many there are in all.
@@ -265,8 +289,9 @@ impl Refused {
         }
     }
 
-    /// Takes note of another; an error where nothing is to run without it, or nothing is left that could.
-    fn add(&mut self, error: Error) -> Result<()> {
+    /// Takes note of another, by its name, or its file where that cannot be read; an error where nothing is to run without it, or nothing is left that could.
+    fn add(&mut self, pipeline: &str, error: Error) -> Result<()> {
+        say_failed(pipeline, self.pipelines, &error)?;
         if self.all_or_none || self.pipelines == 1 {
             return Err(error);
         }
