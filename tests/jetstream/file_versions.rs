@@ -131,6 +131,41 @@ fn what_was_taken_back_is_not_deployed_again_unless_somebody_insists() {
     assert_eq!(from_where(&versions), [(0, 1), (1, 101), (0, 141), (3, 301), (0, 341)]);
 }
 
+#[test]
+fn parameters_that_are_not_given_are_those_in_force() {
+    let parameters = |setup: &Swapped| steps(&setup.registry())[0].deployment.parameters.clone();
+    let setup = Swapped::new(TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    setup.weir("params set swapped.toml versions label=1").ends_with(0);
+    setup.pass(&mut running, 101, 300);
+    let fails = "params set swapped.toml versions fails=reject every=10 label=5";
+    setup.weir(fails).ends_with(0);
+    setup.pass(&mut running, 301, 400);
+    wait_for_status(&setup.registry(), "the version is taken back", |host| {
+        host.steps[0].failed.as_ref().is_some_and(|failed| failed.taken_back)
+    });
+    // Nothing of what was taken back comes along.
+    setup.weir("params set swapped.toml versions malformed=96").ends_with(0);
+    assert_eq!(
+        parameters(&setup),
+        toml::toml! { label = 1 malformed = 96 }.into_iter().collect()
+    );
+
+    // The file has the word again, and changes.
+    setup.weir("undeploy swapped.toml versions").ends_with(0);
+    running.interrupt().ends_with(0);
+    say(&setup, ", label = 7");
+    let mut running = setup.start();
+    setup.pass(&mut running, 401, 500);
+    setup.weir("params set swapped.toml versions every=9").ends_with(0);
+    assert_eq!(
+        parameters(&setup),
+        toml::toml! { every = 9 label = 7 malformed = 97 }.into_iter().collect()
+    );
+    running.interrupt().ends_with(0);
+}
+
 /// A rule that lets the last value of each key through, and a table of it.
 fn behind_a_changelog(label: u64) -> String {
     let module = weir_tests::guest("versions");

@@ -75,7 +75,7 @@ impl std::str::FromStr for Patience {
 ///
 /// The module is checked against the pipeline file first: that it speaks this host's contract, reads columns that there
 /// are, and gives what the next steps and tables take. Then it goes into the registry, and every host that runs the
-/// pipeline swaps it in between two events; state stays. Parameters that are not given keep the values that they have.
+/// pipeline swaps it in between two events; state stays. Parameters that are not given keep the values that are in force.
 /// Over its first rows the new version is on trial: where it fails and the one before does not, that one decides, and a
 /// version that fails too often is taken back.
 #[derive(Debug, clap::Args)]
@@ -359,6 +359,32 @@ impl<'h> Target<'h> {
         })
     }
 
+    /// The parameters that stay where nothing else is said: those in force, or about to be. `before` is the last deployment.
+    fn parameters_kept(&self, before: Option<&Deployment>) -> Result<BTreeMap<String, toml::Value>> {
+        let of_file = &self.plan.stage(&self.step)?.deployment.parameters;
+        let Some(before) = before else {
+            return Ok(of_file.clone());
+        };
+        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+        let steps = || {
+            let steps = hosts.iter().flat_map(|host| &host.steps);
+            steps.filter(|step| step.step == self.step)
+        };
+        let has_it = |step: &&StepStatus| step.deployment.version == before.version;
+        // What a host refused or took back is not in force; what was before it still is.
+        let has_not = |step: &&StepStatus| {
+            let failed = step.failed.as_ref();
+            failed.is_some_and(|failed| failed.version == before.version)
+        };
+        let in_force = steps().find(has_it).or_else(|| steps().find(has_not));
+        Ok(match in_force {
+            Some(step) => step.deployment.parameters.clone(),
+            // The file has the word, and may have changed since.
+            None if before.of_file => of_file.clone(),
+            None => before.parameters.clone(),
+        })
+    }
+
     /// Whether the running hosts have `module` at the step.
     fn check_running(&self, module: &Module) -> Result<()> {
         let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
@@ -538,24 +564,17 @@ fn outcome_as_json(host: &HostStatus, step: &StepStatus, deployed: &Deployment) 
     })
 }
 
-/// The parameters of a deployment: those given, those of `before` that the module has too, else those of the file.
+/// The parameters of a deployment behind `before`: those given, and of those that are kept the ones that the module has too.
 pub(super) fn merge(
     target: &Target<'_>,
     module: &Module,
     before: Option<&Deployment>,
     given: &[String],
 ) -> Result<BTreeMap<String, toml::Value>> {
-    let kept = match before {
-        Some(before) => &before.parameters,
-        None => &target.plan.stage(&target.step)?.deployment.parameters,
-    };
+    let kept = target.parameters_kept(before)?;
     let specs = &module.description.parameters;
     let has = |name: &str| specs.iter().any(|spec| spec.name == name);
-    let mut parameters: BTreeMap<String, toml::Value> = kept
-        .iter()
-        .filter(|(name, _)| has(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let mut parameters: BTreeMap<String, toml::Value> = kept.into_iter().filter(|(name, _)| has(name)).collect();
     for text in given {
         let (name, value) = text
             .split_once('=')
