@@ -403,7 +403,17 @@ impl Worker {
                     .as_ref()
                     .is_some_and(|failed| failed.version == deployment.version);
                 let in_force = status.deployment.version;
-                if failed || in_force == deployment.version {
+                if failed {
+                    return;
+                }
+                if in_force == deployment.version {
+                    if status.deployment.at_ms != deployment.at_ms {
+                        let error = Error::mismatch(format!(
+                            "another version {in_force} is in force, which was deployed earlier: the registry has forgotten it, and \
+                             gave its number away again; deploy again"
+                        ));
+                        self.refuse(&step, deployment.version, &error);
+                    }
                     return;
                 }
                 if in_force > deployment.version && in_force < IMPOSSIBLE {

@@ -211,6 +211,19 @@ fn a_registry_that_was_lost_does_not_give_numbers_again() {
         .ends_with(0);
     assert!(said.stdout.starts_with("deployed version 5 "), "{said:?}");
     setup.pass(&mut running, 101, 150);
+
+    // Nor is another version of a number that is in force taken for that one.
     running.interrupt().ends_with(0);
-    assert_eq!(from_where(&check(&setup.database()).0), [(4, 1), (5, 101)]);
+    setup.client.delete_stream("KV_weir-deployments");
+    for _ in 1..=5 {
+        setup.weir("params set swapped.toml versions label=9").ends_with(0);
+    }
+    let mut running = setup.start();
+    running.wait_for_word("another version 5 is in force, which was deployed earlier");
+    setup.pass(&mut running, 151, 200);
+    let said = setup.weir("params set swapped.toml versions label=6").ends_with(0);
+    assert!(said.stdout.starts_with("deployed version 6 "), "{said:?}");
+    setup.pass(&mut running, 201, 250);
+    running.interrupt().ends_with(0);
+    assert_eq!(from_where(&check(&setup.database()).0), [(4, 1), (5, 101), (6, 201)]);
 }
