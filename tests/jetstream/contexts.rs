@@ -140,6 +140,24 @@ fn the_selected_context_is_used_where_no_server_is_named_and_that_is_said() {
 }
 
 #[test]
+fn a_choice_of_a_context_that_cannot_be_read_is_no_reason_to_go_elsewhere() {
+    let setup = Setup::start();
+    let choice = setup.folder.path().join("nats/context.txt");
+    let refused = |says: &str| {
+        let outcome = setup.ends_with(2, &[]);
+        outcome.says("nats/context.txt").says(says).says("a server with --nats");
+    };
+    fs::create_dir(&choice).expect("a folder can be made");
+    refused("it is a folder; accepted is a file");
+    fs::remove_dir(&choice).expect("the folder is empty");
+    std::os::unix::fs::symlink("/dev/zero", &choice).expect("a link can be made");
+    refused("accepted is a file");
+    fs::remove_file(&choice).expect("there is a link");
+    fs::write(&choice, [0xff]).expect("a file can be written");
+    refused("is not valid UTF-8");
+}
+
+#[test]
 fn a_password_that_splits_urls_is_taken_and_never_shown() {
     let setup = Setup::start();
     let host = setup.server.url().trim_start_matches("nats://").to_owned();

@@ -98,7 +98,10 @@ impl NatsArguments {
         if let Some(name) = self.nats_context.as_ref().filter(|name| !name.is_empty()) {
             return Ok(given.or(context::load(name)?));
         }
-        match context::selected().filter(|_| given.url.is_empty()) {
+        if !given.url.is_empty() {
+            return Ok(given);
+        }
+        match context::selected()? {
             Some(name) => {
                 let options = context::load(&name).map_err(|error| error.context("the selected nats context"))?;
                 say!(

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::{
     env, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -32,9 +33,22 @@ struct Settings {
 }
 
 /// The name of the context that `nats context select` chose, if any.
-pub fn selected() -> Option<String> {
-    let text = fs::read_to_string(folder()?.join("context.txt")).ok()?;
-    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+///
+/// # Errors
+/// When there is a choice that cannot be read: to go to another server then would be to guess.
+pub fn selected() -> Result<Option<String>> {
+    let Some(path) = folder().map(|folder| folder.join("context.txt")) else {
+        return Ok(None);
+    };
+    if fs::metadata(&path).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let text = secrets::read(
+        &path,
+        "the name of the nats context that is selected, from",
+        "--nats-context, or a server with --nats",
+    )?;
+    Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
 /// Reads a context.
