@@ -2,7 +2,7 @@
 
 use super::Resolver;
 use crate::{
-    definition::{EventTime, Name},
+    definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
     error::Result,
     limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
     plan::{DAY_US, EventTimePlan, MS_US, TickPlan, TimeColumn, TimeScale},
@@ -176,6 +176,17 @@ impl Resolver<'_> {
         inputs: &[usize],
     ) -> Result<Vec<(usize, TimeColumn)>> {
         self.check_input_times(name, key, scale.unit, inputs)?;
+        if scale.unit != TimeUnit::Milliseconds
+            && matches!(&self.definition.now, DefinedNow::Column(now) if now.get_ref() == name.get_ref())
+        {
+            let message = format!(
+                "key `{key}`: column \"{}\" counts {}, and key `now` takes it for milliseconds; name another column of \
+                 milliseconds there, or leave `now` out",
+                name.get_ref(),
+                scale.unit.plural()
+            );
+            return Err(self.at(name, message));
+        }
         let column = |&input: &usize| {
             let mut columns = self.inputs.get(input)?.columns.iter();
             let index = columns.position(|(field, _)| field.name == *name.get_ref())?;
