@@ -101,7 +101,7 @@ impl Setup {
     }
 
     /// Starts a run that has read everything and keeps up.
-    fn keeping_up(&self, last: u64) -> Running {
+    pub(crate) fn keeping_up(&self, last: u64) -> Running {
         let mut running = self.run().start();
         running.wait_for_position(&self.database(), "keeper", last);
         running

@@ -24,8 +24,7 @@ fn consumer(setup: &Setup) -> String {
 fn a_consumer_that_somebody_pauses_goes_on() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     setup.client.pause_consumer(STREAM, &consumer(&setup));
     let last = setup.publish(3..60);
     running.wait_for_position(&setup.database(), "keeper", last);
@@ -42,8 +41,7 @@ fn a_consumer_that_somebody_pauses_goes_on() {
 fn what_goes_while_a_consumer_is_paused_was_removed_before_it_was_read() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let running = setup.keeping_up(last);
     // It keeps up, and has said so.
     let last = setup.publish_others(1);
     wait_until("the scanned position", || setup.scanned() == last);
@@ -59,8 +57,7 @@ fn what_goes_while_a_consumer_is_paused_was_removed_before_it_was_read() {
 fn payloads_that_were_held_back_for_a_while_are_read_all_the_same() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     running.send(libc::SIGSTOP);
     let name = consumer(&setup);
     setup
@@ -80,8 +77,7 @@ fn payloads_that_were_held_back_for_a_while_are_read_all_the_same() {
 fn a_message_that_somebody_else_takes_from_the_consumer_is_read() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     // Of two who ask the server gives to one after the other. Nothing comes behind the one that is taken.
     let mut taken = setup.client.ask_consumer(STREAM, &consumer(&setup));
     let mut events = 3;
@@ -113,8 +109,7 @@ fn what_the_filter_of_a_mirror_leaves_out_is_no_gap() {
     setup.publish(0..3);
     setup.publish_others(2);
     let last = setup.publish(3..6);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     setup.publish_others(2);
     let last = setup.publish(6..7);
     running.wait_for_position(&setup.database(), "keeper", last);
@@ -130,8 +125,7 @@ fn what_the_filter_of_a_mirror_leaves_out_is_no_gap() {
 fn check_edit_is_undone(edit: fn(&mut pull::Config)) {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     setup.client.edit_consumer(STREAM, &consumer(&setup), edit);
     let mut last = 0;
     for k in 3..6 {
@@ -162,8 +156,7 @@ fn a_consumer_that_passes_over_messages_is_made_anew_where_it_did() {
     let setup = Setup::over(Config::default());
     setup.reads("g.>", "");
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     let edit = |config: &mut pull::Config| config.filter_subject = "g.a".to_owned();
     setup.client.edit_consumer(STREAM, &consumer(&setup), edit);
     setup.client.publish(&[("g.b", b"{\"k\":3}".to_vec())]);
@@ -199,8 +192,7 @@ fn lag_is_unknown_while_the_server_is_away_and_a_stop_does_not_wait_for_it() {
 fn lag_counts_what_is_not_committed() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
-    let mut running = setup.run().start();
-    running.wait_for_position(&setup.database(), "keeper", last);
+    let mut running = setup.keeping_up(last);
     let writer = rusqlite::Connection::open(setup.database()).expect("the database can be opened");
     writer.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
     setup.publish(3..60);

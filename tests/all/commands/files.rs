@@ -142,27 +142,33 @@ fn a_last_line_that_is_half_written_is_left_and_said() {
     assert_eq!(contents(&folder.path("p.db")).counts.dead_letters, 1);
 }
 
+/// Follows the file of a folder.
+fn follow(folder: &Folder) -> std::process::Command {
+    let mut command = super::weir().command();
+    let arguments = ["--input", "events.jsonl", "--database", "p.db", "--follow"];
+    command
+        .args(["replay", "p.toml"])
+        .args(arguments)
+        .current_dir(folder.0.path());
+    command
+}
+
+fn wait_for_position(folder: &Folder, position: &str) {
+    wait_until("a line of the file", || {
+        folder.path("p.db").exists() && query_is(folder, position)
+    });
+}
+
 #[test]
 fn a_file_that_is_followed_is_read_as_it_grows() {
     let folder = Folder::with(NAMES);
     folder.write("events.jsonl", "{\"id\":1}\n{\"id\":2,\"na");
-    let mut command = super::weir().command();
-    command
-        .args([
-            "replay",
-            "p.toml",
-            "--input",
-            "events.jsonl",
-            "--database",
-            "p.db",
-            "--follow",
-        ])
-        .current_dir(folder.0.path())
-        .stdout(Stdio::piped());
-    let mut process = command.spawn().expect("weir can be started");
+    let mut process = follow(&folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("weir can be started");
     let position = || query(&folder.path("p.db"), "SELECT position || '' FROM weir_pipeline");
-    let exists = || folder.path("p.db").exists();
-    wait_until("the first line", || exists() && query_is(&folder, "1"));
+    wait_for_position(&folder, "1");
     let mut file = OpenOptions::new()
         .append(true)
         .open(folder.path("events.jsonl"))
@@ -195,23 +201,10 @@ fn a_file_that_is_followed_and_written_anew_in_place_is_told() {
     for anew in ["{\"id\":3}\n{\"id\":4}\n", "{\"id\":100}\n{\"id\":101}\n{\"id\":102}\n"] {
         let folder = Folder::with(NAMES);
         folder.write("events.jsonl", "{\"id\":1}\n{\"id\":2}\n");
-        let mut command = super::weir().command();
-        command
-            .args([
-                "replay",
-                "p.toml",
-                "--input",
-                "events.jsonl",
-                "--database",
-                "p.db",
-                "--follow",
-            ])
-            .current_dir(folder.0.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        let mut command = follow(&folder);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("weir can be started");
-        let exists = || folder.path("p.db").exists();
-        wait_until("the second line", || exists() && query_is(&folder, "2"));
+        wait_for_position(&folder, "2");
         let file = OpenOptions::new().write(true).open(folder.path("events.jsonl"));
         let mut file = file.expect("the file is there");
         file.write_all(anew.as_bytes()).expect("it can be written");
