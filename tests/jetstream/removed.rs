@@ -20,6 +20,15 @@ const OTHERS: &str = "g.b";
 /// More than a source asks for at once, so that the server waits with some of them for a process that is stopped.
 const MANY: u64 = 8_000;
 
+/// How often messages come and go at once, and how many.
+const ROUNDS: u64 = 60;
+const BURST: u64 = 20;
+
+/// An event of the pipeline.
+fn ours(k: u64) -> Event {
+    (OURS, format!("{{\"k\":{k}}}").into_bytes())
+}
+
 /// A pipeline that keeps what it reads, over a stream that holds other subjects too.
 pub(crate) struct Setup {
     pub(crate) server: NatsServer,
@@ -91,8 +100,7 @@ impl Setup {
 
     /// Publishes these events of the pipeline; gives the sequence of the last.
     pub(crate) fn publish(&self, events: std::ops::Range<u64>) -> u64 {
-        let events: Vec<Event> = events.map(|k| (OURS, format!("{{\"k\":{k}}}").into_bytes())).collect();
-        self.client.publish(&events)
+        self.client.publish(&events.map(ours).collect::<Vec<_>>())
     }
 
     /// Publishes messages of somebody else; gives the sequence of the last.
@@ -186,6 +194,33 @@ fn messages_that_somebody_purges_or_deletes_before_they_were_read_end_a_run() {
     check_unread_messages_are_missed("delete", Config::default(), |setup| {
         setup.client.delete_message(STREAM, MANY - 1);
     });
+}
+
+#[test]
+fn messages_that_come_and_go_at_once_are_read_or_end_a_run() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..1);
+    let mut running = setup.keeping_up(last);
+    for round in 0..ROUNDS {
+        let first = 1 + round * BURST;
+        let events: Vec<Event> = (first..first + BURST).map(ours).collect();
+        let last = setup.client.publish_and_purge(STREAM, &events);
+        wait_until("the scanned position", || {
+            running.has_ended() || setup.scanned() >= last
+        });
+        if running.has_ended() {
+            running.end().ends_with(1).says("gone").says("--accept-gap once");
+            return;
+        }
+        let read = setup.rows();
+        assert_eq!(
+            read.len() as u64,
+            first + BURST,
+            "round {round}: {:?} are the last that were read",
+            read.last()
+        );
+    }
+    running.interrupt().ends_with(0);
 }
 
 #[test]

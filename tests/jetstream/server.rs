@@ -346,6 +346,24 @@ impl Client {
         );
     }
 
+    /// Publishes events, and has everything removed while they are still being stored; gives the stream's last sequence.
+    #[track_caller]
+    pub(crate) fn publish_and_purge(&self, stream: &str, events: &[Event]) -> u64 {
+        let mut stream = self.stream(stream);
+        self.runtime.block_on(async {
+            let mut acks = Vec::with_capacity(events.len());
+            for (subject, payload) in events {
+                let sent = self.jetstream.publish(*subject, payload.clone().into()).await;
+                acks.push(sent.expect("an event can be sent"));
+            }
+            stream.purge().await.expect("the stream can be purged");
+            for ack in acks {
+                ack.await.expect("an event is stored");
+            }
+            stream.info().await.expect("the stream is there").state.last_sequence
+        })
+    }
+
     /// Removes one message of a stream.
     #[track_caller]
     pub(crate) fn delete_message(&self, stream: &str, sequence: u64) {

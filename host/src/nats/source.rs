@@ -669,14 +669,20 @@ impl JetStreamSource {
         if !is_at_end {
             return Ok(());
         }
-        let is_proven = self.gaps.trust(&self.scan) || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
+        let is_proven = self.gaps.go_all_the_time() || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
         if self.options.latest_only || (self.scan.keeps_up() && is_proven) {
             self.scan.caught_up(consumer.looked_at, found.asked);
         } else if self.scan.keeps_up() || found.question >= self.question {
             let Some(holds) = self.look().await? else { return Ok(()) };
+            // A request of the reader was there all the time, and nothing came.
+            let is_silent = self.scan.keeps_up() && !self.scan.came_since_proven();
+            let then = match is_silent {
+                true => Some(std::time::Instant::now()),
+                false => self.scan.read_until(),
+            };
             let gap = self
                 .gaps
-                .find(&self.nats, &self.options, &holds, &self.scan, self.scan.read_until())
+                .find(&self.nats, &self.options, &holds, &self.scan, then)
                 .await?;
             if let Some(gap) = gap {
                 self.gaps.accept_or_refuse(&self.options, &holds, gap)?;

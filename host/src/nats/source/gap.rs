@@ -35,6 +35,8 @@ pub(super) struct Gaps {
     is_mixed: bool,
     /// When the stream lets go of messages of other subjects.
     pub(super) others: Others,
+    /// It was said that the stream keeps too little to tell.
+    said_small: bool,
 }
 
 /// Sequences that are gone, and what was read before.
@@ -80,6 +82,7 @@ impl Gaps {
             passed_over: None,
             is_mixed: false,
             others: Others::None,
+            said_small: false,
         };
         let holds = gaps.ask(nats, options).await?;
         gaps.created.clone_from(&holds.created);
@@ -145,21 +148,15 @@ impl Gaps {
         matches!(self.others, Others::GoSoon | Others::GoWhenRead)
     }
 
-    /// Whether a reader that keeps up takes what is gone for others'. It has a request at the server all the time, but in a
-    /// burst messages may go before they are sent; so it is trusted while nothing comes.
-    pub(super) fn trust(&self, scan: &Scan) -> bool {
-        self.go_all_the_time() || (self.others == Others::Stay && !scan.came_since_proven())
-    }
-
     /// Whether nothing that was not read can be gone, by what is said of the stream in each of its answers.
     pub(super) fn are_none(&self, scan: &Scan, first: u64, deleted: u64) -> bool {
         let through = scan.through();
         first <= through.saturating_add(1) && self.deleted.end_before(through, first, deleted)
     }
 
-    /// What is gone of what was not read, other than what was stored before `then`, up to when all was.
+    /// What is gone of what was not read. Up to `then` everything was, as far as the reader can tell by itself.
     pub(super) async fn find(
-        &self,
+        &mut self,
         nats: &Nats,
         options: &JetStreamSourceOptions,
         holds: &Holds,
@@ -169,11 +166,47 @@ impl Gaps {
         if scan.is_new() {
             return Ok(None);
         }
-        let (after, through) = (scan.through(), holds.stored.last);
-        self.find_in(nats, options, holds, (after, through), &[], then).await
+        let range = (scan.through(), holds.stored.last);
+        self.find_in(nats, options, holds, range, &[], (scan.proven(), then))
+            .await
     }
 
+    /// What is gone of a range, other than what was `read`. Up to `proven` the server says that everything was, and up to
+    /// `then` the reader thinks so.
     async fn find_in(
+        &mut self,
+        nats: &Nats,
+        options: &JetStreamSourceOptions,
+        holds: &Holds,
+        range: (u64, u64),
+        read: &[u64],
+        (proven, then): (Option<Instant>, Option<Instant>),
+    ) -> Result<Option<Found>> {
+        let find = |then| self.find_since(nats, options, holds, range, read, then);
+        if self.go_all_the_time() {
+            return find(then).await;
+        }
+        // Messages that come and go in one burst reach no reader, however fast it is. Only where the stream removes what is
+        // young by itself that is no news.
+        let Some(gone) = find(proven).await? else {
+            return Ok(None);
+        };
+        if holds.others != Others::Stay || !holds.rolled_over_since(proven) {
+            return Ok(Some(gone));
+        }
+        let gone = find(then).await?;
+        if gone.is_none() && !std::mem::replace(&mut self.said_small, true) {
+            let (stream, subjects) = (&options.stream, listed(&options.subjects));
+            say!(
+                Warning,
+                "weir: stream {stream} keeps so little that all it held was replaced within a few seconds; what it removed is \
+                 taken for messages of other subjects, since none of {subjects} came: to be sure, have it keep more"
+            );
+        }
+        Ok(gone)
+    }
+
+    async fn find_since(
         &self,
         nats: &Nats,
         options: &JetStreamSourceOptions,
@@ -249,8 +282,9 @@ impl JetStreamSource {
             // What is gone was read by somebody else; of the source's own it would have been acknowledged.
             true => None,
             false => {
+                let until = (self.scan.proven(), self.scan.read_until());
                 self.gaps
-                    .find_in(&self.nats, &self.options, &holds, range, &read, self.scan.read_until())
+                    .find_in(&self.nats, &self.options, &holds, range, &read, until)
                     .await?
             }
         };

@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// By how much a server may be early when it removes what is too old.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
 /// A stream at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Holds {
@@ -28,6 +31,10 @@ pub(super) struct Holds {
     pub(super) rolls_up: bool,
     /// When it lets go of messages of other subjects.
     pub(super) others: Others,
+    /// It removes a message for each that comes.
+    is_full: bool,
+    /// How long it keeps a message; none without an end.
+    age_max: Option<Duration>,
     is_empty: bool,
     last_stored: jiff::Timestamp,
     /// The server's time, and ours when it came.
@@ -80,6 +87,15 @@ struct Config {
     #[serde(default)]
     subjects: Option<Vec<String>>,
     #[serde(default)]
+    max_msgs: i64,
+    #[serde(default)]
+    max_bytes: i64,
+    /// In nanoseconds.
+    #[serde(default)]
+    max_age: u64,
+    #[serde(default)]
+    discard: String,
+    #[serde(default)]
     max_msgs_per_subject: i64,
     #[serde(default)]
     allow_rollup_hdrs: bool,
@@ -107,6 +123,14 @@ impl Config {
         self.mirror.as_ref().is_some_and(is_filtered)
     }
 
+    /// Whether the stream makes room for the next message by removing one.
+    fn is_full(&self, state: &State) -> bool {
+        let reaches = |count: u64, max: i64| u64::try_from(max).is_ok_and(|max| max > 0 && count >= max);
+        // Once it has made room, it is more than half full: without what it removed the last message did not fit in.
+        self.discard != "new"
+            && (reaches(state.messages, self.max_msgs) || reaches(state.bytes.saturating_mul(2), self.max_bytes))
+    }
+
     fn others(&self) -> Others {
         if !matches!(self.retention.as_str(), "" | "limits") {
             Others::GoWhenRead
@@ -121,6 +145,8 @@ impl Config {
 #[derive(Deserialize)]
 struct State {
     messages: u64,
+    #[serde(default)]
+    bytes: u64,
     first_seq: u64,
     last_seq: u64,
     last_ts: String,
@@ -156,6 +182,8 @@ impl Holds {
         // Servers before 2.10 do not tell the time.
         let now = info.ts.as_ref().and_then(|now| now.parse().ok());
         let others = info.config.others();
+        let is_full = info.config.is_full(&info.state);
+        let age_max = Some(Duration::from_nanos(info.config.max_age)).filter(|age| !age.is_zero());
         let of_stream = info.config.subjects.unwrap_or_default();
         let is_dense = !of_stream.is_empty()
             && of_stream
@@ -174,6 +202,8 @@ impl Holds {
                 .ok()
                 .filter(|&max| max > 0),
             rolls_up: info.config.allow_rollup_hdrs,
+            is_full,
+            age_max,
             is_empty: info.state.messages == 0,
             last_stored: info.state.last_ts.parse().unwrap_or(jiff::Timestamp::MAX),
             now: (now.unwrap_or_else(jiff::Timestamp::now), Instant::now()),
@@ -196,6 +226,13 @@ impl Holds {
                 answered => return answered,
             }
         }
+    }
+
+    /// Whether the stream's own limits may have removed what it stored since an instant of ours.
+    pub(super) fn rolled_over_since(&self, then: Option<Instant>) -> bool {
+        let (_, now) = self.now;
+        let is_older = |age| then.is_none_or(|then| age <= now.saturating_duration_since(then) + CLOCK_SLACK);
+        self.is_full || self.age_max.is_some_and(is_older)
     }
 
     /// The last sequence that was stored before an instant of ours; 0 where that cannot be told.

@@ -20,11 +20,14 @@ use std::{
 };
 use tokio::{sync::Notify, task::JoinHandle, time};
 
-/// How often it looks. With [`ANSWER_MAX`], lag that is shown as known is at most five seconds old.
+/// How often it looks. With [`LOOK_MAX`], lag that is shown as known is at most five seconds old.
 const EVERY: Duration = Duration::from_millis(2500);
 
-/// How long the server may take to answer.
-const ANSWER_MAX: Duration = Duration::from_millis(1200);
+/// How long the server may take to answer all that it is asked at one look.
+const LOOK_MAX: Duration = Duration::from_millis(2400);
+
+/// How long it may take to let a paused consumer go on.
+const RESUME_MAX: Duration = Duration::from_millis(1200);
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ pub(super) struct State {
     pub(super) delivered: u64,
     /// Where nothing is pending, a sequence up to which there is none of its subjects.
     pub(super) looked_at: u64,
-    /// The stream's first sequence, and how many are missing behind it, before the consumer was looked at.
+    /// The stream's first sequence, and how many are missing behind it, after the consumer was looked at.
     pub(super) first: u64,
     pub(super) deleted: u64,
     pub(super) was_paused: bool,
@@ -120,8 +123,8 @@ impl Drop for Watch {
 
 /// What the server says of a consumer.
 enum Answer {
-    /// And the stream before that.
-    Consumer(Box<consumer::Info>, Box<stream::State>),
+    /// And the stream before that, and after.
+    Consumer(Box<consumer::Info>, Box<[stream::State; 2]>),
     /// Somebody deleted it, and its reader hears of that.
     NoConsumer,
     Nothing,
@@ -141,7 +144,7 @@ impl Watcher {
         loop {
             let question = self.shared.question.load(Ordering::Acquire);
             let asked = Instant::now();
-            let info = self.look().await;
+            let info = time::timeout(LOOK_MAX, self.look()).await.unwrap_or(Answer::Nothing);
             if question >= self.shared.since.load(Ordering::Acquire) {
                 match info {
                     Answer::Consumer(info, stream) => {
@@ -166,16 +169,24 @@ impl Watcher {
             return Answer::Nothing;
         }
         // A consumer that nothing of its subjects wakes does not look at what is stored meanwhile. What the stream held
-        // before is not pending after.
-        let state = match time::timeout(ANSWER_MAX, self.stream.get_info()).await {
-            Ok(Ok(info)) => Box::new(info.state),
-            _ => return Answer::Nothing,
+        // before is not pending after, unless it was removed between, which the stream says then.
+        let Some(before) = self.state().await else {
+            return Answer::Nothing;
         };
-        match time::timeout(ANSWER_MAX, self.stream.consumer_info(&self.name)).await {
-            Ok(Ok(info)) => Answer::Consumer(Box::new(info), state),
-            Ok(Err(cause)) if cause.kind() == ConsumerInfoErrorKind::NotFound => Answer::NoConsumer,
-            _ => Answer::Nothing,
+        let info = match self.stream.consumer_info(&self.name).await {
+            Ok(info) => Box::new(info),
+            Err(cause) if cause.kind() == ConsumerInfoErrorKind::NotFound => return Answer::NoConsumer,
+            Err(_) => return Answer::Nothing,
+        };
+        match self.state().await {
+            Some(after) => Answer::Consumer(info, Box::new([before, after])),
+            None => Answer::Nothing,
         }
+    }
+
+    /// What the stream holds; nothing where the server does not say.
+    async fn state(&self) -> Option<stream::State> {
+        self.stream.get_info().await.ok().map(|info| info.state)
     }
 
     fn tell(&self, question: u64, asked: Instant, consumer: Option<State>) {
@@ -199,7 +210,7 @@ impl Watcher {
         let until = jiff::Timestamp::now().checked_add(left).ok();
         let shown = until.map_or_else(|| "?".to_owned(), |until| format!("{until:.0}"));
         let (name, stream) = (&self.name, &info.stream_name);
-        let resumed = time::timeout(ANSWER_MAX, self.stream.resume_consumer(name)).await;
+        let resumed = time::timeout(RESUME_MAX, self.stream.resume_consumer(name)).await;
         let cause = match resumed {
             Ok(Ok(answer)) if !answer.paused => {
                 say!(
@@ -225,13 +236,13 @@ impl Watcher {
 }
 
 impl State {
-    fn of(info: &consumer::Info, stream: &stream::State) -> Self {
+    fn of(info: &consumer::Info, [before, after]: &[stream::State; 2]) -> Self {
         Self {
             pending: info.num_pending,
             delivered: info.delivered.consumer_sequence,
-            looked_at: info.delivered.stream_sequence.max(stream.last_sequence),
-            first: stream.first_sequence,
-            deleted: stream.deleted_count.unwrap_or_default(),
+            looked_at: info.delivered.stream_sequence.max(before.last_sequence),
+            first: after.first_sequence,
+            deleted: after.deleted_count.unwrap_or_default(),
             was_paused: info.paused,
             settings: Settings::of(&info.config),
         }
