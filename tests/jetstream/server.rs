@@ -438,6 +438,14 @@ impl Client {
         assert!(paused.expect("a consumer can be paused").paused);
     }
 
+    /// Lets a consumer go on.
+    #[track_caller]
+    pub(crate) fn resume_consumer(&self, stream: &str, name: &str) {
+        let stream = self.stream(stream);
+        let resumed = self.runtime.block_on(stream.resume_consumer(name));
+        assert!(!resumed.expect("a consumer can go on").paused);
+    }
+
     /// Asks a consumer for a message, as its reader does; what it gives is not acknowledged.
     #[track_caller]
     pub(crate) fn ask_consumer(&self, stream: &str, name: &str) -> Subscriber {

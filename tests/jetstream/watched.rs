@@ -54,6 +54,22 @@ fn what_goes_while_a_consumer_is_paused_was_removed_before_it_was_read() {
 }
 
 #[test]
+fn what_goes_while_a_consumer_is_paused_for_a_moment_is_noticed() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..3);
+    let running = setup.keeping_up(last);
+    let last = setup.publish_others(1);
+    wait_until("the scanned position", || setup.scanned() == last);
+    let name = consumer(&setup);
+    setup.client.pause_consumer(STREAM, &name);
+    let last = setup.publish(3..8);
+    setup.client.purge_stream_below(STREAM, last + 1);
+    setup.client.resume_consumer(STREAM, &name);
+    running.end().ends_with(1).says("gone");
+    assert_eq!(setup.rows(), [0, 1, 2]);
+}
+
+#[test]
 fn payloads_that_were_held_back_for_a_while_are_read_all_the_same() {
     let setup = Setup::over(Config::default());
     let last = setup.publish(0..3);
@@ -183,6 +199,18 @@ fn lag_is_unknown_while_the_server_is_away_and_a_stop_does_not_wait_for_it() {
     running.wait_for_position(&setup.database(), "keeper", last);
     setup.server.kill();
     running.wait_for_word("lost the connection");
+    running.wait_for_word("lag unknown since");
+    // It would say that it was not drained.
+    running.interrupt().ends_with(0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_server_that_hangs() {
+    let setup = Setup::over(Config::default());
+    let last = setup.publish(0..3);
+    let mut running = setup.run().with(["--drain-max", "2 s"]).start();
+    running.wait_for_position(&setup.database(), "keeper", last);
+    setup.server.hang();
     running.wait_for_word("lag unknown since");
     // It would say that it was not drained.
     running.interrupt().ends_with(0);

@@ -79,6 +79,17 @@ impl NatsServer {
         self.process.wait().expect("the server ends");
     }
 
+    /// Lets the server keep its connections and answer nothing any more.
+    ///
+    /// # Panics
+    /// When the server ended before.
+    pub fn hang(&self) {
+        let process = i32::try_from(self.process.id()).expect("process ids are small");
+        // SAFETY: a signal to a child that was not waited for, so that its id is its own.
+        let sent = unsafe { libc::kill(process, libc::SIGSTOP) };
+        assert_eq!(sent, 0, "the signal can be sent");
+    }
+
     /// Starts the server again after [`NatsServer::kill`], over the same store and on the same port.
     ///
     /// # Panics

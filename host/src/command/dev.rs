@@ -154,6 +154,7 @@ impl Dev {
             dev: self,
         };
         let outcome = session.go(watch.as_mut());
+        session.nats.hurry();
         let ended = session.end_pipeline();
         session.nats.close();
         drop(server);

@@ -199,7 +199,7 @@ impl Run {
             }
         }
         let mut outcome = Ok(());
-        watch(&lives, self.until_caught_up, &stop, self.drain_max)?;
+        watch(&lives, &nats, self.until_caught_up, &stop, self.drain_max)?;
         for live in lives {
             let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
             match live.finish() {
@@ -374,7 +374,7 @@ fn left(lives: &[Live], drain_max: Duration) -> Error {
 }
 
 /// Shows how far each pipeline is, until all have ended. One that fails ends the others.
-fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration) -> Result<()> {
+fn watch(lives: &[Live], nats: &Nats, until_caught_up: bool, stop: &Stop, drain_max: Duration) -> Result<()> {
     let bars = Bars::begin();
     let mut lines = Vec::new();
     for _ in lives {
@@ -390,8 +390,11 @@ fn watch(lives: &[Live], until_caught_up: bool, stop: &Stop, drain_max: Duration
     while !lives.iter().all(Live::is_finished) {
         std::thread::park_timeout(refresh);
         round += 1;
-        if stop.is_set() && draining.get_or_insert_with(Instant::now).elapsed() > drain_max {
-            return Err(left(lives, drain_max));
+        if stop.is_set() {
+            nats.hurry();
+            if draining.get_or_insert_with(Instant::now).elapsed() > drain_max {
+                return Err(left(lives, drain_max));
+            }
         }
         if round.is_multiple_of(each) {
             for (live, (bar, before, since)) in lives.iter().zip(&mut lines) {

@@ -33,6 +33,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOKS_AWAY_MAX: u32 = 6;
 
+/// How often it is looked whether a server answers that somebody in a hurry waits for.
+const LOOKS_IN_A_HURRY_MAX: u32 = 10;
+
 /// How often a server that says nothing is asked whether it is there. With the third question in a row that is not
 /// answered the connection is lost: half a minute at most.
 const PING_EVERY: Duration = Duration::from_secs(8);
@@ -148,6 +151,15 @@ pub struct Nats {
     pub(super) secrets: Secrets,
     /// From here on a lost connection is no news.
     closing: Arc<AtomicBool>,
+    hurry: Arc<Hurry>,
+}
+
+/// Whether somebody waits for the end.
+#[derive(Debug, Default)]
+struct Hurry {
+    is_on: AtomicBool,
+    /// The server did not answer since: nobody waits for it any more.
+    is_over: AtomicBool,
 }
 
 impl Nats {
@@ -212,6 +224,7 @@ impl Nats {
             denied,
             secrets,
             closing,
+            hurry: Arc::default(),
         })
     }
 
@@ -236,19 +249,31 @@ impl Nats {
         self.closing.store(true, Ordering::Relaxed);
     }
 
+    /// Somebody waits for the end: from now on a server that does not answer is not waited for.
+    pub fn hurry(&self) {
+        self.hurry.is_on.store(true, Ordering::Relaxed);
+    }
+
     /// Whether there is a connection now. What is asked for without one waits for it.
     pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// Waits for something that should not take long; nothing when it does, or when the server is away for more than a
-    /// moment: who stops does not wait for it.
+    /// moment: who stops does not wait for it. Nor for one that hangs, see [`Nats::hurry`].
     pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> Option<T> {
         let gone = async {
-            let mut looks_away = 0;
-            while looks_away < LOOKS_AWAY_MAX {
+            let (mut looks_away, mut looks_in_a_hurry) = (0, 0);
+            while looks_away < LOOKS_AWAY_MAX && looks_in_a_hurry < LOOKS_IN_A_HURRY_MAX {
+                if self.hurry.is_over.load(Ordering::Relaxed) {
+                    return;
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
                 looks_away = if self.is_connected() { 0 } else { looks_away + 1 };
+                looks_in_a_hurry += u32::from(self.hurry.is_on.load(Ordering::Relaxed));
+            }
+            if looks_in_a_hurry == LOOKS_IN_A_HURRY_MAX {
+                self.hurry.is_over.store(true, Ordering::Relaxed);
             }
         };
         self.runtime.block_on(async {
