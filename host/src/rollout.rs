@@ -4,13 +4,16 @@
 //! successor at a time, and says in the registry what is in force. A deployment that does not fit, or that was taken back
 //! once, stays out; the pipeline goes on as it was.
 
+mod committed;
+mod telling;
 mod versions;
 
+pub(crate) use telling::machine;
 pub use versions::{Overridden, plan_of_database};
 
 use crate::{
     database::{DatabaseFile, Outbox},
-    deployment::{Committed, Deployment, InForce, Outcome, StoredVersion, VersionChange},
+    deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
@@ -20,11 +23,9 @@ use crate::{
     say,
     source::{Lag, Nudge},
     stage::StageHost,
-    status::{FailedVersion, HostStatus, ShadowReport, StepStatus},
-    text::printable,
+    status::{FailedVersion, ShadowReport, StepStatus},
 };
 use crossbeam_channel as crossbeam;
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -36,9 +37,6 @@ use std::{
     time::{Duration, Instant},
 };
 use versions::{of_file_version, steps_of, taken_back, versions_of, why};
-
-/// The shortest time over which a speed is measured.
-const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 
 /// How long to wait before what the server did not give is asked for again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -69,18 +67,6 @@ impl From<Opening> for Heard {
     fn from(opening: Opening) -> Self {
         Self::Opening(opening)
     }
-}
-
-/// What became of a deployment, as it is announced.
-#[derive(Debug, Serialize)]
-struct Event<'a> {
-    what: &'a str,
-    pipeline: &'a str,
-    step: &'a str,
-    version: u64,
-    host: &'a str,
-    sequence: u64,
-    reason: Option<&'a str>,
 }
 
 /// A pipeline that can be swapped.
@@ -592,268 +578,4 @@ impl Worker {
         }
         self.tell();
     }
-
-    fn committed(&mut self, committed: Committed) {
-        let pause_us = committed.pauses.last().map(|pause| pause.as_micros() as u64);
-        for change in committed.changes {
-            self.remember(&change);
-            match change {
-                VersionChange::InForce(in_force) => self.in_force(&in_force, pause_us),
-                VersionChange::Trial(trial) => {
-                    let step = trial.step.clone();
-                    let Some(status) = self.steps.iter_mut().find(|status| status.step == step) else {
-                        continue;
-                    };
-                    status.trial_left = trial.left;
-                    status.spoiled = trial.spoiled.len() as u64;
-                    let version = status.deployment.version;
-                    if let Some(reason) = trial.taken_back {
-                        let sequence = trial.spoiled.last().map_or(0, |last| last + 1);
-                        say!(
-                            Warning,
-                            "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {}",
-                            self.running.name,
-                            printable(&reason)
-                        );
-                        status.failed = Some(FailedVersion {
-                            version,
-                            taken_back: true,
-                            sequence,
-                            reason: reason.clone(),
-                            digest: status.digest.clone(),
-                            parameters: status.deployment.parameters.clone(),
-                        });
-                        self.announce("taken-back", &step, version, sequence, Some(&reason));
-                    } else if trial.left == 0 {
-                        self.passed(&step, version);
-                    }
-                }
-            }
-        }
-        if !committed.pauses.is_empty() {
-            self.arrived();
-        }
-        self.tell();
-    }
-
-    /// The trial of a version is over, and it stays.
-    fn passed(&mut self, step: &str, version: u64) {
-        // Where the next one is on its way already, what that falls back on stays.
-        if let Some(of_step) = self.versions.get_mut(step)
-            && of_step
-                .live
-                .as_ref()
-                .is_some_and(|live| live.deployment.version == version)
-        {
-            of_step.fallback = None;
-        }
-        let position = self.subject.progress.position.load(Ordering::Relaxed);
-        self.announce("passed", step, version, position, None);
-    }
-
-    /// Keeps what the database knows by now.
-    fn remember(&mut self, change: &VersionChange) {
-        match change {
-            VersionChange::InForce(in_force) => {
-                let same = |known: &StoredVersion| {
-                    known.step == in_force.step && known.first_sequence == in_force.first_sequence
-                };
-                self.known.retain(|known| !same(known));
-                self.known.push(StoredVersion::of(in_force));
-            }
-            VersionChange::Trial(trial) => {
-                if let Some(last) = self.known.iter_mut().rfind(|known| known.step == trial.step) {
-                    last.trial = trial.clone();
-                }
-            }
-        }
-    }
-
-    /// What was in flight runs.
-    fn arrived(&mut self) {
-        if let Some(in_flight) = self.in_flight.take() {
-            self.running = in_flight.plan;
-        }
-    }
-
-    fn in_force(&mut self, in_force: &InForce, pause_us: Option<u64>) {
-        let (step, version) = (&in_force.step, in_force.deployment.version);
-        let in_flight = self.in_flight.as_ref().filter(|in_flight| in_flight.step == *step);
-        let on_its_way = in_flight.and_then(|in_flight| in_flight.version);
-        let overtaken = on_its_way.is_some_and(|on_its_way| on_its_way != version);
-        if on_its_way == Some(version) {
-            self.arrived();
-        }
-        // What is in force after a version was taken back is what it fell back on. Where the next version is on its way
-        // already, that stays the one that will run.
-        if !overtaken
-            && let Some(of_step) = self.versions.get_mut(step)
-            && of_step
-                .live
-                .as_ref()
-                .is_some_and(|live| live.deployment != in_force.deployment)
-            && of_step
-                .fallback
-                .as_ref()
-                .is_some_and(|good| good.deployment == in_force.deployment)
-        {
-            of_step.live = of_step.fallback.take();
-        }
-        let guest = self.versions.get(step).and_then(|of_step| of_step.live.as_ref());
-        let rule = guest.map(|guest| {
-            let description = &guest.module.description;
-            format!("{} {}", description.name, description.version)
-        });
-        if let Some(status) = self.steps.iter_mut().find(|status| status.step == *step) {
-            *status = StepStatus {
-                step: step.clone(),
-                deployment: in_force.deployment.clone(),
-                digest: in_force.module.0.clone(),
-                rule: rule.unwrap_or_default(),
-                first_sequence: in_force.first_sequence,
-                trial_left: in_force.trial_left,
-                spoiled: 0,
-                pause_us,
-                failed: status.failed.take(),
-                shadow: None,
-            };
-        }
-        let known = self.known.iter().filter(|known| known.step == *step).count();
-        if version == 0 && known > 1 && self.taken_back_at(in_force).is_none() {
-            let on_trial = match in_force.trial_left {
-                0 => String::new(),
-                left => format!(", on trial for {left} rows"),
-            };
-            say!(
-                Info,
-                "weir: step {step} of pipeline {} runs what its file says by now, module {}, from sequence {}{on_trial}",
-                self.running.name,
-                in_force.module.0.get(..12).unwrap_or_default(),
-                in_force.first_sequence
-            );
-        }
-        if version > 0 {
-            say!(
-                Info,
-                "weir: version {version} of step {step} of pipeline {} is in force from sequence {}",
-                self.running.name,
-                in_force.first_sequence
-            );
-        }
-        self.announce("in-force", step, version, in_force.first_sequence, None);
-    }
-
-    /// The version that was taken back where this one is in force from.
-    fn taken_back_at(&self, in_force: &InForce) -> Option<&StoredVersion> {
-        let before = self
-            .known
-            .iter()
-            .filter(|known| known.step == in_force.step)
-            .rev()
-            .nth(1);
-        before.filter(|before| before.trial.taken_back.is_some())
-    }
-
-    fn announce(&self, what: &str, step: &str, version: u64, sequence: u64, reason: Option<&str>) {
-        let event = Event {
-            what,
-            pipeline: &self.running.name,
-            step,
-            version,
-            host: &self.subject.host,
-            sequence,
-            reason,
-        };
-        let Some(hosts) = &self.hosts else { return };
-        hosts.announce(&self.running.name, step, &event);
-        if version == 0 || what == "in-force" {
-            return;
-        }
-        let outcome = Outcome {
-            version,
-            what: what.to_owned(),
-            sequence,
-            reason: reason.map(str::to_owned),
-            process: process(),
-            database: self.subject.database.clone(),
-            at_ms: jiff::Timestamp::now().as_millisecond(),
-        };
-        hosts.put_outcome(&self.running.name, step, &self.subject.host, &outcome);
-    }
-
-    fn with_shadow(&self, step: &StepStatus) -> StepStatus {
-        let running = self.shadows.get(&step.step).map(Shadow::report);
-        StepStatus {
-            shadow: running.or_else(|| self.refused_shadows.get(&step.step).cloned()),
-            ..step.clone()
-        }
-    }
-
-    /// How many messages wait in the outbox.
-    fn waiting(&mut self) -> Option<u64> {
-        if !self.running.publishes() {
-            return None;
-        }
-        if self.outbox.is_none() {
-            self.outbox = Outbox::open(&self.subject.file, &self.running.name).ok();
-        }
-        self.outbox.as_ref()?.waiting().ok()
-    }
-
-    /// How many deliveries were committed in a second since the last call.
-    fn events_per_s(&mut self) -> u64 {
-        let events = self.subject.progress.events.load(Ordering::Relaxed);
-        let (before, since) = std::mem::replace(&mut self.counted, (events, Instant::now()));
-        let seconds = since.elapsed().as_secs_f64().max(1e-3);
-        (events.saturating_sub(before) as f64 / seconds) as u64
-    }
-
-    fn tell(&mut self) {
-        let outbox = self.waiting();
-        // Two changes soon after each other say nothing about the speed.
-        if self.counted.1.elapsed() >= RATE_SPAN_MIN {
-            self.events_per_s = self.events_per_s();
-        }
-        let progress = &self.subject.progress;
-        let last_turn = progress.last_turn();
-        let waiting = self.subject.lag.waiting(progress.events.load(Ordering::Relaxed));
-        let shown = |time: Option<jiff::Timestamp>| time.map(|time| format!("{time:.0}"));
-        let status = HostStatus {
-            pipeline: self.running.name.clone(),
-            host: self.subject.host.clone(),
-            process: process(),
-            database: self.subject.database.clone(),
-            position: progress.position.load(Ordering::Relaxed),
-            lag: waiting.messages,
-            lag_unknown_since: shown(waiting.unknown_since),
-            paused_until: shown(waiting.paused_until),
-            counts: progress.counts().into(),
-            failed_rows: progress.failed_rows.load(Ordering::Relaxed),
-            events_per_s: self.events_per_s,
-            watermark_ms: last_turn.watermark_ms,
-            late_rows: last_turn.late_rows,
-            outbox,
-            said_ms: jiff::Timestamp::now().as_millisecond(),
-            commit_age_ms: last_turn
-                .committed
-                .map(|committed| committed.elapsed().as_millis() as u64),
-            registry: self.waits_for_registry.clone(),
-            steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
-        };
-        if let Some(hosts) = &self.hosts {
-            hosts.put(&self.running.name, &self.subject.host, &status);
-        }
-        self.told = Some(Instant::now());
-    }
-}
-
-/// The machine, and this process on it.
-fn process() -> String {
-    format!("{} {}", machine(), std::process::id())
-}
-
-/// The name of this machine.
-pub(crate) fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
-    name.map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }

@@ -18,30 +18,22 @@ mod acknowledge;
 mod consumer;
 mod gap;
 mod lookup;
+mod message;
 mod options;
+mod server;
 mod stream;
 mod watch;
 
-use super::{
-    BackOff, Nats, subjects,
-    tick::{Ticker, is_tick},
-};
+use super::{Nats, subjects, tick::Ticker};
 use crate::{
     decode::Decoder,
     delivery::{DecodedBatch, Receipt, Scanned},
-    error::{Error, ErrorKind, Result},
-    say,
-    source::{Cursor, Lag, Nudge, Scan, Seen, Source, Stop},
-    subject::matches,
-    text::printable,
+    error::{Error, Result},
+    source::{Cursor, Lag, Nudge, Scan, Source, Stop},
 };
 use async_nats::{
     Subject,
-    jetstream::{
-        Message,
-        consumer::{Info as ConsumerInfo, pull},
-        stream::RawMessageErrorKind,
-    },
+    jetstream::{Message, consumer::pull},
 };
 pub use options::{Consumer, Gap, JetStreamSourceOptions, Until};
 
@@ -51,14 +43,13 @@ use acknowledge::{JetStreamAcknowledge, Removal};
 use consumer::{Pull, Settings, pull_from};
 use futures_util::{FutureExt, StreamExt};
 use gap::{Gaps, Held};
-use lookup::{made_anew, made_at};
+use lookup::made_at;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use stream::{Holds, Others};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use watch::{Found, Watch};
+use watch::Watch;
 
 /// How long a batch that is not full waits for more, so that a fast stream does not come in crumbs.
 const LINGER: Duration = Duration::from_millis(1);
@@ -76,19 +67,10 @@ const SCAN_STORED_EVERY: Duration = Duration::from_secs(5);
 /// How often the server is asked whether nothing waits, until that is so: at first, and at most.
 const QUESTION_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
-/// How often the server is asked for its word that nothing is missing, where messages came and more may.
-const PROOF_PAUSE: Duration = Duration::from_millis(250);
-
 /// How long the first message that nothing waits behind is held back until it is known that the source keeps up, and how
 /// often that is looked for.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 const SETTLE_LOOK: Duration = Duration::from_millis(1);
-
-/// How long a message may be on its way from the server.
-const MISSING_MAX: Duration = Duration::from_secs(2);
-
-/// The header that a server puts in the place of a payload.
-const SIZE_HEADER: &str = "Nats-Msg-Size";
 
 /// A JetStream stream.
 pub struct JetStreamSource {
@@ -311,8 +293,6 @@ impl JetStreamSource {
             .is_some_and(|target| self.is_drained || self.cursor.last() >= target)
     }
 
-    // ---- a batch ------------------------------------------------------------------------------------------------------
-
     async fn collect(&mut self) -> Result<Option<DecodedBatch>> {
         let batch = self.next().await?;
         let is_all = self.held.is_none() && self.failed.is_none() && self.decoder.is_empty();
@@ -488,322 +468,6 @@ impl JetStreamSource {
             Ok(Some(Ok(message))) => Arrival::Message(Box::new(message)),
             Ok(Some(Err(error))) => Arrival::Broken(error.to_string()),
             Ok(None) => Arrival::Broken("the pull ended".to_owned()),
-        }
-    }
-
-    // ---- a message ----------------------------------------------------------------------------------------------------
-
-    /// Decodes one message at once: its payload would keep a whole read buffer in memory.
-    async fn take(&mut self, message: &Message) -> Result<()> {
-        // Without a reply subject it is no delivery of a consumer, but a status of the server.
-        let Ok(info) = message.info() else { return Ok(()) };
-        let Some(input) = self.input_of(&message.subject) else {
-            let reason = format!("a message of subject {} came", message.subject);
-            return self.reconnect(&reason).await;
-        };
-        if message.payload.is_empty() && self.lacks_payload(message).await {
-            return self.reconnect("messages come without their payloads").await;
-        }
-        match self.cursor.see(info.stream_sequence, info.consumer_sequence) {
-            Seen::New => {}
-            Seen::Twice => return Ok(()),
-            Seen::Gap => return self.reconnect("messages were lost on the way").await,
-        }
-        // The last message that was wanted may be of another subject, or removed: this one is behind it.
-        if self.target.is_some_and(|target| self.cursor.last() > target) {
-            return Ok(());
-        }
-        self.scan.see(info.stream_sequence);
-        self.pending = info.pending;
-        if let Some(ticker) = &mut self.ticker {
-            ticker.heard(info.stream_sequence);
-        }
-        let stored_ms = info.published.unix_timestamp_nanos().div_euclid(1_000_000) as i64;
-        if self.options.has_ticks && is_tick(message) {
-            self.decoder.push_tick(info.stream_sequence, stored_ms);
-        } else if self.options.latest_only && is_tombstone(message) {
-            self.take_tombstone(input, &message.subject, info.stream_sequence, stored_ms);
-        } else {
-            let sequence = info.stream_sequence;
-            let (subject, payload) = (&message.subject, &message.payload);
-            self.decoder.push_to(input, subject, sequence, Some(stored_ms), payload);
-        }
-        self.ack_subject.clone_from(&message.reply);
-        Ok(())
-    }
-
-    /// Takes in that the key which is a subject was deleted.
-    fn take_tombstone(&mut self, input: usize, subject: &str, sequence: u64, stored_ms: i64) {
-        match &self.options.tombstones {
-            Some(tombstones) => {
-                let payload = tombstones.payload(subject);
-                self.decoder
-                    .push_to(input, subject, sequence, Some(stored_ms), payload.as_bytes());
-            }
-            None => self.decoder.reject(
-                sequence,
-                &[],
-                format!(
-                    "subject {} was deleted; say what becomes of that with key `tombstones` in [source]",
-                    printable(subject)
-                ),
-            ),
-        }
-    }
-
-    /// The input of a message; nothing where none wants it, so that the consumer is not the one that was made.
-    fn input_of(&mut self, subject: &str) -> Option<usize> {
-        let input = self.decoder.input_of(subject)?;
-        if self.subject == subject {
-            return Some(input);
-        }
-        if !self.options.subjects.iter().any(|wanted| matches(wanted, subject)) {
-            return None;
-        }
-        self.subject.clear();
-        self.subject.push_str(subject);
-        Some(input)
-    }
-
-    /// Whether somebody has the consumer give headers alone. Anybody may publish a message that looks as if.
-    async fn lacks_payload(&mut self, message: &Message) -> bool {
-        let headers = message.headers.as_ref();
-        if headers.is_none_or(|headers| headers.get(SIZE_HEADER).is_none()) {
-            return false;
-        }
-        let (stream, name) = (&self.options.stream, self.options.consumer.name());
-        let Ok(stream) = self.nats.jetstream.get_stream_no_info(stream).await else {
-            return true;
-        };
-        let info = stream.consumer_info(name).await;
-        if !info.is_ok_and(|info| Settings::of(&info.config) == self.settings) {
-            return true;
-        }
-        // It may have been so when this message was sent. Only the stream knows what was published.
-        let Ok(info) = message.info() else { return false };
-        let sequence = info.stream_sequence;
-        match stream.get_raw_message(sequence).await {
-            Ok(stored) => !stored.payload.is_empty(),
-            Err(cause) if cause.kind() == RawMessageErrorKind::NoMessageFound => true,
-            Err(cause) => {
-                if !std::mem::replace(&mut self.said_unseen, true) {
-                    say!(
-                        Warning,
-                        "weir: message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
-                         asked whether it has one: {cause}; such messages are taken for blank ones",
-                        self.options.stream
-                    );
-                }
-                false
-            }
-        }
-    }
-
-    // ---- what goes on at the server ------------------------------------------------------------------------------------
-
-    /// Nothing came for a moment.
-    async fn idle(&mut self, now: Instant) {
-        self.scan.idle(now.into_std());
-        if !self.nats.is_connected() {
-            self.falls_behind();
-            return;
-        }
-        let (when, pause) = self.next_question;
-        if !self.scan.keeps_up() && now >= when {
-            self.question = self.watch.ask();
-            // The answer says when to ask again; one that is lost is not waited for.
-            self.next_question = (now + QUESTION_PAUSES.1, (pause * 2).min(QUESTION_PAUSES.1));
-        }
-        self.ask_for_proof(now);
-        if let Some(ticker) = &mut self.ticker {
-            ticker.tick_when_silent(&self.nats).await;
-        }
-    }
-
-    /// What came is proven soon to be all that there was: of what is removed later nobody can tell whose it was.
-    fn ask_for_proof(&mut self, now: Instant) {
-        if self.gaps.others == Others::Stay && self.scan.came_since_proven() && now >= self.next_proof {
-            self.watch.ask();
-            self.next_proof = now + PROOF_PAUSE;
-        }
-    }
-
-    /// Messages may not come as they are stored: the server is asked anew whether none waits.
-    fn falls_behind(&mut self) {
-        self.scan.falls_behind();
-        self.question = u64::MAX;
-        self.next_question = (Instant::now(), QUESTION_PAUSES.0);
-    }
-
-    /// Takes note of what the server says of the consumer.
-    async fn hear(&mut self, found: Found) -> Result<()> {
-        let Some(consumer) = found.consumer else {
-            self.falls_behind();
-            return Ok(());
-        };
-        if consumer.settings != self.settings {
-            return self.reconnect("somebody changed the consumer").await;
-        }
-        if found.question >= self.question {
-            self.next_question.0 = Instant::now() + self.next_question.1;
-        }
-        if consumer.was_paused {
-            self.scan.was_held_up();
-            self.falls_behind();
-        }
-        if consumer.delivered > self.cursor.in_consumer() {
-            // They are on their way, unless nothing came for so long.
-            let (given, came) = (consumer.delivered, self.cursor.in_consumer());
-            match self.missing {
-                Some((known, since, asked)) if (known, since) == (given, came) => {
-                    if found.asked.duration_since(asked) >= MISSING_MAX {
-                        return self.reconnect("messages were given to somebody else").await;
-                    }
-                }
-                _ => self.missing = Some((given, came, found.asked)),
-            }
-            return Ok(());
-        }
-        self.missing = None;
-        let is_at_end = consumer.pending == 0 && consumer.delivered == self.cursor.in_consumer();
-        if !is_at_end {
-            return Ok(());
-        }
-        let is_proven = self.gaps.go_all_the_time() || self.gaps.are_none(&self.scan, consumer.first, consumer.deleted);
-        if self.options.latest_only || (self.scan.keeps_up() && is_proven) {
-            self.scan.caught_up(consumer.looked_at, found.asked);
-        } else if self.scan.keeps_up() || found.question >= self.question {
-            let Some(holds) = self.look().await? else { return Ok(()) };
-            // A request of the reader was there all the time, and nothing came.
-            let is_silent = self.scan.keeps_up() && !self.scan.came_since_proven();
-            let then = match is_silent {
-                true => Some(std::time::Instant::now()),
-                false => self.scan.read_until(),
-            };
-            let gap = self
-                .gaps
-                .find(&self.nats, &self.options, &holds, &self.scan, then)
-                .await?;
-            if let Some(gap) = gap {
-                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
-                self.scan.looked_through(holds.stored.first.saturating_sub(1));
-            }
-            self.scan.caught_up(consumer.looked_at, found.asked);
-        } else {
-            return Ok(());
-        }
-        self.is_drained = self.target.is_some();
-        Ok(())
-    }
-
-    /// Asks what the stream holds; nothing where the source was asked to end meanwhile.
-    async fn look(&mut self) -> Result<Option<Holds>> {
-        let asked = self.gaps.ask(&self.nats, &self.options);
-        let Some(holds) = unless_stopped(&self.stop, asked).await else {
-            return Ok(None);
-        };
-        holds.map(Some)
-    }
-
-    /// Makes the consumer anew after the last delivery that was seen, once the server lets us.
-    async fn reconnect(&mut self, reason: &str) -> Result<()> {
-        self.falls_behind();
-        let mut pauses = BackOff::new();
-        let mut said = false;
-        loop {
-            let connects = connects(&self.nats);
-            let stop = self.stop.clone();
-            let Some(attempt) = unless_stopped(&stop, self.pull_anew()).await else {
-                return Ok(());
-            };
-            match attempt {
-                Ok((pull, kept_up_until)) => {
-                    self.messages = pull.messages;
-                    self.cursor.resume(pull.delivered);
-                    self.settings = pull.settings;
-                    self.connects = connects;
-                    self.scan.begin_pull(kept_up_until);
-                    self.missing = None;
-                    self.is_unsettled = true;
-                    self.watch.renew();
-                    return Ok(());
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::Environment | ErrorKind::Unavailable) => {
-                    if !said {
-                        say!(
-                            Warning,
-                            "weir: reading {} stopped ({reason}): {error}; trying again",
-                            self.options.stream
-                        );
-                        said = true;
-                    }
-                    if unless_stopped(&stop, sleep(pauses.next())).await.is_none() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// A new pull behind what was seen; and up to when all that was stored was read, over the one before.
-    async fn pull_anew(&mut self) -> Result<(Pull, Option<std::time::Instant>)> {
-        let stream = get_stream(&self.nats, &self.options.stream, &self.options.subjects).await?;
-        if made_at(&stream) != self.created {
-            return Err(made_anew(&self.options.stream));
-        }
-        let position = self.cursor.last();
-        // What the server sent into a connection that was lost it has counted. Where that is not what came, only its own
-        // word says up to when everything was read.
-        let info = stream.consumer_info(self.options.consumer.name()).await;
-        let is_all_here =
-            |info: &ConsumerInfo| !info.paused && info.delivered.consumer_sequence == self.cursor.in_consumer();
-        let then = match info.as_ref().is_ok_and(is_all_here) {
-            true => self.scan.kept_up_until(),
-            false => self.scan.proven(),
-        };
-        let holds = Holds::ask(
-            &self.nats,
-            &self.options.stream,
-            &self.options.subjects,
-            &mut self.gaps.deleted,
-        )
-        .await?;
-        gap::check_end(&self.options, &holds, position)?;
-        self.gaps.others = holds.others;
-        if !self.options.latest_only {
-            let gap = self
-                .gaps
-                .find(&self.nats, &self.options, &holds, &self.scan, then)
-                .await?;
-            if let Some(gap) = gap {
-                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
-            }
-            self.scan.looked_through(holds.stored.first.saturating_sub(1));
-        }
-        let pull = pull_from(&self.nats, &stream, &self.options, position, &self.lag).await?;
-        Ok((pull, then))
-    }
-}
-
-/// Whether a message says that its subject, which is a key, was deleted: by a client of a bucket of keys, or by the
-/// server, which marks what it removed.
-fn is_tombstone(message: &Message) -> bool {
-    let Some(headers) = message.headers.as_ref().filter(|_| message.payload.is_empty()) else {
-        return false;
-    };
-    let operation = headers.get("KV-Operation").map(async_nats::HeaderValue::as_str);
-    matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
-}
-
-/// What comes of something, unless the source is asked to end first.
-async fn unless_stopped<T>(stop: &Stop, what: impl Future<Output = T>) -> Option<T> {
-    let mut what = std::pin::pin!(what);
-    loop {
-        tokio::select! {
-            biased;
-            outcome = &mut what => return Some(outcome),
-            () = sleep(IDLE_LOOK) => if stop.is_set() { return None },
         }
     }
 }

@@ -14,8 +14,14 @@ use crate::{
     source::{Gone, Scan},
     subject::listed,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::task::JoinHandle;
+
+/// Who replaces all that a stream holds within so short a time may do so before anything of it is sent.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What is known of the messages that a stream does not have any more.
 #[derive(Debug)]
@@ -195,7 +201,8 @@ impl Gaps {
             return Ok(Some(gone));
         }
         let gone = find(then).await?;
-        if gone.is_none() && !std::mem::replace(&mut self.said_small, true) {
+        let is_soon = proven.is_some_and(|proven| holds.since(proven) < SOON);
+        if gone.is_none() && is_soon && !std::mem::replace(&mut self.said_small, true) {
             let (stream, subjects) = (&options.stream, listed(&options.subjects));
             say!(
                 Warning,

@@ -71,7 +71,7 @@ struct Request {
 #[serde(untagged)]
 enum Answer {
     Failed { error: jetstream::Error },
-    Info(Info),
+    Info(Box<Info>),
 }
 
 #[derive(Deserialize)]
@@ -230,16 +230,19 @@ impl Holds {
 
     /// Whether the stream's own limits may have removed what it stored since an instant of ours.
     pub(super) fn rolled_over_since(&self, then: Option<Instant>) -> bool {
-        let (_, now) = self.now;
-        let is_older = |age| then.is_none_or(|then| age <= now.saturating_duration_since(then) + CLOCK_SLACK);
+        let is_older = |age| then.is_none_or(|then| age <= self.since(then) + CLOCK_SLACK);
         self.is_full || self.age_max.is_some_and(is_older)
+    }
+
+    /// How long before the server was asked an instant of ours was.
+    pub(super) fn since(&self, then: Instant) -> Duration {
+        self.now.1.saturating_duration_since(then)
     }
 
     /// The last sequence that was stored before an instant of ours; 0 where that cannot be told.
     pub(super) async fn last_before(&self, nats: &Nats, name: &str, subjects: &[String], then: Instant) -> Result<u64> {
-        let (server, ours) = self.now;
-        let ago = ours.saturating_duration_since(then).min(Duration::from_secs(1 << 30));
-        let Ok(then) = server.checked_sub(ago) else {
+        let ago = self.since(then).min(Duration::from_secs(1 << 30));
+        let Ok(then) = self.now.0.checked_sub(ago) else {
             return Ok(0);
         };
         if self.last_stored < then {
@@ -266,7 +269,7 @@ async fn ask(nats: &Nats, name: &str, subjects: &[String], deleted_details: bool
     let request = Request { deleted_details };
     let answer = nats.jetstream.request(format!("STREAM.INFO.{name}"), &request).await;
     match answer {
-        Ok(Answer::Info(info)) => Ok(info),
+        Ok(Answer::Info(info)) => Ok(*info),
         Ok(Answer::Failed { error }) if error.code() == 404 => {
             // What it says names what would mend it.
             get_stream(nats, name, subjects).await?;
