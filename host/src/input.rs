@@ -9,6 +9,7 @@ use crate::{
     limits::INPUT_LINE_BYTES_MAX,
     text::printable,
 };
+use memchr::memchr;
 use std::{
     fmt,
     fs::{self, File, FileType, Metadata},
@@ -260,13 +261,30 @@ impl Lines {
         Ok(!line.is_empty())
     }
 
+    /// What was read of the file behind the last line.
+    pub fn ahead(&self) -> &[u8] {
+        self.reader.buffer()
+    }
+
     /// Appends to a line what there is of it by now; to an empty one the next. A file that somebody writes to may have more after its end.
+    /// Gives whether more was read of the file for it, so that something else is [`Lines::ahead`] than before.
     ///
     /// # Errors
     /// As [`Lines::next_into`].
-    pub fn read_on(&mut self, line: &mut Vec<u8>) -> Result<()> {
+    pub fn read_on(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         let room = (INPUT_LINE_BYTES_MAX + 1).saturating_sub(line.len());
         let is_next = line.is_empty();
+        let reads_more = self.reader.buffer().is_empty();
+        // Most lines stand in the buffer as a whole.
+        if let Ok(buffer) = self.reader.fill_buf()
+            && let Some(end) = memchr(b'\n', buffer).filter(|&end| end < room)
+            && let Some(whole) = buffer.get(..=end)
+        {
+            line.extend_from_slice(whole);
+            self.reader.consume(end + 1);
+            self.number += u64::from(is_next);
+            return Ok(reads_more);
+        }
         let read = (&mut self.reader).take(room as u64).read_until(b'\n', line);
         self.number += u64::from(is_next && !line.is_empty());
         read.map_err(|cause| Error::environment(format!("cannot read {}: {cause}", named("", &self.path))))?;
@@ -278,7 +296,7 @@ impl Lines {
                 self.number
             )));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -58,8 +58,9 @@ const LINGER: Duration = Duration::from_millis(1);
 const IDLE_LOOK: Duration = Duration::from_millis(20);
 
 /// A source that has not looked for so long, because its process was stopped or what comes after it was slow, may have
-/// had no pull at the server meanwhile.
-const STALL: Duration = Duration::from_millis(100);
+/// had no pull at the server meanwhile: a pull expires every half minute, and the next one is sent when it looks. A busy
+/// machine makes it wait for a tenth of a second every now and then.
+const STALL: Duration = Duration::from_millis(500);
 
 /// How often it is stored how far the stream was looked at, while nothing else is.
 const SCAN_STORED_EVERY: Duration = Duration::from_secs(5);

@@ -66,11 +66,14 @@ pub struct FileSource {
     line: Vec<u8>,
     /// Where `line` begins in the file.
     line_at: u64,
-    /// The line before, without its end, and where it begins.
+    /// Of a file that is followed: the line before, without its end, and where it begins.
     previous: Vec<u8>,
     previous_at: u64,
     /// Whether the end of the file was read last; it may have grown since.
     was_at_end: bool,
+    /// Whether `line`, and what is read ahead of it, are [plain](EventLines::are_plain).
+    is_plain: bool,
+    is_plain_ahead: bool,
     /// Whether `line` holds the beginning of the next line.
     is_begun: bool,
     /// Whether the line at `sequence` had no end when it was taken.
@@ -124,6 +127,8 @@ impl FileSource {
             previous: Vec::new(),
             previous_at: 0,
             was_at_end: false,
+            is_plain: false,
+            is_plain_ahead: false,
             is_begun: false,
             is_open: false,
             stop,
@@ -190,7 +195,7 @@ impl FileSource {
     /// Reads the next line into `self.line`; false where there is none, or none yet.
     fn read_line(&mut self) -> Result<bool> {
         if !std::mem::take(&mut self.is_begun) {
-            if !self.line.is_empty() {
+            if self.last_line == LastLine::Follow && !self.line.is_empty() {
                 std::mem::swap(&mut self.line, &mut self.previous);
                 self.previous_at = self.line_at;
             }
@@ -198,9 +203,17 @@ impl FileSource {
             self.line_at = self.bytes_read.load(Ordering::Relaxed);
         }
         let before = self.line.len();
-        self.lines.read_on(&mut self.line)?;
+        if self.lines.read_on(&mut self.line)? {
+            // The line may have begun before that.
+            self.is_plain = false;
+            self.is_plain_ahead = self.events.are_plain(self.lines.ahead());
+        } else {
+            self.is_plain = self.is_plain_ahead;
+        }
         let read = self.line.len() - before;
-        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        // Nobody else counts.
+        let counted = self.bytes_read.load(Ordering::Relaxed);
+        self.bytes_read.store(counted + read as u64, Ordering::Relaxed);
         let is_behind_end = std::mem::replace(&mut self.was_at_end, self.line.last() != Some(&b'\n'));
         if read > 0 && is_behind_end && self.last_line == LastLine::Follow && self.size().is_some() {
             // What came may be of a file that was written anew, and not stand behind what was read.
@@ -269,7 +282,7 @@ impl FileSource {
     /// fixes it.
     fn decode_line(&mut self) {
         let (sequence, decoder) = (self.sequence, &mut self.decoder);
-        match self.events.read(&self.line) {
+        match self.events.read_within(&self.line, self.is_plain) {
             Event::Payload => decoder.push(sequence, None, &self.line),
             Event::Of(line) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
             Event::Blank => decoder.count_blank(sequence),

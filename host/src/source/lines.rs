@@ -90,11 +90,21 @@ impl EventLines {
 
     /// Tells a line, which has no end any more.
     pub fn read<'l>(&'l mut self, line: &'l [u8]) -> Event<'l> {
+        self.read_within(line, false)
+    }
+
+    /// Whether nothing in these bytes, of many lines, names a payload, or may do so by an escape.
+    pub fn are_plain(&self, bytes: &[u8]) -> bool {
+        self.payload.find(bytes).is_none() && self.escape.find(bytes).is_none()
+    }
+
+    /// The same as [`EventLines::read`], of a line that is all within bytes that [are plain](EventLines::are_plain), or not.
+    pub fn read_within<'l>(&'l mut self, line: &'l [u8], is_plain: bool) -> Event<'l> {
         self.pass_over(line);
         let has_subject = match self.form {
             Form::WithSubjects => true,
             Form::Unknown | Form::Payloads => {
-                let may_be = self.may_have_subjects && self.may_be_with_subject(line);
+                let may_be = self.may_have_subjects && self.may_be_with_subject(line, is_plain);
                 may_be
                     && self
                         .scanner
@@ -119,12 +129,13 @@ impl EventLines {
 
     /// Whether a line is worth a closer look. It is asked of every line of payloads, and so a search for bytes: a payload
     /// is named somewhere, or a subject at the beginning, or an escape stands for one of their letters.
-    fn may_be_with_subject(&self, line: &[u8]) -> bool {
+    fn may_be_with_subject(&self, line: &[u8], is_plain: bool) -> bool {
         let inside = line.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
         let begins = inside.trim_ascii_start().starts_with(b"\"subject\"");
         // All their letters are from \u0061 to \u0079.
         let is_letter = |at: usize| matches!(line.get(at.saturating_add(4)), Some(b'6' | b'7'));
-        begins || self.payload.find(line).is_some() || self.escape.find_iter(line).any(is_letter)
+        let is_named = || self.payload.find(line).is_some() || self.escape.find_iter(line).any(is_letter);
+        begins || (!is_plain && is_named())
     }
 }
 
