@@ -315,6 +315,22 @@ fn messages_of_others_that_a_limit_removes_are_no_gap_to_a_run_that_keeps_up() {
 }
 
 #[test]
+fn a_consumer_that_somebody_deletes_while_others_roll_over_is_made_anew() {
+    let setup = Setup::over(short());
+    let last = setup.publish(0..1);
+    let mut running = setup.keeping_up(last);
+    let [consumer] = &setup.client.consumers_of(STREAM, "keeper")[..] else {
+        panic!("there is one consumer")
+    };
+    setup.publish_others(20);
+    setup.client.delete_consumer_of(STREAM, &consumer.name);
+    let last = setup.publish(1..2);
+    running.wait_for_position(&setup.database(), "keeper", last);
+    running.interrupt().ends_with(0);
+    assert_eq!(setup.rows(), [0, 1]);
+}
+
+#[test]
 fn what_may_have_been_removed_between_two_runs_is_accepted_once() {
     let setup = Setup::over(short());
     setup.publish(0..1);

@@ -14,7 +14,7 @@ use crate::{
     say,
     source::Stop,
 };
-use async_nats::jetstream::consumer::Info as ConsumerInfo;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -178,11 +178,13 @@ impl JetStreamSource {
         }
         let position = self.cursor.last();
         // What the server sent into a connection that was lost it has counted. Where that is not what came, only its own
-        // word says up to when everything was read.
-        let info = stream.consumer_info(self.options.consumer.name()).await;
-        let is_all_here =
-            |info: &ConsumerInfo| !info.paused && info.delivered.consumer_sequence == self.cursor.in_consumer();
-        let then = match info.as_ref().is_ok_and(is_all_here) {
+        // word says up to when everything was read. Over a connection that was never lost all that was sent has come,
+        // before the word that somebody deleted the consumer.
+        let is_all_here = match stream.consumer_info(self.options.consumer.name()).await {
+            Ok(info) => !info.paused && info.delivered.consumer_sequence == self.cursor.in_consumer(),
+            Err(cause) => cause.kind() == ConsumerInfoErrorKind::NotFound && connects(&self.nats) == self.connects,
+        };
+        let then = match is_all_here {
             true => self.scan.kept_up_until(),
             false => self.scan.proven(),
         };
