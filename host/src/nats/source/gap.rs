@@ -206,8 +206,8 @@ impl Gaps {
             let (stream, subjects) = (&options.stream, listed(&options.subjects));
             say!(
                 Warning,
-                "weir: stream {stream} keeps so little that all it held was replaced within a few seconds; what it removed is \
-                 taken for messages of other subjects, since none of {subjects} came: to be sure, have it keep more"
+                "weir: stream {stream} replaced all its messages within a few seconds; those that weir did not see are taken to \
+                 be of other subjects than {subjects}, which is not certain: let the stream keep more messages"
             );
         }
         Ok(gone)

@@ -104,19 +104,23 @@ impl JetStreamSource {
                 true => Some(std::time::Instant::now()),
                 false => self.scan.read_until(),
             };
-            let gap = self
-                .gaps
-                .find(&self.nats, &self.options, &holds, &self.scan, then)
-                .await?;
-            if let Some(gap) = gap {
-                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
-                self.scan.looked_through(holds.stored.first.saturating_sub(1));
-            }
+            self.check_unread(&holds, then).await?;
             self.scan.caught_up(consumer.looked_at, found.asked);
         } else {
             return Ok(());
         }
         self.is_drained = self.target.is_some();
+        Ok(())
+    }
+
+    /// Checks that nothing is gone unread, or that it may be. Up to `then` everything was read, as far as the reader can tell
+    /// by itself.
+    async fn check_unread(&mut self, holds: &Holds, then: Option<std::time::Instant>) -> Result<()> {
+        let (nats, options) = (&self.nats, &self.options);
+        if let Some(gap) = self.gaps.find(nats, options, holds, &self.scan, then).await? {
+            self.gaps.accept_or_refuse(options, holds, gap)?;
+        }
+        self.scan.looked_through(holds.stored.first.saturating_sub(1));
         Ok(())
     }
 
@@ -198,14 +202,7 @@ impl JetStreamSource {
         gap::check_end(&self.options, &holds, position)?;
         self.gaps.others = holds.others;
         if !self.options.latest_only {
-            let gap = self
-                .gaps
-                .find(&self.nats, &self.options, &holds, &self.scan, then)
-                .await?;
-            if let Some(gap) = gap {
-                self.gaps.accept_or_refuse(&self.options, &holds, gap)?;
-            }
-            self.scan.looked_through(holds.stored.first.saturating_sub(1));
+            self.check_unread(&holds, then).await?;
         }
         let pull = pull_from(&self.nats, &stream, &self.options, position, &self.lag).await?;
         Ok((pull, then))
