@@ -93,9 +93,10 @@ impl EventLines {
         self.read_within(line, false)
     }
 
-    /// Whether nothing in these bytes, of many lines, names a payload, or may do so by an escape.
+    /// Whether nothing in these bytes, of many lines, names a payload, or may do so by an escape. Not found out where no line
+    /// of payloads may have a subject.
     pub fn are_plain(&self, bytes: &[u8]) -> bool {
-        self.payload.find(bytes).is_none() && self.escape.find(bytes).is_none()
+        self.may_have_subjects && self.payload.find(bytes).is_none() && self.escape.find(bytes).is_none()
     }
 
     /// The same as [`EventLines::read`], of a line that is all within bytes that [are plain](EventLines::are_plain), or not.

@@ -57,6 +57,36 @@ fn a_line_with_a_subject_among_payloads_is_read_too() {
     assert_eq!(rows(&folder), ["1 ", "2 b"]);
 }
 
+/// How many bytes of a file are read at once.
+const BLOCK: usize = 1 << 20;
+
+#[test]
+fn a_line_with_a_subject_is_found_wherever_a_block_of_the_file_ends() {
+    let with_subject =
+        |id: usize| format!("{{\"seq\": 1, \"subject\": \"s\", \"payload\": {{\"id\": {id}, \"name\": \"b\"}}}}\n");
+    // One stands at the end of each block, and ever more of it in that.
+    let blocks = with_subject(1).len() / 8 + 1;
+    let mut text = String::new();
+    for block in 1..=blocks {
+        let begin = block * BLOCK - 8 * block;
+        let payload = |bytes: usize| format!("{{\"id\": 0, \"more\": \"{}\"}}\n", "x".repeat(bytes - 22));
+        text.push_str(&payload((begin - text.len()) % 1000 + 1000));
+        while text.len() < begin {
+            text.push_str(&payload(1000));
+        }
+        assert_eq!(text.len(), begin);
+        text.push_str(&with_subject(block));
+    }
+    let folder = Folder::with(NAMES);
+    folder.replay(&text).ends_with(0);
+    let expected: Vec<String> = (1..=blocks).map(|id| format!("{id} b")).collect();
+    assert_eq!(rows(&folder), [&["0 ".to_owned()], &expected[..]].concat());
+    assert_eq!(
+        query(&folder.path("p.db"), "SELECT id FROM names WHERE id IS NULL"),
+        [""; 0]
+    );
+}
+
 #[test]
 fn no_line_with_a_subject_is_an_event_without_columns() {
     let folder = Folder::with(NAMES);
