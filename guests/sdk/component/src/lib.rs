@@ -32,7 +32,7 @@ pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, Error> {
     ComponentEncoder::default()
         .validate(true)
         .module(&core)
-        .and_then(ComponentEncoder::encode)
+        .and_then(|mut encoder| encoder.encode())
         .map_err(|error| Error(format!("{error:#}")))
 }
 
@@ -88,7 +88,7 @@ mod tests {
         let (package, _) = resolve.push_dir("../../../wit").unwrap();
         let world = resolve.select_world(&[package], Some(world)).unwrap();
         let mut core = core(&resolve, world);
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
         core
     }
 

@@ -53,7 +53,6 @@ pub(crate) fn keep_own_lines(core: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryR
             }
             _ => {
                 if let Some((id, range)) = payload.as_section() {
-                    let range = range.start as usize..range.end as usize;
                     push_section(&mut kept, id, core.get(range).unwrap_or_default());
                 }
             }
@@ -127,6 +126,7 @@ fn find_frames(component: &[u8], offset: u64) -> Option<Vec<Frame>> {
         }
     }
     let address = code
+        .map(|code| code.start as u64..code.end as u64)
         .filter(|code| code.contains(&offset))
         .map(|code| offset - code.start)?;
     let load = |id: SectionId| {

@@ -101,7 +101,11 @@ impl<'a> Calls<'a> {
                 Payload::CodeSectionEntry(body) => {
                     for operator in body.get_operators_reader()?.into_iter_with_offsets() {
                         if let (Operator::Call { function_index }, at) = operator? {
-                            calls.callers.entry(function_index).or_default().push((index, at));
+                            calls
+                                .callers
+                                .entry(function_index)
+                                .or_default()
+                                .push((index, at as u64));
                         }
                     }
                     index += 1;
