@@ -5,6 +5,7 @@
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
 mod contents;
+mod due;
 mod failures;
 mod fates;
 mod fingerprint;
@@ -81,6 +82,8 @@ pub struct Engine {
     /// States whose entries are restored from an older Weir's, with where they hold times.
     older: Vec<(String, HeldTimes)>,
     failed_rows: u64,
+    /// Whether keys were forgotten in the open turn that were due before.
+    has_forgotten: bool,
     /// Whether guests that fail too often stop it.
     counts_failures: bool,
     stopped: Option<Stopped>,
@@ -201,6 +204,7 @@ impl Engine {
             changes: Vec::new(),
             older: Vec::new(),
             failed_rows: 0,
+            has_forgotten: false,
             counts_failures: true,
             stopped: None,
             receipt: Receipt::default(),
@@ -216,6 +220,7 @@ impl Engine {
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let before_needed = output.is_none_or(|output| output.before_needed);
         let collapsible = output.is_some_and(|output| output.collapsible);
+        let spreads = output.is_some_and(|output| output.spreads);
         let guests = Guests::prepare(node.kind.aggregates(), host)
             .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
@@ -226,10 +231,11 @@ impl Engine {
                 Step::Stage(Box::new(stage))
             }
             NodeKind::LastValue(plan) => {
-                Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, before_needed, seed)))
+                let operator = LastValue::new(plan.clone(), schema, before_needed, spreads, seed);
+                Step::LastValue(Box::new(operator))
             }
             NodeKind::Aggregate(plan) => {
-                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, guests, seed);
+                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, spreads, guests, seed);
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,

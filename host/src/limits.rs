@@ -71,6 +71,10 @@ pub const SMALL_PAGES_MESSAGES_MAX: u64 = 100_000;
 /// page of them is written once.
 pub const FOLD_BYTES_MIN: i64 = 32 << 10;
 
+/// Keys of a step that are forgotten at once (`ttl`), where the others that are due may go later. Each is three entries of
+/// a turn at most.
+pub const FORGOTTEN_AT_ONCE: usize = 20_000;
+
 /// Bytes that one turn may hold in dead letters and messages, which do not collapse.
 pub const TURN_BYTES_MAX: usize = 32 << 20;
 

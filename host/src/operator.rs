@@ -32,6 +32,8 @@ use clock::Passage;
 use held_times::HeldTimes;
 use std::sync::Arc;
 
+pub use expiry::Forgotten;
+
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {
     /// Starts to keep old values, until [`Stateful::keep`] or [`Stateful::rollback`].

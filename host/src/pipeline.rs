@@ -300,7 +300,7 @@ fn collect_turns(
     let (mut behind, mut collecting) = (false, Instant::now());
     let mut taken: Option<Instant> = None;
     let mut pauses = Vec::new();
-    while open || engine.has_turn() {
+    while open || engine.has_turn() || engine.has_due() {
         // A turn at its bounds waits for the committer, and the queue before it fills up.
         let full = engine.turn_entries() >= TURN_ENTRIES_MAX || engine.turn_bytes() >= TURN_BYTES_MAX;
         let source = if open && !full { decoded } else { &closed };
@@ -326,6 +326,7 @@ fn collect_turns(
             taken = Some(collecting);
             continue;
         }
+        let forgets = !full && engine.has_due();
         select! {
             recv(source) -> batch => match batch {
                 Ok(Handed { batch, successor }) => {
@@ -350,7 +351,10 @@ fn collect_turns(
                 Err(_) => return None, // As above.
             },
             // A source that said it was behind may have nothing more after all, and a turn that rests may be all there is.
-            default(if waits { wait } else { TURN_BEHIND_MAX }) => {}
+            default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }) => {}
+        }
+        if forgets {
+            engine.forget_due();
         }
     }
     None

@@ -399,6 +399,9 @@ pub struct Output {
     pub before_needed: bool,
     /// Whether every reader only wants the last state of each key, so that changes within a batch may be collapsed.
     pub collapsible: bool,
+    /// Whether the rows of keys that go because time went on may go later, in any order: nothing but tables of the same keys
+    /// reads them.
+    pub spreads: bool,
 }
 
 /// Whether the rows of an edge are changed later.

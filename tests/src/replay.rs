@@ -58,7 +58,8 @@ pub fn replay(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize) -> 
     replay_with(plan, input, database, batch, Messages::Drop)
 }
 
-/// As [`replay`], with messages to the outbox if wanted.
+/// As [`replay`], with messages to the outbox if wanted. No step forgets more keys at once than a batch has events, where it
+/// may forget the others later.
 ///
 /// # Errors
 /// What `weir replay` would say.
@@ -67,6 +68,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     database.claim(IDENTITY)?;
     let stored = database.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
+    engine.set_forgotten_at_once(batch);
     database.restore(&mut engine)?;
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;

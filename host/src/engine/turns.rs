@@ -45,6 +45,7 @@ impl Engine {
             || self.position > 0
             || self.scanned.through > 0
             || self.has_changes()
+            || self.has_forgotten
             || self.stopped.is_some()
     }
 
@@ -79,6 +80,7 @@ impl Engine {
         let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
         messages.sort_by_key(|message| (message.sequence, message.sink, message.ordinal));
         self.dead_letter_bytes = 0;
+        self.has_forgotten = false;
         let mut changes = std::mem::take(&mut self.changes);
         let mut failed_rows = std::mem::take(&mut self.failed_rows);
         for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {

@@ -19,7 +19,7 @@ use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::Passage,
-    expiry::{Course, Expiry, TOUCHED},
+    expiry::{Course, Expiry, Forgotten, TOUCHED},
     guests::{Asked, Guests, Refusal},
     held_times::HeldTimes,
 };
@@ -66,12 +66,13 @@ struct Touched {
 
 impl Aggregate {
     /// An operator without state. `schema` is that of the output: the group, then the aggregates; `guests` are those of
-    /// the plan.
+    /// the plan. Where it `spreads`, groups that are forgotten may go later: see [`Aggregate::forget_due`].
     pub fn new(
         plan: AggregatePlan,
         schema: Schema,
         before_needed: bool,
         collapsible: bool,
+        spreads: bool,
         guests: Guests,
         seed: u64,
     ) -> Self {
@@ -80,8 +81,10 @@ impl Aggregate {
             // Groups go, with all of their values.
             Some(_) => Order::All,
         };
+        // Guests are asked about the groups as they stand before a batch.
+        let spreads = spreads && guests.is_empty();
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, spreads, seed)),
             collapsible: collapsible && plan.ttl_us.is_none(),
             plan,
             schema,
@@ -105,6 +108,7 @@ impl Aggregate {
     /// The first row that a guest refuses. Nothing has changed then.
     pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Result<Batch, Refusal> {
         let mut course = Course::of(passage);
+        self.expiry.iter_mut().for_each(Expiry::begin);
         let mut out = ChangelogBuilder::new(&self.schema, 64);
         if self.collapsible {
             out = out.with_causes();
@@ -137,9 +141,13 @@ impl Aggregate {
             for (at, step) in steps.iter().enumerate() {
                 let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
                 while let Some((mover, watermark_us)) = course.next_before(cause) {
-                    self.expire(mover, watermark_us, &mut out);
+                    self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
                 }
-                let group = self.touch(step.key(&group_keys), &mut touched, &mut places);
+                let key = step.key(&group_keys);
+                if !places.contains_key(key) {
+                    self.forget_if_due(key, &course, cause, &mut out);
+                }
+                let group = self.touch(key, &mut touched, &mut places);
                 let Some(Touched {
                     group,
                     causes,
@@ -185,26 +193,69 @@ impl Aggregate {
             }
         }
         while let Some((mover, watermark_us)) = course.next_move() {
-            self.expire(mover, watermark_us, &mut out);
+            self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
         }
         Ok(out.finish())
     }
 
-    /// The watermark moved: forgets groups. What changed before was told already.
-    fn expire(&mut self, mover: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
-        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+    /// Forgets more of the groups that are due, see [`Forgotten`]. Where the event for which one goes is not known, it is
+    /// `last`.
+    pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
+        let mut out = ChangelogBuilder::new(&self.schema, 1024);
+        let mut events = Vec::new();
+        self.expiry.iter_mut().for_each(Expiry::begin);
+        while let Some((due_us, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+            let mover = self.expiry.as_ref().and_then(|expiry| expiry.mover(due_us));
+            events.push(mover.unwrap_or(last));
             for key in keys {
-                let mut gone = None;
-                self.groups.modify(&key, |current| {
-                    gone = current.take();
-                    gone.is_some()
-                });
-                if let Some(group) = gone {
-                    let results = self.results(&key, &group);
-                    out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&results)));
-                }
-                self.values.remove_group(&key, &self.plan.aggregates);
+                self.forget(&key, events.len() as u32 - 1, &mut out);
             }
+        }
+        let rows = out.finish();
+        Forgotten { rows, events }
+    }
+
+    /// Whether groups that are due were left for [`Aggregate::forget_due`].
+    pub fn has_due(&self, watermark_us: i64) -> bool {
+        self.expiry.as_ref().is_some_and(|expiry| expiry.has_due(watermark_us))
+    }
+
+    /// Changes how many groups are forgotten at once, where not all of them have to be.
+    pub fn set_forgotten_at_once(&mut self, keys: usize) {
+        self.expiry.iter_mut().for_each(|expiry| expiry.set_at_once(keys));
+    }
+
+    /// The watermark moved, by the event of a delivery and a sequence: forgets groups. What changed before was told already.
+    fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+            for key in keys {
+                self.forget(&key, mover, out);
+            }
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.moved(watermark_us, sequence);
+        }
+    }
+
+    fn forget(&mut self, key: &[u8], mover: u32, out: &mut ChangelogBuilder) {
+        let mut gone = None;
+        self.groups.modify(key, |current| {
+            gone = current.take();
+            gone.is_some()
+        });
+        if let Some(group) = gone {
+            let results = self.results(key, &group);
+            out.push(RowKind::Delete, mover, cells(&row_of_key(key)).chain(cells(&results)));
+        }
+        self.values.remove_group(key, &self.plan.aggregates);
+    }
+
+    /// A group that is due and still there is gone for the row of `delivery`.
+    fn forget_if_due(&mut self, key: &[u8], course: &Course<'_>, delivery: u32, out: &mut ChangelogBuilder) {
+        let Some(expiry) = &mut self.expiry else { return };
+        if expiry.is_due(key, course.watermark_us()) {
+            expiry.forget(key);
+            self.forget(key, delivery, out);
         }
     }
 

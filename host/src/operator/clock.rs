@@ -96,9 +96,14 @@ impl Clock {
         }
     }
 
-    /// Where the watermark stands, in milliseconds; nothing before the first event.
+    /// Where the watermark stands; [`i64::MIN`] before the first event.
+    pub fn watermark_us(&self) -> i64 {
+        self.get(WATERMARK).event_us
+    }
+
+    /// The same in milliseconds; nothing before the first event.
     pub fn watermark_ms(&self) -> Option<i64> {
-        let watermark_us = Some(self.get(WATERMARK).event_us).filter(|&event_us| event_us != NEVER_US);
+        let watermark_us = Some(self.watermark_us()).filter(|&event_us| event_us != NEVER_US);
         watermark_us.map(|watermark_us| watermark_us.div_euclid(MS_US))
     }
 

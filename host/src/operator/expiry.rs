@@ -4,6 +4,9 @@
 //!   that is late keeps its key for as long as any other.
 //! - A key goes as soon as the watermark is `ttl` past its last touch, right after the event that moved it there. Of keys
 //!   that go with one event the order is that in which they are due, then that of the keys.
+//! - Where nothing but tables by the same keys reads the step, it may forget some of those keys now and the others
+//!   later (see [`Forgotten`]): millions of rows that go need not go in one transaction. A key that is due and still there
+//!   counts as gone for all that comes after the event: the next row of it is its first.
 //! - Restart: the state holds when each key was touched, so nothing changes.
 
 use super::{
@@ -11,10 +14,23 @@ use super::{
     clock::{Passage, Walk},
     timers::Timers,
 };
-use crate::state::{KeyedState, StateValue};
+use crate::{
+    column::Batch,
+    limits::FORGOTTEN_AT_ONCE,
+    state::{KeyedState, StateValue},
+};
 
 /// The name of the state that holds when keys were touched.
 pub(super) const TOUCHED: &str = "touched";
+
+/// Rows of keys that were due and are forgotten later than the event that moved the watermark there.
+#[derive(Debug)]
+pub struct Forgotten {
+    /// A delete for each. Their deliveries are places in `events`.
+    pub rows: Batch,
+    /// The stream sequences of the events for which they go.
+    pub events: Vec<u64>,
+}
 
 /// When keys were touched, and which are due.
 #[derive(Debug)]
@@ -22,6 +38,13 @@ pub(super) struct Expiry {
     ttl_us: i64,
     touched: KeyedState<Touch>,
     timers: Timers,
+    /// How many keys go at once where others that are due may go later.
+    at_once: Option<usize>,
+    /// How many more go now.
+    left: usize,
+    /// While keys that are due are still there, how the watermark moved since: where to, ascending, and by the event of which
+    /// sequence. Not kept.
+    moves: Vec<(i64, u64)>,
 }
 
 /// The last touch of a key. Most touches move no timer: that a key was touched since is found out when it is due.
@@ -45,12 +68,57 @@ impl StateValue for Touch {
 }
 
 impl Expiry {
-    pub(super) fn new(ttl_us: i64, seed: u64) -> Self {
+    /// Keys are forgotten after so long. Where it `spreads`, not all at once.
+    pub(super) fn new(ttl_us: i64, spreads: bool, seed: u64) -> Self {
         Self {
             ttl_us,
             touched: KeyedState::new(seed),
             timers: Timers::default(),
+            at_once: spreads.then_some(FORGOTTEN_AT_ONCE),
+            left: usize::MAX,
+            moves: Vec::new(),
         }
+    }
+
+    /// Changes how many keys go at once, where they do not all.
+    pub(super) fn set_at_once(&mut self, keys: usize) {
+        self.at_once = self.at_once.and(Some(keys));
+    }
+
+    /// From now on so many keys go as do at once.
+    pub(super) fn begin(&mut self) {
+        self.left = self.at_once.unwrap_or(usize::MAX);
+    }
+
+    /// Whether keys that are due were left for later.
+    pub(super) fn has_due(&self, watermark_us: i64) -> bool {
+        self.at_once.is_some() && self.timers.is_due(watermark_us)
+    }
+
+    /// Whether the key is due at this watermark, and still there.
+    #[inline]
+    pub(super) fn is_due(&self, key: &[u8], watermark_us: i64) -> bool {
+        self.has_due(watermark_us)
+            && self
+                .touched
+                .get(key)
+                .is_some_and(|touch| touch.time_us.saturating_add(self.ttl_us) <= watermark_us)
+    }
+
+    /// All that goes now at this watermark, to which the event of `sequence` moved it, is gone.
+    pub(super) fn moved(&mut self, watermark_us: i64, sequence: u64) {
+        if self.has_due(watermark_us) {
+            // A rollback leaves moves that are done again.
+            let before = self.moves.partition_point(|&(to_us, _)| to_us < watermark_us);
+            self.moves.truncate(before);
+            self.moves.push((watermark_us, sequence));
+        }
+    }
+
+    /// The event for which a key goes that is due at `time_us`, as far as that is known: a start does not know it.
+    pub(super) fn mover(&self, time_us: i64) -> Option<u64> {
+        let at = self.moves.partition_point(|&(watermark_us, _)| watermark_us < time_us);
+        self.moves.get(at).map(|&(_, sequence)| sequence)
     }
 
     /// A row of `key` came, see [`Course::touch_us`].
@@ -76,13 +144,20 @@ impl Expiry {
         self.touched.modify(key, |current| current.take().is_some());
     }
 
-    /// Takes keys that go at this watermark, until there are none: some at a time, in order.
-    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<Vec<Box<[u8]>>> {
-        let (timer_us, mut keys) = self.timers.take_due(watermark_us)?;
+    /// Takes keys that go at this watermark, and when they were due, until none goes now: some at a time, in order.
+    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
+        let Some((timer_us, mut keys)) = self.timers.take_some_due(watermark_us, self.left) else {
+            if !self.timers.is_due(watermark_us) {
+                self.moves.clear();
+            }
+            return None;
+        };
+        self.left -= keys.len();
         let Self {
             ttl_us,
             touched,
             timers,
+            ..
         } = self;
         keys.retain(|key| {
             let mut goes = false;
@@ -104,7 +179,7 @@ impl Expiry {
             });
             goes
         });
-        Some(keys)
+        Some((timer_us, keys))
     }
 
     pub(super) fn checkpoint(&mut self) {
@@ -178,6 +253,16 @@ impl<'p> Course<'p> {
         let moved = self.walk.as_mut()?.next_move()?;
         self.watermark_us = moved.1;
         Some(moved)
+    }
+
+    /// Where the watermark stands.
+    pub(super) fn watermark_us(&self) -> i64 {
+        self.watermark_us
+    }
+
+    /// The stream sequence of a delivery.
+    pub(super) fn sequence(&self, delivery: u32) -> u64 {
+        self.passage.map_or(0, |passage| passage.sequence(delivery))
     }
 
     /// When a row of `delivery` touches its key.

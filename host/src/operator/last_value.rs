@@ -12,7 +12,7 @@
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     clock::Passage,
-    expiry::{Course, Expiry, TOUCHED},
+    expiry::{Course, Expiry, Forgotten, TOUCHED},
     held_times::HeldTimes,
 };
 use crate::{
@@ -33,10 +33,11 @@ pub struct LastValue {
 }
 
 impl LastValue {
-    /// An operator without state. `schema` is that of the output: the key, then the columns.
-    pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, seed: u64) -> Self {
+    /// An operator without state. `schema` is that of the output: the key, then the columns. Where it `spreads`, keys that
+    /// are forgotten may go later: see [`LastValue::forget_due`].
+    pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, spreads: bool, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, spreads, seed)),
             plan,
             schema,
             before_needed,
@@ -52,6 +53,7 @@ impl LastValue {
     /// Takes in events and gives what changed. A `ttl` needs a passage.
     pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
         let mut course = Course::of(passage);
+        self.expiry.iter_mut().for_each(Expiry::begin);
         let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
@@ -67,16 +69,23 @@ impl LastValue {
                 self.rows.look_ahead(&mut ahead);
             }
             while let Some((mover, watermark_us)) = course.next_before(delivery) {
-                self.expire(mover, watermark_us, &mut out);
+                self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
             }
             let (before_needed, expiry) = (self.before_needed, &mut self.expiry);
             self.rows.modify_next(&mut ahead, |key, current| {
+                let mut was_due = false;
                 if let Some(expiry) = expiry {
+                    if expiry.is_due(key, course.watermark_us())
+                        && let Some(row) = current.take()
+                    {
+                        was_due = true;
+                        out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+                    }
                     expiry.touch(key, course.touch_us(delivery));
                 }
                 merged.clear();
                 if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
-                    let Some(before) = current.take() else { return false };
+                    let Some(before) = current.take() else { return was_due };
                     let cells = key_cells(&keys, row).chain(cells(&before));
                     out.push(RowKind::Delete, delivery, cells);
                     return true;
@@ -117,9 +126,33 @@ impl LastValue {
             });
         }
         while let Some((mover, watermark_us)) = course.next_move() {
-            self.expire(mover, watermark_us, &mut out);
+            self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
         }
         out.finish()
+    }
+
+    /// Forgets more of the keys that are due, see [`Forgotten`]. Where the event for which one goes is not known, it is `last`.
+    pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
+        let mut out = ChangelogBuilder::new(&self.schema, 1024);
+        let mut events = Vec::new();
+        self.expiry.iter_mut().for_each(Expiry::begin);
+        while let Some((due_us, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+            let mover = self.expiry.as_ref().and_then(|expiry| expiry.mover(due_us));
+            events.push(mover.unwrap_or(last));
+            self.forget(keys, events.len() as u32 - 1, &mut out);
+        }
+        let rows = out.finish();
+        Forgotten { rows, events }
+    }
+
+    /// Whether keys that are due were left for [`LastValue::forget_due`].
+    pub fn has_due(&self, watermark_us: i64) -> bool {
+        self.expiry.as_ref().is_some_and(|expiry| expiry.has_due(watermark_us))
+    }
+
+    /// Changes how many keys are forgotten at once, where not all of them have to be.
+    pub fn set_forgotten_at_once(&mut self, keys: usize) {
+        self.expiry.iter_mut().for_each(|expiry| expiry.set_at_once(keys));
     }
 
     /// The rows of the keys in one bucket, as inserts.
@@ -131,17 +164,23 @@ impl LastValue {
         out.finish_inserts()
     }
 
-    /// The watermark moved: deletes the rows of keys that are forgotten.
-    fn expire(&mut self, mover: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
-        let Some(expiry) = &mut self.expiry else { return };
-        while let Some(keys) = expiry.take_due(watermark_us) {
-            for key in keys {
-                self.rows.modify(&key, |current| {
-                    let Some(row) = current.take() else { return false };
-                    out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&row)));
-                    true
-                });
-            }
+    /// The watermark moved, by the event of a delivery and a sequence: deletes the rows of keys that are forgotten.
+    fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+            self.forget(keys, mover, out);
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.moved(watermark_us, sequence);
+        }
+    }
+
+    fn forget(&mut self, keys: Vec<Box<[u8]>>, mover: u32, out: &mut ChangelogBuilder) {
+        for key in keys {
+            self.rows.modify(&key, |current| {
+                let Some(row) = current.take() else { return false };
+                out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&row)));
+                true
+            });
         }
     }
 }

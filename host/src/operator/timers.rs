@@ -19,19 +19,21 @@ struct Due {
     keys: Vec<Box<[u8]>>,
     /// How many of them were added that may have been in.
     again: usize,
+    /// Whether they are in order, the last one first, and each of them once.
+    sorted: bool,
 }
 
 impl Timers {
     /// Adds a key that is due at `time_us`.
     pub(super) fn add(&mut self, time_us: i64, key: &[u8]) {
-        self.due.entry(time_us).or_default().keys.push(key.into());
+        self.due.entry(time_us).or_default().push(key);
     }
 
     /// Adds a key that may be in already for that time: after each rollback all keys that were touched are added, and of
     /// those most are in.
     pub(super) fn add_again(&mut self, time_us: i64, key: &[u8]) {
         let due = self.due.entry(time_us).or_default();
-        due.keys.push(key.into());
+        due.push(key);
         due.again += 1;
         if due.again > AGAIN_MIN.max(due.keys.len() / 2) {
             due.sort();
@@ -48,20 +50,39 @@ impl Timers {
 
     /// Takes the keys that are due first, if they are by now: their time, and each of them once, in order.
     pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
-        if !self.is_due(watermark_us) {
+        self.take_some_due(watermark_us, usize::MAX)
+    }
+
+    /// The same, and no more of them than `at_most`.
+    pub(super) fn take_some_due(&mut self, watermark_us: i64, at_most: usize) -> Option<(i64, Vec<Box<[u8]>>)> {
+        let mut first = self.due.first_entry()?;
+        let time_us = *first.key();
+        if time_us > watermark_us || at_most == 0 {
             return None;
         }
-        let (time_us, mut due) = self.due.pop_first()?;
+        let due = first.get_mut();
         due.sort();
-        Some((time_us, due.keys))
+        let mut keys = due.keys.split_off(due.keys.len().saturating_sub(at_most));
+        if due.keys.is_empty() {
+            first.remove();
+        }
+        keys.reverse();
+        Some((time_us, keys))
     }
 }
 
 impl Due {
-    /// Brings the keys in order, each of them once.
+    fn push(&mut self, key: &[u8]) {
+        self.keys.push(key.into());
+        self.sorted = false;
+    }
+
+    /// Brings the keys in order, the last one first, each of them once.
     fn sort(&mut self) {
-        self.keys.sort_unstable();
-        self.keys.dedup();
+        if !std::mem::replace(&mut self.sorted, true) {
+            self.keys.sort_unstable_by(|a, b| b.cmp(a));
+            self.keys.dedup();
+        }
         self.again = 0;
     }
 }
@@ -86,5 +107,25 @@ mod tests {
         let (time_us, keys) = timers.take_due(7).expect("they are due");
         assert_eq!((time_us, keys.len()), (7, 100));
         assert!(keys.is_sorted() && timers.take_due(i64::MAX).is_none());
+    }
+
+    #[test]
+    fn keys_that_are_due_at_once_are_taken_in_pieces_in_order() {
+        let mut timers = Timers::default();
+        for key in [3, 1, 4, 1, 5, 9, 2, 6] {
+            timers.add(7, &[key]);
+        }
+        timers.add(8, &[0]);
+        let mut take = |watermark_us, at_most| {
+            let taken = timers.take_some_due(watermark_us, at_most);
+            taken.map(|(time_us, keys)| (time_us, keys.concat()))
+        };
+        assert_eq!(take(6, 3), None);
+        assert_eq!(take(8, 0), None);
+        assert_eq!(take(8, 3), Some((7, vec![1, 2, 3])));
+        assert_eq!(take(8, 3), Some((7, vec![4, 5, 6])));
+        assert_eq!(take(8, 3), Some((7, vec![9])));
+        assert_eq!(take(8, 3), Some((8, vec![0])));
+        assert_eq!(take(8, 3), None);
     }
 }

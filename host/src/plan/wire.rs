@@ -239,6 +239,7 @@ impl Wiring<'_> {
                     by_time: self.by_time.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
                     before_needed,
                     collapsible,
+                    spreads: collapsible && !self.resolved.tables.iter().any(|table| table.update == Some(edge)),
                 }
             })
             .collect();

@@ -1,0 +1,57 @@
+//! Keys that are due and still there: where millions are forgotten at one event, they go in several turns.
+//!
+//! Only steps whose rows nothing but tables of the same keys reads do that, so nobody sees the order in which they go. Which
+//! keys are left is not kept: they are those that are due by the watermark, also after a start. Until all are gone the
+//! tables hold rows that the stream has outlived, and a row that comes for such a key is its first all the same.
+
+use super::{Engine, Step};
+use crate::{operator::Forgotten, plan::Edge};
+
+impl Engine {
+    /// Whether keys that are due were left for [`Engine::forget_due`].
+    pub fn has_due(&self) -> bool {
+        self.clock.as_ref().is_some_and(|clock| {
+            let watermark_us = clock.watermark_us();
+            self.steps.iter().any(|step| match step {
+                Step::LastValue(operator) => operator.has_due(watermark_us),
+                Step::Aggregate(operator) => operator.has_due(watermark_us),
+                _ => false,
+            })
+        })
+    }
+
+    /// Forgets some of the keys that are due, as many as go at once in each step. Their rows are part of the open turn.
+    pub fn forget_due(&mut self) {
+        let Some(clock) = &self.clock else { return };
+        let (watermark_us, last) = (clock.watermark_us(), self.last_sequence);
+        for (node, step) in self.steps.iter_mut().enumerate() {
+            let Forgotten { rows, events } = match step {
+                Step::LastValue(operator) => operator.forget_due(watermark_us, last),
+                Step::Aggregate(operator) => operator.forget_due(watermark_us, last),
+                _ => continue,
+            };
+            if events.is_empty() {
+                continue;
+            }
+            self.has_forgotten = true;
+            let edge = Edge { node, output: 0 };
+            for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
+                if plan.input == edge {
+                    sink.collect(&rows, |event| events.get(event as usize).copied().unwrap_or(last));
+                }
+            }
+        }
+    }
+
+    /// Changes how many keys each step forgets at once, where not all of them have to go, from
+    /// [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE).
+    pub fn set_forgotten_at_once(&mut self, keys: usize) {
+        for step in &mut self.steps {
+            match step {
+                Step::LastValue(operator) => operator.set_forgotten_at_once(keys),
+                Step::Aggregate(operator) => operator.set_forgotten_at_once(keys),
+                _ => {}
+            }
+        }
+    }
+}
