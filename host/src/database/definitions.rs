@@ -6,7 +6,10 @@
 use super::schema;
 use crate::text::printable;
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A table that Weir made, with the statement that made it.
 pub(super) type Made = (String, String);
@@ -27,33 +30,26 @@ pub(super) fn faults(
     made: &[Made],
     others: Others,
 ) -> rusqlite::Result<Vec<String>> {
-    let model = Connection::open_in_memory()?;
-    schema::make_own(&model, layout)?;
-    for (_, statement) in made {
-        model.execute_batch(statement)?;
-    }
-    let known = names(
-        &model,
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
-    )?;
+    let (own, made) = (own_tables(layout)?, model_of(made)?);
     let mut faults = Vec::new();
-    for name in &known {
-        let (found, expected) = (parts(connection, name)?, parts(&model, name)?);
-        let shown = printable(name);
+    for (name, expected) in own.iter().chain(&made) {
+        let (found, shown) = (parts(connection, name)?, printable(name));
         if found.is_empty() {
             faults.push(format!("table {shown} is missing"));
             continue;
         }
-        let added = found.difference(&expected);
+        let added = found.difference(expected);
         faults.extend(added.map(|part| format!("table {shown} has {part}, which weir did not make")));
         let missing = expected.difference(&found);
         faults.extend(missing.map(|part| format!("table {shown} does not have {part}")));
     }
-    let others = match others {
+    let is_known = |name: &str| own.contains_key(name) || made.contains_key(name);
+    let mut others = match others {
         Others::Checked if faults.is_empty() => names(connection, "SELECT name FROM weir_table")?,
         _ => BTreeSet::new(),
     };
-    for name in others.difference(&known) {
+    others.retain(|name| !is_known(name));
+    for name in &others {
         let (found, shown) = (parts(connection, name)?, printable(name));
         if found.is_empty() {
             faults.push(format!("table {shown} is missing"));
@@ -67,7 +63,7 @@ pub(super) fn faults(
     while let Some(row) = rows.next()? {
         let (trigger, table): (String, String) = (row.get(0)?, row.get(1)?);
         let is_ours = |name: &String| name.eq_ignore_ascii_case(&table);
-        if known.iter().chain(&others).any(is_ours) {
+        if own.keys().chain(made.keys()).chain(&others).any(is_ours) {
             let (trigger, table) = (printable(&trigger), printable(&table));
             faults.push(format!(
                 "table {table} has a trigger {trigger}, which weir did not make"
@@ -75,6 +71,38 @@ pub(super) fn faults(
         }
     }
     Ok(faults)
+}
+
+/// Tables by their names, each with what has a say in what is written to it.
+type Tables = BTreeMap<String, BTreeSet<String>>;
+
+/// Weir's own tables. To make them takes longer than to look at those of a database, and a process may open many.
+fn own_tables(layout: i64) -> rusqlite::Result<Arc<Tables>> {
+    static KNOWN: Mutex<BTreeMap<i64, Arc<Tables>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(tables) = known.get(&layout) {
+        return Ok(tables.clone());
+    }
+    let model = Connection::open_in_memory()?;
+    schema::make_own(&model, layout)?;
+    let tables = Arc::new(tables(&model)?);
+    known.insert(layout, tables.clone());
+    Ok(tables)
+}
+
+/// The tables that these statements make.
+fn model_of(made: &[Made]) -> rusqlite::Result<Tables> {
+    let model = Connection::open_in_memory()?;
+    for (_, statement) in made {
+        model.execute_batch(statement)?;
+    }
+    tables(&model)
+}
+
+fn tables(model: &Connection) -> rusqlite::Result<Tables> {
+    let all = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let names = names(model, all)?.into_iter();
+    names.map(|name| Ok((name.clone(), parts(model, &name)?))).collect()
 }
 
 fn names(connection: &Connection, query: &str) -> rusqlite::Result<BTreeSet<String>> {
