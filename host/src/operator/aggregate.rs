@@ -202,17 +202,15 @@ impl Aggregate {
     /// `last`.
     pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
         let mut out = ChangelogBuilder::new(&self.schema, 1024);
-        let mut events = Vec::new();
-        self.expiry.iter_mut().for_each(Expiry::begin);
-        while let Some((due_us, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
-            let mover = self.expiry.as_ref().and_then(|expiry| expiry.mover(due_us));
-            events.push(mover.unwrap_or(last));
-            for key in keys {
-                self.forget(&key, events.len() as u32 - 1, &mut out);
-            }
+        let mut expiry = self.expiry.take();
+        let events = expiry
+            .as_mut()
+            .map(|expiry| expiry.each_left(watermark_us, last, |key, event| self.forget(key, event, &mut out)));
+        self.expiry = expiry;
+        Forgotten {
+            rows: out.finish(),
+            events: events.unwrap_or_default(),
         }
-        let rows = out.finish();
-        Forgotten { rows, events }
     }
 
     /// Whether groups that are due were left for [`Aggregate::forget_due`].

@@ -115,8 +115,21 @@ impl Expiry {
         }
     }
 
+    /// Takes keys that were left and go now at this watermark, and calls `forget` with each, and with the place of the event
+    /// for which it goes among those that are given. Where that event is not known, it is `last`.
+    pub(super) fn each_left(&mut self, watermark_us: i64, last: u64, mut forget: impl FnMut(&[u8], u32)) -> Vec<u64> {
+        let mut events = Vec::new();
+        self.begin();
+        while let Some((due_us, keys)) = self.take_due(watermark_us) {
+            events.push(self.mover(due_us).unwrap_or(last));
+            let event = events.len() as u32 - 1;
+            keys.iter().for_each(|key| forget(key, event));
+        }
+        events
+    }
+
     /// The event for which a key goes that is due at `time_us`, as far as that is known: a start does not know it.
-    pub(super) fn mover(&self, time_us: i64) -> Option<u64> {
+    fn mover(&self, time_us: i64) -> Option<u64> {
         let at = self.moves.partition_point(|&(watermark_us, _)| watermark_us < time_us);
         self.moves.get(at).map(|&(_, sequence)| sequence)
     }

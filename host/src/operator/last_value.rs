@@ -134,15 +134,15 @@ impl LastValue {
     /// Forgets more of the keys that are due, see [`Forgotten`]. Where the event for which one goes is not known, it is `last`.
     pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
         let mut out = ChangelogBuilder::new(&self.schema, 1024);
-        let mut events = Vec::new();
-        self.expiry.iter_mut().for_each(Expiry::begin);
-        while let Some((due_us, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
-            let mover = self.expiry.as_ref().and_then(|expiry| expiry.mover(due_us));
-            events.push(mover.unwrap_or(last));
-            self.forget(keys, events.len() as u32 - 1, &mut out);
+        let mut expiry = self.expiry.take();
+        let events = expiry
+            .as_mut()
+            .map(|expiry| expiry.each_left(watermark_us, last, |key, event| self.forget(key, event, &mut out)));
+        self.expiry = expiry;
+        Forgotten {
+            rows: out.finish(),
+            events: events.unwrap_or_default(),
         }
-        let rows = out.finish();
-        Forgotten { rows, events }
     }
 
     /// Whether keys that are due were left for [`LastValue::forget_due`].
@@ -167,21 +167,19 @@ impl LastValue {
     /// The watermark moved, by the event of a delivery and a sequence: deletes the rows of keys that are forgotten.
     fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
         while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
-            self.forget(keys, mover, out);
+            keys.iter().for_each(|key| self.forget(key, mover, out));
         }
         if let Some(expiry) = &mut self.expiry {
             expiry.moved(watermark_us, sequence);
         }
     }
 
-    fn forget(&mut self, keys: Vec<Box<[u8]>>, mover: u32, out: &mut ChangelogBuilder) {
-        for key in keys {
-            self.rows.modify(&key, |current| {
-                let Some(row) = current.take() else { return false };
-                out.push(RowKind::Delete, mover, cells(&row_of_key(&key)).chain(cells(&row)));
-                true
-            });
-        }
+    fn forget(&mut self, key: &[u8], mover: u32, out: &mut ChangelogBuilder) {
+        self.rows.modify(key, |current| {
+            let Some(row) = current.take() else { return false };
+            out.push(RowKind::Delete, mover, cells(&row_of_key(key)).chain(cells(&row)));
+            true
+        });
     }
 }
 
