@@ -45,7 +45,7 @@ use crate::{
         version_lookup::VersionLookup,
         window::Window,
     },
-    plan::{Edge, Node, NodeKind, Plan},
+    plan::{Edge, Node, NodeKind, Plan, Readers},
     sink::Sink,
     stage::StageHost,
     turn::Counts,
@@ -218,9 +218,7 @@ impl Engine {
     fn step(node: &Node, host: &StageHost, seed: u64) -> Result<Step> {
         let output = node.outputs.first();
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
-        let before_needed = output.is_none_or(|output| output.before_needed);
-        let collapsible = output.is_some_and(|output| output.collapsible);
-        let spreads = output.is_some_and(|output| output.spreads);
+        let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
         let guests = Guests::prepare(node.kind.aggregates(), host)
             .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
@@ -230,12 +228,9 @@ impl Engine {
                     .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
                 Step::Stage(Box::new(stage))
             }
-            NodeKind::LastValue(plan) => {
-                let operator = LastValue::new(plan.clone(), schema, before_needed, spreads, seed);
-                Step::LastValue(Box::new(operator))
-            }
+            NodeKind::LastValue(plan) => Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, readers, seed))),
             NodeKind::Aggregate(plan) => {
-                let operator = Aggregate::new(plan.clone(), schema, before_needed, collapsible, spreads, guests, seed);
+                let operator = Aggregate::new(plan.clone(), schema, readers, guests, seed);
                 Step::Aggregate(Box::new(operator))
             }
             NodeKind::Lookup(_) => Step::Lookup,
@@ -243,7 +238,7 @@ impl Engine {
             NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                let operator = Window::new(plan.clone(), schemas, before_needed, collapsible, guests, seed);
+                let operator = Window::new(plan.clone(), schemas, readers, guests, seed);
                 Step::Window(Box::new(operator.map_err(|message| {
                     Error::definition(format!("step \"{}\": {message}", node.name))
                 })?))

@@ -2,7 +2,7 @@
 //!
 //! An operator takes a [`Batch`] and gives one. It never waits, never reads a clock, and never prints. What it gives does
 //! not depend on where a batch ends, except that an operator whose only readers want the last state of each key may
-//! leave out what came between (see [`Output::collapsible`](crate::plan::Output::collapsible)).
+//! leave out what came between (see [`Readers::collapsible`](crate::plan::Readers::collapsible)).
 
 mod accumulators;
 pub mod aggregate;
@@ -32,7 +32,7 @@ use clock::Passage;
 use held_times::HeldTimes;
 use std::sync::Arc;
 
-pub use expiry::Forgotten;
+pub use expiry::{Expiry, Forgotten};
 
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {

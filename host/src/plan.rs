@@ -395,6 +395,13 @@ pub struct Output {
     pub change: Change,
     /// Whether rows may come because time went on. They bear the delivery that moved the watermark, and are not its doing.
     pub by_time: bool,
+    /// What its readers want.
+    pub readers: Readers,
+}
+
+/// What the readers of a changelog want to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readers {
     /// Whether someone needs rows as they were before an update.
     pub before_needed: bool,
     /// Whether every reader only wants the last state of each key, so that changes within a batch may be collapsed.
@@ -402,6 +409,15 @@ pub struct Output {
     /// Whether the rows of keys that go because time went on may go later, in any order: nothing but tables of the same keys
     /// reads them.
     pub spreads: bool,
+}
+
+impl Readers {
+    /// Readers that want every change, as it comes.
+    pub const OF_EVERY_CHANGE: Self = Self {
+        before_needed: true,
+        collapsible: false,
+        spreads: false,
+    };
 }
 
 /// Whether the rows of an edge are changed later.

@@ -5,6 +5,7 @@ mod exact;
 mod lookup;
 pub(crate) mod model;
 mod on_crossing;
+mod overdue;
 pub(crate) mod pipelines;
 mod sums;
 mod timed;

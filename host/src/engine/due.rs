@@ -5,19 +5,38 @@
 //! tables hold rows that the stream has outlived, and a row that comes for such a key is its first all the same.
 
 use super::{Engine, Step};
-use crate::{operator::Forgotten, plan::Edge};
+use crate::{
+    operator::{Expiry, Forgotten, clock::Clock},
+    plan::Edge,
+};
+
+impl Step {
+    fn expiry(&self) -> Option<&Expiry> {
+        match self {
+            Self::LastValue(operator) => operator.expiry(),
+            Self::Aggregate(operator) => operator.expiry(),
+            _ => None,
+        }
+    }
+
+    fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
+        match self {
+            Self::LastValue(operator) => operator.forget_due(watermark_us, last),
+            Self::Aggregate(operator) => operator.forget_due(watermark_us, last),
+            _ => Forgotten::default(),
+        }
+    }
+
+    fn has_due(&self, watermark_us: i64) -> bool {
+        self.expiry().is_some_and(|expiry| expiry.has_left(watermark_us))
+    }
+}
 
 impl Engine {
     /// Whether keys that are due were left for [`Engine::forget_due`].
     pub fn has_due(&self) -> bool {
-        self.clock.as_ref().is_some_and(|clock| {
-            let watermark_us = clock.watermark_us();
-            self.steps.iter().any(|step| match step {
-                Step::LastValue(operator) => operator.has_due(watermark_us),
-                Step::Aggregate(operator) => operator.has_due(watermark_us),
-                _ => false,
-            })
-        })
+        let watermark_us = self.clock.as_ref().map(Clock::watermark_us);
+        watermark_us.is_some_and(|watermark_us| self.steps.iter().any(|step| step.has_due(watermark_us)))
     }
 
     /// Forgets some of the keys that are due, as many as go at once in each step. Their rows are part of the open turn.
@@ -25,14 +44,10 @@ impl Engine {
         let Some(clock) = &self.clock else { return };
         let (watermark_us, last) = (clock.watermark_us(), self.last_sequence);
         for (node, step) in self.steps.iter_mut().enumerate() {
-            let Forgotten { rows, events } = match step {
-                Step::LastValue(operator) => operator.forget_due(watermark_us, last),
-                Step::Aggregate(operator) => operator.forget_due(watermark_us, last),
-                _ => continue,
-            };
-            if events.is_empty() {
+            if !step.has_due(watermark_us) {
                 continue;
             }
+            let Forgotten { rows, events } = step.forget_due(watermark_us, last);
             self.has_forgotten = true;
             let edge = Edge { node, output: 0 };
             for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
@@ -47,10 +62,13 @@ impl Engine {
     /// [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE).
     pub fn set_forgotten_at_once(&mut self, keys: usize) {
         for step in &mut self.steps {
-            match step {
-                Step::LastValue(operator) => operator.set_forgotten_at_once(keys),
-                Step::Aggregate(operator) => operator.set_forgotten_at_once(keys),
-                _ => {}
+            let expiry = match step {
+                Step::LastValue(operator) => operator.expiry_mut(),
+                Step::Aggregate(operator) => operator.expiry_mut(),
+                _ => None,
+            };
+            if let Some(expiry) = expiry {
+                expiry.set_at_once(keys);
             }
         }
     }

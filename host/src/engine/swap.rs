@@ -120,16 +120,16 @@ impl Engine {
             let schema = output.schema.clone();
             match (step, &node.kind) {
                 (Step::LastValue(operator), NodeKind::LastValue(plan)) => {
-                    operator.replace(plan.clone(), schema, output.before_needed);
+                    operator.replace(plan.clone(), schema, output.readers);
                 }
                 (Step::Aggregate(operator), NodeKind::Aggregate(plan)) => {
-                    operator.replace(plan.clone(), schema, output.before_needed, output.collapsible);
+                    operator.replace(plan.clone(), schema, output.readers);
                 }
                 (Step::IntervalJoin(operator), NodeKind::IntervalJoin(plan)) => operator.replace(plan.clone(), schema),
                 (Step::Sliding(operator), NodeKind::Sliding(plan)) => operator.replace(plan.clone(), schema),
                 (Step::Window(operator), NodeKind::Window(plan)) => {
                     let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                    operator.replace(plan.clone(), schemas, output.before_needed, output.collapsible);
+                    operator.replace(plan.clone(), schemas, output.readers);
                 }
                 (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
                 (Step::Deduplicate(operator), NodeKind::Deduplicate(plan)) => operator.replace(plan.clone()),

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
-    plan::{AggregatePlan, AggregateSpec},
+    plan::{AggregatePlan, AggregateSpec, Readers},
     row::{cells, push_key, row_of_key},
     state::{KeyedState, Keys},
 };
@@ -37,7 +37,7 @@ use std::ops::Range;
 pub struct Aggregate {
     plan: AggregatePlan,
     schema: Schema,
-    before_needed: bool,
+    readers: Readers,
     /// Whether changes of one batch may be told as one. Where groups are forgotten, it matters after which event one has no
     /// rows.
     collapsible: bool,
@@ -66,29 +66,21 @@ struct Touched {
 
 impl Aggregate {
     /// An operator without state. `schema` is that of the output: the group, then the aggregates; `guests` are those of
-    /// the plan. Where it `spreads`, groups that are forgotten may go later: see [`Aggregate::forget_due`].
-    pub fn new(
-        plan: AggregatePlan,
-        schema: Schema,
-        before_needed: bool,
-        collapsible: bool,
-        spreads: bool,
-        guests: Guests,
-        seed: u64,
-    ) -> Self {
+    /// the plan.
+    pub fn new(plan: AggregatePlan, schema: Schema, readers: Readers, guests: Guests, seed: u64) -> Self {
         let order = match plan.ttl_us {
             None => Order::Extremes(plan.group.len()),
             // Groups go, with all of their values.
             Some(_) => Order::All,
         };
         // Guests are asked about the groups as they stand before a batch.
-        let spreads = spreads && guests.is_empty();
+        let spreads = readers.spreads && guests.is_empty();
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, spreads, seed)),
-            collapsible: collapsible && plan.ttl_us.is_none(),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
+            collapsible: readers.collapsible && plan.ttl_us.is_none(),
             plan,
             schema,
-            before_needed,
+            readers,
             groups: KeyedState::new(seed),
             values: Values::new(order, seed),
             guests,
@@ -96,10 +88,10 @@ impl Aggregate {
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, before_needed: bool, collapsible: bool) {
+    pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, readers: Readers) {
         self.guests.replace(&plan.aggregates);
-        self.collapsible = collapsible && plan.ttl_us.is_none();
-        (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
+        self.collapsible = readers.collapsible && plan.ttl_us.is_none();
+        (self.plan, self.schema, self.readers) = (plan, schema, readers);
     }
 
     /// Takes in a changelog and gives what changed. A `ttl` needs a passage.
@@ -108,7 +100,9 @@ impl Aggregate {
     /// The first row that a guest refuses. Nothing has changed then.
     pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Result<Batch, Refusal> {
         let mut course = Course::of(passage);
-        self.expiry.iter_mut().for_each(Expiry::begin);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.begin(course.watermark_us());
+        }
         let mut out = ChangelogBuilder::new(&self.schema, 64);
         if self.collapsible {
             out = out.with_causes();
@@ -145,7 +139,7 @@ impl Aggregate {
                 }
                 let key = step.key(&group_keys);
                 if !places.contains_key(key) {
-                    self.forget_if_due(key, &course, cause, &mut out);
+                    self.forget_if_overdue(key, &course, cause, &mut out);
                 }
                 let group = self.touch(key, &mut touched, &mut places);
                 let Some(Touched {
@@ -198,34 +192,31 @@ impl Aggregate {
         Ok(out.finish())
     }
 
-    /// Forgets more of the groups that are due, see [`Forgotten`]. Where the event for which one goes is not known, it is
+    /// Forgets more of the groups that were left for later. Where the event for which one goes is not known, it is
     /// `last`.
     pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
-        let mut out = ChangelogBuilder::new(&self.schema, 1024);
-        let mut expiry = self.expiry.take();
-        let events = expiry
-            .as_mut()
-            .map(|expiry| expiry.each_left(watermark_us, last, |key, event| self.forget(key, event, &mut out)));
-        self.expiry = expiry;
-        Forgotten {
-            rows: out.finish(),
-            events: events.unwrap_or_default(),
-        }
+        let out = ChangelogBuilder::new(&self.schema, 1024);
+        let Some(mut expiry) = self.expiry.take() else {
+            return Forgotten::default();
+        };
+        let forgotten = expiry.forget_left(watermark_us, last, out, |key, event, out| self.forget(key, event, out));
+        self.expiry = Some(expiry);
+        forgotten
     }
 
-    /// Whether groups that are due were left for [`Aggregate::forget_due`].
-    pub fn has_due(&self, watermark_us: i64) -> bool {
-        self.expiry.as_ref().is_some_and(|expiry| expiry.has_due(watermark_us))
+    /// Which groups are due, where they are forgotten.
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.expiry.as_ref()
     }
 
-    /// Changes how many groups are forgotten at once, where not all of them have to be.
-    pub fn set_forgotten_at_once(&mut self, keys: usize) {
-        self.expiry.iter_mut().for_each(|expiry| expiry.set_at_once(keys));
+    /// The same, to be changed.
+    pub fn expiry_mut(&mut self) -> Option<&mut Expiry> {
+        self.expiry.as_mut()
     }
 
     /// The watermark moved, by the event of a delivery and a sequence: forgets groups. What changed before was told already.
     fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
-        while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for key in keys {
                 self.forget(&key, mover, out);
             }
@@ -248,10 +239,10 @@ impl Aggregate {
         self.values.remove_group(key, &self.plan.aggregates);
     }
 
-    /// A group that is due and still there is gone for the row of `delivery`.
-    fn forget_if_due(&mut self, key: &[u8], course: &Course<'_>, delivery: u32, out: &mut ChangelogBuilder) {
+    /// A group that is due and still there is gone for the row of `delivery`. (Guests were asked of it as it is.)
+    fn forget_if_overdue(&mut self, key: &[u8], course: &Course<'_>, delivery: u32, out: &mut ChangelogBuilder) {
         let Some(expiry) = &mut self.expiry else { return };
-        if expiry.is_due(key, course.watermark_us()) {
+        if self.guests.is_empty() && expiry.is_overdue(key, course.watermark_us()) {
             expiry.forget(key);
             self.forget(key, delivery, out);
         }
@@ -315,7 +306,7 @@ impl Aggregate {
                 (None, Some(after)) => push(RowKind::Insert, after),
                 (Some(before), None) => push(RowKind::Delete, before),
                 (Some(before), Some(after)) => {
-                    if self.before_needed {
+                    if self.readers.before_needed {
                         push(RowKind::UpdateBefore, before);
                     }
                     push(RowKind::UpdateAfter, after);

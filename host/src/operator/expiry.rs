@@ -10,7 +10,7 @@
 //! - Restart: the state holds when each key was touched, so nothing changes.
 
 use super::{
-    StateMap,
+    ChangelogBuilder, StateMap,
     clock::{Passage, Walk},
     timers::Timers,
 };
@@ -24,7 +24,7 @@ use crate::{
 pub(super) const TOUCHED: &str = "touched";
 
 /// Rows of keys that were due and are forgotten later than the event that moved the watermark there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Forgotten {
     /// A delete for each. Their deliveries are places in `events`.
     pub rows: Batch,
@@ -34,16 +34,17 @@ pub struct Forgotten {
 
 /// When keys were touched, and which are due.
 #[derive(Debug)]
-pub(super) struct Expiry {
+pub struct Expiry {
     ttl_us: i64,
     touched: KeyedState<Touch>,
     timers: Timers,
     /// How many keys go at once where others that are due may go later.
     at_once: Option<usize>,
     /// How many more go now.
-    left: usize,
-    /// While keys that are due are still there, how the watermark moved since: where to, ascending, and by the event of which
-    /// sequence. Not kept.
+    room: usize,
+    /// Whether keys that are due are still there.
+    is_overdue: bool,
+    /// How the watermark moved since then: where to, ascending, and by the event of which sequence. Not kept.
     moves: Vec<(i64, u64)>,
 }
 
@@ -68,46 +69,50 @@ impl StateValue for Touch {
 }
 
 impl Expiry {
-    /// Keys are forgotten after so long. Where it `spreads`, not all at once.
-    pub(super) fn new(ttl_us: i64, spreads: bool, seed: u64) -> Self {
+    pub(super) fn new(ttl_us: i64, seed: u64) -> Self {
         Self {
             ttl_us,
             touched: KeyedState::new(seed),
             timers: Timers::default(),
-            at_once: spreads.then_some(FORGOTTEN_AT_ONCE),
-            left: usize::MAX,
+            at_once: None,
+            room: usize::MAX,
+            is_overdue: false,
             moves: Vec::new(),
         }
     }
 
+    /// Where it `spreads`, only some of the keys that are due go at once.
+    pub(super) fn spread(self, spreads: bool) -> Self {
+        let at_once = spreads.then_some(FORGOTTEN_AT_ONCE);
+        Self { at_once, ..self }
+    }
+
     /// Changes how many keys go at once, where they do not all.
-    pub(super) fn set_at_once(&mut self, keys: usize) {
+    pub fn set_at_once(&mut self, keys: usize) {
         self.at_once = self.at_once.and(Some(keys));
     }
 
-    /// From now on so many keys go as do at once.
-    pub(super) fn begin(&mut self) {
-        self.left = self.at_once.unwrap_or(usize::MAX);
-    }
-
     /// Whether keys that are due were left for later.
-    pub(super) fn has_due(&self, watermark_us: i64) -> bool {
+    pub fn has_left(&self, watermark_us: i64) -> bool {
         self.at_once.is_some() && self.timers.is_due(watermark_us)
     }
 
-    /// Whether the key is due at this watermark, and still there.
-    #[inline]
-    pub(super) fn is_due(&self, key: &[u8], watermark_us: i64) -> bool {
-        self.has_due(watermark_us)
-            && self
-                .touched
-                .get(key)
-                .is_some_and(|touch| touch.time_us.saturating_add(self.ttl_us) <= watermark_us)
+    /// A batch begins at this watermark: from now on as many keys go as do at once.
+    pub(super) fn begin(&mut self, watermark_us: i64) {
+        self.room = self.at_once.unwrap_or(usize::MAX);
+        self.is_overdue = self.timers.is_due(watermark_us);
     }
 
-    /// All that goes now at this watermark, to which the event of `sequence` moved it, is gone.
+    /// Whether the key is due at this watermark, and still there: it was left for later, or a start made the `ttl` shorter.
+    #[inline]
+    pub(super) fn is_overdue(&self, key: &[u8], watermark_us: i64) -> bool {
+        let is_due = |touch: &Touch| touch.time_us.saturating_add(self.ttl_us) <= watermark_us;
+        self.is_overdue && self.touched.get(key).is_some_and(is_due)
+    }
+
+    /// The event of `sequence` moved the watermark here, and all that goes now is gone.
     pub(super) fn moved(&mut self, watermark_us: i64, sequence: u64) {
-        if self.has_due(watermark_us) {
+        if self.is_overdue {
             // A rollback leaves moves that are done again.
             let before = self.moves.partition_point(|&(to_us, _)| to_us < watermark_us);
             self.moves.truncate(before);
@@ -115,20 +120,27 @@ impl Expiry {
         }
     }
 
-    /// Takes keys that were left and go now at this watermark, and calls `forget` with each, and with the place of the event
-    /// for which it goes among those that are given. Where that event is not known, it is `last`.
-    pub(super) fn each_left(&mut self, watermark_us: i64, last: u64, mut forget: impl FnMut(&[u8], u32)) -> Vec<u64> {
+    /// Takes keys that were left and go now at this watermark. `forget` adds what is told of one to `out`, under the delivery
+    /// that it is given. Where the event for which a key goes is not known, it is `last`.
+    pub(super) fn forget_left(
+        &mut self,
+        watermark_us: i64,
+        last: u64,
+        mut out: ChangelogBuilder,
+        mut forget: impl FnMut(&[u8], u32, &mut ChangelogBuilder),
+    ) -> Forgotten {
         let mut events = Vec::new();
-        self.begin();
-        while let Some((due_us, keys)) = self.take_due(watermark_us) {
+        self.begin(watermark_us);
+        while let Some((due_us, keys)) = self.take_next(watermark_us) {
+            let event = events.len() as u32;
             events.push(self.mover(due_us).unwrap_or(last));
-            let event = events.len() as u32 - 1;
-            keys.iter().for_each(|key| forget(key, event));
+            keys.iter().for_each(|key| forget(key, event, &mut out));
         }
-        events
+        let rows = out.finish();
+        Forgotten { rows, events }
     }
 
-    /// The event for which a key goes that is due at `time_us`, as far as that is known: a start does not know it.
+    /// The event that moved the watermark to `time_us`, as far as that is known: a start does not know it.
     fn mover(&self, time_us: i64) -> Option<u64> {
         let at = self.moves.partition_point(|&(watermark_us, _)| watermark_us < time_us);
         self.moves.get(at).map(|&(_, sequence)| sequence)
@@ -157,15 +169,21 @@ impl Expiry {
         self.touched.modify(key, |current| current.take().is_some());
     }
 
-    /// Takes keys that go at this watermark, and when they were due, until none goes now: some at a time, in order.
-    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
-        let Some((timer_us, mut keys)) = self.timers.take_some_due(watermark_us, self.left) else {
-            if !self.timers.is_due(watermark_us) {
+    /// Takes keys that go at this watermark, until none goes now: some at a time, in order.
+    pub(super) fn take_due(&mut self, watermark_us: i64) -> Option<Vec<Box<[u8]>>> {
+        self.take_next(watermark_us).map(|(_, keys)| keys)
+    }
+
+    /// The same, with when they were due.
+    fn take_next(&mut self, watermark_us: i64) -> Option<(i64, Vec<Box<[u8]>>)> {
+        let Some((timer_us, mut keys)) = self.timers.take_some_due(watermark_us, self.room) else {
+            self.is_overdue = self.timers.is_due(watermark_us);
+            if !self.is_overdue {
                 self.moves.clear();
             }
             return None;
         };
-        self.left -= keys.len();
+        self.room -= keys.len();
         let Self {
             ttl_us,
             touched,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     column::{Batch, Column, RowKind, Schema, Value},
-    plan::LastValuePlan,
+    plan::{LastValuePlan, Readers},
     row::{cells, push_cell, push_key, row_of_key},
     state::{KeyedState, Keys},
 };
@@ -27,34 +27,40 @@ use crate::{
 pub struct LastValue {
     plan: LastValuePlan,
     schema: Schema,
-    before_needed: bool,
+    readers: Readers,
     rows: KeyedState<Box<[u8]>>,
     expiry: Option<Expiry>,
 }
 
 impl LastValue {
-    /// An operator without state. `schema` is that of the output: the key, then the columns. Where it `spreads`, keys that
-    /// are forgotten may go later: see [`LastValue::forget_due`].
-    pub fn new(plan: LastValuePlan, schema: Schema, before_needed: bool, spreads: bool, seed: u64) -> Self {
+    /// An operator without state. `schema` is that of the output: the key, then the columns.
+    pub fn new(plan: LastValuePlan, schema: Schema, readers: Readers, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, spreads, seed)),
+            expiry: plan
+                .ttl_us
+                .map(|ttl_us| Expiry::new(ttl_us, seed).spread(readers.spreads)),
             plan,
             schema,
-            before_needed,
+            readers,
             rows: KeyedState::new(seed),
         }
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: LastValuePlan, schema: Schema, before_needed: bool) {
-        (self.plan, self.schema, self.before_needed) = (plan, schema, before_needed);
+    pub fn replace(&mut self, plan: LastValuePlan, schema: Schema, readers: Readers) {
+        (self.plan, self.schema, self.readers) = (plan, schema, readers);
     }
 
     /// Takes in events and gives what changed. A `ttl` needs a passage.
     pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
         let mut course = Course::of(passage);
-        self.expiry.iter_mut().for_each(Expiry::begin);
-        let mut out = ChangelogBuilder::new(&self.schema, input.len() * if self.before_needed { 2 } else { 1 });
+        if let Some(expiry) = &mut self.expiry {
+            expiry.begin(course.watermark_us());
+        }
+        let mut out = ChangelogBuilder::new(
+            &self.schema,
+            input.len() * if self.readers.before_needed { 2 } else { 1 },
+        );
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
         let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
@@ -71,11 +77,11 @@ impl LastValue {
             while let Some((mover, watermark_us)) = course.next_before(delivery) {
                 self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
             }
-            let (before_needed, expiry) = (self.before_needed, &mut self.expiry);
+            let (before_needed, expiry) = (self.readers.before_needed, &mut self.expiry);
             self.rows.modify_next(&mut ahead, |key, current| {
                 let mut was_due = false;
                 if let Some(expiry) = expiry {
-                    if expiry.is_due(key, course.watermark_us())
+                    if expiry.is_overdue(key, course.watermark_us())
                         && let Some(row) = current.take()
                     {
                         was_due = true;
@@ -131,28 +137,25 @@ impl LastValue {
         out.finish()
     }
 
-    /// Forgets more of the keys that are due, see [`Forgotten`]. Where the event for which one goes is not known, it is `last`.
+    /// Forgets more of the keys that were left for later. Where the event for which one goes is not known, it is `last`.
     pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
-        let mut out = ChangelogBuilder::new(&self.schema, 1024);
-        let mut expiry = self.expiry.take();
-        let events = expiry
-            .as_mut()
-            .map(|expiry| expiry.each_left(watermark_us, last, |key, event| self.forget(key, event, &mut out)));
-        self.expiry = expiry;
-        Forgotten {
-            rows: out.finish(),
-            events: events.unwrap_or_default(),
-        }
+        let out = ChangelogBuilder::new(&self.schema, 1024);
+        let Some(mut expiry) = self.expiry.take() else {
+            return Forgotten::default();
+        };
+        let forgotten = expiry.forget_left(watermark_us, last, out, |key, event, out| self.forget(key, event, out));
+        self.expiry = Some(expiry);
+        forgotten
     }
 
-    /// Whether keys that are due were left for [`LastValue::forget_due`].
-    pub fn has_due(&self, watermark_us: i64) -> bool {
-        self.expiry.as_ref().is_some_and(|expiry| expiry.has_due(watermark_us))
+    /// Which keys are due, where they are forgotten.
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.expiry.as_ref()
     }
 
-    /// Changes how many keys are forgotten at once, where not all of them have to be.
-    pub fn set_forgotten_at_once(&mut self, keys: usize) {
-        self.expiry.iter_mut().for_each(|expiry| expiry.set_at_once(keys));
+    /// The same, to be changed.
+    pub fn expiry_mut(&mut self) -> Option<&mut Expiry> {
+        self.expiry.as_mut()
     }
 
     /// The rows of the keys in one bucket, as inserts.
@@ -166,7 +169,7 @@ impl LastValue {
 
     /// The watermark moved, by the event of a delivery and a sequence: deletes the rows of keys that are forgotten.
     fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
-        while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             keys.iter().for_each(|key| self.forget(key, mover, out));
         }
         if let Some(expiry) = &mut self.expiry {

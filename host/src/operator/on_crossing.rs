@@ -135,7 +135,7 @@ impl OnCrossing {
     /// An operator without state.
     pub fn new(plan: OnCrossingPlan, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, false, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
             levels: KeyedState::new(seed),
         }
@@ -275,7 +275,7 @@ impl OnCrossing {
 
     /// The watermark moved: forgets keys that fell silent.
     fn expire(&mut self, watermark_us: i64) {
-        while let Some((_, keys)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for key in keys {
                 self.levels.modify(&key, |current| current.take().is_some());
             }

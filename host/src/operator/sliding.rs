@@ -78,7 +78,7 @@ impl Sliding {
     /// An operator without state. `schema` is that of the first output: what is passed on, then the aggregates.
     pub fn new(plan: SlidingPlan, schema: Schema, seed: u64) -> Self {
         Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, false, seed)),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
             schema,
             rows: KeyedState::new(seed),
@@ -153,7 +153,7 @@ impl Sliding {
 
     /// The watermark moved: groups are forgotten, each with its last rows.
     fn expire(&mut self, count: u64, watermark_us: i64) {
-        while let Some((_, groups)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
+        while let Some(groups) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
             for group in groups {
                 let next = self.groups.get(&group).map_or(0, |tail| tail.next);
                 for number in next.saturating_sub(count)..next {

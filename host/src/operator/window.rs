@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     column::{Batch, Column, Schema, Value},
-    plan::{WindowKind, WindowPlan},
+    plan::{Readers, WindowKind, WindowPlan},
 };
 use cut::Cut;
 use open::Windows;
@@ -63,13 +63,12 @@ impl Window {
     pub fn new(
         plan: WindowPlan,
         schemas: Vec<Schema>,
-        before_needed: bool,
-        collapsible: bool,
+        readers: Readers,
         guests: Guests,
         seed: u64,
     ) -> Result<Self, String> {
         let [schema, late_schema] = two(schemas);
-        let windows = |schema| Windows::new(&plan, schema, before_needed, collapsible, seed);
+        let windows = |schema| Windows::new(&plan, schema, readers, seed);
         let kind = match plan.kind {
             WindowKind::Aligned { .. } if Slices::fit(&plan) => {
                 Kind::Slices(Cut::new(&plan.kind)?, Slices::new(&plan, schema, seed))
@@ -89,12 +88,12 @@ impl Window {
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, before_needed: bool, collapsible: bool) {
+    pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, readers: Readers) {
         let [schema, late_schema] = two(schemas);
         self.guests.replace(&plan.aggregates);
         match &mut self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => {
-                windows.replace(&plan, schema, before_needed, collapsible);
+                windows.replace(&plan, schema, readers);
             }
             Kind::Slices(_, slices) => slices.replace(&plan, schema),
         }

@@ -6,8 +6,8 @@ mod passing;
 
 use super::{
     AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, FailureBound, Input, LastValuePlan,
-    LookupPlan, Node, NodeKind, Output, Plan, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput, StagePlan,
-    TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
+    LookupPlan, Node, NodeKind, Output, Plan, Readers, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput,
+    StagePlan, TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
     resolve::{self, Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget},
 };
 use crate::{
@@ -230,16 +230,14 @@ impl Wiring<'_> {
                 };
                 let schema = self.schema(edge).to_vec();
                 let change = output.change.wire(&schema);
-                let (before_needed, collapsible) = self.readers(edge, &schema, &change, sinks);
+                let readers = self.readers(edge, &schema, &change, sinks);
                 Output {
                     name: output.name.clone(),
                     schema,
                     offered: output.schema.clone(),
                     change,
                     by_time: self.by_time.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
-                    before_needed,
-                    collapsible,
-                    spreads: collapsible && !self.resolved.tables.iter().any(|table| table.update == Some(edge)),
+                    readers,
                 }
             })
             .collect();
@@ -251,10 +249,9 @@ impl Wiring<'_> {
         }
     }
 
-    /// What the readers of a changelog want: rows as they were before, and every change or only the last of a batch.
-    fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> (bool, bool) {
+    fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> Readers {
         let Change::Keyed(Some(key)) = change else {
-            return (true, false);
+            return Readers::OF_EVERY_CHANGE;
         };
         let read_by_step = self.steps().any(|node| node.inputs().any(|input| input == edge));
         let own_key = sinks
@@ -279,8 +276,13 @@ impl Wiring<'_> {
             key.iter().all(|&column| column < schema.len()),
             "the key is part of the schema"
         );
-        let simple = !read_by_step && own_key;
-        (!simple, simple)
+        let collapsible = !read_by_step && own_key;
+        let read_by_table = self.resolved.tables.iter().any(|table| table.update == Some(edge));
+        Readers {
+            before_needed: !collapsible,
+            collapsible,
+            spreads: collapsible && !read_by_table,
+        }
     }
 
     fn kind(&self, at: usize, node: &ResolvedNode) -> NodeKind {

@@ -7,22 +7,12 @@ use super::{
     run,
     timed::{Mark, marks, times},
 };
-use crate::weir;
 use proptest::prelude::*;
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
-use weir::{
-    database::{Database, Messages, read_trace},
-    decode::Decoder,
-    definition::File,
-    engine::Engine,
-    plan::Plan,
-};
+use std::collections::BTreeMap;
 use weir_tests::{
-    replay::{hold, host},
-    scratch,
     seed::check_property,
-    table::{Cell, Contents, Counts, query},
+    table::{Cell, Contents, Counts},
 };
 
 const CASES: u32 = 400;
@@ -426,150 +416,4 @@ fn a_key_that_falls_silent_is_raised_anew() {
             assert_eq!(contents.tables["cleared"].rows, cleared, "cleared: found, and expected");
         },
     );
-}
-
-// ---- many at once -------------------------------------------------------------------------------------------------------
-
-const MANY: &str = r#"
-    name = "p"
-    event_time = { column = "t", out_of_orderness = "0 ms" }
-    [source]
-    stream = "S"
-    subject = "s"
-    columns = { t = "int", id = "int", x = "int" }
-    [[step]]
-    name = "latest"
-    last_value = { key = ["id"], columns = ["t", "x"], ttl = "1 s" }
-    [[sink]]
-    table = "latest"
-    primary_key = ["id"]
-    [[step]]
-    name = "totals"
-    from = "source"
-    aggregate = { group_by = ["id"], columns = { total = { sum = "x" }, most = { max = "x" } }, ttl = "1 s" }
-    [[sink]]
-    table = "totals"
-    primary_key = ["id"]
-"#;
-
-fn event(t: u64, id: u64, x: u64) -> String {
-    json!({ "t": t, "id": id, "x": x }).to_string() + "\n"
-}
-
-/// Of keys that are all due at one event some are left, and the process dies: those are due still, and gone for
-/// whatever comes.
-#[test]
-fn keys_that_are_left_for_later_are_gone_for_what_comes_after_a_restart_too() {
-    const KEYS: u64 = 10;
-    let folder = scratch();
-    let path = folder.path().join("p.db");
-    let plan = Plan::build(&File::from_text("p.toml", MANY), host()).expect("the pipeline is fine");
-    let plan = Arc::new(plan);
-    let start = |path: &Path| {
-        let hold = hold(path).expect("nobody else holds the database");
-        let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("it can be opened");
-        database.claim("a test").expect("it is the test's");
-        let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
-        engine.set_forgotten_at_once(3);
-        database.restore(&mut engine).expect("the state can be read");
-        engine.begin(database.stored().position, &[]);
-        (database, engine)
-    };
-    let process = |engine: &mut Engine, first: u64, lines: &[String]| {
-        let mut decoder = Decoder::of(&plan, 4096).expect("the columns are fine");
-        for (sequence, line) in (first..).zip(lines) {
-            decoder.push(sequence, None, line.as_bytes());
-        }
-        engine.process(decoder.take());
-    };
-    let ids = |table: &str| query(&path, &format!("SELECT CAST(id AS TEXT) FROM {table} ORDER BY id")).join(" ");
-
-    let (mut database, mut engine) = start(&path);
-    let mut lines: Vec<String> = (0..KEYS).map(|id| event(1_000, id, 5)).collect();
-    lines.push(event(2_000, 100, 7));
-    process(&mut engine, 1, &lines);
-    assert!(engine.has_due());
-    database.commit(engine.take_turn(1)).expect("the turn can be written");
-    assert_eq!(
-        [ids("latest"), ids("totals")],
-        ["3 4 5 6 7 8 9 100"; 2],
-        "three are gone"
-    );
-    drop((database, engine));
-
-    let (mut database, mut engine) = start(&path);
-    assert!(engine.has_due(), "what was left is due still");
-    engine.forget_due();
-    database.commit(engine.take_turn(2)).expect("the turn can be written");
-    assert_eq!([ids("latest"), ids("totals")], ["6 7 8 9 100"; 2], "three more");
-    let stored = database.stored().clone();
-    assert_eq!((stored.position, stored.counts.events), (KEYS + 1, KEYS + 1));
-    // Key 9 comes anew, without a value of its own, while its last life is still there.
-    process(&mut engine, KEYS + 2, &[json!({ "t": 2_000, "id": 9 }).to_string()]);
-    let mut epoch = 2;
-    while engine.has_due() {
-        engine.forget_due();
-        epoch += 1;
-        database
-            .commit(engine.take_turn(epoch))
-            .expect("the turn can be written");
-    }
-    assert_eq!(epoch, 4);
-    assert!(!engine.has_turn());
-    let rows = |table: &str, columns: &str| query(&path, &format!("SELECT concat({columns}) FROM {table} ORDER BY id"));
-    assert_eq!(rows("latest", "id, ' ', t, ' ', x"), ["9 2000 ", "100 2000 7"]);
-    assert_eq!(rows("totals", "id, ' ', total, ' ', most"), ["9  ", "100 7 7"]);
-    let sizes: BTreeMap<String, usize> = engine.state_sizes().into_iter().collect();
-    assert_eq!((sizes["latest/rows"], sizes["latest/touched"]), (2, 2));
-    assert_eq!((sizes["totals/groups"], sizes["totals/touched"]), (2, 2));
-    let traced = |id: &str| {
-        let key = [("id".to_owned(), Some(id.to_owned()))];
-        read_trace(&path, "latest", &key).expect("it can be read").sequences
-    };
-    assert_eq!(
-        traced("0"),
-        [1, KEYS + 1],
-        "it goes for the event that moved the watermark"
-    );
-    assert_eq!(traced("5"), [6, KEYS + 1], "after a start too");
-    assert_eq!(traced("9"), [10, KEYS + 2]);
-}
-
-/// So many keys that they do not go in one turn.
-#[test]
-fn keys_that_are_due_at_one_event_go_in_several_turns() {
-    const KEYS: u64 = 120_000;
-    let folder = scratch();
-    let lines: String = (0..KEYS).map(|id| event(1_000, id, 5)).collect();
-    for (name, text) in [
-        ("p.toml", MANY),
-        ("few.jsonl", &lines),
-        ("all.jsonl", &(lines.clone() + &event(2_000, 0, 7))),
-    ] {
-        fs::write(folder.path().join(name), text).expect("a file can be written");
-    }
-    let replay = |input| {
-        let arguments = ["replay", "p.toml", "--input", input, "--database", "p.db"];
-        weir().run_in(folder.path(), arguments).ends_with(0);
-    };
-    replay("few.jsonl");
-    let database = folder.path().join("p.db");
-    let epoch = || query(&database, "SELECT CAST(epoch AS TEXT) FROM weir_pipeline")[0].parse::<u64>();
-    let before = epoch().expect("it is a number");
-    replay("all.jsonl");
-    let after = epoch().expect("it is a number");
-    assert!(after >= before + 2, "{before} turns before, and {after} after");
-    for table in ["latest", "totals"] {
-        let ids = query(&database, &format!("SELECT CAST(id AS TEXT) FROM {table}"));
-        assert_eq!(ids, ["0"], "{table}");
-        // A turn is full long before, and each key takes some twelve bytes.
-        let largest = format!(
-            "SELECT CAST(max(length(entries)) AS TEXT) FROM weir_trace WHERE name = '{table}' AND epoch > {before}"
-        );
-        let largest: u64 = query(&database, &largest)[0].parse().expect("it is a number");
-        assert!(
-            largest < 10 * KEYS,
-            "{largest} bytes of trace in one turn of table {table}"
-        );
-    }
 }

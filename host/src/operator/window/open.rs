@@ -15,7 +15,7 @@ use crate::{
         timers::Timers,
         top::{each_change, results},
     },
-    plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
+    plan::{AggregateSpec, Emit, Readers, WindowKind, WindowPlan, ms_in_us},
     row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     state::{KeyedState, Keys, StateValue},
 };
@@ -75,9 +75,7 @@ pub(super) fn open_in_us(bytes: &[u8]) -> Option<Vec<u8>> {
 #[derive(Debug)]
 pub(super) struct Windows {
     schema: Schema,
-    before_needed: bool,
-    /// Whether changes of one batch may be told as one.
-    collapsible: bool,
+    readers: Readers,
     pub(super) aggregates: Vec<AggregateSpec>,
     /// Whether rows are ranked, and not aggregated.
     ranked: bool,
@@ -107,11 +105,10 @@ pub(super) struct Telling<'a, 'b> {
 }
 
 impl Windows {
-    pub(super) fn new(plan: &WindowPlan, schema: Schema, before_needed: bool, collapsible: bool, seed: u64) -> Self {
+    pub(super) fn new(plan: &WindowPlan, schema: Schema, readers: Readers, seed: u64) -> Self {
         Self {
             schema,
-            before_needed,
-            collapsible,
+            readers,
             aggregates: plan.aggregates.clone(),
             ranked: plan.top.is_some(),
             emit: plan.emit,
@@ -126,9 +123,9 @@ impl Windows {
         }
     }
 
-    pub(super) fn replace(&mut self, plan: &WindowPlan, schema: Schema, before_needed: bool, collapsible: bool) {
+    pub(super) fn replace(&mut self, plan: &WindowPlan, schema: Schema, readers: Readers) {
         self.aggregates.clone_from(&plan.aggregates);
-        (self.schema, self.before_needed, self.collapsible) = (schema, before_needed, collapsible);
+        (self.schema, self.readers) = (schema, readers);
     }
 
     // ---- rows ---------------------------------------------------------------------------------------------------------
@@ -288,7 +285,7 @@ impl Windows {
         if delivery == telling.delivery {
             return;
         }
-        if !self.collapsible {
+        if !self.readers.collapsible {
             self.tell_touched(telling);
         }
         while let Some((mover, watermark_us)) = telling.walk.next_before(delivery.unwrap_or(0)) {
@@ -377,7 +374,7 @@ impl Windows {
             values,
             aggregates,
             ranked,
-            before_needed,
+            readers,
             bounds,
             ..
         } = self;
@@ -401,7 +398,7 @@ impl Windows {
             }
             let row = bounds.row_of(key);
             each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
-                if kind != RowKind::UpdateBefore || *before_needed {
+                if kind != RowKind::UpdateBefore || readers.before_needed {
                     out.push(kind, delivery, cells(&row).chain(cells(result)));
                     out.caused_by(causes);
                 }
