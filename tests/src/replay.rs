@@ -28,13 +28,17 @@ pub const GOLDEN_NOW_MS: i64 = 1_773_547_200_000;
 /// How long a lock may outlive the one who gave it back.
 const LOCK_MAX: Duration = Duration::from_secs(10);
 
-/// The engine for guests. All tests share one, so that each guest is compiled once.
+/// The engine for guests. All tests share one, and a cache beside their binary, so that each guest is compiled once.
 ///
 /// # Panics
 /// When this machine cannot run WebAssembly.
 pub fn host() -> &'static StageHost {
     static HOST: OnceLock<StageHost> = OnceLock::new();
-    HOST.get_or_init(|| StageHost::new(None).expect("this machine can run WebAssembly"))
+    HOST.get_or_init(|| {
+        let tests = std::env::current_exe().expect("the tests are a file");
+        let cache = tests.with_file_name("weir-test-cache");
+        StageHost::new(Some(&cache)).expect("this machine can run WebAssembly")
+    })
 }
 
 /// Reads and checks a pipeline file; `now` is as in the golden cases.
