@@ -67,6 +67,8 @@ impl Sink {
             Target::Append { .. } => Self::Append(AppendSink {
                 columns,
                 rows: Vec::new(),
+                bytes: 0,
+                row: Vec::new(),
             }),
             Target::Subject { .. } => {
                 let names = plan.columns.iter().map(|(field, _)| field.name.clone()).collect();
@@ -122,7 +124,7 @@ impl Sink {
     pub fn pending_bytes(&self) -> usize {
         match self {
             Self::Table(table) => table.pending_bytes(),
-            Self::Append(append) => append.rows.iter().map(Vec::len).sum(),
+            Self::Append(append) => append.bytes,
             Self::Subject(subject) => subject.bytes,
         }
     }
@@ -131,7 +133,10 @@ impl Sink {
     pub fn take_rows(&mut self) -> Option<SinkRows> {
         match self {
             Self::Table(table) => Some(SinkRows::Upserts(table.take())),
-            Self::Append(append) => Some(SinkRows::Appends(std::mem::take(&mut append.rows))),
+            Self::Append(append) => {
+                append.bytes = 0;
+                Some(SinkRows::Appends(std::mem::take(&mut append.rows)))
+            }
             Self::Subject(_) => None,
         }
     }
@@ -168,15 +173,22 @@ impl Sink {
 pub struct AppendSink {
     columns: Vec<usize>,
     rows: Vec<Vec<u8>>,
+    /// Of all rows.
+    bytes: usize,
+    /// Room for one, so that each is allocated once.
+    row: Vec<u8>,
 }
 
 impl AppendSink {
     fn collect(&mut self, input: &Batch) {
         let columns = input.pick(&self.columns);
         for row in 0..input.len() {
-            let mut bytes = Vec::new();
-            columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
-            self.rows.push(bytes);
+            self.row.clear();
+            columns
+                .iter()
+                .for_each(|column| push_cell(&mut self.row, column.get(row)));
+            self.bytes += self.row.len();
+            self.rows.push(self.row.clone());
         }
     }
 }
