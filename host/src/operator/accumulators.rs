@@ -407,7 +407,6 @@ fn hold(function: Function, held: &mut Option<(i64, Box<[u8]>)>, time_us: i64, v
     *held = Some((time_us, cell.into()));
 }
 
-/// The order of two values of one type. There is one zero.
 /// A whole number divided by a count that is not 0: the exact quotient, rounded once.
 fn mean(sum: i128, count: u64) -> f64 {
     const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
@@ -426,6 +425,7 @@ fn mean(sum: i128, count: u64) -> f64 {
     if sum < 0 { -mean } else { mean }
 }
 
+/// The order of two values of one type. There is one zero.
 fn compare(a: Value<'_>, b: Value<'_>) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a.cmp(&b),

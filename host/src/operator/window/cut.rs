@@ -12,6 +12,7 @@ use crate::{
     plan::{DAY_US, SECOND_US, WindowCut, WindowKind, ms_in_us},
     time_zone::offset_at,
 };
+use std::ops::Range;
 
 /// The earliest and the latest instant that windows are told of: far beyond any calendar, and far from the end of 64 bits.
 const INSTANT_US_MAX: i64 = 1 << 60;
@@ -131,10 +132,10 @@ impl Cut {
         }
     }
 
-    /// Where the step begins that `time_us` is in: windows begin and end between steps.
-    #[inline]
-    pub fn step_of(&mut self, time_us: i64) -> i64 {
-        self.begin(time_us.clamp(-INSTANT_US_MAX, INSTANT_US_MAX), self.every_us)
+    /// The step that `time_us` is in. Windows begin and end between steps, so all instants of one are in the same windows.
+    pub fn step_of(&mut self, time_us: i64) -> Range<i64> {
+        let start_us = self.begin(time_us.clamp(-INSTANT_US_MAX, INSTANT_US_MAX), self.every_us);
+        start_us..self.next_begin(start_us, self.every_us)
     }
 
     fn push_hopping(&mut self, time_us: i64, windows: &mut Vec<Bounds>) {

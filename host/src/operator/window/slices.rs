@@ -147,7 +147,9 @@ impl Slices {
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
         let times = RowTimes::of(plan.time, input);
-        let (mut ahead, mut ahead_to, mut windows) = (Keys::default(), 0, Vec::new());
+        let (mut ahead, mut ahead_to) = (Keys::default(), 0);
+        // Most rows are in the step of the row before, and so in its windows.
+        let (mut step, mut windows) = (0..0, Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if row == ahead_to {
                 ahead.clear();
@@ -161,12 +163,16 @@ impl Slices {
                 watermark_us = moved_us;
                 self.advance(cut, mover, watermark_us, &mut out);
             }
-            windows.clear();
-            if let Some(time_us) = times.time_us(row, passage) {
-                cut.push_windows(time_us, &mut windows);
+            let time_us = times.time_us(row, passage);
+            if !time_us.is_some_and(|time_us| step.contains(&time_us)) {
+                windows.clear();
+                step = time_us.map_or(0..0, |time_us| {
+                    cut.push_windows(time_us, &mut windows);
+                    cut.step_of(time_us)
+                });
             }
             let row = Row::of(input, &columns, row, &times, passage);
-            if !self.take_in(&row, cut, &windows, &mut ahead, watermark_us) {
+            if !self.take_in(&row, step.start, &windows, &mut ahead, watermark_us) {
                 late.push(row.row as u32);
             }
         }
@@ -176,12 +182,12 @@ impl Slices {
         out.finish_inserts()
     }
 
-    /// Adds a row to its slice. False when all windows of the row are over.
+    /// Adds a row to its slice, which begins at `start_us`. False when all windows of the row are over.
     #[inline]
     fn take_in(
         &mut self,
         row: &Row<'_>,
-        cut: &mut Cut,
+        start_us: i64,
         windows: &[Bounds],
         ahead: &mut Keys,
         watermark_us: i64,
@@ -198,7 +204,6 @@ impl Slices {
             let Some(last) = last else { return false };
             let run = current.get_or_insert_default();
             let slices_before = run.0.len();
-            let start_us = cut.step_of(row.time_us);
             let at = match run.0.binary_search_by_key(&start_us, |slice| slice.start_us) {
                 Ok(at) => at,
                 Err(at) => {
