@@ -5,6 +5,7 @@ mod cases;
 mod databases;
 mod dead_letters;
 mod diff;
+mod explain;
 mod files;
 mod json;
 mod table_load;

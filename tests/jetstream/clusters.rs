@@ -2,13 +2,13 @@
 
 use crate::{
     events::{case, of_case},
-    process::{Run, position},
+    process::{Run, position, weir},
     server::{Client, INSURANCE, SUBJECTS},
     wait_until,
 };
 use async_nats::jetstream::stream::Config;
-use std::net::TcpListener;
-use weir_tests::{nats::NatsServer, pipeline, scratch};
+use std::{collections::BTreeMap, net::TcpListener};
+use weir_tests::{guest, nats::NatsServer, pipeline, scratch};
 
 /// Ports that nobody listens on. Servers that know each other have to be told them beforehand.
 fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
@@ -16,18 +16,20 @@ fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     listeners.map(|listener| listener.local_addr().expect("it listens").port())
 }
 
-#[test]
-fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
+/// Three servers that are one.
+fn cluster() -> [NatsServer; 3] {
     let ports = free_ports::<3>();
     let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
-    let start = |number: usize| {
+    [0, 1, 2].map(|number| {
         NatsServer::with_config(&format!(
             "server_name: n{number}\ncluster {{ name: C, listen: \"127.0.0.1:{}\", routes: [{routes}], no_advertise: true }}\n",
             ports[number]
         ))
-    };
-    let mut servers = [0, 1, 2].map(start);
-    let client = Client::connect(&servers[0].url());
+    })
+}
+
+/// Makes the stream of the insurance company, which all three hold, once they have a leader.
+fn make_replicated(client: &Client) {
     let config = Config {
         name: INSURANCE.to_owned(),
         subjects: SUBJECTS.map(str::to_owned).into(),
@@ -35,6 +37,13 @@ fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
         ..Config::default()
     };
     wait_until("a leader of the cluster", || client.try_make(config.clone()));
+}
+
+#[test]
+fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
+    let mut servers = cluster();
+    let client = Client::connect(&servers[0].url());
+    make_replicated(&client);
     let last = client.publish(&of_case(&case("last-page/s3_20")));
     drop(client);
     for server in &mut servers[1..] {
@@ -63,6 +72,47 @@ fn a_cluster_without_a_majority_is_waited_for_and_said_once() {
     let outcome = running.interrupt().ends_with(0);
     assert_eq!(outcome.stderr.matches(" waiting: ").count(), 1, "{}", outcome.stderr);
     assert_eq!(position(&database, "last-page"), last);
+}
+
+#[test]
+fn the_registry_is_held_by_as_many_servers_as_the_stream() {
+    let mut servers = cluster();
+    let client = Client::connect(&servers[0].url());
+    make_replicated(&client);
+    client.publish(&of_case(&case("last-page/s3_20")));
+    let folder = scratch();
+    let run = |options: &[&str]| Run::new(folder.path(), &servers[0].url(), [pipeline("last-page")]).with(options);
+    let buckets = || -> BTreeMap<String, usize> {
+        let names = client.stream_names().into_iter();
+        let buckets = names.filter(|name| name.contains("weir-"));
+        buckets.map(|name| (name.clone(), client.replicas(&name))).collect()
+    };
+    let each = |replicas: usize| -> BTreeMap<String, usize> {
+        let names = ["KV_weir-deployments", "KV_weir-hosts", "OBJ_weir-modules"];
+        names.map(|name| (name.to_owned(), replicas)).into()
+    };
+
+    run(&["--registry-replicas", "1"]).catch_up().ends_with(0);
+    assert_eq!(buckets(), each(1));
+    let mut said = run(&[]).catch_up().ends_with(0);
+    for bucket in ["weir-deployments", "weir-hosts", "weir-modules"] {
+        said = said.says(&format!("the stream behind bucket {bucket} has 1 of 3 replicas"));
+    }
+
+    buckets().keys().for_each(|name| client.delete_stream(name));
+    let said = run(&[]).catch_up().ends_with(0).stderr;
+    assert!(!said.contains("replicas"), "{said}");
+    assert_eq!(buckets(), each(3));
+
+    // What one server held, the others have.
+    servers[2].kill();
+    let deploy = || {
+        let mut command = weir().command();
+        command.args(["deploy"]).arg(pipeline("last-page")).arg("known-users");
+        command.arg(guest("last-page")).args(["--nats", &servers[0].url()]);
+        command.output().expect("the command can run").status.success()
+    };
+    wait_until("a deployment with one server away", deploy);
 }
 
 #[test]

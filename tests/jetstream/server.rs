@@ -554,6 +554,12 @@ impl Client {
         names.expect("streams can be listed")
     }
 
+    /// How many servers hold a stream.
+    #[track_caller]
+    pub(crate) fn replicas(&self, stream: &str) -> usize {
+        self.stream(stream).cached_info().config.num_replicas
+    }
+
     /// When a message of the stream was stored, in nanoseconds since 1970-01-01T00:00:00Z.
     #[track_caller]
     pub(crate) fn stored_at(&self, sequence: u64) -> i128 {
