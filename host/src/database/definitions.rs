@@ -30,18 +30,18 @@ pub(super) fn faults(
     made: &[Made],
     others: Others,
 ) -> rusqlite::Result<Vec<String>> {
-    let (own, made) = (own_tables(layout)?, model_of(made)?);
+    let (own, model) = (own_tables(layout)?, model_of(made)?);
+    let (found, made) = (statements(connection)?, statements(&model)?);
     let mut faults = Vec::new();
-    for (name, expected) in own.iter().chain(&made) {
-        let (found, shown) = (parts(connection, name)?, printable(name));
-        if found.is_empty() {
-            faults.push(format!("table {shown} is missing"));
-            continue;
+    for (name, table) in own.iter() {
+        if found.get(name) != Some(&table.statements) {
+            compare(connection, name, &table.parts, &mut faults)?;
         }
-        let added = found.difference(expected);
-        faults.extend(added.map(|part| format!("table {shown} has {part}, which weir did not make")));
-        let missing = expected.difference(&found);
-        faults.extend(missing.map(|part| format!("table {shown} does not have {part}")));
+    }
+    for (name, expected) in &made {
+        if found.get(name) != Some(expected) {
+            compare(connection, name, &parts(&model, name)?, &mut faults)?;
+        }
     }
     let is_known = |name: &str| own.contains_key(name) || made.contains_key(name);
     let mut others = match others {
@@ -73,36 +73,75 @@ pub(super) fn faults(
     Ok(faults)
 }
 
-/// Tables by their names, each with what has a say in what is written to it.
-type Tables = BTreeMap<String, BTreeSet<String>>;
+/// Adds what a table has more than the `expected` parts, or less.
+fn compare(
+    connection: &Connection,
+    name: &str,
+    expected: &BTreeSet<String>,
+    faults: &mut Vec<String>,
+) -> rusqlite::Result<()> {
+    let (found, shown) = (parts(connection, name)?, printable(name));
+    if found.is_empty() {
+        faults.push(format!("table {shown} is missing"));
+        return Ok(());
+    }
+    let added = found.difference(expected);
+    faults.extend(added.map(|part| format!("table {shown} has {part}, which weir did not make")));
+    let missing = expected.difference(&found);
+    faults.extend(missing.map(|part| format!("table {shown} does not have {part}")));
+    Ok(())
+}
 
-/// Weir's own tables. To make them takes longer than to look at those of a database, and a process may open many.
-fn own_tables(layout: i64) -> rusqlite::Result<Arc<Tables>> {
-    static KNOWN: Mutex<BTreeMap<i64, Arc<Tables>>> = Mutex::new(BTreeMap::new());
+/// A table as Weir makes it.
+struct Table {
+    statements: Statements,
+    /// What has a say in what is written to it.
+    parts: BTreeSet<String>,
+}
+
+/// Weir's own tables by their names. To make them takes longer than to look at those of a database, and a process may open
+/// many.
+fn own_tables(layout: i64) -> rusqlite::Result<Arc<BTreeMap<String, Table>>> {
+    static KNOWN: Mutex<BTreeMap<i64, Arc<BTreeMap<String, Table>>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(tables) = known.get(&layout) {
         return Ok(tables.clone());
     }
     let model = Connection::open_in_memory()?;
     schema::make_own(&model, layout)?;
-    let tables = Arc::new(tables(&model)?);
-    known.insert(layout, tables.clone());
+    let tables = statements(&model)?.into_iter().map(|(name, statements)| {
+        let parts = parts(&model, &name)?;
+        Ok((name, Table { statements, parts }))
+    });
+    let tables = Arc::new(tables.collect::<rusqlite::Result<_>>()?);
+    known.insert(layout, Arc::clone(&tables));
     Ok(tables)
 }
 
-/// The tables that these statements make.
-fn model_of(made: &[Made]) -> rusqlite::Result<Tables> {
+/// A database that holds the tables that these statements make.
+fn model_of(made: &[Made]) -> rusqlite::Result<Connection> {
     let model = Connection::open_in_memory()?;
     for (_, statement) in made {
         model.execute_batch(statement)?;
     }
-    tables(&model)
+    Ok(model)
 }
 
-fn tables(model: &Connection) -> rusqlite::Result<Tables> {
-    let all = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-    let names = names(model, all)?.into_iter();
-    names.map(|name| Ok((name.clone(), parts(model, &name)?))).collect()
+/// The statements that made a table and its indexes, by kind and name. An index that comes with a key has none. Tables of
+/// the same statements are the same.
+type Statements = BTreeSet<(String, String, Option<String>)>;
+
+/// Those of all tables, by the name of the table.
+fn statements(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Statements>> {
+    let mut tables: BTreeMap<String, Statements> = BTreeMap::new();
+    let mut all =
+        connection.prepare("SELECT tbl_name, type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index')")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let table = tables.entry(row.get(0)?).or_default();
+        table.insert((row.get(1)?, row.get(2)?, row.get(3)?));
+    }
+    Ok(tables)
 }
 
 fn names(connection: &Connection, query: &str) -> rusqlite::Result<BTreeSet<String>> {
