@@ -32,7 +32,7 @@ use clock::Passage;
 use held_times::HeldTimes;
 use std::sync::Arc;
 
-pub use expiry::{Expiry, Forgotten};
+pub(crate) use expiry::{Forgets, Forgotten};
 
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {

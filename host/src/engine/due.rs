@@ -6,37 +6,30 @@
 
 use super::{Engine, Step};
 use crate::{
-    operator::{Expiry, Forgotten, clock::Clock},
+    operator::{Forgets, Forgotten, clock::Clock},
     plan::Edge,
 };
 
 impl Step {
-    fn expiry(&self) -> Option<&Expiry> {
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
         match self {
-            Self::LastValue(operator) => operator.expiry(),
-            Self::Aggregate(operator) => operator.expiry(),
+            Self::LastValue(operator) => Some(&mut **operator),
+            Self::Aggregate(operator) => Some(&mut **operator),
             _ => None,
         }
     }
 
-    fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
-        match self {
-            Self::LastValue(operator) => operator.forget_due(watermark_us, last),
-            Self::Aggregate(operator) => operator.forget_due(watermark_us, last),
-            _ => Forgotten::default(),
-        }
-    }
-
-    fn has_due(&self, watermark_us: i64) -> bool {
-        self.expiry().is_some_and(|expiry| expiry.has_left(watermark_us))
+    fn has_due(&mut self, watermark_us: i64) -> bool {
+        let expiry = self.forgets().and_then(Forgets::expiry);
+        expiry.is_some_and(|expiry| expiry.has_left(watermark_us))
     }
 }
 
 impl Engine {
     /// Whether keys that are due were left for [`Engine::forget_due`].
-    pub fn has_due(&self) -> bool {
+    pub fn has_due(&mut self) -> bool {
         let watermark_us = self.clock.as_ref().map(Clock::watermark_us);
-        watermark_us.is_some_and(|watermark_us| self.steps.iter().any(|step| step.has_due(watermark_us)))
+        watermark_us.is_some_and(|watermark_us| self.steps.iter_mut().any(|step| step.has_due(watermark_us)))
     }
 
     /// Forgets some of the keys that are due, as many as go at once in each step. Their rows are part of the open turn.
@@ -47,7 +40,8 @@ impl Engine {
             if !step.has_due(watermark_us) {
                 continue;
             }
-            let Forgotten { rows, events } = step.forget_due(watermark_us, last);
+            let Some(operator) = step.forgets() else { continue };
+            let Forgotten { rows, events } = operator.forget_due(watermark_us, last);
             self.has_forgotten = true;
             let edge = Edge { node, output: 0 };
             for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
@@ -61,15 +55,9 @@ impl Engine {
     /// Changes how many keys each step forgets at once, where not all of them have to go, from
     /// [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE).
     pub fn set_forgotten_at_once(&mut self, keys: usize) {
-        for step in &mut self.steps {
-            let expiry = match step {
-                Step::LastValue(operator) => operator.expiry_mut(),
-                Step::Aggregate(operator) => operator.expiry_mut(),
-                _ => None,
-            };
-            if let Some(expiry) = expiry {
-                expiry.set_at_once(keys);
-            }
+        let forgetting = self.steps.iter_mut().filter_map(Step::forgets);
+        for expiry in forgetting.filter_map(Forgets::expiry) {
+            expiry.set_at_once(keys);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::Passage,
-    expiry::{Course, Expiry, Forgotten, TOUCHED},
+    expiry::{Course, Expiry, Forgets, TOUCHED},
     guests::{Asked, Guests, Refusal},
     held_times::HeldTimes,
 };
@@ -190,53 +190,6 @@ impl Aggregate {
             self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
         }
         Ok(out.finish())
-    }
-
-    /// Forgets more of the groups that were left for later. Where the event for which one goes is not known, it is
-    /// `last`.
-    pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
-        let out = ChangelogBuilder::new(&self.schema, 1024);
-        let Some(mut expiry) = self.expiry.take() else {
-            return Forgotten::default();
-        };
-        let forgotten = expiry.forget_left(watermark_us, last, out, |key, event, out| self.forget(key, event, out));
-        self.expiry = Some(expiry);
-        forgotten
-    }
-
-    /// Which groups are due, where they are forgotten.
-    pub fn expiry(&self) -> Option<&Expiry> {
-        self.expiry.as_ref()
-    }
-
-    /// The same, to be changed.
-    pub fn expiry_mut(&mut self) -> Option<&mut Expiry> {
-        self.expiry.as_mut()
-    }
-
-    /// The watermark moved, by the event of a delivery and a sequence: forgets groups. What changed before was told already.
-    fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
-        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
-            for key in keys {
-                self.forget(&key, mover, out);
-            }
-        }
-        if let Some(expiry) = &mut self.expiry {
-            expiry.moved(watermark_us, sequence);
-        }
-    }
-
-    fn forget(&mut self, key: &[u8], mover: u32, out: &mut ChangelogBuilder) {
-        let mut gone = None;
-        self.groups.modify(key, |current| {
-            gone = current.take();
-            gone.is_some()
-        });
-        if let Some(group) = gone {
-            let results = self.results(key, &group);
-            out.push(RowKind::Delete, mover, cells(&row_of_key(key)).chain(cells(&results)));
-        }
-        self.values.remove_group(key, &self.plan.aggregates);
     }
 
     /// A group that is due and still there is gone for the row of `delivery`. (Guests were asked of it as it is.)
@@ -429,6 +382,33 @@ impl<'a> Changes<'a> {
                 each(number, spec, value, retracts);
             }
         }
+    }
+}
+
+impl Forgets for Aggregate {
+    fn expiry(&mut self) -> Option<&mut Expiry> {
+        self.expiry.as_mut()
+    }
+
+    fn changelog(&self) -> ChangelogBuilder {
+        ChangelogBuilder::new(&self.schema, 1024)
+    }
+
+    fn forget(&mut self, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
+        let mut gone = None;
+        self.groups.modify(key, |current| {
+            gone = current.take();
+            gone.is_some()
+        });
+        if let Some(group) = gone {
+            let results = self.results(key, &group);
+            out.push(
+                RowKind::Delete,
+                delivery,
+                cells(&row_of_key(key)).chain(cells(&results)),
+            );
+        }
+        self.values.remove_group(key, &self.plan.aggregates);
     }
 }
 

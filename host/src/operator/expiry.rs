@@ -24,17 +24,54 @@ use crate::{
 pub(super) const TOUCHED: &str = "touched";
 
 /// Rows of keys that were due and are forgotten later than the event that moved the watermark there.
-#[derive(Debug, Default)]
-pub struct Forgotten {
+#[derive(Debug)]
+pub(crate) struct Forgotten {
     /// A delete for each. Their deliveries are places in `events`.
-    pub rows: Batch,
+    pub(crate) rows: Batch,
     /// The stream sequences of the events for which they go.
-    pub events: Vec<u64>,
+    pub(crate) events: Vec<u64>,
+}
+
+/// An operator that forgets keys, and tells of it.
+pub(crate) trait Forgets {
+    /// Which keys are due, where it forgets any.
+    fn expiry(&mut self) -> Option<&mut Expiry>;
+
+    /// Room for what it tells.
+    fn changelog(&self) -> ChangelogBuilder;
+
+    /// Drops what there is of a key, and adds the delete of its row to `out`.
+    fn forget(&mut self, key: &[u8], delivery: u32, out: &mut ChangelogBuilder);
+
+    /// The watermark moved, by the event of a delivery and a sequence: forgets the keys that are due and go at once.
+    fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
+        while let Some(keys) = self.expiry().and_then(|expiry| expiry.take_due(watermark_us)) {
+            keys.iter().for_each(|key| self.forget(key, mover, out));
+        }
+        if let Some(expiry) = self.expiry() {
+            expiry.moved(watermark_us, sequence);
+        }
+    }
+
+    /// Forgets more of the keys that were left for later. Where the event for which one goes is not known, it is `last`.
+    fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
+        let (mut out, mut events) = (self.changelog(), Vec::new());
+        if let Some(expiry) = self.expiry() {
+            expiry.begin(watermark_us);
+        }
+        while let Some((event, keys)) = self.expiry().and_then(|expiry| expiry.take_left(watermark_us, last)) {
+            let place = events.len() as u32;
+            events.push(event);
+            keys.iter().for_each(|key| self.forget(key, place, &mut out));
+        }
+        let rows = out.finish();
+        Forgotten { rows, events }
+    }
 }
 
 /// When keys were touched, and which are due.
 #[derive(Debug)]
-pub struct Expiry {
+pub(crate) struct Expiry {
     ttl_us: i64,
     touched: KeyedState<Touch>,
     timers: Timers,
@@ -88,12 +125,12 @@ impl Expiry {
     }
 
     /// Changes how many keys go at once, where they do not all.
-    pub fn set_at_once(&mut self, keys: usize) {
+    pub(crate) fn set_at_once(&mut self, keys: usize) {
         self.at_once = self.at_once.and(Some(keys));
     }
 
     /// Whether keys that are due were left for later.
-    pub fn has_left(&self, watermark_us: i64) -> bool {
+    pub(crate) fn has_left(&self, watermark_us: i64) -> bool {
         self.at_once.is_some() && self.timers.is_due(watermark_us)
     }
 
@@ -120,24 +157,11 @@ impl Expiry {
         }
     }
 
-    /// Takes keys that were left and go now at this watermark. `forget` adds what is told of one to `out`, under the delivery
-    /// that it is given. Where the event for which a key goes is not known, it is `last`.
-    pub(super) fn forget_left(
-        &mut self,
-        watermark_us: i64,
-        last: u64,
-        mut out: ChangelogBuilder,
-        mut forget: impl FnMut(&[u8], u32, &mut ChangelogBuilder),
-    ) -> Forgotten {
-        let mut events = Vec::new();
-        self.begin(watermark_us);
-        while let Some((due_us, keys)) = self.take_next(watermark_us) {
-            let event = events.len() as u32;
-            events.push(self.mover(due_us).unwrap_or(last));
-            keys.iter().for_each(|key| forget(key, event, &mut out));
-        }
-        let rows = out.finish();
-        Forgotten { rows, events }
+    /// Takes keys that were left and go now at this watermark, and the sequence of the event for which they go: `last` where
+    /// that is not known.
+    fn take_left(&mut self, watermark_us: i64, last: u64) -> Option<(u64, Vec<Box<[u8]>>)> {
+        let (due_us, keys) = self.take_next(watermark_us)?;
+        Some((self.mover(due_us).unwrap_or(last), keys))
     }
 
     /// The event that moved the watermark to `time_us`, as far as that is known: a start does not know it.

@@ -12,7 +12,7 @@
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     clock::Passage,
-    expiry::{Course, Expiry, Forgotten, TOUCHED},
+    expiry::{Course, Expiry, Forgets, TOUCHED},
     held_times::HeldTimes,
 };
 use crate::{
@@ -137,27 +137,6 @@ impl LastValue {
         out.finish()
     }
 
-    /// Forgets more of the keys that were left for later. Where the event for which one goes is not known, it is `last`.
-    pub fn forget_due(&mut self, watermark_us: i64, last: u64) -> Forgotten {
-        let out = ChangelogBuilder::new(&self.schema, 1024);
-        let Some(mut expiry) = self.expiry.take() else {
-            return Forgotten::default();
-        };
-        let forgotten = expiry.forget_left(watermark_us, last, out, |key, event, out| self.forget(key, event, out));
-        self.expiry = Some(expiry);
-        forgotten
-    }
-
-    /// Which keys are due, where they are forgotten.
-    pub fn expiry(&self) -> Option<&Expiry> {
-        self.expiry.as_ref()
-    }
-
-    /// The same, to be changed.
-    pub fn expiry_mut(&mut self) -> Option<&mut Expiry> {
-        self.expiry.as_mut()
-    }
-
     /// The rows of the keys in one bucket, as inserts.
     pub fn contents(&self, bucket: usize) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
@@ -166,28 +145,28 @@ impl LastValue {
         }
         out.finish_inserts()
     }
-
-    /// The watermark moved, by the event of a delivery and a sequence: deletes the rows of keys that are forgotten.
-    fn expire(&mut self, (mover, sequence): (u32, u64), watermark_us: i64, out: &mut ChangelogBuilder) {
-        while let Some(keys) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(watermark_us)) {
-            keys.iter().for_each(|key| self.forget(key, mover, out));
-        }
-        if let Some(expiry) = &mut self.expiry {
-            expiry.moved(watermark_us, sequence);
-        }
-    }
-
-    fn forget(&mut self, key: &[u8], mover: u32, out: &mut ChangelogBuilder) {
-        self.rows.modify(key, |current| {
-            let Some(row) = current.take() else { return false };
-            out.push(RowKind::Delete, mover, cells(&row_of_key(key)).chain(cells(&row)));
-            true
-        });
-    }
 }
 
 fn key_cells<'b>(keys: &'b [&Column], row: usize) -> impl Iterator<Item = Value<'b>> {
     keys.iter().map(move |column| column.get(row))
+}
+
+impl Forgets for LastValue {
+    fn expiry(&mut self) -> Option<&mut Expiry> {
+        self.expiry.as_mut()
+    }
+
+    fn changelog(&self) -> ChangelogBuilder {
+        ChangelogBuilder::new(&self.schema, 1024)
+    }
+
+    fn forget(&mut self, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
+        self.rows.modify(key, |current| {
+            let Some(row) = current.take() else { return false };
+            out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+            true
+        });
+    }
 }
 
 impl Stateful for LastValue {
