@@ -99,10 +99,12 @@ struct Table {
     parts: BTreeSet<String>,
 }
 
-/// Weir's own tables by their names. To make them takes longer than to look at those of a database, and a process may open
-/// many.
-fn own_tables(layout: i64) -> rusqlite::Result<Arc<BTreeMap<String, Table>>> {
-    static KNOWN: Mutex<BTreeMap<i64, Arc<BTreeMap<String, Table>>>> = Mutex::new(BTreeMap::new());
+/// Tables by their names.
+type Tables = BTreeMap<String, Table>;
+
+/// Weir's own tables. To make them takes longer than to look at those of a database, and a process may open many.
+fn own_tables(layout: i64) -> rusqlite::Result<Arc<Tables>> {
+    static KNOWN: Mutex<BTreeMap<i64, Arc<Tables>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(tables) = known.get(&layout) {
         return Ok(tables.clone());
