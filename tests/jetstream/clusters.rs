@@ -7,7 +7,7 @@ use crate::{
     wait_until,
 };
 use async_nats::jetstream::stream::Config;
-use std::{collections::BTreeMap, net::TcpListener};
+use std::{collections::BTreeMap, net::TcpListener, path::Path};
 use weir_tests::{guest, nats::NatsServer, pipeline, scratch};
 
 /// Ports that nobody listens on. Servers that know each other have to be told them beforehand.
@@ -106,11 +106,17 @@ fn the_registry_is_held_by_as_many_servers_as_the_stream() {
 
     // What one server held, the others have.
     servers[2].kill();
+    let (file, module, url) = (pipeline("last-page"), guest("last-page"), servers[0].url());
     let deploy = || {
-        let mut command = weir().command();
-        command.args(["deploy"]).arg(pipeline("last-page")).arg("known-users");
-        command.arg(guest("last-page")).args(["--nats", &servers[0].url()]);
-        command.output().expect("the command can run").status.success()
+        let arguments = [
+            Path::new("deploy"),
+            &file,
+            "known-users".as_ref(),
+            &module,
+            "--nats".as_ref(),
+            url.as_ref(),
+        ];
+        weir().run(arguments).code == 0
     };
     wait_until("a deployment with one server away", deploy);
 }

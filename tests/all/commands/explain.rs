@@ -48,7 +48,9 @@ fn a_changed_file_is_another_version_and_a_rule_without_part_is_not_named() {
         };
         versions.iter_mut().map(labelled).collect()
     };
-    let decided = |step: &str, label: u64, [events, first, last]: [u64; 3]| json!({ "step": step, "label": label, "events": events, "first": first, "last": last });
+    let decided = |step: &str, label: u64, [events, first, last]: [u64; 3]| -> Value {
+        json!({ "step": step, "label": label, "events": events, "first": first, "last": last })
+    };
     assert_eq!(
         versions("first"),
         [decided("first", 1, [3, 1, 3]), decided("first", 2, [2, 4, 5])]
