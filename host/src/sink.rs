@@ -243,3 +243,39 @@ pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String 
         .collect();
     Json::Object(object).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::column::ColumnType;
+
+    #[test]
+    fn what_waits_for_an_append_only_table_is_counted_in_bytes_until_it_is_taken() {
+        let mut texts = Column::with_capacity(ColumnType::Text, 0);
+        for text in ["", "five!", "nineteen characters"] {
+            texts.push(Value::Text(text.as_bytes()));
+        }
+        let batch = Batch {
+            deliveries: vec![0, 1, 2],
+            columns: vec![texts.into()],
+            ..Batch::default()
+        };
+        let mut sink = Sink::Append(AppendSink {
+            columns: vec![0],
+            rows: Vec::new(),
+            bytes: 0,
+            row: Vec::new(),
+        });
+        for _ in 0..2 {
+            sink.collect(&batch, u64::from);
+            sink.collect(&batch, u64::from);
+            let waiting = sink.pending_bytes();
+            let Some(SinkRows::Appends(rows)) = sink.take_rows() else {
+                panic!("an append-only table gives rows");
+            };
+            assert_eq!(rows.len(), 6);
+            assert_eq!(waiting, rows.iter().map(Vec::len).sum::<usize>());
+            assert_eq!((sink.pending(), sink.pending_bytes()), (0, 0));
+        }
+    }
+}
