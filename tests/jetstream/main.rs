@@ -13,6 +13,7 @@ mod golden;
 
 mod campaign;
 mod cuts;
+mod hostile;
 mod inputs;
 mod kills;
 mod removed;

@@ -8,6 +8,7 @@
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
 //! - [`swaps`] runs a pipeline without end, whose rule is swapped while it runs.
 //! - [`fuzz`] is what takes bytes from strangers, with what must hold of it.
+//! - [`hostile`] grows components that mean harm from a good one.
 //! - [`usage`] says what a child process used.
 //! - [`nats`] starts a real `nats-server` for one test.
 
@@ -20,6 +21,7 @@ pub mod swaps;
 pub mod table;
 
 pub mod fuzz;
+pub mod hostile;
 pub mod nats;
 pub mod seed;
 pub mod usage;

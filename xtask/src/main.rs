@@ -34,6 +34,8 @@ Commands:
   test [args…]             set up, then run `cargo test --workspace args…`
   campaign [--kills N] [--seed S]
                            set up, then kill what runs N times (200), each time at another place
+  campaign --hostile N [--seed S]
+                           set up, then deploy N components that mean harm to a host under load
   bench [--json] [args…]   set up, then run the benchmark, optimised
   fuzz [target…] [--seconds N]
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
@@ -103,19 +105,21 @@ fn build_guests(profile: &Profile) -> Result<()> {
     guests::build(&wasm_target::find_or_install()?, profile)
 }
 
-/// The test that kills what runs, for as often as `args` say.
+/// The test that kills what runs, or that deploys what means harm, for as often as `args` say.
 ///
 /// # Errors
 /// What is wrong with them.
 fn campaign(args: &[OsString]) -> std::result::Result<Command, String> {
     let mut command = cargo(["test", "-p", "weir-tests", "--test", "jetstream"]);
-    command.args(["campaign::", "--", "--nocapture"]);
+    let is_hostile = args.iter().any(|option| option == "--hostile");
+    command.args([if is_hostile { "hostile::" } else { "campaign::" }, "--", "--nocapture"]);
     for pair in args.chunks(2) {
         let [option, number] = pair else {
             return Err(format!("{pair:?} needs a number"));
         };
         let variable = match option.to_str() {
             Some("--kills") => "WEIR_KILLS",
+            Some("--hostile") => "WEIR_HOSTILE",
             Some("--seed") => "WEIR_SEED",
             _ => return Err(format!("unknown option {option:?} of campaign")),
         };
