@@ -2,7 +2,7 @@
 //! that gets them loses none of its events; the other two do not notice; and when they are gone, so is what they took.
 //!
 //! `cargo xtask campaign --hostile 200` deploys two hundred, and prints how long events took on their way through the other
-//! pipelines, with and without.
+//! pipelines, with and without. `WEIR_KIND=NestedLoops` leaves the others out.
 
 mod load;
 mod memory;
@@ -59,7 +59,10 @@ fn components_that_mean_harm_cost_no_event_and_nothing_of_them_stays() {
         std::env::var("WEIR_HOSTILE").map_or(COMPONENTS, |text| text.parse().expect("WEIR_HOSTILE is a number"));
     seed::with_seed(|random| {
         let good = fs::read(weir_tests::guest("versions")).expect("the module can be read");
-        let components = hostile::grown(&good, count, random);
+        let mut components = hostile::grown(&good, count, random);
+        if let Ok(kind) = std::env::var("WEIR_KIND") {
+            components.retain(|component| format!("{:?}", component.kind) == kind);
+        }
         let server = NatsServer::start();
         let folder = scratch();
         let mut running = start(&server, folder.path());
@@ -72,33 +75,40 @@ fn components_that_mean_harm_cost_no_event_and_nothing_of_them_stays() {
             roll_out(&registry);
         }
         wait_until("time without", || begun.elapsed() > QUIET);
-        let without = load.measured();
+        let without = load.measured(0);
+        let passed = load.passed();
         let before = Memory::of(running.id());
 
+        let mut longest = Duration::ZERO;
         for (at, component) in components.iter().enumerate() {
-            let begun = Instant::now();
+            let (begun, passed) = (Instant::now(), load.passed());
             let became = strike(&registry, component);
             let peak = Memory::of(running.id()).peak_bytes >> 20;
             let (kind, figures) = (format!("{:?}", component.kind), &component.figures);
             let time = begun.elapsed().as_secs_f64();
             // A reason is a paragraph at most.
             let became: String = became.chars().take(120).collect();
-            println!("{at:>3} {kind:<17} {figures:<26} {time:>6.2} s {peak:>5} MiB at most  {became}");
+            println!("{at:>3} {kind:<17} {figures:<28} {time:>6.2} s {peak:>5} MiB at most  {became}");
+            println!("    through the others meanwhile: {}", load.measured(passed));
             running.check_running();
             if at % UNTIL_A_GOOD_ONE == UNTIL_A_GOOD_ONE - 1 {
-                roll_out(&registry);
+                longest = longest.max(roll_out(&registry));
             }
         }
-        roll_out(&registry);
-        let with = load.measured();
+        longest = longest.max(roll_out(&registry));
+        let with = load.measured(passed);
         let published = load.end();
         for name in ALL {
             running.wait_for_position(&folder.path().join(format!("{name}.db")), name, published);
         }
-        wait_until("the end of the host's children", || memory::children(running.id()) == 0);
-        let after = memory::settled(running.id(), before.now_bytes + KEPT_BYTES);
+        println!(
+            "a good version was in force after {:.2} s at most",
+            longest.as_secs_f64()
+        );
         println!("through the others, without: {without}");
         println!("through the others, with:    {with}");
+        wait_until("the end of the host's children", || memory::children(running.id()) == 0);
+        let after = memory::settled(running.id(), before.now_bytes + KEPT_BYTES);
         let [before, after, most] = [before.now_bytes, after.now_bytes, after.peak_bytes].map(|bytes| bytes >> 20);
         println!("memory of the host: {before} MiB before, {after} MiB after, {most} MiB at most");
         running.interrupt().ends_with(0);
@@ -130,7 +140,9 @@ fn start(server: &NatsServer, folder: &Path) -> Running {
         write(name, &beside(name));
     }
     let pipelines = ALL.map(|name| format!("{name}.toml"));
-    let running = Run::new(folder, &server.url(), pipelines).start();
+    // Nothing of it is compiled yet, whatever ran before.
+    let run = Run::new(folder, &server.url(), pipelines).with_variable("XDG_CACHE_HOME", &folder.display().to_string());
+    let running = run.start();
     let registry = registry(&server.url());
     wait_until("word of the pipelines in the registry", || {
         hosts(&registry).len() == ALL.len()
@@ -138,13 +150,15 @@ fn start(server: &NatsServer, folder: &Path) -> Running {
     running
 }
 
-/// Deploys a good version, and waits until it is in force.
+/// Deploys a good version, and waits until it is in force; gives how long that took.
 #[track_caller]
-fn roll_out(registry: &Registry) {
+fn roll_out(registry: &Registry) -> Duration {
+    let begun = Instant::now();
     let version = deploy(registry, "").version;
     wait_until("a good version in force", || {
         steps(registry).iter().any(|step| step.deployment.version == version)
     });
+    begun.elapsed()
 }
 
 /// Deploys a component that means harm, and waits for a while until something became of it.

@@ -140,7 +140,7 @@ fn one(base: &Base, kind: Kind, is_full: bool, random: &mut Random) -> Hostile {
             )
         }
         Kind::EmptyMemories => {
-            let count = up_to(500);
+            let count = up_to(251);
             (format!("{count} memories"), base.with_instances("(memory 0)", count))
         }
         Kind::MultipleMemories => {

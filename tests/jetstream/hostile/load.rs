@@ -56,15 +56,18 @@ impl Load {
         Self { ended, times, thread }
     }
 
-    /// How long events took since this was asked before.
-    pub(super) fn measured(&self) -> Measured {
-        let mut times = std::mem::take(&mut *self.times.lock().expect("nobody panics with it"));
+    /// How many events came through so far.
+    pub(super) fn passed(&self) -> usize {
+        self.times.lock().expect("nobody panics with it").len()
+    }
+
+    /// How long those took that came through after the first `passed`.
+    pub(super) fn measured(&self, passed: usize) -> Measured {
+        let mut times = self.times.lock().expect("nobody panics with it")[passed..].to_vec();
         times.sort_unstable();
         let at = |share: f64| {
-            times
-                .get((times.len() as f64 * share) as usize)
-                .copied()
-                .unwrap_or_default()
+            let time = times.get((times.len() as f64 * share) as usize);
+            time.copied().unwrap_or_default()
         };
         Measured {
             events: times.len(),
