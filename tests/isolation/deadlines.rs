@@ -132,6 +132,24 @@ fn no_call_of_the_host_keeps_a_call_from_its_end() {
     }
 }
 
+/// Nothing bounds the time that it takes to give memory back but how much there can be.
+#[test]
+fn an_instance_that_is_full_is_dropped_in_little_time() {
+    let made = Made {
+        process: "(if (local.get 0) (then
+            (local.set 1 (i32.mul (memory.grow (i32.const 4000)) (i32.const 65536)))
+            (memory.fill (local.get 1) (i32.const 1) (i32.const 262144000))))",
+        ..Default::default()
+    };
+    let mut instance = made.instance("deadline_ms = 60000, memory_mib = 256");
+    assert_eq!(instance.judge(1, &[], &[]).failed_rows, 0);
+    let begun = own_time();
+    drop(instance);
+    let took = own_time() - begun;
+    println!("250 MiB are given back in {took:?}");
+    assert!(took < LATE_MOST, "{took:?}");
+}
+
 /// Threads that take the processor from all others, until they are dropped.
 struct Busy {
     threads: Vec<thread::JoinHandle<()>>,

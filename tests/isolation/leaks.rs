@@ -1,7 +1,10 @@
 //! Rules that keep what they took: it costs no event, whatever the batches are.
 
 use crate::made::{Made, run};
-use weir::{limits::GUEST_CALLS_MAX, stage::Judged};
+use weir::{
+    limits::GUEST_CALLS_MAX,
+    stage::{Judged, Patience},
+};
 
 /// Events in one call, up to more than there are.
 const BATCHES: [usize; 4] = [1, 7, 256, 4096];
@@ -53,6 +56,20 @@ fn a_row_that_needs_nearly_all_of_the_memory_has_it_in_every_batch() {
         ..Default::default()
     };
     check(made, "memory_mib = 64", 500);
+}
+
+/// What ends at the first row that fails (a version on trial) does not end at one that others took the memory from.
+#[test]
+fn a_leak_is_no_failure_of_a_version_on_trial() {
+    let made = Made {
+        process: "(drop (memory.grow (i32.mul (local.get 0) (i32.const 16))))",
+        ..Default::default()
+    };
+    let mut instance = made.instance("memory_mib = 16");
+    for rows in [1, 100, 256, 7, 256] {
+        let judged = instance.judge_until(rows, &[], &[], Patience::OneFailure);
+        assert_eq!((judged.failed_rows, judged.judged_rows), (0, rows));
+    }
 }
 
 /// A rule that rejects when it has less than half of its memory left is never found to have so little.

@@ -2,7 +2,10 @@
 
 use crate::made::{Made, plan_of, run, with_component, with_module};
 use std::fs;
-use weir::{limits::GUESTS_OF_STAGE, plan::Plan};
+use weir::{
+    limits::{GUEST_MEMORIES_MAX, GUESTS_OF_STAGE, MAPPINGS_OF_MEMORY},
+    plan::Plan,
+};
 use weir_tests::{replay::host, scratch};
 
 /// What is said against `component` as a rule.
@@ -179,6 +182,13 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
             },
         )
         .expect("there is room");
+    let mappings = || {
+        fs::read_to_string("/proc/self/maps")
+            .expect("this is Linux")
+            .lines()
+            .count()
+    };
+    let before = mappings();
     let guests: Vec<_> = (0..60 * GUESTS_OF_STAGE)
         .map(|at| {
             let mut guest = weir::stage::Instance::new(&own, module.clone(), Vec::new(), limits);
@@ -186,7 +196,14 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
             guest
         })
         .collect();
-    drop(guests);
+    // Other tests run beside this one.
+    let more = mappings().saturating_sub(before);
+    let most = guests.len() * GUEST_MEMORIES_MAX * MAPPINGS_OF_MEMORY + 1000;
+    assert!(
+        more <= most,
+        "{more} mappings for {} guests, expected are up to {most}",
+        guests.len()
+    );
 }
 
 fn chain(name: &str, steps: usize) -> weir::error::Result<Plan> {

@@ -23,7 +23,7 @@ pub(super) struct Required {
     pub(super) memories: u64,
     /// Tables.
     pub(super) tables: u64,
-    /// Bytes that the host keeps of its functions, globals, imports and elements for each instance, or a little more.
+    /// Bytes that the host keeps of functions, globals, imports and elements, or a little more.
     pub(super) host_bytes: u64,
 }
 
@@ -33,6 +33,7 @@ const IMPORT_OR_FUNCTION_BYTES: u64 = 32;
 const GLOBAL_BYTES: u64 = 16;
 const MEMORY_OR_TABLE_BYTES: u64 = 64;
 const ELEMENT_BYTES: u64 = 16;
+const CANONICAL_BYTES: u64 = 64;
 
 impl Required {
     /// What the component in `bytes` takes.
@@ -231,6 +232,12 @@ impl Counter {
                     if let ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) = import.ty {
                         self.list(import.ty.kind(), None)?;
                     }
+                }
+            }
+            // Functions that cross the border of a component.
+            Payload::ComponentCanonicalSection(reader) => {
+                if let Some(part) = self.open.last_mut() {
+                    part.needs.keep(reader.count(), CANONICAL_BYTES);
                 }
             }
             // What is exported has another number from there on.

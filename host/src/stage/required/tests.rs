@@ -173,6 +173,10 @@ fn bytes_that_the_host_keeps_of_an_instance_are_counted() {
     assert_eq!(bytes(&repeated("(func)", 100)), nothing + 3200);
     let elements = "(func $f) (elem func ".to_owned() + &"$f ".repeat(1000) + ")";
     assert_eq!(bytes(&elements), nothing + 32 + 16_000);
+    let lowered = "(import \"f\" (func $f))".to_owned() + &repeated("(core func (canon lower (func $f)))", 1000);
+    let within = format!("(component {lowered})");
+    let lowered = counted(&within).expect("it can be counted").host_bytes;
+    assert_eq!(lowered, 64_000);
     // They go into the table, and nothing is kept of them.
     let active = "(func $f) (table 1000 funcref) (elem (i32.const 0) func ".to_owned() + &"$f ".repeat(1000) + ")";
     assert_eq!(bytes(&active), nothing + 32 + 64);
