@@ -174,13 +174,10 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
     let module = crate::made::module(&plan);
     let limits = &plan.stage("made").expect("that is its stage").limits;
     let own = host()
-        .for_pipeline(
-            "made",
-            weir::stage::GuestCounts {
-                stages: 60,
-                aggregates: 0,
-            },
-        )
+        .for_pipeline(weir::stage::GuestCounts {
+            stages: 60,
+            aggregates: 0,
+        })
         .expect("there is room");
     let mappings = || {
         fs::read_to_string("/proc/self/maps")
@@ -229,7 +226,7 @@ fn chain(name: &str, steps: usize) -> weir::error::Result<Plan> {
 fn a_pipeline_of_more_guests_than_a_process_has_places_for_is_refused_with_the_figures() {
     let error = chain("long", 171).expect_err("there is no room").to_string();
     for words in [
-        "pipeline long has 171 stages and 0 aggregates that are guests, for which 1028 places are needed",
+        "pipeline long: its 171 stages and 0 aggregates that are guests need 1028 places",
         "a process has 1024: make two pipelines of it",
     ] {
         assert!(error.contains(words), "{words:?} is not in {error}");
@@ -237,17 +234,13 @@ fn a_pipeline_of_more_guests_than_a_process_has_places_for_is_refused_with_the_f
     let first = chain("first", 100).unwrap_or_else(|error| panic!("{error}"));
     let second = chain("second", 100).unwrap_or_else(|error| panic!("{error}"));
     let alone = weir::stage::StageHost::new(None).expect("this machine can run WebAssembly");
-    let host_of_first = alone
-        .for_pipeline(&first.name, first.guest_counts())
-        .expect("there is room for one");
-    let error = alone
-        .for_pipeline(&second.name, second.guest_counts())
-        .expect_err("not for two");
+    let host_of_first = alone.for_pipeline(first.guest_counts()).expect("there is room for one");
+    let error = alone.for_pipeline(second.guest_counts()).expect_err("not for two");
     let error = error.to_string();
     assert!(
-        error.contains("pipeline second has 100 stages") && error.contains("422 of the 1024 of this process are free"),
+        error.contains("its 100 stages") && error.contains("422 of the 1024 of this process are free"),
         "{error}"
     );
     drop(host_of_first);
-    assert!(alone.for_pipeline(&second.name, second.guest_counts()).is_ok());
+    assert!(alone.for_pipeline(second.guest_counts()).is_ok());
 }

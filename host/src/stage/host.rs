@@ -206,8 +206,8 @@ impl StageHost {
     ///
     /// # Errors
     /// When so many are not free in this process; says how many there are.
-    pub fn for_pipeline(&self, pipeline: &str, guests: GuestCounts) -> Result<Self> {
-        let share = self.inner.places.share(pipeline, guests)?;
+    pub fn for_pipeline(&self, guests: GuestCounts) -> Result<Self> {
+        let share = self.inner.places.share(guests)?;
         Ok(Self {
             inner: self.inner.clone(),
             share: Some(share),

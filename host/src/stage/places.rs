@@ -59,9 +59,9 @@ impl GuestCounts {
         let places = self.places();
         let Self { stages, aggregates } = self;
         format!(
-            "has {stages} stages and {aggregates} aggregates that are guests, for which {places} places are needed \
-             ({GUESTS_OF_STAGE} a stage, since versions, candidates and their successors live beside it, \
-             {GUESTS_OF_AGGREGATE} an aggregate, and {GUESTS_OF_PIPELINE} to check what is deployed)"
+            "its {stages} stages and {aggregates} aggregates that are guests need {places} places ({GUESTS_OF_STAGE} a stage, \
+             since versions, candidates and their successors live beside it, {GUESTS_OF_AGGREGATE} an aggregate, and \
+             {GUESTS_OF_PIPELINE} to check what is deployed)"
         )
     }
 
@@ -74,7 +74,7 @@ impl GuestCounts {
             return Ok(());
         }
         Err(Error::definition(format!(
-            "pipeline {pipeline} {}; a process has {GUESTS_SHARED}: make two pipelines of it",
+            "pipeline {pipeline}: {}; a process has {GUESTS_SHARED}: make two pipelines of it",
             self.described()
         )))
     }
@@ -92,12 +92,11 @@ impl Places {
     ///
     /// # Errors
     /// When so many are not free.
-    pub(super) fn share(self: &Arc<Self>, pipeline: &str, guests: GuestCounts) -> Result<Arc<Share>> {
-        guests.check(pipeline)?;
+    pub(super) fn share(self: &Arc<Self>, guests: GuestCounts) -> Result<Arc<Share>> {
         let most = guests.places();
         if let Err(free) = take(&self.shared, most, GUESTS_SHARED) {
             return Err(Error::environment(format!(
-                "pipeline {pipeline} {}; {free} of the {GUESTS_SHARED} of this process are free: run it in a process of its own",
+                "{}; {free} of the {GUESTS_SHARED} of this process are free: run it in a process of its own",
                 guests.described()
             )));
         }
@@ -170,12 +169,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_the_figures_and_the_others_keep_theirs() {
         let places = Places::new();
-        let large = places.share("large", stages(MOST - 10)).unwrap();
-        let small = places.share("small", stages(5)).unwrap();
-        let error = places.share("late", stages(10)).unwrap_err().to_string();
+        let large = places.share(stages(MOST - 10)).unwrap();
+        let small = places.share(stages(5)).unwrap();
+        let error = places.share(stages(10)).unwrap_err().to_string();
         let free = GUESTS_SHARED - large.most - small.most;
         assert!(
-            error.contains("pipeline late has 10 stages and 0 aggregates"),
+            error.contains("its 10 stages and 0 aggregates that are guests need 62 places"),
             "{error}"
         );
         assert!(
@@ -194,15 +193,12 @@ mod tests {
     #[test]
     fn places_are_free_again_when_the_last_guest_of_a_pipeline_is_gone() {
         let places = Places::new();
-        let share = places.share("first", stages(MOST)).unwrap();
+        let share = places.share(stages(MOST)).unwrap();
         let guest = places.place(Some(&share)).unwrap();
         drop(share);
-        assert!(
-            places.share("second", stages(1)).is_err(),
-            "a guest still has its place"
-        );
+        assert!(places.share(stages(1)).is_err(), "a guest still has its place");
         drop(guest);
-        assert!(places.share("second", stages(MOST)).is_ok());
+        assert!(places.share(stages(MOST)).is_ok());
     }
 
     #[test]
@@ -210,7 +206,7 @@ mod tests {
         let places = Places::new();
         let loose: Vec<_> = (0..GUESTS_LOOSE).map(|_| places.place(None).unwrap()).collect();
         assert!(places.place(None).is_err());
-        let share = places.share("all", stages(MOST)).unwrap();
+        let share = places.share(stages(MOST)).unwrap();
         assert!(places.place(Some(&share)).is_ok());
         drop(loose);
         assert!(places.place(None).is_ok());
