@@ -119,11 +119,60 @@ pub const CHECKPOINT_SILENCE: Duration = Duration::from_secs(3);
 /// How old the database file gets beside a log that is written all the time and stays small.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
 
-/// Bytes of memory that an instance of a guest may grow to, unless its step says otherwise (`memory_mib`).
+/// Bytes that all linear memories and tables of an instance of a guest may grow to together, with what the host keeps of
+/// it, unless its step says otherwise (`memory_mib`).
 pub const GUEST_MEMORY_BYTES: usize = 64 << 20;
 
-/// The largest `memory_mib` of a step: what the pool reserves address space for.
+/// The largest `memory_mib` of a step: a quarter of the address space that each memory gets.
 pub const GUEST_MEMORY_MIB_MAX: u64 = 1024;
+
+/// Core instances within a component. One from Rust has up to four, one from Python about 40, and one more for each native
+/// library. Each costs the host a KiB, and what counts towards `memory_mib`.
+pub const GUEST_CORE_INSTANCES_MAX: usize = 128;
+
+/// Instances of components within a component. Tools make one for each interface that it exports.
+pub const GUEST_COMPONENT_INSTANCES_MAX: usize = 64;
+
+/// Linear memories within a component. A guest of any language has one, and one that is put together of several as many.
+/// Each takes 4 GiB of address space and [`MAPPINGS_OF_MEMORY`], however small it is.
+pub const GUEST_MEMORIES_MAX: usize = 8;
+
+/// Tables within a component. A guest has one for its own functions and one for those that it imports.
+pub const GUEST_TABLES_MAX: usize = 16;
+
+/// Modules and components that stand in a component, or that it names: far more than are instantiated.
+pub const GUEST_PARTS_MAX: usize = 1024;
+
+/// Handles of resources that a component may hold at once. The contract has none; each costs the host some dozen bytes.
+pub const GUEST_HANDLES_MAX: usize = 4096;
+
+/// Guests that may live at once in a process; each is one instance. So many fit into what Linux gives a process, whatever
+/// they declare: 65,530 mappings (`vm.max_map_count`), and 128 TiB of address space.
+pub const GUESTS_MAX: usize = 1536;
+
+/// Those of pipelines over a stream. Each gets those that it may ever need before it runs.
+pub const GUESTS_SHARED: usize = 1024;
+
+/// Those of everything else: checks, cases, replays.
+pub const GUESTS_LOOSE: usize = GUESTS_MAX - GUESTS_SHARED;
+
+/// Guests of a stage: its version, the one that it falls back on and a candidate beside them; and as many that take over
+/// while these still run.
+pub const GUESTS_OF_STAGE: usize = 6;
+
+/// Guests of an aggregate: it is not swapped.
+pub const GUESTS_OF_AGGREGATE: usize = 1;
+
+/// Guests of a pipeline beside its steps': one that describes itself and one that is tried with its parameters, while a
+/// deployment is checked.
+pub const GUESTS_OF_PIPELINE: usize = 2;
+
+/// Mappings of a linear memory: what stands before it, its first contents, what was added, and what it may still grow to.
+pub const MAPPINGS_OF_MEMORY: usize = 4;
+
+/// Calls after which an instance is replaced, so that what it keeps cannot grow for ever. Making one takes about as long as
+/// thirty calls of a rule in Rust.
+pub const GUEST_CALLS_MAX: u32 = 100_000;
 
 /// Bytes that one answer of a guest may hold, unless its step says otherwise (`output_mib`).
 pub const GUEST_OUTPUT_BYTES: usize = 32 << 20;
@@ -131,8 +180,16 @@ pub const GUEST_OUTPUT_BYTES: usize = 32 << 20;
 /// How long one call of a guest may take, unless its step says otherwise (`deadline_ms`).
 pub const GUEST_DEADLINE: Duration = Duration::from_millis(500);
 
-/// How often the clock behind [`GUEST_DEADLINE`] ticks; a call is ended at most one tick late.
+/// How often the clock behind [`GUEST_DEADLINE`] ticks; a call is ended at most two ticks late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// How many times its deadline a call may take by the clock on the wall, where the guest does not get the processor: a
+/// machine with so many more threads to run than processors is of no use to anybody.
+pub const GUEST_WALL_TIMES: u32 = 20;
+
+/// How long it may take by the clock on the wall at least: short deadlines are no reason to end a guest on a machine that
+/// stood still for some seconds.
+pub const GUEST_WALL_MIN: Duration = Duration::from_secs(10);
 
 /// Rows for which a version is on trial after it was swapped in, unless its step says otherwise: enough for a mistake that
 /// spoils one row in a hundred to show.
@@ -189,6 +246,9 @@ pub const GUEST_LOG_LINE_BYTES: usize = 4096;
 /// Log lines of a guest in one call; further ones are counted and dropped.
 pub const GUEST_LOG_LINES: usize = 100;
 
+/// Bytes of the name of a time zone that a guest asks for. The longest there is has some thirty.
+pub const GUEST_ZONE_BYTES_MAX: usize = 256;
+
 /// Dead letters that a database keeps, unless its pipeline says otherwise (`dead_letters.keep`): more than anybody looks
 /// through, and far fewer than fill a disk.
 pub const DEAD_LETTERS_KEPT: u64 = 1_000_000;
@@ -225,5 +285,13 @@ const _: () = {
     assert!(
         EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(),
         "the deadline is many ticks long"
+    );
+    assert!(
+        GUESTS_MAX * GUEST_MEMORIES_MAX * MAPPINGS_OF_MEMORY <= 50_000,
+        "guests leave a process mappings for its code, its threads and its databases"
+    );
+    assert!(
+        GUESTS_MAX * GUEST_MEMORIES_MAX * 5 <= 100 << 10,
+        "and of the address space, at 5 GiB a memory"
     );
 };

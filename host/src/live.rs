@@ -105,6 +105,7 @@ impl Ready {
         options: LiveOptions,
         stop: &Stop,
     ) -> Result<Self> {
+        let host = &host.for_pipeline(plan.guest_counts())?;
         let recovered = file.recover()?;
         let known = read_versions(file.path(), &plan.name)?;
         let base = plan;

@@ -18,7 +18,7 @@ use crate::{
     definition::{File, PublishFrom, StageLimits, TextFormat},
     deployment::Deployment,
     error::{Error, Result},
-    stage::{Module, ParameterValue, StageHost},
+    stage::{GuestCounts, Module, ParameterValue, StageHost},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -95,7 +95,17 @@ impl Plan {
         let resolved = resolve::resolve(file, &definition, host, versions)?;
         let plan = wire::wire(file, &definition, resolved);
         versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
+        plan.guest_counts().check(&plan.name)?;
         Ok(plan)
+    }
+
+    /// How many of its steps and aggregates are guests.
+    pub fn guest_counts(&self) -> GuestCounts {
+        let kinds = || self.nodes.iter().map(|node| &node.kind);
+        GuestCounts {
+            stages: kinds().filter(|kind| matches!(kind, NodeKind::Stage(_))).count(),
+            aggregates: kinds().map(|kind| kind.guests().count()).sum(),
+        }
     }
 
     /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is stays.

@@ -13,13 +13,17 @@ mod bindings;
 mod call;
 mod check;
 mod context;
+mod deadline;
 mod description;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guest;
 mod host;
 mod instance;
+mod limiter;
 mod lines;
+mod places;
+mod required;
 mod translate;
 
 pub use aggregate::{
@@ -31,3 +35,4 @@ pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, Par
 pub(crate) use host::digest_of;
 pub use host::{AggregateModule, AnyModule, Module, StageHost};
 pub use instance::{Instance, Judged, Patience};
+pub use places::GuestCounts;

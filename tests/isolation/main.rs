@@ -5,6 +5,8 @@
 //! - [`aggregates`] calls aggregates that misbehave, row by row.
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
+//! - [`room`] gives guests memories, tables and instances in every number; [`leaks`] lets them keep what they took.
+//! - [`deadlines`] lets them use their time in every way that there is.
 //! - [`bounds`] measures what all of that costs the host.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
@@ -17,6 +19,11 @@ mod poisoned_aggregates;
 mod thresholds;
 
 mod load;
+mod made;
+
+mod deadlines;
+mod leaks;
+mod room;
 
 mod bounds;
 

@@ -7,7 +7,7 @@ use crate::{
     wait_until,
 };
 use std::fs;
-use weir_tests::{nats::NatsServer, pipeline, scratch, seed};
+use weir_tests::{guest, nats::NatsServer, pipeline, scratch, seed};
 
 /// Reads a stream that is not there.
 const WITHOUT_STREAM: &str = "name = \"without\"\n\
@@ -75,6 +75,46 @@ fn one_that_cannot_start_is_said_and_the_others_run() {
         (serde_json::Value::Null, 2.into()),
     ];
     assert_eq!(lines.iter().map(shown).collect::<Vec<_>>(), expected, "{none}");
+}
+
+/// A pipeline of a hundred rules beside each other.
+fn of_many_rules(name: &str) -> String {
+    let module = guest("hourly-orders");
+    let stage = format!(
+        "stage = {{ module = '{}', parameters = {{ zone = \"Asia/Shanghai\" }} }}",
+        module.display()
+    );
+    let rules: String = (0..100)
+        .map(|at| format!("[[step]]\nname = \"rule-{at}\"\nfrom = \"source\"\nunread = true\n{stage}\n"))
+        .collect();
+    format!(
+        "name = \"{name}\"\nsource = {{ stream = \"INSURANCE\", subject = \"user_order\", columns = {{ id = \"int\", \
+         order_no = \"text\", customer_tel = \"text\", gmt_modified = \"int\", account_payble = \"double\" }} }}\n\
+         {rules}[[sink]]\nfrom = \"rule-0\"\ntable = \"orders\"\n"
+    )
+}
+
+#[test]
+fn one_whose_guests_do_not_fit_into_the_process_is_refused_and_the_others_run() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_insurance();
+    client.publish(&seed::with_seed(|random| made_up(random, 300)));
+    let folder = scratch();
+    let files = ["first", "second"].map(|name| {
+        let file = folder.path().join(name).with_extension("toml");
+        fs::write(&file, of_many_rules(name)).expect("a file can be written");
+        file
+    });
+    let outcome = Run::new(folder.path(), &server.url(), &files).catch_up().ends_with(1);
+    for said in [
+        "a pipeline does not start: pipeline second: its 100 stages and 0 aggregates that are guests need 602 places",
+        "422 of the 1024 of this process are free: run it in a process of its own",
+        "1 of 2 pipelines did not start",
+    ] {
+        assert!(outcome.stderr.contains(said), "{said:?} is not in\n{}", outcome.stderr);
+    }
+    assert!(position(&database(folder.path(), "first"), "first") > 0);
 }
 
 #[test]

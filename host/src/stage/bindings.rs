@@ -3,6 +3,8 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "stage-component",
+    // A guest that runs past its deadline in them is ended there.
+    imports: { default: trappable },
     // Columns go to the guest as slices of the batch, without a copy on this side.
     ownership: Borrowing { duplicate_if_necessary: true },
 });
@@ -11,6 +13,7 @@ pub(super) mod aggregate {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "aggregate-component",
+        imports: { default: trappable },
         ownership: Borrowing { duplicate_if_necessary: true },
         with: {
             "weir:stage/log@0.1.0": super::weir::stage::log,

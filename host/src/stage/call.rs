@@ -4,16 +4,19 @@ use super::{
     bindings::{StageComponent, StageComponentPre},
     check::shorten,
     context::GuestContext,
+    deadline::{Meter, Over},
     description::{Description, ParameterValue},
+    host::StageHost,
+    limiter::{Full, Room},
     lines::Lines,
     translate::of_stage::with_parameters,
 };
 use crate::{
     definition::StageLimits,
-    limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
+    limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
 use std::{fmt, sync::Arc, time::Duration};
-use wasmtime::{Engine, Store, StoreLimitsBuilder, Trap, WasmBacktrace};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 /// Why a call of a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct StageFailure {
     pub(super) reason: String,
     /// Whether it was the deadline.
     pub(super) timed_out: bool,
+    /// Whether it was the bound on memory.
+    pub(super) out_of_memory: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub(super) used: bool,
 }
@@ -31,6 +36,7 @@ impl StageFailure {
         Self {
             reason: reason.into(),
             timed_out: false,
+            out_of_memory: false,
             used: false,
         }
     }
@@ -114,41 +120,62 @@ pub(super) struct Live<W> {
     store: Store<GuestContext>,
     guest: W,
     lines: Arc<Lines>,
+    /// Calls of its work that ended well.
+    calls: u32,
+    /// Bytes that were taken when it was configured.
+    configured: usize,
+    /// Bytes that were taken after its first call.
+    settled: usize,
 }
 
 impl<W: World> Live<W> {
-    /// Instantiates the guest; `name` is what the log calls it.
+    /// Instantiates the guest; `host_bytes` are what the host keeps of it, and `name` is what the log calls it.
     pub(super) fn new(
-        engine: &Engine,
+        host: &StageHost,
         pre: &W::Pre,
         lines: &Arc<Lines>,
+        host_bytes: usize,
         bounds: Bounds,
         name: &str,
     ) -> Result<Self, StageFailure> {
-        // A rule cannot do without the memory that it asked for, and this way the reason names the limit.
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(bounds.memory_bytes)
-            .trap_on_grow_failure(true)
-            .build();
         let context = GuestContext {
-            limits,
+            room: Room::new(bounds.memory_bytes, host_bytes),
+            meter: Meter::new(host.ticks()),
             last_error: None,
             log: Vec::new(),
             log_dropped: 0,
             name: name.to_owned(),
         };
-        let mut store = Store::new(engine, context);
-        store.limiter(|context| &mut context.limits);
-        store.set_epoch_deadline(ticks(bounds.deadline));
+        let mut store = Store::new(host.engine(), context);
+        store.limiter(|context| &mut context.room);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().meter.look() {
+                Some(ticks) => UpdateDeadline::Continue(ticks),
+                None => UpdateDeadline::Interrupt,
+            })
+        });
         // Bounds what an answer may make the host allocate, also when its lists overlap in the guest's memory.
         store.set_hostcall_fuel(bounds.output_bytes);
-        match W::instantiate(pre, &mut store) {
+        store.set_max_component_handles(GUEST_HANDLES_MAX);
+        begin(&mut store, bounds);
+        let instantiated = match host_bytes > bounds.memory_bytes {
+            true => Err(Full::Limit.into()),
+            false => W::instantiate(pre, &mut store),
+        };
+        match instantiated {
             Ok(guest) => Ok(Self {
                 store,
                 guest,
                 lines: lines.clone(),
+                calls: 0,
+                configured: 0,
+                settled: 0,
             }),
-            Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
+            Err(cause) => {
+                let failure = failure(&mut store, lines, &cause, bounds);
+                let reason = format!("the rule cannot be instantiated: {failure}");
+                Err(StageFailure { reason, ..failure })
+            }
         }
     }
 
@@ -164,7 +191,9 @@ impl<W: World> Live<W> {
         bounds: Bounds,
     ) -> Result<(), StageFailure> {
         self.call(bounds, |guest, store| guest.configure(store, parameters))?
-            .map_err(|message| StageFailure::new(shorten(message)))
+            .map_err(|message| StageFailure::new(shorten(message)))?;
+        self.configured = self.store.data().room.taken();
+        Ok(())
     }
 
     /// A call of the guest's work, whose lines are written when it ends well.
@@ -175,7 +204,24 @@ impl<W: World> Live<W> {
     ) -> Result<T, StageFailure> {
         let given = self.call(bounds, call)?;
         self.store.data_mut().write_log();
+        if self.calls == 0 {
+            self.settled = self.store.data().room.taken();
+        }
+        self.calls += 1;
         Ok(given)
+    }
+
+    /// Whether it had a call of its work.
+    pub(super) fn is_used(&self) -> bool {
+        self.calls > 0
+    }
+
+    /// Whether it is time for a new instance: this one had many calls, or has taken half of the memory that was left, so
+    /// that what leaks never reaches the bound. What the first call takes is what the work needs, and no leak, unless it
+    /// is known that the rule leaks.
+    pub(super) fn is_worn(&self, leaks: bool) -> bool {
+        let before = if leaks { self.configured } else { self.settled };
+        self.calls >= GUEST_CALLS_MAX || self.calls > 0 && self.store.data().room.is_short_since(before)
     }
 
     fn call<T>(
@@ -183,47 +229,66 @@ impl<W: World> Live<W> {
         bounds: Bounds,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
     ) -> Result<T, StageFailure> {
-        self.store.set_epoch_deadline(ticks(bounds.deadline));
-        self.store.data_mut().begin_call();
-        call(&self.guest, &mut self.store).map_err(|cause| self.failure(&cause, bounds))
-    }
-
-    /// What to say of a call that failed.
-    fn failure(&mut self, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
-        let what = match (cause.downcast_ref::<Trap>(), self.store.data_mut().last_error.take()) {
-            (Some(Trap::Interrupt), _) => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
-            (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
-            (Some(trap), _) => {
-                let trap = trap.to_string();
-                format!("the rule trapped: {}", trap.trim_start_matches("wasm trap: "))
-            }
-            (None, _) => {
-                // wasmtime has no types for these two; in other words than these they would still be understood.
-                let cause = cause.root_cause().to_string();
-                if cause.contains("growing memory") {
-                    format!("the rule needs more than {} MiB of memory", bounds.memory_bytes >> 20)
-                } else if cause.contains("fuel allocated for hostcalls") {
-                    format!("the answer has more than {} MiB", bounds.output_bytes >> 20)
-                } else {
-                    format!("the rule failed: {cause}")
-                }
-            }
-        };
-        let backtrace = cause.downcast_ref::<WasmBacktrace>();
-        let frames = backtrace.map(|trace| self.lines.frames(trace)).unwrap_or_default();
-        let reason = match frames.is_empty() {
-            true => what,
-            false => format!("{what}; in {}", frames.join(", called by ")),
-        };
-        StageFailure {
-            reason,
-            timed_out: matches!(cause.downcast_ref(), Some(Trap::Interrupt)),
-            used: false,
-        }
+        begin(&mut self.store, bounds);
+        call(&self.guest, &mut self.store).map_err(|cause| failure(&mut self.store, &self.lines, &cause, bounds))
     }
 }
 
-/// Ticks of the epoch clock that cover `deadline`; one more, since the first may come at once.
-fn ticks(deadline: Duration) -> u64 {
-    (deadline.as_millis() / EPOCH_TICK.as_millis()) as u64 + 1
+/// Lets a call begin, of which nothing is left of those before.
+fn begin(store: &mut Store<GuestContext>, bounds: Bounds) {
+    let context = store.data_mut();
+    context.begin_call();
+    let ticks = context.meter.begin(bounds.deadline);
+    store.set_epoch_deadline(ticks);
+}
+
+/// What to say of a call that failed.
+fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
+    let trap = cause.downcast_ref::<Trap>();
+    let full = cause.downcast_ref::<Full>();
+    let what = match (trap, store.data_mut().last_error.take()) {
+        (Some(Trap::Interrupt), _) => ran_too_long(store.data().meter.over(), bounds),
+        (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
+        (Some(trap), _) => {
+            let trap = trap.to_string();
+            format!("the rule trapped: {}", trap.trim_start_matches("wasm trap: "))
+        }
+        (None, _) => match full {
+            Some(Full::Limit) => format!("the rule needs more than {} MiB of memory", bounds.memory_bytes >> 20),
+            Some(full) => format!("the rule failed: {full}"),
+            None => {
+                // wasmtime has no type for this one; in other words than these it would still be understood.
+                let cause = cause.root_cause().to_string();
+                match cause.contains("fuel allocated for hostcalls") {
+                    true => format!("the answer has more than {} MiB", bounds.output_bytes >> 20),
+                    false => format!("the rule failed: {cause}"),
+                }
+            }
+        },
+    };
+    let backtrace = cause.downcast_ref::<WasmBacktrace>();
+    let frames = backtrace.map(|trace| lines.frames(trace)).unwrap_or_default();
+    let reason = match frames.is_empty() {
+        true => what,
+        false => format!("{what}; in {}", frames.join(", called by ")),
+    };
+    StageFailure {
+        reason,
+        timed_out: matches!(trap, Some(Trap::Interrupt)),
+        out_of_memory: matches!(full, Some(Full::Limit)),
+        used: false,
+    }
+}
+
+fn ran_too_long(over: Option<Over>, bounds: Bounds) -> String {
+    match over {
+        Some(Over::Wall(spent)) => format!(
+            "the rule was not done after {} s, in which it had the processor for {} ms of its {}: this machine has too much \
+             to do",
+            spent.wall.as_secs(),
+            spent.own.as_millis(),
+            bounds.deadline.as_millis()
+        ),
+        _ => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
+    }
 }

@@ -1,18 +1,19 @@
 //! What a guest may import: lines for the log, and time zones.
 
-use super::bindings::weir::stage as imports;
+use super::{bindings::weir::stage as imports, deadline::Meter, limiter::Room};
 use crate::{
-    limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES},
+    limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_ZONE_BYTES_MAX},
     say,
     terminal::{self, Level},
     text::printable,
     time_zone,
 };
-use wasmtime::StoreLimits;
+use wasmtime::Trap;
 
 /// What a store holds for its guest: bounds, and what came in through `log`.
 pub(super) struct GuestContext {
-    pub(super) limits: StoreLimits,
+    pub(super) room: Room,
+    pub(super) meter: Meter,
     /// The last line at level error of this call: a panic's message, when the guest traps after it.
     pub(super) last_error: Option<String>,
     /// The lines of this call. They are written when it ends well: one that fails is called again with parts of its
@@ -25,6 +26,15 @@ pub(super) struct GuestContext {
 }
 
 impl GuestContext {
+    /// Ends a call that is past its deadline. A guest notices that within its own loops and calls, but not between calls of
+    /// the host.
+    fn check_time(&mut self) -> wasmtime::Result<()> {
+        match self.meter.is_due() && self.meter.look().is_none() {
+            true => Err(Trap::Interrupt.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Forgets what the call before left.
     pub(super) fn begin_call(&mut self) {
         self.last_error = None;
@@ -48,9 +58,11 @@ impl GuestContext {
 }
 
 impl imports::log::Host for GuestContext {
-    fn write(&mut self, level: imports::log::Level, mut message: String) {
+    fn write(&mut self, level: imports::log::Level, mut message: String) -> wasmtime::Result<()> {
+        self.check_time()?;
         let end = message.floor_char_boundary(GUEST_LOG_LINE_BYTES);
         message.truncate(end);
+        message.shrink_to_fit();
         let (level, word) = match level {
             imports::log::Level::Debug => (Level::Debug, "debug"),
             imports::log::Level::Info => (Level::Info, "info"),
@@ -58,7 +70,7 @@ impl imports::log::Host for GuestContext {
             imports::log::Level::Error => (Level::Error, "error"),
         };
         if !terminal::is_said(level) {
-            return;
+            return Ok(());
         }
         let line = format!("rule {} says ({word}): {}", printable(&self.name), printable(&message));
         if level == Level::Error {
@@ -68,16 +80,27 @@ impl imports::log::Host for GuestContext {
             true => self.log.push((level, line)),
             false => self.log_dropped += 1,
         }
+        Ok(())
     }
 }
 
 impl imports::time_zone::Host for GuestContext {
-    fn offset_at(&mut self, zone: String, instant_ms: i64) -> Result<imports::time_zone::ZoneOffset, String> {
-        let found = time_zone::offset_at(&zone, instant_ms)?;
-        Ok(imports::time_zone::ZoneOffset {
-            offset_s: found.offset_s,
-            valid_from_ms: found.valid_from_ms,
-            valid_until_ms: found.valid_until_ms,
-        })
+    fn offset_at(
+        &mut self,
+        zone: String,
+        instant_ms: i64,
+    ) -> wasmtime::Result<Result<imports::time_zone::ZoneOffset, String>> {
+        self.check_time()?;
+        if zone.len() > GUEST_ZONE_BYTES_MAX {
+            let length = zone.len();
+            return Ok(Err(format!("there is no time zone with a name of {length} bytes")));
+        }
+        Ok(
+            time_zone::offset_at(&zone, instant_ms).map(|found| imports::time_zone::ZoneOffset {
+                offset_s: found.offset_s,
+                valid_from_ms: found.valid_from_ms,
+                valid_until_ms: found.valid_until_ms,
+            }),
+        )
     }
 }

@@ -6,9 +6,10 @@ use super::{
     description::ParameterValue,
     host::StageHost,
     lines::Lines,
+    places::Place,
 };
 use crate::definition::StageLimits;
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 use wasmtime::Store;
 
 /// What every instance of a component shares.
@@ -17,17 +18,22 @@ pub(super) struct Code<W: World> {
     pub(super) lines: Arc<Lines>,
     /// What the component calls itself.
     pub(super) name: String,
+    /// Bytes that the host keeps of each instance.
+    pub(super) host_bytes: usize,
 }
 
-/// A guest that can be called. It is instantiated at the first call and again after each failure.
+/// A guest that can be called. It is instantiated at the first call, again after each failure, and now and then, so that
+/// what an instance keeps cannot grow for ever.
 pub(super) struct Guest<W: World> {
     host: StageHost,
     code: Arc<Code<W>>,
     parameters: Vec<(String, ParameterValue)>,
     bounds: Bounds,
     live: Option<Live<W>>,
-    /// Whether the instance has had a call of its work.
-    used: bool,
+    /// Whether an instance once had no memory left for a call, after others.
+    leaks: bool,
+    /// Where it lives, from its first instance on.
+    place: Option<Place>,
 }
 
 impl<W: World> Guest<W> {
@@ -43,7 +49,8 @@ impl<W: World> Guest<W> {
             parameters,
             bounds: Bounds::new(limits),
             live: None,
-            used: false,
+            leaks: false,
+            place: None,
         }
     }
 
@@ -56,13 +63,16 @@ impl<W: World> Guest<W> {
     }
 
     fn live(&mut self) -> Result<&mut Live<W>, StageFailure> {
-        let live = match self.live.take() {
+        let live = match self.live.take().filter(|live| !live.is_worn(self.leaks)) {
             Some(live) => live,
             None => {
+                if self.place.is_none() {
+                    self.place = Some(self.host.place().map_err(StageFailure::new)?);
+                }
                 let code = &self.code;
-                let mut live = Live::new(self.host.engine(), &code.pre, &code.lines, self.bounds, &code.name)?;
+                let (lines, bytes) = (&code.lines, code.host_bytes);
+                let mut live = Live::new(&self.host, &code.pre, lines, bytes, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
-                self.used = false;
                 live
             }
         };
@@ -79,14 +89,15 @@ impl<W: World> Guest<W> {
         check: impl FnOnce(T) -> Result<Answer, String>,
     ) -> Result<Answer, StageFailure> {
         let bounds = self.bounds;
-        let given = self.live()?.work(bounds, call);
-        let used = mem::replace(&mut self.used, true);
-        let answer = given.and_then(|given| {
+        let live = self.live()?;
+        let used = live.is_used();
+        let answer = live.work(bounds, call).and_then(|given| {
             check(given).map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
         });
         answer.map_err(|failure| {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
             self.live = None;
+            self.leaks |= used && failure.out_of_memory;
             StageFailure { used, ..failure }
         })
     }

@@ -11,21 +11,26 @@ use super::{
     description::Description,
     guest::Code,
     lines::Lines,
+    places::{GuestCounts, Place, Places, Share},
+    required::Required,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
+    limits::{EPOCH_TICK, GUEST_MODULE_BYTES_MAX},
 };
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Cache, CacheConfig, Config, Engine, WasmBacktraceDetails,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
@@ -48,18 +53,20 @@ struct Kind {
     export: &'static str,
 }
 
-/// Instances that may live at once: one per step, and one more while a new one takes over.
-const INSTANCES_MAX: u32 = 256;
-
 /// Loads components and runs them. Cheap to clone; all clones share the engine.
 #[derive(Clone)]
 pub struct StageHost {
     inner: Arc<Inner>,
+    /// The pipeline's whose guests it makes, if they are those of one.
+    share: Option<Arc<Share>>,
 }
 
 struct Inner {
     engine: Engine,
     linker: Linker<GuestContext>,
+    /// Ticks of the clock behind deadlines.
+    ticks: Arc<AtomicU64>,
+    places: Arc<Places>,
     /// Modules by digest, so that steps with one module share its code. One that no plan has any more is gone.
     stages: Mutex<HashMap<String, Weak<Module>>>,
     aggregates: Mutex<HashMap<String, Weak<AggregateModule>>>,
@@ -143,23 +150,15 @@ fn short(digest: &str) -> &str {
 }
 
 impl StageHost {
-    /// An engine with pooled instances, a cache of compiled code, and a running clock for deadlines.
+    /// An engine with a cache of compiled code, and a running clock for deadlines.
     ///
     /// Compiled code is kept in `cache`; without a directory every start compiles (30 to 60 ms a module).
     ///
     /// # Errors
     /// When this machine cannot run WebAssembly as configured.
     pub fn new(cache: Option<&Path>) -> Result<Self> {
-        let mut pool = PoolingAllocationConfig::default();
-        pool.max_memory_size((GUEST_MEMORY_MIB_MAX << 20) as usize)
-            .total_component_instances(INSTANCES_MAX)
-            // A component is the rule's own module and up to three small ones that lend it its imports.
-            .total_core_instances(4 * INSTANCES_MAX)
-            .total_memories(INSTANCES_MAX)
-            .total_tables(2 * INSTANCES_MAX);
         let mut config = Config::new();
         config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
             .epoch_interruption(true)
             // `Lines` looks them up, and whatever the environment says, no one else does.
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
@@ -173,11 +172,13 @@ impl StageHost {
         }
         let engine = Engine::new(&config).environment(|| "cannot start WebAssembly".to_owned())?;
 
-        let clock = engine.weak();
+        let (clock, ticks) = (engine.weak(), Arc::new(AtomicU64::new(0)));
+        let counted = ticks.clone();
         std::thread::Builder::new()
             .name("weir-epochs".to_owned())
             .spawn(move || {
                 while let Some(engine) = clock.upgrade() {
+                    counted.fetch_add(1, Ordering::Relaxed);
                     engine.increment_epoch();
                     drop(engine);
                     std::thread::sleep(EPOCH_TICK);
@@ -192,10 +193,33 @@ impl StageHost {
             inner: Arc::new(Inner {
                 engine,
                 linker,
+                ticks,
+                places: Places::new(),
                 stages: Mutex::default(),
                 aggregates: Mutex::default(),
             }),
+            share: None,
         })
+    }
+
+    /// The host for a pipeline that runs beside others: it has the places for all of its guests, and no one else takes them.
+    ///
+    /// # Errors
+    /// When so many are not free in this process; says how many there are.
+    pub fn for_pipeline(&self, guests: GuestCounts) -> Result<Self> {
+        let share = self.inner.places.share(guests)?;
+        Ok(Self {
+            inner: self.inner.clone(),
+            share: Some(share),
+        })
+    }
+
+    /// The place of one more guest.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn place(&self) -> Result<Place, String> {
+        self.inner.places.place(self.share.as_ref())
     }
 
     /// The directory in which `weir` keeps compiled code: `$XDG_CACHE_HOME/weir`, or `~/.cache/weir`.
@@ -214,6 +238,10 @@ impl StageHost {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    pub(super) fn ticks(&self) -> Arc<AtomicU64> {
+        self.inner.ticks.clone()
     }
 
     /// Loads the stage at `path`.
@@ -239,6 +267,7 @@ impl StageHost {
     /// As [`StageHost::load`].
     pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
         read(path, |bytes| {
+            required(bytes)?;
             let component_type = self.compile(bytes)?.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
@@ -269,9 +298,11 @@ impl StageHost {
     fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
+            let required = required(bytes)?;
             let pre = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
-            let (description, code) = self.described(&bytes, pre, |description: &Description| &description.name)?;
+            let name = |description: &Description| description.name.clone();
+            let (description, code) = self.described(&bytes, pre, required, name)?;
             Ok(Module {
                 digest: digest.clone(),
                 path: path.to_owned(),
@@ -285,10 +316,11 @@ impl StageHost {
     fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
+            let required = required(bytes)?;
             let pre = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
-            let (description, code) =
-                self.described(&bytes, pre, |description: &AggregateDescription| &description.name)?;
+            let name = |description: &AggregateDescription| description.name.clone();
+            let (description, code) = self.described(&bytes, pre, required, name)?;
             Ok(AggregateModule {
                 digest: digest.clone(),
                 path: path.to_owned(),
@@ -300,18 +332,10 @@ impl StageHost {
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<Component> {
-        if !bytes.starts_with(b"\0asm") {
-            return Err(Error::definition("this is no WebAssembly; expected is a component"));
-        }
-        if Engine::detect_precompiled(bytes).is_some() || bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(Error::definition(
-                "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
-            ));
-        }
+        check_kind(bytes)?;
         Component::new(self.engine(), bytes)
             .map_err(|cause| Error::definition(format!("this is no component that can be run: {cause:#}")))
     }
-
     /// Compiles a component that has to be of this kind, and gives it its imports.
     fn prepare<Pre>(
         &self,
@@ -333,15 +357,25 @@ impl StageHost {
         &self,
         bytes: &Arc<[u8]>,
         pre: W::Pre,
-        name: impl FnOnce(&W::Description) -> &String,
+        required: Required,
+        name: impl FnOnce(&W::Description) -> String,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
         let lines = Arc::new(Lines::new(bytes.clone()));
-        let description = Live::<W>::new(self.engine(), &pre, &lines, bounds, "?")
+        let host_bytes = required.host_bytes();
+        let place = self.place().map_err(Error::environment)?;
+        let description = Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
             .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
-        let name = name(&description).clone();
-        Ok((description, Arc::new(Code { pre, lines, name })))
+        drop(place);
+        let name = name(&description);
+        let code = Code {
+            pre,
+            lines,
+            name,
+            host_bytes,
+        };
+        Ok((description, Arc::new(code)))
     }
 }
 
@@ -388,6 +422,25 @@ fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result
     check_size(bytes.len() as u64)
         .and_then(|()| load(bytes))
         .map_err(|error| error.context(format!("module {digest}")))
+}
+
+/// What a component takes, known before it is compiled.
+fn required(bytes: &[u8]) -> Result<Required> {
+    check_kind(bytes)?;
+    Required::of(bytes).map_err(Error::definition)
+}
+
+/// Whether it is a component at all.
+fn check_kind(bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Error::definition("this is no WebAssembly; expected is a component"));
+    }
+    if Engine::detect_precompiled(bytes).is_some() || bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        return Err(Error::definition(
+            "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
+        ));
+    }
+    Ok(())
 }
 
 /// SHA-256, in hexadecimal.
