@@ -13,6 +13,7 @@ mod bindings;
 mod call;
 mod check;
 mod context;
+mod contract;
 mod description;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -20,6 +21,8 @@ mod guest;
 mod host;
 mod instance;
 mod lines;
+mod module;
+mod read;
 mod translate;
 
 pub use aggregate::{
@@ -28,6 +31,7 @@ pub use aggregate::{
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
-pub(crate) use host::digest_of;
-pub use host::{AggregateModule, AnyModule, Module, StageHost};
+pub use host::StageHost;
 pub use instance::{Instance, Judged, Patience};
+pub use module::{AggregateModule, AnyModule, Module};
+pub(crate) use read::digest_of;

@@ -2,22 +2,21 @@
 
 use super::{
     aggregate::AggregateDescription,
-    bindings::{
-        StageComponent, StageComponentPre,
-        aggregate::{AggregateComponent, AggregateComponentPre},
-    },
+    bindings::{StageComponent, StageComponentPre, aggregate::AggregateComponentPre},
     call::{Bounds, Live, World},
     context::GuestContext,
+    contract::{AGGREGATE, Kind, STAGE, check_contract},
     description::Description,
     guest::Code,
     lines::Lines,
+    module::{AggregateModule, AnyModule, Module},
+    read::{digest_of, read, when_intact},
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
+    limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fmt,
@@ -28,25 +27,6 @@ use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
     component::{Component, HasSelf, InstancePre, Linker},
 };
-
-/// The contract that this host speaks.
-const PACKAGE: &str = "weir:stage";
-const VERSION: &str = "0.1.0";
-const STAGE: Kind = Kind {
-    what: "a stage",
-    export: "weir:stage/stage@0.1.0",
-};
-const AGGREGATE: Kind = Kind {
-    what: "an aggregate",
-    export: "weir:stage/aggregate@0.1.0",
-};
-const IMPORTS: [&str; 2] = ["weir:stage/log@0.1.0", "weir:stage/time-zone@0.1.0"];
-
-/// What a component can be, by what it exports.
-struct Kind {
-    what: &'static str,
-    export: &'static str,
-}
 
 /// Instances that may live at once: one per step, and one more while a new one takes over.
 const INSTANCES_MAX: u32 = 256;
@@ -69,77 +49,6 @@ impl fmt::Debug for StageHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StageHost").finish_non_exhaustive()
     }
-}
-
-/// A stage's component, compiled.
-pub struct Module {
-    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
-    pub digest: String,
-    /// Where it was loaded from; its digest when it came from a database or a registry.
-    pub path: PathBuf,
-    /// The component itself.
-    pub bytes: Arc<[u8]>,
-    /// What it says of itself.
-    pub description: Description,
-    pub(super) code: Arc<Code<StageComponent>>,
-}
-
-/// An aggregate's component, compiled.
-pub struct AggregateModule {
-    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
-    pub digest: String,
-    /// Where it was loaded from; its digest when it came from a database or a registry.
-    pub path: PathBuf,
-    /// The component itself.
-    pub bytes: Arc<[u8]>,
-    /// What it says of itself.
-    pub description: AggregateDescription,
-    pub(super) code: Arc<Code<AggregateComponent>>,
-}
-
-/// A component of either kind.
-#[derive(Clone, Debug)]
-pub enum AnyModule {
-    /// It is a stage.
-    Stage(Arc<Module>),
-    /// It is an aggregate.
-    Aggregate(Arc<AggregateModule>),
-}
-
-impl fmt::Debug for Module {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module")
-            .field("digest", &self.digest)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AggregateModule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AggregateModule")
-            .field("digest", &self.digest)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Module {
-    /// The first twelve digits of the digest, as lists and messages show it.
-    pub fn short_digest(&self) -> &str {
-        short(&self.digest)
-    }
-}
-
-impl AggregateModule {
-    /// The first twelve digits of the digest, as lists and messages show it.
-    pub fn short_digest(&self) -> &str {
-        short(&self.digest)
-    }
-}
-
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
 }
 
 impl StageHost {
@@ -356,91 +265,4 @@ fn once<M>(known: &Mutex<HashMap<String, Weak<M>>>, digest: &str, make: impl FnO
     modules.retain(|_, module| module.strong_count() > 0);
     modules.insert(digest.to_owned(), Arc::downgrade(&module));
     Ok(module)
-}
-
-/// Reads a component and loads it; what goes wrong is told with its path.
-fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
-    let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|cause| {
-        let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
-        Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
-    })?;
-    // Of a device or a pipe nobody knows the size.
-    if !metadata.is_file() {
-        return Err(Error::definition(format!(
-            "module {shown} is no file; name a component"
-        )));
-    }
-    check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
-    let bytes =
-        std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
-}
-
-/// Loads a component whose digest is known, if it has that.
-fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
-    let found = digest_of(bytes);
-    if found != digest {
-        return Err(Error::mismatch(format!(
-            "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
-        )));
-    }
-    check_size(bytes.len() as u64)
-        .and_then(|()| load(bytes))
-        .map_err(|error| error.context(format!("module {digest}")))
-}
-
-/// SHA-256, in hexadecimal.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn check_size(bytes: u64) -> Result<()> {
-    if bytes > GUEST_MODULE_BYTES_MAX {
-        return Err(Error::definition(format!(
-            "it has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
-        )));
-    }
-    Ok(())
-}
-
-/// Whether the component exports what this kind does, in this version, and imports nothing else.
-fn check_contract(component: &Component, engine: &Engine, kind: &Kind) -> Result<()> {
-    let component_type = component.component_type();
-    let exports: Vec<String> = component_type
-        .exports(engine)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let is = |kind: &Kind| exports.iter().any(|name| name == kind.export);
-    if !is(kind) {
-        if let Some(other) = [STAGE, AGGREGATE].iter().find(|other| is(other)) {
-            return Err(Error::definition(format!(
-                "it is {} (it exports {}), and here belongs {}, which exports {}",
-                other.what, other.export, kind.what, kind.export
-            )));
-        }
-        let of_contract = exports
-            .iter()
-            .find_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
-        return Err(Error::definition(match of_contract {
-            Some((_, version)) => {
-                format!(
-                    "it is built for {PACKAGE}@{version}; this host speaks {PACKAGE}@{VERSION}: build it with the SDK of this host"
-                )
-            }
-            None => format!(
-                "it does not export {}; rules are built with the crate weir-guest",
-                kind.export
-            ),
-        }));
-    }
-    for (name, _) in component_type.imports(engine) {
-        if !IMPORTS.contains(&name) {
-            return Err(Error::definition(format!(
-                "it imports {name}, which the host does not offer; a rule may import {} and nothing else",
-                IMPORTS.join(" and ")
-            )));
-        }
-    }
-    Ok(())
 }
