@@ -10,8 +10,12 @@
 mod aggregate;
 mod answer;
 mod bindings;
+mod cache;
 mod call;
 mod check;
+mod compilations;
+mod compile;
+mod compiled;
 mod context;
 mod contract;
 mod description;
@@ -21,8 +25,11 @@ mod guest;
 mod host;
 mod instance;
 mod lines;
+mod measured;
 mod module;
+mod proposals;
 mod read;
+mod settings;
 mod translate;
 
 pub use aggregate::{
@@ -30,8 +37,12 @@ pub use aggregate::{
 };
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
+pub use compilations::Compilation;
+pub(crate) use compile::this_program;
+pub use compile::{ChildCompiler, CompileBounds, Compiler, Work};
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
 pub use host::StageHost;
 pub use instance::{Instance, Judged, Patience};
 pub use module::{AggregateModule, AnyModule, Module};
+pub use proposals::proposals;
 pub(crate) use read::digest_of;

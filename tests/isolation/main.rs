@@ -5,6 +5,9 @@
 //! - [`aggregates`] calls aggregates that misbehave, row by row.
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
+//! - [`proposals`] holds what of WebAssembly they may use against the list of the host.
+//! - [`descriptions`] has them say too much of themselves.
+//! - [`compiling`] has them compiled, those too that are made to take minutes or gigabytes.
 //! - [`bounds`] measures what all of that costs the host.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
@@ -16,7 +19,10 @@ mod aggregates;
 mod poisoned_aggregates;
 mod thresholds;
 
+mod compiling;
+mod descriptions;
 mod load;
+mod proposals;
 
 mod bounds;
 

@@ -3,14 +3,19 @@
 use super::{
     aggregate::AggregateDescription,
     bindings::{StageComponent, StageComponentPre, aggregate::AggregateComponentPre},
+    cache::CodeCache,
     call::{Bounds, Live, World},
+    compilations::{Compilation, Compilations},
+    compile::Compiler,
     context::GuestContext,
     contract::{AGGREGATE, Kind, STAGE, check_contract},
     description::Description,
     guest::Code,
     lines::Lines,
+    measured::said_twice,
     module::{AggregateModule, AnyModule, Module},
-    read::{digest_of, read, when_intact},
+    read::{check_header, digest_of, read, when_intact},
+    settings::settings,
 };
 use crate::{
     definition::StageLimits,
@@ -24,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
@@ -40,6 +45,7 @@ pub struct StageHost {
 struct Inner {
     engine: Engine,
     linker: Linker<GuestContext>,
+    compilations: Arc<Compilations>,
     /// Modules by digest, so that steps with one module share its code. One that no plan has any more is gone.
     stages: Mutex<HashMap<String, Weak<Module>>>,
     aggregates: Mutex<HashMap<String, Weak<AggregateModule>>>,
@@ -54,11 +60,13 @@ impl fmt::Debug for StageHost {
 impl StageHost {
     /// An engine with pooled instances, a cache of compiled code, and a running clock for deadlines.
     ///
-    /// Compiled code is kept in `cache`; without a directory every start compiles (30 to 60 ms a module).
+    /// Components are compiled by `compiler`, and the code is kept in `cache`; without a directory every start compiles (30
+    /// to 60 ms a module in Rust, seconds for one that brings an interpreter along).
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly as configured.
-    pub fn new(cache: Option<&Path>) -> Result<Self> {
+    /// When this machine cannot run WebAssembly as configured, or somebody else could have written into the cache.
+    pub fn new(cache: Option<&Path>, compiler: Compiler) -> Result<Self> {
+        let cache = cache.map(CodeCache::open).transpose()?;
         let mut pool = PoolingAllocationConfig::default();
         pool.max_memory_size((GUEST_MEMORY_MIB_MAX << 20) as usize)
             .total_component_instances(INSTANCES_MAX)
@@ -66,20 +74,8 @@ impl StageHost {
             .total_core_instances(4 * INSTANCES_MAX)
             .total_memories(INSTANCES_MAX)
             .total_tables(2 * INSTANCES_MAX);
-        let mut config = Config::new();
-        config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-            .epoch_interruption(true)
-            // `Lines` looks them up, and whatever the environment says, no one else does.
-            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            .wasm_component_model(true);
-        if let Some(directory) = cache {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(directory);
-            config.cache(Some(Cache::new(cache).environment(|| {
-                format!("cannot keep compiled code in {}", directory.display())
-            })?));
-        }
+        let mut config = settings();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config).environment(|| "cannot start WebAssembly".to_owned())?;
 
         let clock = engine.weak();
@@ -97,10 +93,12 @@ impl StageHost {
         let mut linker = Linker::new(&engine);
         StageComponent::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context)
             .environment(|| "cannot set up the imports of guests".to_owned())?;
+        let compilations = Arc::new(Compilations::new(&engine, compiler, cache));
         Ok(Self {
             inner: Arc::new(Inner {
                 engine,
                 linker,
+                compilations,
                 stages: Mutex::default(),
                 aggregates: Mutex::default(),
             }),
@@ -123,6 +121,23 @@ impl StageHost {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// Gives up what is being compiled, and compiles nothing any more: somebody wants the process to end.
+    pub fn interrupt(&self) {
+        self.inner.compilations.interrupt();
+    }
+
+    /// Begins to compile a component that was deployed, and that has to have this digest. While the value lives, who loads
+    /// it waits no longer than for what is left of that, and is told what came of it.
+    ///
+    /// # Errors
+    /// As [`StageHost::load_deployed`], for what shows before it is compiled.
+    pub fn begin_deployed(&self, digest: &str, bytes: &Arc<[u8]>) -> Result<Compilation> {
+        when_intact(digest, bytes, |_| {
+            check_header(bytes)?;
+            self.inner.compilations.begin(bytes.clone())
+        })
     }
 
     /// Loads the stage at `path`.
@@ -148,7 +163,8 @@ impl StageHost {
     /// As [`StageHost::load`].
     pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
         read(path, |bytes| {
-            let component_type = self.compile(bytes)?.component_type();
+            let component = self.compile(bytes)?;
+            let component_type = component.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
                 true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
@@ -208,17 +224,10 @@ impl StageHost {
         })
     }
 
+    /// The code of a component, when it is there.
     fn compile(&self, bytes: &[u8]) -> Result<Component> {
-        if !bytes.starts_with(b"\0asm") {
-            return Err(Error::definition("this is no WebAssembly; expected is a component"));
-        }
-        if Engine::detect_precompiled(bytes).is_some() || bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(Error::definition(
-                "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
-            ));
-        }
-        Component::new(self.engine(), bytes)
-            .map_err(|cause| Error::definition(format!("this is no component that can be run: {cause:#}")))
+        check_header(bytes)?;
+        self.inner.compilations.begin(bytes.into())?.wait()
     }
 
     /// Compiles a component that has to be of this kind, and gives it its imports.
@@ -246,9 +255,14 @@ impl StageHost {
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
         let lines = Arc::new(Lines::new(bytes.clone()));
-        let description = Live::<W>::new(self.engine(), &pre, &lines, bounds, "?")
-            .and_then(|mut live| live.describe(bounds))
-            .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
+        let describe = || {
+            Live::<W>::new(self.engine(), &pre, &lines, bounds, "?")
+                .and_then(|mut live| live.describe(bounds))
+                .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))
+        };
+        let differs =
+            "it describes itself differently each time; accepted is a component of which every instance says the same";
+        let description = said_twice(describe, Error::definition(differs))?;
         let name = name(&description).clone();
         Ok((description, Arc::new(Code { pre, lines, name })))
     }

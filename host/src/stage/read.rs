@@ -44,6 +44,22 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Checks by the first eight bytes that it is a component. Nothing else of one is read in this process.
+///
+/// # Errors
+/// What it is instead.
+pub(super) fn check_header(bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Error::definition("this is no WebAssembly; expected is a component"));
+    }
+    if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        return Err(Error::definition(
+            "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
+        ));
+    }
+    Ok(())
+}
+
 fn check_size(bytes: u64) -> Result<()> {
     if bytes > GUEST_MODULE_BYTES_MAX {
         return Err(Error::definition(format!(
