@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod compile_component;
 mod connection;
 mod dead_letters;
 mod demo;
@@ -33,16 +34,17 @@ mod what_if;
 
 use crate::{
     definition::File,
-    error::{Error, Result},
+    error::{Context, Error, Result},
+    fail_point,
     plan::{Now, Plan, Versions},
     say,
-    stage::StageHost,
+    stage::{CompileBounds, Compiler, StageHost},
     terminal::{self, Level, write_failed},
     text::printable_lines,
 };
 use clap::{Parser, Subcommand};
 use serde_json::json;
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -115,6 +117,8 @@ enum Command {
     Diff(diff::Diff),
     Demo(demo::Demo),
     #[command(hide = true)]
+    CompileComponent(compile_component::CompileComponent),
+    #[command(hide = true)]
     Supervise(supervise::Supervise),
 }
 
@@ -161,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Diff(diff) => diff.run(),
         Command::Demo(demo) => demo.run(),
+        Command::CompileComponent(compile) => compile.run(),
         Command::Supervise(supervise) => supervise.run(),
     };
     outcome.unwrap_or_else(|error| {
@@ -194,10 +199,18 @@ fn say_usage(error: &clap::Error) -> ExitCode {
     error.exit()
 }
 
-/// The engine for guests, with the cache of compiled code where one can be kept.
+/// The engine for guests, with the cache of compiled code where one can be kept. What is not there is compiled by children
+/// of this process.
 fn stage_host() -> Result<StageHost> {
-    StageHost::new(StageHost::default_cache().as_deref()).or_else(|cause| {
-        let host = StageHost::new(None)?;
+    let bounds = CompileBounds::default();
+    let compiler = Compiler::this_program(CompileBounds {
+        cpu: Duration::from_secs(fail_point::number("compile-cpu-s", bounds.cpu.as_secs())),
+        memory_mib: fail_point::number("compile-memory-mib", bounds.memory_mib),
+        ..bounds
+    });
+    let compiler = compiler.environment(|| "cannot find the file of this program".to_owned())?;
+    StageHost::new(StageHost::default_cache().as_deref(), compiler.clone()).or_else(|cause| {
+        let host = StageHost::new(None, compiler)?;
         say!(
             Warning,
             "weir: {cause}; rules are compiled at every start. XDG_CACHE_HOME names another folder for the cache"

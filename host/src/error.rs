@@ -10,7 +10,7 @@ use std::{fmt, result};
 pub type Result<T, E = Error> = result::Result<T, E>;
 
 /// Why a command or a pipeline stopped. Its text is written for a person: who, where, what, and what next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,

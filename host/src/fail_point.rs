@@ -5,9 +5,9 @@
 //! written and nothing is committed.
 
 #[cfg(not(feature = "fail-points"))]
-pub(crate) use disabled::{bytes, pass};
+pub(crate) use disabled::{number, pass};
 #[cfg(feature = "fail-points")]
-pub(crate) use enabled::{bytes, pass};
+pub(crate) use enabled::{number, pass};
 
 #[cfg(feature = "fail-points")]
 pub use enabled::POINTS;
@@ -18,7 +18,7 @@ mod disabled {
     pub(crate) fn pass(_: &str) {}
 
     #[inline(always)]
-    pub(crate) fn bytes(_: &str, usual: u64) -> u64 {
+    pub(crate) fn number(_: &str, usual: u64) -> u64 {
         usual
     }
 }
@@ -83,8 +83,8 @@ mod enabled {
     }
 
     /// A bound in place of the usual one, where a test says so.
-    pub(crate) fn bytes(bound: &'static str, usual: u64) -> u64 {
-        configured(bound).map_or(usual, |bytes| bytes.load(Ordering::Relaxed))
+    pub(crate) fn number(bound: &'static str, usual: u64) -> u64 {
+        configured(bound).map_or(usual, |number| number.load(Ordering::Relaxed))
     }
 
     fn configured(name: &str) -> Option<&'static AtomicU64> {

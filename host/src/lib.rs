@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use weir::{decode::Decoder, definition::File, engine::Engine, plan::Plan, stage::StageHost};
+//! use weir::{decode::Decoder, definition::File, engine::Engine, plan::Plan, stage::{Compiler, StageHost}};
 //!
 //! let file = File::from_text("visits.toml", r#"
 //!     name = "visits"
@@ -27,7 +27,7 @@
 //!     step = [{ name = "last-page", last_value = { key = ["user"] } }]
 //!     sink = [{ table = "last_page", primary_key = ["user"] }]
 //! "#);
-//! let host = StageHost::new(None)?;
+//! let host = StageHost::new(None, Compiler::InProcess)?;
 //! let plan = Arc::new(Plan::build(&file, &host)?);
 //! let mut decoder = Decoder::of(&plan, 4096)?;
 //! let mut engine = Engine::new(plan, &host, 1)?;

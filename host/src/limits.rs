@@ -225,8 +225,49 @@ pub const SHADOW_VALUE_CHARS_MAX: usize = 80;
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 
+/// CPU time that compiling one component may take. A rule in Python, which brings an interpreter along (19 MB), takes 9 s;
+/// what takes minutes is made for that.
+pub const COMPILE_CPU: Duration = Duration::from_secs(60);
+
+/// How long it may take by the clock, also on a machine whose processors are others' most of the time.
+pub const COMPILE_WALL: Duration = Duration::from_secs(300);
+
+/// MiB of address space that the process may have that compiles one.
+pub const COMPILE_MEMORY_MIB: u64 = 2048;
+
+/// Bytes of the machine code of one component. The process holds them twice for a moment.
+pub const COMPILED_CODE_BYTES_MAX: u64 = 256 << 20;
+
+/// Processes that compile at a time. Two, so that one that takes its minute does not hold up the others, and so that all
+/// of them together have a bound on memory that a host can spare.
+pub const COMPILERS_MAX: usize = 2;
+
+/// Threads of one of them. Each has address space of its own before it has done anything.
+pub const COMPILER_THREADS_MAX: usize = 4;
+
+/// Bytes of compiled code that are kept on disk. Beyond that what was not used for longest is removed.
+pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
+
 /// Outputs of one stage, as the contract says.
 pub const GUEST_OUTPUTS_MAX: usize = 64;
+
+/// Parameters that a guest may have. Nobody sets hundreds, and each is looked up by name.
+pub const DESCRIPTION_PARAMETERS_MAX: usize = 256;
+
+/// Columns that a guest reads, and those of one of its outputs: as many as a wide table has.
+pub const DESCRIPTION_COLUMNS_MAX: usize = 1024;
+
+/// Bytes of a name that a guest gives: of itself, a column, an output, a parameter.
+pub const DESCRIPTION_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of one text in which a guest says what something is for: a page.
+pub const DESCRIPTION_DOC_BYTES_MAX: usize = 4096;
+
+/// Bytes of what one parameter of a guest is by default: a list of thousands of names.
+pub const DESCRIPTION_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of everything that a guest says of itself. It stays in memory with the module.
+pub const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of the state that an aggregate's guest keeps of one group, as the contract says. A state goes through the guest
 /// and into the log whole whenever a row of its group comes: 64 KiB hold thousands of numbers, and what needs more than
@@ -281,6 +322,22 @@ const _: () = {
     assert!(
         GUEST_CALL_STATE_BYTES_MAX >= 2 * GUEST_STATE_BYTES_MAX,
         "two states can be merged in one call"
+    );
+    assert!(
+        DESCRIPTION_BYTES_MAX < GUEST_OUTPUT_BYTES,
+        "a description that is too long is told to be, and not cut off by the bound on answers"
+    );
+    assert!(
+        CODE_CACHE_BYTES_MAX >= 4 * COMPILED_CODE_BYTES_MAX,
+        "the code of one component does not displace that of all others"
+    );
+    assert!(
+        COMPILE_MEMORY_MIB << 20 >= 4 * COMPILED_CODE_BYTES_MAX + 4 * GUEST_MODULE_BYTES_MAX,
+        "a component whose code is as large as may be can be compiled"
+    );
+    assert!(
+        COMPILE_WALL.as_secs() >= 2 * COMPILE_CPU.as_secs(),
+        "the clock ends no compilation that has processors to itself"
     );
     assert!(
         EPOCH_TICK.as_millis() * 10 <= GUEST_DEADLINE.as_millis(),

@@ -1,9 +1,10 @@
 //! Rolling out: what the registry wants for a running pipeline, made ready off the data path and swapped in.
 //!
 //! One thread per pipeline. It hears what is wanted (from [`Registry::watch`]) and what commits made lasting, prepares one
-//! successor at a time, and says in the registry what is in force. A deployment that does not fit, or that was taken back
-//! once, stays out; the pipeline goes on as it was.
+//! successor at a time, of those whose modules are compiled, and says in the registry what is in force. A deployment that
+//! does not fit, or that was taken back once, stays out; the pipeline goes on as it was.
 
+mod arriving;
 mod committed;
 mod telling;
 mod versions;
@@ -25,6 +26,7 @@ use crate::{
     stage::StageHost,
     status::{FailedVersion, ShadowReport, StepStatus},
 };
+use arriving::{Arriving, Place};
 use crossbeam_channel as crossbeam;
 use std::{
     collections::BTreeMap,
@@ -53,6 +55,8 @@ pub enum Heard {
     Opening(Opening),
     /// A commit changed versions.
     Committed(Committed),
+    /// It is known what came of a module that was compiled.
+    Compiled,
     /// The pipeline has ended.
     End,
 }
@@ -159,6 +163,8 @@ impl Prepared {
             wanted_shadows: BTreeMap::new(),
             shadows: BTreeMap::new(),
             refused_shadows: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            heard: None,
             in_flight: None,
             waits: None,
             retry_at: None,
@@ -199,6 +205,7 @@ impl Prepared {
                 }
             }
         }
+        worker.begin_arriving();
         let mut waits = BTreeMap::new();
         while let Some((step, deployment)) = worker.wanted.pop_first() {
             match worker.prepare(&step, &deployment) {
@@ -235,6 +242,7 @@ impl Prepared {
         let (successors, ready) = crossbeam::bounded(1);
         let (retired, gone) = crossbeam::unbounded();
         worker.subject.lag = lag;
+        worker.heard = Some(heard.clone());
         (worker.successors, worker.gone, worker.nudge) = (successors, gone, nudge.clone());
         let ended = Arc::new(AtomicBool::new(false));
         match &worker.registry {
@@ -285,6 +293,10 @@ struct Worker {
     shadows: BTreeMap<String, Shadow>,
     /// Those that do not fit, by step, and why.
     refused_shadows: BTreeMap<String, ShadowReport>,
+    /// The modules of what is wanted.
+    arriving: BTreeMap<(Place, String), Arriving>,
+    /// Where it is told that one of them is there, once the thread runs.
+    heard: Option<Sender<Heard>>,
     /// What was sent and is not yet committed.
     in_flight: Option<InFlight>,
     /// What it was last said that a deployment waits for.
@@ -318,6 +330,7 @@ impl Worker {
                 Ok(Heard::Wanted(wanted)) => self.want(wanted),
                 Ok(Heard::Opening(opening)) => self.opening(opening, heard),
                 Ok(Heard::Committed(committed)) => self.committed(committed),
+                Ok(Heard::Compiled) => {}
                 Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -419,16 +432,18 @@ impl Worker {
         }
     }
 
-    /// Sends the next deployment that is wanted on its way, when none is.
+    /// Sends the next deployment that is wanted on its way, of those that can be prepared, when none is.
     fn roll_out(&mut self) {
+        self.give_up_overtaken();
         if self.in_flight.is_some() || self.retry_at.is_some_and(|at| Instant::now() < at) {
             return;
         }
         self.retry_at = None;
-        if let Some((step, candidate)) = self.wanted_shadows.pop_first() {
+        self.begin_arriving();
+        if let Some((step, candidate)) = self.next_candidate() {
             return self.roll_out_shadow(step, candidate);
         }
-        let Some((step, deployment)) = self.wanted.pop_first() else {
+        let Some((step, deployment)) = self.next_deployment() else {
             return;
         };
         match self.prepare(&step, &deployment) {
@@ -535,7 +550,7 @@ impl Worker {
         match &deployment.digest {
             None => of_file_version(&self.base, step, deployment),
             Some(digest) => Ok(StageVersion {
-                module: self.host.load_deployed(digest, &self.registry()?.module(digest)?)?,
+                module: self.host.load_deployed(digest, &self.module_bytes(digest)?)?,
                 deployment: deployment.clone(),
             }),
         }

@@ -10,9 +10,14 @@
 mod aggregate;
 mod answer;
 mod bindings;
+mod cache;
 mod call;
 mod check;
+mod compilations;
+mod compile;
+mod compiled;
 mod context;
+mod contract;
 mod deadline;
 mod description;
 #[cfg(feature = "fuzzing")]
@@ -22,8 +27,13 @@ mod host;
 mod instance;
 mod limiter;
 mod lines;
+mod measured;
+mod module;
 mod places;
+mod proposals;
+mod read;
 mod required;
+mod settings;
 mod translate;
 
 pub use aggregate::{
@@ -31,8 +41,13 @@ pub use aggregate::{
 };
 pub use answer::{Answer, OutputRows, RejectedRow};
 pub use call::StageFailure;
+pub use compilations::Compilation;
+pub(crate) use compile::this_program;
+pub use compile::{ChildCompiler, CompileBounds, Compiler, Work};
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
-pub(crate) use host::digest_of;
-pub use host::{AggregateModule, AnyModule, Module, StageHost};
+pub use host::StageHost;
 pub use instance::{Instance, Judged, Patience};
+pub use module::{AggregateModule, AnyModule, Module};
 pub use places::GuestCounts;
+pub use proposals::proposals;
+pub(crate) use read::digest_of;

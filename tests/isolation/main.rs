@@ -7,6 +7,9 @@
 //! - [`load`] holds the guests that are refused before the first event.
 //! - [`room`] gives guests memories, tables and instances in every number; [`leaks`] lets them keep what they took.
 //! - [`deadlines`] lets them use their time in every way that there is.
+//! - [`proposals`] holds what of WebAssembly they may use against the list of the host.
+//! - [`descriptions`] has them say too much of themselves.
+//! - [`compiling`] has them compiled, those too that are made to take minutes or gigabytes.
 //! - [`bounds`] measures what all of that costs the host.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
@@ -18,11 +21,14 @@ mod aggregates;
 mod poisoned_aggregates;
 mod thresholds;
 
+mod compiling;
+mod descriptions;
 mod load;
 mod made;
 
 mod deadlines;
 mod leaks;
+mod proposals;
 mod room;
 
 mod bounds;

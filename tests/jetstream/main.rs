@@ -31,6 +31,7 @@ mod dev;
 mod access;
 mod accounts;
 mod clusters;
+mod compiling;
 mod contexts;
 mod databases;
 mod endings;

@@ -16,6 +16,7 @@ pub mod command;
 pub mod replay;
 
 pub mod golden;
+pub mod made;
 pub mod oracle;
 pub mod swaps;
 pub mod table;

@@ -19,7 +19,7 @@ use weir::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    stage::StageHost,
+    stage::{Compiler, StageHost},
 };
 
 /// The instant that golden cases call now: 2026-03-15T12:00:00+08:00.
@@ -37,7 +37,7 @@ pub fn host() -> &'static StageHost {
     HOST.get_or_init(|| {
         let tests = std::env::current_exe().expect("the tests are a file");
         let cache = tests.with_file_name("weir-test-cache");
-        StageHost::new(Some(&cache)).expect("this machine can run WebAssembly")
+        StageHost::new(Some(&cache), Compiler::InProcess).expect("this machine can run WebAssembly")
     })
 }
 

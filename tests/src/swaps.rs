@@ -78,7 +78,11 @@ primary_key = ["k"]
 /// # Panics
 /// When it cannot be loaded.
 pub fn digest(component: &Path) -> String {
-    let bytes = std::fs::read(component).expect("a component can be read");
+    digest_of(&std::fs::read(component).expect("a component can be read"))
+}
+
+/// The digest of a component's bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -123,10 +123,11 @@ impl Dev {
         let stop = Stop::default();
         // The server and what is kept for a time go with us either way.
         let (ending, folder) = (server.as_ref().map(Server::ending), home.path().to_owned());
+        let compiling = host.clone();
         signals::obey(
             &stop,
             "draining",
-            || {},
+            move || compiling.interrupt(),
             move || {
                 ending.iter().for_each(Ending::end);
                 let _ = fs::remove_dir_all(&folder);

@@ -116,7 +116,8 @@ impl Run {
         check_circles(plans.iter().map(Arc::as_ref))?;
         let nats = Nats::connect(&self.nats.options()?)?;
         let stop = Stop::default();
-        signals::stop(&stop)?;
+        let compiling = host.clone();
+        signals::obey(&stop, "draining", move || compiling.interrupt(), || {})?;
         nats.wait_for_jetstream(&stop)?;
         let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };

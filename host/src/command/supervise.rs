@@ -7,12 +7,12 @@
 use crate::{
     error::{Context, Error, Result},
     source::Stop,
+    stage::this_program,
 };
 use std::{
     ffi::OsString,
     io,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -169,14 +169,5 @@ pub(super) fn check_going_on(stop: &Stop) -> Result<()> {
     match stop.is_set() {
         true => Err(Error::environment("stopped")),
         false => Ok(()),
-    }
-}
-
-/// The file of this program, also where another one stands under its name by now.
-fn this_program() -> io::Result<PathBuf> {
-    let running = PathBuf::from("/proc/self/exe");
-    match running.exists() {
-        true => Ok(running),
-        false => std::env::current_exe(),
     }
 }

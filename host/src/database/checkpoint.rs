@@ -124,11 +124,11 @@ pub(super) fn before_close(connection: &Connection, log: &Path) {
 }
 
 fn bytes_before() -> u64 {
-    fail_point::bytes("wal-bytes", WAL_BYTES_BEFORE_CHECKPOINT)
+    fail_point::number("wal-bytes", WAL_BYTES_BEFORE_CHECKPOINT)
 }
 
 fn bytes_max() -> u64 {
-    fail_point::bytes("wal-bytes-max", WAL_BYTES_MAX)
+    fail_point::number("wal-bytes-max", WAL_BYTES_MAX)
 }
 
 /// What came of a checkpoint.

@@ -67,7 +67,11 @@ fn around<'p>(
 #[cfg(test)]
 mod tests {
     use super::check_circles;
-    use crate::{definition::File, plan::Plan, stage::StageHost};
+    use crate::{
+        definition::File,
+        plan::Plan,
+        stage::{Compiler, StageHost},
+    };
 
     fn plan(host: &StageHost, name: &str, reads: &str, publishes: &str) -> Plan {
         let text = format!(
@@ -79,7 +83,7 @@ mod tests {
 
     /// What is said of pipelines `NAME READS PUBLISHES`; empty where they are accepted.
     fn check(pipelines: &[&str]) -> String {
-        let host = StageHost::new(None).unwrap();
+        let host = StageHost::new(None, Compiler::InProcess).unwrap();
         let plans: Vec<Plan> = pipelines
             .iter()
             .map(|pipeline| match pipeline.split(' ').collect::<Vec<_>>()[..] {

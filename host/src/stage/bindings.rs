@@ -1,5 +1,7 @@
 //! Bindings generated from `wit/`. Nothing here is written by hand; the docs live in the WIT files.
 
+#![allow(unsafe_code, reason = "wasmtime's macro implements its own traits with it")]
+
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "stage-component",

@@ -77,7 +77,7 @@ pub(super) trait World: Sized {
     /// The component, ready to be instantiated.
     type Pre;
     /// What it says of itself.
-    type Description;
+    type Description: PartialEq;
 
     fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self>;
 

@@ -2,7 +2,8 @@
 
 use super::{
     bindings::exports::weir::stage::stage as abi,
-    translate::of_stage::{field, parameters_of},
+    measured::Measured,
+    translate::of_stage::{field, inputs_of, parameters_of},
 };
 use crate::{column::Field, limits::GUEST_OUTPUTS_MAX};
 use std::{collections::BTreeSet, fmt};
@@ -233,13 +234,27 @@ impl fmt::Display for ParameterValue {
 impl Description {
     /// Takes a description from a guest, if it keeps the rules of the contract.
     pub(super) fn from_guest(given: abi::Description) -> Result<Self, String> {
-        let inputs: Vec<Field> = given
-            .inputs
-            .into_iter()
-            .map(|column| field(column.name, column.column_type, column.nullable))
-            .collect();
-        unique("an input column", inputs.iter().map(|field| field.name.as_str()))?;
+        let mut measured = Measured::default();
+        measured.name("its name", &given.name)?;
+        measured.name("its version", &given.version)?;
+        measured.doc("what it says that it does", &given.doc)?;
+        let inputs = inputs_of(given.inputs, &mut measured)?;
 
+        let count = given.outputs.len();
+        if count == 0 || count > GUEST_OUTPUTS_MAX {
+            return Err(format!("it has {count} outputs; accepted are 1 to {GUEST_OUTPUTS_MAX}"));
+        }
+        for output in &given.outputs {
+            measured.name("the name of an output", &output.name)?;
+            measured.columns("columns in one output", output.passed.len() + output.computed.len())?;
+            for column in &output.passed {
+                measured.name("the name of a column that it passes", &column.input)?;
+                measured.name("the name of a column that it passes", &column.output)?;
+            }
+            for column in &output.computed {
+                measured.name("the name of a column that it computes", &column.name)?;
+            }
+        }
         let outputs: Vec<OutputSpec> = given
             .outputs
             .into_iter()
@@ -257,12 +272,6 @@ impl Description {
                     .collect(),
             })
             .collect();
-        if outputs.is_empty() || outputs.len() > GUEST_OUTPUTS_MAX {
-            return Err(format!(
-                "it has {} outputs; accepted are 1 to {GUEST_OUTPUTS_MAX}",
-                outputs.len()
-            ));
-        }
         unique("an output", outputs.iter().map(|output| output.name.as_str()))?;
         for output in &outputs {
             let passed = output.passed.iter().map(|(_, to)| to.as_str());
@@ -273,7 +282,7 @@ impl Description {
             )?;
         }
 
-        let parameters = parameters_of(given.parameters)?;
+        let parameters = parameters_of(given.parameters, &mut measured)?;
         Ok(Self {
             name: given.name,
             version: given.version,

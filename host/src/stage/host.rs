@@ -2,24 +2,28 @@
 
 use super::{
     aggregate::AggregateDescription,
-    bindings::{
-        StageComponent, StageComponentPre,
-        aggregate::{AggregateComponent, AggregateComponentPre},
-    },
+    bindings::{StageComponent, StageComponentPre, aggregate::AggregateComponentPre},
+    cache::CodeCache,
     call::{Bounds, Live, World},
+    compilations::{Compilation, Compilations, Loaded},
+    compile::Compiler,
     context::GuestContext,
+    contract::{AGGREGATE, Kind, STAGE, check_contract},
     description::Description,
     guest::Code,
     lines::Lines,
+    measured::said_twice,
+    module::{AggregateModule, AnyModule, Module},
     places::{GuestCounts, Place, Places, Share},
+    read::{check_header, digest_of, read, when_intact},
     required::Required,
+    settings::settings,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::{EPOCH_TICK, GUEST_MODULE_BYTES_MAX},
+    limits::EPOCH_TICK,
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fmt,
@@ -30,28 +34,9 @@ use std::{
     },
 };
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, WasmBacktraceDetails,
-    component::{Component, HasSelf, InstancePre, Linker},
+    Engine,
+    component::{HasSelf, InstancePre, Linker},
 };
-
-/// The contract that this host speaks.
-const PACKAGE: &str = "weir:stage";
-const VERSION: &str = "0.1.0";
-const STAGE: Kind = Kind {
-    what: "a stage",
-    export: "weir:stage/stage@0.1.0",
-};
-const AGGREGATE: Kind = Kind {
-    what: "an aggregate",
-    export: "weir:stage/aggregate@0.1.0",
-};
-const IMPORTS: [&str; 2] = ["weir:stage/log@0.1.0", "weir:stage/time-zone@0.1.0"];
-
-/// What a component can be, by what it exports.
-struct Kind {
-    what: &'static str,
-    export: &'static str,
-}
 
 /// Loads components and runs them. Cheap to clone; all clones share the engine.
 #[derive(Clone)]
@@ -67,6 +52,7 @@ struct Inner {
     /// Ticks of the clock behind deadlines.
     ticks: Arc<AtomicU64>,
     places: Arc<Places>,
+    compilations: Arc<Compilations>,
     /// Modules by digest, so that steps with one module share its code. One that no plan has any more is gone.
     stages: Mutex<HashMap<String, Weak<Module>>>,
     aggregates: Mutex<HashMap<String, Weak<AggregateModule>>>,
@@ -78,99 +64,17 @@ impl fmt::Debug for StageHost {
     }
 }
 
-/// A stage's component, compiled.
-pub struct Module {
-    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
-    pub digest: String,
-    /// Where it was loaded from; its digest when it came from a database or a registry.
-    pub path: PathBuf,
-    /// The component itself.
-    pub bytes: Arc<[u8]>,
-    /// What it says of itself.
-    pub description: Description,
-    pub(super) code: Arc<Code<StageComponent>>,
-}
-
-/// An aggregate's component, compiled.
-pub struct AggregateModule {
-    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
-    pub digest: String,
-    /// Where it was loaded from; its digest when it came from a database or a registry.
-    pub path: PathBuf,
-    /// The component itself.
-    pub bytes: Arc<[u8]>,
-    /// What it says of itself.
-    pub description: AggregateDescription,
-    pub(super) code: Arc<Code<AggregateComponent>>,
-}
-
-/// A component of either kind.
-#[derive(Clone, Debug)]
-pub enum AnyModule {
-    /// It is a stage.
-    Stage(Arc<Module>),
-    /// It is an aggregate.
-    Aggregate(Arc<AggregateModule>),
-}
-
-impl fmt::Debug for Module {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module")
-            .field("digest", &self.digest)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AggregateModule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AggregateModule")
-            .field("digest", &self.digest)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Module {
-    /// The first twelve digits of the digest, as lists and messages show it.
-    pub fn short_digest(&self) -> &str {
-        short(&self.digest)
-    }
-}
-
-impl AggregateModule {
-    /// The first twelve digits of the digest, as lists and messages show it.
-    pub fn short_digest(&self) -> &str {
-        short(&self.digest)
-    }
-}
-
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
-}
-
 impl StageHost {
     /// An engine with a cache of compiled code, and a running clock for deadlines.
     ///
-    /// Compiled code is kept in `cache`; without a directory every start compiles (30 to 60 ms a module).
+    /// Components are compiled by `compiler`, and the code is kept in `cache`; without a directory every start compiles (30
+    /// to 60 ms a module in Rust, seconds for one that brings an interpreter along).
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly as configured.
-    pub fn new(cache: Option<&Path>) -> Result<Self> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            // `Lines` looks them up, and whatever the environment says, no one else does.
-            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            .wasm_component_model(true);
-        if let Some(directory) = cache {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(directory);
-            config.cache(Some(Cache::new(cache).environment(|| {
-                format!("cannot keep compiled code in {}", directory.display())
-            })?));
-        }
-        let engine = Engine::new(&config).environment(|| "cannot start WebAssembly".to_owned())?;
+    /// When this machine cannot run WebAssembly as configured, or somebody else could have written into the cache.
+    pub fn new(cache: Option<&Path>, compiler: Compiler) -> Result<Self> {
+        let cache = cache.map(CodeCache::open).transpose()?;
+        let engine = Engine::new(&settings()).environment(|| "cannot start WebAssembly".to_owned())?;
 
         let (clock, ticks) = (engine.weak(), Arc::new(AtomicU64::new(0)));
         let counted = ticks.clone();
@@ -189,12 +93,14 @@ impl StageHost {
         let mut linker = Linker::new(&engine);
         StageComponent::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context)
             .environment(|| "cannot set up the imports of guests".to_owned())?;
+        let compilations = Arc::new(Compilations::new(&engine, compiler, cache));
         Ok(Self {
             inner: Arc::new(Inner {
                 engine,
                 linker,
                 ticks,
                 places: Places::new(),
+                compilations,
                 stages: Mutex::default(),
                 aggregates: Mutex::default(),
             }),
@@ -244,6 +150,23 @@ impl StageHost {
         self.inner.ticks.clone()
     }
 
+    /// Gives up what is being compiled, and compiles nothing any more: somebody wants the process to end.
+    pub fn interrupt(&self) {
+        self.inner.compilations.interrupt();
+    }
+
+    /// Begins to compile a component that was deployed, and that has to have this digest. While the value lives, who loads
+    /// it waits no longer than for what is left of that, and is told what came of it.
+    ///
+    /// # Errors
+    /// As [`StageHost::load_deployed`], for what shows before it is compiled.
+    pub fn begin_deployed(&self, digest: &str, bytes: &Arc<[u8]>) -> Result<Compilation> {
+        when_intact(digest, bytes, |_| {
+            check_header(bytes)?;
+            self.inner.compilations.begin(bytes.clone())
+        })
+    }
+
     /// Loads the stage at `path`.
     ///
     /// # Errors
@@ -267,8 +190,7 @@ impl StageHost {
     /// As [`StageHost::load`].
     pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
         read(path, |bytes| {
-            required(bytes)?;
-            let component_type = self.compile(bytes)?.component_type();
+            let component_type = self.compile(bytes)?.component.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
                 true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
@@ -298,8 +220,7 @@ impl StageHost {
     fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
-            let required = required(bytes)?;
-            let pre = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
+            let (pre, required) = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &Description| description.name.clone();
             let (description, code) = self.described(&bytes, pre, required, name)?;
@@ -316,8 +237,7 @@ impl StageHost {
     fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
-            let required = required(bytes)?;
-            let pre = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
+            let (pre, required) = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &AggregateDescription| description.name.clone();
             let (description, code) = self.described(&bytes, pre, required, name)?;
@@ -331,25 +251,24 @@ impl StageHost {
         })
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<Component> {
-        check_kind(bytes)?;
-        Component::new(self.engine(), bytes)
-            .map_err(|cause| Error::definition(format!("this is no component that can be run: {cause:#}")))
+    /// The code of a component, when it is there, and what its instances take.
+    fn compile(&self, bytes: &[u8]) -> Result<Loaded> {
+        check_header(bytes)?;
+        self.inner.compilations.begin(bytes.into())?.wait()
     }
+
     /// Compiles a component that has to be of this kind, and gives it its imports.
     fn prepare<Pre>(
         &self,
         bytes: &[u8],
         kind: &Kind,
         pre: impl FnOnce(InstancePre<GuestContext>) -> wasmtime::Result<Pre>,
-    ) -> Result<Pre> {
-        let component = self.compile(bytes)?;
+    ) -> Result<(Pre, Required)> {
+        let Loaded { component, required } = self.compile(bytes)?;
         check_contract(&component, self.engine(), kind)?;
-        self.inner
-            .linker
-            .instantiate_pre(&component)
-            .and_then(pre)
-            .map_err(|cause| Error::definition(format!("it does not fit {}: {cause:#}", kind.export)))
+        let pre = self.inner.linker.instantiate_pre(&component).and_then(pre);
+        let pre = pre.map_err(|cause| Error::definition(format!("it does not fit {}: {cause:#}", kind.export)))?;
+        Ok((pre, required))
     }
 
     /// What a component says of itself, and what its instances will share.
@@ -364,9 +283,14 @@ impl StageHost {
         let lines = Arc::new(Lines::new(bytes.clone()));
         let host_bytes = required.host_bytes();
         let place = self.place().map_err(Error::environment)?;
-        let description = Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
-            .and_then(|mut live| live.describe(bounds))
-            .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
+        let describe = || {
+            Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
+                .and_then(|mut live| live.describe(bounds))
+                .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))
+        };
+        let differs =
+            "it describes itself differently each time; accepted is a component of which every instance says the same";
+        let description = said_twice(describe, Error::definition(differs))?;
         drop(place);
         let name = name(&description);
         let code = Code {
@@ -390,110 +314,4 @@ fn once<M>(known: &Mutex<HashMap<String, Weak<M>>>, digest: &str, make: impl FnO
     modules.retain(|_, module| module.strong_count() > 0);
     modules.insert(digest.to_owned(), Arc::downgrade(&module));
     Ok(module)
-}
-
-/// Reads a component and loads it; what goes wrong is told with its path.
-fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
-    let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|cause| {
-        let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
-        Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
-    })?;
-    // Of a device or a pipe nobody knows the size.
-    if !metadata.is_file() {
-        return Err(Error::definition(format!(
-            "module {shown} is no file; name a component"
-        )));
-    }
-    check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
-    let bytes =
-        std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
-}
-
-/// Loads a component whose digest is known, if it has that.
-fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
-    let found = digest_of(bytes);
-    if found != digest {
-        return Err(Error::mismatch(format!(
-            "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
-        )));
-    }
-    check_size(bytes.len() as u64)
-        .and_then(|()| load(bytes))
-        .map_err(|error| error.context(format!("module {digest}")))
-}
-
-/// What a component takes, known before it is compiled.
-fn required(bytes: &[u8]) -> Result<Required> {
-    check_kind(bytes)?;
-    Required::of(bytes).map_err(Error::definition)
-}
-
-/// Whether it is a component at all.
-fn check_kind(bytes: &[u8]) -> Result<()> {
-    if !bytes.starts_with(b"\0asm") {
-        return Err(Error::definition("this is no WebAssembly; expected is a component"));
-    }
-    if Engine::detect_precompiled(bytes).is_some() || bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-        return Err(Error::definition(
-            "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
-        ));
-    }
-    Ok(())
-}
-
-/// SHA-256, in hexadecimal.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn check_size(bytes: u64) -> Result<()> {
-    if bytes > GUEST_MODULE_BYTES_MAX {
-        return Err(Error::definition(format!(
-            "it has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
-        )));
-    }
-    Ok(())
-}
-
-/// Whether the component exports what this kind does, in this version, and imports nothing else.
-fn check_contract(component: &Component, engine: &Engine, kind: &Kind) -> Result<()> {
-    let component_type = component.component_type();
-    let exports: Vec<String> = component_type
-        .exports(engine)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let is = |kind: &Kind| exports.iter().any(|name| name == kind.export);
-    if !is(kind) {
-        if let Some(other) = [STAGE, AGGREGATE].iter().find(|other| is(other)) {
-            return Err(Error::definition(format!(
-                "it is {} (it exports {}), and here belongs {}, which exports {}",
-                other.what, other.export, kind.what, kind.export
-            )));
-        }
-        let of_contract = exports
-            .iter()
-            .find_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
-        return Err(Error::definition(match of_contract {
-            Some((_, version)) => {
-                format!(
-                    "it is built for {PACKAGE}@{version}; this host speaks {PACKAGE}@{VERSION}: build it with the SDK of this host"
-                )
-            }
-            None => format!(
-                "it does not export {}; rules are built with the crate weir-guest",
-                kind.export
-            ),
-        }));
-    }
-    for (name, _) in component_type.imports(engine) {
-        if !IMPORTS.contains(&name) {
-            return Err(Error::definition(format!(
-                "it imports {name}, which the host does not offer; a rule may import {} and nothing else",
-                IMPORTS.join(" and ")
-            )));
-        }
-    }
-    Ok(())
 }

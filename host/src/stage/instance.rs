@@ -7,7 +7,8 @@ use super::{
     check::shorten,
     description::{OutputSpec, ParameterValue},
     guest::Guest,
-    host::{Module, StageHost},
+    host::StageHost,
+    module::Module,
     translate::of_stage::lower,
 };
 use crate::{column::Column, definition::StageLimits};

@@ -7,13 +7,14 @@
 use crate::limits::{
     GUEST_COMPONENT_INSTANCES_MAX, GUEST_CORE_INSTANCES_MAX, GUEST_MEMORIES_MAX, GUEST_PARTS_MAX, GUEST_TABLES_MAX,
 };
+use serde::{Deserialize, Serialize};
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
     ComponentTypeRef, ElementItems, ElementKind, Encoding, Instance, Parser, Payload,
 };
 
 /// What all instances within one of a component take together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Required {
     /// Instances of core modules.
     pub(super) core_instances: u64,

@@ -9,6 +9,7 @@ macro_rules! translate {
             stage::{
                 bindings::$($abi)::+ as abi,
                 description::{ParameterSpec, ParameterType, ParameterValue, unique},
+                measured::Measured,
             },
         };
 
@@ -57,6 +58,26 @@ macro_rules! translate {
             }
         }
 
+        /// The columns that a guest reads.
+        ///
+        /// # Errors
+        /// Which rule of the contract they break.
+        pub(in crate::stage) fn inputs_of(
+            given: Vec<abi::InputColumn>,
+            measured: &mut Measured,
+        ) -> Result<Vec<Field>, String> {
+            measured.columns("input columns", given.len())?;
+            for column in &given {
+                measured.name("the name of an input column", &column.name)?;
+            }
+            let inputs = given.into_iter();
+            let inputs: Vec<Field> = inputs
+                .map(|column| field(column.name, column.column_type, column.nullable))
+                .collect();
+            unique("an input column", inputs.iter().map(|field| field.name.as_str()))?;
+            Ok(inputs)
+        }
+
         pub(in crate::stage) fn field(name: String, given: abi::ColumnType, nullable: bool) -> Field {
             Field {
                 name,
@@ -69,10 +90,19 @@ macro_rules! translate {
         ///
         /// # Errors
         /// Which rule of the contract they break.
-        pub(in crate::stage) fn parameters_of(given: Vec<abi::ParameterSpec>) -> Result<Vec<ParameterSpec>, String> {
+        pub(in crate::stage) fn parameters_of(
+            given: Vec<abi::ParameterSpec>,
+            measured: &mut Measured,
+        ) -> Result<Vec<ParameterSpec>, String> {
+            measured.parameters(given.len())?;
             let mut parameters = Vec::with_capacity(given.len());
             for spec in given {
+                measured.name("the name of a parameter", &spec.name)?;
+                measured.doc("what a parameter is for", &spec.doc)?;
                 let default = spec.default.map(parameter_value);
+                if let Some(default) = &default {
+                    measured.value(&spec.name, default)?;
+                }
                 let parameter_type = parameter_type(spec.parameter_type);
                 if let Some(default) = &default
                     && default.parameter_type() != parameter_type

@@ -5,8 +5,9 @@ use crate::{
     limits::GUEST_STATE_LAYOUT_BYTES_MAX,
     stage::{
         bindings::aggregate::exports::weir::stage::aggregate as abi,
-        description::{ParameterSpec, unique},
-        translate::of_aggregate::{column_type, field, parameters_of},
+        description::ParameterSpec,
+        measured::Measured,
+        translate::of_aggregate::{column_type, inputs_of, parameters_of},
     },
 };
 
@@ -48,12 +49,11 @@ impl AggregateDescription {
     /// # Errors
     /// Which of them it breaks.
     pub(super) fn from_guest(given: abi::Description) -> Result<Self, String> {
-        let inputs: Vec<Field> = given
-            .inputs
-            .into_iter()
-            .map(|column| field(column.name, column.column_type, column.nullable))
-            .collect();
-        unique("an input column", inputs.iter().map(|field| field.name.as_str()))?;
+        let mut measured = Measured::default();
+        measured.name("its name", &given.name)?;
+        measured.name("its version", &given.version)?;
+        measured.doc("what it says that it is", &given.doc)?;
+        let inputs = inputs_of(given.inputs, &mut measured)?;
         let layout = given.state.len();
         if layout == 0 || layout > GUEST_STATE_LAYOUT_BYTES_MAX {
             return Err(format!(
@@ -65,7 +65,7 @@ impl AggregateDescription {
             version: given.version,
             doc: given.doc,
             inputs,
-            parameters: parameters_of(given.parameters)?,
+            parameters: parameters_of(given.parameters, &mut measured)?,
             result: ResultColumn {
                 column_type: column_type(given.result.column_type),
                 nullable: given.result.nullable,

@@ -15,7 +15,8 @@ use crate::{
         context::GuestContext,
         description::ParameterValue,
         guest::Guest,
-        host::{AggregateModule, StageHost},
+        host::StageHost,
+        module::AggregateModule,
         translate::of_aggregate::with_parameters,
     },
 };

@@ -10,7 +10,12 @@ use std::{
     hint::black_box,
     time::{Duration, Instant},
 };
-use weir::{column::TextValues, decode::Decoder, limits::BATCH_EVENTS_MAX, stage::StageHost};
+use weir::{
+    column::TextValues,
+    decode::Decoder,
+    limits::BATCH_EVENTS_MAX,
+    stage::{Compiler, StageHost},
+};
 
 /// Events that are decoded again and again: more than a batch, so that columns are made as in a run.
 const EVENTS: usize = 50_000;
@@ -19,7 +24,7 @@ const EVENTS: usize = 50_000;
 const MEASURING: Duration = Duration::from_secs(3);
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let host = StageHost::new(StageHost::default_cache().as_deref())?;
+    let host = StageHost::new(StageHost::default_cache().as_deref(), Compiler::InProcess)?;
     for scenario in Scenario::ALL {
         say(format_args!(
             "decode: {EVENTS} payloads of {}, and serde_json over the same, in turns",

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
+use weir::stage::{Compiler, StageHost};
 use weir_tests::usage::{self, Usage};
 
 /// Messages in one pull, as `weir run` asks for them.
@@ -121,7 +122,7 @@ async fn publish(server: &Server, scenario: Scenario, events: u64) -> Result<jet
 
 /// The stream and the subject of the pipeline file.
 fn source_of(scenario: Scenario) -> Result<(String, String)> {
-    let host = weir::stage::StageHost::new(weir::stage::StageHost::default_cache().as_deref())?;
+    let host = StageHost::new(StageHost::default_cache().as_deref(), Compiler::InProcess)?;
     let plan = scenario.plan(&host)?;
     let [subject] = <[String; 1]>::try_from(plan.subjects()).map_err(|_| "the source has several inputs")?;
     Ok((plan.stream, subject))

@@ -15,7 +15,7 @@ use weir::{
     column::{Column, Values},
     decode::Decoder,
     plan::{NodeKind, StagePlan},
-    stage::{Instance, ParameterValue, StageHost},
+    stage::{Compiler, Instance, ParameterValue, StageHost},
 };
 use weir_guest::{Stage, abi};
 
@@ -34,7 +34,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     say(format_args!(
         "stage: calling the rule of scenario 1 as a guest and natively, in turns"
     ));
-    let host = StageHost::new(StageHost::default_cache().as_deref())?;
+    let host = StageHost::new(StageHost::default_cache().as_deref(), Compiler::InProcess)?;
     let plan = Scenario::HourlyOrders.plan(&host)?;
     let mut stages = plan.nodes.iter().filter_map(|node| match &node.kind {
         NodeKind::Stage(stage) => Some(stage),

@@ -14,7 +14,14 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use weir::{decode::Decoder, definition, engine::Engine, limits::BATCH_EVENTS_MAX, plan::Plan, stage::StageHost};
+use weir::{
+    decode::Decoder,
+    definition,
+    engine::Engine,
+    limits::BATCH_EVENTS_MAX,
+    plan::Plan,
+    stage::{Compiler, StageHost},
+};
 use weir_tests::usage::{self, Usage};
 
 /// Keys of the events.
@@ -238,7 +245,7 @@ struct InProcess {
 
 impl InProcess {
     fn open(file: &Path) -> Result<Self> {
-        let host = StageHost::new(None)?;
+        let host = StageHost::new(None, Compiler::InProcess)?;
         let plan = Arc::new(Plan::build(&definition::File::read(file)?, &host)?);
         let decoder = Decoder::of(&plan, BATCH_EVENTS_MAX)?;
         let mut engine = Engine::new(plan, &host, SEED)?;

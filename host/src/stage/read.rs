@@ -1,0 +1,70 @@
+//! The bytes of components: where they come from, and whether they are those that are wanted.
+
+use crate::{
+    error::{Error, Result},
+    limits::GUEST_MODULE_BYTES_MAX,
+};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Reads a component and loads it; what goes wrong is told with its path.
+pub(super) fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|cause| {
+        let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
+        Error::definition(format!("cannot read module {shown}: {cause}; {build}"))
+    })?;
+    // Of a device or a pipe nobody knows the size.
+    if !metadata.is_file() {
+        return Err(Error::definition(format!(
+            "module {shown} is no file; name a component"
+        )));
+    }
+    check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
+    let bytes =
+        std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
+    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
+}
+
+/// Loads a component whose digest is known, if it has that.
+pub(super) fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
+    let found = digest_of(bytes);
+    if found != digest {
+        return Err(Error::mismatch(format!(
+            "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
+        )));
+    }
+    check_size(bytes.len() as u64)
+        .and_then(|()| load(bytes))
+        .map_err(|error| error.context(format!("module {digest}")))
+}
+
+/// SHA-256, in hexadecimal.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks by the first eight bytes that it is a component. Nothing else of one is read in this process.
+///
+/// # Errors
+/// What it is instead.
+pub(super) fn check_header(bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Error::definition("this is no WebAssembly; expected is a component"));
+    }
+    if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        return Err(Error::definition(
+            "this is a core module; expected is a component (`weir-component core.wasm -o rule.wasm` makes one)",
+        ));
+    }
+    Ok(())
+}
+
+fn check_size(bytes: u64) -> Result<()> {
+    if bytes > GUEST_MODULE_BYTES_MAX {
+        return Err(Error::definition(format!(
+            "it has {bytes} bytes; accepted are up to {GUEST_MODULE_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}

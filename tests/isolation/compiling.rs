@@ -1,0 +1,416 @@
+//! Components that are made to keep a compiler busy, or to take all memory: each is refused with the bound that it passed,
+//! and costs this process nothing.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc::channel},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use weir::{
+    error::ErrorKind,
+    stage::{ChildCompiler, CompileBounds, Compiler, StageHost},
+};
+use weir_tests::{
+    command::Weir,
+    made::{Says, functions, loops, nested, stage, targets, types},
+    scratch,
+    seed::with_seed,
+    swaps::digest_of,
+    wait_until,
+};
+
+/// The command, which compiles.
+const WEIR: &str = env!("CARGO_BIN_EXE_weir-under-test");
+
+/// What a test lets a component cost.
+const BOUNDS: CompileBounds = CompileBounds {
+    cpu: Duration::from_secs(2),
+    wall: Duration::from_secs(60),
+    memory_mib: 512,
+    code_bytes: 16 << 20,
+};
+
+fn host_of(program: &Path, cache: Option<&Path>, bounds: CompileBounds) -> StageHost {
+    let program = program.to_owned();
+    StageHost::new(cache, Compiler::Child(ChildCompiler { program, bounds })).expect("this machine can run WebAssembly")
+}
+
+/// The name that a component gives itself, or why it is refused.
+fn load(host: &StageHost, component: &[u8]) -> Result<String, (ErrorKind, String)> {
+    let loaded = host.load_deployed(&digest_of(component), component);
+    loaded.map(|module| module.description.name.clone()).map_err(|error| {
+        let message = error.to_string();
+        let (module, message) = message.split_once(": ").expect("the module is named");
+        assert_eq!(module, format!("module {}", digest_of(component)));
+        (error.kind(), message.to_owned())
+    })
+}
+
+/// Checks that a component is refused in one of these ways, and how much more memory this process has then.
+#[track_caller]
+fn check_refused(what: &str, component: &[u8], ways: &[&str]) {
+    let host = host_of(Path::new(WEIR), None, BOUNDS);
+    let begun = Instant::now();
+    let (kind, message) = load(&host, component).expect_err(what);
+    println!("{what}: {} bytes, {:?}: {message}", component.len(), begun.elapsed());
+    assert_eq!(kind, ErrorKind::Definition, "{message}");
+    assert!(ways.iter().any(|way| message.starts_with(way)), "{what}: {message}");
+}
+
+const TOO_MUCH_CPU: &str = "compiling it took more than 2 s of CPU; accepted is what takes less";
+const TOO_MUCH_MEMORY: &str = "compiling it took more than 512 MiB of memory; accepted is what takes less";
+const TOO_MUCH_CODE: &str = "its machine code has more than 16777216 bytes; accepted is what has less";
+const UNFIT: &str = "this is no component that can be run: ";
+
+fn with(more: &str) -> Vec<u8> {
+    stage(&Says::default(), more)
+}
+
+#[test]
+fn a_component_that_keeps_a_compiler_busy_is_refused_by_name() {
+    with_seed(|random| {
+        check_refused(
+            "nested loops over many locals",
+            &with(&loops(500, 500, random)),
+            &[TOO_MUCH_CPU],
+        );
+    });
+}
+
+#[test]
+fn components_in_components_are_no_matter_for_the_stack_of_this_process() {
+    let component = nested(&with(""), 20_000);
+    // A stack on which one call for each of them has no room.
+    let small = thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        check_refused(
+            "20 000 nested components",
+            &component,
+            &[TOO_MUCH_CPU, TOO_MUCH_MEMORY, UNFIT],
+        );
+    });
+    small
+        .expect("a thread can be started")
+        .join()
+        .expect("the test is fine");
+}
+
+#[test]
+fn code_that_is_larger_than_may_be_is_refused_by_name() {
+    with_seed(|random| {
+        let bounds = CompileBounds {
+            cpu: Duration::from_secs(60),
+            memory_mib: 2048,
+            code_bytes: 1 << 20,
+            ..BOUNDS
+        };
+        let host = host_of(Path::new(WEIR), None, bounds);
+        let (kind, message) = load(&host, &with(&functions(20_000, random))).expect_err("its code is too large");
+        assert_eq!(kind, ErrorKind::Definition);
+        assert_eq!(
+            message,
+            "its machine code has more than 1048576 bytes; accepted is what has less"
+        );
+    });
+}
+
+#[test]
+fn whatever_there_is_very_much_of_is_compiled_or_refused_by_name() {
+    with_seed(|random| {
+        let host = host_of(Path::new(WEIR), None, BOUNDS);
+        for (what, component) in [
+            ("functions", with(&functions(200_000, random))),
+            (
+                "targets of jumps",
+                with(&(0..20).map(|_| targets(60_000, random)).collect::<String>()),
+            ),
+            ("types", with(&types(100_000))),
+            ("imports", imports(90_000)),
+            ("memories", with(&"(memory 0)".repeat(90))),
+        ] {
+            let begun = Instant::now();
+            let outcome = load(&host, &component);
+            println!("{what}: {} bytes, {:?}: {outcome:?}", component.len(), begun.elapsed());
+            if let Err((kind, message)) = outcome {
+                assert_eq!(kind, ErrorKind::Definition, "{what}: {message}");
+                let ways = [
+                    TOO_MUCH_CPU,
+                    TOO_MUCH_MEMORY,
+                    TOO_MUCH_CODE,
+                    UNFIT,
+                    "it does not export",
+                    "it cannot describe itself",
+                ];
+                assert!(ways.iter().any(|way| message.starts_with(way)), "{what}: {message}");
+            }
+        }
+    });
+}
+
+/// A component that imports so many functions.
+fn imports(count: usize) -> Vec<u8> {
+    let each = (0..count).map(|number| format!("(import \"f{number}\" (func))"));
+    wat::parse_str(format!("(component {})", each.collect::<String>())).expect("that is a component")
+}
+
+#[test]
+fn memory_is_bounded_also_where_little_time_is_taken() {
+    let bounds = CompileBounds {
+        memory_mib: 96,
+        cpu: Duration::from_secs(60),
+        ..BOUNDS
+    };
+    let host = host_of(Path::new(WEIR), None, bounds);
+    with_seed(|random| {
+        let (kind, message) = load(&host, &with(&functions(300_000, random))).expect_err("there is no room for it");
+        assert_eq!(kind, ErrorKind::Definition, "{message}");
+        assert!(
+            message.starts_with("compiling it took more than 96 MiB of memory"),
+            "{message}"
+        );
+    });
+}
+
+/// A program in the place of the command: it notes its process, and then does what `then` says.
+struct Instead {
+    folder: TempDir,
+}
+
+impl Instead {
+    fn new(then: &str) -> Self {
+        let folder = scratch();
+        let (script, notes) = (folder.path().join("weir"), folder.path().join("started"));
+        fs::write(&script, format!("#!/bin/sh\necho $$ >> {}\n{then}\n", notes.display())).expect("it can be written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made a program");
+        Self { folder }
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("weir")
+    }
+
+    /// The processes that were started.
+    fn started(&self) -> Vec<u32> {
+        let notes = fs::read_to_string(self.folder.path().join("started")).unwrap_or_default();
+        notes
+            .lines()
+            .map(|line| line.parse().expect("it is a number"))
+            .collect()
+    }
+}
+
+fn compiles() -> Instead {
+    Instead::new(&format!("exec {WEIR} \"$@\""))
+}
+
+fn waits() -> Instead {
+    Instead::new("exec sleep 1000")
+}
+
+fn is_there(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+#[test]
+fn a_component_that_several_want_at_once_is_compiled_once_and_kept() {
+    let (instead, cache) = (compiles(), scratch());
+    let cache = cache.path().join("cache");
+    let component = with("");
+    let host = host_of(&instead.program(), Some(&cache), CompileBounds::default());
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| load(&host, &component))).collect();
+        for one in all {
+            assert_eq!(one.join().expect("nobody panics"), Ok("made".to_owned()));
+        }
+    });
+    // All of them hold the module only for a moment; who came late found it on disk.
+    assert_eq!(instead.started().len(), 1);
+    let again = host_of(&instead.program(), Some(&cache), CompileBounds::default());
+    assert_eq!(load(&again, &component), Ok("made".to_owned()));
+    assert_eq!(instead.started().len(), 1, "it was kept");
+
+    // What is not as it was is not run, but made anew.
+    let files = || {
+        fs::read_dir(&cache)
+            .expect("there is a cache")
+            .map(|file| file.expect("a file").path())
+    };
+    let file = files().next().expect("something is kept");
+    let mut bytes = fs::read(&file).expect("it can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).expect("it can be written");
+    let again = host_of(&instead.program(), Some(&cache), CompileBounds::default());
+    assert_eq!(load(&again, &component), Ok("made".to_owned()));
+    assert_eq!(instead.started().len(), 2, "it was compiled again");
+    assert_eq!(files().count(), 1);
+}
+
+#[test]
+fn a_compiler_that_nobody_waits_for_is_killed() {
+    let instead = waits();
+    let host = host_of(&instead.program(), None, CompileBounds::default());
+    let component: Arc<[u8]> = with("").into();
+    let digest = digest_of(&component);
+    let begin = || host.begin_deployed(&digest, &component).expect("it can be begun");
+    let (one, other) = (begin(), begin());
+    wait_until("the compiler to start", || instead.started().len() == 1);
+    let process = instead.started()[0];
+    drop(one);
+    assert!(is_there(process) && !other.is_done(), "one still waits for it");
+    drop(other);
+    wait_until("the compiler to be gone", || !is_there(process));
+    // Whoever wants it now begins anew.
+    let again = begin();
+    wait_until("the next compiler to start", || instead.started().len() == 2);
+    let (told, hears) = channel();
+    again.then(move || told.send(()).expect("somebody listens"));
+    host.interrupt();
+    hears.recv().expect("it is told");
+    assert!(again.is_done());
+    let (kind, message) = load(&host, &component).expect_err("it was given up");
+    assert_eq!(
+        (kind, message.as_str()),
+        (ErrorKind::Environment, "compiling it was given up, since weir ends")
+    );
+    wait_until("that compiler to be gone", || !is_there(instead.started()[1]));
+}
+
+#[test]
+fn a_few_are_compiled_at_a_time_and_the_next_when_one_of_them_is_done() {
+    let instead = waits();
+    let host = host_of(&instead.program(), None, CompileBounds::default());
+    let begin = |number: usize| {
+        let component: Arc<[u8]> = with(&format!("(func (export \"f{number}\"))")).into();
+        host.begin_deployed(&digest_of(&component), &component)
+            .expect("it can be begun")
+    };
+    let running = || {
+        instead
+            .started()
+            .into_iter()
+            .filter(|process| is_there(*process))
+            .count()
+    };
+    let first = [begin(0), begin(1)];
+    wait_until("two compilers", || instead.started().len() == 2);
+    let others = [begin(2), begin(3)];
+    assert_eq!(instead.started().len(), 2, "the others wait");
+    // One goes, one comes.
+    let [one, other] = first;
+    drop(one);
+    wait_until("the third compiler", || instead.started().len() == 3);
+    assert_eq!(running(), 2);
+    drop(other);
+    wait_until("the fourth compiler", || instead.started().len() == 4);
+    assert_eq!(running(), 2);
+    drop(others);
+    wait_until("all to be gone", || running() == 0);
+}
+
+#[test]
+fn a_compiler_that_does_not_come_back_is_killed_by_the_clock() {
+    let instead = waits();
+    let bounds = CompileBounds {
+        wall: Duration::from_secs(1),
+        ..BOUNDS
+    };
+    let host = host_of(&instead.program(), None, bounds);
+    let (kind, message) = load(&host, &with("")).expect_err("it never answers");
+    assert_eq!(
+        (kind, message.as_str()),
+        (
+            ErrorKind::Definition,
+            "compiling it took more than 1 s; accepted is what takes less"
+        )
+    );
+    assert!(!is_there(instead.started()[0]));
+}
+
+#[test]
+fn a_compiler_that_is_none_is_told_of_as_a_fault_of_the_machine() {
+    let check = |program: &Path, words: &str| {
+        let (kind, message) = load(&host_of(program, None, BOUNDS), &with("")).expect_err("nobody compiles");
+        assert_eq!(kind, ErrorKind::Environment, "{message}");
+        assert!(message.contains(words), "{message}");
+    };
+    check(
+        Path::new("/nowhere/weir"),
+        "cannot start /nowhere/weir to compile a component: No such file",
+    );
+    check(&Instead::new("echo hello").program(), "a compiler gave half an answer");
+    check(
+        &Instead::new("printf '\\033[2Jno\\n' >&2; exit 1").program(),
+        "the process that compiles it failed (exit status: 1): \\u{1b}[2Jno",
+    );
+}
+
+#[test]
+fn a_compiler_ends_when_the_pipe_to_it_does_and_has_bounds_of_its_own() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(WEIR)
+        .args([
+            "compile-component",
+            "--cpu-s",
+            "60",
+            "--memory-mib",
+            "512",
+            "--code-bytes",
+            "1000000",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it can be started");
+    let limits = format!("/proc/{}/limits", child.id());
+    let bound = |name: &str| {
+        let limits = fs::read_to_string(&limits).expect("it has limits");
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("there is that limit");
+        line.trim_start_matches(name)
+            .split_whitespace()
+            .next()
+            .expect("it has a value")
+            .to_owned()
+    };
+    // It sets the last of them before it reads anything.
+    wait_until("its bounds", || bound("Max address space") == (512 << 20).to_string());
+    assert_eq!(bound("Max cpu time"), "60");
+    assert_eq!(bound("Max core file size"), "0");
+    assert_eq!(bound("Max file size"), "0");
+    assert_eq!(bound("Max open files"), "16");
+    drop(child.stdin.take());
+    assert!(!child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_left_alone_and_that_is_said() {
+    let (home, module) = (scratch(), scratch());
+    let (cache, pipeline) = (home.path().join("weir"), module.path().join("made.toml"));
+    fs::write(module.path().join("made.wasm"), with("")).expect("it can be written");
+    let text = "name = 'made'\nsource = { stream = 'S', subject = 's', columns = { id = 'int' } }\n\
+                step = [{ name = 'made', stage = { module = 'made.wasm' } }]\nsink = [{ table = 'made' }]\n";
+    fs::write(&pipeline, text).expect("it can be written");
+    let check = || {
+        let variables = [("XDG_CACHE_HOME", home.path().to_str().expect("it is text"))];
+        let line = ["check", pipeline.to_str().expect("it is text")];
+        Weir::at(WEIR)
+            .run_in_with(Path::new("."), line, &variables)
+            .ends_with(0)
+    };
+    let kept = || fs::read_dir(&cache).expect("there is a cache").count();
+    fs::create_dir(&cache).expect("a folder can be made");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("it can be opened to all");
+    let said = check().says("others may write to it (mode 777), and what is kept there is run");
+    said.says("rules are compiled at every start. XDG_CACHE_HOME names another folder for the cache");
+    assert_eq!(kept(), 0);
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("it can be closed");
+    assert_eq!(check().stderr, "");
+    assert_eq!(kept(), 1);
+}
