@@ -39,6 +39,7 @@ use crate::{
     stage::StageHost,
     terminal::{self, Level, write_failed},
     text::printable_lines,
+    watch,
 };
 use clap::{Parser, Subcommand};
 use serde_json::json;
@@ -163,6 +164,8 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Supervise(supervise) => supervise.run(),
     };
+    // Threads may be at work still, where a run was not drained in time: they die of its end, and of nothing else.
+    watch::leave();
     outcome.unwrap_or_else(|error| {
         end_json(error.kind().name(), &error.to_string(), error.exit_code());
         say!(Error, "weir: {error}");

@@ -5,14 +5,16 @@
 //! once, stays out; the pipeline goes on as it was.
 
 mod committed;
+mod harm;
 mod telling;
 mod versions;
 
+pub(crate) use harm::check_refused;
 pub(crate) use telling::machine;
-pub use versions::{Overridden, plan_of_database};
+pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
-    database::{DatabaseFile, Outbox},
+    database::{DatabaseFile, Outbox, forget_harms},
     deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
@@ -22,7 +24,7 @@ use crate::{
     plan::{Plan, StageVersion, Versions},
     say,
     source::{Lag, Nudge},
-    stage::StageHost,
+    stage::{Module, StageHost},
     status::{FailedVersion, ShadowReport, StepStatus},
 };
 use crossbeam_channel as crossbeam;
@@ -36,6 +38,7 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
+use harm::{not_again, refusal, refusal_of_module};
 use versions::{of_file_version, steps_of, taken_back, versions_of, why};
 
 /// How long to wait before what the server did not give is asked for again.
@@ -188,13 +191,15 @@ impl Prepared {
                 // What is no deployment is told of by those who watch.
                 Err(error) if error.kind() != ErrorKind::Environment => {}
                 Err(error) => {
-                    if is_new {
-                        say!(
-                            Warning,
-                            "weir: pipeline {} begins with what its file says, since it is not known what is deployed: {error}",
-                            worker.running.name
-                        );
-                    }
+                    let begins_with = match is_new {
+                        true => "what its file says",
+                        false => "what its database knows",
+                    };
+                    say!(
+                        Warning,
+                        "weir: pipeline {} begins with {begins_with}, since it is not known what is deployed: {error}",
+                        worker.running.name
+                    );
                     break;
                 }
             }
@@ -310,6 +315,7 @@ impl Worker {
     fn run(mut self, hears: &Receiver<Heard>, heard: &Sender<Heard>) {
         loop {
             self.gone.try_iter().for_each(drop);
+            self.look_at_guests();
             self.roll_out();
             if self.told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
                 self.tell();
@@ -535,9 +541,23 @@ impl Worker {
         match &deployment.digest {
             None => of_file_version(&self.base, step, deployment),
             Some(digest) => Ok(StageVersion {
-                module: self.host.load_deployed(digest, &self.registry()?.module(digest)?)?,
+                module: self.load(step, deployment, digest)?,
                 deployment: deployment.clone(),
             }),
+        }
+    }
+
+    fn load(&self, step: &str, deployment: &Deployment, digest: &str) -> Result<Arc<Module>> {
+        let component = self.registry()?.module(digest)?;
+        let module = self.host.at(deployment.whose(step)).load_deployed(digest, &component);
+        module.map_err(|error| self.with_ways_out(error, step, deployment, digest))
+    }
+
+    /// An error that comes of a module that the host died of, with what to do about it.
+    fn with_ways_out(&self, error: Error, step: &str, deployment: &Deployment, digest: &str) -> Error {
+        match refusal_of_module(&self.host, step, deployment, digest) {
+            Some(reason) => not_again(&reason),
+            None => error,
         }
     }
 
@@ -549,16 +569,31 @@ impl Worker {
                 why(taken_back)
             )));
         }
+        if let Some(reason) = refusal(&self.host, step, &live) {
+            return Err(not_again(&reason));
+        }
         let mut versions = self.versions.clone();
         let of_step = versions.entry(step.to_owned()).or_default();
         // Of a version that is still on trial it is not known whether it is good.
         let good = of_step.fallback.take().or(of_step.live.take());
+        // What the host died of is nothing to fall back on.
+        let good = good.filter(|good| refusal(&self.host, step, good).is_none());
         of_step.fallback = good;
         of_step.live = Some(live);
         let plan = Arc::new(self.base.again(&self.host, &versions)?);
         let successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
         self.versions = versions;
         Ok((successor, plan))
+    }
+
+    /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
+    fn look_at_guests(&self) {
+        let Some(watcher) = self.host.watcher() else { return };
+        for harm in watcher.look(self.subject.progress.last_turn().committed) {
+            if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
+                say!(Warning, "weir: pipeline {}: {error}", self.running.name);
+            }
+        }
     }
 
     fn refuse(&mut self, step: &str, version: u64, error: &Error) {

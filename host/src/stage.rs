@@ -21,6 +21,7 @@ mod host;
 mod instance;
 mod lines;
 mod translate;
+mod watched;
 
 pub use aggregate::{
     Accumulate, Accumulated, AggregateDescription, AggregateInstance, Merged, Refused, ResultColumn, Results,

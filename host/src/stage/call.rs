@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
+    fail_point,
     limits::{EPOCH_TICK, GUEST_DEADLINE, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -154,6 +155,7 @@ impl<W: World> Live<W> {
 
     /// What the guest says of itself.
     pub(super) fn describe(&mut self, bounds: Bounds) -> Result<W::Description, StageFailure> {
+        fail_point::pass("in-describe");
         self.call(bounds, W::describe)?.map_err(StageFailure::new)
     }
 
@@ -163,6 +165,7 @@ impl<W: World> Live<W> {
         parameters: &[(String, ParameterValue)],
         bounds: Bounds,
     ) -> Result<(), StageFailure> {
+        fail_point::pass("in-configure");
         self.call(bounds, |guest, store| guest.configure(store, parameters))?
             .map_err(|message| StageFailure::new(shorten(message)))
     }
@@ -190,6 +193,7 @@ impl<W: World> Live<W> {
 
     /// What to say of a call that failed.
     fn failure(&mut self, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
+        fail_point::pass("in-trap");
         let what = match (cause.downcast_ref::<Trap>(), self.store.data_mut().last_error.take()) {
             (Some(Trap::Interrupt), _) => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
             (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),

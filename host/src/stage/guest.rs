@@ -7,7 +7,10 @@ use super::{
     host::StageHost,
     lines::Lines,
 };
-use crate::definition::StageLimits;
+use crate::{
+    definition::StageLimits,
+    watch::{Doing, Watch},
+};
 use std::{mem, sync::Arc};
 use wasmtime::Store;
 
@@ -28,6 +31,7 @@ pub(super) struct Guest<W: World> {
     live: Option<Live<W>>,
     /// Whether the instance has had a call of its work.
     used: bool,
+    watch: Watch,
 }
 
 impl<W: World> Guest<W> {
@@ -44,7 +48,19 @@ impl<W: World> Guest<W> {
             bounds: Bounds::new(limits),
             live: None,
             used: false,
+            watch: Watch::default(),
         }
+    }
+
+    /// The same, watched.
+    pub(super) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Why the host does not run it any more.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.watch.refusal()
     }
 
     /// Instantiates and configures the guest, if that is to be done.
@@ -52,6 +68,7 @@ impl<W: World> Guest<W> {
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
     pub(super) fn ready(&mut self) -> Result<(), StageFailure> {
+        let _noted = self.watch.begin(Doing::Prepare);
         self.live().map(|_| ())
     }
 
@@ -59,6 +76,9 @@ impl<W: World> Guest<W> {
         let live = match self.live.take() {
             Some(live) => live,
             None => {
+                if let Some(reason) = self.refusal() {
+                    return Err(StageFailure::new(reason));
+                }
                 let code = &self.code;
                 let mut live = Live::new(self.host.engine(), &code.pre, &code.lines, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
@@ -78,6 +98,7 @@ impl<W: World> Guest<W> {
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
     ) -> Result<Answer, StageFailure> {
+        let _noted = self.watch.begin(Doing::Call);
         let bounds = self.bounds;
         let given = self.live()?.work(bounds, call);
         let used = mem::replace(&mut self.used, true);
@@ -89,5 +110,14 @@ impl<W: World> Guest<W> {
             self.live = None;
             StageFailure { used, ..failure }
         })
+    }
+}
+
+impl<W: World> Drop for Guest<W> {
+    fn drop(&mut self) {
+        if self.live.is_some() {
+            let _noted = self.watch.begin(Doing::Drop);
+            self.live = None;
+        }
     }
 }

@@ -11,11 +11,13 @@ use super::{
     description::Description,
     guest::Code,
     lines::Lines,
+    watched::Watched,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
+    watch::{Doing, Noted},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -55,6 +57,7 @@ const INSTANCES_MAX: u32 = 256;
 #[derive(Clone)]
 pub struct StageHost {
     inner: Arc<Inner>,
+    pub(super) watched: Option<Watched>,
 }
 
 struct Inner {
@@ -195,6 +198,7 @@ impl StageHost {
                 stages: Mutex::default(),
                 aggregates: Mutex::default(),
             }),
+            watched: None,
         })
     }
 
@@ -269,6 +273,7 @@ impl StageHost {
     fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
+            let _noted = self.may_load(&digest)?;
             let pre = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let (description, code) = self.described(&bytes, pre, |description: &Description| &description.name)?;
@@ -285,6 +290,7 @@ impl StageHost {
     fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
+            let _noted = self.may_load(&digest)?;
             let pre = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let (description, code) =
@@ -297,6 +303,15 @@ impl StageHost {
                 code,
             })
         })
+    }
+
+    /// Notes that a module is loaded, unless this host died of that too often.
+    fn may_load(&self, digest: &str) -> Result<Noted> {
+        let watch = self.watch(digest, None);
+        match watch.refusal() {
+            Some(reason) => Err(Error::definition(reason)),
+            None => Ok(watch.begin(Doing::Load)),
+        }
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<Component> {
