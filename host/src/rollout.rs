@@ -28,6 +28,7 @@ use crate::{
     status::{FailedVersion, ShadowReport, StepStatus},
 };
 use crossbeam_channel as crossbeam;
+use harm::{not_again, refusal};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -38,7 +39,6 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use harm::{not_again, refusal, refusal_of_module};
 use versions::{of_file_version, steps_of, taken_back, versions_of, why};
 
 /// How long to wait before what the server did not give is asked for again.
@@ -549,16 +549,7 @@ impl Worker {
 
     fn load(&self, step: &str, deployment: &Deployment, digest: &str) -> Result<Arc<Module>> {
         let component = self.registry()?.module(digest)?;
-        let module = self.host.at(deployment.whose(step)).load_deployed(digest, &component);
-        module.map_err(|error| self.with_ways_out(error, step, deployment, digest))
-    }
-
-    /// An error that comes of a module that the host died of, with what to do about it.
-    fn with_ways_out(&self, error: Error, step: &str, deployment: &Deployment, digest: &str) -> Error {
-        match refusal_of_module(&self.host, step, deployment, digest) {
-            Some(reason) => not_again(&reason),
-            None => error,
-        }
+        self.host.at(deployment.whose(step)).load_deployed(digest, &component)
     }
 
     fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {

@@ -196,6 +196,7 @@ impl fmt::Display for Harm {
 fn times(count: u64) -> String {
     match count {
         1 => "once".to_owned(),
+        2 => "twice".to_owned(),
         count => format!("{count} times"),
     }
 }
@@ -378,8 +379,8 @@ impl Watch {
         if doing == Doing::Call {
             young.calls.fetch_add(1, Ordering::Relaxed);
         }
-        let alone = (SUSPICIOUS.load(Ordering::Relaxed) > 0)
-            .then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
+        let alone =
+            (SUSPICIOUS.load(Ordering::Relaxed) > 0).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         let record = young.records.iter().zip(Doing::ALL).find(|(_, of)| *of == doing);
         let slot = record.map(|(record, _)| young.watcher.notes.write(record));
         Noted(Some(Work { slot, _alone: alone }))
@@ -488,7 +489,9 @@ mod tests {
     #[test]
     fn what_is_refused_may_run_again_if_somebody_insists_later() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let notes = Notes::open(&folder.path().join("a.db-guest"), ()).expect("the file can be made").0;
+        let notes = Notes::open(&folder.path().join("a.db-guest"), ())
+            .expect("the file can be made")
+            .0;
         let harm = died(&[7, 7, 7], false);
         let digest = harm.last.digest.clone();
         let watcher = Watcher::new(notes, "orders", vec![harm.clone()]);
@@ -573,12 +576,44 @@ mod tests {
         assert_eq!(notes::read(&path).expect("it can be read"), []);
     }
 
+    #[test]
+    fn where_one_is_suspicious_nobody_works_beside_another() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let watch = |name: &str, harms| {
+            let notes = Notes::open(&folder.path().join(name), ())
+                .expect("the file can be made")
+                .0;
+            let watcher = Arc::new(Watcher::new(notes, "orders", harms));
+            watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"))
+        };
+        let (one, other) = (
+            watch("a.db-guest", vec![died(&[7], false)]),
+            watch("b.db-guest", Vec::new()),
+        );
+        let (at_work, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for watch in [&one, &other, &one, &other] {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let _noted = watch.begin(Doing::Call);
+                        most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        at_work.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(most.into_inner(), 1);
+    }
+
     /// How much a call costs more while its guest is young: `cargo test -p weir --lib -- --ignored --nocapture cost_of_a_note`.
     #[test]
     #[ignore = "a measurement"]
     fn cost_of_a_note() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let notes = Notes::open(&folder.path().join("a.db-guest"), ()).expect("the file can be made").0;
+        let notes = Notes::open(&folder.path().join("a.db-guest"), ())
+            .expect("the file can be made")
+            .0;
         let watcher = Arc::new(Watcher::new(notes, "orders", Vec::new()));
         let watch = watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
         for (what, watch) in [("young", &watch), ("nobody", &Watch::default())] {

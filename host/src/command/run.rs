@@ -60,7 +60,8 @@ pub(super) struct Run {
     /// Go on although messages were removed from the stream before they were processed.
     #[arg(long)]
     accept_gap: bool,
-    /// Put what a pipeline file names on trial once more, although the database took it back.
+    /// Put what a pipeline file names on trial once more, although the database took it back; and run once more what the host
+    /// died of.
     #[arg(long)]
     again: bool,
     /// For a database that is new: the event from which on messages are published, for all subjects of the pipelines. What
@@ -177,6 +178,7 @@ impl Run {
                 }
             }
         }
+        guarded.are_open();
         for prepared in ready {
             if stop.is_set() {
                 break;

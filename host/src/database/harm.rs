@@ -93,8 +93,12 @@ pub fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
     if !has_table(&connection) {
         return Ok(Vec::new());
     }
-    let harms = all(&connection).sqlite(|| format!("cannot read in database {} what the host died of", path.display()))?;
-    Ok(harms.into_iter().filter(|harm| harm.last.pipeline == pipeline).collect())
+    let harms =
+        all(&connection).sqlite(|| format!("cannot read in database {} what the host died of", path.display()))?;
+    Ok(harms
+        .into_iter()
+        .filter(|harm| harm.last.pipeline == pipeline)
+        .collect())
 }
 
 /// Forgets that the host died of a guest, or of any of a pipeline.
@@ -123,12 +127,16 @@ fn is_same(a: &Note, b: &Note) -> bool {
 
 fn has_table(connection: &Connection) -> bool {
     let query = "SELECT count(*) FROM sqlite_schema WHERE name = 'weir_harm'";
-    connection.query_row(query, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count > 0)
+    connection
+        .query_row(query, [], |row| row.get::<_, i64>(0))
+        .is_ok_and(|count| count > 0)
 }
 
 fn position_of(connection: &Connection, pipeline: &str) -> rusqlite::Result<u64> {
     let query = "SELECT position FROM weir_pipeline WHERE name = ?1";
-    let position = connection.query_row(query, [pipeline], |row| row.get::<_, i64>(0)).optional()?;
+    let position = connection
+        .query_row(query, [pipeline], |row| row.get::<_, i64>(0))
+        .optional()?;
     Ok(position.map_or(0, i64::cast_unsigned))
 }
 
@@ -218,7 +226,9 @@ mod tests {
 
     fn counts(file: &DatabaseFile) -> Vec<(String, u64, u64)> {
         let harms = read_harms(file.path(), "orders").expect("they can be read");
-        let counts = harms.into_iter().map(|harm| (harm.last.step, harm.deaths, harm.in_a_row));
+        let counts = harms
+            .into_iter()
+            .map(|harm| (harm.last.step, harm.deaths, harm.in_a_row));
         counts.collect()
     }
 
@@ -227,7 +237,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = DatabaseFile::hold(&folder.path().join("a.db")).expect("it can be held");
         assert_eq!(enter(&file, Vec::new()).expect("there is nothing"), []);
-        assert!(file.is_empty().expect("it can be looked at"), "nothing is made for nothing");
+        assert!(
+            file.is_empty().expect("it can be looked at"),
+            "nothing is made for nothing"
+        );
         enter(&file, vec![note(1, "a"), note(1, "b")]).expect("they are entered");
         enter(&file, vec![note(1, "a")]).expect("it is known");
         assert_eq!(counts(&file), [("a".to_owned(), 1, 1), ("b".to_owned(), 1, 0)]);
@@ -242,12 +255,20 @@ mod tests {
         };
         move_to(5);
         enter(&file, vec![note(3, "a")]).expect("it is entered");
-        assert_eq!(counts(&file), [("a".to_owned(), 1, 3)], "a version that the host came further with is cleared");
+        assert_eq!(
+            counts(&file),
+            [("a".to_owned(), 1, 3)],
+            "a version that the host came further with is cleared"
+        );
         enter(&file, vec![note(4, "a")]).expect("it is entered");
         enter(&file, vec![note(5, "a")]).expect("it is entered");
         move_to(9);
         enter(&file, Vec::new()).expect("there is nothing");
-        assert_eq!(counts(&file), [("a".to_owned(), 3, 5)], "what is not run any more stays so");
+        assert_eq!(
+            counts(&file),
+            [("a".to_owned(), 3, 5)],
+            "what is not run any more stays so"
+        );
         forget_harms(&file, "orders", None).expect("they can be forgotten");
         assert_eq!(counts(&file), []);
     }

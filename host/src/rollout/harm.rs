@@ -22,12 +22,7 @@ pub(super) fn refusal(host: &StageHost, step: &str, version: &StageVersion) -> O
 }
 
 /// Why the module of a version that is kept in the database is not even loaded.
-pub(super) fn refusal_of_module(
-    host: &StageHost,
-    step: &str,
-    deployment: &Deployment,
-    digest: &str,
-) -> Option<String> {
+pub(super) fn refusal_of_module(host: &StageHost, step: &str, deployment: &Deployment, digest: &str) -> Option<String> {
     host.at(deployment.whose(step)).refusal(digest, None)
 }
 
@@ -84,14 +79,21 @@ impl Refused<'_> {
     }
 
     fn candidate(&self) -> Result<Option<StageVersion>> {
-        let load = |deployment: &Deployment, digest: &str| match refusal_of_module(self.host, self.step, deployment, digest) {
-            Some(_) => Ok(None),
-            None => load_stored(self.host, self.database, self.step, deployment, digest).map(Some),
-        };
+        let load =
+            |deployment: &Deployment, digest: &str| match refusal_of_module(self.host, self.step, deployment, digest) {
+                Some(_) => Ok(None),
+                None => load_stored(self.host, self.database, self.step, deployment, digest).map(Some),
+            };
         let last = self.known.last().filter(|last| self.is(last));
-        if let Some(fallback) = last.filter(|last| last.trial.left > 0).and_then(|last| last.fallback.as_ref()) {
+        if let Some(fallback) = last
+            .filter(|last| last.trial.left > 0)
+            .and_then(|last| last.fallback.as_ref())
+        {
             let decided = || self.known.iter().rfind(|known| known.deployment == *fallback);
-            let digest = fallback.digest.clone().or_else(|| decided().map(|known| known.digest.clone()));
+            let digest = fallback
+                .digest
+                .clone()
+                .or_else(|| decided().map(|known| known.digest.clone()));
             if let Some(digest) = digest {
                 return load(fallback, &digest);
             }

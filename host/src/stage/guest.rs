@@ -77,7 +77,9 @@ impl<W: World> Guest<W> {
             Some(live) => live,
             None => {
                 if let Some(reason) = self.refusal() {
-                    return Err(StageFailure::new(reason));
+                    return Err(StageFailure::new(format!(
+                        "{reason}; it is not run again, unless somebody says --again"
+                    )));
                 }
                 let code = &self.code;
                 let mut live = Live::new(self.host.engine(), &code.pre, &code.lines, self.bounds, &code.name)?;

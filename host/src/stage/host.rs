@@ -309,7 +309,9 @@ impl StageHost {
     fn may_load(&self, digest: &str) -> Result<Noted> {
         let watch = self.watch(digest, None);
         match watch.refusal() {
-            Some(reason) => Err(Error::definition(reason)),
+            Some(reason) => Err(Error::definition(format!(
+                "{reason}; name another module in the pipeline file or deploy another, or the same with --again"
+            ))),
             None => Ok(watch.begin(Doing::Load)),
         }
     }

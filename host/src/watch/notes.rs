@@ -56,7 +56,9 @@ struct Places {
 
 impl std::fmt::Debug for Notes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notes").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Notes")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -218,7 +220,8 @@ pub(super) fn read(path: &Path) -> std::io::Result<Vec<Note>> {
 /// What is no note (a file of somebody else, or what a power cut left) says nothing.
 fn read_from(file: &File) -> std::io::Result<Vec<Note>> {
     let mut bytes = Vec::new();
-    file.take((GUEST_NOTES_MAX * PLACE_BYTES) as u64).read_to_end(&mut bytes)?;
+    file.take((GUEST_NOTES_MAX * PLACE_BYTES) as u64)
+        .read_to_end(&mut bytes)?;
     let places = bytes.chunks(PLACE_BYTES).filter(|place| place.first() != Some(&CLEAR));
     Ok(places.filter_map(|place| serde_json::from_slice(place).ok()).collect())
 }

@@ -1,7 +1,7 @@
 //! Databases of a run, with what is remembered beside them of guests that the host may die of.
 
 use crate::{
-    database::{DatabaseFile, forget_harms, read_harms, watch_guests},
+    database::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
     say,
@@ -19,6 +19,8 @@ pub(super) struct Guarded<'h> {
     /// Whether what the host died of may run again.
     again: bool,
     held: Vec<(PathBuf, DatabaseFile, Arc<Notes>)>,
+    /// What a crash left in write-ahead logs is taken in once, and stays so until the pipelines are open.
+    recovered: Vec<Recovered>,
 }
 
 impl<'h> Guarded<'h> {
@@ -27,7 +29,13 @@ impl<'h> Guarded<'h> {
             host,
             again,
             held: Vec::new(),
+            recovered: Vec::new(),
         }
+    }
+
+    /// Lets go of what is needed until the pipelines are open.
+    pub(super) fn are_open(self) {
+        drop(self.recovered);
     }
 
     /// Holds the database at `path`, in which several pipelines may be, and gives a host that watches the guests of one.
@@ -37,6 +45,7 @@ impl<'h> Guarded<'h> {
             Some((_, database, notes)) => (database.clone(), notes.clone()),
             None => {
                 let database = DatabaseFile::hold(path)?;
+                self.recovered.push(database.recover()?);
                 let (notes, died) = watch_guests(&database)?;
                 died.iter().for_each(say_died);
                 self.held.push((path.to_owned(), database.clone(), notes.clone()));
