@@ -549,7 +549,7 @@ mod tests {
         assert_eq!(found(), []);
         // Who was well for long enough is not noted any more.
         let committed = Some(Instant::now() + Duration::from_secs(1));
-        let _ = watch.begin(Doing::Call);
+        drop(watch.begin(Doing::Call));
         assert_eq!(watcher.look(committed), []);
         let _noted = watch.begin(Doing::Call);
         assert_eq!(found().len(), 1, "it is young still");
@@ -568,8 +568,8 @@ mod tests {
         let watch = watcher.watch(&Whose::of_file("rule"), &digest, Some(&parameters));
         let later = Some(Instant::now() + Duration::from_secs(1));
         assert_eq!(watcher.look(later), [], "it was not called");
-        drop((watch.begin(Doing::Call), ()));
-        drop((watch.begin(Doing::Call), ()));
+        drop(watch.begin(Doing::Call));
+        drop(watch.begin(Doing::Call));
         assert_eq!(watcher.look(None), [], "no turn was committed");
         assert_eq!(watcher.look(later), [harm]);
         let _noted = watch.begin(Doing::Call);

@@ -55,7 +55,7 @@ fn enter(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
         .sqlite(wrap)?;
     transaction.execute_batch(TABLE).sqlite(wrap)?;
     let mut died = Vec::new();
-    for note in left {
+    for note in left.iter().cloned() {
         let position = position_of(&transaction, &note.pipeline).sqlite(wrap)?;
         let before = find(&transaction, &note).sqlite(wrap)?;
         if before.as_ref().is_some_and(|before| before.last.run == note.run) {
@@ -67,7 +67,7 @@ fn enter(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
     }
     // Those that were not at work this time.
     for harm in all(&transaction).sqlite(wrap)? {
-        let is_at_work = died.iter().any(|died| is_same(&died.last, &harm.last));
+        let is_at_work = left.iter().any(|note| is_same(note, &harm.last));
         if is_at_work || harm.is_too_much() {
             continue;
         }

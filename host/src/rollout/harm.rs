@@ -60,14 +60,13 @@ impl Refused<'_> {
     /// # Errors
     /// When the database is damaged.
     pub(super) fn before(&self) -> Result<Option<StageVersion>> {
-        let (Ok(stage), Some(before)) = (self.base.stage(self.step), self.candidate()?) else {
+        let Some(before) = self.candidate()? else {
             return Ok(None);
         };
         let node = self.base.nodes.iter().find(|node| node.name == self.step);
         let is_changelog = node.is_some_and(|node| self.base.is_changelog(node.input));
-        // What the pipeline file names runs there as ever: it is no other version.
-        let is_of_file = before.is(&stage.module.digest, &stage.deployment.parameters);
-        if is_changelog && !(is_of_file && !self.is_last()) || refusal(self.host, self.step, &before).is_some() {
+        // Where what is refused did not decide last, the one that did goes on.
+        if is_changelog && self.is_last() || refusal(self.host, self.step, &before).is_some() {
             return Ok(None);
         }
         let live = StepVersions {
