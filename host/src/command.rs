@@ -41,6 +41,7 @@ use crate::{
     stage::{CompileBounds, Compiler, StageHost},
     terminal::{self, Level, write_failed},
     text::printable_lines,
+    watch,
 };
 use clap::{Parser, Subcommand};
 use serde_json::json;
@@ -168,6 +169,8 @@ pub fn main() -> ExitCode {
         Command::CompileComponent(compile) => compile.run(),
         Command::Supervise(supervise) => supervise.run(),
     };
+    // Threads may be at work still, where a run was not drained in time: they die of its end, and of nothing else.
+    watch::leave();
     outcome.unwrap_or_else(|error| {
         end_json(error.kind().name(), &error.to_string(), error.exit_code());
         say!(Error, "weir: {error}");

@@ -15,6 +15,7 @@ mod definitions;
 mod failure;
 mod file;
 mod filter;
+mod harm;
 mod made;
 mod outbox;
 mod owner;
@@ -30,6 +31,7 @@ pub use dead_letters::{
     LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
 };
 pub use file::{DatabaseFile, Recovered};
+pub use harm::{forget_harms, read_harms, watch_guests};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
     read_message_counts, read_outbox,

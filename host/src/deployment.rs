@@ -3,6 +3,7 @@
 //! A pipeline's file says what its stages run at first; that is version 0 of each. What is deployed later has the numbers
 //! from 1. A database keeps every version that decided over rows of its tables, with the first stream sequence of each.
 
+use crate::watch::Whose;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -32,6 +33,19 @@ pub struct Deployment {
     /// Whether it may be tried although a database took back the same module with the same parameters.
     #[serde(default, skip_serializing_if = "is_false")]
     pub again: bool,
+}
+
+impl Deployment {
+    /// What those who watch guests call the one of this deployment at a step.
+    pub fn whose(&self, step: &str) -> Whose {
+        Whose {
+            step: step.to_owned(),
+            version: self.version,
+            at_ms: self.at_ms,
+            again: self.again,
+            is_candidate: false,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
@@ -80,6 +94,16 @@ pub struct TrialRecord {
     pub spoiled: Vec<u64>,
     /// Why it was taken back.
     pub taken_back: Option<String>,
+    /// The first sequence over which it does not decide any more, where it was taken back for something else than rows that it
+    /// spoiled: the host died of it.
+    pub ended: Option<u64>,
+}
+
+impl TrialRecord {
+    /// The first sequence over which it does not decide any more, where it was taken back.
+    pub fn taken_back_from(&self) -> u64 {
+        self.ended.or(self.spoiled.last().map(|last| last + 1)).unwrap_or(0)
+    }
 }
 
 /// A version as a database keeps it.
@@ -118,7 +142,7 @@ impl StoredVersion {
 
     /// The first sequence over which it does not decide any more, where it was taken back.
     pub fn taken_back_from(&self) -> u64 {
-        self.trial.spoiled.last().map_or(0, |last| last + 1)
+        self.trial.taken_back_from()
     }
 }
 

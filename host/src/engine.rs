@@ -49,10 +49,11 @@ use crate::{
     sink::Sink,
     stage::StageHost,
     turn::Counts,
+    watch::Whose,
 };
 use fates::{DeadRow, Fates};
 use fold::Fold;
-use stages::Stage;
+use stages::{Refused, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A plan that runs.
@@ -219,12 +220,12 @@ impl Engine {
         let output = node.outputs.first();
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
-        let guests = Guests::prepare(node.kind.aggregates(), host)
+        let guests = Guests::prepare(node.kind.aggregates(), &host.at(Whose::of_file(&node.name)))
             .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
-                let stage = Stage::prepare(&node.name, stage, host)
+                let stage = Stage::prepare(&node.name, stage, host, Refused::Waits)
                     .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
                 Step::Stage(Box::new(stage))
             }

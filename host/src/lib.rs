@@ -74,6 +74,8 @@ pub mod input;
 // What a pipeline is: the file, the guests that it names, the checked graph.
 pub mod definition;
 
+pub mod watch;
+
 pub mod stage;
 
 pub mod deployment;

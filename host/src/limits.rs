@@ -26,8 +26,9 @@ pub const CREDENTIALS_BYTES_MAX: u64 = 1 << 20;
 /// Files and sockets that a process has open for its connection, its threads and its rules.
 pub const FILES_OF_PROCESS: usize = 24;
 
-/// Files that it has open for each pipeline: up to five connections to the database with three files each, and two locks.
-pub const FILES_OF_PIPELINE: usize = 17;
+/// Files that it has open for each pipeline: up to five connections to the database with three files each, two locks, and the
+/// notes of guests at work.
+pub const FILES_OF_PIPELINE: usize = 18;
 
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
@@ -221,6 +222,26 @@ pub const SHADOW_EXAMPLES_MAX: usize = 10;
 
 /// Characters of one value in such an example.
 pub const SHADOW_VALUE_CHARS_MAX: usize = 80;
+
+/// How often the host may die at work for one guest while its pipeline gets no further; then that guest is not run again. Once
+/// may be chance (somebody killed a busy host), twice a clumsy supervisor. To be at work for the same young guest three times
+/// in a row, without a turn committed in between, is no chance that a host meets.
+pub const GUEST_DEATHS_MAX: u64 = 3;
+
+/// How often the host may die at work for one guest without a run in between that ended in another way, though its pipeline
+/// gets further each time. A host that is killed at random while a rule takes half of its time comes to it once in a million
+/// runs of so many kills; a rule that kills its host comes to it after twenty starts.
+pub const GUEST_DEATHS_IN_A_ROW_MAX: u64 = 20;
+
+/// How long a guest is watched from the start of its process, or from its swap. A host that dies of a guest and is started
+/// again at once meets the same event within seconds; what kills it after more than a minute leaves a minute of work each time.
+pub const GUEST_PROBATION: Duration = Duration::from_secs(60);
+
+/// Pieces of work for guests that are noted at once in a file beside a database: one for each thread that is at work for one,
+/// which are three per pipeline and one per candidate.
+pub const GUEST_NOTES_MAX: usize = 256;
+
+const _: () = assert!(GUEST_DEATHS_MAX > 1 && GUEST_DEATHS_MAX < GUEST_DEATHS_IN_A_ROW_MAX);
 
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;

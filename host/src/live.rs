@@ -107,15 +107,11 @@ impl Ready {
     ) -> Result<Self> {
         let host = &host.for_pipeline(plan.guest_counts())?;
         let recovered = file.recover()?;
-        let known = read_versions(file.path(), &plan.name)?;
+        let mut known = read_versions(file.path(), &plan.name)?;
         let base = plan;
-        let plan = Arc::new(rollout::plan_of_database(
-            &base,
-            host,
-            file.path(),
-            &known,
-            options.again,
-        )?);
+        let rollout::Start { plan, taken_back } =
+            rollout::begin_of_database(&base, host, file.path(), &known, options.again)?;
+        let plan = Arc::new(plan);
         if file.is_empty()? {
             let subjects = plan.subjects();
             let stored = patiently(stop, || JetStreamSource::stored(nats, &plan.stream, &subjects))?;
@@ -143,6 +139,13 @@ impl Ready {
         let stored = database.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         database.restore(&mut engine)?;
+        for (step, reason) in taken_back {
+            if let Some(last) = known.iter_mut().rfind(|known| known.step == step) {
+                last.trial.taken_back = Some(reason);
+                last.trial.ended = Some(stored.position + 1);
+                engine.take_back(last.trial.clone());
+            }
+        }
         engine.begin(stored.position, &known);
         let progress = Arc::new(Progress::default());
         progress.position.store(stored.position, Ordering::Relaxed);
@@ -160,6 +163,7 @@ impl Ready {
         };
         let mut rollout = Prepared::new(deployments, host, base, plan, &known, subject);
         let plan = rollout.hear_out(&mut engine);
+        rollout::check_refused(&engine, &plan.name)?;
 
         // Another database of this pipeline has a consumer of its own. (A copy of the file shares it with the original;
         // both stay right, and disturb each other.)

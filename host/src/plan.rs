@@ -85,6 +85,14 @@ impl Plan {
         Self::with_versions(file, host, &Versions::new())
     }
 
+    /// What the pipeline in `file` is called, before anything else of it is looked at.
+    ///
+    /// # Errors
+    /// When the file is not understood, or that is no name.
+    pub fn name_of(file: &File) -> Result<String> {
+        resolve::name_of(file)
+    }
+
     /// As [`Plan::build`], with other modules and parameters than the file's for the steps that `versions` names.
     ///
     /// # Errors

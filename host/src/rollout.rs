@@ -6,11 +6,13 @@
 
 mod arriving;
 mod committed;
+mod harm;
 mod telling;
 mod versions;
 
+pub(crate) use harm::check_refused;
 pub(crate) use telling::machine;
-pub use versions::{Overridden, plan_of_database};
+pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
     database::{DatabaseFile, Outbox},
@@ -23,11 +25,12 @@ use crate::{
     plan::{Plan, StageVersion, Versions},
     say,
     source::{Lag, Nudge},
-    stage::StageHost,
+    stage::{Module, StageHost},
     status::{FailedVersion, ShadowReport, StepStatus},
 };
 use arriving::{Arriving, Place};
 use crossbeam_channel as crossbeam;
+use harm::{not_again, refusal};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -194,13 +197,15 @@ impl Prepared {
                 // What is no deployment is told of by those who watch.
                 Err(error) if error.kind() != ErrorKind::Environment => {}
                 Err(error) => {
-                    if is_new {
-                        say!(
-                            Warning,
-                            "weir: pipeline {} begins with what its file says, since it is not known what is deployed: {error}",
-                            worker.running.name
-                        );
-                    }
+                    let begins_with = match is_new {
+                        true => "what its file says",
+                        false => "what its database knows",
+                    };
+                    say!(
+                        Warning,
+                        "weir: pipeline {} begins with {begins_with}, since it is not known what is deployed: {error}",
+                        worker.running.name
+                    );
                     break;
                 }
             }
@@ -322,6 +327,7 @@ impl Worker {
     fn run(mut self, hears: &Receiver<Heard>, heard: &Sender<Heard>) {
         loop {
             self.gone.try_iter().for_each(drop);
+            self.look_at_guests();
             self.roll_out();
             if self.told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
                 self.tell();
@@ -550,10 +556,15 @@ impl Worker {
         match &deployment.digest {
             None => of_file_version(&self.base, step, deployment),
             Some(digest) => Ok(StageVersion {
-                module: self.host.load_deployed(digest, &self.module_bytes(digest)?)?,
+                module: self.load(step, deployment, digest)?,
                 deployment: deployment.clone(),
             }),
         }
+    }
+
+    fn load(&self, step: &str, deployment: &Deployment, digest: &str) -> Result<Arc<Module>> {
+        let component = self.module_bytes(digest)?;
+        self.host.at(deployment.whose(step)).load_deployed(digest, &component)
     }
 
     fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
@@ -564,10 +575,15 @@ impl Worker {
                 why(taken_back)
             )));
         }
+        if let Some(reason) = refusal(&self.host, step, &live) {
+            return Err(not_again(&reason));
+        }
         let mut versions = self.versions.clone();
         let of_step = versions.entry(step.to_owned()).or_default();
         // Of a version that is still on trial it is not known whether it is good.
         let good = of_step.fallback.take().or(of_step.live.take());
+        // What the host died of is nothing to fall back on.
+        let good = good.filter(|good| refusal(&self.host, step, good).is_none());
         of_step.fallback = good;
         of_step.live = Some(live);
         let plan = Arc::new(self.base.again(&self.host, &versions)?);

@@ -35,6 +35,7 @@ mod read;
 mod required;
 mod settings;
 mod translate;
+mod watched;
 
 pub use aggregate::{
     Accumulate, Accumulated, AggregateDescription, AggregateInstance, Merged, Refused, ResultColumn, Results,

@@ -42,8 +42,10 @@ mod several;
 mod signals;
 mod terminal;
 
+mod crash_loops;
 mod deploy_hosts;
 mod deploy_refusals;
+mod deployed_before;
 mod deploys;
 mod swap_kills;
 mod taken_back;

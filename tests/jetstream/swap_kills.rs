@@ -12,7 +12,10 @@ use std::{
     thread,
     time::Duration,
 };
-use weir::{database::read_versions, deployment::StoredVersion};
+use weir::{
+    database::{read_harms, read_versions},
+    deployment::StoredVersion,
+};
 use weir_tests::{
     seed::{Random, with_seed},
     swaps::{PIPELINE, STEP, check, pipeline_text},
@@ -131,6 +134,11 @@ fn swaps_and_kills_in_any_order_lose_nothing() {
     let setup = kill_among_swaps(NO_TRIAL, KILLS, |_| String::new());
     let (versions, last) = check(&setup.database());
     println!("{} versions decided over {last} events", versions.len());
+    // Good versions go for no kill, wherever it strikes.
+    let taken_back = versions.iter().find(|version| version.trial.taken_back.is_some());
+    assert_eq!(taken_back.map(|version| &version.trial), None);
+    let harms = read_harms(&setup.database(), PIPELINE).expect("the database can be read");
+    assert!(harms.iter().all(|harm| !harm.is_too_much()), "{harms:?}");
     assert!(versions.len() > KILLS / 2, "{} versions decided", versions.len());
 }
 

@@ -1,25 +1,28 @@
 //! `weir run`: pipelines over a live stream.
 
-use super::{connection::NatsArguments, error_as_json, load_plan, parse_now, show, signals, stage_host};
+mod guarded;
+
+use super::{connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, stage_host};
 use crate::{
     database::{DatabaseFile, read_message_counts},
-    definition::PublishFrom,
+    definition::{File, PublishFrom},
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
     live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, PublisherReport, Registry},
-    plan::{Plan, check_circles},
+    plan::{Plan, Versions, check_circles},
     say,
     source::Stop,
+    stage::StageHost,
     status::CountsStatus,
     subject::listed,
     terminal::{self, Bars},
     turn::Counts,
 };
+use guarded::Guarded;
 use serde_json::json;
 use std::{
-    fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -57,7 +60,8 @@ pub(super) struct Run {
     /// Go on although messages were removed from the stream before they were processed.
     #[arg(long)]
     accept_gap: bool,
-    /// Put what a pipeline file names on trial once more, although the database took it back.
+    /// Put what a pipeline file names on trial once more, although the database took it back; and run once more what the host
+    /// died of.
     #[arg(long)]
     again: bool,
     /// For a database that is new: the event from which on messages are published, for all subjects of the pipelines. What
@@ -97,33 +101,26 @@ impl Run {
         let host = stage_host()?;
         terminal::begin_log();
         let mut refused = Refused::new(self.pipelines.len(), self.all_or_none);
-        let mut plans: Vec<Arc<Plan>> = Vec::new();
+        let stop = Stop::default();
+        let compiling = host.clone();
+        let signals = signals::stop_later(&stop, move || compiling.interrupt())?;
+        let mut guarded = Guarded::new(&host, self.again);
+        let mut opened: Vec<Opened> = Vec::new();
         for path in &self.pipelines {
-            let is_taken = |plan: &Plan| plans.iter().any(|other| other.name == plan.name);
-            let plan = load_plan(path, &host, self.now).and_then(|plan| match is_taken(&plan) {
-                true => Err(Error::definition(format!(
-                    "{}: two of the pipeline files are named {}; names are unique",
-                    path.display(),
-                    plan.name
-                ))),
-                false => Ok(Arc::new(plan)),
-            });
-            match plan {
-                Ok(plan) => plans.push(plan),
+            let is_taken = |name: &str| opened.iter().any(|other| other.plan.name == name);
+            match self.open(path, &mut guarded, is_taken) {
+                Ok(pipeline) => opened.push(pipeline),
                 Err(error) => refused.add(&path.display().to_string(), error)?,
             }
         }
-        check_circles(plans.iter().map(Arc::as_ref))?;
+        check_circles(opened.iter().map(|pipeline| pipeline.plan.as_ref()))?;
         let nats = Nats::connect(&self.nats.options()?)?;
-        let stop = Stop::default();
-        let compiling = host.clone();
-        signals::obey(&stop, "draining", move || compiling.interrupt(), || {})?;
+        signals.drain();
         nats.wait_for_jetstream(&stop)?;
-        let shared = self.database.as_deref().map(DatabaseFile::hold).transpose()?;
         let gap = if self.accept_gap { Gap::Accept } else { Gap::Refuse };
         let registry_replicas = self
             .registry
-            .replicas(&nats, plans.iter().map(|plan| plan.stream.as_str()));
+            .replicas(&nats, opened.iter().map(|pipeline| pipeline.plan.stream.as_str()));
         let registry = match Registry::open(&nats, registry_replicas) {
             Ok(registry) => {
                 registry.say_fewer();
@@ -153,24 +150,19 @@ impl Run {
         let mut lives = Vec::new();
         // With --all-or-none the last of them is opened before the first begins.
         let mut ready = Vec::new();
-        for plan in plans {
+        for Opened { plan, host, database } in opened {
             if stop.is_set() {
                 break;
             }
-            let database = match &shared {
-                Some(database) => Ok(database.clone()),
-                None => DatabaseFile::hold(&PathBuf::from(format!("{}.db", plan.name))),
-            };
             let name = plan.name.clone();
-            let prepared = database
-                .and_then(|database| Ready::open(&nats, &host, plan, &database, options.clone(), &stop))
-                .and_then(|prepared| match self.all_or_none {
-                    true => {
-                        ready.push(prepared);
-                        Ok(None)
-                    }
-                    false => prepared.start().map(Some),
-                });
+            let prepared = Ready::open(&nats, &host, plan, &database, options.clone(), &stop);
+            let prepared = prepared.and_then(|prepared| match self.all_or_none {
+                true => {
+                    ready.push(prepared);
+                    Ok(None)
+                }
+                false => prepared.start().map(Some),
+            });
             match prepared {
                 Ok(live) => lives.extend(live.map(say_started)),
                 Err(error) => {
@@ -187,6 +179,7 @@ impl Run {
                 }
             }
         }
+        guarded.are_open();
         for prepared in ready {
             if stop.is_set() {
                 break;
@@ -235,6 +228,31 @@ impl Run {
         }
         outcome.and(refused.outcome()).map(|()| ExitCode::SUCCESS)
     }
+
+    /// Takes hold of the database of a pipeline, and then loads what its file names: should the host die of that, the
+    /// database remembers it.
+    fn open(&self, path: &Path, guarded: &mut Guarded, is_taken: impl Fn(&str) -> bool) -> Result<Opened> {
+        let file = File::read(path)?;
+        let name = Plan::name_of(&file)?;
+        if is_taken(&name) {
+            return Err(Error::definition(format!(
+                "{}: two of the pipeline files are named {name}; names are unique",
+                path.display()
+            )));
+        }
+        let of_it = || PathBuf::from(format!("{name}.db"));
+        let (database, host) = guarded.hold(&self.database.clone().unwrap_or_else(of_it), &name)?;
+        let plan = Arc::new(make_plan(&file, &host, self.now, &Versions::new())?);
+        Ok(Opened { plan, host, database })
+    }
+}
+
+/// A pipeline whose database is held.
+struct Opened {
+    plan: Arc<Plan>,
+    /// Watches its guests.
+    host: StageHost,
+    database: DatabaseFile,
 }
 
 /// Says what a pipeline reads and writes that has started.
@@ -338,7 +356,8 @@ fn messages_note(report: &PublisherReport, unpublished: u64) -> Option<String> {
 /// opened, or as a server that cannot be reached.
 fn check_files(pipelines: usize) -> Result<()> {
     let needed = FILES_OF_PROCESS + pipelines * FILES_OF_PIPELINE;
-    let opened: std::io::Result<Vec<File>> = (0..needed).map(|_| File::open("/dev/null")).collect();
+    let open = |_| std::fs::File::open("/dev/null");
+    let opened: std::io::Result<Vec<std::fs::File>> = (0..needed).map(open).collect();
     opened.map(drop).map_err(|cause| {
         Error::environment(format!(
             "cannot open {needed} files at once, as many as a run of this size may need: {cause}; raise the bound, with \

@@ -4,8 +4,16 @@ use crate::{
     error::{Context, Result},
     say,
     source::Stop,
+    watch,
 };
-use std::{sync::mpsc::channel, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::channel,
+    },
+    thread,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// From now on the first signal asks to stop, and the second ends the process.
@@ -13,7 +21,30 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// When there can be no thread for it.
 pub(super) fn stop(stop: &Stop) -> Result<()> {
-    obey(stop, "draining", || {}, || {})
+    stop_later(stop, || {}).map(Signals::drain)
+}
+
+/// From now on a signal ends the process, until there is something to drain. The first one from then on also does what
+/// `at_first` says.
+///
+/// # Errors
+/// When there can be no thread for it.
+pub(super) fn stop_later(stop: &Stop, at_first: impl Fn() + Send + 'static) -> Result<Signals> {
+    let drains = Arc::new(AtomicBool::new(false));
+    obey_from(stop, "draining", at_first, || {}, drains.clone())?;
+    Ok(Signals { drains })
+}
+
+/// Signals that end the process.
+pub(super) struct Signals {
+    drains: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// The first one asks to stop from now on.
+    pub(super) fn drain(self) {
+        self.drains.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The same. The first signal also does what `at_first` says, the second before all else what `at_once` says.
@@ -25,6 +56,16 @@ pub(super) fn obey(
     word: &'static str,
     at_first: impl Fn() + Send + 'static,
     at_once: impl Fn() + Send + 'static,
+) -> Result<()> {
+    obey_from(stop, word, at_first, at_once, Arc::new(AtomicBool::new(true)))
+}
+
+fn obey_from(
+    stop: &Stop,
+    word: &'static str,
+    at_first: impl Fn() + Send + 'static,
+    at_once: impl Fn() + Send + 'static,
+    drains: Arc<AtomicBool>,
 ) -> Result<()> {
     let stop = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -44,8 +85,10 @@ pub(super) fn obey(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked {
+            if asked || !drains.load(Ordering::Relaxed) {
                 at_once();
+                // What is at work now dies of this, and of nothing else.
+                watch::leave();
                 std::process::exit(130);
             }
             asked = true;

@@ -2,7 +2,7 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
-    database::{Audit, FileSize, Kept, StoredPipeline, read_versions, table_sizes},
+    database::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
     deployment::StoredVersion,
     error::Result,
     nats::{Hosts, Nats, Registry},
@@ -10,6 +10,7 @@ use crate::{
     status::{CountsStatus, HostStatus, StepStatus},
     terminal,
     text::printable,
+    watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;
@@ -185,6 +186,8 @@ struct Held {
     stored: StoredPipeline,
     kept: Kept,
     versions: Vec<StoredVersion>,
+    /// What the host died of.
+    harms: Vec<Harm>,
     tables: Vec<(String, u64)>,
 }
 
@@ -209,6 +212,7 @@ fn stored(database: &Path, as_json: bool) -> Result<ExitCode> {
         let held = Held {
             kept: audit.kept(&name, &stored)?,
             versions: read_versions(database, &name)?,
+            harms: read_harms(database, &name)?,
             tables: table_sizes(database, &name)?,
             name,
             stored,
@@ -272,6 +276,17 @@ impl Held {
             "dead_letter_bytes": self.kept.dead_letters.bytes,
             "dead_letters_let_go": self.kept.dead_letters.let_go,
             "dead_letters_dropped": self.stored.dropped,
+            "deaths": self.harms.iter().map(|harm| json!({
+                "step": harm.last.step,
+                "version": harm.last.version,
+                "digest": harm.last.digest,
+                "candidate": harm.last.candidate,
+                "while": harm.last.doing.name(),
+                "deaths": harm.deaths,
+                "in_a_row": harm.in_a_row,
+                "position": harm.position,
+                "runs_again": !harm.is_too_much(),
+            })).collect::<Vec<_>>(),
             "stopped": self.kept.stopped.iter().map(|(step, ..)| step).collect::<Vec<_>>(),
             "tables": self.tables.iter().cloned().collect::<BTreeMap<_, _>>(),
         })
@@ -343,6 +358,21 @@ impl Held {
                 version.digest.get(..12).unwrap_or(&version.digest),
                 show::thousands(version.first_sequence),
                 show::parameters(&version.deployment.parameters)
+            ));
+        }
+        for harm in &self.harms {
+            let what = match harm.last.candidate {
+                true => "candidate".to_owned(),
+                false => format!("version {}", harm.last.version),
+            };
+            lines.push(format!(
+                "  step {}: {what} ({}): {harm}{}",
+                printable(&harm.last.step),
+                harm.last.digest.get(..12).unwrap_or(&harm.last.digest),
+                match harm.is_too_much() {
+                    true => "; it is not run again",
+                    false => "",
+                }
             ));
         }
         let mut sizes = Table::new();

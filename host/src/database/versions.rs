@@ -152,11 +152,28 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
                 left,
                 spoiled: serde_json::from_str(&spoiled).environment(wrap)?,
                 taken_back,
+                ended: None,
             },
             step,
         });
     }
+    set_ends(&mut versions);
     Ok(versions)
+}
+
+/// Where a version was taken back at another place than behind the last row that it spoiled: the host died of it, and what is
+/// in force next begins there.
+fn set_ends(versions: &mut [StoredVersion]) {
+    for at in 0..versions.len() {
+        let Some((version, later)) = versions.get_mut(at..).and_then(<[StoredVersion]>::split_first_mut) else {
+            continue;
+        };
+        if version.trial.taken_back.is_some() {
+            let next = later.iter().find(|next| next.step == version.step);
+            let ended = next.map(|next| next.first_sequence);
+            version.trial.ended = ended.filter(|ended| *ended != version.taken_back_from());
+        }
+    }
 }
 
 /// The component of that digest, as the database holds it.

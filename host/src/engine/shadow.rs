@@ -60,7 +60,8 @@ impl Shadow {
         let candidate = stage.shadow.as_deref();
         let candidate = candidate.ok_or_else(|| Error::definition(format!("step \"{step}\" has no candidate")))?;
         let (module, parameters) = (candidate.module.clone(), candidate.parameters.clone());
-        let mut instance = Instance::new(host, module, parameters, &candidate.limits);
+        let host = host.at(candidate.deployment.whose(step).as_candidate());
+        let mut instance = Instance::new(&host, module, parameters, &candidate.limits);
         instance
             .configure()
             .and_then(|()| instance.warm_up())

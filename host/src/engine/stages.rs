@@ -18,6 +18,15 @@ use crate::{
 };
 use std::{mem, sync::Arc};
 
+/// What to do about a guest that is not run any more, since the host died of it too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is no error yet: before the first batch another one takes its place, or nothing runs.
+    Waits,
+    /// It is an error.
+    Fails,
+}
+
 /// A stage as it runs.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -64,9 +73,18 @@ pub(super) struct Verdicts {
 
 impl Stage {
     /// The stage of `plan`, configured and warmed up. It is on trial where there is something to fall back on.
-    pub(super) fn prepare(step: &str, plan: &StagePlan, host: &StageHost) -> Result<Self, StageFailure> {
+    pub(super) fn prepare(
+        step: &str,
+        plan: &StagePlan,
+        host: &StageHost,
+        refused: Refused,
+    ) -> Result<Self, StageFailure> {
         let instance = |plan: &StagePlan| -> Result<Instance, StageFailure> {
-            let mut instance = Instance::new(host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
+            let host = host.at(plan.deployment.whose(step));
+            let mut instance = Instance::new(&host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
+            if instance.refusal().is_some() && refused == Refused::Waits {
+                return Ok(instance);
+            }
             instance.configure()?;
             instance.warm_up()?;
             Ok(instance)
@@ -95,6 +113,11 @@ impl Stage {
             failed_rows: 0,
             failures: Failures::new(plan.failures),
         })
+    }
+
+    /// Why its guest is not run any more.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.instance.refusal()
     }
 
     /// Lets a candidate see what this stage sees, or none any more; gives the one that did.
@@ -395,6 +418,16 @@ pub(super) fn ask_at(
 }
 
 impl Engine {
+    /// The first step whose guest is not run any more, since the host died of it too often, and why. Another one has to take its
+    /// place before the first batch.
+    pub fn refused(&self) -> Option<(&str, &str)> {
+        let steps = self.steps.iter().zip(&self.plan.nodes);
+        steps.into_iter().find_map(|(step, node)| match step {
+            Step::Stage(stage) => Some((node.name.as_str(), stage.refusal()?)),
+            _ => None,
+        })
+    }
+
     /// Runs the stage `node`, the step number `at`, over the rows of `input` whose event is no dead letter.
     pub(super) fn stage(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
-    deployment::StoredVersion,
+    deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::STATE_BUCKETS,
     operator::{StateMap, Stateful, clock::Clock, held_times::HeldTimes, lookup},
@@ -183,6 +183,11 @@ impl Engine {
             .into_iter()
             .map(|(name, state)| (name, state.live()))
             .collect()
+    }
+
+    /// Says before [`Engine::begin`] that what decided last in a step does not any more: the host died of it.
+    pub fn take_back(&mut self, trial: TrialRecord) {
+        self.changes.push(VersionChange::Trial(trial));
     }
 
     /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does

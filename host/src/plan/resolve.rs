@@ -280,6 +280,23 @@ struct Resolver<'a> {
     tables: Vec<ResolvedTable>,
 }
 
+/// The name of the pipeline, before anything else is looked at.
+pub(super) fn name_of(file: &File) -> Result<String> {
+    let name = file.parse()?.name;
+    check_name_in(file, name.get_ref(), name.span(), "a pipeline's name")?;
+    Ok(name.into_inner())
+}
+
+/// Names become parts of consumers, files and messages, so they are kept plain.
+fn check_name_in(file: &File, text: &str, span: Range<usize>, what: &str) -> Result<()> {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if text.is_empty() || text.len() > 64 || !plain {
+        let accepted = "1 to 64 of the letters a-z and A-Z, digits, - and _";
+        return Err(file.error(Some(span), &format!("{what} is \"{text}\"; accepted are {accepted}")));
+    }
+    Ok(())
+}
+
 impl Resolver<'_> {
     fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> Error {
         self.file.error(Some(span), message.as_ref())
@@ -289,18 +306,12 @@ impl Resolver<'_> {
         self.error(name.span(), message)
     }
 
-    /// Names become parts of consumers, files and messages, so they are kept plain.
     fn check_name(&self, name: &Name, what: &str) -> Result<()> {
         self.check_name_at(name.get_ref(), name.span(), what)
     }
 
     fn check_name_at(&self, text: &str, span: Range<usize>, what: &str) -> Result<()> {
-        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        if text.is_empty() || text.len() > 64 || !plain {
-            let accepted = "1 to 64 of the letters a-z and A-Z, digits, - and _";
-            return Err(self.error(span, format!("{what} is \"{text}\"; accepted are {accepted}")));
-        }
-        Ok(())
+        check_name_in(self.file, text, span, what)
     }
 
     fn check_table_name(&self, name: &str, span: Range<usize>) -> Result<()> {

@@ -23,24 +23,19 @@ impl Worker {
                     };
                     status.trial_left = trial.left;
                     status.spoiled = trial.spoiled.len() as u64;
-                    let version = status.deployment.version;
-                    if let Some(reason) = trial.taken_back {
-                        let sequence = trial.spoiled.last().map_or(0, |last| last + 1);
+                    // At a start it is not the one that runs: the host died of it.
+                    let judged = self.known.iter().rfind(|known| known.step == step);
+                    let version = judged.map_or(status.deployment.version, |judged| judged.deployment.version);
+                    if let (Some(reason), Some(judged)) = (&trial.taken_back, judged) {
+                        let sequence = trial.taken_back_from();
                         say!(
                             Warning,
                             "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {}",
                             self.running.name,
-                            printable(&reason)
+                            printable(reason)
                         );
-                        status.failed = Some(FailedVersion {
-                            version,
-                            taken_back: true,
-                            sequence,
-                            reason: reason.clone(),
-                            digest: status.digest.clone(),
-                            parameters: status.deployment.parameters.clone(),
-                        });
-                        self.announce("taken-back", &step, version, sequence, Some(&reason));
+                        status.failed = Some(FailedVersion::of(judged));
+                        self.announce("taken-back", &step, version, sequence, Some(reason));
                     } else if trial.left == 0 {
                         self.passed(&step, version);
                     }

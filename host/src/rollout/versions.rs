@@ -1,5 +1,6 @@
 //! Versions of rules as a plan has them and as a database knows them.
 
+use super::harm::{Refused, refusal, refusal_of_module, stopped};
 use crate::{
     database::read_module,
     deployment::{Deployment, StoredVersion},
@@ -24,6 +25,30 @@ pub fn plan_of_database(
     known: &[StoredVersion],
     again: bool,
 ) -> Result<Plan> {
+    begin_of_database(base, host, database, known, again).map(|beginning| beginning.plan)
+}
+
+/// What a pipeline starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// The versions that run.
+    pub plan: Plan,
+    /// Steps whose last version is not run any more, and why: the one before it is in its place.
+    pub taken_back: Vec<(String, String)>,
+}
+
+/// As [`plan_of_database`], and with what it takes back because the host died of it.
+///
+/// # Errors
+/// As [`plan_of_database`].
+pub fn begin_of_database(
+    base: &Plan,
+    host: &StageHost,
+    database: &Path,
+    known: &[StoredVersion],
+    again: bool,
+) -> Result<Start> {
+    let mut died: Vec<(String, String)> = Vec::new();
     let mut versions = Versions::new();
     // Steps whose module or parameters are not those that decided last.
     let mut changed: Vec<&str> = Vec::new();
@@ -31,12 +56,56 @@ pub fn plan_of_database(
         let NodeKind::Stage(stage) = &node.kind else { continue };
         let of_step = || known.iter().filter(|version| version.step == node.name);
         let Some(last) = of_step().next_back() else { continue };
-        let load = |deployment: &Deployment, digest: &str| load_stored(host, database, deployment, digest);
-        let live = live_of(base, &node.name, stage, last, host, database)?;
+        let (live, refusal) = match is_deployed(last)
+            .then(|| refusal_of_module(host, &node.name, &last.deployment, &last.digest))
+            .flatten()
+        {
+            Some(reason) => (None, Some(reason)),
+            None => {
+                let live = live_of(base, &node.name, stage, last, host, database)?;
+                let reason = refusal(host, &node.name, &live);
+                (Some(live), reason)
+            }
+        };
+        if let Some(reason) = refusal {
+            let refused = Refused {
+                base,
+                host,
+                database,
+                step: &node.name,
+                known: of_step().collect(),
+                version: live.as_ref(),
+            };
+            let is_last = refused.is_last();
+            let live = match (refused.before()?, live) {
+                (Some(before), _) => {
+                    died.extend(is_last.then(|| (node.name.clone(), reason)));
+                    before
+                }
+                // Whether something else was deployed meanwhile is seen before the first event.
+                (None, Some(live)) => live,
+                (None, None) => return Err(stopped(&base.name, &node.name, &reason)),
+            };
+            let step = StepVersions {
+                live: Some(live),
+                ..Default::default()
+            };
+            versions.insert(node.name.clone(), step);
+            continue;
+        }
+        let Some(live) = live else { continue };
+        // What the host died of is nothing to fall back on.
+        let load = |deployment: &Deployment, digest: &str| -> Result<Option<StageVersion>> {
+            if refusal_of_module(host, &node.name, deployment, digest).is_some() {
+                return Ok(None);
+            }
+            let good = load_stored(host, database, &node.name, deployment, digest)?;
+            Ok(Some(good).filter(|good| self::refusal(host, &node.name, good).is_none()))
+        };
         let on_trial = last.fallback.as_ref().filter(|_| last.trial.left > 0);
         let on_trial = on_trial.map(|fallback| load(fallback, &digest_of(fallback, stage, known)));
         let fallback = if live.is(&last.digest, &last.deployment.parameters) {
-            on_trial.transpose()?
+            on_trial.transpose()?.flatten()
         } else {
             let taken_back = taken_back(known, &node.name, &live).filter(|_| !again);
             if let Some(taken_back) = taken_back {
@@ -52,8 +121,8 @@ pub fn plan_of_database(
             changed.push(&node.name);
             match (base.is_changelog(node.input), on_trial) {
                 (true, _) => None,
-                (false, Some(good)) => Some(good?),
-                (false, None) => Some(load(&last.deployment, &last.digest)?),
+                (false, Some(good)) => good?,
+                (false, None) => load(&last.deployment, &last.digest)?,
             }
         };
         let live = Some(live);
@@ -77,12 +146,18 @@ pub fn plan_of_database(
         );
         Ok(plan)
     });
-    plan.map_err(|error: Error| {
+    let plan = plan.map_err(|error: Error| {
         error.context(format!(
             "database {} knows of deployed modules that the pipeline file does not go with any more",
             database.display()
         ))
-    })
+    })?;
+    Ok(Start { plan, taken_back: died })
+}
+
+/// Whether a version was deployed, and is kept in the database.
+fn is_deployed(version: &StoredVersion) -> bool {
+    version.deployment.digest.is_some() && version.deployment.version > 0
 }
 
 /// What a step runs at a start where `last` decided last.
@@ -96,7 +171,7 @@ fn live_of(
 ) -> Result<StageVersion> {
     let deployment = &last.deployment;
     match &deployment.digest {
-        Some(digest) if deployment.version > 0 => load_stored(host, database, deployment, digest),
+        Some(digest) if deployment.version > 0 => load_stored(host, database, step, deployment, digest),
         _ => of_file_version(base, step, deployment).map(|live| StageVersion {
             module: of_file.module.clone(),
             ..live
@@ -129,9 +204,17 @@ fn digest_of(fallback: &Deployment, of_file: &StagePlan, known: &[StoredVersion]
     digest.unwrap_or_else(|| of_file.module.digest.clone())
 }
 
-fn load_stored(host: &StageHost, database: &Path, deployment: &Deployment, digest: &str) -> Result<StageVersion> {
+/// A version that is kept in the database.
+pub(super) fn load_stored(
+    host: &StageHost,
+    database: &Path,
+    step: &str,
+    deployment: &Deployment,
+    digest: &str,
+) -> Result<StageVersion> {
+    let component = read_module(database, digest)?;
     Ok(StageVersion {
-        module: host.load_deployed(digest, &read_module(database, digest)?)?,
+        module: host.at(deployment.whose(step)).load_deployed(digest, &component)?,
         deployment: Deployment {
             digest: Some(digest.to_owned()),
             ..deployment.clone()

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
+    fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -181,6 +182,7 @@ impl<W: World> Live<W> {
 
     /// What the guest says of itself.
     pub(super) fn describe(&mut self, bounds: Bounds) -> Result<W::Description, StageFailure> {
+        fail_point::pass("in-describe");
         self.call(bounds, W::describe)?.map_err(StageFailure::new)
     }
 
@@ -190,6 +192,7 @@ impl<W: World> Live<W> {
         parameters: &[(String, ParameterValue)],
         bounds: Bounds,
     ) -> Result<(), StageFailure> {
+        fail_point::pass("in-configure");
         self.call(bounds, |guest, store| guest.configure(store, parameters))?
             .map_err(|message| StageFailure::new(shorten(message)))?;
         self.configured = self.store.data().room.taken();
@@ -244,6 +247,7 @@ fn begin(store: &mut Store<GuestContext>, bounds: Bounds) {
 
 /// What to say of a call that failed.
 fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
+    fail_point::pass("in-trap");
     let trap = cause.downcast_ref::<Trap>();
     let full = cause.downcast_ref::<Full>();
     let what = match (trap, store.data_mut().last_error.take()) {

@@ -8,7 +8,10 @@ use super::{
     lines::Lines,
     places::Place,
 };
-use crate::definition::StageLimits;
+use crate::{
+    definition::StageLimits,
+    watch::{Doing, Watch},
+};
 use std::sync::Arc;
 use wasmtime::Store;
 
@@ -34,6 +37,7 @@ pub(super) struct Guest<W: World> {
     leaks: bool,
     /// Where it lives, from its first instance on.
     place: Option<Place>,
+    watch: Watch,
 }
 
 impl<W: World> Guest<W> {
@@ -51,7 +55,19 @@ impl<W: World> Guest<W> {
             live: None,
             leaks: false,
             place: None,
+            watch: Watch::default(),
         }
+    }
+
+    /// The same, watched.
+    pub(super) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Why the host does not run it any more.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.watch.refusal()
     }
 
     /// Instantiates and configures the guest, if that is to be done.
@@ -59,6 +75,7 @@ impl<W: World> Guest<W> {
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
     pub(super) fn ready(&mut self) -> Result<(), StageFailure> {
+        let _noted = self.watch.begin(Doing::Prepare);
         self.live().map(|_| ())
     }
 
@@ -66,6 +83,11 @@ impl<W: World> Guest<W> {
         let live = match self.live.take().filter(|live| !live.is_worn(self.leaks)) {
             Some(live) => live,
             None => {
+                if let Some(reason) = self.refusal() {
+                    return Err(StageFailure::new(format!(
+                        "{reason}; it is not run again, unless somebody says --again"
+                    )));
+                }
                 if self.place.is_none() {
                     self.place = Some(self.host.place().map_err(StageFailure::new)?);
                 }
@@ -88,6 +110,7 @@ impl<W: World> Guest<W> {
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
     ) -> Result<Answer, StageFailure> {
+        let _noted = self.watch.begin(Doing::Call);
         let bounds = self.bounds;
         let live = self.live()?;
         let used = live.is_used();
@@ -100,5 +123,14 @@ impl<W: World> Guest<W> {
             self.leaks |= used && failure.out_of_memory;
             StageFailure { used, ..failure }
         })
+    }
+}
+
+impl<W: World> Drop for Guest<W> {
+    fn drop(&mut self) {
+        if self.live.is_some() {
+            let _noted = self.watch.begin(Doing::Drop);
+            self.live = None;
+        }
     }
 }

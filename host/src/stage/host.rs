@@ -18,11 +18,13 @@ use super::{
     read::{check_header, digest_of, read, when_intact},
     required::Required,
     settings::settings,
+    watched::Watched,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::EPOCH_TICK,
+    watch::{Doing, Watch},
 };
 use std::{
     collections::HashMap,
@@ -44,6 +46,7 @@ pub struct StageHost {
     inner: Arc<Inner>,
     /// The pipeline's whose guests it makes, if they are those of one.
     share: Option<Arc<Share>>,
+    pub(super) watched: Option<Watched>,
 }
 
 struct Inner {
@@ -105,6 +108,7 @@ impl StageHost {
                 aggregates: Mutex::default(),
             }),
             share: None,
+            watched: None,
         })
     }
 
@@ -115,8 +119,8 @@ impl StageHost {
     pub fn for_pipeline(&self, guests: GuestCounts) -> Result<Self> {
         let share = self.inner.places.share(guests)?;
         Ok(Self {
-            inner: self.inner.clone(),
             share: Some(share),
+            ..self.clone()
         })
     }
 
@@ -220,7 +224,10 @@ impl StageHost {
     fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
-            let (pre, required) = self.prepare(bytes, &STAGE, StageComponentPre::new)?;
+            let watch = self.may_load(&digest)?;
+            let loaded = self.compile(bytes)?;
+            let _noted = watch.begin(Doing::Load);
+            let (pre, required) = self.prepare(loaded, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &Description| description.name.clone();
             let (description, code) = self.described(&bytes, pre, required, name)?;
@@ -237,7 +244,10 @@ impl StageHost {
     fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
-            let (pre, required) = self.prepare(bytes, &AGGREGATE, AggregateComponentPre::new)?;
+            let watch = self.may_load(&digest)?;
+            let loaded = self.compile(bytes)?;
+            let _noted = watch.begin(Doing::Load);
+            let (pre, required) = self.prepare(loaded, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &AggregateDescription| description.name.clone();
             let (description, code) = self.described(&bytes, pre, required, name)?;
@@ -251,20 +261,31 @@ impl StageHost {
         })
     }
 
+    /// What notes that a module is loaded, unless this host died of that too often.
+    fn may_load(&self, digest: &str) -> Result<Watch> {
+        let watch = self.watch(digest, None);
+        match watch.refusal() {
+            Some(reason) => Err(Error::definition(format!(
+                "{reason}; name another module in the pipeline file or deploy another, or the same with --again"
+            ))),
+            None => Ok(watch),
+        }
+    }
+
     /// The code of a component, when it is there, and what its instances take.
     fn compile(&self, bytes: &[u8]) -> Result<Loaded> {
         check_header(bytes)?;
         self.inner.compilations.begin(bytes.into())?.wait()
     }
 
-    /// Compiles a component that has to be of this kind, and gives it its imports.
+    /// Gives a component, which has to be of this kind, its imports.
     fn prepare<Pre>(
         &self,
-        bytes: &[u8],
+        loaded: Loaded,
         kind: &Kind,
         pre: impl FnOnce(InstancePre<GuestContext>) -> wasmtime::Result<Pre>,
     ) -> Result<(Pre, Required)> {
-        let Loaded { component, required } = self.compile(bytes)?;
+        let Loaded { component, required } = loaded;
         check_contract(&component, self.engine(), kind)?;
         let pre = self.inner.linker.instantiate_pre(&component).and_then(pre);
         let pre = pre.map_err(|cause| Error::definition(format!("it does not fit {}: {cause:#}", kind.export)))?;

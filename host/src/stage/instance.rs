@@ -58,10 +58,16 @@ impl Instance {
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
+        let watch = host.watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits),
+            guest: Guest::new(host, &module.code, parameters, limits).watched(watch),
             module,
         }
+    }
+
+    /// Why the host does not run it any more, where it died of it too often. Every call fails then.
+    pub fn refusal(&self) -> Option<&str> {
+        self.guest.refusal()
     }
 
     /// The component that runs here.

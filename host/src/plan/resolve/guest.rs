@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     plan::Function,
     stage::{AggregateDescription, AggregateInstance, StageHost},
+    watch::Whose,
 };
 use serde_spanned::Spanned;
 use std::{
@@ -45,6 +46,7 @@ impl Resolver<'_> {
         };
         let at_module = |message: String| at_step(Some(module.span()), message);
         let folder = self.file.path.parent().unwrap_or(Path::new(""));
+        let host = &host.at(Whose::of_file(step));
         let loaded = host
             .load_aggregate(&folder.join(module.get_ref()))
             .map_err(|cause| at_module(format!("key `module`: {cause}")))?;

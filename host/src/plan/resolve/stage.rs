@@ -11,6 +11,7 @@ use crate::{
     limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
     plan::{StagePlan, StageVersion},
     stage::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
+    watch::Whose,
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
@@ -27,12 +28,16 @@ impl Resolver<'_> {
         self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
         let (live, outputs) = match &versions.live {
-            Some(version) => self.version(name, input, version, &stage.limits, host)?,
+            Some(version) => {
+                let host = host.at(version.deployment.whose(name));
+                self.version(name, input, version, &stage.limits, &host)?
+            }
             None => {
                 let at_module =
                     |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
                 let folder = self.file.path.parent().unwrap_or(Path::new(""));
                 let module = host
+                    .at(Whose::of_file(name))
                     .load(&folder.join(stage.module.get_ref()))
                     .map_err(|cause| at_module(format!("key `module`: {cause}")))?;
                 let outputs = self.outputs(input, &module).map_err(at_module)?;
@@ -51,18 +56,21 @@ impl Resolver<'_> {
                         .collect(),
                     ..Default::default()
                 };
-                let guest = configured(host, module, deployment, parameters, &stage.limits)
+                let host = host.at(deployment.whose(name));
+                let guest = configured(&host, module, deployment, parameters, &stage.limits)
                     .map_err(|message| at_step(None, message))?;
                 (guest, outputs)
             }
         };
-        let beside = |version: &Option<StageVersion>| {
-            let resolved = version
-                .as_ref()
-                .map(|version| self.version(name, input, version, &stage.limits, host));
+        let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
+            let resolved = version.as_ref().map(|version| {
+                let host = host.at(whose(version.deployment.whose(name)));
+                self.version(name, input, version, &stage.limits, &host)
+            });
             Ok(resolved.transpose()?.map(|(guest, _)| guest))
         };
-        let (fallback, shadow) = (beside(&versions.fallback)?, beside(&versions.shadow)?);
+        let fallback = beside(&versions.fallback, |whose| whose)?;
+        let shadow = beside(&versions.shadow, Whose::as_candidate)?;
         Ok(ResolvedNode {
             name: name.to_owned(),
             input,
@@ -235,7 +243,7 @@ pub(super) fn check_reads(
     Ok(())
 }
 
-/// A guest that took its parameters.
+/// A guest that took its parameters; or that this host does not run any more, which says so where it is to be run.
 fn configured(
     host: &StageHost,
     module: Arc<Module>,
@@ -243,9 +251,12 @@ fn configured(
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
 ) -> Result<ResolvedGuest, String> {
-    Instance::new(host, module.clone(), parameters.clone(), limits)
-        .configure()
-        .map_err(|failure| format!("the rule {}: {failure}", module.description.name))?;
+    let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
+    if instance.refusal().is_none() {
+        instance
+            .configure()
+            .map_err(|failure| format!("the rule {}: {failure}", module.description.name))?;
+    }
     Ok(ResolvedGuest {
         module,
         deployment,
@@ -258,6 +269,12 @@ impl StageVersion {
     /// those that are set.
     pub fn is(&self, digest: &str, parameters: &BTreeMap<String, toml::Value>) -> bool {
         is_same(&self.module, &self.deployment.parameters, digest, parameters)
+    }
+
+    /// Every parameter of it, those that the rule has of itself included; nothing where they do not fit.
+    pub fn all_parameters(&self) -> Option<Vec<(String, ParameterValue)>> {
+        let set = self.deployment.parameters.iter();
+        parameters_of(&self.module, set.map(|(name, value)| (name.as_str(), value, None))).ok()
     }
 }
 

@@ -56,8 +56,9 @@ impl AggregateInstance {
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
+        let watch = host.watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits),
+            guest: Guest::new(host, &module.code, parameters, limits).watched(watch),
             module,
         }
     }

@@ -1,0 +1,84 @@
+//! Databases of a run, with what is remembered beside them of guests that the host may die of.
+
+use crate::{
+    database::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
+    error::Result,
+    limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
+    say,
+    stage::StageHost,
+    watch::{Harm, Notes, Watcher},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The databases that are held.
+pub(super) struct Guarded<'h> {
+    host: &'h StageHost,
+    /// Whether what the host died of may run again.
+    again: bool,
+    held: Vec<(PathBuf, DatabaseFile, Arc<Notes>)>,
+    /// What a crash left in write-ahead logs is taken in once, and stays so until the pipelines are open.
+    recovered: Vec<Recovered>,
+}
+
+impl<'h> Guarded<'h> {
+    pub(super) fn new(host: &'h StageHost, again: bool) -> Self {
+        Self {
+            host,
+            again,
+            held: Vec::new(),
+            recovered: Vec::new(),
+        }
+    }
+
+    /// Lets go of what is needed until the pipelines are open.
+    pub(super) fn are_open(self) {
+        drop(self.recovered);
+    }
+
+    /// Holds the database at `path`, in which several pipelines may be, and gives a host that watches the guests of one.
+    pub(super) fn hold(&mut self, path: &Path, pipeline: &str) -> Result<(DatabaseFile, StageHost)> {
+        let known = self.held.iter().find(|(known, ..)| known == path);
+        let (database, notes) = match known {
+            Some((_, database, notes)) => (database.clone(), notes.clone()),
+            None => {
+                let database = DatabaseFile::hold(path)?;
+                self.recovered.push(database.recover()?);
+                let (notes, died) = watch_guests(&database)?;
+                died.iter().for_each(say_died);
+                self.held.push((path.to_owned(), database.clone(), notes.clone()));
+                (database, notes)
+            }
+        };
+        if self.again {
+            forget_harms(&database, pipeline, None)?;
+        }
+        let harms = read_harms(path, pipeline)?;
+        let watcher = Watcher::new(notes, pipeline, harms);
+        Ok((database, self.host.watched(Arc::new(watcher))))
+    }
+}
+
+/// Says what the process before died of.
+fn say_died(harm: &Harm) {
+    let last = &harm.last;
+    let what = match last.candidate {
+        true => "candidate".to_owned(),
+        false => format!("version {}", last.version),
+    };
+    let next = match harm.is_too_much() {
+        true => "it is not run again".to_owned(),
+        false => format!(
+            "after {GUEST_DEATHS_MAX} deaths at one place, or {GUEST_DEATHS_IN_A_ROW_MAX} in a row, it is not run again"
+        ),
+    };
+    say!(
+        Warning,
+        "weir: pipeline {}, step {}, {what}, module {}: {harm}; {next}",
+        last.pipeline,
+        last.step,
+        last.digest.get(..12).unwrap_or(&last.digest)
+    );
+}

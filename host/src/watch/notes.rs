@@ -1,0 +1,317 @@
+//! The file in which a host notes what it does for guests.
+//!
+//! It has places of [`PLACE_BYTES`], each of which holds a line of JSON while something is under way, and begins with a space
+//! when nothing is. One write begins a note and one ends it. Nothing is forced to the disk: the notes are about deaths of the
+//! process, which the page cache survives; after a power cut there may be none.
+
+use super::Note;
+use crate::{
+    error::{Context, Error, Result},
+    limits::GUEST_NOTES_MAX,
+    say,
+};
+use rustix::{fs::OFlags, io::Errno};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Read,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A name has up to 64 letters, a digest 64, so a note has some 400 bytes. Places lie within pages, so that none is half written.
+const PLACE_BYTES: usize = 512;
+
+/// Places that are there from the beginning: as many as a pipeline needs, and on a full disk they are there already.
+const PLACES: usize = 8;
+
+/// What begins a place in which nothing is under way.
+const CLEAR: u8 = b' ';
+
+/// The files of this process.
+static ALL: Mutex<Vec<Weak<Notes>>> = Mutex::new(Vec::new());
+
+/// The notes of one database.
+pub struct Notes {
+    path: PathBuf,
+    file: File,
+    run: u64,
+    places: Mutex<Places>,
+    has_failed: AtomicBool,
+    /// What keeps others from the same file: it goes last.
+    _held: Box<dyn Send + Sync>,
+}
+
+#[derive(Default)]
+struct Places {
+    taken: Vec<bool>,
+    /// Whether the process is about to end, because somebody wants it to.
+    is_left: bool,
+    /// Whether a thread panicked at work.
+    is_kept: bool,
+}
+
+impl std::fmt::Debug for Notes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notes")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Notes {
+    /// Opens the file at `path`, which is made when it is missing, and gives what an earlier process left in it. That stays
+    /// until [`Notes::clear`]. Nobody else may have it open, for as long as `held` is there.
+    ///
+    /// # Errors
+    /// When it cannot be made or written to, or is a link.
+    pub fn open(path: &Path, held: impl Send + Sync + 'static) -> Result<(Arc<Self>, Vec<Note>)> {
+        let shown = path.display();
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+            .open(path);
+        let file = opened.map_err(|cause| {
+            let advice = match cause.raw_os_error() {
+                Some(code) if code == Errno::LOOP.raw_os_error() => {
+                    "it is a symbolic link, where weir keeps a file of its own; remove it"
+                }
+                _ => "see that it is a file that this user may write to, and its folder too",
+            };
+            Error::environment(format!("cannot open {shown}: {cause}; {advice}"))
+        })?;
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(Error::environment(format!(
+                "{shown} is no file, where weir keeps one of its own; remove it"
+            )));
+        }
+        let left = read_from(&file).environment(|| format!("cannot read {shown}"))?;
+        let notes = Arc::new(Self {
+            path: path.to_owned(),
+            file,
+            run: fastrand::u64(1..),
+            places: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            _held: Box::new(held),
+        });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|notes| notes.strong_count() > 0);
+        all.push(Arc::downgrade(&notes));
+        Ok((notes, left))
+    }
+
+    /// Forgets what an earlier process left. To be called before the first note.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn clear(&self) -> Result<()> {
+        let empty = [CLEAR; PLACES * PLACE_BYTES];
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all_at(&empty, 0));
+        written.environment(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// The number of this process.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Writes a note, which stands until its place is given back.
+    pub(super) fn write(self: &Arc<Self>, record: &[u8]) -> Slot {
+        let mut places = self.places();
+        let free = places.taken.iter().position(|taken| !taken);
+        let place = free.unwrap_or_else(|| {
+            places.taken.push(false);
+            places.taken.len() - 1
+        });
+        if let Some(taken) = places.taken.get_mut(place) {
+            *taken = true;
+        }
+        if !places.is_left && place < GUEST_NOTES_MAX {
+            self.put(place, record);
+        }
+        Slot {
+            notes: self.clone(),
+            place,
+        }
+    }
+
+    fn put(&self, place: usize, bytes: &[u8]) {
+        if let Err(cause) = self.file.write_all_at(bytes, (place * PLACE_BYTES) as u64)
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            say!(
+                Warning,
+                "weir: cannot write {}: {cause}; should the host die while a rule is at work, that may not be remembered",
+                self.path.display()
+            );
+        }
+    }
+
+    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        // Nothing is under way, and so there is nothing to remember.
+        if !self.places().is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A note that stands.
+pub(super) struct Slot {
+    notes: Arc<Notes>,
+    place: usize,
+}
+
+impl Slot {
+    /// Ends it; or lets it stand for the next start, where the process is about to end because of this work.
+    pub(super) fn end(self, keeps: bool) {
+        let mut places = self.notes.places();
+        if keeps {
+            places.is_kept = true;
+            return;
+        }
+        if self.place < GUEST_NOTES_MAX {
+            self.notes.put(self.place, &[CLEAR]);
+        }
+        if let Some(taken) = places.taken.get_mut(self.place) {
+            *taken = false;
+        }
+    }
+}
+
+/// See [`super::leave`].
+pub(super) fn leave() {
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    for notes in all.iter().filter_map(Weak::upgrade) {
+        let mut places = notes.places();
+        places.is_left = true;
+        if !places.is_kept {
+            (0..places.taken.len().min(GUEST_NOTES_MAX)).for_each(|place| notes.put(place, &[CLEAR]));
+        }
+    }
+}
+
+/// A note as it is written.
+pub(super) fn record(note: &Note) -> Box<[u8]> {
+    let mut record = serde_json::to_vec(note).unwrap_or_default();
+    record.resize(PLACE_BYTES - 1, b' ');
+    record.push(b'\n');
+    record.into()
+}
+
+/// What stands in a file.
+#[cfg(test)]
+pub(super) fn read(path: &Path) -> std::io::Result<Vec<Note>> {
+    read_from(&File::open(path)?)
+}
+
+/// What is no note (a file of somebody else, or what a power cut left) says nothing.
+fn read_from(file: &File) -> std::io::Result<Vec<Note>> {
+    let mut bytes = Vec::new();
+    file.take((GUEST_NOTES_MAX * PLACE_BYTES) as u64)
+        .read_to_end(&mut bytes)?;
+    let places = bytes.chunks(PLACE_BYTES).filter(|place| place.first() != Some(&CLEAR));
+    Ok(places.filter_map(|place| serde_json::from_slice(place).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::Doing;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn note() -> Note {
+        Note {
+            run: u64::MAX,
+            doing: Doing::Prepare,
+            pipeline: "p".repeat(64),
+            step: "s".repeat(64),
+            version: u64::MAX,
+            at_ms: i64::MIN,
+            candidate: false,
+            digest: "d".repeat(64),
+            parameters: "p".repeat(32),
+        }
+    }
+
+    #[test]
+    fn the_longest_note_fits_its_place() {
+        let record = record(&note());
+        assert_eq!(record.len(), PLACE_BYTES);
+        assert_eq!(serde_json::from_slice::<Note>(&record).expect("it is whole"), note());
+    }
+
+    #[test]
+    fn what_was_not_ended_is_found_and_the_rest_leaves_no_file() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("a.db-guest");
+        let (notes, left) = Notes::open(&path, ()).expect("it can be made");
+        assert_eq!(left, []);
+        notes.clear().expect("it can be written");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let (stands, ends) = (notes.write(&record(&note())), notes.write(&record(&note())));
+        assert_eq!(read(&path).expect("it can be read").len(), 2);
+        ends.end(false);
+        // As a process leaves it that dies.
+        let bytes = fs::read(&path).expect("it can be read");
+        stands.end(false);
+        drop(notes);
+        assert!(!path.exists());
+        fs::write(&path, bytes).expect("it can be written");
+        let (notes, left) = Notes::open(&path, ()).expect("it can be opened");
+        assert_eq!(left, [note()]);
+        notes.clear().expect("it can be written");
+        assert_eq!(read(&path).expect("it can be read"), []);
+    }
+
+    #[test]
+    fn a_panic_at_work_is_left_for_the_next_start() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("a.db-guest");
+        let notes = Notes::open(&path, ()).expect("it can be made").0;
+        notes.write(&record(&note())).end(true);
+        leave();
+        drop(notes);
+        assert_eq!(read(&path).expect("it can be read"), [note()]);
+    }
+
+    #[test]
+    fn who_ends_because_somebody_wants_it_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("a.db-guest");
+        let notes = Notes::open(&path, ()).expect("it can be made").0;
+        let before = notes.write(&record(&note()));
+        leave();
+        let after = notes.write(&record(&note()));
+        assert_eq!(read(&path).expect("it can be read"), []);
+        before.end(false);
+        after.end(false);
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_garbage_says_nothing() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let (path, other) = (folder.path().join("a.db-guest"), folder.path().join("other"));
+        fs::write(&other, "of somebody else").expect("it can be written");
+        symlink(&other, &path).expect("it can be made");
+        let refused = Notes::open(&path, ()).expect_err("it is a link").to_string();
+        assert!(refused.contains("it is a symbolic link"), "{refused}");
+        fs::remove_file(&path).expect("it can be removed");
+        fs::write(&path, [0, 255, b'{'].repeat(9000)).expect("it can be written");
+        assert_eq!(Notes::open(&path, ()).expect("it can be opened").1, []);
+        assert_eq!(fs::read(&other).expect("it is there"), b"of somebody else");
+    }
+}
