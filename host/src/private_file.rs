@@ -304,3 +304,68 @@ fn finish(mut partial: NamedTempFile, path: &Path, bytes: &[u8], sync: fn(&File)
     partial.persist(path).environment(wrap)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MODE, folder, make, temporary_folder, write_beside, write_whole};
+    use std::{
+        fs,
+        io::ErrorKind,
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+        path::Path,
+    };
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & MODE
+    }
+
+    #[test]
+    fn folders_are_for_their_owner_alone() {
+        let home = temporary_folder("weir-test-").unwrap();
+        assert_eq!(mode(home.path()), 0o700);
+        let deep = home.path().join("a/b");
+        folder(&deep).unwrap();
+        folder(&deep).unwrap();
+        assert_eq!((mode(&home.path().join("a")), mode(&deep)), (0o700, 0o700));
+    }
+
+    #[test]
+    fn a_file_is_made_under_a_free_name_alone() {
+        let home = temporary_folder("weir-test-").unwrap();
+        let (path, target) = (home.path().join("file"), home.path().join("target"));
+        symlink(&target, &path).unwrap();
+        assert_eq!(make(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(!target.exists());
+        fs::remove_file(&path).unwrap();
+        make(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn what_is_written_beside_a_file_is_whole_and_has_its_mode() {
+        let home = temporary_folder("weir-test-").unwrap();
+        let (path, other) = (home.path().join("file"), home.path().join("other"));
+        fs::write(&other, "of somebody else").unwrap();
+        for mode_of_other in [0o600, 0o666] {
+            fs::set_permissions(&other, fs::Permissions::from_mode(mode_of_other)).unwrap();
+            for bytes in ["first", "2nd"] {
+                write_beside(&path, bytes.as_bytes(), &fs::metadata(&other).unwrap()).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), bytes);
+                assert_eq!(mode(&path), mode_of_other);
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        symlink(&other, &path).unwrap();
+        let refused = write_beside(&path, b"third", &fs::metadata(&other).unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("it is a symbolic link to"), "{refused}");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "nothing is left");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_file_is_named() {
+        let home = temporary_folder("weir-test-").unwrap();
+        let refused = write_whole(home.path(), b"").unwrap_err();
+        assert!(refused.to_string().contains("it is a folder"), "{refused}");
+    }
+}

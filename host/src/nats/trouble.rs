@@ -108,6 +108,13 @@ impl Nats {
         }
     }
 
+    /// The subject of a request for single messages that the server denied, if there was one.
+    pub(super) fn denied_read(&self) -> Option<String> {
+        let reads = [".DIRECT.GET.", ".STREAM.MSG.GET."];
+        self.denied
+            .find(|subject| reads.iter().any(|read| subject.contains(read)))
+    }
+
     /// Whether the account may not be asked for: who may read a stream need not be allowed to.
     fn is_denied_account(&self) -> bool {
         self.denied.find(|subject| subject.ends_with("API.INFO")).is_some()
