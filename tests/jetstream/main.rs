@@ -35,6 +35,7 @@ mod databases;
 mod endings;
 mod faults;
 mod file_versions;
+mod permissions;
 mod refusals;
 mod several;
 mod signals;

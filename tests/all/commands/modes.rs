@@ -1,7 +1,7 @@
 //! Files that weir makes: who may read them, whatever the umask is, and that none is made or written through what somebody put
 //! in its place.
 
-use super::{Folder, NAMES, make_pipe, weir};
+use super::{Folder, NAMES, files::wait_for_position, make_pipe, weir};
 use std::{
     fs,
     os::unix::{
@@ -14,7 +14,7 @@ use std::{
 };
 use weir_tests::{
     command::{Outcome, interrupt},
-    wait_until,
+    wait_until, workspace,
 };
 
 const EVENTS: &str = "{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}\n";
@@ -67,13 +67,14 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
 }
 
-/// A replay that follows its file, once the database is open and all that SQLite keeps is there.
+/// A replay that follows its file, once it has read what there is, and all that SQLite keeps is there.
 #[track_caller]
 fn follow(folder: &Folder, umask: libc::mode_t) -> Child {
     folder.write("events.jsonl", EVENTS);
     let follow = "replay p.toml --input events.jsonl --database p.db --follow";
     let process = with_umask(folder, umask, follow).spawn().expect("weir can be started");
-    wait_until("an open database", || {
+    wait_for_position(folder, "2");
+    wait_until("what SQLite keeps", || {
         BESIDE.iter().all(|file| folder.path(file).exists())
     });
     process
@@ -354,4 +355,45 @@ fn a_new_rule_takes_no_name_that_is_there() {
             .says("large-orders is there already");
         planted.check_untouched(&folder, &format!("{planted:?}"));
     }
+}
+
+#[test]
+fn one_module_makes_all_files() {
+    let makes = [
+        "File::create",
+        "fs::write(",
+        "fs::copy(",
+        "create_dir",
+        "create_new(",
+        ".create(true)",
+        "tempfile::",
+        "DirBuilder",
+    ];
+    let mut folders = vec![workspace().join("host/src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of the host can be read") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("it is text");
+            // Tests make files as they like.
+            let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+            files += 1;
+            if path.ends_with("host/src/private_file.rs") {
+                continue;
+            }
+            for makes in makes {
+                let line = own
+                    .lines()
+                    .find(|line| line.contains(makes) && !line.trim_start().starts_with("//"));
+                // A folder that goes with its owner is held as one.
+                let line = line.filter(|line| !line.contains("tempfile::TempDir"));
+                assert_eq!(line, None, "{}: private_file makes files", path.display());
+            }
+        }
+    }
+    assert!(files > 100, "{files} files");
 }
