@@ -417,7 +417,8 @@ fn plain(path: &Path) -> PathBuf {
 
 fn open(path: &Path) -> Result<Connection> {
     let wrap = || format!("cannot open database {}", path.display());
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // It is there: `DatabaseFile::hold` makes it.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(plain(path), flags).sqlite(wrap)?;
     connection.busy_timeout(BUSY_TIMEOUT).sqlite(wrap)?;
     Ok(connection)

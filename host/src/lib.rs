@@ -71,6 +71,8 @@ pub mod terminal;
 
 pub mod input;
 
+pub mod private_file;
+
 // What a pipeline is: the file, the guests that it names, the checked graph.
 pub mod definition;
 

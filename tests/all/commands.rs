@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod files;
 mod json;
+mod modes;
 mod table_load;
 mod terminal;
 mod what_if;

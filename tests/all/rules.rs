@@ -3,6 +3,7 @@
 use super::weir;
 use std::{
     fs,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 use weir_tests::{command::Outcome, scratch, workspace};
@@ -58,6 +59,32 @@ fn a_new_rule_is_built_tested_broken_and_mended() {
         digests.push(digest(&built));
     }
     assert_eq!(digests[0], digests[1], "the same source gives the same component");
+
+    // What lies in the place of the component is not written through.
+    let (component, precious) = (
+        near.join("large-orders/target/large-orders.wasm"),
+        near.join("precious"),
+    );
+    let mode = fs::metadata(&component).unwrap().permissions().mode();
+    assert_eq!(mode & 0o133, 0, "{mode:o}: others write to it, or somebody runs it");
+    let bytes = fs::read(&component).unwrap();
+    fs::write(&precious, "of somebody else").unwrap();
+    fs::remove_file(&component).unwrap();
+    symlink(&precious, &component).unwrap();
+    run(&near, "build large-orders")
+        .ends_with(1)
+        .says("large-orders.wasm: it is a symbolic link to ")
+        .says("remove it, or name another");
+    assert_eq!(fs::read(&precious).unwrap(), b"of somebody else");
+    fs::remove_file(&component).unwrap();
+    fs::hard_link(&precious, &component).unwrap();
+    run(&near, "build large-orders").ends_with(0);
+    assert_eq!(
+        fs::read(&precious).unwrap(),
+        b"of somebody else",
+        "the second name is another file now"
+    );
+    assert_eq!(fs::read(&component).unwrap(), bytes);
     let rule = near.join("large-orders");
     let component = fs::read(rule.join("target/large-orders.wasm")).unwrap();
     for path in [folder.path(), workspace()] {

@@ -131,8 +131,8 @@ fn a_database_that_cannot_be_written_is_named() {
         .run()
         .catch_up()
         .ends_with(1)
-        .says("last-page.db")
-        .says("see that it is a file that this user may write to");
+        .says("last-page.db-wal: it is a folder, where weir keeps a file of its own")
+        .says("remove it");
     fs::remove_dir(&beside).expect("a folder can be removed");
     setup
         .run()

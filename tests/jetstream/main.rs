@@ -37,6 +37,7 @@ mod databases;
 mod endings;
 mod faults;
 mod file_versions;
+mod permissions;
 mod refusals;
 mod several;
 mod signals;

@@ -4,6 +4,7 @@
 //! components), and the other commands begin with it, so that one line is enough to see Weir run. What is found is said
 //! on standard error; standard output belongs to the program that is run.
 
+mod deny;
 mod error;
 mod fuzz;
 mod guests;
@@ -12,6 +13,7 @@ mod nats_server;
 mod process;
 mod say;
 mod setup;
+mod venv;
 mod version;
 mod wasm_target;
 mod workspace;
@@ -37,6 +39,8 @@ Commands:
   campaign --hostile N [--seed S]
                            set up, then deploy N components that mean harm to a host under load
   bench [--json] [args…]   set up, then run the benchmark, optimised
+  deny [check…]            hold what Weir depends on to .deny.toml: bans, licenses and sources, which
+                           need no network; or advisories, which do
   fuzz [target…] [--seconds N]
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
   help                     print this
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
             cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
             args,
         ),
+        ("deny", _) => deny::run(args),
         ("fuzz", _) => fuzz::run(args),
         ("setup" | "guests", _) => return usage(&format!("{command:?} does not take these arguments: {args:?}")),
         _ => return usage(&format!("unknown command {command:?}")),

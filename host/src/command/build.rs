@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    say,
+    private_file, say,
     source::Stop,
     stage::{AnyModule, digest_of},
     terminal,
@@ -130,7 +130,7 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &S
             None => Error::definition(format!("{shown}: package {}: {cause}", package.name)),
         }
     })?;
-    write_whole(&component, &bytes)?;
+    private_file::write_whole(&component, &bytes)?;
     if !random.is_empty() {
         say!(
             Warning,
@@ -211,23 +211,4 @@ fn rustflags(package: &Package, toolchain: &Toolchain) -> OsString {
         flags.push(to);
     }
     flags
-}
-
-/// Writes a file that appears under its name in one step: a host that looks never loads half of one.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let wrap = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).environment(wrap)?;
-    let mut partial = tempfile::NamedTempFile::new_in(folder).environment(wrap)?;
-    partial.write_all(bytes).environment(wrap)?;
-    // As any other file that the user makes, and not for its owner alone.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let readable = fs::Permissions::from_mode(0o644);
-        partial.as_file().set_permissions(readable).environment(wrap)?;
-    }
-    partial.persist(path).environment(wrap)?;
-    Ok(())
 }

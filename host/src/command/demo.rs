@@ -14,6 +14,7 @@ use crate::{
     nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
+    private_file,
     sample::{Orders, PageVisits, PolicyChanges, Times, customers},
     source::Stop,
     stage::StageHost,
@@ -82,11 +83,7 @@ impl Demo {
                 None,
             )?));
         }
-        let home = tempfile::Builder::new()
-            .prefix("weir-demo-")
-            .tempdir()
-            .environment(|| "cannot make a folder for the databases".to_owned())?
-            .keep();
+        let home = private_file::temporary_folder("weir-demo-")?.keep();
         let server = Server::start(&home.join("nats"))?;
         let nats = Nats::connect(&NatsOptions {
             url: server.url().to_owned(),

@@ -21,7 +21,7 @@ use crate::{
     live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
-    say,
+    private_file, say,
     source::{Event, EventLines, Stop},
     stage::StageHost,
     status::HostStatus,
@@ -114,8 +114,7 @@ impl Dev {
             false => Some(Watch::start(&whole)?),
         };
         let host = stage_host()?;
-        let home = tempfile::Builder::new().prefix("weir-dev-").tempdir();
-        let home = home.environment(|| "cannot make a temporary folder".to_owned())?;
+        let home = private_file::temporary_folder("weir-dev-")?;
         let server = match NatsArguments::names_server() {
             true => None,
             false => Some(Server::start(&home.path().join("nats"))?),
@@ -612,7 +611,7 @@ fn put_in_place(folder: &Path, component: &Path, text: &str) -> Result<()> {
             fs::canonicalize(&module).is_ok_and(|module| fs::canonicalize(component).is_ok_and(|c| c == module));
         if !is_there {
             let bytes = fs::read(component).environment(|| format!("cannot read {}", component.display()))?;
-            build::write_whole(&module, &bytes)?;
+            private_file::write_whole(&module, &bytes)?;
         }
     }
     Ok(())

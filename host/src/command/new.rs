@@ -3,7 +3,7 @@
 use super::write_failed;
 use crate::{
     error::{Context, Error, Result},
-    terminal,
+    private_file, terminal,
 };
 use std::{
     fs,
@@ -138,16 +138,15 @@ impl New {
         // A TOML string, whatever is in the path.
         let sdk_quoted = toml::Value::from(sdk_text).to_string();
 
+        private_file::make_shown_folder(folder).environment(|| format!("cannot make {name}"))?;
         for (file, text) in FILES {
-            write(
-                &folder.join(file),
-                text.replace("NAME", name).replace("SDK", &sdk_quoted).as_bytes(),
-            )?;
+            let text = text.replace("NAME", name).replace("SDK", &sdk_quoted);
+            private_file::write_new(&folder.join(file), text.as_bytes())?;
         }
         // The versions that the SDK was tested with; cargo removes what the rule does not need.
         let lock = sdk.join("../../Cargo.lock");
         if let Ok(versions) = fs::read(&lock) {
-            write(&folder.join("Cargo.lock"), &versions)?;
+            private_file::write_new(&folder.join("Cargo.lock"), &versions)?;
         }
         if terminal::is_json() {
             let made = serde_json::json!({ "rule": name, "folder": name, "sdk": sdk.display().to_string() });
@@ -224,14 +223,6 @@ fn is_sdk(folder: &Path) -> bool {
         .as_ref()
         .and_then(|manifest| manifest.get("package")?.get("name")?.as_str());
     name == Some("weir-guest")
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let wrap = || format!("cannot write {}", file.display());
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).environment(wrap)?;
-    }
-    fs::write(file, bytes).environment(wrap)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `weir registry restore`: what a database knows of deployments, put back into a registry that lost it.
+//! `weir registry`: the registry made before anybody needs it, and what a database knows of deployments put back into one that
+//! lost it.
 
 use super::{connection::NatsArguments, run::RegistryArguments};
 use crate::{
@@ -15,7 +16,23 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 /// Looks after the registry: modules and deployments, as NATS keeps them.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Registry {
+    Make(Make),
     Restore(Restore),
+}
+
+/// Makes the buckets of the registry that are missing.
+///
+/// Whoever deploys makes them too, and so does the first host, where they may. With this, nobody but an operator needs the
+/// permission to make streams.
+///
+/// With --json one object: `buckets`, their names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir registry make --registry-replicas 3 --nats nats://127.0.0.1:4222")]
+pub(super) struct Make {
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    nats: NatsArguments,
 }
 
 /// Puts back what a database knows: modules, deployments and their history.
@@ -39,8 +56,21 @@ pub(super) struct Restore {
 impl Registry {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Make(make) => make.run(),
             Self::Restore(restore) => restore.run(),
         }
+    }
+}
+
+impl Make {
+    fn run(self) -> Result<ExitCode> {
+        let nats = Nats::connect(&self.nats.options()?)?;
+        let buckets = NatsRegistry::make(&nats, self.registry.replicas(&nats, std::iter::empty()))?;
+        match terminal::is_json() {
+            true => answer!("{}", json!({ "buckets": buckets }))?,
+            false => answer!("the registry is at {}: buckets {}", nats.server(), buckets.join(", "))?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -10,19 +10,16 @@
 use super::{BUSY_TIMEOUT, failure::Sqlite, open};
 use crate::{
     error::{Context, Error, Result},
-    say,
+    private_file, say,
 };
 use rusqlite::Connection;
-use rustix::{
-    fs::{Access, OFlags},
-    io::Errno,
-};
+use rustix::{fs::Access, io::Errno};
 use std::{
     collections::BTreeSet,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::ErrorKind,
     mem,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -89,7 +86,7 @@ impl DatabaseFile {
     pub fn hold(path: &Path) -> Result<Self> {
         let shown = path.display();
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, identity, is_new) = loop {
+        let (file, found, is_new) = loop {
             let is_new = match fs::metadata(path) {
                 Ok(found) if !found.is_file() => {
                     return Err(Error::environment(format!(
@@ -97,17 +94,30 @@ impl DatabaseFile {
                     )));
                 }
                 Ok(found) if held.contains(&Identity::of(&found)) => return Err(in_use(path)),
-                Ok(_) => false,
-                Err(_) => true,
+                Ok(found) => {
+                    check_link(path, found.len())?;
+                    false
+                }
+                Err(_) => {
+                    check_link(path, 0)?;
+                    true
+                }
             };
-            let opened = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path);
-            let file = opened
-                .map_err(|cause| Error::environment(format!("cannot open database {shown}: {cause}; {ADVICE}")))?;
+            let opened = match is_new {
+                true => private_file::make(path),
+                false => OpenOptions::new().read(true).write(true).open(path),
+            };
+            let file = match opened {
+                Ok(file) => file,
+                // It came or went in between.
+                Err(cause) if is_new && cause.kind() == ErrorKind::AlreadyExists => continue,
+                Err(cause) if !is_new && cause.kind() == ErrorKind::NotFound => continue,
+                Err(cause) => {
+                    return Err(Error::environment(format!(
+                        "cannot open database {shown}: {cause}; {ADVICE}"
+                    )));
+                }
+            };
             lock(&file, path)?;
             let opened = file
                 .metadata()
@@ -116,9 +126,10 @@ impl DatabaseFile {
             let found = fs::metadata(path).ok();
             if found.is_some_and(|found| Identity::of(&found) == Identity::of(&opened)) {
                 check_names(path, &opened)?;
-                break (file, Identity::of(&opened), is_new);
+                break (file, opened, is_new);
             }
         };
+        let identity = Identity::of(&found);
         held.insert(identity);
         drop(held);
         let mut taken = Held {
@@ -130,8 +141,10 @@ impl DatabaseFile {
             owner: fastrand::i64(1..),
         };
         taken.real_path = fs::canonicalize(path).environment(|| format!("cannot open database {shown}"))?;
-        taken.beside = Some(lock_beside(path, &taken.real_path)?);
-        check_beside(path, &taken.real_path)?;
+        private_file::warn_of_open_folder(&taken.real_path);
+        taken.beside = Some(lock_beside(path, &taken.real_path, &found)?);
+        check_logs(path, &taken.real_path)?;
+        check_access(path, &taken.real_path)?;
         Ok(Self {
             path: path.to_owned(),
             held: Arc::new(taken),
@@ -346,8 +359,30 @@ pub(super) fn share(file: &File) -> bool {
     !cfg!(target_os = "linux") || is_remote(file) || file.try_lock_shared().is_ok()
 }
 
+/// A database that is there may be named by a link. None is made through one: what it leads to is somebody else's.
+fn check_link(path: &Path, bytes: u64) -> Result<()> {
+    if bytes > 0 || !fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        return Ok(());
+    }
+    Err(Error::environment(format!(
+        "cannot make database {}: it is {}, and weir makes no file through a link; name that file itself, or remove the link",
+        path.display(),
+        private_file::link_to(path)
+    )))
+}
+
+/// Whether what SQLite keeps beside the database are files of its own. SQLite follows no links there either, but says only
+/// that it cannot open the file, and writes through a second name.
+pub(super) fn check_logs(path: &Path, real_path: &Path) -> Result<()> {
+    let suffixes = ["-wal", "-shm", "-journal"].into_iter();
+    suffixes
+        .map(|suffix| private_file::check_own(&beside(real_path, suffix)))
+        .collect::<Result<()>>()
+        .map_err(|error| of_database(path, error))
+}
+
 /// Whether what SQLite keeps beside the database can be written to, where it is there.
-fn check_beside(path: &Path, real_path: &Path) -> Result<()> {
+fn check_access(path: &Path, real_path: &Path) -> Result<()> {
     for suffix in ["-wal", "-shm"] {
         let log = beside(real_path, suffix);
         let Ok(found) = fs::metadata(&log) else { continue };
@@ -371,29 +406,20 @@ fn is_remote(file: &File) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|found| REMOTE.contains(&(found.f_type as u64 & 0xffff_ffff)))
 }
 
-/// Locks `FILE-lock`. Nothing is ever written to it, and a link in its place is not followed.
-fn lock_beside(path: &Path, real_path: &Path) -> Result<File> {
+/// Locks `FILE-lock`. Nothing is ever written to it.
+fn lock_beside(path: &Path, real_path: &Path, database: &Metadata) -> Result<File> {
     let lock_path = beside(real_path, "-lock");
-    let shown = lock_path.display();
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-        .open(&lock_path);
-    let lock = opened.map_err(|cause| {
-        let advice = match cause.raw_os_error() {
-            Some(code) if code == Errno::LOOP.raw_os_error() => {
-                "it is a symbolic link, where weir keeps a file of its own; remove it"
-            }
-            _ => ADVICE,
-        };
-        Error::environment(format!("cannot open {shown}: {cause}; {advice}"))
-    })?;
+    let lock = private_file::keep_beside(&lock_path, database).map_err(|error| of_database(path, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(in_use(path)),
-        Err(TryLockError::Error(cause)) => Err(Error::environment(format!("cannot lock {shown}: {cause}"))),
+        Err(TryLockError::Error(cause)) => {
+            let shown = lock_path.display();
+            Err(Error::environment(format!("cannot lock {shown}: {cause}")))
+        }
     }
+}
+
+fn of_database(path: &Path, error: Error) -> Error {
+    error.context(format!("database {}", path.display()))
 }

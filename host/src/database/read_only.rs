@@ -11,7 +11,7 @@
 use super::{
     BUSY_TIMEOUT,
     failure::Sqlite,
-    file::{beside, share},
+    file::{beside, check_logs, share},
     plain,
 };
 use crate::error::{Error, Result};
@@ -49,6 +49,7 @@ pub(super) fn connect_read_only(path: &Path) -> Result<Reader> {
     let wrap = || format!("cannot open database {}", path.display());
     // SQLite keeps the log beside the file that links lead to.
     let real_path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    check_logs(path, &real_path)?;
     let log = beside(&real_path, "-wal");
     let until = Instant::now() + BUSY_TIMEOUT;
     let (connection, at_rest) = loop {

@@ -8,6 +8,7 @@
 
 mod buckets;
 mod hosts;
+mod messages;
 mod modules;
 
 pub use hosts::Hosts;
@@ -23,8 +24,9 @@ use async_nats::jetstream::{
     object_store::ObjectStore,
     stream::Stream,
 };
-use buckets::{NO_ANSWER, bucket, deployments_config, fewer, hosts_config};
+use buckets::{NO_ANSWER, bucket, deployments_config, fewer, hosts_config, outcomes_config};
 use futures_util::StreamExt;
+use messages::{is_put, next_message};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{
@@ -137,6 +139,18 @@ impl Registry {
             hosts: Hosts::new(nats, hosts, replicas),
             fewer,
         })
+    }
+
+    /// Makes all buckets that the registry may have, also those that hosts make as a rule; gives their names.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub fn make(nats: &Nats, replicas: usize) -> Result<[&'static str; 4]> {
+        let registry = Self::open(nats, replicas)?;
+        registry.say_fewer();
+        nats.runtime
+            .block_on(bucket(nats, outcomes_config(replicas.max(1)), true))?;
+        Ok([MODULES, DEPLOYMENTS, HOSTS, OUTCOMES])
     }
 
     /// The registry of a server, for those who only look; nothing where nobody made one.
@@ -339,13 +353,16 @@ impl Registry {
     pub fn history(&self, pipeline: &str, step: &str) -> Result<Vec<Deployment>> {
         let key = key(pipeline, step);
         self.nats.runtime.block_on(async {
-            let failed = |cause: &dyn std::fmt::Display| self.failed(&format!("read the history of {key}"), cause);
-            let mut history = self.deployments.history(&key).await.map_err(|cause| failed(&cause))?;
-            let mut deployments = Vec::new();
-            while let Some(entry) = history.next().await {
-                let entry = entry.map_err(|cause| failed(&cause))?;
-                if entry.operation == Operation::Put {
-                    deployments.extend(self.deployment_of(&key, &entry.value, entry.revision).ok());
+            let (store, subject) = (&self.deployments, format!("{}{key}", self.deployments.prefix));
+            let (mut deployments, mut next) = (Vec::new(), 1);
+            // As many as the bucket keeps, and those that come meanwhile.
+            for _ in 0..2 * HISTORY {
+                let entry = next_message(&store.stream, &subject, next).await;
+                let entry = entry.map_err(|cause| self.failed(&format!("read the history of {key}"), cause))?;
+                let Some(entry) = entry else { break };
+                next = entry.sequence + 1;
+                if is_put(&entry) {
+                    deployments.extend(self.deployment_of(&key, &entry.payload, entry.sequence).ok());
                 }
             }
             Ok(deployments)
@@ -460,8 +477,12 @@ impl Registry {
     }
 }
 
+/// Something cannot be read, for want of a permission where the server said so: it gives no answer then.
 fn failed(nats: &Nats, what: &str, cause: impl std::fmt::Display) -> Error {
-    Error::environment(format!("cannot {what} at {}: {cause}", nats.server()))
+    let why = nats.denied_read().map_or_else(String::new, |subject| {
+        format!("; it takes the permission to publish to {subject}")
+    });
+    Error::environment(format!("cannot {what} at {}: {cause}{why}", nats.server()))
 }
 
 /// The server did not take something: for want of a permission, of which it tells apart from this; or because nobody is there
@@ -471,7 +492,7 @@ fn not_taken(nats: &Nats, what: &str, subjects: &str, cause: impl std::fmt::Disp
         false => NO_ANSWER.to_owned(),
         true => format!("it takes the permission to publish to {subjects}"),
     };
-    failed(nats, what, format!("{cause}; {why}"))
+    Error::environment(format!("cannot {what} at {}: {cause}; {why}", nats.server()))
 }
 
 /// The number after that of `before`, or `known` where that is greater and a number that may be.

@@ -44,10 +44,8 @@ impl Denied {
         let Some(subject) = denied_subject(said) else {
             return false;
         };
-        // Of subjects with a number or an inbox in them, one stands for all.
-        let class: Vec<&str> = subject.split('.').take(5).collect();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(class.join("."))
+        known.insert(class(subject))
     }
 
     /// Whether nothing was denied so far.
@@ -59,6 +57,17 @@ impl Denied {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|subject| fits(subject)).cloned()
     }
+}
+
+/// What stands for all subjects that are alike: of the API up to the stream, and of others without their numbers and inboxes.
+fn class(subject: &str) -> String {
+    let names: Vec<&str> = subject.split('.').collect();
+    let in_api = names.iter().position(|name| *name == "API").map(|at| {
+        let has_long_name = names.get(at + 2) == Some(&"MSG");
+        at + 4 + usize::from(has_long_name)
+    });
+    let class: Vec<&str> = names.into_iter().take(in_api.unwrap_or(5)).collect();
+    class.join(".")
 }
 
 /// Whether the server denies something.
@@ -106,6 +115,13 @@ impl Nats {
             outcome = asked => outcome,
             () = stopped(stop) => Err(Error::unavailable(format!("JetStream at {} did not answer yet", self.server))),
         }
+    }
+
+    /// The subject of a request for single messages that the server denied, if there was one.
+    pub(super) fn denied_read(&self) -> Option<String> {
+        let reads = [".API.DIRECT.GET.", ".API.STREAM.MSG.GET."];
+        self.denied
+            .find(|subject| reads.iter().any(|read| subject.contains(read)))
     }
 
     /// Whether the account may not be asked for: who may read a stream need not be allowed to.
@@ -351,7 +367,7 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
-    use super::{Denied, denied_subject};
+    use super::{Denied, class, denied_subject};
 
     #[test]
     fn a_denial_is_said_once_for_what_is_alike() {
@@ -364,5 +380,29 @@ mod tests {
             Some("_INBOX.abc.*")
         );
         assert_eq!(denied_subject("maximum payload exceeded"), None);
+    }
+
+    #[test]
+    fn a_denied_request_is_known_with_its_stream() {
+        for (subject, expected) in [
+            ("$JS.API.STREAM.MSG.GET.ORDERS", "$JS.API.STREAM.MSG.GET.ORDERS"),
+            ("$JS.leaf.API.STREAM.INFO.ORDERS", "$JS.leaf.API.STREAM.INFO.ORDERS"),
+            (
+                "$JS.API.DIRECT.GET.KV_weir-hosts.$KV.weir-hosts.a.b",
+                "$JS.API.DIRECT.GET.KV_weir-hosts",
+            ),
+            (
+                "$JS.API.CONSUMER.CREATE.ORDERS.weir-a.orders",
+                "$JS.API.CONSUMER.CREATE.ORDERS",
+            ),
+            (
+                "$JS.API.CONSUMER.MSG.NEXT.ORDERS.weir-a",
+                "$JS.API.CONSUMER.MSG.NEXT.ORDERS",
+            ),
+            ("$JS.API.INFO", "$JS.API.INFO"),
+            ("$JS.ACK.S.C.1.7.7.1.0", "$JS.ACK.S.C.1"),
+        ] {
+            assert_eq!(class(subject), expected);
+        }
     }
 }

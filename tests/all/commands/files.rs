@@ -183,7 +183,8 @@ fn follow(folder: &Folder) -> std::process::Command {
     command
 }
 
-fn wait_for_position(folder: &Folder, position: &str) {
+/// Waits until the database of a folder is at a position.
+pub(super) fn wait_for_position(folder: &Folder, position: &str) {
     wait_until("a line of the file", || {
         folder.path("p.db").exists() && query_is(folder, position)
     });

@@ -3,6 +3,7 @@
 use crate::{
     command::supervise::{Supervised, not_started},
     error::{Context, Error, Result},
+    private_file,
 };
 use std::{
     path::{Path, PathBuf},
@@ -44,7 +45,7 @@ impl Server {
     pub(in crate::command) fn start(store: &Path) -> Result<Self> {
         let program = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let wrap = || format!("cannot make {}", store.display());
-        std::fs::create_dir_all(store).environment(wrap)?;
+        private_file::folder(store).environment(wrap)?;
         let shown = program.display();
         let cannot = |cause: &dyn std::fmt::Display| {
             Error::environment(format!(

@@ -10,6 +10,7 @@ use crate::{
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, StreamRange, Until},
     pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
+    private_file,
     source::{NoAcknowledge, Stop},
     stage::StageHost,
     terminal,
@@ -29,8 +30,7 @@ pub(super) struct Whole {
 impl Whole {
     /// Of no event yet. Lookup tables begin as those of the cases do.
     pub(super) fn new(plan: Arc<Plan>, cases: Option<&Cases>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("weir-dev-").tempdir();
-        let folder = folder.environment(|| "cannot make a temporary folder".to_owned())?;
+        let folder = private_file::temporary_folder("weir-dev-")?;
         let whole = Self { plan, folder };
         let mut database = whole.open()?;
         cases.map_or(Ok(()), |cases| cases.load_start(&whole.plan, &mut database))?;

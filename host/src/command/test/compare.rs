@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     plan::Target,
+    private_file,
 };
 use serde_json::{Map, Value as Json, json};
 use std::{
@@ -134,7 +135,7 @@ impl Comparison {
             return Ok(format!("removed {shown}"));
         }
         let text: String = self.rows.iter().map(|row| format!("{row}\n")).collect();
-        fs::write(&self.file, text).environment(|| format!("cannot write {shown}"))?;
+        private_file::write_whole(&self.file, text.as_bytes())?;
         Ok(format!("wrote {shown}"))
     }
 }

@@ -8,11 +8,12 @@ use crate::{
     },
     decode::Decoder,
     engine::Engine,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     input,
     limits::BATCH_EVENTS_MAX,
     pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
+    private_file,
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -58,8 +59,7 @@ impl Outcome {
             plan.now = Now::Fixed(NOW.as_millisecond());
         }
         let plan = Arc::new(plan);
-        let folder = tempfile::Builder::new().prefix("weir-test-").tempdir();
-        let folder = folder.environment(|| "cannot make a temporary folder".to_owned())?;
+        let folder = private_file::temporary_folder("weir-test-")?;
         let path = folder.path().join("case.db");
         let counts = replay(case, &plan, host, &path, (batch, times))?;
 

@@ -41,8 +41,11 @@ pub(in crate::nats) async fn last_sequence(nats: &Nats, stream: &Stream, subject
             Ok(message) => message.sequence,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => 0,
             Err(error) => {
+                let why = nats.denied_read().map_or_else(String::new, |subject| {
+                    format!("; it takes the permission to publish to {subject}")
+                });
                 return Err(Error::environment(format!(
-                    "cannot read the last message of {subject} in stream {} at {}: {error}",
+                    "cannot read the last message of {subject} in stream {} at {}: {error}{why}",
                     stream.cached_info().config.name,
                     nats.server
                 )));
