@@ -379,6 +379,10 @@ fn who_may_not_write_to_the_folder_reads_all_the_same() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
     };
     set(setup.folder.path(), 0o755);
+    // They were made for their owner alone.
+    for suffix in ["", "-wal", "-shm"] {
+        set(&beside(&setup.database(), suffix), 0o644);
+    }
     let read = || {
         for arguments in [
             &["status", "last-page.db"][..],

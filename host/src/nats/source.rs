@@ -381,6 +381,9 @@ impl JetStreamSource {
             match arrival {
                 Arrival::Message(message) => self.take(&message).await?,
                 Arrival::Broken(reason) => {
+                    if self.cursor.last() <= self.options.position {
+                        self.nats.check_may_pull(&self.options.stream)?;
+                    }
                     if self.nats.is_connected() && connects(&self.nats) == self.connects {
                         self.scan.idle(now.into_std());
                     }

@@ -188,6 +188,26 @@ impl Nats {
         ))
     }
 
+    /// Whether messages of a stream may be asked for. Who may not gets none, and no answer that says so.
+    ///
+    /// # Errors
+    /// With the permission that is missing, where the server denied such a request.
+    pub(super) fn check_may_pull(&self, stream: &str) -> Result<()> {
+        let pull = format!(".API.CONSUMER.MSG.NEXT.{stream}");
+        match self.denied.find(|subject| subject.ends_with(&pull)) {
+            None => Ok(()),
+            Some(subject) => Err(self.not_allowed(&format!("stream {stream}"), "read", &subject)),
+        }
+    }
+
+    fn not_allowed(&self, what: &str, verb: &str, subject: &str) -> Error {
+        Error::environment(format!(
+            "{what} at {} cannot be {verb}: this user may not publish to {subject}; allow that in the server's configuration, or \
+             use credentials that may",
+            self.server
+        ))
+    }
+
     /// Nothing came back.
     fn unanswered(&self, what: &str) -> Error {
         let inbox = self.way.inbox_prefix.as_deref().unwrap_or("_INBOX");
@@ -200,11 +220,7 @@ impl Nats {
         }
         let api = format!("{}.", self.way.api());
         if let Some(subject) = self.denied.find(|subject| subject.starts_with(&api)) {
-            return Error::environment(format!(
-                "{what} at {} cannot be asked for: this user may not publish to {subject}; allow that in the server's \
-                 configuration, or use credentials that may",
-                self.server
-            ));
+            return self.not_allowed(what, "asked for", &subject);
         }
         Error::unavailable(format!(
             "{what} at {} does not answer; where it is a cluster, more than half of its servers have to be up",

@@ -148,6 +148,19 @@ fn what_a_role_must_not_do_the_server_refuses() {
 }
 
 #[test]
+fn who_may_not_ask_for_messages_does_not_wait_for_them() {
+    let settings = settings().replace("CONSUMER.MSG.NEXT.ORDERS.*", "CONSUMER.MSG.NEXT.OTHERS.*");
+    let world = World::new(&settings).expect("the server is made");
+    world.publish(1, 100);
+    let replay = "replay large-orders.toml --from-stream --discard";
+    let said = world.weir("replayer", replay).ends_with(1).stderr;
+    assert!(
+        said.contains("this user may not publish to $JS.API.CONSUMER.MSG.NEXT.ORDERS; allow that"),
+        "{said}"
+    );
+}
+
+#[test]
 fn who_lacks_a_permission_is_told_which() {
     let world = World::new(&settings()).expect("the server is made");
     let mut host = world.start().expect("the host runs");
