@@ -20,6 +20,7 @@ mod guest;
 mod host;
 mod instance;
 mod lines;
+mod names;
 mod translate;
 
 pub use aggregate::{

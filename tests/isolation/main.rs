@@ -6,6 +6,7 @@
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
 //! - [`bounds`] measures what all of that costs the host.
+//! - [`lines`] holds what components carry for those who read why they failed.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
 //! A test binary of its own, since some of these tests wait for guests that never end.
@@ -19,5 +20,7 @@ mod thresholds;
 mod load;
 
 mod bounds;
+
+mod lines;
 
 mod native;

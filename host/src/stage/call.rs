@@ -148,7 +148,14 @@ impl<W: World> Live<W> {
                 guest,
                 lines: lines.clone(),
             }),
-            Err(cause) => Err(StageFailure::new(format!("the rule cannot be instantiated: {cause:#}"))),
+            Err(cause) => {
+                let what = match cause.is::<WasmBacktrace>() {
+                    // Never the backtrace itself: it has whatever names the guest gave its functions.
+                    true => Self::failure(&cause, &mut store, lines, bounds).reason,
+                    false => format!("{cause:#}"),
+                };
+                Err(StageFailure::new(format!("the rule cannot be instantiated: {what}")))
+            }
         }
     }
 
@@ -185,12 +192,17 @@ impl<W: World> Live<W> {
     ) -> Result<T, StageFailure> {
         self.store.set_epoch_deadline(ticks(bounds.deadline));
         self.store.data_mut().begin_call();
-        call(&self.guest, &mut self.store).map_err(|cause| self.failure(&cause, bounds))
+        call(&self.guest, &mut self.store).map_err(|cause| Self::failure(&cause, &mut self.store, &self.lines, bounds))
     }
 
     /// What to say of a call that failed.
-    fn failure(&mut self, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
-        let what = match (cause.downcast_ref::<Trap>(), self.store.data_mut().last_error.take()) {
+    fn failure(
+        cause: &wasmtime::Error,
+        store: &mut Store<GuestContext>,
+        lines: &Lines,
+        bounds: Bounds,
+    ) -> StageFailure {
+        let what = match (cause.downcast_ref::<Trap>(), store.data_mut().last_error.take()) {
             (Some(Trap::Interrupt), _) => format!("the rule ran longer than {} ms", bounds.deadline.as_millis()),
             (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
             (Some(trap), _) => {
@@ -210,7 +222,7 @@ impl<W: World> Live<W> {
             }
         };
         let backtrace = cause.downcast_ref::<WasmBacktrace>();
-        let frames = backtrace.map(|trace| self.lines.frames(trace)).unwrap_or_default();
+        let frames = backtrace.map(|trace| lines.frames(trace)).unwrap_or_default();
         let reason = match frames.is_empty() {
             true => what,
             false => format!("{what}; in {}", frames.join(", called by ")),

@@ -15,12 +15,13 @@ use super::{
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::{EPOCH_TICK, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
+    limits::{EPOCH_TICK, GUEST_BACKTRACE_FRAMES_MAX, GUEST_MEMORY_MIB_MAX, GUEST_MODULE_BYTES_MAX},
 };
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -163,6 +164,7 @@ impl StageHost {
             .epoch_interruption(true)
             // `Lines` looks them up, and whatever the environment says, no one else does.
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+            .wasm_backtrace_max_frames(NonZeroUsize::new(GUEST_BACKTRACE_FRAMES_MAX))
             .wasm_component_model(true);
         if let Some(directory) = cache {
             let mut cache = CacheConfig::new();
@@ -336,7 +338,7 @@ impl StageHost {
         name: impl FnOnce(&W::Description) -> &String,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
-        let lines = Arc::new(Lines::new(bytes.clone()));
+        let lines = Arc::new(Lines::read(bytes)?);
         let description = Live::<W>::new(self.engine(), &pre, &lines, bounds, "?")
             .and_then(|mut live| live.describe(bounds))
             .map_err(|failure| Error::definition(format!("it cannot describe itself: {failure}")))?;
