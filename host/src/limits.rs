@@ -269,6 +269,24 @@ pub const COMPILER_THREADS_MAX: usize = 4;
 /// Bytes of compiled code that are kept on disk. Beyond that what was not used for longest is removed.
 pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of all tables of lines that a component carries. What else they may have stands in `weir-lines`, which tools that make
+/// components stand on too: with all of it they take 5 MiB of the host.
+pub const GUEST_LINES_BYTES_MAX: usize = weir_lines::SECTION_BYTES_MAX;
+
+/// Frames of a guest's stack that are looked at after a trap. A panic of Rust has some ten of its own before those of the rule,
+/// of which five are shown. wasmtime copies the name of each.
+pub const GUEST_BACKTRACE_FRAMES_MAX: usize = 20;
+
+/// Bytes of the name of a function in a component: what WebAssembly's tools take of the names of imports and exports. So a trap
+/// copies 2 MB of them at most.
+pub const GUEST_FUNCTION_NAME_BYTES_MAX: usize = 100_000;
+
+/// Bytes of such a name that is taken apart for a reason. A longer one is shown as it stands, and cut as every reason is.
+pub const GUEST_DEMANGLED_NAME_BYTES_MAX: usize = 4096;
+
+/// Components and modules that may stand within one another. Tools that compose components make a few.
+pub const GUEST_NESTING_MAX: usize = weir_lines::NESTING_MAX;
+
 /// Outputs of one stage, as the contract says.
 pub const GUEST_OUTPUTS_MAX: usize = 64;
 

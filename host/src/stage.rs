@@ -29,6 +29,7 @@ mod limiter;
 mod lines;
 mod measured;
 mod module;
+mod names;
 mod places;
 mod proposals;
 mod read;

@@ -3,17 +3,18 @@
 
 use std::{fs, panic, path::PathBuf};
 use weir_tests::{
-    fuzz::{TARGETS, inputs},
+    fuzz::{TARGETS, inputs, tables},
     seed::{Random, with_seed},
     workspace,
 };
 
 /// Changed copies of a corpus, for each target.
-const COPIES: [(&str, usize); 4] = [
+const COPIES: [(&str, usize); 5] = [
     ("decode", 60_000),
     ("answer", 200_000),
     ("pipeline", 1500),
     ("state", 1500),
+    ("lines", 60_000),
 ];
 
 /// Pieces that mean something to one target or the other.
@@ -80,6 +81,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
             inputs.extend(files.iter().filter_map(|file| fs::read(file).ok()));
         }
         "state" => inputs.extend(self::inputs(EVENTS)),
+        "lines" => inputs.extend(tables()),
         _ => {}
     }
     inputs

@@ -16,10 +16,16 @@ const POISON_EVERY: usize = 10_000;
 
 /// What a run with poison may take beyond one without. An instance may have 8 MiB and answer with 1; a debug build on a busy
 /// machine is slow. What is bounded is bounded by far less than a guest that has its way would take.
-const MORE_MEMORY_BYTES: u64 = 64 << 20;
-const MORE_TIME: Duration = Duration::from_secs(60);
+pub(crate) const MORE_MEMORY_BYTES: u64 = 64 << 20;
+pub(crate) const MORE_TIME: Duration = Duration::from_secs(60);
 
 fn replay(folder: &Path, pipeline: &str, input: &[u8]) -> (Contents, Usage) {
+    let (contents, _, usage) = replay_and_hear(folder, pipeline, input);
+    (contents, usage)
+}
+
+/// What a replay in a process of its own leaves, what it says, and what it costs.
+pub(crate) fn replay_and_hear(folder: &Path, pipeline: &str, input: &[u8]) -> (Contents, String, Usage) {
     fs::write(folder.join("p.toml"), pipeline).expect("a file of the test can be written");
     fs::write(folder.join("events.jsonl"), input).expect("a file of the test can be written");
     let database = folder.join("p.db");
@@ -28,10 +34,11 @@ fn replay(folder: &Path, pipeline: &str, input: &[u8]) -> (Contents, Usage) {
         .current_dir(folder)
         .args(["replay", "p.toml", "--input", "events.jsonl", "--database", "p.db"]);
     let usage = usage::run(&mut command, folder).unwrap_or_else(|error| panic!("{error}"));
-    (contents(&database), usage)
+    let said = fs::read_to_string(folder.join(usage::SAID)).expect("it says something");
+    (contents(&database), said, usage)
 }
 
-fn row(what: &str, outcome: &str, usage: Usage) {
+pub(crate) fn row(what: &str, outcome: &str, usage: Usage) {
     let (memory, time) = (usage.peak_rss_bytes >> 20, usage.wall.as_secs_f64());
     println!("{what:<36} {outcome:<44} {memory:>6} MiB {time:>7.2} s");
 }

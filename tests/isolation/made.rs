@@ -79,7 +79,9 @@ impl Made<'_> {
             .select_world(&[package], Some("stage-component"))
             .expect("the contract has stages");
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("it fits the module");
-        weir_component::component_from_core(&core).expect("that is a rule")
+        weir_component::component_from_core(&core)
+            .expect("that is a rule")
+            .bytes
     }
 
     /// The pipeline of it, with these limits, of events with an `id`.

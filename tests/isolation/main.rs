@@ -11,6 +11,7 @@
 //! - [`descriptions`] has them say too much of themselves.
 //! - [`compiling`] has them compiled, those too that are made to take minutes or gigabytes.
 //! - [`bounds`] measures what all of that costs the host.
+//! - [`lines`] holds what components carry for those who read why they failed.
 //! - [`native`] compares the guests of the scenarios with the same rules as native code.
 //!
 //! A test binary of its own, since some of these tests wait for guests that never end.
@@ -32,5 +33,7 @@ mod proposals;
 mod room;
 
 mod bounds;
+
+mod lines;
 
 mod native;

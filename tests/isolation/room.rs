@@ -233,7 +233,8 @@ fn a_pipeline_of_more_guests_than_a_process_has_places_for_is_refused_with_the_f
     }
     let first = chain("first", 100).unwrap_or_else(|error| panic!("{error}"));
     let second = chain("second", 100).unwrap_or_else(|error| panic!("{error}"));
-    let alone = weir::stage::StageHost::new(None).expect("this machine can run WebAssembly");
+    let alone =
+        weir::stage::StageHost::new(None, weir::stage::Compiler::InProcess).expect("this machine can run WebAssembly");
     let host_of_first = alone.for_pipeline(first.guest_counts()).expect("there is room for one");
     let error = alone.for_pipeline(second.guest_counts()).expect_err("not for two");
     let error = error.to_string();

@@ -4,9 +4,11 @@
 //! xtask fuzz` runs libFuzzer on them for as long as it is told to.
 
 mod decode;
+mod lines;
 mod state;
 
 pub use decode::decode;
+pub use lines::{lines, tables};
 pub use state::{inputs, state};
 
 use crate::replay::host;
@@ -21,11 +23,12 @@ use weir::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("decode", decode),
     ("answer", answer),
     ("pipeline", pipeline),
     ("state", state),
+    ("lines", lines),
 ];
 
 /// The answer of a guest: one that passes the check keeps every promise of the contract.

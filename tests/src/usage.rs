@@ -19,12 +19,15 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
 }
 
-/// Runs `command` to its end. What it says goes to a file in `folder`, and into the error if it fails.
+/// The file in the folder of a command that has what it said.
+pub const SAID: &str = "said.txt";
+
+/// Runs `command` to its end. What it says goes to [that file](SAID) in `folder`, and into the error if it fails.
 ///
 /// # Errors
 /// When it cannot be run, or does not end with 0.
 pub fn run(command: &mut Command, folder: &Path) -> io::Result<Usage> {
-    let said = folder.join("said.txt");
+    let said = folder.join(SAID);
     command
         .stdout(File::create(&said)?)
         .stderr(File::options().append(true).open(&said)?);

@@ -12,7 +12,7 @@ use crate::say::say;
 use crate::workspace;
 
 /// The targets of `fuzz/`.
-const TARGETS: [&str; 4] = ["decode", "answer", "pipeline", "state"];
+const TARGETS: [&str; 5] = ["decode", "answer", "pipeline", "state", "lines"];
 
 /// Counters on every edge, and every comparison, for libFuzzer to read.
 const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -16,9 +16,9 @@ const GUEST_FOLDERS: [&str; 2] = ["guests", "tests/guests"];
 /// The crate of the tool that makes components.
 const COMPONENT_TOOL: &str = "weir-component";
 
-/// What that tool is made from: its own crate, and the versions of the crates that it stands on.
+/// What that tool is made from: its own crate, the format of the lines that it writes, and the versions of the crates that it stands on.
 /// A change there makes every component stale.
-const COMPONENT_TOOL_PARTS: [&str; 2] = ["guests/sdk/component", "Cargo.lock"];
+const COMPONENT_TOOL_PARTS: [&str; 3] = ["guests/sdk/component", "guests/sdk/lines", "Cargo.lock"];
 
 /// The ending of the notes on what a component was made from.
 const NOTE_EXTENSION: &str = "made-from";

@@ -124,13 +124,20 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &S
 
     let bytes = fs::read(&core).environment(|| format!("cannot read {}", core.display()))?;
     let random = weir_component::users_of_random_keys(&bytes);
-    let bytes = weir_component::component_from_core(&bytes).map_err(|cause| {
+    let made = weir_component::component_from_core(&bytes).map_err(|cause| {
         match package.browser_crates(&bytes, &toolchain, stop) {
             Some(crates) => Error::definition(format!("{shown}: package {}: {crates}", package.name)),
             None => Error::definition(format!("{shown}: package {}: {cause}", package.name)),
         }
     })?;
-    private_file::write_whole(&component, &bytes)?;
+    private_file::write_whole(&component, &made.bytes)?;
+    if let Some(missing) = made.missing_lines {
+        say!(
+            Warning,
+            "weir: package {}: {missing}; where it fails there, no lines are named",
+            package.name
+        );
+    }
     if !random.is_empty() {
         say!(
             Warning,

@@ -203,11 +203,14 @@ fn digest_of(name: &str, answer: &[u8]) -> [u8; DIGEST_BYTES] {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::compiled::made, *};
+    use super::{
+        super::{compiled::made, required::Required},
+        *,
+    };
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn compiled(code: &[u8]) -> Compiled {
-        Compiled::new(made(code))
+        Compiled::new(made(code, Required::default()))
             .unwrap()
             .unwrap_or_else(|_| panic!("that is code"))
     }
@@ -239,7 +242,7 @@ mod tests {
         assert!(folder.cache.get("a").is_none());
         folder.cache.put("a", &compiled(b"one")).unwrap();
         folder.cache.put("a", &compiled(b"two")).unwrap();
-        assert_eq!(code_of(folder.cache.get("a")), Some(made(b"two")));
+        assert_eq!(code_of(folder.cache.get("a")), Some(made(b"two", Required::default())));
         assert!(folder.cache.get("b").is_none());
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(&folder.file("a")), 0o600);

@@ -301,7 +301,7 @@ impl StageHost {
         name: impl FnOnce(&W::Description) -> String,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
-        let lines = Arc::new(Lines::new(bytes.clone()));
+        let lines = Arc::new(Lines::read(bytes)?);
         let host_bytes = required.host_bytes();
         let place = self.place().map_err(Error::environment)?;
         let describe = || {

@@ -1,17 +1,15 @@
 //! The lines of a rule's own source that a failure led through.
+//!
+//! A host parses no debug information, which can make a gigabyte of a kilobyte: `weir build` has reduced it to a table. The
+//! table is read once, when the component is loaded; after a failure there is nothing but searching in it.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use super::names;
+use crate::{error::Result, say, stage::digest_of};
+use std::fmt;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
 /// Functions that a reason names.
 const FRAMES_SHOWN: usize = 5;
-
-/// Places in the code whose lines are remembered. A rule fails in few places; one that does not is a stranger.
-const PLACES_MAX: usize = 1024;
 
 /// In the names of functions: how a panic gets out of a rule, and how a call gets into it.
 const NO_FUNCTIONS: [&str; 4] = ["panic", "rust_begin_unwind", "__rust", "cabi_"];
@@ -20,13 +18,7 @@ const NO_FUNCTIONS: [&str; 4] = ["panic", "rust_begin_unwind", "__rust", "cabi_"
 const NO_RULE: &str = "wit-component:";
 
 /// A component's lines.
-///
-/// wasmtime would look them up at every trap, which takes ten times as long as all else that a trap costs. Here a place
-/// is looked up once.
-pub(super) struct Lines {
-    component: Arc<[u8]>,
-    known: Mutex<HashMap<usize, Arc<[String]>>>,
-}
+pub(super) struct Lines(weir_lines::Lines);
 
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,11 +27,25 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
-    pub(super) fn new(component: Arc<[u8]>) -> Self {
-        Self {
-            component,
-            known: Mutex::default(),
-        }
+    /// Reads the tables of a component that was found to be valid. Where one breaks a rule, the component has no lines, which is
+    /// said; it runs as well without.
+    ///
+    /// # Errors
+    /// When a function of the component has a name that is longer than may be.
+    pub(super) fn read(component: &[u8]) -> Result<Self> {
+        names::check(component)?;
+        let lines = weir_lines::Lines::read(component).unwrap_or_else(|broken| {
+            let digest = digest_of(component);
+            let digest = digest.get(..12).unwrap_or(&digest);
+            say!(
+                Warning,
+                "weir: module {digest}: its table of lines (custom section {}) is ignored: {broken}; where the module fails, no \
+                 lines are named; build it again with `weir build`",
+                weir_lines::SECTION
+            );
+            weir_lines::Lines::default()
+        });
+        Ok(Self(lines))
     }
 
     /// Functions that led to a failure, the innermost first: those of the rule's own source with their lines, where the
@@ -47,36 +53,17 @@ impl Lines {
     pub(super) fn frames(&self, backtrace: &WasmBacktrace) -> Vec<String> {
         let is_rule = |frame: &&FrameInfo| !frame.module().name().is_some_and(|name| name.starts_with(NO_RULE));
         let frames = || backtrace.frames().iter().filter(is_rule);
-        let mut own = Vec::new();
-        for place in frames().filter_map(FrameInfo::module_offset) {
-            own.extend(self.at(place).iter().cloned());
-            if own.len() >= FRAMES_SHOWN {
-                own.truncate(FRAMES_SHOWN);
-                break;
-            }
-        }
+        let places = frames().filter_map(FrameInfo::module_offset);
+        let own = places.flat_map(|place| self.0.at(place)).take(FRAMES_SHOWN);
+        let own: Vec<String> = own.map(|frame| frame.to_string()).collect();
         if !own.is_empty() {
             return own;
         }
-        let names = frames().filter_map(FrameInfo::func_name);
-        names
+        frames()
+            .filter_map(FrameInfo::func_name)
             .filter(|name| !NO_FUNCTIONS.iter().any(|noise| name.contains(noise)))
-            .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+            .map(names::shown)
             .take(FRAMES_SHOWN)
             .collect()
-    }
-
-    fn at(&self, place: usize) -> Arc<[String]> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lines) = known().get(&place) {
-            return lines.clone();
-        }
-        let lines: Arc<[String]> = weir_component::lines_at(&self.component, place as u64).into();
-        let mut known = known();
-        if known.len() >= PLACES_MAX {
-            known.clear();
-        }
-        known.insert(place, lines.clone());
-        lines
     }
 }

@@ -5,9 +5,9 @@
 //! in one function, whose name stays in the module. Who calls it is told by the lines that the compiler leaves for debuggers;
 //! where there are none, by the names of functions.
 
-use crate::lines::frames_at;
+use crate::lines::Debug;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use wasmparser::{BinaryReaderError, ExternalKind, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
 /// What the function is called, whatever else the compiler puts around that.
 const RANDOM_KEYS: &str = "hashmap_random_keys";
@@ -24,8 +24,9 @@ pub fn users_of_random_keys(core: &[u8]) -> Vec<String> {
     find(core).unwrap_or_default()
 }
 
-fn find(core: &[u8]) -> Result<Vec<String>, BinaryReaderError> {
+fn find(core: &[u8]) -> Result<Vec<String>, wasmparser::Error> {
     let calls = Calls::of(core)?;
+    let debug = Debug::of(core);
     let names = calls.names.iter();
     let random: Vec<u32> = names
         .filter(|(_, name)| name.contains(RANDOM_KEYS))
@@ -41,7 +42,7 @@ fn find(core: &[u8]) -> Result<Vec<String>, BinaryReaderError> {
             }
             let name = calls.names.get(&caller).copied().unwrap_or_default();
             let at_the_end = || calls.exported.contains(&caller).then(|| format!("function {name}"));
-            if let Some(user) = user(core, at, name).or_else(at_the_end) {
+            if let Some(user) = user(debug.as_ref(), at, name).or_else(at_the_end) {
                 users.insert(user);
             } else if seen.insert(caller) {
                 reached.push_back(caller);
@@ -52,8 +53,8 @@ fn find(core: &[u8]) -> Result<Vec<String>, BinaryReaderError> {
 }
 
 /// Who calls at this place, unless it is the library.
-fn user(core: &[u8], at: u64, function: &str) -> Option<String> {
-    let frames = frames_at(core, at);
+fn user(debug: Option<&Debug<'_>>, at: u64, function: &str) -> Option<String> {
+    let frames = debug.map(|debug| debug.frames_at(at)).unwrap_or_default();
     if let Some(frame) = frames.iter().find(|frame| !frame.is_library()) {
         return Some(match frame.registry_crate() {
             Some(name) => format!("crate {name}"),
@@ -79,7 +80,7 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn of(core: &'a [u8]) -> Result<Self, BinaryReaderError> {
+    fn of(core: &'a [u8]) -> Result<Self, wasmparser::Error> {
         let mut calls = Self::default();
         // Imports have the first numbers.
         let mut index = 0;
