@@ -43,6 +43,8 @@ mod terminal;
 mod deploy_hosts;
 mod deploy_refusals;
 mod deploys;
+mod signatures;
+mod signing;
 mod swap_kills;
 mod taken_back;
 mod ticks;

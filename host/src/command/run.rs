@@ -1,6 +1,8 @@
 //! `weir run`: pipelines over a live stream.
 
-use super::{connection::NatsArguments, error_as_json, load_plan, parse_now, show, signals, stage_host};
+use super::{
+    connection::NatsArguments, error_as_json, load_plan, parse_now, show, signals, signing::TrustArguments, stage_host,
+};
 use crate::{
     database::{DatabaseFile, read_message_counts},
     definition::PublishFrom,
@@ -35,7 +37,9 @@ use std::{
     after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
                   --nats nats://127.0.0.1:4222\n  \
                   weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up\n  \
-                  weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now"
+                  weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now\n  \
+                  weir run guests/premium-drop/pipeline.toml --require-signatures \\\n      \
+                  --trust-key ann=UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
 )]
 pub(super) struct Run {
     /// The pipeline files.
@@ -70,6 +74,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
     drain_max: Duration,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
     nats: NatsArguments,
@@ -94,6 +100,7 @@ impl RegistryArguments {
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
         check_files(self.pipelines.len())?;
+        let trust = self.trust.policy()?;
         let host = stage_host()?;
         terminal::begin_log();
         let mut refused = Refused::new(self.pipelines.len(), self.all_or_none);
@@ -106,7 +113,10 @@ impl Run {
                     path.display(),
                     plan.name
                 ))),
-                false => Ok(Arc::new(plan)),
+                false => Ok(Arc::new(Plan {
+                    trust: plan.trust.and(&trust),
+                    ..plan
+                })),
             });
             match plan {
                 Ok(plan) => plans.push(plan),
