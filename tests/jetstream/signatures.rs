@@ -17,7 +17,8 @@ use weir::{
 };
 use weir_tests::{
     guest,
-    swaps::{self, MALFORMED, PIPELINE, STEP, digest, pipeline_text},
+    swaps::{MALFORMED, PIPELINE, STEP, digest, pipeline_text},
+    table::query,
 };
 
 /// Keys that are made for these tests, and open nothing.
@@ -179,9 +180,14 @@ fn matrix(require: bool) {
     host.takes(&next, "the next one");
     taken.push(next.version);
     host.running.interrupt().ends_with(0);
-    let (versions, _) = swaps::check(&host.setup.database());
+    let versions = read_versions(&host.setup.database(), PIPELINE).unwrap();
     let decided: Vec<u64> = from_where(&versions).into_iter().map(|(version, _)| version).collect();
     assert_eq!(decided, taken);
+    // What the rows say: a version sets its number, or 0 where the file decides.
+    for label in query(&host.setup.database(), "SELECT DISTINCT label FROM seen") {
+        let label: u64 = label.parse().unwrap();
+        assert!(taken.contains(&label), "{label} decided, of {taken:?}");
+    }
 }
 
 #[test]

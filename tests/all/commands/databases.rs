@@ -405,7 +405,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
         folder.weir("verify p.db").ends_with(0);
         assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
         folder.replay(&more).ends_with(0);
-        assert_eq!(version(), ["6"]);
+        assert_eq!(version(), ["7"]);
         assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
     }
 }
