@@ -39,7 +39,7 @@ use std::{
                   weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up\n  \
                   weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now\n  \
                   weir run guests/premium-drop/pipeline.toml --require-signatures \\\n      \
-                  --trust-key ann=UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+                  --trust-key ann=UD5ZK7ECTOZL64WRZ7XKJU7WVAWKVRQ3F6EUGBKRXTZU5TM44O25FEQT"
 )]
 pub(super) struct Run {
     /// The pipeline files.

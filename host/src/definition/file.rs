@@ -118,7 +118,7 @@ fn in_words_of_toml(message: &str) -> String {
         ),
         (
             "expected struct Trust",
-            "expected a table such as { keys = [\"UDXU…\"], require = true }",
+            "expected a table such as { keys = [\"UD5Z…\"], require = true }",
         ),
         (
             "expected struct Commit",

@@ -18,7 +18,7 @@ pub struct Trust {
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "accepted is a public key such as \"UDXU…\", or a table such as { name = \"ann\", key = \"UDXU…\" }"
+    expecting = "accepted is a public key such as \"UD5Z…\", or a table such as { name = \"ann\", key = \"UD5Z…\" }"
 )]
 pub enum TrustedKey {
     /// The key alone.
