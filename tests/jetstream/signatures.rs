@@ -282,6 +282,33 @@ fn what_is_in_force_stays_when_its_key_is_not_trusted_any_more() {
 }
 
 #[test]
+fn what_is_in_force_stays_when_its_signature_is_over_and_a_new_database_does_not_take_it() {
+    let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
+    let next = host.next();
+    let expires_ms = now_ms() + 2500;
+    let brief = until(&host, next, expires_ms);
+    host.takes(&brief, "in time");
+    host.running.interrupt().ends_with(0);
+    wait_until("the end of the signature", || now_ms() > expires_ms);
+
+    host.running = host.setup.start();
+    host.setup.pass(&mut host.running, host.last + 1, host.last + 3);
+    let step = host.step();
+    assert_eq!((step.deployment.version, step.failed), (1, None));
+    host.running.interrupt().ends_with(0);
+
+    let second = host.setup.folder.path().join("second");
+    fs::create_dir(&second).unwrap();
+    let mut other = host.setup.run_in(&second).start();
+    other.wait_for_word("version 1 of step versions of pipeline swapped is refused: ann (U");
+    other.wait_for_word("it came too late; deploy it again");
+    other.wait_for_position(&second.join("swapped.db"), PIPELINE, host.last + 3);
+    other.interrupt().ends_with(0);
+    let versions = read_versions(&second.join("swapped.db"), PIPELINE).unwrap();
+    assert_eq!(from_where(&versions), [(0, 1)]);
+}
+
+#[test]
 fn what_a_host_asks_for_holds_beside_what_the_file_asks_for() {
     let ann = Key::from_text(ANN).unwrap();
     let bob = Key::for_now();

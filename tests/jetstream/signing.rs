@@ -330,4 +330,25 @@ fn who_signs_although_nothing_asks_for_it_is_named() {
     let ann = Key::from_text(ANN).unwrap().public().to_owned();
     assert_eq!(signers, ["by", &*ann, "nobody"], "{table}");
     running.interrupt().ends_with(0);
+
+    // Once it is asked for, what is in force stays, and what is signed next goes on from what was signed last.
+    let text = trusting(&[("ann", &ann)], true);
+    fs::write(setup.folder.path().join("swapped.toml"), text).unwrap();
+    let mut running = setup.start();
+    running.wait_for_word("version 2 of step versions of pipeline swapped stays in force, since the database says so");
+    let status = setup.weir("status").ends_with(0).stdout;
+    assert!(
+        status.contains("    not signed; it was in force before signatures were asked for\n"),
+        "{status}"
+    );
+    setup
+        .weir("params set swapped.toml versions every=2 --sign-with ann.nk")
+        .ends_with(0)
+        .says("version 2 of step versions of pipeline swapped is not signed by anybody whom the pipeline file trusts");
+    wait_for_status(&setup.registry(), "the signed version", |host| {
+        let step = &host.steps[0];
+        step.deployment.version == 3 && step.deployment.parameters["label"] == toml::Value::Integer(1)
+    });
+    setup.pass(&mut running, 11, 20);
+    running.interrupt().ends_with(0);
 }
