@@ -24,6 +24,7 @@ mod run;
 mod shadow;
 mod show;
 mod signals;
+mod signing;
 mod status;
 mod supervise;
 mod table;

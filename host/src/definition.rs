@@ -5,9 +5,11 @@
 
 mod columns;
 mod file;
+mod trust;
 
 pub use columns::ColumnMap;
 pub use file::File;
+pub use trust::{NamedKey, Trust, TrustedKey};
 
 use crate::{column::ColumnType, text::printable};
 use serde::Deserialize;
@@ -43,6 +45,8 @@ pub struct Definition {
     pub sinks: Vec<Spanned<Sink>>,
     /// What becomes of deliveries that could not be processed.
     pub dead_letters: Option<DeadLetters>,
+    /// Who may deploy.
+    pub trust: Option<Trust>,
 }
 
 /// When turns are committed.

@@ -33,6 +33,35 @@ pub struct Deployment {
     /// Whether it may be tried although a database took back the same module with the same parameters.
     #[serde(default, skip_serializing_if = "is_false")]
     pub again: bool,
+    /// Who stands for all of this, where somebody does. See [`crate::trust`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// A signature under a deployment: what it is made over is [`statement`](crate::trust::statement). The time of signing is
+/// that of the deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// How the statement is written.
+    pub form: u32,
+    /// The public key of the signer, as NATS writes those of users: `U…`.
+    pub key: String,
+    /// When it is too late to take the deployment, in milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<i64>,
+    /// The 64 bytes, in base64 for URLs, without padding.
+    pub value: String,
+}
+
+/// Who signed a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// The public key.
+    pub key: String,
+    /// What the list of trusted keys calls its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl Deployment {
@@ -121,6 +150,8 @@ pub struct StoredVersion {
     pub trial: TrialRecord,
     /// What decided where it failed on trial.
     pub fallback: Option<Deployment>,
+    /// Who signed it, where it was signed.
+    pub signer: Option<Signer>,
 }
 
 impl StoredVersion {
@@ -137,6 +168,10 @@ impl StoredVersion {
                 ..Default::default()
             },
             fallback: in_force.fallback.as_ref().map(|(deployment, _)| deployment.clone()),
+            signer: in_force.deployment.signature.as_ref().map(|signature| Signer {
+                key: signature.key.clone(),
+                name: None,
+            }),
         }
     }
 

@@ -82,6 +82,8 @@ pub mod stage;
 
 pub mod deployment;
 
+pub mod trust;
+
 pub mod plan;
 
 // Where events come from, and how they become columns.

@@ -243,6 +243,13 @@ pub const GUEST_NOTES_MAX: usize = 256;
 
 const _: () = assert!(GUEST_DEATHS_MAX > 1 && GUEST_DEATHS_MAX < GUEST_DEATHS_IN_A_ROW_MAX);
 
+/// Keys that a pipeline or a host trusts. Each host tells of them every two seconds, and all people who deploy are fewer.
+pub const TRUSTED_KEYS_MAX: usize = 64;
+
+/// By how much the clock of somebody who signs may be ahead of a host's: more than clocks differ that anybody looks after. One
+/// that is further ahead would make every signature of other clocks look older than its own.
+pub const SIGNED_AHEAD_MAX: Duration = Duration::from_secs(600);
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 

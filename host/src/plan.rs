@@ -19,6 +19,7 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     stage::{GuestCounts, Module, ParameterValue, StageHost},
+    trust::Policy,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,6 +74,8 @@ pub struct Plan {
     pub keep: KeepPlan,
     /// For subjects the event from which on messages are published, in a database that is new, where the file says it.
     pub publish_from: BTreeMap<String, PublishFrom>,
+    /// Who may deploy; also what the host says of that, where the plan runs.
+    pub trust: Policy,
 }
 
 impl Plan {
@@ -116,14 +119,15 @@ impl Plan {
         }
     }
 
-    /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is stays.
+    /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is, and
+    /// who may deploy, stays.
     ///
     /// # Errors
     /// As [`Plan::with_versions`].
     pub fn again(&self, host: &StageHost, versions: &Versions) -> Result<Self> {
-        let now = self.now.clone();
+        let (now, trust) = (self.now.clone(), self.trust.clone());
         let plan = Self::with_versions(&self.file, host, versions)?;
-        Ok(Self { now, ..plan })
+        Ok(Self { now, trust, ..plan })
     }
 
     /// The subjects of the inputs.

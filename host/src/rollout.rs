@@ -8,6 +8,7 @@ mod arriving;
 mod committed;
 mod harm;
 mod telling;
+mod trusted;
 mod versions;
 
 pub(crate) use harm::check_refused;
@@ -175,6 +176,7 @@ impl Prepared {
             outbox: None,
             counted: (0, Instant::now()),
             events_per_s: 0,
+            heard_signed: BTreeMap::new(),
         };
         Self { worker }
     }
@@ -230,6 +232,7 @@ impl Prepared {
         }
         worker.wanted = waits;
         worker.say_overridden();
+        worker.say_trust();
         worker.running.clone()
     }
 
@@ -313,6 +316,8 @@ struct Worker {
     /// How many deliveries were committed at an instant, from which on the speed is measured.
     counted: (u64, Instant),
     events_per_s: u64,
+    /// The latest signed deployment of each step that was let through: its time and its number.
+    heard_signed: BTreeMap<String, (i64, u64)>,
 }
 
 /// A version or a candidate on its way.
@@ -408,18 +413,19 @@ impl Worker {
                     .as_ref()
                     .is_some_and(|failed| failed.version == deployment.version);
                 let in_force = status.deployment.version;
-                if failed {
+                let is_in_force = in_force == deployment.version && status.deployment.at_ms == deployment.at_ms;
+                if failed || is_in_force {
                     return;
                 }
+                if let Err(error) = self.check_trusted(&step, &deployment) {
+                    return self.refuse(&step, deployment.version, &error);
+                }
                 if in_force == deployment.version {
-                    if status.deployment.at_ms != deployment.at_ms {
-                        let error = Error::mismatch(format!(
-                            "another version {in_force} is in force, which was deployed earlier: the registry has forgotten it, and \
-                             gave its number away again; deploy again"
-                        ));
-                        self.refuse(&step, deployment.version, &error);
-                    }
-                    return;
+                    let error = Error::mismatch(format!(
+                        "another version {in_force} is in force, which was deployed earlier: the registry has forgotten it, and \
+                         gave its number away again; deploy again"
+                    ));
+                    return self.refuse(&step, deployment.version, &error);
                 }
                 if in_force > deployment.version && in_force < IMPOSSIBLE {
                     let error = Error::mismatch(format!(
@@ -519,6 +525,9 @@ impl Worker {
     /// The plan with a candidate beside a step, or without; nothing where that changes nothing.
     fn prepare_shadow(&mut self, step: &str, candidate: Option<&Deployment>) -> Result<Option<(Successor, Arc<Plan>)>> {
         self.refused_shadows.remove(step);
+        if let Some(candidate) = candidate {
+            self.check_trusted_candidate(step, candidate)?;
+        }
         let running = self.shadows.get(step).map(|shadow| shadow.report().candidate);
         if running.as_ref() == candidate {
             return Ok(None);
@@ -568,6 +577,7 @@ impl Worker {
     }
 
     fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {
+        self.check_signature(step, deployment)?;
         let live = self.version_of(step, deployment)?;
         if let Some(taken_back) = taken_back(&self.known, step, &live).filter(|_| !deployment.again) {
             return Err(Error::definition(format!(

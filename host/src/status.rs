@@ -1,6 +1,6 @@
 //! What a running pipeline says of itself, for people and for those who wait for a deployment.
 
-use crate::{deployment::Deployment, turn::Counts};
+use crate::{deployment::Deployment, trust::Policy, turn::Counts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,6 +50,9 @@ pub struct HostStatus {
     /// Why deployments do not reach it, where they do not.
     #[serde(default)]
     pub registry: Option<String>,
+    /// Whose signatures it takes, where it asks for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Policy>,
     /// The stages, in the order of the pipeline.
     pub steps: Vec<StepStatus>,
 }

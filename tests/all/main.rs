@@ -19,6 +19,7 @@ mod pipelines;
 mod replay;
 mod retry;
 mod rules;
+mod signatures;
 mod simulation;
 mod swaps;
 mod takeovers;

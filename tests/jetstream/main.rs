@@ -48,6 +48,8 @@ mod deploy_hosts;
 mod deploy_refusals;
 mod deployed_before;
 mod deploys;
+mod signatures;
+mod signing;
 mod swap_kills;
 mod taken_back;
 mod ticks;

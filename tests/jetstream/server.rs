@@ -183,8 +183,10 @@ impl Client {
 
     /// Puts a value into a bucket of keys.
     #[track_caller]
-    pub(crate) fn put_key(&self, bucket: &str, key: &str, value: &'static str) {
-        let put = self.jetstream.publish(format!("$KV.{bucket}.{key}"), value.into());
+    pub(crate) fn put_key(&self, bucket: &str, key: &str, value: impl Into<String>) {
+        let put = self
+            .jetstream
+            .publish(format!("$KV.{bucket}.{key}"), value.into().into());
         let stored = self
             .runtime
             .block_on(async { put.await.expect("it can be sent").await });

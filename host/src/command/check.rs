@@ -90,6 +90,17 @@ fn event_time(plan: &Plan) -> Option<String> {
     Some(format!("event time is {}", parts.join(", ")))
 }
 
+/// Whose deployments are taken, where the file says it.
+fn trust(plan: &Plan) -> Option<String> {
+    let trust = &plan.trust;
+    match (trust.is_open(), trust.require, &trust.keys) {
+        (true, ..) => None,
+        (_, true, None) => Some("deployments are signed, by whom each host trusts".to_owned()),
+        (_, true, Some(_)) => Some(format!("deployments are signed by {trust}")),
+        (_, false, _) => Some(format!("deployments are not signed, or signed by {trust}")),
+    }
+}
+
 /// Columns that a line of the diagram holds.
 const WIDTH: usize = 100;
 
@@ -101,6 +112,7 @@ fn draw(plan: &Plan) -> Vec<String> {
     };
     let mut lines = vec![format!("pipeline {} ({now})", plan.name)];
     lines.extend(event_time(plan));
+    lines.extend(trust(plan));
     lines.push(String::new());
     for (at, node) in plan.nodes.iter().enumerate() {
         let title = wrap(&title(plan, node), WIDTH - 4);
@@ -215,14 +227,18 @@ fn as_json(plan: &Plan) -> Json {
         let key: Vec<&str> = key.iter().filter_map(|&at| columns.get(at).copied()).collect();
         json!({ "kind": kind, "name": name, "from": edge_name(plan, sink.input), "primary_key": key, "columns": columns })
     });
-    json!({
+    let mut object = json!({
         "pipeline": plan.name,
         "stream": plan.stream,
         "inputs": inputs.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
         "tables": tables.collect::<Vec<_>>(),
         "sinks": sinks.collect::<Vec<_>>(),
-    })
+    });
+    if let (false, Some(members)) = (plan.trust.is_open(), object.as_object_mut()) {
+        members.insert("trust".to_owned(), json!(plan.trust));
+    }
+    object
 }
 
 fn title(plan: &Plan, node: &Node) -> String {

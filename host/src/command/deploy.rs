@@ -1,9 +1,17 @@
 //! `weir deploy`, `weir params set`, `weir rollback`: what a step runs is changed in the registry, and the running hosts
 //! are waited for.
 
+mod parameters;
 mod trial;
 
-use super::{connection::NatsArguments, load_plan, run::RegistryArguments, show, stage_host};
+use super::{
+    connection::NatsArguments,
+    load_plan,
+    run::RegistryArguments,
+    show,
+    signing::{Signing, SigningArguments, signed_by},
+    stage_host,
+};
 use crate::{
     answer,
     deployment::Deployment,
@@ -15,7 +23,9 @@ use crate::{
     status::{HostStatus, StepStatus},
     terminal,
     text::printable,
+    trust::Entry,
 };
+pub(super) use parameters::merge;
 use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
@@ -49,6 +59,8 @@ pub(super) struct Saying {
     /// Try a module with parameters that a host took back once more.
     #[arg(long)]
     pub(super) again: bool,
+    #[command(flatten)]
+    pub(super) signing: SigningArguments,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,
 }
@@ -85,7 +97,9 @@ impl std::str::FromStr for Patience {
                   3  with --wait-trial: a host took it back\n\n\
                   Example:\n  weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm \\\n      \
                   --param ratio=0.9 --note 'alarm from 10 %'\n  \
-                  weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm --wait-trial=600"
+                  weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm --wait-trial=600\n  \
+                  weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm \\\n      \
+                  --sign-with ann.nk --valid-for 30d"
 )]
 pub(super) struct Deploy {
     /// The pipeline file.
@@ -151,11 +165,12 @@ pub(super) struct Rollback {
 
 impl Deploy {
     pub(super) fn run(self) -> Result<ExitCode> {
+        let signing = self.saying.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
-        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         let deployed = target.deploy_module(&self.saying, &module, |before| {
             merge(&target, &module, before, &self.parameters)
         })?;
@@ -166,10 +181,11 @@ impl Deploy {
 impl Params {
     pub(super) fn run(self) -> Result<ExitCode> {
         let Self::Set(set) = self;
+        let signing = set.saying.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&set.pipeline, &host, None)?;
         base.stage(&set.step)?;
-        let target = Target::new(&host, base, set.step, &set.saying.registry, &set.nats)?;
+        let target = Target::new(&host, base, set.step, &set.saying.registry, &set.nats)?.signing(signing);
         let deployed = target.deploy(&set.saying, |before| {
             let module = target.module_of(before)?;
             let parameters = merge(&target, &module, before, &set.parameters)?;
@@ -189,15 +205,23 @@ impl Params {
 
 impl Rollback {
     pub(super) fn run(self) -> Result<ExitCode> {
+        let signing = self.saying.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         let of_file = base.stage(&self.step)?.deployment.clone();
-        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
-        let history = target.registry.history(&target.plan.name, &target.step)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
+        let history = target.vouched_history()?;
         let deployed = target.deploy(&self.saying, |before| {
             let Some(before) = before else {
+                let (what, way_out) = match target.signing {
+                    None => ("nothing was", "it runs what the pipeline file says"),
+                    Some(_) => (
+                        "nothing that is signed by one whom the pipeline file trusts was",
+                        "there is nothing to go back to; `weir deploy` and `weir undeploy` replace what is",
+                    ),
+                };
                 return Err(Error::definition(format!(
-                    "nothing was deployed for step \"{}\" of pipeline {} yet: it runs what the pipeline file says",
+                    "{what} deployed for step \"{}\" of pipeline {} yet: {way_out}",
                     target.step, target.plan.name
                 )));
             };
@@ -247,6 +271,8 @@ pub(super) struct Target<'h> {
     pub(super) plan: Arc<Plan>,
     pub(super) step: String,
     pub(super) registry: Registry,
+    /// What it is signed with, where it is.
+    pub(super) signing: Option<Signing>,
 }
 
 impl<'h> Target<'h> {
@@ -270,7 +296,13 @@ impl<'h> Target<'h> {
             plan,
             step,
             registry,
+            signing: None,
         }
+    }
+
+    /// What is deployed is signed, where there is something to sign with.
+    pub(super) fn signing(self, signing: Option<Signing>) -> Self {
+        Self { signing, ..self }
     }
 
     /// The module that a deployment names.
@@ -359,50 +391,6 @@ impl<'h> Target<'h> {
         })
     }
 
-    /// The parameters that stay where nothing else is said: those in force, or about to be. `before` is the last deployment.
-    fn parameters_kept(&self, before: Option<&Deployment>) -> Result<BTreeMap<String, toml::Value>> {
-        let of_file = &self.plan.stage(&self.step)?.deployment.parameters;
-        let Some(before) = before else {
-            return Ok(of_file.clone());
-        };
-        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
-        let steps = || {
-            let steps = hosts.iter().flat_map(|host| &host.steps);
-            steps.filter(|step| step.step == self.step)
-        };
-        let has_it = |step: &&StepStatus| step.deployment.version == before.version;
-        // What a host refused or took back is not in force; what was before it still is.
-        let has_not = |step: &&StepStatus| {
-            let failed = step.failed.as_ref();
-            failed.is_some_and(|failed| failed.version == before.version)
-        };
-        let in_force = steps().find(has_it).or_else(|| steps().find(has_not));
-        Ok(match in_force {
-            Some(step) => step.deployment.parameters.clone(),
-            // The file has the word, and may have changed since.
-            None if before.of_file => of_file.clone(),
-            None => before.parameters.clone(),
-        })
-    }
-
-    /// Whether the running hosts have `module` at the step.
-    fn check_running(&self, module: &Module) -> Result<()> {
-        let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
-        for host in &hosts {
-            let step = host.steps.iter().find(|step| step.step == self.step);
-            if let Some(step) = step.filter(|step| step.digest != module.digest) {
-                return Err(Error::mismatch(format!(
-                    "step \"{}\" runs module {} at {}, and here it is {}; deploy the one that you mean, with its parameters",
-                    self.step,
-                    show::short(Some(&step.digest)),
-                    host.process,
-                    module.short_digest()
-                )));
-            }
-        }
-        Ok(())
-    }
-
     /// Writes the deployment that `make` gives: module and parameters.
     pub(super) fn deploy(
         &self,
@@ -411,6 +399,7 @@ impl<'h> Target<'h> {
     ) -> Result<Deployment> {
         // A registry that was lost forgets numbers; those that hosts know are not given again.
         let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
+        self.check_signer(&hosts)?;
         let steps = hosts
             .iter()
             .flat_map(|host| &host.steps)
@@ -420,25 +409,31 @@ impl<'h> Target<'h> {
             .map(|step| step.deployment.version.max(failed(step)))
             .max()
             .unwrap_or(0);
-        let deployed = self.registry.deploy(&self.plan.name, &self.step, |before| {
-            let made = make(before)?;
+        let number = |before: Option<&Deployment>| {
+            let basis = self.basis(before)?;
+            let made = make(basis.as_ref())?;
             Ok(Deployment {
                 version: known.saturating_add(1),
                 by: whoami(),
-                at_ms: jiff::Timestamp::now().as_millisecond(),
+                at_ms: self.time_of_signing(&hosts, basis.as_ref()),
                 note: saying.note.clone(),
                 again: saying.again,
                 ..made
             })
-        })?;
+        };
+        let entry = Entry::live(&self.plan.name, &self.step);
+        let deployed = self
+            .registry
+            .deploy_signed(&self.plan.name, &self.step, number, |made| self.signed(entry, made))?;
         if !terminal::is_json() {
             answer!(
-                "deployed version {} of step {} of pipeline {}: {}{}",
+                "deployed version {} of step {} of pipeline {}: {}{}{}",
                 deployed.version,
                 self.step,
                 self.plan.name,
                 show::module(deployed.digest.as_deref()),
-                show::parameters(&deployed.parameters)
+                show::parameters(&deployed.parameters),
+                signed_by(&self.plan, &deployed)
             )?;
         }
         Ok(deployed)
@@ -491,7 +486,7 @@ impl<'h> Target<'h> {
             std::thread::sleep(until_next_look(begun));
         }
         if terminal::is_json() {
-            terminal::stdout().json(&json!({
+            let mut object = json!({
                 "pipeline": self.plan.name,
                 "step": self.step,
                 "version": deployed.version,
@@ -499,7 +494,11 @@ impl<'h> Target<'h> {
                 "parameters": deployed.parameters,
                 "hosts": outcomes,
                 "seconds": begun.elapsed().as_secs_f64(),
-            }))?;
+            });
+            if let (Some(signature), Some(members)) = (&deployed.signature, object.as_object_mut()) {
+                members.insert("signer".to_owned(), json!(self.plan.trust.signer(&signature.key)));
+            }
+            terminal::stdout().json(&object)?;
             return Ok(ExitCode::from(u8::from(!well)));
         }
         match (said.is_empty(), well) {
@@ -562,47 +561,6 @@ fn outcome_as_json(host: &HostStatus, step: &StepStatus, deployed: &Deployment) 
         "trial_left": step.trial_left,
         "reason": failed.map(|failed| &failed.reason),
     })
-}
-
-/// The parameters of a deployment behind `before`: those given, and of those that are kept the ones that the module has too.
-pub(super) fn merge(
-    target: &Target<'_>,
-    module: &Module,
-    before: Option<&Deployment>,
-    given: &[String],
-) -> Result<BTreeMap<String, toml::Value>> {
-    let kept = target.parameters_kept(before)?;
-    let specs = &module.description.parameters;
-    let has = |name: &str| specs.iter().any(|spec| spec.name == name);
-    let mut parameters: BTreeMap<String, toml::Value> = kept.into_iter().filter(|(name, _)| has(name)).collect();
-    for text in given {
-        let (name, value) = text
-            .split_once('=')
-            .ok_or_else(|| Error::definition(format!("parameter \"{text}\" has no value; accepted is NAME=VALUE")))?;
-        let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
-            let known: Vec<String> = specs
-                .iter()
-                .map(|spec| format!("{} ({})", spec.name, spec.parameter_type))
-                .collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            return Err(Error::definition(format!(
-                "the rule {} has no parameter \"{name}\"; it has {known}",
-                module.description.name
-            )));
-        };
-        let value = spec.parameter_type.parse(value).ok_or_else(|| {
-            Error::definition(format!(
-                "parameter \"{name}\" is {value}; accepted is {}",
-                spec.parameter_type.described()
-            ))
-        })?;
-        parameters.insert(name.to_owned(), value);
-    }
-    Ok(parameters)
 }
 
 /// Who deploys: the user of this process, at this machine.

@@ -8,7 +8,9 @@ use super::{
     connection::NatsArguments,
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
-    load_plan, show, signals, stage_host,
+    load_plan, show, signals,
+    signing::{Signing, SigningArguments},
+    stage_host,
     test::Cases,
 };
 use crate::{
@@ -150,6 +152,7 @@ impl Dev {
             running: None,
             in_force: None,
             filled: Vec::new(),
+            signing: Signing::for_now(),
             starts: 0,
             dev: self,
         };
@@ -188,6 +191,8 @@ struct Session {
     in_force: Option<Whole>,
     /// Streams that were filled.
     filled: Vec<String>,
+    /// What is signed with that is deployed here, where the pipeline file asks for signatures: no other host trusts it.
+    signing: Signing,
     starts: u32,
 }
 
@@ -245,7 +250,11 @@ impl Session {
         let text = text_of(&pipeline)?;
         put_in_place(&self.dev.folder, &component, &text)?;
         self.component = Some(component);
-        let plan = Arc::new(load_plan(&pipeline, &self.host, None)?);
+        let mut plan = load_plan(&pipeline, &self.host, None)?;
+        if !plan.trust.is_open() {
+            plan.trust.keys.get_or_insert_default().push(self.signing.signer());
+        }
+        let plan = Arc::new(plan);
         let begun = Instant::now();
         let cases = match self.dev.folder.join("cases").is_dir() {
             true => Some(Cases::find(&self.dev.folder)?),
@@ -391,12 +400,14 @@ impl Session {
 
     fn deploy(&self, plan: &Arc<Plan>, step: &str, stage: &StagePlan) -> Result<()> {
         let base = self.running.as_ref().map_or(plan, |running| &running.base);
-        let target = Target::of(&self.host, base.clone(), step.to_owned(), self.registry.clone());
+        let signing = (!plan.trust.is_open()).then(|| self.signing.clone());
+        let target = Target::of(&self.host, base.clone(), step.to_owned(), self.registry.clone()).signing(signing);
         let saying = Saying {
             again: true,
             note: Some("weir dev".to_owned()),
             wait: START_MAX.as_secs(),
             wait_trial: None,
+            signing: SigningArguments::default(),
             registry: super::run::RegistryArguments::default(),
         };
         let parameters = &stage.deployment.parameters;

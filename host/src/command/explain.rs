@@ -3,11 +3,12 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     database::{Trace, read_trace, read_versions},
-    deployment::{Deployment, StoredVersion},
+    deployment::{Deployment, Signer, StoredVersion},
     error::{Error, Result},
     nats::Nats,
     terminal,
     text::printable,
+    trust::Policy,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
@@ -65,7 +66,7 @@ impl Explain {
         let versions: Vec<_> = decided
             .iter()
             .map(|decided| {
-                json!({
+                let mut version = json!({
                     "step": decided.step,
                     "version": decided.deployment.version,
                     "digest": decided.digest,
@@ -73,7 +74,11 @@ impl Explain {
                     "events": decided.events,
                     "first": decided.first,
                     "last": decided.last,
-                })
+                });
+                if let (Some(signer), Some(members)) = (&decided.signer, version.as_object_mut()) {
+                    members.insert("signer".to_owned(), json!(signer));
+                }
+                version
             })
             .collect();
         let row: Option<serde_json::Map<_, _>> = trace.row.columns.as_ref().map(|columns| {
@@ -129,11 +134,12 @@ impl Explain {
         }
         for decided in decided {
             lines.push(format!(
-                "  step {}, version {}, {}{}: {} of them, {} to {}",
+                "  step {}, version {}, {}{}{}: {} of them, {} to {}",
                 decided.step,
                 decided.deployment.version,
                 show::module(decided.digest),
                 show::parameters(&decided.deployment.parameters),
+                show::signed_by(decided.signer.as_ref()),
                 show::thousands(decided.events),
                 show::thousands(decided.first),
                 show::thousands(decided.last)
@@ -201,9 +207,18 @@ struct Decided<'v> {
     step: &'v str,
     deployment: &'v Deployment,
     digest: Option<&'v str>,
+    signer: Option<Signer>,
     events: u64,
     first: u64,
     last: u64,
+}
+
+/// Who signed what a version fell back on, as the database has it.
+fn signer_of(versions: &[&StoredVersion], fallback: &Deployment) -> Option<Signer> {
+    let signature = fallback.signature.as_ref()?;
+    let known = versions.iter().filter_map(|version| version.signer.clone());
+    let mut same = known.filter(|signer| signer.key == signature.key);
+    same.next().or_else(|| Some(Policy::default().signer(&signature.key)))
 }
 
 /// Which version of each step decided over the events of a trace, in the order of steps and versions. Over a dead letter
@@ -230,9 +245,13 @@ fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>>
             };
             // Where a version on trial failed, another one decided.
             let spoiled = version.trial.spoiled.contains(&sequence);
-            let (deployment, digest) = match version.fallback.as_ref().filter(|_| spoiled) {
-                Some(fallback) => (fallback, fallback.digest.as_deref()),
-                None => (&version.deployment, Some(version.digest.as_str())),
+            let (deployment, digest, signer) = match version.fallback.as_ref().filter(|_| spoiled) {
+                Some(fallback) => (fallback, fallback.digest.as_deref(), signer_of(of_step, fallback)),
+                None => (
+                    &version.deployment,
+                    Some(version.digest.as_str()),
+                    version.signer.clone(),
+                ),
             };
             let what = format!(
                 "{}{}",
@@ -245,6 +264,7 @@ fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>>
                     step: &version.step,
                     deployment,
                     digest,
+                    signer,
                     events: 0,
                     first: sequence,
                     last: sequence,

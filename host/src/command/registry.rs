@@ -108,7 +108,12 @@ impl Restore {
                         };
                         registry.put_module(digest, &component)?;
                     }
-                    if registry.restore(pipeline, &step, deployment)? {
+                    // What the file says was never part of the entry, and is not what was signed.
+                    let entry = Deployment {
+                        digest: deployment.digest.clone().filter(|_| !deployment.of_file),
+                        ..deployment.clone()
+                    };
+                    if registry.restore(pipeline, &step, &entry)? {
                         restored.push(*version);
                     }
                 }

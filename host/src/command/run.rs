@@ -2,7 +2,9 @@
 
 mod guarded;
 
-use super::{connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, stage_host};
+use super::{
+    connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, signing::TrustArguments, stage_host,
+};
 use crate::{
     database::{DatabaseFile, read_message_counts},
     definition::{File, PublishFrom},
@@ -17,6 +19,7 @@ use crate::{
     status::CountsStatus,
     subject::listed,
     terminal::{self, Bars},
+    trust::Policy,
     turn::Counts,
 };
 use guarded::Guarded;
@@ -38,7 +41,9 @@ use std::{
     after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
                   --nats nats://127.0.0.1:4222\n  \
                   weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up\n  \
-                  weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now"
+                  weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now\n  \
+                  weir run guests/premium-drop/pipeline.toml --require-signatures \\\n      \
+                  --trust-key ann=UD5ZK7ECTOZL64WRZ7XKJU7WVAWKVRQ3F6EUGBKRXTZU5TM44O25FEQT"
 )]
 pub(super) struct Run {
     /// The pipeline files.
@@ -74,6 +79,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30 s")]
     drain_max: Duration,
     #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
     nats: NatsArguments,
@@ -98,6 +105,7 @@ impl RegistryArguments {
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
         check_files(self.pipelines.len())?;
+        let trust = self.trust.policy()?;
         let host = stage_host()?;
         terminal::begin_log();
         let mut refused = Refused::new(self.pipelines.len(), self.all_or_none);
@@ -108,7 +116,7 @@ impl Run {
         let mut opened: Vec<Opened> = Vec::new();
         for path in &self.pipelines {
             let is_taken = |name: &str| opened.iter().any(|other| other.plan.name == name);
-            match self.open(path, &mut guarded, is_taken) {
+            match self.open(path, &mut guarded, &trust, is_taken) {
                 Ok(pipeline) => opened.push(pipeline),
                 Err(error) => refused.add(&path.display().to_string(), error)?,
             }
@@ -231,7 +239,13 @@ impl Run {
 
     /// Takes hold of the database of a pipeline, and then loads what its file names: should the host die of that, the
     /// database remembers it.
-    fn open(&self, path: &Path, guarded: &mut Guarded, is_taken: impl Fn(&str) -> bool) -> Result<Opened> {
+    fn open(
+        &self,
+        path: &Path,
+        guarded: &mut Guarded,
+        trust: &Policy,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<Opened> {
         let file = File::read(path)?;
         let name = Plan::name_of(&file)?;
         if is_taken(&name) {
@@ -242,7 +256,11 @@ impl Run {
         }
         let of_it = || PathBuf::from(format!("{name}.db"));
         let (database, host) = guarded.hold(&self.database.clone().unwrap_or_else(of_it), &name)?;
-        let plan = Arc::new(make_plan(&file, &host, self.now, &Versions::new())?);
+        let plan = make_plan(&file, &host, self.now, &Versions::new())?;
+        let plan = Arc::new(Plan {
+            trust: plan.trust.and(trust),
+            ..plan
+        });
         Ok(Opened { plan, host, database })
     }
 }

@@ -5,7 +5,9 @@ use super::{
     deploy::{Saying, Target, merge, whoami},
     load_plan,
     run::RegistryArguments,
-    show, stage_host, write_failed,
+    show,
+    signing::{SigningArguments, signed_by},
+    stage_host, write_failed,
 };
 use crate::{
     answer,
@@ -15,6 +17,7 @@ use crate::{
     status::{HostStatus, ShadowExample, ShadowReport},
     terminal,
     text::printable,
+    trust::Entry,
 };
 use serde_json::json;
 use std::{
@@ -61,6 +64,8 @@ pub(super) struct Start {
     /// How long to wait until the running hosts say that it runs.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
+    #[command(flatten)]
+    signing: SigningArguments,
     #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
@@ -120,12 +125,16 @@ impl Shadow {
 
 impl Start {
     fn run(self) -> Result<ExitCode> {
+        let signing = self.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
-        let target = Target::new(&host, base, self.step, &self.registry, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.registry, &self.nats)?.signing(signing);
+        let hosts: Vec<HostStatus> = target.registry.hosts(Some(&target.plan.name))?;
+        target.check_signer(&hosts)?;
         let live = target.registry.deployment(&target.plan.name, &target.step)?;
+        let live = target.basis(live.as_ref())?;
         let parameters = merge(&target, &module, live.as_ref(), &self.parameters)?;
         // One that could not be promoted is no candidate.
         target.check(&module, parameters.clone(), live.as_ref(), false)?;
@@ -138,6 +147,7 @@ impl Start {
             note: self.note,
             ..Default::default()
         };
+        let candidate = target.signed(Entry::candidate(&target.plan.name, &target.step), candidate)?;
         let beside = StepVersions {
             shadow: Some(StageVersion {
                 module: module.clone(),
@@ -154,11 +164,12 @@ impl Start {
             .set_shadow(&target.plan.name, &target.step, Some(&candidate))?;
         if !terminal::is_json() {
             answer!(
-                "candidate for step {} of pipeline {}: {}{}",
+                "candidate for step {} of pipeline {}: {}{}{}",
                 target.step,
                 target.plan.name,
                 show::module(candidate.digest.as_deref()),
-                show::parameters(&candidate.parameters)
+                show::parameters(&candidate.parameters),
+                signed_by(&target.plan, &candidate)
             )?;
         }
         wait(&target, &candidate, Duration::from_secs(self.wait))
@@ -320,16 +331,24 @@ fn example(example: &ShadowExample) -> Vec<String> {
 
 impl Promote {
     fn run(self) -> Result<ExitCode> {
+        let signing = self.saying.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         base.stage(&self.step)?;
-        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         let Some(candidate) = target.registry.shadow(&target.plan.name, &target.step)? else {
             return Err(Error::definition(format!(
                 "no candidate runs beside step \"{}\" of pipeline {}; `weir shadow start` starts one",
                 target.step, target.plan.name
             )));
         };
+        if !target.vouched(Entry::candidate(&target.plan.name, &target.step), &candidate) {
+            return Err(Error::definition(format!(
+                "the candidate beside step \"{}\" of pipeline {} is not signed by anybody whom the pipeline file trusts, and is not \
+                 signed for them: start it anew with --sign-with, or deploy the module",
+                target.step, target.plan.name
+            )));
+        }
         let module = target.module_of(Some(&candidate))?;
         let deployed = target.deploy(&self.saying, |before| {
             target.check(&module, candidate.parameters.clone(), before, self.saying.again)?;

@@ -1,6 +1,6 @@
 //! What people look at: numbers, durations, summaries.
 
-use crate::{error::Result, source::Waiting, text::printable, turn::Counts};
+use crate::{deployment::Signer, error::Result, source::Waiting, text::printable, turn::Counts};
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// A whole number with spaces between thousands: `1 234 567`.
@@ -67,6 +67,11 @@ pub(super) fn parameters(parameters: &BTreeMap<String, toml::Value>) -> String {
         true => String::new(),
         false => format!(" with {}", shown.join(", ")),
     }
+}
+
+/// By whom something is signed, behind something else: `, signed by ann (U…)`; nothing where it is not.
+pub(super) fn signed_by(signer: Option<&Signer>) -> String {
+    signer.map_or_else(String::new, |signer| format!(", signed by {signer}"))
 }
 
 /// An instant as people read it, in UTC.

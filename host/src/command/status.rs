@@ -3,13 +3,14 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     database::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
-    deployment::StoredVersion,
+    deployment::{Deployment, StoredVersion},
     error::Result,
     nats::{Hosts, Nats, Registry},
     say,
     status::{CountsStatus, HostStatus, StepStatus},
     terminal,
     text::printable,
+    trust::Policy,
     watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
@@ -118,8 +119,14 @@ fn text_of(host: &HostStatus) -> String {
             printable(reason)
         ));
     }
+    if let Some(trust) = &host.trust {
+        lines.push(match trust.require {
+            true => format!("  takes deployments that are signed by {trust}"),
+            false => format!("  takes deployments that are not signed, or signed by {trust}"),
+        });
+    }
     for step in &host.steps {
-        lines.extend(text_of_step(step));
+        lines.extend(text_of_step(step, host.trust.as_ref()));
     }
     lines.join("\n")
 }
@@ -148,7 +155,7 @@ fn text_of_pace(host: &HostStatus) -> String {
     parts.join(", ")
 }
 
-fn text_of_step(step: &StepStatus) -> Vec<String> {
+fn text_of_step(step: &StepStatus, trust: Option<&Policy>) -> Vec<String> {
     let deployment = &step.deployment;
     let digest = step.digest.get(..12).unwrap_or(&step.digest);
     let mut lines = vec![format!(
@@ -159,6 +166,7 @@ fn text_of_step(step: &StepStatus) -> Vec<String> {
         show::thousands(step.first_sequence),
         show::parameters(&deployment.parameters)
     )];
+    lines.extend(text_of_signature(deployment, trust));
     if step.trial_left > 0 {
         lines.push(format!(
             "    on trial for {} more rows; {} were decided by the version before it",
@@ -178,6 +186,23 @@ fn text_of_step(step: &StepStatus) -> Vec<String> {
         });
     }
     lines
+}
+
+/// Who signed what decides, and whether that would be let in by now. What the file says is signed by nobody.
+fn text_of_signature(deployment: &Deployment, trust: Option<&Policy>) -> Option<String> {
+    let open = Policy::default();
+    let trust = trust.unwrap_or(&open);
+    let key = deployment.signature.as_ref().map(|signature| signature.key.as_str());
+    let is_accepted = deployment.version == 0 || trust.accepts(key).is_ok();
+    let doubt = match is_accepted {
+        true => "",
+        false => ", which is not trusted any more; it was in force before",
+    };
+    match key {
+        Some(key) => Some(format!("    signed by {}{doubt}", trust.signer(key))),
+        None if is_accepted => None,
+        None => Some("    not signed; it was in force before signatures were asked for".to_owned()),
+    }
 }
 
 /// What a database holds of one pipeline.
@@ -242,14 +267,18 @@ impl Held {
             .iter()
             .map(|(state, size)| (state.clone(), json!({ "entries": size.entries, "bytes": size.bytes })));
         let versions = self.deciding().into_values().map(|version| {
-            json!({
+            let mut of_step = json!({
                 "step": version.step,
                 "version": version.deployment.version,
                 "digest": version.digest,
                 "parameters": version.deployment.parameters,
                 "first_sequence": version.first_sequence,
                 "trial_left": version.trial.left,
-            })
+            });
+            if let (Some(signer), Some(members)) = (&version.signer, of_step.as_object_mut()) {
+                members.insert("signer".to_owned(), json!(signer));
+            }
+            of_step
         });
         json!({
             "pipeline": self.name,
@@ -352,12 +381,13 @@ impl Held {
         }
         for version in self.deciding().into_values() {
             lines.push(format!(
-                "  step {}: version {} ({}) from sequence {}{}",
+                "  step {}: version {} ({}) from sequence {}{}{}",
                 printable(&version.step),
                 version.deployment.version,
                 version.digest.get(..12).unwrap_or(&version.digest),
                 show::thousands(version.first_sequence),
-                show::parameters(&version.deployment.parameters)
+                show::parameters(&version.deployment.parameters),
+                show::signed_by(version.signer.as_ref())
             ));
         }
         for harm in &self.harms {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     deployment::Deployment,
     error::{Error, Result},
+    trust::Entry,
 };
 use std::{path::PathBuf, process::ExitCode};
 
@@ -32,12 +33,17 @@ pub(super) struct Undeploy {
 
 impl Undeploy {
     pub(super) fn run(self) -> Result<ExitCode> {
+        let signing = self.saying.signing.read()?;
         let host = stage_host()?;
         let base = load_plan(&self.pipeline, &host, None)?;
         let of_file = base.stage(&self.step)?.deployment.clone();
-        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?;
+        let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
+        // What a stranger wrote is nothing to go on from, and is replaced all the same.
+        let last = target.registry.deployment(&target.plan.name, &target.step);
+        let is_of_stranger = |last: &Deployment| !target.vouched(Entry::live(&target.plan.name, &target.step), last);
+        let is_of_stranger = last.is_ok_and(|last| last.as_ref().is_some_and(is_of_stranger));
         let deployed = target.deploy(&self.saying, |before| {
-            if before.is_none_or(|before| before.of_file) {
+            if !is_of_stranger && before.is_none_or(|before| before.of_file) {
                 return Err(Error::definition(format!(
                     "the pipeline file has the word for step \"{}\" of pipeline {} already: nothing is deployed in its place",
                     target.step, target.plan.name

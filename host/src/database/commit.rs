@@ -359,7 +359,7 @@ impl Parts<'_> {
         if is_letter_in || self.plan.keep.age_ms.is_some() {
             dead_letters::bound(transaction, pipeline, self.plan.keep, turn.time_ms)?;
         }
-        versions::write(transaction, pipeline, &turn.changes)?;
+        versions::write(transaction, pipeline, &self.plan.trust, &turn.changes)?;
         if !turn.changes.is_empty() {
             fail_point::pass("in-swap");
         }

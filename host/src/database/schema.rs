@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -216,13 +216,20 @@ const TABLES_OF_LAYOUT_6: &str = "
     ALTER TABLE weir_pipeline ADD COLUMN ahead_events INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What layout 7 added: who signed a version, as key and, where the trusted keys had one, name.
+const TABLES_OF_LAYOUT_7: &str = "
+    ALTER TABLE weir_version ADD COLUMN signer TEXT;
+    ALTER TABLE weir_version ADD COLUMN signer_name TEXT;
+";
+
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 5] = [
+const ADDED: [(i64, &str); 6] = [
     (2, TABLES_OF_LAYOUT_2),
     (3, TABLES_OF_LAYOUT_3),
     (4, TABLES_OF_LAYOUT_4),
     (5, TABLES_OF_LAYOUT_5),
-    (VERSION, TABLES_OF_LAYOUT_6),
+    (6, TABLES_OF_LAYOUT_6),
+    (VERSION, TABLES_OF_LAYOUT_7),
 ];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.

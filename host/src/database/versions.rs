@@ -1,9 +1,10 @@
 //! Versions of rules: which decided over what, and the components themselves.
 
-use super::{connect_read_only, failure::Sqlite, read::open_weir};
+use super::{connect_read_only, failure::Sqlite, read::open_weir, schema};
 use crate::{
-    deployment::{Component, Deployment, StoredVersion, TrialRecord, VersionChange},
+    deployment::{Component, Deployment, Signer, StoredVersion, TrialRecord, VersionChange},
     error::{Context, Error, Result},
+    trust::Policy,
 };
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
@@ -11,12 +12,20 @@ use std::path::Path;
 /// How many versions of a step are kept with their components, the last one included: as many as the registry tells of.
 const VERSIONS_KEPT: i64 = 64;
 
-/// Writes what happened to versions in a turn, and lets go of components that nothing names any more.
-pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionChange]) -> rusqlite::Result<()> {
+/// Writes what happened to versions in a turn, with who signed them, whose names `trust` knows; and lets go of components that
+/// nothing names any more.
+pub(super) fn write(
+    connection: &Connection,
+    pipeline: &str,
+    trust: &Policy,
+    changes: &[VersionChange],
+) -> rusqlite::Result<()> {
     for change in changes {
         match change {
             VersionChange::InForce(in_force) => {
                 let fallback = in_force.fallback.as_ref();
+                let signature = in_force.deployment.signature.as_ref();
+                let signer = signature.map(|signature| trust.signer(&signature.key));
                 for (digest, component) in [&in_force.module].into_iter().chain(fallback.map(|(_, module)| module)) {
                     connection
                         .prepare_cached("INSERT OR IGNORE INTO weir_module (digest, component) VALUES (?1, ?2)")?
@@ -27,8 +36,8 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
                     .prepare_cached(
                         "INSERT OR REPLACE INTO weir_version
                          (pipeline, step, first_sequence, version, digest, deployment, trial_left, spoiled, taken_back,
-                          fallback)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', NULL, ?8)",
+                          fallback, signer, signer_name)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', NULL, ?8, ?9, ?10)",
                     )?
                     .execute((
                         pipeline,
@@ -39,6 +48,8 @@ pub(super) fn write(connection: &Connection, pipeline: &str, changes: &[VersionC
                         json(&in_force.deployment)?,
                         in_force.trial_left as i64,
                         fallback.map(|fallback| json(&named(fallback))).transpose()?,
+                        signer.as_ref().map(|signer| &signer.key),
+                        signer.as_ref().and_then(|signer| signer.name.as_ref()),
                     ))?;
             }
             VersionChange::Trial(trial) => {
@@ -118,11 +129,15 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
     if !has_versions(connection).unwrap_or(false) {
         return Ok(Vec::new());
     }
+    let signer = match schema::layout(connection).sqlite(wrap)? < 7 {
+        true => "NULL, NULL",
+        false => "signer, signer_name",
+    };
     let mut statement = connection
-        .prepare(
-            "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back, fallback
+        .prepare(&format!(
+            "SELECT step, first_sequence, digest, deployment, trial_left, spoiled, taken_back, fallback, {signer}
              FROM weir_version WHERE pipeline = ?1 ORDER BY first_sequence, step",
-        )
+        ))
         .sqlite(wrap)?;
     let rows = statement
         .query_map([pipeline], |row| {
@@ -135,12 +150,14 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
                 row.get::<_, String>(5)?,
                 row.get::<_, Option<String>>(6)?,
                 row.get::<_, Option<String>>(7)?,
+                (row.get::<_, Option<String>>(8)?, row.get::<_, Option<String>>(9)?),
             ))
         })
         .sqlite(wrap)?;
     let mut versions = Vec::new();
     for row in rows {
-        let (step, first_sequence, digest, deployment, left, spoiled, taken_back, fallback) = row.sqlite(wrap)?;
+        let (step, first_sequence, digest, deployment, left, spoiled, taken_back, fallback, (key, name)) =
+            row.sqlite(wrap)?;
         let read = |deployment: &str| serde_json::from_str::<Deployment>(deployment).environment(wrap);
         versions.push(StoredVersion {
             deployment: read(&deployment)?,
@@ -155,6 +172,7 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
                 ended: None,
             },
             step,
+            signer: key.map(|key| Signer { key, name }),
         });
     }
     set_ends(&mut versions);

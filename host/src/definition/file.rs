@@ -117,6 +117,10 @@ fn in_words_of_toml(message: &str) -> String {
             "expected a table such as { column = \"at\", out_of_orderness = \"10 s\" }",
         ),
         (
+            "expected struct Trust",
+            "expected a table such as { keys = [\"UD5Z…\"], require = true }",
+        ),
+        (
             "expected struct Commit",
             "expected a table such as { at_most_every = \"50 ms\" }",
         ),

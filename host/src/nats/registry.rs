@@ -309,7 +309,21 @@ impl Registry {
         &self,
         pipeline: &str,
         step: &str,
+        make: impl FnMut(Option<&Deployment>) -> Result<Deployment>,
+    ) -> Result<Deployment> {
+        self.deploy_signed(pipeline, step, make, Ok)
+    }
+
+    /// As [`Registry::deploy`]; what has its number is signed by `sign`, which gives it back.
+    ///
+    /// # Errors
+    /// As [`Registry::deploy`], and when `sign` fails.
+    pub fn deploy_signed(
+        &self,
+        pipeline: &str,
+        step: &str,
         mut make: impl FnMut(Option<&Deployment>) -> Result<Deployment>,
+        sign: impl Fn(Deployment) -> Result<Deployment>,
     ) -> Result<Deployment> {
         let key = key(pipeline, step);
         for _ in 0..ATTEMPTS {
@@ -320,10 +334,10 @@ impl Registry {
                 (revision, Some(Err(_))) => (revision, self.history(pipeline, step)?.pop()),
             };
             let made = make(before.as_ref())?;
-            let deployment = Deployment {
+            let deployment = sign(Deployment {
                 version: next_version(before.as_ref(), made.version, revision),
                 ..made
-            };
+            })?;
             let value = encode(&deployment)?;
             match self
                 .nats

@@ -6,11 +6,13 @@ use super::{
     secrets::{Secrets, read},
     servers::UserInfo,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    trust::{check_no_seed, is_seed},
+};
 use async_nats::ConnectOptions;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
-use std::path::Path;
 
 /// Tells `connect` who we are. What stands in the URL comes before what stands in the options.
 ///
@@ -90,22 +92,6 @@ pub(super) fn introduce(
         (None, None, None) => {}
     }
     Ok((connect, who, secrets))
-}
-
-/// Refuses a seed in the place of its file, and does not repeat it.
-fn check_no_seed(path: &Path, option: &str) -> Result<()> {
-    match path.to_str().is_some_and(is_seed) {
-        true => Err(Error::definition(format!(
-            "{option} is a seed itself; accepted is the name of the file that holds it, so that no list of processes shows it"
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// Whether a line is a seed.
-fn is_seed(line: &str) -> bool {
-    let line = line.trim();
-    line.len() == 58 && line.starts_with('S') && line.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
 /// When a JWT expires, if this line is one and it does.

@@ -16,6 +16,7 @@ mod steps;
 mod time;
 mod time_column;
 mod top;
+mod trust;
 mod union;
 mod version_lookup;
 mod window;
@@ -30,6 +31,7 @@ use crate::{
     error::{Error, Result},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     stage::{AggregateModule, Module, ParameterValue, StageHost},
+    trust::Policy,
 };
 use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
 
@@ -55,6 +57,7 @@ pub(super) struct Resolved {
     pub(super) dead_letters: Option<String>,
     pub(super) keep: KeepPlan,
     pub(super) publish_from: BTreeMap<String, PublishFrom>,
+    pub(super) trust: Policy,
 }
 
 pub(super) struct ResolvedInput {
@@ -254,6 +257,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
     let dead_letters = resolver.dead_letters()?;
     let keep = resolver.keep()?;
     let publish_from = resolver.publish_from()?;
+    let trust = resolver.trust()?;
     resolver.check_read(&sinks)?;
     Ok(Resolved {
         now,
@@ -268,6 +272,7 @@ pub(super) fn resolve(file: &File, definition: &Definition, host: &StageHost, ve
         dead_letters,
         keep,
         publish_from,
+        trust,
     })
 }
 

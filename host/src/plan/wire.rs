@@ -109,6 +109,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         dead_letters: resolved.dead_letters.clone(),
         keep: resolved.keep,
         publish_from: resolved.publish_from.clone(),
+        trust: resolved.trust.clone(),
     }
 }
 

@@ -72,7 +72,12 @@ impl Worker {
         let steps = self.wanted.iter();
         let steps = steps.map(|(step, wanted)| (Place::Step, step, Some(wanted)));
         let beside = self.wanted_shadows.iter();
-        let beside = beside.map(|(step, wanted)| (Place::Beside, step, wanted.as_ref()));
+        // One that is not signed as it has to be is refused when it is prepared, and not fetched before.
+        let is_trusted = |step: &str, candidate: &&Deployment| self.check_trusted_candidate(step, candidate).is_ok();
+        let beside = beside.map(move |(step, wanted)| {
+            let wanted = wanted.as_ref().filter(|candidate| is_trusted(step, candidate));
+            (Place::Beside, step, wanted)
+        });
         let all = steps.chain(beside);
         all.filter_map(|(place, step, wanted)| Some(((place, step.clone()), wanted?.digest.clone()?)))
     }

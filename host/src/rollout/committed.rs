@@ -126,7 +126,11 @@ impl Worker {
                 trial_left: in_force.trial_left,
                 spoiled: 0,
                 pause_us,
-                failed: status.failed.take(),
+                // Another entry of the same number may have been refused.
+                failed: status
+                    .failed
+                    .take()
+                    .filter(|failed| failed.taken_back || failed.version != version),
                 shadow: None,
             };
         }

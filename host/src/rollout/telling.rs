@@ -113,6 +113,7 @@ impl Worker {
                 .committed
                 .map(|committed| committed.elapsed().as_millis() as u64),
             registry: self.waits_for_registry.clone(),
+            trust: Some(self.base.trust.clone()).filter(|trust| !trust.is_open()),
             steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
         };
         if let Some(hosts) = &self.hosts {
