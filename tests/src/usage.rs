@@ -28,9 +28,10 @@ pub const SAID: &str = "said.txt";
 /// When it cannot be run, or does not end with 0.
 pub fn run(command: &mut Command, folder: &Path) -> io::Result<Usage> {
     let said = folder.join(SAID);
-    command
-        .stdout(File::create(&said)?)
-        .stderr(File::options().append(true).open(&said)?);
+    File::create(&said)?;
+    // Both append: what one says is not written over what the other said.
+    let said_by = || File::options().append(true).open(&said);
+    command.stdout(said_by()?).stderr(said_by()?);
     let begun = Instant::now();
     let child = command.spawn()?;
     let (status, usage) = wait(child)?;

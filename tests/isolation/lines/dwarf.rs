@@ -1,5 +1,5 @@
-//! Debug information, with little effort: many units that share one line program. Whoever looks for an address that none of
-//! them has reads that program once for each.
+//! Debug information, with little effort: many units that share one line program, and say that they have all of the code.
+//! Whoever looks for an address that none of them has in truth reads that program once for each, and keeps what it says.
 
 /// The function that every unit says it is.
 pub(super) const FUNCTION: &str = "told_by_debug_information";
@@ -12,16 +12,14 @@ pub(super) fn sections(start: u32, rows: usize, units: usize) -> [(&'static str,
     abbreviations.extend([2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, 0x06, 0, 0, 0]);
 
     let numbers = |numbers: &[u32]| -> Vec<u8> { numbers.iter().flat_map(|number| number.to_le_bytes()).collect() };
-    let whole = numbers(&[0, 0x7fff_fff0]);
     // Version 4, abbreviations at 0, addresses of 4 bytes.
     let mut unit = vec![4, 0, 0, 0, 0, 0, 4];
     unit.push(1);
-    unit.extend(numbers(&[0]));
-    unit.extend(&whole);
+    unit.extend(numbers(&[0, 0, 0x7fff_fff0]));
     unit.push(2);
     unit.extend(FUNCTION.as_bytes());
     unit.push(0);
-    unit.extend(&whole);
+    unit.extend(numbers(&[start, rows as u32]));
     unit.push(0);
     let unit = [numbers(&[unit.len() as u32]), unit].concat();
 

@@ -126,7 +126,8 @@ impl Builder {
         let names: usize = frames.iter().map(|frame| frame.function.len() + frame.file.len()).sum();
         let numbers = 6 * frames.len() + 2 * 3;
         let written = self.names.len() + self.frames.len() + self.places.len();
-        written + names + numbers * NUMBER_BYTES_MAX + REST_BYTES_MAX <= self.budget.bytes
+        self.budget.tables > 0
+            && written + names + numbers * NUMBER_BYTES_MAX + REST_BYTES_MAX <= self.budget.bytes
             && self.name_numbers.len() + 2 * frames.len() <= self.budget.names
             && self.frame_numbers.len() + frames.len() <= self.budget.frames
             && self.place_count + 2 <= self.budget.places
@@ -192,6 +193,7 @@ impl Builder {
             section.extend_from_slice(written);
         }
         let rest = Budget {
+            tables: self.budget.tables - 1,
             bytes: self.budget.bytes - section.len(),
             names: self.budget.names - names,
             frames: self.budget.frames - frames,

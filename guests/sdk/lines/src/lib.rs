@@ -34,7 +34,9 @@ mod builder;
 mod component;
 mod table;
 
-pub use budget::{Budget, FRAMES_MAX, NAME_BYTES_MAX, NAMES_MAX, NESTING_MAX, PLACES_MAX, SECTION_BYTES_MAX};
+pub use budget::{
+    Budget, FRAMES_MAX, NAME_BYTES_MAX, NAMES_MAX, NESTING_MAX, PLACES_MAX, SECTION_BYTES_MAX, TABLES_MAX,
+};
 pub use builder::{Builder, Built, LeftOut};
 pub use component::Lines;
 pub use table::Table;

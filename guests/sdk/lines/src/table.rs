@@ -1,6 +1,8 @@
 //! One table: checked as it is read, and looked up in.
 
-use crate::{Broken, Budget, FRAMES_MAX, Frame, NAME_BYTES_MAX, NAMES_MAX, PLACES_MAX, SECTION_BYTES_MAX, VERSION};
+use crate::{
+    Broken, Budget, FRAMES_MAX, Frame, NAME_BYTES_MAX, NAMES_MAX, PLACES_MAX, SECTION_BYTES_MAX, TABLES_MAX, VERSION,
+};
 use std::{iter, ops::Range};
 use wasmparser::BinaryReader;
 use xxhash_rust::xxh3::xxh3_64;
@@ -45,6 +47,10 @@ impl Table {
     /// # Errors
     /// When it breaks a rule or a bound; the first that it does.
     pub fn read(section: &[u8], code: &[u8], budget: &mut Budget) -> Result<Self, Broken> {
+        budget.tables = budget
+            .tables
+            .checked_sub(1)
+            .ok_or_else(|| Broken::new(format!("a component has more of them than {TABLES_MAX}")))?;
         if section.len() > budget.bytes {
             return Err(Broken::new(format!(
                 "it has {} bytes; accepted are {SECTION_BYTES_MAX} in all tables of a component",

@@ -1,6 +1,6 @@
 //! The tables of components: each is of its module's code, and one that breaks a rule takes all with it.
 
-use crate::{Builder, Frame, Lines, NESTING_MAX, PLACES_MAX, SECTION};
+use crate::{Builder, Frame, Lines, NESTING_MAX, PLACES_MAX, SECTION, TABLES_MAX};
 
 /// A core module with functions that do `work` each, and a table in which every byte of the code is of `function`, or every
 /// second one is, where there are to be `many` places.
@@ -121,4 +121,10 @@ fn the_bounds_are_those_of_all_tables_together() {
     let two = component(&[many(half - 100), many(half - 100)]);
     assert_eq!(Lines::read(&two).unwrap().tables().count(), 2);
     check(&[many(half), many(half)], "it has ");
+    let tables = |count: usize| vec![module("f", FEW, false); count];
+    assert_eq!(
+        Lines::read(&component(&tables(TABLES_MAX))).unwrap().tables().count(),
+        TABLES_MAX
+    );
+    check(&tables(TABLES_MAX), "a component has more of them than 100");
 }

@@ -131,7 +131,7 @@ fn what_breaks_a_rule_is_refused() {
     assert_eq!(shown(&table, 7), ["f (f:7)"]);
 
     check(&[], "unexpected end");
-    check(&[&good[..], &[0]].concat(), "1 bytes stand behind its end");
+    check(&[good, &[0]].concat(), "1 bytes stand behind its end");
     // Names: more than there are bytes, one without its end, one that is no text, a number that is too long.
     check(&[9, 1, b'f'], "it ends within its 9 names");
     check(&[1, 9, b'f', 0, 0], "unexpected end");
