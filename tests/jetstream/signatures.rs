@@ -285,7 +285,7 @@ fn what_is_in_force_stays_when_its_key_is_not_trusted_any_more() {
 fn what_is_in_force_stays_when_its_signature_is_over_and_a_new_database_does_not_take_it() {
     let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
     let next = host.next();
-    let expires_ms = now_ms() + 2500;
+    let expires_ms = now_ms() + 8000;
     let brief = until(&host, next, expires_ms);
     host.takes(&brief, "in time");
     host.running.interrupt().ends_with(0);
