@@ -184,7 +184,7 @@ fn matrix(require: bool) {
     let decided: Vec<u64> = from_where(&versions).into_iter().map(|(version, _)| version).collect();
     assert_eq!(decided, taken);
     // What the rows say: a version sets its number, or 0 where the file decides.
-    for label in query(&host.setup.database(), "SELECT DISTINCT label FROM seen") {
+    for label in query(&host.setup.database(), "SELECT DISTINCT concat(label) FROM seen") {
         let label: u64 = label.parse().unwrap();
         assert!(taken.contains(&label), "{label} decided, of {taken:?}");
     }
