@@ -332,7 +332,7 @@ fn who_signs_although_nothing_asks_for_it_is_named() {
     running.interrupt().ends_with(0);
 
     // Once it is asked for, what is in force stays, and what is signed next goes on from what was signed last.
-    let text = trusting(&[("ann", &ann)], true);
+    let text = trusting(&[("ann", ann.as_str())], true);
     fs::write(setup.folder.path().join("swapped.toml"), text).unwrap();
     let mut running = setup.start();
     running.wait_for_word("version 2 of step versions of pipeline swapped stays in force, since the database says so");
