@@ -194,7 +194,9 @@ impl StageHost {
     /// As [`StageHost::load`].
     pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
         read(path, |bytes| {
-            let component_type = self.compile(bytes)?.component.component_type();
+            // Held until it is loaded, so that it is compiled once.
+            let compilation = self.compile(bytes)?;
+            let component_type = compilation.wait()?.component.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
                 true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
@@ -225,7 +227,7 @@ impl StageHost {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
             let watch = self.may_load(&digest)?;
-            let loaded = self.compile(bytes)?;
+            let loaded = self.compile(bytes)?.wait()?;
             let _noted = watch.begin(Doing::Load);
             let (pre, required) = self.prepare(loaded, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
@@ -245,7 +247,7 @@ impl StageHost {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
             let watch = self.may_load(&digest)?;
-            let loaded = self.compile(bytes)?;
+            let loaded = self.compile(bytes)?.wait()?;
             let _noted = watch.begin(Doing::Load);
             let (pre, required) = self.prepare(loaded, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
@@ -272,10 +274,10 @@ impl StageHost {
         }
     }
 
-    /// The code of a component, when it is there, and what its instances take.
-    fn compile(&self, bytes: &[u8]) -> Result<Loaded> {
+    /// Begins to compile what may be a component.
+    fn compile(&self, bytes: &[u8]) -> Result<Compilation> {
         check_header(bytes)?;
-        self.inner.compilations.begin(bytes.into())?.wait()
+        self.inner.compilations.begin(bytes.into())
     }
 
     /// Gives a component, which has to be of this kind, its imports.
