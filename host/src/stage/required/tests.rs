@@ -1,5 +1,6 @@
 use super::Required;
 use std::fmt::Write;
+use wasmtime::{Engine, component::Component};
 
 fn counted(text: &str) -> Result<Required, String> {
     Required::of(&wat::parse_str(text).expect("that is a component"))
@@ -57,6 +58,30 @@ fn components_within_count_with_all_that_they_hold() {
         (instance (instantiate $c))
         (instance (instantiate $c)))";
     assert_eq!(counts(text), (6, 4, 6, 0), "through an alias of a module further out");
+}
+
+/// What wasmtime counts in a component that it has compiled, as far as it does.
+#[test]
+fn the_counts_are_those_of_the_engine() {
+    let engine = Engine::default();
+    let module = "(core module $m (memory 1) (table 3 funcref)) (core module $n (table 1 funcref))";
+    for text in [
+        format!("(component {module})"),
+        format!("(component {module} (core instance (instantiate $m)) (core instance (instantiate $n)))"),
+        format!(
+            "(component {module}
+                (component $c (core instance (instantiate $m)) (core instance (instantiate $n)))
+                (component $d (instance (instantiate $c)) (instance (instantiate $c)) (core instance (instantiate $m)))
+                (instance (instantiate $d)) (instance (instantiate $c)) (instance (instantiate $d)))"
+        ),
+    ] {
+        let bytes = wat::parse_str(&text).expect("that is a component");
+        let component = Component::new(&engine, &bytes).expect("it can be compiled");
+        let engines = component.resources_required().expect("nothing is handed to it");
+        let (_, _, memories, tables) = counts(&text);
+        let found = (u64::from(engines.num_memories), u64::from(engines.num_tables));
+        assert_eq!((memories, tables), found, "{text}");
+    }
 }
 
 #[test]
