@@ -87,6 +87,13 @@ fn end(mut process: Child) {
     assert!(status.success(), "{status}");
 }
 
+/// Ends one that may not have come to hear of signals yet.
+#[track_caller]
+fn kill(mut process: Child) {
+    process.kill().expect("weir runs");
+    process.wait().expect("weir ends");
+}
+
 /// The modes of a database and of what is beside it.
 fn modes(folder: &Folder) -> Vec<(&'static str, u32)> {
     let files = ["p.db"].into_iter().chain(BESIDE);
@@ -122,7 +129,7 @@ fn a_database_that_is_there_keeps_its_mode_and_lends_it_to_what_is_beside_it() {
         set_mode(&folder.path("p.db"), 0o660);
         let process = follow(&folder, umask);
         assert_eq!(modes(&folder), all(0o660), "umask {umask:03o}");
-        end(process);
+        kill(process);
     }
 }
 
@@ -144,7 +151,7 @@ fn root_leaves_nothing_beside_a_database_that_its_owner_cannot_open() {
         let found = fs::metadata(folder.path(file)).expect("it is there");
         assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY), "{file}");
     }
-    end(process);
+    kill(process);
 }
 
 #[test]
