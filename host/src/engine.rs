@@ -253,16 +253,6 @@ impl Engine {
         })
     }
 
-    /// The first step whose guest is not run any more, since the host died of it too often, and why. Another one has to take its
-    /// place before the first batch.
-    pub fn refused(&self) -> Option<(&str, &str)> {
-        let steps = self.steps.iter().zip(&self.plan.nodes);
-        steps.into_iter().find_map(|(step, node)| match step {
-            Step::Stage(stage) => Some((node.name.as_str(), stage.refusal()?)),
-            _ => None,
-        })
-    }
-
     // ---- a batch ------------------------------------------------------------------------------------------------------
 
     /// Takes in a batch. What it changes is part of the turn that is open. Where a guest fails too often, the batch ends in

@@ -14,7 +14,7 @@ pub(crate) use telling::machine;
 pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
-    database::{DatabaseFile, Outbox, forget_harms},
+    database::{DatabaseFile, Outbox},
     deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Retired, Shadow, Successor},
     error::{Context, Error, ErrorKind, Result},
@@ -575,16 +575,6 @@ impl Worker {
         let successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
         self.versions = versions;
         Ok((successor, plan))
-    }
-
-    /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
-    fn look_at_guests(&self) {
-        let Some(watcher) = self.host.watcher() else { return };
-        for harm in watcher.look(self.subject.progress.last_turn().committed) {
-            if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
-                say!(Warning, "weir: pipeline {}: {error}", self.running.name);
-            }
-        }
     }
 
     fn refuse(&mut self, step: &str, version: u64, error: &Error) {

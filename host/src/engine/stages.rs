@@ -418,6 +418,16 @@ pub(super) fn ask_at(
 }
 
 impl Engine {
+    /// The first step whose guest is not run any more, since the host died of it too often, and why. Another one has to take its
+    /// place before the first batch.
+    pub fn refused(&self) -> Option<(&str, &str)> {
+        let steps = self.steps.iter().zip(&self.plan.nodes);
+        steps.into_iter().find_map(|(step, node)| match step {
+            Step::Stage(stage) => Some((node.name.as_str(), stage.refusal()?)),
+            _ => None,
+        })
+    }
+
     /// Runs the stage `node`, the step number `at`, over the rows of `input` whose event is no dead letter.
     pub(super) fn stage(
         &mut self,

@@ -1,11 +1,16 @@
 //! What runs in the place of a version that the host died of too often: see [`crate::watch`].
 
-use super::versions::{load_stored, of_file_version};
+use super::{
+    Worker,
+    versions::{load_stored, of_file_version},
+};
 use crate::{
+    database::forget_harms,
     deployment::{Deployment, StoredVersion},
     engine::Engine,
     error::{Error, Result},
     plan::{Plan, StageVersion, StepVersions},
+    say,
     stage::StageHost,
 };
 use std::path::Path;
@@ -122,6 +127,18 @@ impl Refused<'_> {
             watcher.harms_of(&whose, &last.digest).map(|harm| harm.position).max()
         });
         died && harm.is_some_and(|position| position < last.first_sequence)
+    }
+}
+
+impl Worker {
+    /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
+    pub(super) fn look_at_guests(&self) {
+        let Some(watcher) = self.host.watcher() else { return };
+        for harm in watcher.look(self.subject.progress.last_turn().committed) {
+            if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
+                say!(Warning, "weir: pipeline {}: {error}", self.running.name);
+            }
+        }
     }
 }
 
