@@ -415,3 +415,30 @@ fn who_interrupts_a_host_at_work_takes_nothing_back() {
     }
     assert_eq!(counted(&setup.database()), []);
 }
+
+#[test]
+fn an_aggregate_that_kills_its_host_stops_its_pipeline() {
+    let module = weir_tests::guest("hostile-aggregate");
+    let setup = Swapped::with(&format!(
+        "name = '{PIPELINE}'\nsource = {{ stream = 'EVENTS', subject = 'events', columns = {{ k = 'text', what = 'text' }} }}\n\
+         [[step]]\nname = 'texts'\n[step.aggregate]\ngroup_by = ['k']\n[step.aggregate.columns]\n\
+         texts = {{ module = '{}' }}\n\
+         [[sink]]\ntable = 'texts'\nprimary_key = ['k']\n",
+        module.display()
+    ));
+    let publish = |what: &str| {
+        let event = format!("{{\"k\": \"a\", \"what\": \"{what}\"}}");
+        setup.client.publish(&[(crate::versions::SUBJECT, event.into_bytes())])
+    };
+    let mut running = start(&setup);
+    let last = publish("fine");
+    running.wait_for_position(&setup.database(), PIPELINE, last);
+    publish("trap");
+    wait_for_death(running);
+    die(&setup, DEATHS - 1);
+    let refused = deadly(&setup).start().end().ends_with(2);
+    refused
+        .says("step \"texts\": the aggregate hostile-aggregate: the host died 3 times while it ran this version")
+        .says("it is not run again, unless somebody says --again");
+    setup.run().with(["--again"]).catch_up().ends_with(0);
+}
