@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// When there can be no thread for it.
 pub(super) fn stop(stop: &Stop) -> Result<()> {
-    stop_later(stop).map(|signals| signals.drain())
+    stop_later(stop).map(Signals::drain)
 }
 
 /// From now on a signal ends the process, until there is something to drain.
