@@ -263,9 +263,10 @@ fn a_deployment_whose_module_cannot_be_loaded_is_refused_and_stops_nothing() {
         wait_for_death(run().start());
     }
     let mut running = run().start();
-    running.wait_for_word(
-        "version 1 of step versions of pipeline swapped is refused: the host died 3 times while it loaded this module",
-    );
+    running.wait_for_word(&format!(
+        "version 1 of step versions of pipeline swapped is refused: module {digest}: the host died 3 times while it loaded this \
+         module"
+    ));
     running.wait_for_word("deploy another, or the same with --again");
     setup.pass(&mut running, 101, 200);
     running.interrupt().ends_with(0);

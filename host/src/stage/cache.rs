@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_files_that_were_not_used_for_longest_go_first() {
-        let folder = Folder::new(1000);
+        let folder = Folder::new(1500);
         let age = |key: &str, seconds: u64| {
             let file = File::options().write(true).open(folder.file(key)).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(seconds))
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_can_write_to_is_refused() {
-        let folder = Folder::new(1000);
+        let folder = Folder::new(1500);
         let path = folder.scratch.path().join("deep/cache");
         let link = folder.scratch.path().join("link");
         symlink(&path, &link).unwrap();

@@ -7,7 +7,7 @@ use wasmtime::{Config, WasmFeatures};
 
 /// The proposals that are let in, and why. Parts of them that have names of their own (`BULK_MEMORY_OPT`,
 /// `CALL_INDIRECT_OVERLONG`) come with them.
-const LET_IN: [(WasmFeatures, &str); 11] = [
+const LET_IN: [(WasmFeatures, &str); 12] = [
     (
         WasmFeatures::COMPONENT_MODEL,
         "the contract is written in it, and a guest is a component",
@@ -43,6 +43,10 @@ const LET_IN: [(WasmFeatures, &str); 11] = [
     (
         WasmFeatures::SIMD,
         "a rule that reads columns is twice as fast; 128 bits, defined to the bit",
+    ),
+    (
+        WasmFeatures::MULTI_MEMORY,
+        "tools that merge modules into one leave each its memory; how many is bounded, with all others of the component",
     ),
     (
         WasmFeatures::EXTENDED_CONST,

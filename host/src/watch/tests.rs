@@ -1,6 +1,7 @@
 //! What counts as harm, and when a note stands.
 
 use super::*;
+use crate::say;
 
 fn note(run: u64, candidate: bool) -> Note {
     Note {
@@ -206,6 +207,6 @@ fn cost_of_a_note() {
         for _ in 0..200_000 {
             drop(watch.begin(Doing::Call));
         }
-        println!("{what}: {:?} a call", begun.elapsed() / 200_000);
+        say!(Info, "{what}: {:?} a call", begun.elapsed() / 200_000);
     }
 }
