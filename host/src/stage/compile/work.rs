@@ -38,6 +38,10 @@ impl Work {
     ///
     /// # Errors
     /// When this process cannot be bounded, or what is given is cut.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "it answers another weir with bytes, and no terminal is there to be deceived"
+    )]
     pub fn run(self) -> Result<()> {
         let Self(bounds) = self;
         bound(&bounds)?;
