@@ -39,7 +39,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Doing {
-    /// Its component is compiled, and describes itself.
+    /// Its component, which another process compiled, is loaded and describes itself.
     Load,
     /// It is instantiated, and told its parameters.
     Prepare,

@@ -6,6 +6,7 @@
 //! - [`poisoned_aggregates`] runs them in pipelines of every shape.
 //! - [`load`] holds the guests that are refused before the first event.
 //! - [`room`] gives guests memories, tables and instances in every number; [`leaks`] lets them keep what they took.
+//! - [`lavish`] has them say much, and make handles.
 //! - [`deadlines`] lets them use their time in every way that there is.
 //! - [`proposals`] holds what of WebAssembly they may use against the list of the host.
 //! - [`descriptions`] has them say too much of themselves.
@@ -28,6 +29,7 @@ mod load;
 mod made;
 
 mod deadlines;
+mod lavish;
 mod leaks;
 mod proposals;
 mod room;

@@ -42,6 +42,8 @@ pub enum Kind {
     Tables,
     /// A table grows with each call.
     GrowingTable,
+    /// It makes resources and drops none.
+    Handles,
     /// Loops within loops, with many variables.
     NestedLoops,
     /// Components within components.
@@ -70,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::DebugInformation,
         Self::LongNames,
         Self::GrowingMemories,
@@ -79,6 +81,7 @@ impl Kind {
         Self::CoreInstances,
         Self::Tables,
         Self::GrowingTable,
+        Self::Handles,
         Self::NestedLoops,
         Self::NestedComponents,
         Self::Functions,
@@ -108,6 +111,14 @@ pub fn grown(good: &[u8], count: usize, random: &mut Random) -> Vec<Hostile> {
     let mut seen = BTreeSet::new();
     let mut next = |kind| one(&base, kind, seen.insert(kind), random);
     kinds.into_iter().map(&mut next).collect()
+}
+
+/// One component that does as much of this as any.
+///
+/// # Panics
+/// As [`grown`].
+pub fn full(good: &[u8], kind: Kind) -> Vec<u8> {
+    one(&Base::of(good), kind, true, &mut Random::new(0)).bytes
 }
 
 /// One component of this kind.
@@ -165,6 +176,10 @@ fn one(base: &Base, kind: Kind, is_full: bool, random: &mut Random) -> Hostile {
         Kind::GrowingTable => {
             let elements = up_to(1 << 22);
             (format!("{elements} elements a call"), base.with_growing_table(elements))
+        }
+        Kind::Handles => {
+            let count = up_to(1 << 20);
+            (format!("{count} a call"), base.with_handles(count))
         }
         Kind::NestedLoops => {
             let (loops, locals) = (up_to(600), up_to(600));

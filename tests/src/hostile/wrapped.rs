@@ -123,6 +123,25 @@ impl Base {
         )
     }
 
+    /// Each call makes so many handles of a resource.
+    pub(super) fn with_handles(&self, count: usize) -> Vec<u8> {
+        self.wrapped(
+            "(type $handle (resource (rep i32)))
+             (core func $new (canon resource.new $handle))
+             (core instance $handles (export \"new\" (func $new)))\n",
+            "(import \"handles\" \"new\" (func $new (param i32) (result i32)))",
+            "(with \"handles\" (instance $handles))",
+            "(global $left (mut i32) (i32.const 0))",
+            &format!(
+                "(global.set $left (i32.const {count}))
+                 (loop $next
+                   (drop (call $new (i32.const 1)))
+                   (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+                   (br_if $next (global.get $left)))"
+            ),
+        )
+    }
+
     /// Each call fills a memory of so many MiB, so many times, one after the other.
     pub(super) fn with_fills(&self, mib: usize, times: usize) -> Vec<u8> {
         let fill = format!("(memory.fill (i32.const 0) (i32.const 7) (i32.const {}))", mib << 20);
