@@ -257,8 +257,8 @@ fn a_deployment_whose_module_cannot_be_loaded_is_refused_and_stops_nothing() {
     let component = fs::read(&strict).expect("the module can be read");
     registry.put_module(&digest, &component).expect("it is taken");
     deploy_to(&registry, PIPELINE, STEP, Some(&digest), "");
-    // The first that describes itself is the module of the pipeline file.
-    let run = || setup.run().with_variable("WEIR_FAIL_POINTS", "in-describe=2");
+    // The first that describes itself, twice, is the module of the pipeline file.
+    let run = || setup.run().with_variable("WEIR_FAIL_POINTS", "in-describe=3");
     for _ in 0..DEATHS {
         wait_for_death(run().start());
     }

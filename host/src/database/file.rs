@@ -374,10 +374,9 @@ fn check_link(path: &Path, bytes: u64) -> Result<()> {
 /// Whether what SQLite keeps beside the database are files of its own. SQLite follows no links there either, but says only
 /// that it cannot open the file, and writes through a second name.
 pub(super) fn check_logs(path: &Path, real_path: &Path) -> Result<()> {
-    let suffixes = ["-wal", "-shm", "-journal"].into_iter();
+    let mut suffixes = ["-wal", "-shm", "-journal"].into_iter();
     suffixes
-        .map(|suffix| private_file::check_own(&beside(real_path, suffix)))
-        .collect::<Result<()>>()
+        .try_for_each(|suffix| private_file::check_own(&beside(real_path, suffix)))
         .map_err(|error| of_database(path, error))
 }
 
