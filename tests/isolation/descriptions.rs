@@ -20,8 +20,8 @@ fn load(component: &[u8]) -> Result<Module, String> {
 }
 
 #[track_caller]
-fn check(says: Says, words: &str) {
-    let error = load(&stage(&says, "")).expect_err("it says too much");
+fn check(says: &Says, words: &str) {
+    let error = load(&stage(says, "")).expect_err("it says too much");
     assert!(
         error.ends_with(&format!("rule.wasm: it cannot describe itself: {words}")),
         "{error}"
@@ -62,7 +62,7 @@ fn what_is_within_the_bounds_is_taken_as_it_is() {
 fn what_there_is_too_much_of_is_counted() {
     let parameters = parameters(10_000);
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -70,7 +70,7 @@ fn what_there_is_too_much_of_is_counted() {
     );
     let inputs = numbered(100_000).collect();
     check(
-        Says {
+        &Says {
             inputs,
             ..Says::default()
         },
@@ -78,7 +78,7 @@ fn what_there_is_too_much_of_is_counted() {
     );
     let outputs = vec![("out".to_owned(), numbered(1025).collect())];
     check(
-        Says {
+        &Says {
             outputs,
             ..Says::default()
         },
@@ -87,7 +87,7 @@ fn what_there_is_too_much_of_is_counted() {
     for count in [0, 65, 100_000] {
         let outputs = numbered(count).map(|name| (name, Vec::new())).collect();
         check(
-            Says {
+            &Says {
                 outputs,
                 ..Says::default()
             },
@@ -101,21 +101,21 @@ fn a_text_without_measure_is_told_by_its_length() {
     let long = || "x".repeat(1 << 20);
     let too_long = |what: &str, most: usize| format!("{what} has 1048576 bytes; accepted are up to {most}");
     check(
-        Says {
+        &Says {
             name: long(),
             ..Says::default()
         },
         &too_long("its name", 256),
     );
     check(
-        Says {
+        &Says {
             version: long(),
             ..Says::default()
         },
         &too_long("its version", 256),
     );
     check(
-        Says {
+        &Says {
             doc: long(),
             ..Says::default()
         },
@@ -123,7 +123,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let inputs = vec![long()];
     check(
-        Says {
+        &Says {
             inputs,
             ..Says::default()
         },
@@ -131,7 +131,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let outputs = vec![(long(), Vec::new())];
     check(
-        Says {
+        &Says {
             outputs,
             ..Says::default()
         },
@@ -139,7 +139,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let outputs = vec![("out".to_owned(), vec![long()])];
     check(
-        Says {
+        &Says {
             outputs,
             ..Says::default()
         },
@@ -147,7 +147,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let parameters = vec![(long(), None, String::new())];
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -155,7 +155,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let parameters = vec![("p".to_owned(), None, long())];
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -163,7 +163,7 @@ fn a_text_without_measure_is_told_by_its_length() {
     );
     let parameters = vec![("p".to_owned(), Some(long()), String::new())];
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -178,7 +178,7 @@ fn all_that_it_says_is_bounded_together() {
         .map(|name| (name, Some(default.clone()), String::new()))
         .collect();
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -204,14 +204,14 @@ fn names_that_a_terminal_would_obey_are_refused_and_shown_as_what_they_are() {
     ] {
         let named = || name.to_owned();
         check(
-            Says {
+            &Says {
                 name: named(),
                 ..Says::default()
             },
             &hidden("its name", shown),
         );
         check(
-            Says {
+            &Says {
                 version: named(),
                 ..Says::default()
             },
@@ -219,7 +219,7 @@ fn names_that_a_terminal_would_obey_are_refused_and_shown_as_what_they_are() {
         );
         let inputs = vec![named()];
         check(
-            Says {
+            &Says {
                 inputs,
                 ..Says::default()
             },
@@ -227,7 +227,7 @@ fn names_that_a_terminal_would_obey_are_refused_and_shown_as_what_they_are() {
         );
         let outputs = vec![(named(), Vec::new())];
         check(
-            Says {
+            &Says {
                 outputs,
                 ..Says::default()
             },
@@ -235,7 +235,7 @@ fn names_that_a_terminal_would_obey_are_refused_and_shown_as_what_they_are() {
         );
         let parameters = vec![(named(), None, String::new())];
         check(
-            Says {
+            &Says {
                 parameters,
                 ..Says::default()
             },
@@ -248,7 +248,7 @@ fn names_that_a_terminal_would_obey_are_refused_and_shown_as_what_they_are() {
 fn a_name_that_comes_twice_is_named() {
     let parameters = vec![("p".to_owned(), None, String::new()); 2];
     check(
-        Says {
+        &Says {
             parameters,
             ..Says::default()
         },
@@ -256,7 +256,7 @@ fn a_name_that_comes_twice_is_named() {
     );
     let inputs = vec!["c".to_owned(); 2];
     check(
-        Says {
+        &Says {
             inputs,
             ..Says::default()
         },
@@ -264,14 +264,14 @@ fn a_name_that_comes_twice_is_named() {
     );
     let outputs = vec![("o".to_owned(), Vec::new()); 2];
     check(
-        Says {
+        &Says {
             outputs,
             ..Says::default()
         },
         "an output is named \"o\" twice",
     );
     check(
-        Says {
+        &Says {
             inputs: vec![String::new()],
             ..Says::default()
         },

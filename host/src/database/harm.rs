@@ -32,7 +32,7 @@ const COLUMNS: &str =
 /// # Errors
 /// When the notes or the database cannot be written, or the file is no database.
 pub fn watch_guests(file: &DatabaseFile) -> Result<(Arc<Notes>, Vec<Harm>)> {
-    let (notes, left) = Notes::open(&file.beside("-guest"), file.clone())?;
+    let (notes, left) = Notes::open(&file.beside("-guest"), file.path(), file.clone())?;
     let died = enter(file, left)?;
     notes.clear()?;
     Ok((notes, died))

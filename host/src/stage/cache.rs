@@ -10,6 +10,7 @@ use super::compiled::{Compiled, HEADER_BYTES_MAX};
 use crate::{
     error::{Context, Error, Result},
     limits::{CODE_CACHE_BYTES_MAX, COMPILED_CODE_BYTES_MAX},
+    private_file,
 };
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
@@ -17,12 +18,9 @@ use rustix::{
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, DirBuilder, File, Metadata},
+    fs::{self, File, Metadata},
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt, MetadataExt},
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
@@ -63,11 +61,7 @@ impl CodeCache {
 
     fn with_bytes(path: &Path, bytes_max: u64) -> Result<Self> {
         let name = || format!("cannot keep compiled code in {}", path.display());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .environment(name)?;
+        private_file::folder(path).environment(name)?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
             Ok(folder) => File::from(folder),

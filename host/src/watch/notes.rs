@@ -6,15 +6,14 @@
 
 use super::Note;
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Result},
     limits::GUEST_NOTES_MAX,
-    say,
+    private_file, say,
 };
-use rustix::{fs::OFlags, io::Errno};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::Read,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -63,35 +62,16 @@ impl std::fmt::Debug for Notes {
 }
 
 impl Notes {
-    /// Opens the file at `path`, which is made when it is missing, and gives what an earlier process left in it. That stays
-    /// until [`Notes::clear`]. Nobody else may have it open, for as long as `held` is there.
+    /// Opens the file at `path`, which is made beside `database` when it is missing, with the mode and the owner of that, and
+    /// gives what an earlier process left in it. That stays until [`Notes::clear`]. Nobody else may have it open, for as long
+    /// as `held` is there.
     ///
     /// # Errors
-    /// When it cannot be made or written to, or is a link.
-    pub fn open(path: &Path, held: impl Send + Sync + 'static) -> Result<(Arc<Self>, Vec<Note>)> {
+    /// When it cannot be made or written to, or something else has its name, such as a link.
+    pub fn open(path: &Path, database: &Path, held: impl Send + Sync + 'static) -> Result<(Arc<Self>, Vec<Note>)> {
         let shown = path.display();
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-            .open(path);
-        let file = opened.map_err(|cause| {
-            let advice = match cause.raw_os_error() {
-                Some(code) if code == Errno::LOOP.raw_os_error() => {
-                    "it is a symbolic link, where weir keeps a file of its own; remove it"
-                }
-                _ => "see that it is a file that this user may write to, and its folder too",
-            };
-            Error::environment(format!("cannot open {shown}: {cause}; {advice}"))
-        })?;
-        if !file.metadata().is_ok_and(|found| found.is_file()) {
-            return Err(Error::environment(format!(
-                "{shown} is no file, where weir keeps one of its own; remove it"
-            )));
-        }
+        let database = fs::metadata(database).environment(|| format!("cannot open {}", database.display()))?;
+        let file = private_file::keep_beside(path, &database)?;
         let left = read_from(&file).environment(|| format!("cannot read {shown}"))?;
         let notes = Arc::new(Self {
             path: path.to_owned(),
@@ -257,7 +237,7 @@ mod tests {
     fn what_was_not_ended_is_found_and_the_rest_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("a.db-guest");
-        let (notes, left) = Notes::open(&path, ()).expect("it can be made");
+        let (notes, left) = Notes::open(&path, folder.path(), ()).expect("it can be made");
         assert_eq!(left, []);
         notes.clear().expect("it can be written");
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
@@ -271,7 +251,7 @@ mod tests {
         drop(notes);
         assert!(!path.exists());
         fs::write(&path, bytes).expect("it can be written");
-        let (notes, left) = Notes::open(&path, ()).expect("it can be opened");
+        let (notes, left) = Notes::open(&path, folder.path(), ()).expect("it can be opened");
         assert_eq!(left, [note()]);
         notes.clear().expect("it can be written");
         assert_eq!(read(&path).expect("it can be read"), []);
@@ -281,7 +261,7 @@ mod tests {
     fn a_panic_at_work_is_left_for_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("a.db-guest");
-        let notes = Notes::open(&path, ()).expect("it can be made").0;
+        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
         notes.write(&record(&note())).end(true);
         leave();
         drop(notes);
@@ -292,7 +272,7 @@ mod tests {
     fn who_ends_because_somebody_wants_it_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("a.db-guest");
-        let notes = Notes::open(&path, ()).expect("it can be made").0;
+        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
         let before = notes.write(&record(&note()));
         leave();
         let after = notes.write(&record(&note()));
@@ -307,11 +287,13 @@ mod tests {
         let (path, other) = (folder.path().join("a.db-guest"), folder.path().join("other"));
         fs::write(&other, "of somebody else").expect("it can be written");
         symlink(&other, &path).expect("it can be made");
-        let refused = Notes::open(&path, ()).expect_err("it is a link").to_string();
+        let refused = Notes::open(&path, folder.path(), ())
+            .expect_err("it is a link")
+            .to_string();
         assert!(refused.contains("it is a symbolic link"), "{refused}");
         fs::remove_file(&path).expect("it can be removed");
         fs::write(&path, [0, 255, b'{'].repeat(9000)).expect("it can be written");
-        assert_eq!(Notes::open(&path, ()).expect("it can be opened").1, []);
+        assert_eq!(Notes::open(&path, folder.path(), ()).expect("it can be opened").1, []);
         assert_eq!(fs::read(&other).expect("it is there"), b"of somebody else");
     }
 }

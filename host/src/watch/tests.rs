@@ -75,7 +75,7 @@ fn another_deployment_of_the_same_begins_anew() {
 #[test]
 fn what_is_refused_may_run_again_if_somebody_insists_later() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let notes = Notes::open(&folder.path().join("a.db-guest"), ())
+    let notes = Notes::open(&folder.path().join("a.db-guest"), folder.path(), ())
         .expect("the file can be made")
         .0;
     let harm = died(&[7, 7, 7], false);
@@ -108,7 +108,7 @@ fn what_is_refused_may_run_again_if_somebody_insists_later() {
 fn a_note_is_there_while_work_goes_on_and_only_then() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("a.db-guest");
-    let (notes, left) = Notes::open(&path, ()).expect("the file can be made");
+    let (notes, left) = Notes::open(&path, folder.path(), ()).expect("the file can be made");
     assert_eq!(left, []);
     let watcher = Arc::new(Watcher::new(notes, "orders", Vec::new()));
     let watch = watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
@@ -145,7 +145,7 @@ fn a_note_is_there_while_work_goes_on_and_only_then() {
 fn a_guest_is_young_until_it_was_called_and_a_turn_was_committed() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("a.db-guest");
-    let notes = Notes::open(&path, ()).expect("the file can be made").0;
+    let notes = Notes::open(&path, folder.path(), ()).expect("the file can be made").0;
     let harm = died(&[7], false);
     let (digest, parameters) = (harm.last.digest.clone(), harm.last.parameters.clone());
     let mut watcher = Watcher::new(notes, "orders", vec![harm.clone()]);
@@ -166,7 +166,7 @@ fn a_guest_is_young_until_it_was_called_and_a_turn_was_committed() {
 fn where_one_is_suspicious_nobody_works_beside_another() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let watch = |name: &str, harms| {
-        let notes = Notes::open(&folder.path().join(name), ())
+        let notes = Notes::open(&folder.path().join(name), folder.path(), ())
             .expect("the file can be made")
             .0;
         let watcher = Arc::new(Watcher::new(notes, "orders", harms));
@@ -197,7 +197,7 @@ fn where_one_is_suspicious_nobody_works_beside_another() {
 #[ignore = "a measurement"]
 fn cost_of_a_note() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let notes = Notes::open(&folder.path().join("a.db-guest"), ())
+    let notes = Notes::open(&folder.path().join("a.db-guest"), folder.path(), ())
         .expect("the file can be made")
         .0;
     let watcher = Arc::new(Watcher::new(notes, "orders", Vec::new()));
