@@ -1,6 +1,7 @@
 //! The users of `docs/security/permissions.conf`: each does its work with them, and nothing else.
 
 mod forbidden;
+mod signed;
 
 use crate::{
     DEADLINE,
