@@ -261,11 +261,14 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
             Some(Full::Limit) => format!("the rule needs more than {} MiB of memory", bounds.memory_bytes >> 20),
             Some(full) => format!("the rule failed: {full}"),
             None => {
-                // wasmtime has no type for this one; in other words than these it would still be understood.
+                // wasmtime has no types for these two; in other words than these they would still be understood.
                 let cause = cause.root_cause().to_string();
-                match cause.contains("fuel allocated for hostcalls") {
-                    true => format!("the answer has more than {} MiB", bounds.output_bytes >> 20),
-                    false => format!("the rule failed: {cause}"),
+                if cause.contains("fuel allocated for hostcalls") {
+                    format!("the answer has more than {} MiB", bounds.output_bytes >> 20)
+                } else if cause.contains("handle limit exceeded") {
+                    format!("the rule holds more than {GUEST_HANDLES_MAX} handles of resources")
+                } else {
+                    format!("the rule failed: {cause}")
                 }
             }
         },

@@ -25,7 +25,7 @@ const USERS: [(&str, bool); 6] = [
 ];
 
 /// What is written, and what a host says of it, if it does not take it.
-const CASES: [(&str, Result<(), &str>); 6] = [
+const CASES: [(&str, Result<(), &str>); 7] = [
     ("signed", Ok(())),
     (
         "unsigned",
@@ -37,6 +37,7 @@ const CASES: [(&str, Result<(), &str>); 6] = [
     ),
     ("expired", Err("it came too late; deploy it again")),
     ("tampered with", Err("is not for this: pipeline, step, module")),
+    ("signed later", Ok(())),
     ("replayed", Err("what was signed earlier does not come again")),
 ];
 
@@ -46,8 +47,8 @@ struct Deployments {
     stranger: Key,
     number: u64,
     at_ms: i64,
-    /// One that is in force already.
-    before: Option<Deployment>,
+    /// Those that came into force, in order.
+    taken: Vec<Deployment>,
 }
 
 impl Deployments {
@@ -66,7 +67,7 @@ impl Deployments {
         };
         let sign = |key: &Key, until| key.sign(Entry::live(NAME, NAME), next.clone(), until);
         match case {
-            "signed" => sign(&self.ann, None).expect("it can be signed"),
+            "signed" | "signed later" => sign(&self.ann, None).expect("it can be signed"),
             "unsigned" => next.clone(),
             "of a wrong key" => sign(&self.stranger, None).expect("it can be signed"),
             "expired" => sign(&self.ann, Some(self.at_ms + 1)).expect("it can be signed"),
@@ -75,7 +76,7 @@ impl Deployments {
                 signed.parameters.insert("label".to_owned(), 9999.into());
                 signed
             }
-            "replayed" => self.before.clone().expect("one is in force"),
+            "replayed" => self.taken.iter().rev().nth(1).cloned().expect("two came into force"),
             case => panic!("{case} is no case"),
         }
     }
@@ -95,7 +96,7 @@ fn a_deployment_needs_the_right_to_write_and_the_right_signature() {
         stranger: Key::for_now(),
         number: 0,
         at_ms: jiff::Timestamp::now().as_millisecond() - 3_600_000,
-        before: None,
+        taken: Vec::new(),
     };
     let trust = format!(
         "trust = {{ keys = [{{ name = \"ann\", key = \"{}\" }}], require = true }}\n{}",
@@ -152,12 +153,12 @@ fn a_deployment_needs_the_right_to_write_and_the_right_signature() {
                 })
             });
             if expected.is_ok() {
-                deployments.before = Some(deployment);
+                deployments.taken.push(deployment);
             }
         }
         let running = step(&registry).expect("the host runs").deployment;
-        let before = deployments.before.as_ref().expect("one is in force");
-        assert_eq!(running.version, before.version, "after {user}");
+        let last = deployments.taken.last().expect("one is in force");
+        assert_eq!(running.version, last.version, "after {user}");
     }
     world.publish(101, 200);
     world

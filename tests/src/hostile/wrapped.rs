@@ -123,7 +123,7 @@ impl Base {
         )
     }
 
-    /// Each call makes so many handles of a resource.
+    /// Each call with rows makes so many handles of a resource.
     pub(super) fn with_handles(&self, count: usize) -> Vec<u8> {
         self.wrapped(
             "(type $handle (resource (rep i32)))
@@ -133,11 +133,12 @@ impl Base {
             "(with \"handles\" (instance $handles))",
             "(global $left (mut i32) (i32.const 0))",
             &format!(
-                "(global.set $left (i32.const {count}))
-                 (loop $next
-                   (drop (call $new (i32.const 1)))
-                   (global.set $left (i32.sub (global.get $left) (i32.const 1)))
-                   (br_if $next (global.get $left)))"
+                "(if (local.get 0) (then
+                   (global.set $left (i32.const {count}))
+                   (loop $next
+                     (drop (call $new (i32.const 1)))
+                     (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+                     (br_if $next (global.get $left)))))"
             ),
         )
     }
