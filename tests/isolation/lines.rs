@@ -2,13 +2,13 @@
 //! is a stranger's.
 
 mod component;
-mod dwarf;
+mod debug_information;
 
 use crate::bounds::{MORE_MEMORY_BYTES, MORE_TIME, replay_and_hear, row};
 use component::Changed;
 use std::fs;
 use weir_lines::{Builder, Frame, Lines, SECTION, SECTION_BYTES_MAX};
-use weir_tests::{guest, replay, scratch, table::Contents, usage::Usage};
+use weir_tests::{guest, hostile::dwarf, replay, scratch, table::Contents, usage::Usage};
 
 /// Events of each run, and what one in `POISON_EVERY` asks for.
 const EVENTS: usize = 20_000;

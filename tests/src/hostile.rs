@@ -5,7 +5,7 @@
 //! bounds what it does loses nothing of its events, and one that does not shows it in its memory and its time.
 
 mod binary;
-mod dwarf;
+pub mod dwarf;
 mod wrapped;
 
 use crate::seed::Random;
@@ -136,7 +136,7 @@ fn one(base: &Base, kind: Kind, is_full: bool, random: &mut Random) -> Hostile {
             let (rows, units) = (up_to(100_000), up_to(2_500));
             (
                 format!("{units} units, {rows} rows"),
-                base.with_debug_information(&dwarf::sections(rows, units)),
+                base.with_debug_information(&dwarf::sections(0x1000_0000, rows, units)),
             )
         }
         Kind::LongNames => {
