@@ -9,7 +9,7 @@ use std::{
     process::Child,
     ptr,
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
 };
 use weir_tests::{command::interrupt, nats::NatsServer, scratch};
 
@@ -19,7 +19,9 @@ const COLUMNS: u16 = 80;
 /// A terminal of 80 columns and 24 rows, which remembers what scrolled away.
 struct Terminal {
     shown: Arc<Mutex<vt100::Parser>>,
-    slave: OwnedFd,
+    /// Nothing once whoever wrote to it is gone.
+    slave: Option<OwnedFd>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -46,17 +48,22 @@ impl Terminal {
         let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
         let shown = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 10_000)));
         let (to, mut master) = (shown.clone(), master);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = master.read(&mut bytes) {
                 to.lock().expect("nobody panicked with it").process(&bytes[..read]);
             }
         });
-        Self { shown, slave }
+        Self {
+            shown,
+            slave: Some(slave),
+            reader: Some(reader),
+        }
     }
 
     fn start(&self, folder: &Path, arguments: &[String]) -> Child {
-        let end = || self.slave.try_clone().expect("a descriptor can be copied");
+        let slave = self.slave.as_ref().expect("the terminal is open");
+        let end = || slave.try_clone().expect("a descriptor can be copied");
         let mut command = weir().command();
         command
             .current_dir(folder)
@@ -81,6 +88,14 @@ impl Terminal {
             }
         }
         rows.concat()
+    }
+
+    /// Waits until all is shown that was written by processes that have ended.
+    fn close(&mut self) {
+        drop(self.slave.take());
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("nothing panics");
+        }
     }
 
     fn wait_for(&self, text: &str) {
@@ -114,7 +129,7 @@ fn check(pipelines: usize) {
         arguments.push(file);
     }
     arguments.extend(["--nats".to_owned(), server.url()]);
-    let terminal = Terminal::open();
+    let mut terminal = Terminal::open();
     let mut process = terminal.start(scratch.path(), &arguments);
     // The last of the bars stands there.
     terminal.wait_for("events/s");
@@ -128,6 +143,7 @@ fn check(pipelines: usize) {
     }
     interrupt(&process);
     let status = process.wait().expect("weir ends");
+    terminal.close();
     let text = terminal.text();
     assert!(status.success(), "{status}\n{text}");
     let count = |words: &str| text.matches(words).count();
