@@ -46,6 +46,9 @@ impl Terminal {
         assert_eq!(opened, 0, "a terminal can be opened");
         // SAFETY: they are open, and nobody else has them.
         let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        // Copies are closed in processes that are started, such as the server: else the terminal would never be at its end.
+        let (master, slave) = (master.try_clone(), slave.try_clone());
+        let (master, slave) = master.ok().zip(slave.ok()).expect("descriptors can be copied");
         let shown = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 10_000)));
         let (to, mut master) = (shown.clone(), master);
         let reader = thread::spawn(move || {
