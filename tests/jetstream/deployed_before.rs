@@ -6,25 +6,8 @@ use weir::{database::read_versions, deployment::StoredVersion};
 use weir_tests::{
     nats::NatsServer,
     scratch,
-    swaps::{self, PIPELINE, STEP, pipeline_text},
+    swaps::{self, PIPELINE, STEP, pipeline_text, text_with_second},
 };
-
-/// A second step with the same rule, over the same events.
-const SECOND: &str = r#"
-[[step]]
-name = "second"
-from = "source"
-stage = { module = "MODULE", parameters = { malformed = 97 } }
-
-[[sink]]
-from = "second"
-table = "seen_by_second"
-"#;
-
-fn with_second() -> String {
-    let module = weir_tests::guest("versions");
-    pipeline_text(NO_TRIAL) + &SECOND.replace("MODULE", &module.display().to_string())
-}
 
 /// From where on which version of a step decides.
 fn of_step(versions: &[StoredVersion], step: &str) -> Vec<(u64, u64)> {
@@ -35,7 +18,7 @@ fn of_step(versions: &[StoredVersion], step: &str) -> Vec<(u64, u64)> {
 
 #[test]
 fn every_step_begins_with_what_is_deployed_in_a_new_database_and_in_one_with_a_position() {
-    let setup = Swapped::with(&with_second());
+    let setup = Swapped::with(&text_with_second(NO_TRIAL));
     let registry = setup.registry();
     setup.publish(1, 10);
     deploy(&registry, "");
@@ -65,7 +48,7 @@ fn every_step_begins_with_what_is_deployed_in_a_new_database_and_in_one_with_a_p
 
 #[test]
 fn what_is_refused_holds_up_neither_the_start_nor_the_other_step() {
-    let setup = Swapped::with(&with_second());
+    let setup = Swapped::with(&text_with_second(NO_TRIAL));
     let registry = setup.registry();
     setup.publish(1, 10);
     setup.run().catch_up().ends_with(0);

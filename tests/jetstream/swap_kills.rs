@@ -18,7 +18,7 @@ use weir::{
 };
 use weir_tests::{
     seed::{Random, with_seed},
-    swaps::{PIPELINE, STEP, check, pipeline_text},
+    swaps::{PIPELINE, STEP, check, text_with_second},
 };
 
 /// How often the process dies.
@@ -142,24 +142,10 @@ fn swaps_and_kills_in_any_order_lose_nothing() {
     assert!(versions.len() > KILLS / 2, "{} versions decided", versions.len());
 }
 
-/// A second step with the same rule, over the same events.
-const SECOND: &str = r#"
-[[step]]
-name = "second"
-from = "source"
-stage = { module = "MODULE", parameters = { malformed = 97 } }
-
-[[sink]]
-from = "second"
-table = "seen_by_second"
-"#;
-
 #[test]
 fn a_step_that_is_swapped_leaves_what_the_other_came_to_run() {
     const ROUNDS: u64 = 60;
-    let module = weir_tests::guest("versions");
-    let second = SECOND.replace("MODULE", &module.display().to_string());
-    let setup = Swapped::with(&(pipeline_text("{ rows = 400, failures = 5 }") + &second));
+    let setup = Swapped::with(&text_with_second("{ rows = 400, failures = 5 }"));
     let registry = setup.registry();
     let mut running = setup.start();
     let (end, published) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -73,6 +73,27 @@ primary_key = ["k"]
     )
 }
 
+/// The same pipeline, with a second step of the same rule over the same events, named `second`.
+///
+/// # Panics
+/// When the guest was not built.
+pub fn text_with_second(trial: &str) -> String {
+    let second = format!(
+        r#"
+[[step]]
+name = "second"
+from = "source"
+stage = {{ module = "{}", parameters = {{ malformed = {MALFORMED} }} }}
+
+[[sink]]
+from = "second"
+table = "seen_by_second"
+"#,
+        guest("versions").display()
+    );
+    pipeline_text(trial) + &second
+}
+
 /// The digest of a component.
 ///
 /// # Panics
