@@ -425,6 +425,7 @@ impl Worker {
                         "another version {in_force} is in force, which was deployed earlier: the registry has forgotten it, and \
                          gave its number away again; deploy again"
                     ));
+                    self.forget_signed(&step, &deployment);
                     return self.refuse(&step, deployment.version, &error);
                 }
                 if in_force > deployment.version && in_force < IMPOSSIBLE {
@@ -432,6 +433,7 @@ impl Worker {
                         "version {in_force} is in force, and numbers only grow: the registry has forgotten some; deploy \
                          again"
                     ));
+                    self.forget_signed(&step, &deployment);
                     return self.refuse(&step, deployment.version, &error);
                 }
                 self.wanted.insert(step, deployment);
@@ -469,9 +471,13 @@ impl Worker {
                     deployment.version, self.running.name
                 );
                 self.say_waits(waits);
+                self.try_again(Place::Step, &step);
                 self.wanted.entry(step).or_insert(deployment);
             }
-            Err(error) => self.refuse(&step, deployment.version, &error),
+            Err(error) => {
+                self.forget_signed(&step, &deployment);
+                self.refuse(&step, deployment.version, &error);
+            }
         }
     }
 
@@ -503,6 +509,7 @@ impl Worker {
                 self.say_waits(format!(
                     "the candidate for step {step} of pipeline {name} waits: {error}"
                 ));
+                self.try_again(Place::Beside, &step);
                 self.wanted_shadows.entry(step).or_insert(candidate);
             }
             Err(error) => {

@@ -53,6 +53,11 @@ impl Worker {
         }
     }
 
+    /// Lets go of a module that could not be compiled for a reason that is not its own, so that it is tried again.
+    pub(super) fn try_again(&mut self, place: Place, step: &str) {
+        self.arriving.remove(&(place, step.to_owned()));
+    }
+
     /// Takes a candidate that can be prepared without waiting for a compiler.
     pub(super) fn next_candidate(&mut self) -> Option<(String, Option<Deployment>)> {
         let mut steps = self.wanted_shadows.keys();

@@ -44,6 +44,15 @@ impl Worker {
         Ok(())
     }
 
+    /// One that was let through and is refused for another reason is on its way no more: what others signed does not have to be
+    /// later.
+    pub(super) fn forget_signed(&mut self, step: &str, deployment: &Deployment) {
+        let came = (deployment.at_ms, deployment.version);
+        if self.heard_signed.get(step) == Some(&came) {
+            self.heard_signed.remove(step);
+        }
+    }
+
     /// Whether a deployment is signed as it has to be. It may have waited since it was let through.
     pub(super) fn check_signature(&self, step: &str, deployment: &Deployment) -> Result<()> {
         let entry = Entry::live(&self.base.name, step);

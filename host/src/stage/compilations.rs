@@ -7,7 +7,7 @@ use super::{
     required::Required,
 };
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Error, ErrorKind, Result},
     limits::COMPILERS_MAX,
     say,
 };
@@ -92,6 +92,17 @@ struct JobState {
 }
 
 impl Job {
+    /// Whether it ended without an answer for a reason that is not the component's: then it is worth another try.
+    fn has_failed(&self) -> bool {
+        let state = lock(&self.state);
+        let outcome = state.outcome.as_ref();
+        outcome.is_some_and(|outcome| {
+            outcome
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::Environment)
+        })
+    }
+
     fn finish(&self, outcome: Result<Loaded>) {
         let mut state = lock(&self.state);
         state.outcome = Some(outcome);
@@ -141,7 +152,11 @@ impl Compilations {
     pub(super) fn begin(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Compilation> {
         let digest = digest_of(&bytes);
         let mut jobs = lock(&self.jobs);
-        if let Some(job) = jobs.get(&digest).and_then(Weak::upgrade) {
+        if let Some(job) = jobs
+            .get(&digest)
+            .and_then(Weak::upgrade)
+            .filter(|job| !job.has_failed())
+        {
             return Ok(Compilation { job });
         }
         jobs.retain(|_, job| job.strong_count() > 0);
@@ -150,7 +165,7 @@ impl Compilations {
         jobs.insert(digest.clone(), wanted.clone());
         drop(jobs);
         let all = self.clone();
-        std::thread::Builder::new()
+        let spawned = std::thread::Builder::new()
             .name("weir-compile".to_owned())
             .spawn(move || {
                 // A compiler that panics in this process must not leave anybody waiting.
@@ -160,7 +175,11 @@ impl Compilations {
                     job.finish(outcome);
                 }
             })
-            .environment(|| "cannot start a thread".to_owned())?;
+            .environment(|| "cannot start a thread".to_owned());
+        if let Err(error) = spawned {
+            // Somebody may have joined by now.
+            job.finish(Err(error));
+        }
         Ok(Compilation { job })
     }
 

@@ -88,7 +88,7 @@ impl Registry {
 
         // Piece by piece, and not by a consumer: who may make one may have anything of the bucket sent to any subject.
         let subject = format!("$O.{MODULES}.C.{}", info.nuid);
-        let (mut bytes, mut next) = (Vec::new(), 1);
+        let (mut bytes, mut next, mut count) = (Vec::new(), 1, 0);
         while bytes.len() < info.size {
             // The pieces of a module follow one another as a rule, so that several can be asked for at once.
             let at_once = if bytes.is_empty() { 1 } else { PIECES_AT_ONCE };
@@ -104,6 +104,7 @@ impl Registry {
                     Some(piece) if piece.sequence < next => {}
                     Some(piece) => {
                         next = piece.sequence + 1;
+                        count += 1;
                         bytes.extend_from_slice(&piece.payload);
                         if bytes.len() as u64 > GUEST_MODULE_BYTES_MAX {
                             return Err(too_large(bytes.len()));
@@ -115,6 +116,14 @@ impl Registry {
             if next == begun_at {
                 break;
             }
+        }
+        if count < info.chunks {
+            // Any server that has a copy answers, and one that is behind does not have the last pieces yet.
+            return Err(Error::environment(format!(
+                "of module {digest} of bucket {MODULES} at {} {count} of {} pieces came",
+                self.nats.server(),
+                info.chunks
+            )));
         }
         let store_digest = URL_SAFE_NO_PAD.encode(Sha256::digest(&bytes));
         let expected = info

@@ -166,9 +166,12 @@ impl CompileBounds {
             None if words.contains(NO_STACK) => {
                 "it is nested too deeply to be compiled; accepted is what the stack of a compiler holds".to_owned()
             }
-            None if is(Signal::KILL) => format!(
-                "the process that compiles it was killed, as the system does where memory is short; it may take up to {memory} MiB"
-            ),
+            // Nothing is known of the component by that.
+            None if is(Signal::KILL) => {
+                return Error::environment(format!(
+                    "the process that compiles it was killed, as the system does where memory is short; it may take up to {memory} MiB"
+                ));
+            }
             None => {
                 let words = printable(&words.split_whitespace().collect::<Vec<_>>().join(" "));
                 let message = format!("the process that compiles it failed ({status}): {words}");
