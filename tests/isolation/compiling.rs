@@ -421,3 +421,44 @@ fn a_cache_that_others_can_write_to_is_left_alone_and_that_is_said() {
     assert_eq!(check().stderr, "");
     assert_eq!(kept(), 1);
 }
+
+/// What is to compile and does something else.
+fn program_of(folder: &Path, text: &str) -> PathBuf {
+    let program = folder.join("compiler");
+    fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("it can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it can be made a program");
+    program
+}
+
+#[test]
+fn a_compiler_that_the_system_kills_says_nothing_of_the_component_until_it_is_always_so() {
+    let folder = scratch();
+    let program = program_of(folder.path(), "kill -9 $$");
+    let host = host_of(&program, None, BOUNDS);
+    let component = with("");
+    for (kind, words) in [
+        (ErrorKind::Environment, "as the system does where memory is short"),
+        (ErrorKind::Environment, "as the system does where memory is short"),
+        (ErrorKind::Definition, "that was so 3 times in a row"),
+    ] {
+        let (found, message) = load(&host, &component).expect_err("nothing compiles it");
+        assert_eq!(found, kind, "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn what_was_not_compiled_for_want_of_something_is_compiled_when_that_is_there() {
+    let folder = scratch();
+    let program = program_of(folder.path(), "kill -9 $$");
+    let host = host_of(&program, None, BOUNDS);
+    let component: Arc<[u8]> = with("").into();
+    let failed = host
+        .begin_deployed(&digest_of(&component), &component)
+        .expect("it can be begun");
+    wait_until("the failure", || failed.is_done());
+    program_of(folder.path(), &format!("exec '{WEIR}' \"$@\""));
+    // Somebody still holds what failed, as a rollout does that waits.
+    load(&host, &component).expect("it is compiled now");
+    drop(failed);
+}

@@ -1,14 +1,9 @@
 //! Components that are being compiled: each once, however many want it, a few at a time, and none that nobody wants.
 
-use super::{
-    cache::CodeCache,
-    compile::{Compiler, unfit},
-    read::digest_of,
-    required::Required,
-};
+use super::{cache::CodeCache, compile::Compiler, compiled::Compiled, read::digest_of};
 use crate::{
     error::{Context, Error, ErrorKind, Result},
-    limits::COMPILERS_MAX,
+    limits::{COMPILE_FAILURES_KEPT, COMPILE_TRIES, COMPILERS_MAX},
     say,
 };
 use std::{
@@ -22,19 +17,11 @@ use std::{
     },
     time::Duration,
 };
-use wasmtime::{Engine, component::Component};
+use wasmtime::Engine;
 use xxhash_rust::xxh3::Xxh3;
 
 /// How often who waits for others looks whether that is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// A component with its code.
-#[derive(Clone)]
-pub(super) struct Loaded {
-    pub(super) component: Component,
-    /// What its instances take.
-    pub(super) required: Required,
-}
 
 /// A component that is compiled on a thread of its own. When the last one who wants it is dropped, it is given up.
 #[derive(Clone)]
@@ -67,8 +54,8 @@ impl Compilation {
         then();
     }
 
-    /// Waits for the component.
-    pub(super) fn wait(&self) -> Result<Loaded> {
+    /// Waits for the code.
+    pub(super) fn wait(&self) -> Result<Arc<Compiled>> {
         let mut state = lock(&self.job.state);
         loop {
             if let Some(outcome) = &state.outcome {
@@ -87,7 +74,7 @@ struct Job {
 
 #[derive(Default)]
 struct JobState {
-    outcome: Option<Result<Loaded>>,
+    outcome: Option<Result<Arc<Compiled>>>,
     then: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -103,7 +90,7 @@ impl Job {
         })
     }
 
-    fn finish(&self, outcome: Result<Loaded>) {
+    fn finish(&self, outcome: Result<Arc<Compiled>>) {
         let mut state = lock(&self.state);
         state.outcome = Some(outcome);
         let then = std::mem::take(&mut state.then);
@@ -121,6 +108,8 @@ pub(super) struct Compilations {
     /// Of the version of wasmtime and its settings, which stand in the keys of the cache.
     engine_hash: u64,
     jobs: Mutex<HashMap<String, Weak<Job>>>,
+    /// How often in a row compiling ended for a reason that may not be the component's, by digest.
+    failed: Mutex<HashMap<String, u32>>,
     turns: Turns,
     is_interrupted: AtomicBool,
     /// Whether it was said that code cannot be kept.
@@ -137,6 +126,7 @@ impl Compilations {
             cache,
             engine_hash: hasher.finish(),
             jobs: Mutex::default(),
+            failed: Mutex::default(),
             turns: Turns::default(),
             is_interrupted: AtomicBool::new(false),
             is_said: AtomicBool::new(false),
@@ -169,7 +159,7 @@ impl Compilations {
             .name("weir-compile".to_owned())
             .spawn(move || {
                 // A compiler that panics in this process must not leave anybody waiting.
-                let outcome = catch_unwind(AssertUnwindSafe(|| all.component(&digest, &bytes, &wanted)));
+                let outcome = catch_unwind(AssertUnwindSafe(|| all.compiled(&digest, &bytes, &wanted)));
                 let outcome = outcome.unwrap_or_else(|_| Err(Error::definition("the compiler failed at it")));
                 if let Some(job) = wanted.upgrade() {
                     job.finish(outcome);
@@ -183,27 +173,47 @@ impl Compilations {
         Ok(Compilation { job })
     }
 
-    fn component(&self, digest: &str, bytes: &[u8], wanted: &Weak<Job>) -> Result<Loaded> {
+    fn compiled(&self, digest: &str, bytes: &[u8], wanted: &Weak<Job>) -> Result<Arc<Compiled>> {
         let key = format!("{digest}-{:016x}", self.engine_hash);
-        let kept = self.cache.as_ref().and_then(|cache| cache.get(&key));
-        if let Some(loaded) = kept.and_then(|kept| kept.load(&self.engine).ok()) {
-            return Ok(loaded);
+        if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
+            return Ok(Arc::new(kept));
         }
         let is_unwanted = || wanted.strong_count() == 0 || self.is_interrupted.load(Ordering::Relaxed);
         let turn = self.turns.wait(&is_unwanted).ok_or_else(given_up)?;
-        let compiled = self.compiler.compile(&self.engine, bytes, &is_unwanted)?;
+        let compiled = self.compiler.compile(&self.engine, bytes, &is_unwanted);
         drop(turn);
-        let loaded = compiled
-            .load(&self.engine)
-            // It was made for this engine just now: what does not fit is more than an instance may have.
-            .map_err(|cause| unfit(&cause))?;
+        let compiled = compiled.map_err(|error| match is_unwanted() {
+            true => error,
+            false => self.after_failure(digest, error),
+        })?;
+        lock(&self.failed).remove(digest);
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put(&key, &compiled)
             && !self.is_said.swap(true, Ordering::Relaxed)
         {
             say!(Warning, "weir: {error}; rules are compiled at every start");
         }
-        Ok(loaded)
+        Ok(Arc::new(compiled))
+    }
+}
+
+impl Compilations {
+    /// What is said of a component that was not compiled. What fails again and again for no reason of its own, as where the
+    /// system kills each process that tries, is not tried for ever.
+    fn after_failure(&self, digest: &str, error: Error) -> Error {
+        if error.kind() != ErrorKind::Environment {
+            return error;
+        }
+        let mut failed = lock(&self.failed);
+        if failed.len() >= COMPILE_FAILURES_KEPT {
+            failed.clear();
+        }
+        let times = failed.entry(digest.to_owned()).or_default();
+        *times += 1;
+        match *times < COMPILE_TRIES {
+            true => error,
+            false => Error::definition(format!("{error}; that was so {COMPILE_TRIES} times in a row")),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A component is a stranger's, and what a compiler does with one is not linear in its size: 128 KB can take minutes,
 //! 355 KB can take gigabytes. So the commands of `weir` let a child process do it (`child.rs`, whose other side is
-//! `work.rs`), which is killed when it passes its bounds. This process never parses a component.
+//! `work.rs`), which is killed when it passes its bounds. Before that, this process reads
+//! the first eight bytes of a component and nothing else; after that, its table of lines.
 
 mod child;
 mod work;
@@ -21,6 +22,7 @@ pub use work::Work;
 
 use super::{
     compiled::{Compiled, made},
+    names,
     required::Required,
 };
 
@@ -90,7 +92,7 @@ impl Compiler {
         let answer = match self {
             Self::Child(child) => child.compile(component, is_unwanted)?,
             Self::InProcess => {
-                let required = Required::of(component).map_err(Error::definition)?;
+                let required = examined(component)?;
                 let code = engine.precompile_component(component).map_err(|cause| unfit(&cause))?;
                 made(&code, required)
             }
@@ -98,6 +100,16 @@ impl Compiler {
         let compiled = Compiled::new(answer).ok_or_else(|| Error::environment("a compiler gave half an answer"))?;
         compiled.map_err(Error::definition)
     }
+}
+
+/// What the instances of a component take, found out before it is compiled: two passes over its bytes.
+///
+/// # Errors
+/// When it takes more than a guest may, or has names that are too long.
+fn examined(component: &[u8]) -> Result<Required> {
+    let required = Required::of(component).map_err(Error::definition)?;
+    names::check(component)?;
+    Ok(required)
 }
 
 /// What is said of a component that wasmtime does not take.

@@ -1,6 +1,6 @@
 //! Compiled code: the one place in which bytes become code that this process runs.
 
-use super::{compilations::Loaded, required::Required};
+use super::required::Required;
 use serde::{Deserialize, Serialize};
 use wasmtime::{Engine, component::Component};
 
@@ -22,6 +22,13 @@ pub(super) enum Header {
 pub(super) struct Made {
     /// Bytes of code.
     pub(super) code_bytes: u64,
+    /// What its instances take.
+    pub(super) required: Required,
+}
+
+/// A component that can be instantiated.
+pub(super) struct Loaded {
+    pub(super) component: Component,
     /// What its instances take.
     pub(super) required: Required,
 }

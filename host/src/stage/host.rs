@@ -5,8 +5,9 @@ use super::{
     bindings::{StageComponent, StageComponentPre, aggregate::AggregateComponentPre},
     cache::CodeCache,
     call::{Bounds, Live, World},
-    compilations::{Compilation, Compilations, Loaded},
-    compile::Compiler,
+    compilations::{Compilation, Compilations},
+    compile::{Compiler, unfit},
+    compiled::{Compiled, Loaded},
     context::GuestContext,
     contract::{AGGREGATE, Kind, STAGE, check_contract},
     description::Description,
@@ -196,7 +197,7 @@ impl StageHost {
         read(path, |bytes| {
             // Held until it is loaded, so that it is compiled once.
             let compilation = self.compile(bytes)?;
-            let component_type = compilation.wait()?.component.component_type();
+            let component_type = self.loaded(&*compilation.wait()?)?.component.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
                 true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
@@ -227,8 +228,9 @@ impl StageHost {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
             let watch = self.may_load(&digest)?;
-            let loaded = self.compile(bytes)?.wait()?;
+            let compiled = self.compile(bytes)?.wait()?;
             let _noted = watch.begin(Doing::Load);
+            let loaded = self.loaded(&compiled)?;
             let (pre, required) = self.prepare(loaded, &STAGE, StageComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &Description| description.name.clone();
@@ -247,8 +249,9 @@ impl StageHost {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
             let watch = self.may_load(&digest)?;
-            let loaded = self.compile(bytes)?.wait()?;
+            let compiled = self.compile(bytes)?.wait()?;
             let _noted = watch.begin(Doing::Load);
+            let loaded = self.loaded(&compiled)?;
             let (pre, required) = self.prepare(loaded, &AGGREGATE, AggregateComponentPre::new)?;
             let bytes: Arc<[u8]> = bytes.into();
             let name = |description: &AggregateDescription| description.name.clone();
@@ -280,6 +283,11 @@ impl StageHost {
         self.inner.compilations.begin(bytes.into())
     }
 
+    /// A component of its code, which was made for this engine: what does not fit is more than an instance may have.
+    fn loaded(&self, compiled: &Compiled) -> Result<Loaded> {
+        compiled.load(self.engine()).map_err(|cause| unfit(&cause))
+    }
+
     /// Gives a component, which has to be of this kind, its imports.
     fn prepare<Pre>(
         &self,
@@ -303,7 +311,7 @@ impl StageHost {
         name: impl FnOnce(&W::Description) -> String,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
-        let lines = Arc::new(Lines::read(bytes)?);
+        let lines = Arc::new(Lines::read(bytes));
         let host_bytes = required.host_bytes();
         let place = self.place().map_err(Error::environment)?;
         let describe = || {

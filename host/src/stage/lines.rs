@@ -4,7 +4,7 @@
 //! table is read once, when the component is loaded; after a failure there is nothing but searching in it.
 
 use super::names;
-use crate::{error::Result, say, stage::digest_of};
+use crate::{say, stage::digest_of};
 use std::fmt;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
@@ -29,11 +29,7 @@ impl fmt::Debug for Lines {
 impl Lines {
     /// Reads the tables of a component that was found to be valid. Where one breaks a rule, the component has no lines, which is
     /// said; it runs as well without.
-    ///
-    /// # Errors
-    /// When a function of the component has a name that is longer than may be.
-    pub(super) fn read(component: &[u8]) -> Result<Self> {
-        names::check(component)?;
+    pub(super) fn read(component: &[u8]) -> Self {
         let lines = weir_lines::Lines::read(component).unwrap_or_else(|broken| {
             let digest = digest_of(component);
             let digest = digest.get(..12).unwrap_or(&digest);
@@ -45,7 +41,7 @@ impl Lines {
             );
             weir_lines::Lines::default()
         });
-        Ok(Self(lines))
+        Self(lines)
     }
 
     /// Functions that led to a failure, the innermost first: those of the rule's own source with their lines, where the

@@ -7,7 +7,7 @@ use crate::{
 use std::fmt::{self, Write};
 use wasmparser::{KnownCustom, Name, NameSectionReader, Parser, Payload};
 
-/// Checks that no function of a component, which was found to be valid, has too long a name: wasmtime copies that of each frame
+/// Checks that no function of a component, whose parts were counted, has too long a name: wasmtime copies that of each frame
 /// at each trap.
 ///
 /// # Errors

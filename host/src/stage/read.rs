@@ -44,7 +44,8 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Checks by the first eight bytes that it is a component. Nothing else of one is read in this process.
+/// Checks by the first eight bytes that it is a component. Nothing else of one is read in this process before it
+/// is compiled.
 ///
 /// # Errors
 /// What it is instead.

@@ -3,7 +3,7 @@
 //! It bounds itself before it reads anything of the component, and ends when the pipe to it closes, so that it is never
 //! left behind.
 
-use super::{CompileBounds, unfit};
+use super::{CompileBounds, examined, unfit};
 use crate::{
     error::{Context, Error, Result},
     limits::GUEST_MODULE_BYTES_MAX,
@@ -48,10 +48,9 @@ impl Work {
         let engine = Engine::new(&settings()).environment(|| "cannot start WebAssembly".to_owned())?;
         let component = component()?;
         die_with_the_pipe()?;
-        // What it takes is counted first: that is one pass over the bytes, and what takes too much is not compiled.
-        let answer = match Required::of(&component) {
+        let answer = match examined(&component) {
             Ok(required) => compiled(&engine, &component, required, &bounds),
-            Err(reason) => refused(reason),
+            Err(error) => refused(error.to_string()),
         };
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(&answer).and_then(|()| stdout.flush());
