@@ -7,6 +7,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use weir::column::{Column, ColumnType, Value};
 
 /// How late a call may end by the processor's time, on any machine. What is measured is printed.
 const LATE_MOST: Duration = Duration::from_secs(2);
@@ -235,4 +236,19 @@ fn a_rule_that_never_ends_is_ended_on_a_busy_machine_too() {
     let _busy = Busy::start();
     let forever = "(if (local.get 0) (then (loop $again (br $again))))";
     check("a loop, on a busy machine", "", forever, Duration::from_millis(50));
+}
+
+#[test]
+fn rows_of_which_nobody_wants_to_know_any_more_are_not_looked_for() {
+    let rule = Made {
+        process: "(if (local.get 0) (then (loop $again (br $again))))",
+        ..Made::default()
+    };
+    let mut instance = rule.instance("deadline_ms = 10");
+    let mut ids = Column::with_capacity(ColumnType::Int, 64);
+    (0..64).for_each(|id| ids.push(Value::Int(id)));
+    instance.over().store(true, Ordering::Relaxed);
+    let judged = instance.judge(64, &[], &[&ids]);
+    // One call for each halving, and none for the rows beside.
+    assert_eq!(judged.judged_rows, 1);
 }

@@ -20,15 +20,22 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-/// A candidate that runs; its thread ends with its feed.
+/// A candidate that runs. Its thread ends with its feed; and when this is dropped, after the call that is under way.
 #[derive(Debug)]
 pub struct Shadow {
     report: Arc<Mutex<ShadowReport>>,
     shed: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The way to a candidate.
@@ -74,15 +81,17 @@ impl Shadow {
         let shed = Arc::new(AtomicU64::new(0));
         let (work, todo) = bounded(SHADOW_BATCHES_MAX);
         let reported = report.clone();
+        let is_over = instance.over();
+        let ends = is_over.clone();
         std::thread::Builder::new()
             .name("weir-shadow".to_owned())
-            .spawn(move || run(&mut instance, &todo, &reported))
+            .spawn(move || run(&mut instance, &todo, &reported, &ends))
             .environment(|| "cannot start a thread".to_owned())?;
         let feed = ShadowFeed {
             work,
             shed: shed.clone(),
         };
-        Ok((Self { report, shed }, feed))
+        Ok((Self { report, shed, is_over }, feed))
     }
 
     /// What it found so far.
@@ -131,7 +140,7 @@ fn candidate_of(plan: &Plan, at: usize) -> Option<(&StagePlan, &StagePlan)> {
     }
 }
 
-fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowReport>) {
+fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowReport>, is_over: &AtomicBool) {
     let mut seen = Seen::default();
     for work in todo {
         let Some((stage, candidate)) = candidate_of(&work.plan, work.at) else {
@@ -139,6 +148,9 @@ fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowRepo
         };
         let fresh: Vec<bool> = work.sequences.iter().map(|&sequence| seen.is_new(sequence)).collect();
         let said = ask_at(instance, candidate, &work.input, &work.times_ms, Patience::Endless);
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
         let live = Said::new(&work.input, &work.live, stage);
         let other = Said::new(&work.input, &said, candidate);
 

@@ -12,7 +12,13 @@ use super::{
     translate::of_stage::lower,
 };
 use crate::{column::Column, definition::StageLimits};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// What became of a batch.
 #[derive(Debug, Default)]
@@ -40,6 +46,8 @@ pub enum Patience {
 pub struct Instance {
     module: Arc<Module>,
     guest: Guest<StageComponent>,
+    /// Set where nobody wants the answers any more.
+    is_over: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Instance {
@@ -62,12 +70,18 @@ impl Instance {
         Self {
             guest: Guest::new(host, &module.code, parameters, limits).watched(watch),
             module,
+            is_over: Arc::default(),
         }
     }
 
     /// Why the host does not run it any more, where it died of it too often. Every call fails then.
     pub fn refusal(&self) -> Option<&str> {
         self.guest.refusal()
+    }
+
+    /// What ends the search for the rows that make a call fail, once it is set: answers are of no use from then on.
+    pub fn over(&self) -> Arc<AtomicBool> {
+        self.is_over.clone()
     }
 
     /// The component that runs here.
@@ -124,7 +138,7 @@ impl Instance {
         failure: StageFailure,
         patience: Patience,
     ) -> Judged {
-        if row_count <= 1 && failure.used {
+        if row_count <= 1 && failure.used && !self.is_over.load(Ordering::Relaxed) {
             return self.judge_until(row_count, times_ms, columns, patience);
         }
         if row_count <= 1 {
@@ -162,7 +176,7 @@ impl Instance {
             judged.failed_rows += part.failed_rows;
             judged.judged_rows += part.judged_rows;
             judged.timed_out |= part.timed_out;
-            if patience == Patience::OneFailure && judged.failed_rows > 0 {
+            if patience == Patience::OneFailure && judged.failed_rows > 0 || self.is_over.load(Ordering::Relaxed) {
                 break;
             }
         }
