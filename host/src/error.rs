@@ -81,6 +81,13 @@ impl Error {
         self
     }
 
+    /// The same words, for whoever has to act on `cause`: what one said of a place in a file is not always the file's fault.
+    #[must_use]
+    pub(crate) fn like(mut self, cause: &Self) -> Self {
+        self.kind = cause.kind;
+        self
+    }
+
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -53,7 +53,7 @@ const AS_IT_IS: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 /// # Errors
 /// [`ErrorKind::AlreadyExists`] when something has the name, and whatever keeps the system from it.
 pub fn make(path: &Path) -> io::Result<File> {
-    make_with(path, OWN_FILE)
+    make_exactly(path, OWN_FILE)
 }
 
 fn make_with(path: &Path, mode: u32) -> io::Result<File> {
@@ -64,6 +64,14 @@ fn make_with(path: &Path, mode: u32) -> io::Result<File> {
         .mode(mode)
         .custom_flags(AS_IT_IS)
         .open(path)
+}
+
+/// Makes a file of this mode, whatever the umask is: one that keeps a file from its own owner would leave a file that nobody can
+/// open again.
+fn make_exactly(path: &Path, mode: u32) -> io::Result<File> {
+    let file = make_with(path, mode)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 /// Opens a file that weir keeps beside another, for reading and writing, and makes it with the mode and the owner of that
@@ -90,7 +98,7 @@ pub fn keep_beside(path: &Path, other: &Metadata) -> Result<File> {
             Err(cause) if cause.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => continue,
             Err(cause) => return Err(cannot(cause)),
         }
-        match make_with(path, other.mode() & MODE) {
+        match make_exactly(path, other.mode() & MODE) {
             Ok(file) => {
                 give_to_owner(&file, other).map_err(cannot)?;
                 return Ok(file);

@@ -3,6 +3,7 @@
 use super::{
     bindings::{StageComponent, StageComponentPre},
     check::shorten,
+    compile::is_no_memory,
     context::GuestContext,
     deadline::{Meter, Over},
     description::{Description, ParameterValue},
@@ -28,6 +29,8 @@ pub struct StageFailure {
     pub(super) timed_out: bool,
     /// Whether it was the bound on memory.
     pub(super) out_of_memory: bool,
+    /// Whether this process could map no more memory for it.
+    pub(super) of_process: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub(super) used: bool,
 }
@@ -38,6 +41,7 @@ impl StageFailure {
             reason: reason.into(),
             timed_out: false,
             out_of_memory: false,
+            of_process: false,
             used: false,
         }
     }
@@ -283,6 +287,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         reason,
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),
+        of_process: is_no_memory(cause),
         used: false,
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     limits::{COMPILE_CPU, COMPILE_MEMORY_MIB, COMPILE_WALL, COMPILED_CODE_BYTES_MAX},
 };
+use rustix::io::Errno;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -115,6 +116,15 @@ fn examined(component: &[u8]) -> Result<Required> {
 /// What is said of a component that wasmtime does not take.
 pub(super) fn unfit(cause: &wasmtime::Error) -> Error {
     Error::definition(format!("this is no component that can be run: {cause:#}"))
+}
+
+/// Whether the system gave this process no memory.
+pub(super) fn is_no_memory(cause: &wasmtime::Error) -> bool {
+    let is = |cause: &(dyn std::error::Error + 'static)| {
+        let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        code == Some(Errno::NOMEM.raw_os_error()) || cause.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+    };
+    cause.is::<wasmtime::OutOfMemory>() || cause.chain().any(is)
 }
 
 /// The file of this program, also where another one stands under its name by now.

@@ -11,9 +11,9 @@ use crate::{
     private_file, say,
 };
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::Read,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -142,7 +142,15 @@ impl Notes {
 impl Drop for Notes {
     fn drop(&mut self) {
         // Nothing is under way, and so there is nothing to remember.
-        if !self.places().is_kept {
+        if self.places().is_kept {
+            return;
+        }
+        // What somebody put in its place is theirs.
+        let is_ours = |found: Metadata| {
+            let own = self.file.metadata();
+            own.is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+        };
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -255,6 +263,17 @@ mod tests {
         assert_eq!(left, [note()]);
         notes.clear().expect("it can be written");
         assert_eq!(read(&path).expect("it can be read"), []);
+    }
+
+    #[test]
+    fn what_somebody_put_in_its_place_stays() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("a.db-guest");
+        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
+        fs::remove_file(&path).expect("it can be removed");
+        fs::write(&path, "mine").expect("it can be written");
+        drop(notes);
+        assert_eq!(fs::read(&path).expect("it is there"), b"mine");
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Resolver<'_> {
         let host = &host.at(Whose::of_file(step));
         let loaded = host
             .load_aggregate(&folder.join(module.get_ref()))
-            .map_err(|cause| at_module(format!("key `module`: {cause}")))?;
+            .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
         let description = &loaded.description;
         let retracts = self.check_guest_input(description, input).map_err(at_module)?;
 

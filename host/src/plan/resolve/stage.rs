@@ -39,7 +39,7 @@ impl Resolver<'_> {
                 let module = host
                     .at(Whose::of_file(name))
                     .load(&folder.join(stage.module.get_ref()))
-                    .map_err(|cause| at_module(format!("key `module`: {cause}")))?;
+                    .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
                 let outputs = self.outputs(input, &module).map_err(at_module)?;
                 let given = stage
                     .parameters

@@ -4,7 +4,8 @@ use super::{ChildCompiler, CompileBounds};
 use crate::{
     error::{Context, Error, Result},
     limits::COMPILER_THREADS_MAX,
-    stage::{compilations::given_up, compiled::HEADER_BYTES_MAX},
+    say,
+    stage::{compilations::given_up, compiled::HEADER_BYTES_MAX, digest_of},
     text::printable,
 };
 use rustix::process::Signal;
@@ -20,6 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long it may take before somebody is told what is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// How often we look whether it is to end.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -30,6 +34,12 @@ const WORDS_BYTES_MAX: u64 = 4096;
 /// have no other way to tell.
 const NO_MEMORY: [&str; 2] = ["memory allocation of", "out of memory"];
 const NO_STACK: &str = "has overflowed its stack";
+
+/// What is said where there can be no thread.
+const NO_THREAD: [&str; 2] = ["thread pool has not been initialized", "cannot start a thread"];
+
+/// How people and supervisors end processes.
+const STOPPED: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
 
 /// Why we killed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +71,20 @@ impl ChildCompiler {
         };
         let ended = thread::scope(|scope| {
             let watch = || {
+                let mut is_said = false;
                 while !is_done.load(Ordering::Relaxed) {
                     if is_unwanted() {
                         kill(Killed::Unwanted);
                     } else if begun.elapsed() > self.bounds.wall {
                         kill(Killed::TooLate);
+                    }
+                    if begun.elapsed() > SILENCE && !std::mem::replace(&mut is_said, true) {
+                        let digest = digest_of(component);
+                        let (digest, wall) = (digest.get(..12).unwrap_or(&digest), self.bounds.wall.as_secs());
+                        say!(
+                            Info,
+                            "weir: module {digest} is being compiled, which may take up to {wall} s"
+                        );
                     }
                     thread::park_timeout(LOOK);
                 }
@@ -155,7 +174,13 @@ impl CompileBounds {
         let (cpu, wall, memory) = (self.cpu.as_secs(), self.wall.as_secs(), self.memory_mib);
         Error::definition(match killed {
             Some(Killed::Unwanted) => return given_up(),
-            Some(Killed::TooLate) => format!("compiling it took more than {wall} s; accepted is what takes less"),
+            // What keeps a compiler from its processor time is not the component.
+            Some(Killed::TooLate) => {
+                return Error::environment(format!(
+                    "compiling it took more than {wall} s by the clock, and less than {cpu} s of CPU: this machine has no time for it, or \
+                     somebody stopped the process"
+                ));
+            }
             Some(Killed::TooMuchCode) => self.too_much_code(),
             None if is(Signal::XCPU) => {
                 format!(
@@ -166,7 +191,17 @@ impl CompileBounds {
             None if words.contains(NO_STACK) => {
                 "it is nested too deeply to be compiled; accepted is what the stack of a compiler holds".to_owned()
             }
-            // Nothing is known of the component by that.
+            // Nothing is known of the component by these.
+            None if STOPPED.into_iter().any(is) => {
+                return Error::environment(format!(
+                    "the process that compiles it was stopped by somebody ({status})"
+                ));
+            }
+            None if NO_THREAD.iter().any(|said| words.contains(said)) => {
+                return Error::environment(
+                    "the process that compiles it could not start its threads: too many run already for this user (`ulimit -u`)",
+                );
+            }
             None if is(Signal::KILL) => {
                 return Error::environment(format!(
                     "the process that compiles it was killed, as the system does where memory is short; it may take up to {memory} MiB"

@@ -3,7 +3,7 @@
 //! It bounds itself before it reads anything of the component, and ends when the pipe to it closes, so that it is never
 //! left behind.
 
-use super::{CompileBounds, examined, unfit};
+use super::{CompileBounds, examined, is_no_memory, unfit};
 use crate::{
     error::{Context, Error, Result},
     limits::GUEST_MODULE_BYTES_MAX,
@@ -13,10 +13,7 @@ use crate::{
         settings::settings,
     },
 };
-use rustix::{
-    io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, Read, Write},
     thread,
@@ -121,12 +118,4 @@ fn die_with_the_pipe() -> Result<()> {
     };
     let thread = thread::Builder::new().name("weir-pipe".to_owned()).spawn(watch);
     thread.map(drop).environment(|| "cannot start a thread".to_owned())
-}
-
-fn is_no_memory(cause: &wasmtime::Error) -> bool {
-    cause.is::<wasmtime::OutOfMemory>()
-        || cause.chain().any(|cause| {
-            let error = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-            error == Some(Errno::NOMEM.raw_os_error())
-        })
 }
