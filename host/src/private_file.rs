@@ -39,8 +39,8 @@ const OWN_FOLDER: u32 = 0o700;
 const SHOWN_FILE: u32 = 0o644;
 const SHOWN_FOLDER: u32 = 0o755;
 
-/// Who may read and write; not what a program or a folder has beside that.
-const MODE: u32 = 0o777;
+/// Who may read and write; nobody runs what weir writes.
+const MODE: u32 = 0o666;
 
 /// How often is looked again where others make and remove a file under the same name.
 const ATTEMPTS: usize = 100;
