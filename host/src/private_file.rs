@@ -315,7 +315,7 @@ fn finish(mut partial: NamedTempFile, path: &Path, bytes: &[u8], sync: fn(&File)
 
 #[cfg(test)]
 mod tests {
-    use super::{MODE, folder, make, temporary_folder, write_beside, write_whole};
+    use super::{folder, make, temporary_folder, write_beside, write_whole};
     use std::{
         fs,
         io::ErrorKind,
@@ -324,7 +324,7 @@ mod tests {
     };
 
     fn mode(path: &Path) -> u32 {
-        fs::symlink_metadata(path).unwrap().mode() & MODE
+        fs::symlink_metadata(path).unwrap().mode() & 0o777
     }
 
     #[test]

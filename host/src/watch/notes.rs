@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use crate::watch::Doing;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use tempfile::TempDir;
 
     fn note() -> Note {
         Note {
@@ -234,6 +235,13 @@ mod tests {
         }
     }
 
+    /// A database, as one is made.
+    fn database(folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("a.db");
+        private_file::make(&path).expect("it can be made");
+        path
+    }
+
     #[test]
     fn the_longest_note_fits_its_place() {
         let record = record(&note());
@@ -244,8 +252,8 @@ mod tests {
     #[test]
     fn what_was_not_ended_is_found_and_the_rest_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let path = folder.path().join("a.db-guest");
-        let (notes, left) = Notes::open(&path, folder.path(), ()).expect("it can be made");
+        let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
+        let (notes, left) = Notes::open(&path, &database, ()).expect("it can be made");
         assert_eq!(left, []);
         notes.clear().expect("it can be written");
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
@@ -259,7 +267,7 @@ mod tests {
         drop(notes);
         assert!(!path.exists());
         fs::write(&path, bytes).expect("it can be written");
-        let (notes, left) = Notes::open(&path, folder.path(), ()).expect("it can be opened");
+        let (notes, left) = Notes::open(&path, &database, ()).expect("it can be opened");
         assert_eq!(left, [note()]);
         notes.clear().expect("it can be written");
         assert_eq!(read(&path).expect("it can be read"), []);
@@ -268,8 +276,8 @@ mod tests {
     #[test]
     fn what_somebody_put_in_its_place_stays() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let path = folder.path().join("a.db-guest");
-        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
+        let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
+        let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
         fs::remove_file(&path).expect("it can be removed");
         fs::write(&path, "mine").expect("it can be written");
         drop(notes);
@@ -279,8 +287,8 @@ mod tests {
     #[test]
     fn a_panic_at_work_is_left_for_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let path = folder.path().join("a.db-guest");
-        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
+        let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
+        let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
         notes.write(&record(&note())).end(true);
         leave();
         drop(notes);
@@ -290,8 +298,8 @@ mod tests {
     #[test]
     fn who_ends_because_somebody_wants_it_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let path = folder.path().join("a.db-guest");
-        let notes = Notes::open(&path, folder.path(), ()).expect("it can be made").0;
+        let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
+        let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
         let before = notes.write(&record(&note()));
         leave();
         let after = notes.write(&record(&note()));
@@ -303,16 +311,15 @@ mod tests {
     #[test]
     fn a_link_is_not_followed_and_garbage_says_nothing() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let (path, other) = (folder.path().join("a.db-guest"), folder.path().join("other"));
+        let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
+        let other = folder.path().join("other");
         fs::write(&other, "of somebody else").expect("it can be written");
         symlink(&other, &path).expect("it can be made");
-        let refused = Notes::open(&path, folder.path(), ())
-            .expect_err("it is a link")
-            .to_string();
+        let refused = Notes::open(&path, &database, ()).expect_err("it is a link").to_string();
         assert!(refused.contains("it is a symbolic link"), "{refused}");
         fs::remove_file(&path).expect("it can be removed");
         fs::write(&path, [0, 255, b'{'].repeat(9000)).expect("it can be written");
-        assert_eq!(Notes::open(&path, folder.path(), ()).expect("it can be opened").1, []);
+        assert_eq!(Notes::open(&path, &database, ()).expect("it can be opened").1, []);
         assert_eq!(fs::read(&other).expect("it is there"), b"of somebody else");
     }
 }
