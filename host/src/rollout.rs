@@ -5,6 +5,7 @@
 //! does not fit, or that was taken back once, stays out; the pipeline goes on as it was.
 
 mod arriving;
+mod candidates;
 mod committed;
 mod harm;
 mod telling;
@@ -29,7 +30,7 @@ use crate::{
     stage::{Module, StageHost},
     status::{FailedVersion, ShadowReport, StepStatus},
 };
-use arriving::{Arriving, Place};
+use arriving::{Arriving, Place, Waiting};
 use crossbeam_channel as crossbeam;
 use harm::{not_again, refusal};
 use std::{
@@ -43,9 +44,6 @@ use std::{
     time::{Duration, Instant},
 };
 use versions::{of_file_version, steps_of, taken_back, versions_of, why};
-
-/// How long to wait before what the server did not give is asked for again.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// A version that no registry gives: one that an older weir took from an entry that was made up.
 const IMPOSSIBLE: u64 = 1 << 53;
@@ -170,8 +168,7 @@ impl Prepared {
             arriving: BTreeMap::new(),
             heard: None,
             in_flight: None,
-            waits: None,
-            retry_at: None,
+            waiting: BTreeMap::new(),
             told: None,
             outbox: None,
             counted: (0, Instant::now()),
@@ -221,10 +218,7 @@ impl Prepared {
                     worker.running = plan;
                 }
                 Err(error) if error.kind() == ErrorKind::Environment => {
-                    worker.say_waits(format!(
-                        "version {} of step {step} of pipeline {} waits: {error}",
-                        deployment.version, worker.running.name
-                    ));
+                    worker.wait_for(Place::Step, &step, Some(&deployment), &error);
                     waits.insert(step, deployment);
                 }
                 Err(error) => worker.refuse(&step, deployment.version, &error),
@@ -307,9 +301,8 @@ struct Worker {
     heard: Option<Sender<Heard>>,
     /// What was sent and is not yet committed.
     in_flight: Option<InFlight>,
-    /// What it was last said that a deployment waits for.
-    waits: Option<String>,
-    retry_at: Option<Instant>,
+    /// What cannot be had yet, of what is wanted: each is tried again on its own.
+    waiting: BTreeMap<(Place, String), Waiting>,
     told: Option<Instant>,
     /// Opened when it is first looked at.
     outbox: Option<Outbox>,
@@ -392,8 +385,7 @@ impl Worker {
     fn wait(&self) -> Duration {
         let since_told = self.told.map_or(HEARTBEAT, |told| told.elapsed());
         let until_told = HEARTBEAT.saturating_sub(since_told);
-        let until_retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
-        until_retry.map_or(until_told, |until| until.min(until_told))
+        self.until_retry().map_or(until_told, |until| until.min(until_told))
     }
 
     fn want(&mut self, wanted: Wanted) {
@@ -436,42 +428,39 @@ impl Worker {
                     self.forget_signed(&step, &deployment);
                     return self.refuse(&step, deployment.version, &error);
                 }
+                self.waiting.remove(&(Place::Step, step.clone()));
                 self.wanted.insert(step, deployment);
-                self.retry_at = None;
             }
             Wanted::Shadow(step, candidate) => {
+                self.waiting.remove(&(Place::Beside, step.clone()));
                 self.wanted_shadows.insert(step, candidate);
-                self.retry_at = None;
             }
         }
     }
 
-    /// Sends the next deployment that is wanted on its way, of those that can be prepared, when none is.
+    /// Sends what is wanted on its way, one after the other: what can be prepared, while none is in flight.
     fn roll_out(&mut self) {
         self.give_up_overtaken();
-        if self.in_flight.is_some() || self.retry_at.is_some_and(|at| Instant::now() < at) {
-            return;
+        while self.in_flight.is_none() {
+            self.begin_arriving();
+            if let Some((step, candidate)) = self.next_candidate() {
+                self.roll_out_shadow(step, candidate);
+            } else if let Some((step, deployment)) = self.next_deployment() {
+                self.roll_out_deployment(step, deployment);
+            } else {
+                break;
+            }
         }
-        self.retry_at = None;
-        self.begin_arriving();
-        if let Some((step, candidate)) = self.next_candidate() {
-            return self.roll_out_shadow(step, candidate);
-        }
-        let Some((step, deployment)) = self.next_deployment() else {
-            return;
-        };
+    }
+
+    fn roll_out_deployment(&mut self, step: String, deployment: Deployment) {
         match self.prepare(&step, &deployment) {
             Ok((successor, plan)) => {
                 let version = Some(deployment.version);
                 self.send(successor, InFlight { step, version, plan });
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                let waits = format!(
-                    "version {} of step {step} of pipeline {} waits: {error}",
-                    deployment.version, self.running.name
-                );
-                self.say_waits(waits);
-                self.try_again(Place::Step, &step);
+                self.wait_for(Place::Step, &step, Some(&deployment), &error);
                 self.wanted.entry(step).or_insert(deployment);
             }
             Err(error) => {
@@ -486,81 +475,6 @@ impl Worker {
             self.in_flight = Some(in_flight);
             self.nudge.set();
         }
-    }
-
-    /// Says what is waited for. It is tried again and again, and said once.
-    fn say_waits(&mut self, waits: String) {
-        if self.waits.as_ref() != Some(&waits) {
-            say!(Warning, "weir: {waits}");
-            self.waits = Some(waits);
-        }
-        self.retry_at = Some(Instant::now() + RETRY);
-    }
-
-    fn roll_out_shadow(&mut self, step: String, candidate: Option<Deployment>) {
-        match self.prepare_shadow(&step, candidate.as_ref()) {
-            Ok(None) => {}
-            Ok(Some((successor, plan))) => {
-                let version = None;
-                self.send(successor, InFlight { step, version, plan });
-            }
-            Err(error) if error.kind() == ErrorKind::Environment => {
-                let name = &self.running.name;
-                self.say_waits(format!(
-                    "the candidate for step {step} of pipeline {name} waits: {error}"
-                ));
-                self.try_again(Place::Beside, &step);
-                self.wanted_shadows.entry(step).or_insert(candidate);
-            }
-            Err(error) => {
-                say!(
-                    Warning,
-                    "weir: the candidate for step {step} of pipeline {} is refused: {error}",
-                    self.running.name
-                );
-                let report = ShadowReport {
-                    candidate: candidate.unwrap_or_default(),
-                    refused: Some(error.to_string()),
-                    ..Default::default()
-                };
-                self.refused_shadows.insert(step, report);
-                self.tell();
-            }
-        }
-    }
-
-    /// The plan with a candidate beside a step, or without; nothing where that changes nothing.
-    fn prepare_shadow(&mut self, step: &str, candidate: Option<&Deployment>) -> Result<Option<(Successor, Arc<Plan>)>> {
-        self.refused_shadows.remove(step);
-        if let Some(candidate) = candidate {
-            self.check_trusted_candidate(step, candidate)?;
-        }
-        let running = self.shadows.get(step).map(|shadow| shadow.report().candidate);
-        if running.as_ref() == candidate {
-            return Ok(None);
-        }
-        let shadow = match candidate {
-            None => None,
-            Some(deployment) => Some(self.version_of(step, deployment)?),
-        };
-        let mut versions = self.versions.clone();
-        versions.entry(step.to_owned()).or_default().shadow = shadow;
-        let plan = Arc::new(self.base.again(&self.host, &versions)?);
-        let mut successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
-        let feed = match candidate {
-            None => {
-                self.shadows.remove(step);
-                None
-            }
-            Some(_) => {
-                let (shadow, feed) = Shadow::start(&plan, step, &self.host)?;
-                self.shadows.insert(step.to_owned(), shadow);
-                Some(feed)
-            }
-        };
-        successor.shadows.push((step.to_owned(), feed));
-        self.versions = versions;
-        Ok(Some((successor, plan)))
     }
 
     fn registry(&self) -> Result<&Registry> {
@@ -579,6 +493,10 @@ impl Worker {
     }
 
     fn load(&self, step: &str, deployment: &Deployment, digest: &str) -> Result<Arc<Module>> {
+        // Other parameters, or another step: the module is there.
+        if let Some(loaded) = self.host.loaded_module(digest) {
+            return Ok(loaded);
+        }
         let component = self.module_bytes(digest)?;
         self.host.at(deployment.whose(step)).load_deployed(digest, &component)
     }

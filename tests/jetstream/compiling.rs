@@ -156,6 +156,38 @@ fn a_module_that_keeps_a_compiler_busy_holds_up_nobody() {
 }
 
 #[test]
+fn what_cannot_be_had_yet_holds_up_no_other_step_and_is_tried_again() {
+    let setup = Setup::new();
+    let mut running = setup.start(LONG);
+    setup.pass(&mut running, 1, 100);
+    let module = stage(&Says::default(), "");
+    let digest = digest_of(&module);
+    let put = setup.registry.put_module(&digest, &module);
+    put.expect("the registry takes the module");
+    let (stream, sequence) = setup.swapped.client.garble_object("weir-modules", &digest);
+    let waits = deploy_to(&setup.registry, PIPELINE, SECOND, Some(&digest), "");
+    let word = format!(
+        "version {} of step {SECOND} of pipeline {PIPELINE} waits: ",
+        waits.version
+    );
+    running.wait_for_word(&word);
+
+    // Of the two, the one that waits would be the first in any order by name.
+    let good = setup.deploy_good(STEP);
+    setup.wait_in_force(STEP, &good);
+    setup.pass(&mut running, 101, 200);
+
+    setup.swapped.client.delete_message(&stream, sequence);
+    setup.wait_for(SECOND, "what became of it", |status| {
+        // It takes no parameters, and is refused for that: it was fetched and compiled.
+        let failed = status.failed.as_ref();
+        failed.is_some_and(|failed| failed.version == waits.version && failed.reason.contains("parameter"))
+    });
+    assert_eq!(running.said().matches(&word).count(), 1, "{}", running.said());
+    running.interrupt().ends_with(0);
+}
+
+#[test]
 fn what_passes_a_bound_is_refused_by_name_and_the_host_goes_on() {
     let setup = Setup::new();
     let mut running = setup.start("compile-cpu-s=1,compile-memory-mib=1024");

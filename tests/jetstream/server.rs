@@ -11,6 +11,7 @@ use async_nats::{
         stream::{Config, Stream},
     },
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE};
 use futures_util::{StreamExt, TryStreamExt};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -205,6 +206,17 @@ impl Client {
             let sent = self.jetstream.publish(subject, "\0asm, or so".into()).await;
             sent.expect("a chunk can be sent").await.expect("the chunk is stored");
         });
+    }
+
+    /// Writes over what is said of an object of a bucket with what nobody can read; gives the bucket's stream, and the sequence.
+    #[track_caller]
+    pub(crate) fn garble_object(&self, bucket: &str, name: &str) -> (String, u64) {
+        let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
+        let sequence = self.runtime.block_on(async {
+            let sent = self.jetstream.publish(subject, "{".into()).await;
+            sent.expect("it can be sent").await.expect("it is stored").sequence
+        });
+        (format!("OBJ_{bucket}"), sequence)
     }
 
     /// Removes the pieces of all objects of a bucket.

@@ -205,6 +205,33 @@ fn what_a_stranger_wrote_does_not_come_back_with_a_signature() {
     );
 }
 
+#[test]
+fn what_a_host_made_up_does_not_set_the_time_of_a_signature() {
+    let setup = setup(true);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 20);
+    setup
+        .weir("deploy swapped.toml versions {versions} --param label=1 --sign-with ann.nk")
+        .ends_with(0);
+    let registry = setup.registry();
+    // Somebody who may speak for hosts says that ann has signed in eight minutes from now, which she did not.
+    let mut made_up = hosts(&registry).remove(0);
+    running.interrupt().ends_with(0);
+    made_up.host = "made-up".to_owned();
+    let deployment = &mut made_up.steps[0].deployment;
+    assert!(deployment.signature.is_some(), "{deployment:?}");
+    deployment.at_ms += 8 * 60 * 1000;
+    let untrue = deployment.at_ms;
+    let made_up = serde_json::to_string(&made_up).unwrap();
+    setup.client.put_key("weir-hosts", "swapped.made-up", made_up);
+    setup
+        .weir("params set swapped.toml versions label=2 --sign-with ann.nk --wait 1")
+        .ends_with(1);
+    let last = registry.deployment(PIPELINE, STEP).unwrap().unwrap();
+    assert_eq!(last.version, 2);
+    assert!(last.at_ms < untrue, "{last:?}");
+}
+
 fn wait_until_no_host(setup: &Swapped) {
     crate::wait_until("the end of the host", || hosts(&setup.registry()).is_empty());
 }

@@ -85,6 +85,20 @@ fn a_module_whose_pieces_are_gone_is_refused_at_once() {
 }
 
 #[test]
+fn a_module_that_runs_is_not_fetched_again_for_other_parameters() {
+    let setup = Swapped::new(NO_TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    let registry = setup.registry();
+    let first = deploy(&registry, "");
+    running.wait_for_word("version 1 of step versions of pipeline swapped is in force");
+    setup.client.lose_pieces("weir-modules");
+    deploy_to(&registry, PIPELINE, STEP, first.digest.as_deref(), "every = 2");
+    running.wait_for_word("version 2 of step versions of pipeline swapped is in force");
+    running.interrupt().ends_with(0);
+}
+
+#[test]
 fn a_trial_that_is_waited_for_ends_with_what_became_of_it() {
     let setup = Swapped::new("{ rows = 50, failures = 3 }");
     let mut running = setup.start();

@@ -225,7 +225,8 @@ impl Target<'_> {
         }
     }
 
-    /// When this is signed: now, or right after the last that was signed, where that clock is a little ahead of ours.
+    /// When this is signed: now, or right after the last that was signed by somebody whom the signer knows, where that clock is a
+    /// little ahead of ours.
     pub(super) fn time_of_signing(&self, hosts: &[HostStatus], before: Option<&Deployment>) -> i64 {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         if self.signing.is_none() {
@@ -236,7 +237,9 @@ impl Target<'_> {
             .filter(|step| step.step == self.step)
             .map(|step| &step.deployment)
             .chain(before);
-        let signed = told.filter(|deployment| deployment.signature.is_some());
+        // What a host says was signed need not be: that would put the wrong time on what we sign.
+        let entry = Entry::live(&self.plan.name, &self.step);
+        let signed = told.filter(|deployment| deployment.signature.is_some() && self.vouched(entry, deployment));
         let latest_ms = signed.map(|deployment| deployment.at_ms).max().unwrap_or(0);
         let ahead_max_ms = SIGNED_AHEAD_MAX.as_millis() as i64;
         match latest_ms >= now_ms && latest_ms < now_ms.saturating_add(ahead_max_ms) {

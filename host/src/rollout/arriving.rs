@@ -2,8 +2,20 @@
 //! other.
 
 use super::{Heard, Worker};
-use crate::{deployment::Deployment, error::Result, stage::Compilation};
-use std::{collections::BTreeMap, sync::Arc};
+use crate::{
+    deployment::Deployment,
+    error::{Error, Result},
+    say,
+    stage::Compilation,
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long to wait before what the server or the machine did not give is asked for again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Where a module is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +33,13 @@ pub(super) struct Arriving {
     compilation: Compilation,
 }
 
+/// What waits for something that the machine or the server does not give.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    reason: String,
+    retry_at: Instant,
+}
+
 impl Worker {
     /// The bytes of a module that was fetched, or fetches them.
     pub(super) fn module_bytes(&self, digest: &str) -> Result<Arc<[u8]>> {
@@ -30,8 +49,12 @@ impl Worker {
         }
     }
 
-    /// Gives up compiling what is not wanted any more, as where something else was deployed meanwhile.
+    /// Gives up compiling what is not wanted any more, as where something else was deployed meanwhile, and waits for it no more.
     pub(super) fn give_up_overtaken(&mut self) {
+        self.waiting.retain(|(place, step), _| match place {
+            Place::Step => self.wanted.contains_key(step),
+            Place::Beside => self.wanted_shadows.contains_key(step),
+        });
         if self.arriving.is_empty() {
             return;
         }
@@ -44,7 +67,10 @@ impl Worker {
     pub(super) fn begin_arriving(&mut self) {
         let missing: Vec<_> = self
             .wanted_modules()
-            .filter(|(place, _)| !self.arriving.contains_key(place))
+            .filter(|(place, digest)| {
+                let is_arriving = self.arriving.contains_key(place);
+                !is_arriving && self.is_due(place) && self.host.loaded_module(digest).is_none()
+            })
             .collect();
         for (place, digest) in missing {
             if let Ok(arriving) = self.arrive(digest) {
@@ -53,9 +79,36 @@ impl Worker {
         }
     }
 
-    /// Lets go of a module that could not be compiled for a reason that is not its own, so that it is tried again.
-    pub(super) fn try_again(&mut self, place: Place, step: &str) {
-        self.arriving.remove(&(place, step.to_owned()));
+    /// Says what is waited for, once, and tries it again a while later. What else is wanted goes on meanwhile.
+    pub(super) fn wait_for(&mut self, place: Place, step: &str, wanted: Option<&Deployment>, error: &Error) {
+        let reason = error.to_string();
+        let at = (place, step.to_owned());
+        // What could not be compiled for a reason that is not its own is not kept: that is what is tried again.
+        self.arriving.remove(&at);
+        let before = self.waiting.get(&at);
+        if before.is_none_or(|before| before.reason != reason) {
+            let pipeline = &self.running.name;
+            match (place, wanted) {
+                (Place::Step, Some(Deployment { version, .. })) => say!(
+                    Warning,
+                    "weir: version {version} of step {step} of pipeline {pipeline} waits: {reason}"
+                ),
+                _ => say!(
+                    Warning,
+                    "weir: the candidate for step {step} of pipeline {pipeline} waits: {reason}"
+                ),
+            }
+        }
+        let retry_at = Instant::now() + RETRY;
+        self.waiting.insert(at, Waiting { reason, retry_at });
+    }
+
+    /// How long nothing of what waits is tried again.
+    pub(super) fn until_retry(&self) -> Option<Duration> {
+        let now = Instant::now();
+        // What is due is tried as soon as nothing is in flight, which is heard of.
+        let waiting = self.waiting.values().filter(|waiting| waiting.retry_at > now);
+        waiting.map(|waiting| waiting.retry_at - now).min()
     }
 
     /// Takes a candidate that can be prepared without waiting for a compiler.
@@ -100,8 +153,16 @@ impl Worker {
         })
     }
 
+    /// Whether it can be prepared now.
     fn is_there(&self, place: Place, step: &str) -> bool {
-        let arriving = self.arriving.get(&(place, step.to_owned()));
-        arriving.is_none_or(|arriving| arriving.compilation.is_done())
+        let at = (place, step.to_owned());
+        let arriving = self.arriving.get(&at);
+        self.is_due(&at) && arriving.is_none_or(|arriving| arriving.compilation.is_done())
+    }
+
+    /// Whether it does not wait to be tried again.
+    fn is_due(&self, at: &(Place, String)) -> bool {
+        let waiting = self.waiting.get(at);
+        waiting.is_none_or(|waiting| waiting.retry_at <= Instant::now())
     }
 }

@@ -206,6 +206,12 @@ impl StageHost {
         })
     }
 
+    /// The stage of this digest, if it is loaded and somebody still has it.
+    pub fn loaded_module(&self, digest: &str) -> Option<Arc<Module>> {
+        let stages = self.inner.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.get(digest)?.upgrade()
+    }
+
     /// Loads a stage that was deployed, and that has to have this digest.
     ///
     /// # Errors
