@@ -28,8 +28,9 @@ use crate::{
     source::{Lag, Nudge},
     stage::{Module, StageHost},
     status::{FailedVersion, ShadowReport, StepStatus},
+    trust::Role,
 };
-use arriving::{Arriving, Place};
+use arriving::Arriving;
 use crossbeam_channel as crossbeam;
 use harm::{not_again, refusal};
 use std::{
@@ -302,7 +303,7 @@ struct Worker {
     /// Those that do not fit, by step, and why.
     refused_shadows: BTreeMap<String, ShadowReport>,
     /// The modules of what is wanted.
-    arriving: BTreeMap<(Place, String), Arriving>,
+    arriving: BTreeMap<(Role, String), Arriving>,
     /// Where it is told that one of them is there, once the thread runs.
     heard: Option<Sender<Heard>>,
     /// What was sent and is not yet committed.
@@ -471,7 +472,7 @@ impl Worker {
                     deployment.version, self.running.name
                 );
                 self.say_waits(waits);
-                self.try_again(Place::Step, &step);
+                self.try_again(Role::Live, &step);
                 self.wanted.entry(step).or_insert(deployment);
             }
             Err(error) => {
@@ -509,7 +510,7 @@ impl Worker {
                 self.say_waits(format!(
                     "the candidate for step {step} of pipeline {name} waits: {error}"
                 ));
-                self.try_again(Place::Beside, &step);
+                self.try_again(Role::Candidate, &step);
                 self.wanted_shadows.entry(step).or_insert(candidate);
             }
             Err(error) => {

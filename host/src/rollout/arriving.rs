@@ -2,17 +2,8 @@
 //! other.
 
 use super::{Heard, Worker};
-use crate::{deployment::Deployment, error::Result, stage::Compilation};
+use crate::{deployment::Deployment, error::Result, stage::Compilation, trust::Role};
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Where a module is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// In place of what a step runs.
-    Step,
-    /// Beside it.
-    Beside,
-}
 
 /// A module that is being compiled, or is by now. Dropped before, that is given up.
 pub(super) struct Arriving {
@@ -37,54 +28,54 @@ impl Worker {
         }
         let wanted: BTreeMap<_, _> = self.wanted_modules().collect();
         self.arriving
-            .retain(|place, arriving| wanted.get(place) == Some(&arriving.digest));
+            .retain(|wanting, arriving| wanted.get(wanting) == Some(&arriving.digest));
     }
 
     /// Begins to compile the modules of all that is wanted. What goes wrong shows again, and is told, when it is prepared.
     pub(super) fn begin_arriving(&mut self) {
         let missing: Vec<_> = self
             .wanted_modules()
-            .filter(|(place, _)| !self.arriving.contains_key(place))
+            .filter(|(wanting, _)| !self.arriving.contains_key(wanting))
             .collect();
-        for (place, digest) in missing {
+        for (wanting, digest) in missing {
             if let Ok(arriving) = self.arrive(digest) {
-                self.arriving.insert(place, arriving);
+                self.arriving.insert(wanting, arriving);
             }
         }
     }
 
     /// Lets go of a module that could not be compiled for a reason that is not its own, so that it is tried again.
-    pub(super) fn try_again(&mut self, place: Place, step: &str) {
-        self.arriving.remove(&(place, step.to_owned()));
+    pub(super) fn try_again(&mut self, role: Role, step: &str) {
+        self.arriving.remove(&(role, step.to_owned()));
     }
 
     /// Takes a candidate that can be prepared without waiting for a compiler.
     pub(super) fn next_candidate(&mut self) -> Option<(String, Option<Deployment>)> {
         let mut steps = self.wanted_shadows.keys();
-        let step = steps.find(|step| self.is_there(Place::Beside, step))?.clone();
+        let step = steps.find(|step| self.is_there(Role::Candidate, step))?.clone();
         self.wanted_shadows.remove_entry(&step)
     }
 
     /// The same of a deployment.
     pub(super) fn next_deployment(&mut self) -> Option<(String, Deployment)> {
         let mut steps = self.wanted.keys();
-        let step = steps.find(|step| self.is_there(Place::Step, step))?.clone();
+        let step = steps.find(|step| self.is_there(Role::Live, step))?.clone();
         self.wanted.remove_entry(&step)
     }
 
-    /// What is wanted, and by which modules.
-    fn wanted_modules(&self) -> impl Iterator<Item = ((Place, String), String)> {
+    /// What is wanted: for which role in which step, and by which module.
+    fn wanted_modules(&self) -> impl Iterator<Item = ((Role, String), String)> {
         let steps = self.wanted.iter();
-        let steps = steps.map(|(step, wanted)| (Place::Step, step, Some(wanted)));
+        let steps = steps.map(|(step, wanted)| (Role::Live, step, Some(wanted)));
         let beside = self.wanted_shadows.iter();
         // One that is not signed as it has to be is refused when it is prepared, and not fetched before.
         let is_trusted = |step: &str, candidate: &&Deployment| self.check_trusted_candidate(step, candidate).is_ok();
         let beside = beside.map(move |(step, wanted)| {
             let wanted = wanted.as_ref().filter(|candidate| is_trusted(step, candidate));
-            (Place::Beside, step, wanted)
+            (Role::Candidate, step, wanted)
         });
         let all = steps.chain(beside);
-        all.filter_map(|(place, step, wanted)| Some(((place, step.clone()), wanted?.digest.clone()?)))
+        all.filter_map(|(role, step, wanted)| Some(((role, step.clone()), wanted?.digest.clone()?)))
     }
 
     fn arrive(&self, digest: String) -> Result<Arriving> {
@@ -100,8 +91,8 @@ impl Worker {
         })
     }
 
-    fn is_there(&self, place: Place, step: &str) -> bool {
-        let arriving = self.arriving.get(&(place, step.to_owned()));
+    fn is_there(&self, role: Role, step: &str) -> bool {
+        let arriving = self.arriving.get(&(role, step.to_owned()));
         arriving.is_none_or(|arriving| arriving.compilation.is_done())
     }
 }
