@@ -32,7 +32,7 @@ pub(super) fn refusal_of_module(host: &StageHost, step: &str, deployment: &Deplo
 }
 
 /// A step whose version is not run any more.
-pub(super) struct Refused<'s> {
+pub(super) struct RefusedStep<'s> {
     pub(super) base: &'s Plan,
     pub(super) host: &'s StageHost,
     pub(super) database: &'s Path,
@@ -43,7 +43,7 @@ pub(super) struct Refused<'s> {
     pub(super) version: Option<&'s StageVersion>,
 }
 
-impl Refused<'_> {
+impl RefusedStep<'_> {
     /// Whether it is what decided last.
     pub(super) fn is_last(&self) -> bool {
         self.known.last().is_some_and(|last| self.is(last))

@@ -1,6 +1,6 @@
 //! Versions of rules as a plan has them and as a database knows them.
 
-use super::harm::{Refused, refusal, refusal_of_module, stopped};
+use super::harm::{RefusedStep, refusal, refusal_of_module, stopped};
 use crate::{
     database::read_module,
     deployment::{Deployment, StoredVersion},
@@ -68,7 +68,7 @@ pub fn begin_of_database(
             }
         };
         if let Some(reason) = refusal {
-            let refused = Refused {
+            let refused = RefusedStep {
                 base,
                 host,
                 database,
