@@ -122,9 +122,9 @@ impl RefusedStep<'_> {
     fn came_for_another(&self, last: &StoredVersion) -> bool {
         let before = self.known.iter().rev().nth(1);
         let died = before.is_some_and(|before| before.trial.taken_back.is_some() && before.trial.ended.is_some());
-        let harm = self.host.watcher().and_then(|watcher| {
+        let harm = self.host.watch().and_then(|watch| {
             let whose = last.deployment.whose(self.step);
-            watcher.harms_of(&whose, &last.digest).map(|harm| harm.position).max()
+            watch.harms_of(&whose, &last.digest).map(|harm| harm.position).max()
         });
         died && harm.is_some_and(|position| position < last.first_sequence)
     }
@@ -133,8 +133,8 @@ impl RefusedStep<'_> {
 impl Worker {
     /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
     pub(super) fn look_at_guests(&self) {
-        let Some(watcher) = self.host.watcher() else { return };
-        for harm in watcher.look(self.subject.progress.last_turn().committed) {
+        let Some(watch) = self.host.watch() else { return };
+        for harm in watch.look(self.subject.progress.last_turn().committed) {
             if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
                 say!(Warning, "weir: pipeline {}: {error}", self.running.name);
             }

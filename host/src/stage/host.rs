@@ -25,7 +25,7 @@ use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::EPOCH_TICK,
-    watch::{Doing, Watch},
+    watch::{Doing, GuestWatch},
 };
 use std::{
     collections::HashMap,
@@ -267,8 +267,8 @@ impl StageHost {
     }
 
     /// What notes that a module is loaded, unless this host died of that too often.
-    fn may_load(&self, digest: &str) -> Result<Watch> {
-        let watch = self.watch(digest, None);
+    fn may_load(&self, digest: &str) -> Result<GuestWatch> {
+        let watch = self.guest_watch(digest, None);
         match watch.refusal() {
             Some(reason) => Err(Error::definition(format!(
                 "{reason}; name another module in the pipeline file or deploy another, or the same with --again"
