@@ -2,7 +2,7 @@
 
 use super::{
     Worker,
-    versions::{load_stored, of_file_version},
+    versions::{digest_of, load_stored, of_file_version},
 };
 use crate::{
     database::forget_harms,
@@ -93,13 +93,8 @@ impl RefusedStep<'_> {
             .filter(|last| last.trial.left > 0)
             .and_then(|last| last.fallback.as_ref())
         {
-            let decided = || self.known.iter().rfind(|known| known.deployment == *fallback);
-            let digest = fallback
-                .digest
-                .clone()
-                .or_else(|| decided().map(|known| known.digest.clone()));
-            if let Some(digest) = digest {
-                return load(fallback, &digest);
+            if let Some(digest) = digest_of(fallback, self.known.iter().copied()) {
+                return load(fallback, digest);
             }
         }
         if last.is_some_and(|last| self.came_for_another(last)) {
