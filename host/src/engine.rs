@@ -53,7 +53,7 @@ use crate::{
 };
 use fates::{DeadRow, Fates};
 use fold::Fold;
-use stages::{Refused, Stage};
+use stages::{OnRefusal, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A plan that runs.
@@ -225,7 +225,7 @@ impl Engine {
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
-                let stage = Stage::prepare(&node.name, stage, host, Refused::Waits)
+                let stage = Stage::prepare(&node.name, stage, host, OnRefusal::Wait)
                     .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
                 Step::Stage(Box::new(stage))
             }

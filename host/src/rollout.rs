@@ -29,8 +29,9 @@ use crate::{
     source::{Lag, Nudge},
     stage::{Module, StageHost},
     status::{FailedVersion, ShadowReport, StepStatus},
+    trust::Role,
 };
-use arriving::{Arriving, Place, Waiting};
+use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;
 use harm::{not_again, refusal};
 use std::{
@@ -218,7 +219,7 @@ impl Prepared {
                     worker.running = plan;
                 }
                 Err(error) if error.kind() == ErrorKind::Environment => {
-                    worker.wait_for(Place::Step, &step, Some(&deployment), &error);
+                    worker.wait_for(Role::Live, &step, Some(&deployment), &error);
                     waits.insert(step, deployment);
                 }
                 Err(error) => worker.refuse(&step, deployment.version, &error),
@@ -296,13 +297,13 @@ struct Worker {
     /// Those that do not fit, by step, and why.
     refused_shadows: BTreeMap<String, ShadowReport>,
     /// The modules of what is wanted.
-    arriving: BTreeMap<(Place, String), Arriving>,
+    arriving: BTreeMap<(Role, String), Arriving>,
     /// Where it is told that one of them is there, once the thread runs.
     heard: Option<Sender<Heard>>,
     /// What was sent and is not yet committed.
     in_flight: Option<InFlight>,
     /// What cannot be had yet, of what is wanted: each is tried again on its own.
-    waiting: BTreeMap<(Place, String), Waiting>,
+    waiting: BTreeMap<(Role, String), Waiting>,
     told: Option<Instant>,
     /// Opened when it is first looked at.
     outbox: Option<Outbox>,
@@ -383,6 +384,9 @@ impl Worker {
     }
 
     fn wait(&self) -> Duration {
+        if self.in_flight.is_none() && self.has_next() {
+            return Duration::ZERO;
+        }
         let since_told = self.told.map_or(HEARTBEAT, |told| told.elapsed());
         let until_told = HEARTBEAT.saturating_sub(since_told);
         self.until_retry().map_or(until_told, |until| until.min(until_told))
@@ -428,28 +432,27 @@ impl Worker {
                     self.forget_signed(&step, &deployment);
                     return self.refuse(&step, deployment.version, &error);
                 }
-                self.waiting.remove(&(Place::Step, step.clone()));
+                self.waiting.remove(&(Role::Live, step.clone()));
                 self.wanted.insert(step, deployment);
             }
             Wanted::Shadow(step, candidate) => {
-                self.waiting.remove(&(Place::Beside, step.clone()));
+                self.waiting.remove(&(Role::Candidate, step.clone()));
                 self.wanted_shadows.insert(step, candidate);
             }
         }
     }
 
-    /// Sends what is wanted on its way, one after the other: what can be prepared, while none is in flight.
+    /// Sends the next that is wanted on its way, of what can be prepared, when none is.
     fn roll_out(&mut self) {
         self.give_up_overtaken();
-        while self.in_flight.is_none() {
-            self.begin_arriving();
-            if let Some((step, candidate)) = self.next_candidate() {
-                self.roll_out_shadow(step, candidate);
-            } else if let Some((step, deployment)) = self.next_deployment() {
-                self.roll_out_deployment(step, deployment);
-            } else {
-                break;
-            }
+        if self.in_flight.is_some() {
+            return;
+        }
+        self.begin_arriving();
+        if let Some((step, candidate)) = self.take_candidate() {
+            self.roll_out_shadow(step, candidate);
+        } else if let Some((step, deployment)) = self.take_deployment() {
+            self.roll_out_deployment(step, deployment);
         }
     }
 
@@ -460,7 +463,7 @@ impl Worker {
                 self.send(successor, InFlight { step, version, plan });
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                self.wait_for(Place::Step, &step, Some(&deployment), &error);
+                self.wait_for(Role::Live, &step, Some(&deployment), &error);
                 self.wanted.entry(step).or_insert(deployment);
             }
             Err(error) => {

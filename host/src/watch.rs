@@ -13,7 +13,7 @@
 //! - Guests are young from the start of a process, or from their swap, until they ran for [`GUEST_PROBATION`] and a turn was
 //!   committed. Then nothing is written any more.
 //! - Several guests may be at work when a process dies, and all but one are innocent. From the first death on, young guests
-//!   work one after the other ([`Watch::begin`]), so the second death names one alone.
+//!   work one after the other ([`GuestWatch::begin`]), so the second death names one alone.
 
 mod notes;
 
@@ -212,8 +212,8 @@ thread_local! {
     static WITHIN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Watches the guests of a pipeline.
-pub struct Watcher {
+/// A watch over the guests of a pipeline.
+pub struct PipelineWatch {
     notes: Arc<Notes>,
     pipeline: String,
     harms: Vec<Harm>,
@@ -223,16 +223,16 @@ pub struct Watcher {
     is_suspicious: AtomicBool,
 }
 
-impl fmt::Debug for Watcher {
+impl fmt::Debug for PipelineWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watcher")
+        f.debug_struct("PipelineWatch")
             .field("pipeline", &self.pipeline)
             .finish_non_exhaustive()
     }
 }
 
-impl Watcher {
-    /// Watches the guests of `pipeline`, of some of which the host died before.
+impl PipelineWatch {
+    /// A watch over the guests of `pipeline`, of some of which the host died before.
     pub fn new(notes: Arc<Notes>, pipeline: &str, harms: Vec<Harm>) -> Self {
         let is_suspicious = harms.iter().any(|harm| !harm.is_too_much());
         SUSPICIOUS.fetch_add(usize::from(is_suspicious), Ordering::Relaxed);
@@ -265,8 +265,8 @@ impl Watcher {
         self.harms.iter().filter(is_it)
     }
 
-    /// A watch over a guest of this pipeline.
-    pub fn watch(self: &Arc<Self>, whose: &Whose, digest: &str, parameters: Option<&str>) -> Watch {
+    /// A watch over one guest of the pipeline.
+    pub fn over(self: &Arc<Self>, whose: &Whose, digest: &str, parameters: Option<&str>) -> GuestWatch {
         let note = |doing| Note {
             run: self.notes.run(),
             doing,
@@ -280,7 +280,7 @@ impl Watcher {
         };
         let young = Arc::new(Young {
             records: Doing::ALL.map(|doing| notes::record(&note(doing))),
-            watcher: self.clone(),
+            pipeline: self.clone(),
             refusal: self.refusal(whose, digest, parameters).map(ToString::to_string),
             is_over: AtomicBool::new(false),
             calls: AtomicU64::new(0),
@@ -290,7 +290,7 @@ impl Watcher {
         let mut all = self.young.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|young| young.strong_count() > 0);
         all.push(Arc::downgrade(&young));
-        Watch(Some(young))
+        GuestWatch(Some(young))
     }
 
     /// Looks which guests are not young any more; `committed` is when the last turn was. Gives those of which the host died
@@ -325,7 +325,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for PipelineWatch {
     fn drop(&mut self) {
         self.calm();
     }
@@ -333,7 +333,7 @@ impl Drop for Watcher {
 
 /// A guest that is watched.
 struct Young {
-    watcher: Arc<Watcher>,
+    pipeline: Arc<PipelineWatch>,
     /// What is noted, for each that is done.
     records: [Box<[u8]>; 4],
     note: Note,
@@ -353,17 +353,17 @@ impl Young {
 
 /// A watch over a guest, or over nobody: where no pipeline runs that would be started again, there is nothing to remember.
 #[derive(Clone, Default)]
-pub struct Watch(Option<Arc<Young>>);
+pub struct GuestWatch(Option<Arc<Young>>);
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for GuestWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
+        f.debug_struct("GuestWatch")
             .field("over", &self.0.as_ref().map(|young| &young.note))
             .finish()
     }
 }
 
-impl Watch {
+impl GuestWatch {
     /// Why the guest is not to be run.
     pub fn refusal(&self) -> Option<&str> {
         self.0.as_ref()?.refusal.as_deref()
@@ -382,7 +382,7 @@ impl Watch {
         let alone =
             (SUSPICIOUS.load(Ordering::Relaxed) > 0).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         let record = young.records.iter().zip(Doing::ALL).find(|(_, of)| *of == doing);
-        let slot = record.map(|(record, _)| young.watcher.notes.write(record));
+        let slot = record.map(|(record, _)| young.pipeline.notes.write(record));
         Noted(Some(Work { slot, _alone: alone }))
     }
 }

@@ -7,12 +7,10 @@ use weir::{
     stage::{Instance, Module},
 };
 use weir_tests::{
+    made::{core_module, leb, section},
     replay::{GOLDEN_NOW_MS, Run, host},
     table::Contents,
-    workspace,
 };
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 /// A rule that passes column `id` of every row on.
 ///
@@ -72,14 +70,7 @@ impl Made<'_> {
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 150000))"#,
             description = Words::description(),
         );
-        let mut core = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir(workspace().join("wit")).expect("that is the contract");
-        let world = resolve
-            .select_world(&[package], Some("stage-component"))
-            .expect("the contract has stages");
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("it fits the module");
-        weir_component::component_from_core(&core)
+        weir_component::component_from_core(&core_module(&text))
             .expect("that is a rule")
             .bytes
     }
@@ -155,44 +146,28 @@ impl Words {
     }
 }
 
-/// `component` with sections of its own behind all others, which is where what it holds can be used.
-pub(crate) fn with_sections(mut component: Vec<u8>, sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    for (id, content) in sections {
-        component.push(*id);
-        component.extend(leb(content.len()));
-        component.extend(content);
-    }
-    component
-}
-
 /// `component` with a module in it that is instantiated `times` times.
 pub(crate) fn with_module(component: Vec<u8>, module: &str, times: usize) -> Vec<u8> {
     const CORE_MODULE: u8 = 1;
     const CORE_INSTANCE: u8 = 2;
-    let module_bytes = wat::parse_str(module).expect("that is a module");
-    let number = sections(&component).filter(|&id| id == CORE_MODULE).count();
-    let mut instances = leb(times);
-    for _ in 0..times {
-        instances.push(0);
-        instances.extend(leb(number));
-        instances.push(0);
-    }
-    with_sections(component, &[(CORE_MODULE, module_bytes), (CORE_INSTANCE, instances)])
+    with_instances(component, module, times, [CORE_MODULE, CORE_INSTANCE])
 }
 
 /// `component` with a component in it that is instantiated `times` times.
 pub(crate) fn with_component(component: Vec<u8>, within: &str, times: usize) -> Vec<u8> {
     const COMPONENT: u8 = 4;
     const INSTANCE: u8 = 5;
-    let within = wat::parse_str(within).expect("that is a component");
-    let number = sections(&component).filter(|&id| id == COMPONENT).count();
-    let mut instances = leb(times);
-    for _ in 0..times {
-        instances.push(0);
-        instances.extend(leb(number));
-        instances.push(0);
-    }
-    with_sections(component, &[(COMPONENT, within), (INSTANCE, instances)])
+    with_instances(component, within, times, [COMPONENT, INSTANCE])
+}
+
+/// `component` with what is written in `text` behind all that it has, which is where that can be used, in a section of the first
+/// kind, and its instances in one of the other.
+fn with_instances(component: Vec<u8>, text: &str, times: usize, [kind, instance]: [u8; 2]) -> Vec<u8> {
+    let within = wat::parse_str(text).expect("that is WebAssembly");
+    let number = sections(&component).filter(|&id| id == kind).count();
+    let one = [&[0][..], &leb(number), &[0]].concat();
+    let instances = [leb(times), one.repeat(times)].concat();
+    [component, section(kind, &within), section(instance, &instances)].concat()
 }
 
 /// The sections of a component, by what they are.
@@ -213,14 +188,4 @@ fn sections(component: &[u8]) -> impl Iterator<Item = u8> {
         at += 1 + length;
         Some(id)
     })
-}
-
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 127 {
-        bytes.push((number & 127) as u8 | 128);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
 }

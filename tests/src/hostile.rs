@@ -8,7 +8,10 @@ mod binary;
 pub mod dwarf;
 mod wrapped;
 
-use crate::seed::Random;
+use crate::{
+    made::{PREAMBLE, nested},
+    seed::Random,
+};
 use std::collections::BTreeSet;
 use wrapped::Base;
 
@@ -193,7 +196,7 @@ fn one(base: &Base, kind: Kind, is_full: bool, random: &mut Random) -> Hostile {
             let depth = up_to(20_000);
             (
                 format!("{depth} deep"),
-                base.beside_component(&binary::nested_components(depth)),
+                base.beside_component(&nested(&PREAMBLE, depth)),
             )
         }
         Kind::Functions => {

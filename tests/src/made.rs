@@ -1,7 +1,7 @@
 //! Components that are made in a test: stages of the contract around a core module that is written as text.
 
-use crate::seed::Random;
-use std::{fmt::Write, path::Path};
+use crate::{seed::Random, workspace};
+use std::fmt::Write;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -68,16 +68,26 @@ pub fn stage_with(says: &Says, more: &str, first: &str) -> Vec<u8> {
             {more}
         )"#
     );
-    let mut core = wat::parse_str(core).expect("that is a module");
+    let encoder = ComponentEncoder::default()
+        .module(&core_module(&core))
+        .expect("that is a module");
+    encoder.validate(false).encode().expect("that is a stage")
+}
+
+/// The core module of a stage, of its text, as a compiler gives it to what makes a component of it.
+///
+/// # Panics
+/// When that is no text of WebAssembly, or no stage.
+pub fn core_module(text: &str) -> Vec<u8> {
+    let mut core = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let wit = workspace().join("wit");
     let (package, _) = resolve.push_dir(wit).expect("the contract can be read");
     let world = resolve
         .select_world(&[package], Some("stage-component"))
         .expect("the contract has stages");
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("it can be embedded");
-    let encoder = ComponentEncoder::default().module(&core).expect("that is a module");
-    encoder.validate(false).encode().expect("that is a stage")
+    core
 }
 
 /// Memory as the contract's types are laid out in it.
@@ -157,10 +167,17 @@ pub fn leb(mut number: usize) -> Vec<u8> {
     }
 }
 
+/// A section of a module or component.
+pub fn section(id: u8, contents: &[u8]) -> Vec<u8> {
+    [&[id][..], &leb(contents.len()), contents].concat()
+}
+
+/// What a component begins with; it alone is an empty one.
+pub const PREAMBLE: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+
 /// A component with another one in it, in that another, and so on.
 pub fn nested(component: &[u8], depth: usize) -> Vec<u8> {
     // From within: each is told how long the one in it is. What stands before it is collected the other way round.
-    const PREAMBLE: [u8; 8] = *b"\0asm\x0d\0\x01\0";
     const COMPONENT_SECTION: u8 = 4;
     let mut heads = Vec::new();
     let mut length = PREAMBLE.len();

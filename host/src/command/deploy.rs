@@ -486,7 +486,7 @@ impl<'h> Target<'h> {
             std::thread::sleep(until_next_look(begun));
         }
         if terminal::is_json() {
-            let mut object = json!({
+            let object = json!({
                 "pipeline": self.plan.name,
                 "step": self.step,
                 "version": deployed.version,
@@ -495,10 +495,9 @@ impl<'h> Target<'h> {
                 "hosts": outcomes,
                 "seconds": begun.elapsed().as_secs_f64(),
             });
-            if let (Some(signature), Some(members)) = (&deployed.signature, object.as_object_mut()) {
-                members.insert("signer".to_owned(), json!(self.plan.trust.signer(&signature.key)));
-            }
-            terminal::stdout().json(&object)?;
+            let signature = deployed.signature.as_ref();
+            let signer = signature.map(|signature| self.plan.trust.signer(&signature.key));
+            terminal::stdout().json(&show::with_signer(object, signer.as_ref()))?;
             return Ok(ExitCode::from(u8::from(!well)));
         }
         match (said.is_empty(), well) {

@@ -66,7 +66,7 @@ impl Explain {
         let versions: Vec<_> = decided
             .iter()
             .map(|decided| {
-                let mut version = json!({
+                let version = json!({
                     "step": decided.step,
                     "version": decided.deployment.version,
                     "digest": decided.digest,
@@ -75,10 +75,7 @@ impl Explain {
                     "first": decided.first,
                     "last": decided.last,
                 });
-                if let (Some(signer), Some(members)) = (&decided.signer, version.as_object_mut()) {
-                    members.insert("signer".to_owned(), json!(signer));
-                }
-                version
+                show::with_signer(version, decided.signer.as_ref())
             })
             .collect();
         let row: Option<serde_json::Map<_, _>> = trace.row.columns.as_ref().map(|columns| {

@@ -108,7 +108,7 @@ impl Run {
         let trust = self.trust.policy()?;
         let host = stage_host()?;
         terminal::begin_log();
-        let mut refused = Refused::new(self.pipelines.len(), self.all_or_none);
+        let mut not_started = NotStarted::new(self.pipelines.len(), self.all_or_none);
         let stop = Stop::default();
         let compiling = host.clone();
         let signals = signals::stop_later(&stop, move || compiling.interrupt())?;
@@ -118,7 +118,7 @@ impl Run {
             let is_taken = |name: &str| opened.iter().any(|other| other.plan.name == name);
             match self.open(path, &mut guarded, &trust, is_taken) {
                 Ok(pipeline) => opened.push(pipeline),
-                Err(error) => refused.add(&path.display().to_string(), error)?,
+                Err(error) => not_started.add(&path.display().to_string(), error)?,
             }
         }
         check_circles(opened.iter().map(|pipeline| pipeline.plan.as_ref()))?;
@@ -178,10 +178,10 @@ impl Run {
                         1 => error,
                         _ => error.context(format!("pipeline {name}")),
                     };
-                    if let Err(error) = refused.add(&name, named) {
+                    if let Err(error) = not_started.add(&name, named) {
                         stop.set();
                         ready.clear();
-                        refused.last = Some(error);
+                        not_started.last = Some(error);
                         break;
                     }
                 }
@@ -196,7 +196,7 @@ impl Run {
                 Ok(live) => lives.push(say_started(live)),
                 Err(error) => {
                     stop.set();
-                    refused.last = Some(error);
+                    not_started.last = Some(error);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl Run {
                 }
             }
         }
-        outcome.and(refused.outcome()).map(|()| ExitCode::SUCCESS)
+        outcome.and(not_started.outcome()).map(|()| ExitCode::SUCCESS)
     }
 
     /// Takes hold of the database of a pipeline, and then loads what its file names: should the host die of that, the
@@ -307,7 +307,7 @@ fn say_failed(pipeline: &str, pipelines: usize, error: &Error) -> Result<()> {
 }
 
 /// Pipelines that did not start.
-struct Refused {
+struct NotStarted {
     /// How many there are in all.
     pipelines: usize,
     all_or_none: bool,
@@ -316,7 +316,7 @@ struct Refused {
     last: Option<Error>,
 }
 
-impl Refused {
+impl NotStarted {
     fn new(pipelines: usize, all_or_none: bool) -> Self {
         Self {
             pipelines,

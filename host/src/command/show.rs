@@ -74,6 +74,14 @@ pub(super) fn signed_by(signer: Option<&Signer>) -> String {
     signer.map_or_else(String::new, |signer| format!(", signed by {signer}"))
 }
 
+/// An object of `--json` with who signed what it is about, where somebody did.
+pub(super) fn with_signer(mut object: serde_json::Value, signer: Option<&Signer>) -> serde_json::Value {
+    if let (Some(signer), Some(members)) = (signer, object.as_object_mut()) {
+        members.insert("signer".to_owned(), serde_json::json!(signer));
+    }
+    object
+}
+
 /// An instant as people read it, in UTC.
 pub(super) fn instant(ms: i64) -> String {
     let instant = jiff::Timestamp::from_millisecond(ms);

@@ -267,7 +267,7 @@ impl Held {
             .iter()
             .map(|(state, size)| (state.clone(), json!({ "entries": size.entries, "bytes": size.bytes })));
         let versions = self.deciding().into_values().map(|version| {
-            let mut of_step = json!({
+            let of_step = json!({
                 "step": version.step,
                 "version": version.deployment.version,
                 "digest": version.digest,
@@ -275,10 +275,7 @@ impl Held {
                 "first_sequence": version.first_sequence,
                 "trial_left": version.trial.left,
             });
-            if let (Some(signer), Some(members)) = (&version.signer, of_step.as_object_mut()) {
-                members.insert("signer".to_owned(), json!(signer));
-            }
-            of_step
+            show::with_signer(of_step, version.signer.as_ref())
         });
         json!({
             "pipeline": self.name,

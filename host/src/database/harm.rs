@@ -1,6 +1,7 @@
 //! Guests that the host died of: see [`crate::watch`].
 //!
-//! The table is made with the first death. A database that never saw one is as it was, and an older Weir reads either.
+//! The table is made with the first death, so it is no part of a layout: a database without it is one whose host never died so.
+//! (An older Weir opens neither. This one brings every database to layout 7, which those before it refuse.)
 
 use super::{DatabaseFile, connect, connect_read_only, failure::Sqlite, open, schema};
 use crate::{

@@ -20,11 +20,11 @@ use std::{mem, sync::Arc};
 
 /// What to do about a guest that is not run any more, since the host died of it too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// It is no error yet: before the first batch another one takes its place, or nothing runs.
-    Waits,
-    /// It is an error.
-    Fails,
+pub(super) enum OnRefusal {
+    /// Go on without an error for now: before the first batch another one takes its place, or nothing runs.
+    Wait,
+    /// Fail.
+    Fail,
 }
 
 /// A stage as it runs.
@@ -77,12 +77,12 @@ impl Stage {
         step: &str,
         plan: &StagePlan,
         host: &StageHost,
-        refused: Refused,
+        on_refusal: OnRefusal,
     ) -> Result<Self, StageFailure> {
         let instance = |plan: &StagePlan| -> Result<Instance, StageFailure> {
             let host = host.at(plan.deployment.whose(step));
             let mut instance = Instance::new(&host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
-            if instance.refusal().is_some() && refused == Refused::Waits {
+            if instance.refusal().is_some() && on_refusal == OnRefusal::Wait {
                 return Ok(instance);
             }
             instance.configure()?;

@@ -3,7 +3,7 @@
 //! Everything that takes time (compiling, instantiating, checking) is done beforehand, off the data path, in
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in.
 
-use super::{Engine, Refused, ShadowFeed, Stage, Step, takeover};
+use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
 use crate::{
     decode::Decoder,
     deployment::{InForce, VersionChange},
@@ -49,7 +49,7 @@ impl Successor {
             if same_guest(old, new) {
                 continue;
             }
-            let stage = Stage::prepare(&node.name, new, host, Refused::Fails)
+            let stage = Stage::prepare(&node.name, new, host, OnRefusal::Fail)
                 .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
             stages.push((at, stage));
         }

@@ -1,6 +1,6 @@
 //! Candidates: versions that run beside a step and decide nothing.
 
-use super::{InFlight, Worker, arriving::Place};
+use super::{InFlight, Worker};
 use crate::{
     deployment::Deployment,
     engine::{Shadow, Successor},
@@ -9,6 +9,7 @@ use crate::{
     plan::Plan,
     say,
     status::ShadowReport,
+    trust::Role,
 };
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ impl Worker {
                 self.send(successor, InFlight { step, version, plan });
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                self.wait_for(Place::Beside, &step, candidate.as_ref(), &error);
+                self.wait_for(Role::Candidate, &step, candidate.as_ref(), &error);
                 self.wanted_shadows.entry(step).or_insert(candidate);
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use super::{
     Worker,
-    versions::{load_stored, of_file_version},
+    versions::{digest_of, load_stored, of_file_version},
 };
 use crate::{
     database::forget_harms,
@@ -32,7 +32,7 @@ pub(super) fn refusal_of_module(host: &StageHost, step: &str, deployment: &Deplo
 }
 
 /// A step whose version is not run any more.
-pub(super) struct Refused<'s> {
+pub(super) struct RefusedStep<'s> {
     pub(super) base: &'s Plan,
     pub(super) host: &'s StageHost,
     pub(super) database: &'s Path,
@@ -43,7 +43,7 @@ pub(super) struct Refused<'s> {
     pub(super) version: Option<&'s StageVersion>,
 }
 
-impl Refused<'_> {
+impl RefusedStep<'_> {
     /// Whether it is what decided last.
     pub(super) fn is_last(&self) -> bool {
         self.known.last().is_some_and(|last| self.is(last))
@@ -93,13 +93,8 @@ impl Refused<'_> {
             .filter(|last| last.trial.left > 0)
             .and_then(|last| last.fallback.as_ref())
         {
-            let decided = || self.known.iter().rfind(|known| known.deployment == *fallback);
-            let digest = fallback
-                .digest
-                .clone()
-                .or_else(|| decided().map(|known| known.digest.clone()));
-            if let Some(digest) = digest {
-                return load(fallback, &digest);
+            if let Some(digest) = digest_of(fallback, self.known.iter().copied()) {
+                return load(fallback, digest);
             }
         }
         if last.is_some_and(|last| self.came_for_another(last)) {
@@ -122,9 +117,9 @@ impl Refused<'_> {
     fn came_for_another(&self, last: &StoredVersion) -> bool {
         let before = self.known.iter().rev().nth(1);
         let died = before.is_some_and(|before| before.trial.taken_back.is_some() && before.trial.ended.is_some());
-        let harm = self.host.watcher().and_then(|watcher| {
+        let harm = self.host.watch().and_then(|watch| {
             let whose = last.deployment.whose(self.step);
-            watcher.harms_of(&whose, &last.digest).map(|harm| harm.position).max()
+            watch.harms_of(&whose, &last.digest).map(|harm| harm.position).max()
         });
         died && harm.is_some_and(|position| position < last.first_sequence)
     }
@@ -133,8 +128,8 @@ impl Refused<'_> {
 impl Worker {
     /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
     pub(super) fn look_at_guests(&self) {
-        let Some(watcher) = self.host.watcher() else { return };
-        for harm in watcher.look(self.subject.progress.last_turn().committed) {
+        let Some(watch) = self.host.watch() else { return };
+        for harm in watch.look(self.subject.progress.last_turn().committed) {
             if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
                 say!(Warning, "weir: pipeline {}: {error}", self.running.name);
             }

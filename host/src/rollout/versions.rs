@@ -1,6 +1,6 @@
 //! Versions of rules as a plan has them and as a database knows them.
 
-use super::harm::{Refused, refusal, refusal_of_module, stopped};
+use super::harm::{RefusedStep, refusal, refusal_of_module, stopped};
 use crate::{
     database::read_module,
     deployment::{Deployment, StoredVersion},
@@ -68,7 +68,7 @@ pub fn begin_of_database(
             }
         };
         if let Some(reason) = refusal {
-            let refused = Refused {
+            let refused = RefusedStep {
                 base,
                 host,
                 database,
@@ -103,7 +103,10 @@ pub fn begin_of_database(
             Ok(Some(good).filter(|good| self::refusal(host, &node.name, good).is_none()))
         };
         let on_trial = last.fallback.as_ref().filter(|_| last.trial.left > 0);
-        let on_trial = on_trial.map(|fallback| load(fallback, &digest_of(fallback, stage, known)));
+        let on_trial = on_trial.map(|fallback| match digest_of(fallback, of_step()) {
+            Some(digest) => load(fallback, digest),
+            None => load(fallback, &stage.module.digest),
+        });
         let fallback = if live.is(&last.digest, &last.deployment.parameters) {
             on_trial.transpose()?.flatten()
         } else {
@@ -196,12 +199,16 @@ pub(super) fn of_file_version(base: &Plan, step: &str, deployment: &Deployment) 
     })
 }
 
-/// The module of what a version falls back on; an older weir did not name that of the pipeline file.
-fn digest_of(fallback: &Deployment, of_file: &StagePlan, known: &[StoredVersion]) -> String {
-    let decided = || known.iter().rfind(|version| version.deployment == *fallback);
-    let digest = fallback.digest.clone();
-    let digest = digest.or_else(|| decided().map(|version| version.digest.clone()));
-    digest.unwrap_or_else(|| of_file.module.digest.clone())
+/// The module of what a version falls back on, where that is known; an older weir did not name that of the pipeline file, but
+/// it is known where it decided.
+pub(super) fn digest_of<'v>(
+    fallback: &'v Deployment,
+    mut of_step: impl DoubleEndedIterator<Item = &'v StoredVersion>,
+) -> Option<&'v str> {
+    fallback.digest.as_deref().or_else(|| {
+        let decided = of_step.rfind(|version| version.deployment == *fallback);
+        decided.map(|version| version.digest.as_str())
+    })
 }
 
 /// A version that is kept in the database.

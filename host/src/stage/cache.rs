@@ -1,10 +1,12 @@
 //! Compiled code on disk, so that a start compiles nothing.
 //!
-//! A file holds what a compiler answered for one component, under one version of wasmtime and its settings. What it says
-//! is run, so it is read only where nobody but this user can have written it: the folder and the file are ours, nobody
-//! else may write to them, and neither is a link. A digest over name and contents finds what a disk, or a copy under
-//! another name, made of a file. It is no defence against this user: who can write here can replace the program, and
-//! would find the key of a keyed digest as we do.
+//! A file holds what a compiler answered for one component. Its name says for which one (SHA-256), and for which version of
+//! wasmtime and settings. Where there are more bytes than fit, the files that were not used for longest go.
+//!
+//! What a file holds is run as machine code. So it is read only where the folder and the file belong to this user, their modes
+//! let nobody else write to them, and neither is a link. (The folder is looked at once, when it is opened.) A file begins with
+//! a digest over its name and the rest of it, which finds damage, and a file under another file's name. The digest has no key,
+//! and is no defence against somebody who may write here: that is this user, who would find the key as we do.
 
 use super::compiled::{Compiled, HEADER_BYTES_MAX};
 use crate::{

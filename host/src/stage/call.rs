@@ -5,6 +5,7 @@ use super::{
     check::shorten,
     compile::is_no_memory,
     context::GuestContext,
+    contract::{Kind, STAGE},
     deadline::{Meter, Over},
     description::{Description, ParameterValue},
     host::StageHost,
@@ -18,7 +19,7 @@ use crate::{
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
 use std::{fmt, sync::Arc, time::Duration};
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::InstancePre};
 
 /// Why a call of a guest gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,12 @@ pub(super) trait World: Sized {
     type Pre;
     /// What it says of itself.
     type Description: PartialEq;
+    /// What it exports.
+    const KIND: &'static Kind;
+
+    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre>;
+
+    fn name(description: &Self::Description) -> &str;
 
     fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self>;
 
@@ -100,6 +107,15 @@ pub(super) trait World: Sized {
 impl World for StageComponent {
     type Pre = StageComponentPre<GuestContext>;
     type Description = Description;
+    const KIND: &'static Kind = &STAGE;
+
+    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre> {
+        StageComponentPre::new(pre)
+    }
+
+    fn name(description: &Description) -> &str {
+        &description.name
+    }
 
     fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self> {
         pre.instantiate(store)

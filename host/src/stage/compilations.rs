@@ -110,7 +110,7 @@ pub(super) struct Compilations {
     jobs: Mutex<HashMap<String, Weak<Job>>>,
     /// How often in a row compiling ended for a reason that may not be the component's, by digest.
     failed: Mutex<HashMap<String, u32>>,
-    turns: Turns,
+    permits: Permits,
     is_interrupted: AtomicBool,
     /// Whether it was said that code cannot be kept.
     is_said: AtomicBool,
@@ -127,7 +127,7 @@ impl Compilations {
             engine_hash: hasher.finish(),
             jobs: Mutex::default(),
             failed: Mutex::default(),
-            turns: Turns::default(),
+            permits: Permits::default(),
             is_interrupted: AtomicBool::new(false),
             is_said: AtomicBool::new(false),
         }
@@ -179,9 +179,9 @@ impl Compilations {
             return Ok(Arc::new(kept));
         }
         let is_unwanted = || wanted.strong_count() == 0 || self.is_interrupted.load(Ordering::Relaxed);
-        let turn = self.turns.wait(&is_unwanted).ok_or_else(given_up)?;
+        let permit = self.permits.wait(&is_unwanted).ok_or_else(given_up)?;
         let compiled = self.compiler.compile(&self.engine, bytes, &is_unwanted);
-        drop(turn);
+        drop(permit);
         let compiled = compiled.map_err(|error| match is_unwanted() {
             true => error,
             false => self.after_failure(digest, error),
@@ -217,25 +217,25 @@ impl Compilations {
     }
 }
 
-/// Whose turn it is: a few at a time, in the order in which they came.
+/// Permits to compile: a few at a time, in the order in which they were asked for.
 #[derive(Default)]
-struct Turns {
-    state: Mutex<TurnsState>,
+struct Permits {
+    state: Mutex<PermitsState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct TurnsState {
+struct PermitsState {
     running: usize,
     next: u64,
     waiting: VecDeque<u64>,
 }
 
-/// The turn of one, until it is dropped.
-struct Turn<'t>(&'t Turns);
+/// A permit for one compilation, until it is dropped.
+struct Permit<'p>(&'p Permits);
 
-impl Turns {
-    fn wait(&self, is_unwanted: &dyn Fn() -> bool) -> Option<Turn<'_>> {
+impl Permits {
+    fn wait(&self, is_unwanted: &dyn Fn() -> bool) -> Option<Permit<'_>> {
         let mut state = lock(&self.state);
         let number = state.next;
         state.next += 1;
@@ -250,7 +250,7 @@ impl Turns {
                 state.waiting.pop_front();
                 state.running += 1;
                 self.changed.notify_all();
-                return Some(Turn(self));
+                return Some(Permit(self));
             }
             let waited = self.changed.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -258,7 +258,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         lock(&self.0.state).running -= 1;
         self.0.changed.notify_all();
@@ -280,30 +280,30 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn turns_come_in_order_and_who_gives_up_holds_up_nobody() {
-        let turns = Turns::default();
-        let first: Vec<_> = (0..COMPILERS_MAX).map(|_| turns.wait(&|| false).unwrap()).collect();
+    fn permits_come_in_order_and_who_gives_up_holds_up_nobody() {
+        let permits = Permits::default();
+        let first: Vec<_> = (0..COMPILERS_MAX).map(|_| permits.wait(&|| false).unwrap()).collect();
         let gives_up = &AtomicBool::new(false);
         let (took, taken) = channel();
         std::thread::scope(|scope| {
             for number in 0..4 {
-                let (took, turns) = (took.clone(), &turns);
+                let (took, permits) = (took.clone(), &permits);
                 scope.spawn(move || {
-                    let turn = turns.wait(&|| number == 1 && gives_up.load(Ordering::Relaxed));
-                    took.send((number, turn.is_some())).unwrap();
+                    let permit = permits.wait(&|| number == 1 && gives_up.load(Ordering::Relaxed));
+                    took.send((number, permit.is_some())).unwrap();
                 });
-                while lock(&turns.state).waiting.len() <= number {
+                while lock(&permits.state).waiting.len() <= number {
                     std::thread::yield_now();
                 }
             }
             gives_up.store(true, Ordering::Relaxed);
             assert_eq!(taken.recv().unwrap(), (1, false));
-            assert!(taken.try_recv().is_err(), "all places are taken");
+            assert!(taken.try_recv().is_err(), "all permits are taken");
             drop(first);
             let mut order: Vec<(usize, bool)> = (0..3).map(|_| taken.recv().unwrap()).collect();
             order.sort_unstable();
             assert_eq!(order, [(0, true), (2, true), (3, true)]);
         });
-        assert_eq!(lock(&turns.state).running, 0);
+        assert_eq!(lock(&permits.state).running, 0);
     }
 }

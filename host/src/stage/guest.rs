@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
-    watch::{Doing, Watch},
+    watch::{Doing, GuestWatch},
 };
 use std::sync::Arc;
 use wasmtime::Store;
@@ -37,7 +37,7 @@ pub(super) struct Guest<W: World> {
     leaks: bool,
     /// Where it lives, from its first instance on.
     place: Option<Place>,
-    watch: Watch,
+    watch: GuestWatch,
 }
 
 impl<W: World> Guest<W> {
@@ -55,12 +55,12 @@ impl<W: World> Guest<W> {
             live: None,
             leaks: false,
             place: None,
-            watch: Watch::default(),
+            watch: GuestWatch::default(),
         }
     }
 
-    /// The same, watched.
-    pub(super) fn watched(mut self, watch: Watch) -> Self {
+    /// The same, under a watch.
+    pub(super) fn with_watch(mut self, watch: GuestWatch) -> Self {
         self.watch = watch;
         self
     }

@@ -1,16 +1,14 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
-    aggregate::AggregateDescription,
-    bindings::{StageComponent, StageComponentPre, aggregate::AggregateComponentPre},
+    bindings::StageComponent,
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
     compile::{Compiler, unfit},
     compiled::{Compiled, Loaded},
     context::GuestContext,
-    contract::{AGGREGATE, Kind, STAGE, check_contract},
-    description::Description,
+    contract::{AGGREGATE, check_contract},
     guest::Code,
     lines::Lines,
     measured::said_twice,
@@ -25,7 +23,7 @@ use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::EPOCH_TICK,
-    watch::{Doing, Watch},
+    watch::{Doing, GuestWatch},
 };
 use std::{
     collections::HashMap,
@@ -38,7 +36,7 @@ use std::{
 };
 use wasmtime::{
     Engine,
-    component::{HasSelf, InstancePre, Linker},
+    component::{HasSelf, Linker},
 };
 
 /// Loads components and runs them. Cheap to clone; all clones share the engine.
@@ -233,14 +231,7 @@ impl StageHost {
     fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
         let digest = digest_of(bytes);
         once(&self.inner.stages, &digest, || {
-            let watch = self.may_load(&digest)?;
-            let compiled = self.compile(bytes)?.wait()?;
-            let _noted = watch.begin(Doing::Load);
-            let loaded = self.loaded(&compiled)?;
-            let (pre, required) = self.prepare(loaded, &STAGE, StageComponentPre::new)?;
-            let bytes: Arc<[u8]> = bytes.into();
-            let name = |description: &Description| description.name.clone();
-            let (description, code) = self.described(&bytes, pre, required, name)?;
+            let (bytes, description, code) = self.load_as(bytes, &digest)?;
             Ok(Module {
                 digest: digest.clone(),
                 path: path.to_owned(),
@@ -254,14 +245,7 @@ impl StageHost {
     fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
         let digest = digest_of(bytes);
         once(&self.inner.aggregates, &digest, || {
-            let watch = self.may_load(&digest)?;
-            let compiled = self.compile(bytes)?.wait()?;
-            let _noted = watch.begin(Doing::Load);
-            let loaded = self.loaded(&compiled)?;
-            let (pre, required) = self.prepare(loaded, &AGGREGATE, AggregateComponentPre::new)?;
-            let bytes: Arc<[u8]> = bytes.into();
-            let name = |description: &AggregateDescription| description.name.clone();
-            let (description, code) = self.described(&bytes, pre, required, name)?;
+            let (bytes, description, code) = self.load_as(bytes, &digest)?;
             Ok(AggregateModule {
                 digest: digest.clone(),
                 path: path.to_owned(),
@@ -272,9 +256,20 @@ impl StageHost {
         })
     }
 
+    /// Compiles and loads a component of this world, and asks what it is.
+    fn load_as<W: World>(&self, bytes: &[u8], digest: &str) -> Result<(Arc<[u8]>, W::Description, Arc<Code<W>>)> {
+        let watch = self.may_load(digest)?;
+        let compiled = self.compile(bytes)?.wait()?;
+        let _noted = watch.begin(Doing::Load);
+        let (pre, required) = self.prepare::<W>(self.loaded(&compiled)?)?;
+        let bytes: Arc<[u8]> = bytes.into();
+        let (description, code) = self.described(&bytes, pre, required)?;
+        Ok((bytes, description, code))
+    }
+
     /// What notes that a module is loaded, unless this host died of that too often.
-    fn may_load(&self, digest: &str) -> Result<Watch> {
-        let watch = self.watch(digest, None);
+    fn may_load(&self, digest: &str) -> Result<GuestWatch> {
+        let watch = self.guest_watch(digest, None);
         match watch.refusal() {
             Some(reason) => Err(Error::definition(format!(
                 "{reason}; name another module in the pipeline file or deploy another, or the same with --again"
@@ -294,17 +289,13 @@ impl StageHost {
         compiled.load(self.engine()).map_err(|cause| unfit(&cause))
     }
 
-    /// Gives a component, which has to be of this kind, its imports.
-    fn prepare<Pre>(
-        &self,
-        loaded: Loaded,
-        kind: &Kind,
-        pre: impl FnOnce(InstancePre<GuestContext>) -> wasmtime::Result<Pre>,
-    ) -> Result<(Pre, Required)> {
+    /// Gives a component, which has to be of this world, its imports.
+    fn prepare<W: World>(&self, loaded: Loaded) -> Result<(W::Pre, Required)> {
         let Loaded { component, required } = loaded;
-        check_contract(&component, self.engine(), kind)?;
-        let pre = self.inner.linker.instantiate_pre(&component).and_then(pre);
-        let pre = pre.map_err(|cause| Error::definition(format!("it does not fit {}: {cause:#}", kind.export)))?;
+        check_contract(&component, self.engine(), W::KIND)?;
+        let pre = self.inner.linker.instantiate_pre(&component).and_then(W::prepare);
+        let unfit = |cause| Error::definition(format!("it does not fit {}: {cause:#}", W::KIND.export));
+        let pre = pre.map_err(unfit)?;
         Ok((pre, required))
     }
 
@@ -314,7 +305,6 @@ impl StageHost {
         bytes: &Arc<[u8]>,
         pre: W::Pre,
         required: Required,
-        name: impl FnOnce(&W::Description) -> String,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
         let lines = Arc::new(Lines::read(bytes));
@@ -334,7 +324,7 @@ impl StageHost {
             "it describes itself differently each time; accepted is a component of which every instance says the same";
         let description = said_twice(describe, Error::definition(differs))?;
         drop(place);
-        let name = name(&description);
+        let name = W::name(&description).to_owned();
         let code = Code {
             pre,
             lines,

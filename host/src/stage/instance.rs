@@ -66,9 +66,9 @@ impl Instance {
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
-        let watch = host.watch(&module.digest, Some(&parameters));
+        let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).watched(watch),
+            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
             module,
             is_over: Arc::default(),
         }

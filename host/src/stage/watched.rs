@@ -1,24 +1,24 @@
 //! Who watches the guests of a host, for the case that it dies of one: see [`crate::watch`].
 
 use super::{description::ParameterValue, host::StageHost};
-use crate::watch::{Watch, Watcher, Whose};
+use crate::watch::{GuestWatch, PipelineWatch, Whose};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// What a host knows of that.
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
-    watcher: Arc<Watcher>,
+    watch: Arc<PipelineWatch>,
     whose: Whose,
 }
 
 impl StageHost {
     /// The same host, for a pipeline whose guests are watched.
     #[must_use]
-    pub fn watched(&self, watcher: Arc<Watcher>) -> Self {
+    pub fn with_watch(&self, watch: Arc<PipelineWatch>) -> Self {
         let whose = Whose::default();
         let mut host = self.clone();
-        host.watched = Some(Watched { watcher, whose });
+        host.watched = Some(Watched { watch, whose });
         host
     }
 
@@ -32,27 +32,27 @@ impl StageHost {
         host
     }
 
-    /// Who watches, if somebody does.
-    pub fn watcher(&self) -> Option<&Arc<Watcher>> {
-        self.watched.as_ref().map(|watched| &watched.watcher)
+    /// The watch over the guests of its pipeline, where there is one.
+    pub fn watch(&self) -> Option<&Arc<PipelineWatch>> {
+        self.watched.as_ref().map(|watched| &watched.watch)
     }
 
     /// Why a guest is not run any more; without parameters, why its module is not.
     pub fn refusal(&self, digest: &str, parameters: Option<&[(String, ParameterValue)]>) -> Option<String> {
-        let Watched { watcher, whose } = self.watched.as_ref()?;
+        let Watched { watch, whose } = self.watched.as_ref()?;
         let parameters = parameters.map(hash_of);
-        watcher
+        watch
             .refusal(whose, digest, parameters.as_deref())
             .map(ToString::to_string)
     }
 
     /// A watch over a guest; without parameters, over its module while that is loaded.
-    pub(super) fn watch(&self, digest: &str, parameters: Option<&[(String, ParameterValue)]>) -> Watch {
-        let Some(Watched { watcher, whose }) = &self.watched else {
-            return Watch::default();
+    pub(super) fn guest_watch(&self, digest: &str, parameters: Option<&[(String, ParameterValue)]>) -> GuestWatch {
+        let Some(Watched { watch, whose }) = &self.watched else {
+            return GuestWatch::default();
         };
         let parameters = parameters.map(hash_of);
-        watcher.watch(whose, digest, parameters.as_deref())
+        watch.over(whose, digest, parameters.as_deref())
     }
 }
 

@@ -12,7 +12,7 @@ use toml::Value;
 const BEGINNING: &[u8] = b"weir deployment, form 1\n";
 
 /// What a deployment is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// It decides.
     Live,

@@ -1,6 +1,6 @@
 //! The file in which a host notes what it does for guests.
 //!
-//! It has places of [`PLACE_BYTES`], each of which holds a line of JSON while something is under way, and begins with a space
+//! It has slots of [`SLOT_BYTES`], each of which holds a line of JSON while something is under way, and begins with a space
 //! when nothing is. One write begins a note and one ends it. Nothing is forced to the disk: the notes are about deaths of the
 //! process, which the page cache survives; after a power cut there may be none.
 
@@ -21,13 +21,13 @@ use std::{
     },
 };
 
-/// A name has up to 64 letters, a digest 64, so a note has some 400 bytes. Places lie within pages, so that none is half written.
-const PLACE_BYTES: usize = 512;
+/// A name has up to 64 letters, a digest 64, so a note has some 400 bytes. Slots lie within pages, so that none is half written.
+const SLOT_BYTES: usize = 512;
 
-/// Places that are there from the beginning: as many as a pipeline needs, and on a full disk they are there already.
-const PLACES: usize = 8;
+/// Slots that are there from the beginning: as many as a pipeline needs, and on a full disk they are there already.
+const SLOTS: usize = 8;
 
-/// What begins a place in which nothing is under way.
+/// What begins a slot in which nothing is under way.
 const CLEAR: u8 = b' ';
 
 /// The files of this process.
@@ -38,14 +38,14 @@ pub struct Notes {
     path: PathBuf,
     file: File,
     run: u64,
-    places: Mutex<Places>,
+    slots: Mutex<Slots>,
     has_failed: AtomicBool,
     /// What keeps others from the same file: it goes last.
     _held: Box<dyn Send + Sync>,
 }
 
 #[derive(Default)]
-struct Places {
+struct Slots {
     taken: Vec<bool>,
     /// Whether the process is about to end, because somebody wants it to.
     is_left: bool,
@@ -77,7 +77,7 @@ impl Notes {
             path: path.to_owned(),
             file,
             run: fastrand::u64(1..),
-            places: Mutex::default(),
+            slots: Mutex::default(),
             has_failed: AtomicBool::new(false),
             _held: Box::new(held),
         });
@@ -92,7 +92,7 @@ impl Notes {
     /// # Errors
     /// When the file cannot be written.
     pub fn clear(&self) -> Result<()> {
-        let empty = [CLEAR; PLACES * PLACE_BYTES];
+        let empty = [CLEAR; SLOTS * SLOT_BYTES];
         let written = self.file.set_len(0).and_then(|()| self.file.write_all_at(&empty, 0));
         written.environment(|| format!("cannot write {}", self.path.display()))
     }
@@ -102,28 +102,28 @@ impl Notes {
         self.run
     }
 
-    /// Writes a note, which stands until its place is given back.
+    /// Writes a note, which stands until its slot is given back.
     pub(super) fn write(self: &Arc<Self>, record: &[u8]) -> Slot {
-        let mut places = self.places();
-        let free = places.taken.iter().position(|taken| !taken);
-        let place = free.unwrap_or_else(|| {
-            places.taken.push(false);
-            places.taken.len() - 1
+        let mut slots = self.slots();
+        let free = slots.taken.iter().position(|taken| !taken);
+        let number = free.unwrap_or_else(|| {
+            slots.taken.push(false);
+            slots.taken.len() - 1
         });
-        if let Some(taken) = places.taken.get_mut(place) {
+        if let Some(taken) = slots.taken.get_mut(number) {
             *taken = true;
         }
-        if !places.is_left && place < GUEST_NOTES_MAX {
-            self.put(place, record);
+        if !slots.is_left && number < GUEST_NOTES_MAX {
+            self.put(number, record);
         }
         Slot {
             notes: self.clone(),
-            place,
+            number,
         }
     }
 
-    fn put(&self, place: usize, bytes: &[u8]) {
-        if let Err(cause) = self.file.write_all_at(bytes, (place * PLACE_BYTES) as u64)
+    fn put(&self, slot: usize, bytes: &[u8]) {
+        if let Err(cause) = self.file.write_all_at(bytes, (slot * SLOT_BYTES) as u64)
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
             say!(
@@ -134,15 +134,15 @@ impl Notes {
         }
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Notes {
     fn drop(&mut self) {
         // Nothing is under way, and so there is nothing to remember.
-        if self.places().is_kept {
+        if self.slots().is_kept {
             return;
         }
         // What somebody put in its place is theirs.
@@ -156,24 +156,24 @@ impl Drop for Notes {
     }
 }
 
-/// A note that stands.
+/// A slot in which a note stands.
 pub(super) struct Slot {
     notes: Arc<Notes>,
-    place: usize,
+    number: usize,
 }
 
 impl Slot {
     /// Ends it; or lets it stand for the next start, where the process is about to end because of this work.
     pub(super) fn end(self, keeps: bool) {
-        let mut places = self.notes.places();
+        let mut slots = self.notes.slots();
         if keeps {
-            places.is_kept = true;
+            slots.is_kept = true;
             return;
         }
-        if self.place < GUEST_NOTES_MAX {
-            self.notes.put(self.place, &[CLEAR]);
+        if self.number < GUEST_NOTES_MAX {
+            self.notes.put(self.number, &[CLEAR]);
         }
-        if let Some(taken) = places.taken.get_mut(self.place) {
+        if let Some(taken) = slots.taken.get_mut(self.number) {
             *taken = false;
         }
     }
@@ -183,10 +183,10 @@ impl Slot {
 pub(super) fn leave() {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     for notes in all.iter().filter_map(Weak::upgrade) {
-        let mut places = notes.places();
-        places.is_left = true;
-        if !places.is_kept {
-            (0..places.taken.len().min(GUEST_NOTES_MAX)).for_each(|place| notes.put(place, &[CLEAR]));
+        let mut slots = notes.slots();
+        slots.is_left = true;
+        if !slots.is_kept {
+            (0..slots.taken.len().min(GUEST_NOTES_MAX)).for_each(|slot| notes.put(slot, &[CLEAR]));
         }
     }
 }
@@ -194,7 +194,7 @@ pub(super) fn leave() {
 /// A note as it is written.
 pub(super) fn record(note: &Note) -> Box<[u8]> {
     let mut record = serde_json::to_vec(note).unwrap_or_default();
-    record.resize(PLACE_BYTES - 1, b' ');
+    record.resize(SLOT_BYTES - 1, b' ');
     record.push(b'\n');
     record.into()
 }
@@ -208,10 +208,10 @@ pub(super) fn read(path: &Path) -> std::io::Result<Vec<Note>> {
 /// What is no note (a file of somebody else, or what a power cut left) says nothing.
 fn read_from(file: &File) -> std::io::Result<Vec<Note>> {
     let mut bytes = Vec::new();
-    file.take((GUEST_NOTES_MAX * PLACE_BYTES) as u64)
+    file.take((GUEST_NOTES_MAX * SLOT_BYTES) as u64)
         .read_to_end(&mut bytes)?;
-    let places = bytes.chunks(PLACE_BYTES).filter(|place| place.first() != Some(&CLEAR));
-    Ok(places.filter_map(|place| serde_json::from_slice(place).ok()).collect())
+    let slots = bytes.chunks(SLOT_BYTES).filter(|slot| slot.first() != Some(&CLEAR));
+    Ok(slots.filter_map(|slot| serde_json::from_slice(slot).ok()).collect())
 }
 
 #[cfg(test)]
@@ -243,9 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_note_fits_its_place() {
+    fn the_longest_note_fits_its_slot() {
         let record = record(&note());
-        assert_eq!(record.len(), PLACE_BYTES);
+        assert_eq!(record.len(), SLOT_BYTES);
         assert_eq!(serde_json::from_slice::<Note>(&record).expect("it is whole"), note());
     }
 

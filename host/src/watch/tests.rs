@@ -80,7 +80,7 @@ fn what_is_refused_may_run_again_if_somebody_insists_later() {
         .0;
     let harm = died(&[7, 7, 7], false);
     let digest = harm.last.digest.clone();
-    let watcher = Watcher::new(notes, "orders", vec![harm.clone()]);
+    let pipeline = PipelineWatch::new(notes, "orders", vec![harm.clone()]);
     let whose = |at_ms, again, is_candidate| Whose {
         step: "rule".to_owned(),
         version: 3,
@@ -89,7 +89,7 @@ fn what_is_refused_may_run_again_if_somebody_insists_later() {
         is_candidate,
     };
     let parameters = Some(&*harm.last.parameters);
-    let is_refused = |whose: &Whose, parameters| watcher.refusal(whose, &digest, parameters).is_some();
+    let is_refused = |whose: &Whose, parameters| pipeline.refusal(whose, &digest, parameters).is_some();
     assert!(is_refused(&whose(9, false, false), parameters));
     assert!(is_refused(&whose(9, true, false), parameters), "it died with that word");
     assert!(is_refused(&whose(10, false, false), parameters));
@@ -110,8 +110,8 @@ fn a_note_is_there_while_work_goes_on_and_only_then() {
     let path = folder.path().join("a.db-guest");
     let (notes, left) = Notes::open(&path, folder.path(), ()).expect("the file can be made");
     assert_eq!(left, []);
-    let watcher = Arc::new(Watcher::new(notes, "orders", Vec::new()));
-    let watch = watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
+    let pipeline = Arc::new(PipelineWatch::new(notes, "orders", Vec::new()));
+    let watch = pipeline.over(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
     let found = || notes::read(&path).expect("it can be read");
     let noted = watch.begin(Doing::Call);
     {
@@ -136,7 +136,7 @@ fn a_note_is_there_while_work_goes_on_and_only_then() {
     // Who was well for long enough is not noted any more.
     let committed = Some(Instant::now() + Duration::from_secs(1));
     drop(watch.begin(Doing::Call));
-    assert_eq!(watcher.look(committed), []);
+    assert_eq!(pipeline.look(committed), []);
     let _noted = watch.begin(Doing::Call);
     assert_eq!(found().len(), 1, "it is young still");
 }
@@ -148,16 +148,16 @@ fn a_guest_is_young_until_it_was_called_and_a_turn_was_committed() {
     let notes = Notes::open(&path, folder.path(), ()).expect("the file can be made").0;
     let harm = died(&[7], false);
     let (digest, parameters) = (harm.last.digest.clone(), harm.last.parameters.clone());
-    let mut watcher = Watcher::new(notes, "orders", vec![harm.clone()]);
-    watcher.probation = Duration::ZERO;
-    let watcher = Arc::new(watcher);
-    let watch = watcher.watch(&Whose::of_file("rule"), &digest, Some(&parameters));
+    let mut pipeline = PipelineWatch::new(notes, "orders", vec![harm.clone()]);
+    pipeline.probation = Duration::ZERO;
+    let pipeline = Arc::new(pipeline);
+    let watch = pipeline.over(&Whose::of_file("rule"), &digest, Some(&parameters));
     let later = Some(Instant::now() + Duration::from_secs(1));
-    assert_eq!(watcher.look(later), [], "it was not called");
+    assert_eq!(pipeline.look(later), [], "it was not called");
     drop(watch.begin(Doing::Call));
     drop(watch.begin(Doing::Call));
-    assert_eq!(watcher.look(None), [], "no turn was committed");
-    assert_eq!(watcher.look(later), [harm]);
+    assert_eq!(pipeline.look(None), [], "no turn was committed");
+    assert_eq!(pipeline.look(later), [harm]);
     let _noted = watch.begin(Doing::Call);
     assert_eq!(notes::read(&path).expect("it can be read"), []);
 }
@@ -169,8 +169,8 @@ fn where_one_is_suspicious_nobody_works_beside_another() {
         let notes = Notes::open(&folder.path().join(name), folder.path(), ())
             .expect("the file can be made")
             .0;
-        let watcher = Arc::new(Watcher::new(notes, "orders", harms));
-        watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"))
+        let pipeline = Arc::new(PipelineWatch::new(notes, "orders", harms));
+        pipeline.over(&Whose::of_file("rule"), &"d".repeat(64), Some("p"))
     };
     let (one, other) = (
         watch("a.db-guest", vec![died(&[7], false)]),
@@ -200,9 +200,9 @@ fn cost_of_a_note() {
     let notes = Notes::open(&folder.path().join("a.db-guest"), folder.path(), ())
         .expect("the file can be made")
         .0;
-    let watcher = Arc::new(Watcher::new(notes, "orders", Vec::new()));
-    let watch = watcher.watch(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
-    for (what, watch) in [("young", &watch), ("nobody", &Watch::default())] {
+    let pipeline = Arc::new(PipelineWatch::new(notes, "orders", Vec::new()));
+    let watch = pipeline.over(&Whose::of_file("rule"), &"d".repeat(64), Some("p"));
+    for (what, watch) in [("young", &watch), ("nobody", &GuestWatch::default())] {
         let begun = Instant::now();
         for _ in 0..200_000 {
             drop(watch.begin(Doing::Call));

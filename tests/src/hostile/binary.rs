@@ -1,21 +1,9 @@
-//! Modules and components too large or too deep to be written as text.
+//! Modules too large to be written as text.
+
+use crate::made::{leb, section};
 
 /// The header of a core module.
 const MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
-
-/// The header of a component.
-const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
-
-/// An unsigned number as WebAssembly writes it.
-pub(super) fn unsigned(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
-}
 
 /// A signed number as WebAssembly writes it.
 fn signed(mut number: i32) -> Vec<u8> {
@@ -31,18 +19,13 @@ fn signed(mut number: i32) -> Vec<u8> {
     }
 }
 
-/// A section of a module or component.
-pub(super) fn section(id: u8, contents: &[u8]) -> Vec<u8> {
-    [&[id][..], &unsigned(contents.len()), contents].concat()
-}
-
 /// A module whose functions, of these bodies, take an `i32` and give one.
 pub(super) fn module(bodies: &[Vec<u8>]) -> Vec<u8> {
-    let count = unsigned(bodies.len());
+    let count = leb(bodies.len());
     let functions = [&count[..], &vec![0; bodies.len()]].concat();
     let mut code = count;
     for body in bodies {
-        code.extend(unsigned(body.len()));
+        code.extend(leb(body.len()));
         code.extend(body);
     }
     [
@@ -56,12 +39,12 @@ pub(super) fn module(bodies: &[Vec<u8>]) -> Vec<u8> {
 
 /// A module that has nothing but so many types, each another.
 pub(super) fn types(count: usize) -> Vec<u8> {
-    let mut contents = unsigned(count);
+    let mut contents = leb(count);
     for number in 0..count {
         // As many parameters as the number has digits in base two, of the types that the digits say.
         let digits = usize::BITS - number.leading_zeros();
         contents.push(0x60);
-        contents.extend(unsigned(digits as usize));
+        contents.extend(leb(digits as usize));
         contents.extend((0..digits).map(|at| if number >> at & 1 == 0 { 0x7f } else { 0x7e }));
         contents.push(0);
     }
@@ -83,15 +66,15 @@ pub(super) fn small_function() -> Vec<u8> {
 /// A body of loops within each other, each of which changes one of so many variables.
 pub(super) fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
     let mut body = vec![1];
-    body.extend(unsigned(locals));
+    body.extend(leb(locals));
     body.push(0x7f);
     for local in 1..=locals {
         body.extend([0x20, 0, 0x21]);
-        body.extend(unsigned(local));
+        body.extend(leb(local));
     }
     body.extend([0x03, 0x40].repeat(loops));
     for number in 0..loops {
-        let local = unsigned(1 + number * 7919 % locals);
+        let local = leb(1 + number * 7919 % locals);
         body.push(0x20);
         body.extend(&local);
         body.push(0x41);
@@ -103,7 +86,7 @@ pub(super) fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
     body.extend([0x41, 0]);
     for local in 1..=locals {
         body.push(0x20);
-        body.extend(unsigned(local));
+        body.extend(leb(local));
         body.push(0x6a);
     }
     body.push(0x0b);
@@ -113,24 +96,8 @@ pub(super) fn nested_loops(loops: usize, locals: usize) -> Vec<u8> {
 /// A body with one jump to so many targets, in two blocks.
 pub(super) fn jump_table(targets: usize) -> Vec<u8> {
     let mut body = vec![0, 0x02, 0x40, 0x02, 0x40, 0x20, 0, 0x0e];
-    body.extend(unsigned(targets));
+    body.extend(leb(targets));
     body.extend((0..=targets).map(|target| (target % 2) as u8));
     body.extend([0x0b, 0x0b, 0x41, 0, 0x0b]);
     body
-}
-
-/// A component within a component within a component, and so on.
-pub(super) fn nested_components(depth: usize) -> Vec<u8> {
-    let mut lengths = vec![COMPONENT.len()];
-    for _ in 0..depth {
-        let inner = lengths[lengths.len() - 1];
-        lengths.push(COMPONENT.len() + 1 + unsigned(inner).len() + inner);
-    }
-    let mut bytes = COMPONENT.to_vec();
-    for &inner in lengths.iter().rev().skip(1) {
-        bytes.push(4);
-        bytes.extend(unsigned(inner));
-        bytes.extend(COMPONENT);
-    }
-    bytes
 }

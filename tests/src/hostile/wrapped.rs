@@ -1,6 +1,6 @@
 //! A good component, and what is put around its calls and beside its modules.
 
-use super::binary;
+use crate::made::section;
 use std::fmt::Write;
 
 /// Where the component takes its work from its own module.
@@ -43,12 +43,12 @@ impl Base {
 
     /// With a core module beside its own that nothing uses.
     pub(super) fn beside_module(&self, module: &[u8]) -> Vec<u8> {
-        [&self.bytes[..], &binary::section(1, module)].concat()
+        [&self.bytes[..], &section(1, module)].concat()
     }
 
     /// With a component beside its own modules that nothing uses.
     pub(super) fn beside_component(&self, component: &[u8]) -> Vec<u8> {
-        [&self.bytes[..], &binary::section(4, component)].concat()
+        [&self.bytes[..], &section(4, component)].concat()
     }
 
     /// With `count` instances of a module of these fields.

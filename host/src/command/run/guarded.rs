@@ -6,7 +6,7 @@ use crate::{
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
     say,
     stage::StageHost,
-    watch::{Harm, Notes, Watcher},
+    watch::{Harm, Notes, PipelineWatch},
 };
 use std::{
     path::{Path, PathBuf},
@@ -56,8 +56,8 @@ impl<'h> Guarded<'h> {
             forget_harms(&database, pipeline, None)?;
         }
         let harms = read_harms(path, pipeline)?;
-        let watcher = Watcher::new(notes, pipeline, harms);
-        Ok((database, self.host.watched(Arc::new(watcher))))
+        let watch = PipelineWatch::new(notes, pipeline, harms);
+        Ok((database, self.host.with_watch(Arc::new(watch))))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         call::{StageFailure, World},
         check::shorten,
         context::GuestContext,
+        contract::{AGGREGATE, Kind},
         description::ParameterValue,
         guest::Guest,
         host::StageHost,
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 use std::{fmt, ops::Range, sync::Arc};
-use wasmtime::Store;
+use wasmtime::{Store, component::InstancePre};
 
 /// Why a row was not taken in, a pair not merged, or a state has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +57,9 @@ impl AggregateInstance {
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
-        let watch = host.watch(&module.digest, Some(&parameters));
+        let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).watched(watch),
+            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
             module,
         }
     }
@@ -174,6 +175,15 @@ enum Trust {
 impl World for AggregateComponent {
     type Pre = AggregateComponentPre<GuestContext>;
     type Description = AggregateDescription;
+    const KIND: &'static Kind = &AGGREGATE;
+
+    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre> {
+        AggregateComponentPre::new(pre)
+    }
+
+    fn name(description: &AggregateDescription) -> &str {
+        &description.name
+    }
 
     fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self> {
         pre.instantiate(store)
