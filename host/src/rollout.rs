@@ -500,8 +500,8 @@ impl Worker {
         if let Some(loaded) = self.host.loaded_module(digest) {
             return Ok(loaded);
         }
-        let component = self.module_bytes(digest)?;
-        self.host.at(deployment.whose(step)).load_deployed(digest, &component)
+        let binary = self.module_binary(digest)?;
+        self.host.at(deployment.whose(step)).load_deployed(&binary)
     }
 
     fn prepare(&mut self, step: &str, deployment: &Deployment) -> Result<(Successor, Arc<Plan>)> {

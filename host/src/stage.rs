@@ -52,4 +52,5 @@ pub use instance::{Instance, Judged, Patience};
 pub use module::{AggregateModule, AnyModule, Module};
 pub use places::GuestCounts;
 pub use proposals::proposals;
+pub use read::Binary;
 pub(crate) use read::digest_of;

@@ -1,7 +1,6 @@
 //! Rules are swapped while events pass: none is lost, none counts twice, each is decided by the version that the
 //! database names for its sequence.
 
-use sha2::{Digest, Sha256};
 use std::{
     cell::RefCell,
     ops::RangeInclusive,
@@ -15,6 +14,7 @@ use weir::{
     engine::{Shadow, Successor},
     limits::BATCH_EVENTS_MAX,
     plan::{Plan, StageVersion, StepVersions},
+    stage::Binary,
 };
 use weir_tests::{
     command::Weir,
@@ -116,14 +116,11 @@ fn modules_that_nothing_names_any_more_are_let_go() {
             let sender = Sender::new(&base, send);
             for number in numbers {
                 let bytes = another(&base.stage(STEP).unwrap().module.bytes, number);
-                let digest: String = Sha256::digest(&bytes)
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                let module = host().load_deployed(&digest, &bytes).unwrap();
+                let module = host().load_deployed(&Binary::new(bytes)).unwrap();
                 modules.push(Arc::downgrade(&module));
                 let mut live = version(&base, number, "");
-                (live.module, live.deployment.digest) = (module, Some(digest));
+                live.deployment.digest = Some(module.digest.clone());
+                live.module = module;
                 sender.swap(live);
             }
         })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use weir::{
     column::{Column, ColumnType, Value},
     definition::StageLimits,
-    stage::{Accumulate, Accumulated, AggregateInstance, ParameterValue, Refused},
+    stage::{Accumulate, Accumulated, AggregateInstance, Binary, ParameterValue, Refused},
 };
 use weir_tests::{
     guest,
@@ -319,13 +319,10 @@ fn a_deployed_aggregate_has_its_digest() {
     let module = host()
         .load_aggregate(&guest("claims-severity"))
         .expect("the guest is fine");
-    let again = host()
-        .load_deployed_aggregate(&module.digest, &bytes)
-        .expect("it is what was deployed");
+    let binary = Binary::stored(&module.digest, bytes.as_slice()).expect("it is what was deployed");
+    let again = host().load_deployed_aggregate(&binary).expect("it is the same");
     assert_eq!(again.digest, module.digest);
-    let error = host()
-        .load_deployed_aggregate("abc", &bytes)
-        .expect_err("it is another");
+    let error = Binary::stored("abc", bytes).expect_err("it is another");
     assert!(error.to_string().contains("was damaged or exchanged"), "{error}");
 }
 

@@ -5,21 +5,20 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::channel},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use weir::{
     error::ErrorKind,
-    stage::{AnyModule, ChildCompiler, CompileBounds, Compiler, StageHost},
+    stage::{AnyModule, Binary, ChildCompiler, CompileBounds, Compiler, StageHost},
 };
 use weir_tests::{
     command::Weir,
     made::{Says, functions, loops, nested, stage, targets, types},
     pipeline, scratch,
     seed::with_seed,
-    swaps::digest_of,
     wait_until,
 };
 
@@ -41,11 +40,12 @@ fn host_of(program: &Path, cache: Option<&Path>, bounds: CompileBounds) -> Stage
 
 /// The name that a component gives itself, or why it is refused.
 fn load(host: &StageHost, component: &[u8]) -> Result<String, (ErrorKind, String)> {
-    let loaded = host.load_deployed(&digest_of(component), component);
+    let binary = Binary::new(component);
+    let loaded = host.load_deployed(&binary);
     loaded.map(|module| module.description.name.clone()).map_err(|error| {
         let message = error.to_string();
         let (module, message) = message.split_once(": ").expect("the module is named");
-        assert_eq!(module, format!("module {}", digest_of(component)));
+        assert_eq!(module, format!("module {}", binary.digest()));
         (error.kind(), message.to_owned())
     })
 }
@@ -264,9 +264,8 @@ fn what_a_component_is_and_what_it_says_is_found_out_with_one_compilation() {
 fn a_compiler_that_nobody_waits_for_is_killed() {
     let instead = waits();
     let host = host_of(&instead.program(), None, CompileBounds::default());
-    let component: Arc<[u8]> = with("").into();
-    let digest = digest_of(&component);
-    let begin = || host.begin_deployed(&digest, &component).expect("it can be begun");
+    let component = Binary::new(with(""));
+    let begin = || host.begin_deployed(&component).expect("it can be begun");
     let (one, other) = (begin(), begin());
     wait_until("the compiler to start", || instead.started().len() == 1);
     let process = instead.started()[0];
@@ -282,7 +281,7 @@ fn a_compiler_that_nobody_waits_for_is_killed() {
     host.interrupt();
     hears.recv().expect("it is told");
     assert!(again.is_done());
-    let (kind, message) = load(&host, &component).expect_err("it was given up");
+    let (kind, message) = load(&host, component.bytes()).expect_err("it was given up");
     assert_eq!(
         (kind, message.as_str()),
         (ErrorKind::Environment, "compiling it was given up, since weir ends")
@@ -295,9 +294,8 @@ fn a_few_are_compiled_at_a_time_and_the_next_when_one_of_them_is_done() {
     let instead = waits();
     let host = host_of(&instead.program(), None, CompileBounds::default());
     let begin = |number: usize| {
-        let component: Arc<[u8]> = with(&format!("(func (export \"f{number}\"))")).into();
-        host.begin_deployed(&digest_of(&component), &component)
-            .expect("it can be begun")
+        let component = Binary::new(with(&format!("(func (export \"f{number}\"))")));
+        host.begin_deployed(&component).expect("it can be begun")
     };
     let running = || {
         instead
@@ -453,13 +451,11 @@ fn what_was_not_compiled_for_want_of_something_is_compiled_when_that_is_there() 
     let folder = scratch();
     let program = program_of(folder.path(), "kill -9 $$");
     let host = host_of(&program, None, BOUNDS);
-    let component: Arc<[u8]> = with("").into();
-    let failed = host
-        .begin_deployed(&digest_of(&component), &component)
-        .expect("it can be begun");
+    let component = Binary::new(with(""));
+    let failed = host.begin_deployed(&component).expect("it can be begun");
     wait_until("the failure", || failed.is_done());
     program_of(folder.path(), &format!("exec '{WEIR}' \"$@\""));
     // Somebody still holds what failed, as a rollout does that waits.
-    load(&host, &component).expect("it is compiled now");
+    load(&host, component.bytes()).expect("it is compiled now");
     drop(failed);
 }

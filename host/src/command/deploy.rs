@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
-    stage::{Module, StageHost},
+    stage::{Binary, Module, StageHost},
     status::{HostStatus, StepStatus},
     terminal,
     text::printable,
@@ -308,7 +308,10 @@ impl<'h> Target<'h> {
     /// The module that a deployment names.
     pub(super) fn module_of(&self, deployment: Option<&Deployment>) -> Result<Arc<Module>> {
         match deployment.and_then(|deployment| deployment.digest.as_ref()) {
-            Some(digest) => self.host.load_deployed(digest, &self.registry.module(digest)?),
+            Some(digest) => {
+                let binary = Binary::stored(digest, self.registry.module(digest)?)?;
+                self.host.load_deployed(&binary)
+            }
             None => Ok(self.plan.stage(&self.step)?.module.clone()),
         }
     }

@@ -6,12 +6,11 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     say,
-    stage::Compilation,
+    stage::{Binary, Compilation},
     trust::Role,
 };
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,8 +19,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// A module that is being compiled, or is by now. Dropped before, that is given up.
 pub(super) struct Arriving {
-    digest: String,
-    bytes: Arc<[u8]>,
+    binary: Binary,
     compilation: Compilation,
 }
 
@@ -33,11 +31,12 @@ pub(super) struct Waiting {
 }
 
 impl Worker {
-    /// The bytes of a module that was fetched, or fetches them.
-    pub(super) fn module_bytes(&self, digest: &str) -> Result<Arc<[u8]>> {
-        match self.arriving.values().find(|arriving| arriving.digest == digest) {
-            Some(arriving) => Ok(arriving.bytes.clone()),
-            None => Ok(self.registry()?.module(digest)?.into()),
+    /// A module that was fetched, or fetches it.
+    pub(super) fn module_binary(&self, digest: &str) -> Result<Binary> {
+        let mut arriving = self.arriving.values();
+        match arriving.find(|arriving| arriving.binary.digest() == digest) {
+            Some(arriving) => Ok(arriving.binary.clone()),
+            None => Binary::stored(digest, self.registry()?.module(digest)?),
         }
     }
 
@@ -51,8 +50,11 @@ impl Worker {
             return;
         }
         let wanted: BTreeMap<_, _> = self.wanted_modules().collect();
-        self.arriving
-            .retain(|wanting, arriving| wanted.get(wanting) == Some(&arriving.digest));
+        self.arriving.retain(|wanting, arriving| {
+            wanted
+                .get(wanting)
+                .is_some_and(|digest| arriving.binary.digest() == digest)
+        });
     }
 
     /// Begins to compile the modules of all that is wanted. What goes wrong shows again, and is told, when it is prepared.
@@ -65,7 +67,7 @@ impl Worker {
             })
             .collect();
         for (wanting, digest) in missing {
-            if let Ok(arriving) = self.arrive(digest) {
+            if let Ok(arriving) = self.arrive(&digest) {
                 self.arriving.insert(wanting, arriving);
             }
         }
@@ -149,17 +151,13 @@ impl Worker {
         all.filter_map(|(role, step, wanted)| Some(((role, step.clone()), wanted?.digest.clone()?)))
     }
 
-    fn arrive(&self, digest: String) -> Result<Arriving> {
-        let bytes = self.module_bytes(&digest)?;
-        let compilation = self.host.begin_deployed(&digest, &bytes)?;
+    fn arrive(&self, digest: &str) -> Result<Arriving> {
+        let binary = self.module_binary(digest)?;
+        let compilation = self.host.begin_deployed(&binary)?;
         if let Some(heard) = self.heard.clone() {
             compilation.then(move || _ = heard.send(Heard::Compiled));
         }
-        Ok(Arriving {
-            digest,
-            bytes,
-            compilation,
-        })
+        Ok(Arriving { binary, compilation })
     }
 
     /// Whether it can be prepared now.

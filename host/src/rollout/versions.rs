@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     say,
-    stage::StageHost,
+    stage::{Binary, StageHost},
     status::{FailedVersion, StepStatus},
 };
 use std::{fmt, path::Path};
@@ -219,9 +219,9 @@ pub(super) fn load_stored(
     deployment: &Deployment,
     digest: &str,
 ) -> Result<StageVersion> {
-    let component = read_module(database, digest)?;
+    let binary = Binary::stored(digest, read_module(database, digest)?)?;
     Ok(StageVersion {
-        module: host.at(deployment.whose(step)).load_deployed(digest, &component)?,
+        module: host.at(deployment.whose(step)).load_deployed(&binary)?,
         deployment: Deployment {
             digest: Some(digest.to_owned()),
             ..deployment.clone()

@@ -1,6 +1,6 @@
 //! Components that are being compiled: each once, however many want it, a few at a time, and none that nobody wants.
 
-use super::{cache::CodeCache, compile::Compiler, compiled::Compiled, read::digest_of};
+use super::{cache::CodeCache, compile::Compiler, compiled::Compiled, read::Binary};
 use crate::{
     error::{Context, Error, ErrorKind, Result},
     limits::{COMPILE_FAILURES_KEPT, COMPILE_TRIES, COMPILERS_MAX},
@@ -139,11 +139,10 @@ impl Compilations {
     }
 
     /// Begins to compile a component, or joins those who wait for it already.
-    pub(super) fn begin(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Compilation> {
-        let digest = digest_of(&bytes);
+    pub(super) fn begin(self: &Arc<Self>, binary: Binary) -> Result<Compilation> {
         let mut jobs = lock(&self.jobs);
         if let Some(job) = jobs
-            .get(&digest)
+            .get(binary.digest())
             .and_then(Weak::upgrade)
             .filter(|job| !job.has_failed())
         {
@@ -152,14 +151,14 @@ impl Compilations {
         jobs.retain(|_, job| job.strong_count() > 0);
         let job = Arc::new(Job::default());
         let wanted = Arc::downgrade(&job);
-        jobs.insert(digest.clone(), wanted.clone());
+        jobs.insert(binary.digest().to_owned(), wanted.clone());
         drop(jobs);
         let all = self.clone();
         let spawned = std::thread::Builder::new()
             .name("weir-compile".to_owned())
             .spawn(move || {
                 // A compiler that panics in this process must not leave anybody waiting.
-                let outcome = catch_unwind(AssertUnwindSafe(|| all.compiled(&digest, &bytes, &wanted)));
+                let outcome = catch_unwind(AssertUnwindSafe(|| all.compiled(&binary, &wanted)));
                 let outcome = outcome.unwrap_or_else(|_| Err(Error::definition("the compiler failed at it")));
                 if let Some(job) = wanted.upgrade() {
                     job.finish(outcome);
@@ -173,14 +172,15 @@ impl Compilations {
         Ok(Compilation { job })
     }
 
-    fn compiled(&self, digest: &str, bytes: &[u8], wanted: &Weak<Job>) -> Result<Arc<Compiled>> {
+    fn compiled(&self, binary: &Binary, wanted: &Weak<Job>) -> Result<Arc<Compiled>> {
+        let digest = binary.digest();
         let key = format!("{digest}-{:016x}", self.engine_hash);
         if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
             return Ok(Arc::new(kept));
         }
         let is_unwanted = || wanted.strong_count() == 0 || self.is_interrupted.load(Ordering::Relaxed);
         let permit = self.permits.wait(&is_unwanted).ok_or_else(given_up)?;
-        let compiled = self.compiler.compile(&self.engine, bytes, &is_unwanted);
+        let compiled = self.compiler.compile(&self.engine, binary, &is_unwanted);
         drop(permit);
         let compiled = compiled.map_err(|error| match is_unwanted() {
             true => error,

@@ -24,6 +24,7 @@ pub use work::Work;
 use super::{
     compiled::{Compiled, made},
     names,
+    read::Binary,
     required::Required,
 };
 
@@ -87,12 +88,13 @@ impl Compiler {
     pub(super) fn compile(
         &self,
         engine: &Engine,
-        component: &[u8],
+        component: &Binary,
         is_unwanted: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compiled> {
         let answer = match self {
             Self::Child(child) => child.compile(component, is_unwanted)?,
             Self::InProcess => {
+                let component = component.bytes();
                 let required = examined(component)?;
                 let code = engine.precompile_component(component).map_err(|cause| unfit(&cause))?;
                 made(&code, required)

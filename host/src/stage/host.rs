@@ -14,7 +14,7 @@ use super::{
     measured::said_twice,
     module::{AggregateModule, AnyModule, Module},
     places::{GuestCounts, Place, Places, Share},
-    read::{check_header, digest_of, read, when_intact},
+    read::{Binary, check_header, read},
     required::Required,
     settings::settings,
     watched::Watched,
@@ -158,16 +158,13 @@ impl StageHost {
         self.inner.compilations.interrupt();
     }
 
-    /// Begins to compile a component that was deployed, and that has to have this digest. While the value lives, who loads
-    /// it waits no longer than for what is left of that, and is told what came of it.
+    /// Begins to compile a component that was deployed. While the value lives, who loads it waits no longer than for what is
+    /// left of that, and is told what came of it.
     ///
     /// # Errors
     /// As [`StageHost::load_deployed`], for what shows before it is compiled.
-    pub fn begin_deployed(&self, digest: &str, bytes: &Arc<[u8]>) -> Result<Compilation> {
-        when_intact(digest, bytes, |_| {
-            check_header(bytes)?;
-            self.inner.compilations.begin(bytes.clone())
-        })
+    pub fn begin_deployed(&self, binary: &Binary) -> Result<Compilation> {
+        named(binary, self.compile(binary))
     }
 
     /// Loads the stage at `path`.
@@ -176,7 +173,7 @@ impl StageHost {
     /// When it cannot be read, is no component, is an aggregate, is of another contract or version, imports what there is
     /// not, or describes itself in a way that the contract does not allow. Each says which.
     pub fn load(&self, path: &Path) -> Result<Arc<Module>> {
-        read(path, |bytes| self.load_stage(bytes, path))
+        read(path, |binary| self.load_stage(binary, path))
     }
 
     /// Loads the aggregate at `path`.
@@ -184,7 +181,7 @@ impl StageHost {
     /// # Errors
     /// As [`StageHost::load`], the other way round.
     pub fn load_aggregate(&self, path: &Path) -> Result<Arc<AggregateModule>> {
-        read(path, |bytes| self.load_aggregate_bytes(bytes, path))
+        read(path, |binary| self.load_aggregate_binary(binary, path))
     }
 
     /// Loads the component at `path`, whichever it is.
@@ -192,14 +189,14 @@ impl StageHost {
     /// # Errors
     /// As [`StageHost::load`].
     pub fn load_any(&self, path: &Path) -> Result<AnyModule> {
-        read(path, |bytes| {
+        read(path, |binary| {
             // Held until it is loaded, so that it is compiled once.
-            let compilation = self.compile(bytes)?;
+            let compilation = self.compile(binary)?;
             let component_type = self.loaded(&*compilation.wait()?)?.component.component_type();
             let mut exports = component_type.exports(self.engine());
             match exports.any(|(name, _)| name == AGGREGATE.export) {
-                true => self.load_aggregate_bytes(bytes, path).map(AnyModule::Aggregate),
-                false => self.load_stage(bytes, path).map(AnyModule::Stage),
+                true => self.load_aggregate_binary(binary, path).map(AnyModule::Aggregate),
+                false => self.load_stage(binary, path).map(AnyModule::Stage),
             }
         })
     }
@@ -210,46 +207,42 @@ impl StageHost {
         stages.get(digest)?.upgrade()
     }
 
-    /// Loads a stage that was deployed, and that has to have this digest.
+    /// Loads a stage that was deployed.
     ///
     /// # Errors
-    /// As [`StageHost::load`]; also when the bytes have another digest: then they were damaged or exchanged on the way.
-    pub fn load_deployed(&self, digest: &str, bytes: &[u8]) -> Result<Arc<Module>> {
-        when_intact(digest, bytes, |bytes| self.load_stage(bytes, Path::new(digest)))
+    /// As [`StageHost::load`].
+    pub fn load_deployed(&self, binary: &Binary) -> Result<Arc<Module>> {
+        named(binary, self.load_stage(binary, Path::new(binary.digest())))
     }
 
-    /// Loads an aggregate that was deployed, and that has to have this digest.
+    /// Loads an aggregate that was deployed.
     ///
     /// # Errors
     /// As [`StageHost::load_deployed`], the other way round.
-    pub fn load_deployed_aggregate(&self, digest: &str, bytes: &[u8]) -> Result<Arc<AggregateModule>> {
-        when_intact(digest, bytes, |bytes| {
-            self.load_aggregate_bytes(bytes, Path::new(digest))
-        })
+    pub fn load_deployed_aggregate(&self, binary: &Binary) -> Result<Arc<AggregateModule>> {
+        named(binary, self.load_aggregate_binary(binary, Path::new(binary.digest())))
     }
 
-    fn load_stage(&self, bytes: &[u8], path: &Path) -> Result<Arc<Module>> {
-        let digest = digest_of(bytes);
-        once(&self.inner.stages, &digest, || {
-            let (bytes, description, code) = self.load_as(bytes, &digest)?;
+    fn load_stage(&self, binary: &Binary, path: &Path) -> Result<Arc<Module>> {
+        once(&self.inner.stages, binary.digest(), || {
+            let (description, code) = self.load_as(binary)?;
             Ok(Module {
-                digest: digest.clone(),
+                digest: binary.digest().to_owned(),
                 path: path.to_owned(),
-                bytes,
+                bytes: binary.bytes().clone(),
                 description,
                 code,
             })
         })
     }
 
-    fn load_aggregate_bytes(&self, bytes: &[u8], path: &Path) -> Result<Arc<AggregateModule>> {
-        let digest = digest_of(bytes);
-        once(&self.inner.aggregates, &digest, || {
-            let (bytes, description, code) = self.load_as(bytes, &digest)?;
+    fn load_aggregate_binary(&self, binary: &Binary, path: &Path) -> Result<Arc<AggregateModule>> {
+        once(&self.inner.aggregates, binary.digest(), || {
+            let (description, code) = self.load_as(binary)?;
             Ok(AggregateModule {
-                digest: digest.clone(),
+                digest: binary.digest().to_owned(),
                 path: path.to_owned(),
-                bytes,
+                bytes: binary.bytes().clone(),
                 description,
                 code,
             })
@@ -257,14 +250,12 @@ impl StageHost {
     }
 
     /// Compiles and loads a component of this world, and asks what it is.
-    fn load_as<W: World>(&self, bytes: &[u8], digest: &str) -> Result<(Arc<[u8]>, W::Description, Arc<Code<W>>)> {
-        let watch = self.may_load(digest)?;
-        let compiled = self.compile(bytes)?.wait()?;
+    fn load_as<W: World>(&self, binary: &Binary) -> Result<(W::Description, Arc<Code<W>>)> {
+        let watch = self.may_load(binary.digest())?;
+        let compiled = self.compile(binary)?.wait()?;
         let _noted = watch.begin(Doing::Load);
         let (pre, required) = self.prepare::<W>(self.loaded(&compiled)?)?;
-        let bytes: Arc<[u8]> = bytes.into();
-        let (description, code) = self.described(&bytes, pre, required)?;
-        Ok((bytes, description, code))
+        self.described(binary.bytes(), pre, required)
     }
 
     /// What notes that a module is loaded, unless this host died of that too often.
@@ -279,9 +270,9 @@ impl StageHost {
     }
 
     /// Begins to compile what may be a component.
-    fn compile(&self, bytes: &[u8]) -> Result<Compilation> {
-        check_header(bytes)?;
-        self.inner.compilations.begin(bytes.into())
+    fn compile(&self, binary: &Binary) -> Result<Compilation> {
+        check_header(binary.bytes())?;
+        self.inner.compilations.begin(binary.clone())
     }
 
     /// A component of its code, which was made for this engine: what does not fit is more than an instance may have.
@@ -333,6 +324,11 @@ impl StageHost {
         };
         Ok((description, Arc::new(code)))
     }
+}
+
+/// What came of a component that was deployed; what went wrong is told with its digest.
+fn named<T>(binary: &Binary, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|error| error.context(format!("module {}", binary.digest())))
 }
 
 /// The module of this digest, made if it is not known yet.

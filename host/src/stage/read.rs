@@ -5,10 +5,10 @@ use crate::{
     limits::GUEST_MODULE_BYTES_MAX,
 };
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::{fmt, path::Path, sync::Arc};
 
 /// Reads a component and loads it; what goes wrong is told with its path.
-pub(super) fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
+pub(super) fn read<M>(path: &Path, load: impl FnOnce(&Binary) -> Result<M>) -> Result<M> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|cause| {
         let build = "`weir build FOLDER` makes that of a guest, `cargo xtask guests` those of this repository";
@@ -23,20 +23,59 @@ pub(super) fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Res
     check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
     let bytes =
         std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
+    load(&Binary::new(bytes)).map_err(|error| error.context(format!("module {shown}")))
 }
 
-/// Loads a component whose digest is known, if it has that.
-pub(super) fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<M>) -> Result<M> {
-    let found = digest_of(bytes);
-    if found != digest {
-        return Err(Error::mismatch(format!(
-            "module {digest} was damaged or exchanged: what is stored under that name has the digest {found}; deploy it again"
-        )));
+/// The bytes of what may be a component, and their digest. That is computed once, since there may be 64 MiB of them. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Binary {
+    digest: Arc<str>,
+    bytes: Arc<[u8]>,
+}
+
+impl fmt::Debug for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Binary").field(&self.digest).finish()
     }
-    check_size(bytes.len() as u64)
-        .and_then(|()| load(bytes))
-        .map_err(|error| error.context(format!("module {digest}")))
+}
+
+impl Binary {
+    /// These bytes, whatever their digest is.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            digest: digest_of(&bytes).into(),
+            bytes,
+        }
+    }
+
+    /// The bytes that are stored under this digest.
+    ///
+    /// # Errors
+    /// When they have another one, so that they were damaged or exchanged on the way; and when there are more of them than a
+    /// component may have.
+    pub fn stored(digest: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Self> {
+        let binary = Self::new(bytes);
+        if binary.digest() != digest {
+            return Err(Error::mismatch(format!(
+                "module {digest} was damaged or exchanged: what is stored under that name has the digest {}; deploy it again",
+                binary.digest
+            )));
+        }
+        check_size(binary.bytes.len() as u64).map_err(|error| error.context(format!("module {digest}")))?;
+        Ok(binary)
+    }
+
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
 }
 
 /// SHA-256, in hexadecimal.

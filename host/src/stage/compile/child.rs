@@ -5,7 +5,7 @@ use crate::{
     error::{Context, Error, Result},
     limits::COMPILER_THREADS_MAX,
     say,
-    stage::{compilations::given_up, compiled::HEADER_BYTES_MAX, digest_of},
+    stage::{compilations::given_up, compiled::HEADER_BYTES_MAX, read::Binary},
     text::printable,
 };
 use rustix::process::Signal;
@@ -57,7 +57,7 @@ impl ChildCompiler {
     /// # Errors
     /// A definition error when it passed a bound, an environment error when it could not be started or is not wanted any
     /// more.
-    pub(super) fn compile(&self, component: &[u8], is_unwanted: &(dyn Fn() -> bool + Sync)) -> Result<Vec<u8>> {
+    pub(super) fn compile(&self, component: &Binary, is_unwanted: &(dyn Fn() -> bool + Sync)) -> Result<Vec<u8>> {
         let cannot = || format!("cannot start {} to compile a component", self.program.display());
         let begun = Instant::now();
         let mut child = self.command().spawn().environment(cannot)?;
@@ -79,8 +79,8 @@ impl ChildCompiler {
                         kill(Killed::TooLate);
                     }
                     if begun.elapsed() > SILENCE && !std::mem::replace(&mut is_said, true) {
-                        let digest = digest_of(component);
-                        let (digest, wall) = (digest.get(..12).unwrap_or(&digest), self.bounds.wall.as_secs());
+                        let digest = component.digest();
+                        let (digest, wall) = (digest.get(..12).unwrap_or(digest), self.bounds.wall.as_secs());
                         say!(
                             Info,
                             "weir: module {digest} is being compiled, which may take up to {wall} s"
@@ -93,7 +93,8 @@ impl ChildCompiler {
             if watch.is_err() {
                 kill(Killed::Unwanted);
             }
-            let said = streams.map(|((stdin, stdout), stderr)| self.talk(stdin, stdout, stderr, component, &kill));
+            let said =
+                streams.map(|((stdin, stdout), stderr)| self.talk(stdin, stdout, stderr, component.bytes(), &kill));
             let status = wait(child);
             is_done.store(true, Ordering::Relaxed);
             watch.map(|watch| watch.thread().unpark())?;
