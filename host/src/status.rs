@@ -117,9 +117,21 @@ pub struct StepStatus {
     pub pause_us: Option<u64>,
     /// The last deployment that did not stay, and why.
     pub failed: Option<FailedVersion>,
+    /// The deployment that is tried again and again until something is there that it takes, and what that is.
+    #[serde(default)]
+    pub waits: Option<WaitingVersion>,
     /// The candidate that sees the same rows.
     #[serde(default)]
     pub shadow: Option<ShadowReport>,
+}
+
+/// A deployment that cannot come into force yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingVersion {
+    /// Its number.
+    pub version: u64,
+    /// What the machine or the server does not give.
+    pub reason: String,
 }
 
 /// What a candidate would have done otherwise.

@@ -171,6 +171,12 @@ fn what_cannot_be_had_yet_holds_up_no_other_step_and_is_tried_again() {
         waits.version
     );
     running.wait_for_word(&word);
+    let waiting = |status: &StepStatus| status.waits.as_ref().map(|waits| waits.version);
+    setup.wait_for(SECOND, "the word that it waits", |status| {
+        waiting(status) == Some(waits.version)
+    });
+    let shown = setup.swapped.weir("status").ends_with(0).stdout;
+    assert!(shown.contains("    version 1 waits: cannot read module "), "{shown}");
 
     // Of the two, the one that waits would be the first in any order by name.
     let good = setup.deploy_good(STEP);
@@ -182,6 +188,7 @@ fn what_cannot_be_had_yet_holds_up_no_other_step_and_is_tried_again() {
         // It takes no parameters, and is refused for that: it was fetched and compiled.
         let failed = status.failed.as_ref();
         failed.is_some_and(|failed| failed.version == waits.version && failed.reason.contains("parameter"))
+            && waiting(status).is_none()
     });
     assert_eq!(running.said().matches(&word).count(), 1, "{}", running.said());
     running.interrupt().ends_with(0);

@@ -3,7 +3,7 @@
 
 use crate::{
     process::{Run, Running},
-    versions::{NO_TRIAL, SUBJECT, Swapped, deploy, deploy_to, from_where, steps, wait_for_status},
+    versions::{NO_TRIAL, SUBJECT, Swapped, deploy_to, from_where, steps, wait_for_status},
     wait_until,
 };
 use expect_test::{Expect, expect};
@@ -247,16 +247,16 @@ fn a_host_refuses_what_does_not_fit_and_goes_on() {
         last: 50,
     };
     let component = |package| fs::read(guest(package)).unwrap();
-    let versions = digest(&guest("versions"));
+    let strict = digest(&guest("strict"));
 
     // Nobody has it.
     let nowhere = "f".repeat(64);
     let number = deploy_to(&registry, PIPELINE, STEP, Some(&nowhere), "").version;
     host.refuses(number, &expect!["there is no module ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff in bucket weir-modules at SERVER; deploy it again"]);
     // Other bytes than the name says, of another length.
-    registry.put_module(&versions, &component("strict")).unwrap();
-    let number = deploy_to(&registry, PIPELINE, STEP, Some(&versions), "").version;
-    host.refuses(number, &expect!["module DIGEST of versions was damaged or exchanged: what is stored under that name has the digest DIGEST of strict; deploy it again"]);
+    registry.put_module(&strict, &component("versions")).unwrap();
+    let number = deploy_to(&registry, PIPELINE, STEP, Some(&strict), "").version;
+    host.refuses(number, &expect!["module DIGEST of strict was damaged or exchanged: what is stored under that name has the digest DIGEST of versions; deploy it again"]);
     // Too large to be asked for.
     let large = "e".repeat(64);
     registry.put_module(&large, &vec![0; (32 << 20) + 1]).unwrap();
@@ -294,7 +294,7 @@ fn a_host_refuses_what_does_not_fit_and_goes_on() {
     deploy_to(&registry, PIPELINE, "by-key", None, "");
     host.running
         .wait_for_word("pipeline swapped has no stage \"by-key\", for which version 1 is deployed");
-    // The module is stored under its name again, and taken.
+    // What fits is still taken.
     let outcome = host
         .setup
         .weir("deploy swapped.toml versions {versions} --param label=8 --param every=1")
@@ -312,7 +312,9 @@ fn a_host_refuses_what_does_not_fit_and_goes_on() {
 #[test]
 fn a_module_that_was_damaged_in_the_store_is_refused_until_it_is_deployed_again() {
     let setup = Swapped::new(NO_TRIAL);
-    deploy(&setup.registry(), "");
+    let (registry, path) = (setup.registry(), guest("strict"));
+    registry.put_module(&digest(&path), &fs::read(&path).unwrap()).unwrap();
+    deploy_to(&registry, PIPELINE, STEP, Some(&digest(&path)), "");
     setup.client.damage_object("weir-modules");
     let mut running = setup.start();
     wait_for_status(&setup.registry(), "the refusal", |host| host.steps[0].failed.is_some());
@@ -320,7 +322,7 @@ fn a_module_that_was_damaged_in_the_store_is_refused_until_it_is_deployed_again(
     let refusal = said.lines().find(|line| line.contains("is refused")).unwrap();
     // A time stands before it.
     let refusal = &refusal[refusal.find("version 1").unwrap()..];
-    expect!["version 1 of step versions of pipeline swapped is refused: module DIGEST of versions of bucket weir-modules at SERVER was damaged: wrong digest; deploy it again"].assert_eq(&setup.plain(refusal));
+    expect!["version 1 of step versions of pipeline swapped is refused: module DIGEST of strict of bucket weir-modules at SERVER was damaged: wrong digest; deploy it again"].assert_eq(&setup.plain(refusal));
     setup.pass(&mut running, 1, 100);
     setup
         .weir("params set swapped.toml versions label=2")

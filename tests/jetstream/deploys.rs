@@ -133,7 +133,7 @@ fn deployments_take_effect_one_after_the_other() {
         "status --json",
         0,
         &expect![[r#"
-            {"pipeline":"swapped","host":"HOST","process":"MACHINE PID","database":"swapped.db","position":600,"lag":0,"lag_unknown_since":null,"paused_until":null,"counts":{"events":600,"applied":594,"filtered":0,"dead_letters":6,"blank":0,"late_rows":0,"ahead_events":0,"dead_rows":0},"failed_rows":0,"events_per_s":N,"watermark_ms":null,"late_rows":{},"outbox":null,"said_ms":N,"commit_age_ms":N,"registry":null,"steps":[{"step":"versions","deployment":{"version":5,"digest":"DIGEST of versions","parameters":{"label":2,"malformed":97},"by":"tester@MACHINE","at_ms":0,"note":null},"digest":"DIGEST of versions","rule":"versions 0.1.0","first_sequence":501,"trial_left":0,"spoiled":0,"pause_us":N,"failed":null,"shadow":null}]}
+            {"pipeline":"swapped","host":"HOST","process":"MACHINE PID","database":"swapped.db","position":600,"lag":0,"lag_unknown_since":null,"paused_until":null,"counts":{"events":600,"applied":594,"filtered":0,"dead_letters":6,"blank":0,"late_rows":0,"ahead_events":0,"dead_rows":0},"failed_rows":0,"events_per_s":N,"watermark_ms":null,"late_rows":{},"outbox":null,"said_ms":N,"commit_age_ms":N,"registry":null,"steps":[{"step":"versions","deployment":{"version":5,"digest":"DIGEST of versions","parameters":{"label":2,"malformed":97},"by":"tester@MACHINE","at_ms":0,"note":null},"digest":"DIGEST of versions","rule":"versions 0.1.0","first_sequence":501,"trial_left":0,"spoiled":0,"pause_us":N,"failed":null,"waits":null,"shadow":null}]}
         "#]],
     );
     running.interrupt().ends_with(0);

@@ -1,10 +1,11 @@
 //! Who has the word for a step: the pipeline file or the registry, from the first event on, and what is said of it.
 
 use crate::{
-    versions::{NO_TRIAL, Swapped, deploy, deploy_to, from_where, wait_for_status},
+    versions::{NO_TRIAL, Swapped, deploy, deploy_to, from_where, hosts, wait_for_status},
     wait_until,
 };
 use std::fs;
+use weir::status::WaitingVersion;
 use weir_tests::{
     nats::NatsServer,
     scratch,
@@ -95,6 +96,36 @@ fn a_module_that_runs_is_not_fetched_again_for_other_parameters() {
     setup.client.lose_pieces("weir-modules");
     deploy_to(&registry, PIPELINE, STEP, first.digest.as_deref(), "every = 2");
     running.wait_for_word("version 2 of step versions of pipeline swapped is in force");
+    running.interrupt().ends_with(0);
+}
+
+#[test]
+fn what_a_host_waits_for_is_said_to_who_waits_for_the_host() {
+    let setup = Swapped::new(NO_TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 10);
+    // One of another machine, which does not get the memory.
+    let mut other = hosts(&setup.registry()).remove(0);
+    (other.host, other.process) = ("other".to_owned(), "elsewhere 7".to_owned());
+    other.steps[0].waits = Some(WaitingVersion {
+        version: 1,
+        reason: "there is no memory".to_owned(),
+    });
+    let other = serde_json::to_string(&other).unwrap();
+    setup.client.put_key("weir-hosts", "swapped.other", other);
+    let outcome = setup
+        .weir("deploy swapped.toml versions {versions} --param label=1 --wait 2")
+        .ends_with(1);
+    assert!(outcome.stdout.contains("in force from sequence"), "{outcome:?}");
+    let waits = "swapped.db: waits: there is no memory\n";
+    assert_eq!(outcome.stderr.matches(waits).count(), 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("weir: elsewhere 7, "), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("1 of 2 hosts did not say within 2 s that version 1 is in force"),
+        "{outcome:?}"
+    );
     running.interrupt().ends_with(0);
 }
 

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
+    say,
     stage::{Binary, Module, StageHost},
     status::{HostStatus, StepStatus},
     terminal,
@@ -28,7 +29,7 @@ use crate::{
 pub(super) use parameters::merge;
 use serde_json::{Value as Json, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -449,6 +450,7 @@ impl<'h> Target<'h> {
         let mut outcomes: Vec<Json> = Vec::new();
         let mut well = true;
         let mut expected: Option<Vec<String>> = None;
+        let mut waits: BTreeSet<(String, String)> = BTreeSet::new();
         loop {
             let hosts: Vec<HostStatus> = self.registry.hosts(Some(&self.plan.name))?;
             let expected = expected.get_or_insert_with(|| hosts.iter().map(|host| host.host.clone()).collect());
@@ -470,6 +472,16 @@ impl<'h> Target<'h> {
                     }
                     said.push(host.host.clone());
                     well &= good;
+                } else if let Some(waiting) = step.waits.as_ref().filter(|of| of.version == deployed.version)
+                    && waits.insert((host.host.clone(), waiting.reason.clone()))
+                {
+                    say!(
+                        Info,
+                        "weir: {}, {}: waits: {}",
+                        printable(&host.process),
+                        printable(&host.database),
+                        printable(&waiting.reason)
+                    );
                 }
             }
             // One that went away meanwhile takes it when it comes back.

@@ -174,6 +174,13 @@ fn text_of_step(step: &StepStatus, trust: Option<&Policy>) -> Vec<String> {
             show::thousands(step.spoiled)
         ));
     }
+    if let Some(waits) = &step.waits {
+        lines.push(format!(
+            "    version {} waits: {}",
+            waits.version,
+            printable(&waits.reason)
+        ));
+    }
     if let Some(failed) = &step.failed {
         let reason = printable(&failed.reason);
         lines.push(match failed.taken_back {

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     say,
     stage::{Binary, Compilation},
+    status::WaitingVersion,
     trust::Role,
 };
 use std::{
@@ -81,6 +82,8 @@ impl Worker {
         self.arriving.remove(&wanting);
         let before = self.waiting.get(&wanting);
         if before.is_none_or(|before| before.reason != reason) {
+            // So that it is told at once: somebody looks on.
+            self.told = None;
             let pipeline = &self.running.name;
             match (role, wanted) {
                 (Role::Live, Some(Deployment { version, .. })) => say!(
@@ -95,6 +98,15 @@ impl Worker {
         }
         let retry_at = Instant::now() + RETRY;
         self.waiting.insert(wanting, Waiting { reason, retry_at });
+    }
+
+    /// The deployment of a step that waits.
+    pub(super) fn waits(&self, step: &str) -> Option<WaitingVersion> {
+        let waiting = self.waiting.get(&(Role::Live, step.to_owned()))?;
+        Some(WaitingVersion {
+            version: self.wanted.get(step)?.version,
+            reason: waiting.reason.clone(),
+        })
     }
 
     /// How long until more of what waits is due; what is due already is tried as soon as nothing is in flight.

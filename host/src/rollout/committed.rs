@@ -131,6 +131,7 @@ impl Worker {
                     .failed
                     .take()
                     .filter(|failed| failed.taken_back || failed.version != version),
+                waits: None,
                 shadow: None,
             };
         }

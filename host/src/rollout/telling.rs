@@ -56,9 +56,11 @@ impl Worker {
         hosts.put_outcome(&self.running.name, step, &self.subject.host, &outcome);
     }
 
-    fn with_shadow(&self, step: &StepStatus) -> StepStatus {
+    /// A step with what is on its way to it, and beside it.
+    fn told_step(&self, step: &StepStatus) -> StepStatus {
         let running = self.shadows.get(&step.step).map(Shadow::report);
         StepStatus {
+            waits: self.waits(&step.step),
             shadow: running.or_else(|| self.refused_shadows.get(&step.step).cloned()),
             ..step.clone()
         }
@@ -114,7 +116,7 @@ impl Worker {
                 .map(|committed| committed.elapsed().as_millis() as u64),
             registry: self.waits_for_registry.clone(),
             trust: Some(self.base.trust.clone()).filter(|trust| !trust.is_open()),
-            steps: self.steps.iter().map(|step| self.with_shadow(step)).collect(),
+            steps: self.steps.iter().map(|step| self.told_step(step)).collect(),
         };
         if let Some(hosts) = &self.hosts {
             hosts.put(&self.running.name, &self.subject.host, &status);
