@@ -353,6 +353,10 @@ pub const DEAD_LETTER_BYTES_KEPT: u64 = 1 << 30;
 /// Bytes of the reason of a dead letter; the rest is cut.
 pub const REASON_BYTES_MAX: usize = 1024;
 
+/// Bytes of why a module is refused; the rest is cut. Names that a stranger chose may stand in it, of 100 KB each, and a host
+/// tells the registry of it again and again, with all that it says of itself in one message.
+pub const REFUSAL_BYTES_MAX: usize = 4096;
+
 const _: () = {
     assert!(
         TURN_ENTRIES_BEHIND < TURN_ENTRIES_MAX,

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    limits::GUEST_MODULE_BYTES_MAX,
+    limits::{GUEST_MODULE_BYTES_MAX, REFUSAL_BYTES_MAX},
 };
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) fn read<M>(path: &Path, load: impl FnOnce(&[u8]) -> Result<M>) -> Res
     check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
     let bytes =
         std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-    load(&bytes).map_err(|error| error.context(format!("module {shown}")))
+    load(&bytes).map_err(|error| error.cut(REFUSAL_BYTES_MAX).context(format!("module {shown}")))
 }
 
 /// Loads a component whose digest is known, if it has that.
@@ -36,7 +36,7 @@ pub(super) fn when_intact<M>(digest: &str, bytes: &[u8], load: impl FnOnce(&[u8]
     }
     check_size(bytes.len() as u64)
         .and_then(|()| load(bytes))
-        .map_err(|error| error.context(format!("module {digest}")))
+        .map_err(|error| error.cut(REFUSAL_BYTES_MAX).context(format!("module {digest}")))
 }
 
 /// SHA-256, in hexadecimal.
