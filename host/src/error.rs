@@ -81,6 +81,13 @@ impl Error {
         self
     }
 
+    /// The same in so many bytes at most.
+    #[must_use]
+    pub(crate) fn cut(mut self, bytes_max: usize) -> Self {
+        self.message.truncate(self.message.floor_char_boundary(bytes_max));
+        self
+    }
+
     /// The same words, for whoever has to act on `cause`: what one said of a place in a file is not always the file's fault.
     #[must_use]
     pub(crate) fn like(mut self, cause: &Self) -> Self {

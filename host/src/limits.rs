@@ -340,6 +340,10 @@ pub const GUEST_LOG_LINE_BYTES: usize = 4096;
 /// Log lines of a guest in one call; further ones are counted and dropped.
 pub const GUEST_LOG_LINES: usize = 100;
 
+/// Log lines of a guest in a minute, over all of its calls; further ones are counted and dropped. With the longest lines that
+/// is 4 MiB, so that a rule which says something at each event fills no disk.
+pub const GUEST_LOG_LINES_PER_MINUTE: usize = 10 * GUEST_LOG_LINES;
+
 /// Bytes of the name of a time zone that a guest asks for. The longest there is has some thirty.
 pub const GUEST_ZONE_BYTES_MAX: usize = 256;
 
@@ -352,6 +356,10 @@ pub const DEAD_LETTER_BYTES_KEPT: u64 = 1 << 30;
 
 /// Bytes of the reason of a dead letter; the rest is cut.
 pub const REASON_BYTES_MAX: usize = 1024;
+
+/// Bytes of why a module is refused; the rest is cut. Names that a stranger chose may stand in it, of 100 KB each, and a host
+/// tells the registry of it again and again, with all that it says of itself in one message.
+pub const REFUSAL_BYTES_MAX: usize = 4096;
 
 const _: () = {
     assert!(

@@ -27,6 +27,7 @@ mod host;
 mod instance;
 mod limiter;
 mod lines;
+mod log;
 mod measured;
 mod module;
 mod names;

@@ -3,8 +3,10 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
@@ -358,20 +360,19 @@ fn a_compiler_that_is_none_is_told_of_as_a_fault_of_the_machine() {
     );
 }
 
+/// The process that compiles, with a pipe to it.
+fn compiler() -> Command {
+    let mut command = Command::new(WEIR);
+    command
+        .arg("compile-component")
+        .args(["--cpu-s", "60", "--memory-mib", "512", "--code-bytes", "1000000"])
+        .stdin(Stdio::piped());
+    command
+}
+
 #[test]
 fn a_compiler_ends_when_the_pipe_to_it_does_and_has_bounds_of_its_own() {
-    use std::process::{Command, Stdio};
-    let mut child = Command::new(WEIR)
-        .args([
-            "compile-component",
-            "--cpu-s",
-            "60",
-            "--memory-mib",
-            "512",
-            "--code-bytes",
-            "1000000",
-        ])
-        .stdin(Stdio::piped())
+    let mut child = compiler()
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -395,8 +396,63 @@ fn a_compiler_ends_when_the_pipe_to_it_does_and_has_bounds_of_its_own() {
     assert_eq!(bound("Max core file size"), "0");
     assert_eq!(bound("Max file size"), "0");
     assert_eq!(bound("Max open files"), "16");
+    let of_process = |file: &str| {
+        let path = format!("/proc/{}/{file}", child.id());
+        fs::read_to_string(path).expect("this is Linux")
+    };
+    // Behind the name, which may hold anything: 16 more values, and how nice it is.
+    let stat = of_process("stat");
+    let (_, values) = stat.rsplit_once(')').expect("it has a name");
+    assert_eq!(values.split_whitespace().nth(16), Some("10"), "others come first");
+    assert_eq!(of_process("oom_score_adj").trim(), "1000", "it is the first to go");
     drop(child.stdin.take());
     assert!(!child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_compiler_at_work_ends_when_the_pipe_to_it_does() {
+    with_seed(|random| {
+        let mut child = compiler().stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.as_mut().expect("it can be started");
+        let component = with(&loops(500, 500, random));
+        let mut stdin = child.stdin.take().expect("it has a pipe");
+        stdin
+            .write_all(&(component.len() as u64).to_le_bytes())
+            .and_then(|()| stdin.write_all(&component))
+            .expect("it reads");
+        drop(stdin);
+        // By itself, and long before its time is over: that would be a signal.
+        assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    });
+}
+
+/// A stranger's component is all that the process has to do with: no password of the environment, and no key that
+/// somebody presses.
+#[test]
+fn a_compiler_knows_nothing_of_the_one_that_started_it() {
+    let instead = Instead::new(&format!(
+        "folder=${{0%/*}}; env > $folder/environment; cat /proc/$$/stat > $folder/stat; exec {WEIR} \"$@\""
+    ));
+    let host = host_of(&instead.program(), None, CompileBounds::default());
+    assert_eq!(load(&host, &with("")), Ok("made".to_owned()));
+    let noted = |name: &str| fs::read_to_string(instead.folder.path().join(name)).expect("it was noted");
+    assert!(
+        std::env::vars_os().count() > 5,
+        "there is an environment to keep from it"
+    );
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+    for variable in noted("environment").lines() {
+        let (name, value) = variable.split_once('=').expect("each has a value");
+        match name {
+            "RAYON_NUM_THREADS" => assert_eq!(value, threads.to_string()),
+            // The shell's own.
+            "LD_LIBRARY_PATH" | "PWD" | "OLDPWD" | "SHLVL" | "_" => {}
+            _ => panic!("{name} is none of its business"),
+        }
+    }
+    let stat = noted("stat");
+    let group = stat.split_whitespace().nth(4).map(str::to_owned);
+    assert_eq!(group, Some(instead.started()[0].to_string()), "a group of its own");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Guests that are refused before the first event, with what is said and where.
 
 use std::{fs, path::Path};
-use weir::{definition::File, plan::Plan};
+use weir::{definition::File, limits::REFUSAL_BYTES_MAX, plan::Plan, stage::Binary};
 use weir_tests::{guest, replay, scratch};
 
 /// Checks that a pipeline whose stage is `stage`, on line 5, is refused with all of `words`.
@@ -168,4 +168,36 @@ fn a_component_without_measure_is_refused_before_it_is_read() {
         &["module /dev/zero is no file; name a component"],
     );
     check_module(folder.path(), &["is no file; name a component"]);
+}
+
+/// A host tells the registry again and again why something was refused, and the names in it are a stranger's.
+#[test]
+fn what_is_said_of_a_component_is_cut_however_long_its_names_are() {
+    let name = format!("a{}", "-b".repeat(40_000));
+    let stage = r#"(instance $stage) (export "weir:stage/stage@0.1.0" (instance $stage))"#;
+    let import = format!("(component (import \"{name}\" (func)) {stage})");
+    let version = format!("0.2.0-{}", "a".repeat(80_000));
+    let version = format!("(component (instance $stage) (export \"weir:stage/stage@{version}\" (instance $stage)))");
+    for (text, words) in [
+        (import, "it imports a-b-b"),
+        (version, "it is built for weir:stage@0.2.0-aaa"),
+    ] {
+        let component = wat::parse_str(text).expect("that is a component");
+        let binary = Binary::new(component.as_slice());
+        let deployed = replay::host().load_deployed(&binary);
+        let error = deployed.expect_err("it is refused").to_string();
+        assert!(error.contains(words), "{error}");
+        assert_eq!(
+            error.len(),
+            format!("module {}: ", binary.digest()).len() + REFUSAL_BYTES_MAX
+        );
+        let folder = scratch();
+        let path = folder.path().join("rule.wasm");
+        fs::write(&path, &component).expect("the module can be written");
+        let error = replay::host().load(&path).expect_err("it is refused").to_string();
+        assert_eq!(
+            error.len(),
+            format!("module {}: ", path.display()).len() + REFUSAL_BYTES_MAX
+        );
+    }
 }

@@ -90,6 +90,18 @@ fn memories_of_instances_within_share_the_limit() {
     );
 }
 
+/// Before it can be asked anything.
+#[test]
+fn an_instance_that_never_begins_is_refused_by_its_deadline() {
+    let forever = "(module (func $start (loop $again (br $again))) (start $start))";
+    let component = with_module(Made::default().component(), forever, 1);
+    refused(
+        &component,
+        "",
+        &["the rule cannot be instantiated: the rule ran longer than 500 ms"],
+    );
+}
+
 #[test]
 fn what_the_host_keeps_of_an_instance_counts_as_memory() {
     // 16 bytes for each, which are two in the component.

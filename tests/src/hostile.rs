@@ -124,6 +124,14 @@ pub fn full(good: &[u8], kind: Kind) -> Vec<u8> {
     one(&Base::of(good), kind, true, &mut Random::new(0)).bytes
 }
 
+/// One component that makes so many handles in a call with rows, and drops none.
+///
+/// # Panics
+/// As [`grown`].
+pub fn with_handles(good: &[u8], count: usize) -> Vec<u8> {
+    Base::of(good).with_handles(count)
+}
+
 /// One component of this kind.
 fn one(base: &Base, kind: Kind, is_full: bool, random: &mut Random) -> Hostile {
     // Small ones are as common as large ones: what is let in has to be harmless as well.

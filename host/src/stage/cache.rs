@@ -269,8 +269,13 @@ mod tests {
         // Another component's code, under this one's name.
         fs::copy(&path, folder.file("b")).unwrap();
         assert!(folder.cache.get("b").is_none());
-        symlink(&path, folder.file("c")).unwrap();
-        assert!(folder.cache.get("c").is_none());
+        // The very code, behind a link.
+        let elsewhere = folder.scratch.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        assert!(folder.cache.get("a").is_none());
+        fs::rename(&elsewhere, &path).unwrap();
+        assert!(folder.cache.get("a").is_some());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
         assert!(folder.cache.get("a").is_none(), "others may write to it");
     }

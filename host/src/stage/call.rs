@@ -11,6 +11,7 @@ use super::{
     host::StageHost,
     limiter::{Full, Room},
     lines::Lines,
+    log::Said,
     translate::of_stage::with_parameters,
 };
 use crate::{
@@ -219,14 +220,15 @@ impl<W: World> Live<W> {
         Ok(())
     }
 
-    /// A call of the guest's work, whose lines are written when it ends well.
+    /// A call of the guest's work, whose lines are written when it ends well. `said` is what it said before.
     pub(super) fn work<T>(
         &mut self,
         bounds: Bounds,
+        said: &mut Said,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
     ) -> Result<T, StageFailure> {
         let given = self.call(bounds, call)?;
-        self.store.data_mut().write_log();
+        self.store.data_mut().write_log(said);
         if self.calls == 0 {
             self.settled = self.store.data().room.taken();
         }

@@ -1,13 +1,19 @@
 //! What a guest may import: lines for the log, and time zones.
 
-use super::{bindings::weir::stage as imports, deadline::Meter, limiter::Room};
+use super::{
+    bindings::weir::stage as imports,
+    deadline::Meter,
+    limiter::Room,
+    log::{Allowed, Said},
+};
 use crate::{
-    limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_ZONE_BYTES_MAX},
+    limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_LOG_LINES_PER_MINUTE, GUEST_ZONE_BYTES_MAX},
     say,
     terminal::{self, Level},
     text::printable,
     time_zone,
 };
+use std::time::Instant;
 use wasmtime::Trap;
 
 /// What a store holds for its guest: bounds, and what came in through `log`.
@@ -42,10 +48,21 @@ impl GuestContext {
         self.log_dropped = 0;
     }
 
-    /// Writes the lines of a call that ended well.
-    pub(super) fn write_log(&mut self) {
-        for (level, line) in self.log.drain(..) {
+    /// Writes the lines of a call that ended well, of a guest that has said so much.
+    pub(super) fn write_log(&mut self, said: &mut Said) {
+        if self.log.is_empty() {
+            return;
+        }
+        let Allowed { lines, tells } = said.allow(self.log.len(), Instant::now());
+        for (level, line) in self.log.drain(..).take(lines) {
             terminal::say(level, format_args!("{line}"));
+        }
+        if tells {
+            say!(
+                Warning,
+                "rule {} said more than {GUEST_LOG_LINES_PER_MINUTE} lines in a minute; what it says in the rest of it is dropped",
+                self.name
+            );
         }
         if std::mem::take(&mut self.log_dropped) > 0 {
             say!(

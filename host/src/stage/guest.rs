@@ -6,6 +6,7 @@ use super::{
     description::ParameterValue,
     host::StageHost,
     lines::Lines,
+    log::Said,
     places::Place,
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Guest<W: World> {
     /// Where it lives, from its first instance on.
     place: Option<Place>,
     watch: GuestWatch,
+    /// What all of its instances said.
+    said: Said,
 }
 
 impl<W: World> Guest<W> {
@@ -56,6 +59,7 @@ impl<W: World> Guest<W> {
             leaks: false,
             place: None,
             watch: GuestWatch::default(),
+            said: Said::default(),
         }
     }
 
@@ -79,7 +83,8 @@ impl<W: World> Guest<W> {
         self.live().map(|_| ())
     }
 
-    fn live(&mut self) -> Result<&mut Live<W>, StageFailure> {
+    /// An instance that can be called, and what those before it said.
+    fn live(&mut self) -> Result<(&mut Live<W>, &mut Said), StageFailure> {
         let live = match self.live.take().filter(|live| !live.is_worn(self.leaks)) {
             Some(live) => live,
             None => {
@@ -98,7 +103,7 @@ impl<W: World> Guest<W> {
                 live
             }
         };
-        Ok(self.live.insert(live))
+        Ok((self.live.insert(live), &mut self.said))
     }
 
     /// Calls the guest and has its answer checked.
@@ -112,9 +117,9 @@ impl<W: World> Guest<W> {
     ) -> Result<Answer, StageFailure> {
         let _noted = self.watch.begin(Doing::Call);
         let bounds = self.bounds;
-        let live = self.live()?;
+        let (live, said) = self.live()?;
         let used = live.is_used();
-        let answer = live.work(bounds, call).and_then(|given| {
+        let answer = live.work(bounds, said, call).and_then(|given| {
             check(given).map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
         });
         answer.map_err(|failure| {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
-    limits::EPOCH_TICK,
+    limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
     watch::{Doing, GuestWatch},
 };
 use std::{
@@ -328,7 +328,11 @@ impl StageHost {
 
 /// What came of a component that was deployed; what went wrong is told with its digest.
 fn named<T>(binary: &Binary, outcome: Result<T>) -> Result<T> {
-    outcome.map_err(|error| error.context(format!("module {}", binary.digest())))
+    outcome.map_err(|error| {
+        error
+            .cut(REFUSAL_BYTES_MAX)
+            .context(format!("module {}", binary.digest()))
+    })
 }
 
 /// The module of this digest, made if it is not known yet.

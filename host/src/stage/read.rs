@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    limits::GUEST_MODULE_BYTES_MAX,
+    limits::{GUEST_MODULE_BYTES_MAX, REFUSAL_BYTES_MAX},
 };
 use sha2::{Digest, Sha256};
 use std::{fmt, path::Path, sync::Arc};
@@ -23,10 +23,10 @@ pub(super) fn read<M>(path: &Path, load: impl FnOnce(&Binary) -> Result<M>) -> R
     check_size(metadata.len()).map_err(|error| error.context(format!("module {shown}")))?;
     let bytes =
         std::fs::read(path).map_err(|cause| Error::definition(format!("cannot read module {shown}: {cause}")))?;
-    load(&Binary::new(bytes)).map_err(|error| error.context(format!("module {shown}")))
+    load(&Binary::new(bytes)).map_err(|error| error.cut(REFUSAL_BYTES_MAX).context(format!("module {shown}")))
 }
 
-/// The bytes of what may be a component, and their digest. That is computed once, since there may be 64 MiB of them. Cheap to
+/// The bytes of what may be a component, and their digest. That is computed once, since there may be 32 MiB of them. Cheap to
 /// clone.
 #[derive(Clone)]
 pub struct Binary {

@@ -30,6 +30,11 @@ const SLOTS: usize = 8;
 /// What begins a slot in which nothing is under way.
 const CLEAR: u8 = b' ';
 
+/// Held for reading by tests that note something, and for writing by those that [`leave`], which speaks for all files of the
+/// process.
+#[cfg(test)]
+pub(super) static LEAVE: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 /// The files of this process.
 static ALL: Mutex<Vec<Weak<Notes>>> = Mutex::new(Vec::new());
 
@@ -251,6 +256,7 @@ mod tests {
 
     #[test]
     fn what_was_not_ended_is_found_and_the_rest_leaves_no_file() {
+        let _held = LEAVE.read().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
         let (notes, left) = Notes::open(&path, &database, ()).expect("it can be made");
@@ -275,6 +281,7 @@ mod tests {
 
     #[test]
     fn what_somebody_put_in_its_place_stays() {
+        let _held = LEAVE.read().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
         let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
@@ -286,6 +293,7 @@ mod tests {
 
     #[test]
     fn a_panic_at_work_is_left_for_the_next_start() {
+        let _held = LEAVE.write().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
         let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
@@ -297,6 +305,7 @@ mod tests {
 
     #[test]
     fn who_ends_because_somebody_wants_it_leaves_nothing() {
+        let _held = LEAVE.write().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
         let notes = Notes::open(&path, &database, ()).expect("it can be made").0;
@@ -310,6 +319,7 @@ mod tests {
 
     #[test]
     fn a_link_is_not_followed_and_garbage_says_nothing() {
+        let _held = LEAVE.read().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (path, database) = (folder.path().join("a.db-guest"), database(&folder));
         let other = folder.path().join("other");

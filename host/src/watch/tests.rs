@@ -74,6 +74,7 @@ fn another_deployment_of_the_same_begins_anew() {
 
 #[test]
 fn what_is_refused_may_run_again_if_somebody_insists_later() {
+    let _held = notes::LEAVE.read().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let notes = Notes::open(&folder.path().join("a.db-guest"), folder.path(), ())
         .expect("the file can be made")
@@ -106,6 +107,7 @@ fn what_is_refused_may_run_again_if_somebody_insists_later() {
 
 #[test]
 fn a_note_is_there_while_work_goes_on_and_only_then() {
+    let _held = notes::LEAVE.read().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("a.db-guest");
     let (notes, left) = Notes::open(&path, folder.path(), ()).expect("the file can be made");
@@ -143,6 +145,7 @@ fn a_note_is_there_while_work_goes_on_and_only_then() {
 
 #[test]
 fn a_guest_is_young_until_it_was_called_and_a_turn_was_committed() {
+    let _held = notes::LEAVE.read().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("a.db-guest");
     let notes = Notes::open(&path, folder.path(), ()).expect("the file can be made").0;
@@ -164,6 +167,7 @@ fn a_guest_is_young_until_it_was_called_and_a_turn_was_committed() {
 
 #[test]
 fn where_one_is_suspicious_nobody_works_beside_another() {
+    let _held = notes::LEAVE.read().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let watch = |name: &str, harms| {
         let notes = Notes::open(&folder.path().join(name), folder.path(), ())
