@@ -92,10 +92,9 @@ impl RefusedStep<'_> {
         if let Some(fallback) = last
             .filter(|last| last.trial.left > 0)
             .and_then(|last| last.fallback.as_ref())
+            && let Some(digest) = digest_of(fallback, self.known.iter().copied())
         {
-            if let Some(digest) = digest_of(fallback, self.known.iter().copied()) {
-                return load(fallback, digest);
-            }
+            return load(fallback, digest);
         }
         if last.is_some_and(|last| self.came_for_another(last)) {
             return Ok(None);
