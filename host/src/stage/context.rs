@@ -121,3 +121,59 @@ impl imports::time_zone::Host for GuestContext {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{GuestContext, imports::log::Host as _, imports::log::Level, imports::time_zone::Host as _};
+    use crate::{
+        limits::GUEST_ZONE_BYTES_MAX,
+        stage::{deadline::Meter, limiter::Room},
+    };
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        time::Duration,
+    };
+    use wasmtime::Trap;
+
+    /// A context in a call that has no time, and the ticks by which it knows.
+    fn context() -> (GuestContext, Arc<AtomicU64>) {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let mut context = GuestContext {
+            room: Room::new(0, 0),
+            meter: Meter::new(ticks.clone()),
+            last_error: None,
+            log: Vec::new(),
+            log_dropped: 0,
+            name: "rule".to_owned(),
+        };
+        context.meter.begin(Duration::ZERO);
+        (context, ticks)
+    }
+
+    /// What calls the host directly, without a function of its own in between, notices nothing by itself.
+    #[test]
+    fn a_call_whose_time_is_over_ends_in_whatever_it_asks_of_the_host() {
+        let say = |context: &mut GuestContext| context.write(Level::Info, "hello".to_owned()).map(drop);
+        let ask = |context: &mut GuestContext| context.offset_at("UTC".to_owned(), 0).map(drop);
+        for call in [&say as &dyn Fn(&mut GuestContext) -> wasmtime::Result<()>, &ask] {
+            let (mut context, ticks) = context();
+            call(&mut context).unwrap();
+            // The first look is what the time is counted from.
+            ticks.store(1, Ordering::Relaxed);
+            call(&mut context).unwrap();
+            ticks.store(2, Ordering::Relaxed);
+            let ended = call(&mut context).unwrap_err();
+            assert!(matches!(ended.downcast_ref(), Some(Trap::Interrupt)), "{ended}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_without_measure_is_not_looked_for() {
+        let name = "a".repeat(GUEST_ZONE_BYTES_MAX + 1);
+        let found = context().0.offset_at(name, 0).unwrap();
+        assert_eq!(found.unwrap_err(), "there is no time zone with a name of 257 bytes");
+    }
+}
