@@ -46,6 +46,34 @@ fn every_step_begins_with_what_is_deployed_in_a_new_database_and_in_one_with_a_p
     swaps::check(&setup.database());
 }
 
+/// It is waited for. A rollout that begins beside the events is often fast enough for one that was compiled before, and never for
+/// this.
+#[test]
+fn a_module_that_nobody_compiled_yet_decides_from_the_first_event_on() {
+    let setup = Swapped::new(NO_TRIAL);
+    let registry = setup.registry();
+    let cache = setup.folder.path().display().to_string();
+    let run = || {
+        setup
+            .run()
+            .with_variable("XDG_CACHE_HOME", &cache)
+            .catch_up()
+            .ends_with(0)
+    };
+    setup.publish(1, 10);
+    run();
+    // A custom section that holds nothing makes another component of it, and the same rule.
+    let mut component = std::fs::read(weir_tests::guest("versions")).expect("the module can be read");
+    component.extend([0, 2, 1, b'x']);
+    let digest = swaps::digest_of(&component);
+    registry.put_module(&digest, &component).expect("it is taken");
+    let version = deploy_to(&registry, PIPELINE, STEP, Some(&digest), "").version;
+    setup.publish(11, 20);
+    run();
+    let versions = read_versions(&setup.database(), PIPELINE).expect("they can be read");
+    assert_eq!(from_where(&versions), [(0, 1), (version, 11)]);
+}
+
 #[test]
 fn what_is_refused_holds_up_neither_the_start_nor_the_other_step() {
     let setup = Swapped::with(&text_with_second(NO_TRIAL));

@@ -242,6 +242,24 @@ fn a_signature_that_was_overtaken_does_not_come_after_the_later_one() {
 }
 
 #[test]
+fn what_is_refused_for_another_reason_is_not_in_the_way_of_what_was_signed_before_it() {
+    let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
+    let next = host.next();
+    let exchanged = Deployment {
+        digest: Some(OTHER.repeat(32)),
+        at_ms: next.at_ms + 60_000,
+        ..next
+    };
+    let exchanged = signed(&host, exchanged);
+    host.refuses(&exchanged, "one whose module is another", "was damaged or exchanged");
+    let next = host.next();
+    let earlier = signed(&host, next);
+    assert!(earlier.at_ms < exchanged.at_ms);
+    host.takes(&earlier, "one that was signed earlier, and came later");
+    host.running.interrupt().ends_with(0);
+}
+
+#[test]
 fn what_is_in_force_stays_when_its_key_is_not_trusted_any_more() {
     let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
     let next = host.next();
