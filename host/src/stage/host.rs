@@ -317,12 +317,7 @@ impl StageHost {
         let describe = || {
             Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
                 .and_then(|mut live| live.describe(bounds))
-                .map_err(|failure| match failure.of_process {
-                    true => Error::environment(format!(
-                        "it cannot describe itself: {failure}: this process may map no more memory (`ulimit -v`)"
-                    )),
-                    false => Error::definition(format!("it cannot describe itself: {failure}")),
-                })
+                .map_err(|failure| failure.error(format!("it cannot describe itself: {failure}")))
         };
         let differs =
             "it describes itself differently each time; accepted is a component of which every instance says the same";
