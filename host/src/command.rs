@@ -126,6 +126,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    signals::let_large_writes_fail();
     terminal::set_json(std::env::args_os().any(|argument| argument == "--json"));
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -3,7 +3,7 @@
 use super::{
     bindings::{StageComponent, StageComponentPre},
     check::shorten,
-    compile::is_no_memory,
+    compile::want_of_process,
     context::GuestContext,
     deadline::{Meter, Over},
     description::{Description, ParameterValue},
@@ -30,7 +30,7 @@ pub struct StageFailure {
     pub(super) timed_out: bool,
     /// Whether it was the bound on memory.
     pub(super) out_of_memory: bool,
-    /// Whether it was this process that had no memory or no place for it, which passes when others end.
+    /// Whether it was this process that had no memory, no file or no place for it, and no fault of the guest.
     pub(super) of_process: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub(super) used: bool,
@@ -271,7 +271,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
     fail_point::pass("in-trap");
     let trap = cause.downcast_ref::<Trap>();
     let full = cause.downcast_ref::<Full>();
-    let of_process = is_no_memory(cause);
+    let want = want_of_process(cause);
     let what = match (trap, store.data_mut().last_error.take()) {
         (Some(Trap::Interrupt), _) => ran_too_long(store.data().meter.over(), bounds),
         (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
@@ -289,8 +289,8 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
                     format!("the answer has more than {} MiB", bounds.output_bytes >> 20)
                 } else if cause.contains("handle limit exceeded") {
                     format!("the rule holds more than {GUEST_HANDLES_MAX} handles of resources")
-                } else if of_process {
-                    format!("the rule failed: {cause}: this process may map no more memory (`ulimit -v`)")
+                } else if let Some(want) = want {
+                    format!("the rule failed: {cause}: {want}")
                 } else {
                     format!("the rule failed: {cause}")
                 }
@@ -307,7 +307,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         reason,
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),
-        of_process,
+        of_process: want.is_some(),
         used: false,
     }
 }

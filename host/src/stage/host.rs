@@ -6,7 +6,7 @@ use super::{
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
-    compile::{Compiler, unfit},
+    compile::{Compiler, unfit, want_of_process},
     compiled::{Compiled, Loaded},
     context::GuestContext,
     contract::{AGGREGATE, Kind, STAGE, check_contract},
@@ -285,7 +285,12 @@ impl StageHost {
 
     /// A component of its code, which was made for this engine: what does not fit is more than an instance may have.
     fn loaded(&self, compiled: &Compiled) -> Result<Loaded> {
-        compiled.load(self.engine()).map_err(|cause| unfit(&cause))
+        compiled
+            .load(self.engine())
+            .map_err(|cause| match want_of_process(&cause) {
+                Some(want) => Error::environment(format!("it cannot be loaded: {cause:#}: {want}")),
+                None => unfit(&cause),
+            })
     }
 
     /// Gives a component, which has to be of this kind, its imports.
