@@ -1,6 +1,7 @@
 //! Ctrl-C, and the signal that a supervisor sends.
 
 use crate::{
+    database,
     error::{Context, Result},
     say,
     source::Stop,
@@ -107,10 +108,14 @@ fn obey_from(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            if !drains.load(Ordering::Relaxed) {
+                say!(Info, "weir: stopped before it began; nothing was read");
+            }
             if asked || !drains.load(Ordering::Relaxed) {
                 at_once();
                 // What is at work now dies of this, and of nothing else.
                 watch::leave();
+                database::leave();
                 std::process::exit(130);
             }
             asked = true;

@@ -142,9 +142,14 @@ impl Notes {
 impl Drop for Notes {
     fn drop(&mut self) {
         // Nothing is under way, and so there is nothing to remember.
-        if self.places().is_kept {
-            return;
+        if !self.places().is_kept {
+            self.remove();
         }
+    }
+}
+
+impl Notes {
+    fn remove(&self) {
         // What somebody put in its place is theirs.
         let is_ours = |found: Metadata| {
             let own = self.file.metadata();
@@ -187,6 +192,8 @@ pub(super) fn leave() {
         places.is_left = true;
         if !places.is_kept {
             (0..places.taken.len().min(GUEST_NOTES_MAX)).for_each(|place| notes.put(place, &[CLEAR]));
+            // Nothing is written from here on, and nobody else has the file before this process is gone.
+            notes.remove();
         }
     }
 }
@@ -295,9 +302,10 @@ mod tests {
         let before = notes.write(&record(&note()));
         leave();
         let after = notes.write(&record(&note()));
-        assert_eq!(read(&path).expect("it can be read"), []);
+        assert!(!path.exists(), "nothing is under way that anybody has to know of");
         before.end(false);
         after.end(false);
+        assert!(!path.exists());
     }
 
     #[test]
