@@ -250,6 +250,10 @@ pub const TRUSTED_KEYS_MAX: usize = 64;
 /// that is further ahead would make every signature of other clocks look older than its own.
 pub const SIGNED_AHEAD_MAX: Duration = Duration::from_secs(600);
 
+/// The shortest time for which a signature may be good: instants are shown to the second, and no host hears of a deployment at
+/// once.
+pub const SIGNED_FOR_MIN: Duration = Duration::from_secs(1);
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 
