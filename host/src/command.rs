@@ -126,6 +126,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    signals::let_large_writes_fail();
     terminal::set_json(std::env::args_os().any(|argument| argument == "--json"));
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -213,7 +214,9 @@ fn stage_host() -> Result<StageHost> {
         ..bounds
     });
     let compiler = compiler.environment(|| "cannot find the file of this program".to_owned())?;
-    StageHost::new(StageHost::default_cache().as_deref(), compiler.clone()).or_else(|cause| {
+    let cache = StageHost::default_cache();
+    say_passed_over(cache.as_deref());
+    StageHost::new(cache.as_deref(), compiler.clone()).or_else(|cause| {
         let host = StageHost::new(None, compiler)?;
         say!(
             Warning,
@@ -221,6 +224,24 @@ fn stage_host() -> Result<StageHost> {
         );
         Ok(host)
     })
+}
+
+/// Says which variables for the place of the cache are passed over: a path that is not absolute would lead elsewhere from every
+/// folder.
+fn say_passed_over(cache: Option<&Path>) {
+    let set = ["XDG_CACHE_HOME", "HOME"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+    let set = set.iter().filter(|(_, value)| !value.is_empty());
+    for (name, value) in set.take_while(|(_, value)| !Path::new(value).is_absolute()) {
+        let kept = match cache {
+            Some(cache) => format!("compiled code is kept in {}", cache.display()),
+            None => "rules are compiled at every start".to_owned(),
+        };
+        say!(
+            Warning,
+            "weir: {name} is {}, which is no absolute path and is passed over: {kept}",
+            Path::new(value).display()
+        );
+    }
 }
 
 /// Reads and checks a pipeline file. `now` stands above what the file says.

@@ -30,7 +30,7 @@ pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Stan
 pub use dead_letters::{
     LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
 };
-pub use file::{DatabaseFile, Recovered};
+pub use file::{DatabaseFile, Recovered, leave};
 pub use harm::{forget_harms, read_harms, watch_guests};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,

@@ -221,12 +221,12 @@ impl Engine {
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
         let guests = Guests::prepare(node.kind.aggregates(), &host.at(Whose::of_file(&node.name)))
-            .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
+            .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
                 let stage = Stage::prepare(&node.name, stage, host, OnRefusal::Wait)
-                    .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
+                    .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
                 Step::Stage(Box::new(stage))
             }
             NodeKind::LastValue(plan) => Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, readers, seed))),

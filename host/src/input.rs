@@ -13,7 +13,7 @@ use memchr::memchr;
 use std::{
     fmt,
     fs::{self, File, FileType, Metadata},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, IsTerminal, Read},
     os::{
         fd::AsFd,
         unix::fs::{FileExt, FileTypeExt, MetadataExt},
@@ -124,10 +124,54 @@ fn too_large(path: &Path, what: &str, most: u64) -> Error {
 /// When it cannot be read, is no regular file, is larger, or is no text in UTF-8; where it is told what it is instead.
 pub fn read_text(path: &Path, what: &str, most: u64) -> Result<String> {
     check_file(path, what, most)?;
+    let file = File::open(path).map_err(|cause| cannot_read(what, path, &cause))?;
+    text_of(&file, path, what, most)
+}
+
+/// The text of a file or a pipe of `most` bytes at most; `-` is standard input. And what it was read from, since a secret may not
+/// lie open.
+///
+/// # Errors
+/// As [`read_text`]; and when it would be typed on a terminal, which shows it.
+pub fn read_secret(path: &Path, what: &str, most: u64) -> Result<(String, Metadata)> {
+    const ACCEPTED: &str = "accepted is a file, a pipe, or `-` for standard input";
+    let is_standard = path == Path::new("-");
+    let refuse = |is: &str| {
+        let named = named(what, path);
+        Err(Error::definition(format!(
+            "cannot read {named}: it is {is}; {ACCEPTED}"
+        )))
+    };
+    // Before it is opened: a device may do anything then.
+    if !is_standard {
+        let kind = fs::metadata(path)
+            .map_err(|cause| cannot_read(what, path, &cause))?
+            .file_type();
+        if !kind.is_file() && !kind.is_fifo() {
+            return refuse(kind_of(kind));
+        }
+    }
+    let file = match is_standard {
+        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    let file = file.map_err(|cause| cannot_read(what, path, &cause))?;
+    let metadata = file.metadata().map_err(|cause| cannot_read(what, path, &cause))?;
+    if file.is_terminal() {
+        return refuse("a terminal, which shows what is typed");
+    }
+    let kind = metadata.file_type();
+    // A device that has nothing to give is standard input where there is none.
+    if kind.is_dir() || kind.is_block_device() {
+        return refuse(kind_of(kind));
+    }
+    Ok((text_of(&file, path, what, most)?, metadata))
+}
+
+fn text_of(file: &File, path: &Path, what: &str, most: u64) -> Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
-        .map_err(|cause| cannot_read(what, path, &cause))?;
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|cause| cannot_read(what, path, &cause))?;
     if bytes.len() as u64 > most {
         return Err(too_large(path, what, most));
     }

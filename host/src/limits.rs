@@ -250,6 +250,14 @@ pub const TRUSTED_KEYS_MAX: usize = 64;
 /// that is further ahead would make every signature of other clocks look older than its own.
 pub const SIGNED_AHEAD_MAX: Duration = Duration::from_secs(600);
 
+/// The shortest time for which a signature may be good: instants are shown to the second, and no host hears of a deployment at
+/// once.
+pub const SIGNED_FOR_MIN: Duration = Duration::from_secs(1);
+
+/// Characters of a text of the registry, such as a note or a reason, that are shown: more than people write, and fewer than
+/// fill a screen. Whoever may write to the registry may write megabytes.
+pub const TOLD_CHARS_MAX: usize = 1000;
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 

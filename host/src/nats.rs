@@ -11,6 +11,7 @@ mod publish;
 mod range;
 mod refused;
 mod registry;
+mod runtime;
 mod secrets;
 mod servers;
 mod source;

@@ -179,6 +179,26 @@ pub(crate) fn link_to(path: &Path) -> String {
     )
 }
 
+/// What keeps a folder from being made at `path`, and where: something that is none, or a link to nothing.
+pub(crate) fn in_the_way(path: &Path) -> Option<String> {
+    // From above: what is below something that is no folder does not matter.
+    let mut all: Vec<&Path> = path.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+    all.reverse();
+    let found = all.into_iter().find_map(|path| {
+        let found = fs::symlink_metadata(path).ok()?;
+        let leads_to = fs::metadata(path);
+        let is = match (found.is_symlink(), leads_to) {
+            (_, Ok(leads_to)) if leads_to.is_dir() => return None,
+            (true, Ok(_)) => format!("{}, which is no folder", link_to(path)),
+            (true, Err(_)) => format!("{}, which is not there", link_to(path)),
+            (false, _) if found.is_file() => "a file".to_owned(),
+            (false, _) => what_else(found.file_type()).to_owned(),
+        };
+        Some((path, is))
+    });
+    found.map(|(path, is)| format!("{} is {is}, where a folder has to be; remove it", path.display()))
+}
+
 /// What is no file and no link.
 fn what_else(kind: fs::FileType) -> &'static str {
     if kind.is_dir() {

@@ -19,7 +19,19 @@ pub fn printable(text: &str) -> String {
     escaped(text, is_deceptive)
 }
 
-/// The same for a text of several lines, whose line feeds and tabs are its own.
+/// The same, cut after `most` characters; where it is, it says how many there are.
+pub fn printable_up_to(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => printable(text),
+        Some((end, _)) => format!(
+            "{}… ({} characters)",
+            printable(text.get(..end).unwrap_or_default()),
+            text.chars().count()
+        ),
+    }
+}
+
+/// As [`printable`], for a text of several lines, whose line feeds and tabs are its own.
 pub fn printable_lines(text: &str) -> String {
     escaped(text, |character| {
         is_deceptive(character) && !matches!(character, '\n' | '\t')

@@ -477,6 +477,55 @@ fn a_cache_that_others_can_write_to_is_left_alone_and_that_is_said() {
     assert_eq!(kept(), 1);
 }
 
+#[test]
+fn what_is_in_the_way_of_the_cache_is_named() {
+    let (home, pipeline) = (scratch(), pipeline("last-page"));
+    let (cache, path) = (home.path().join("weir"), home.path().display());
+    let check = |variables: &[(&str, &str)]| {
+        let line = ["check", pipeline.to_str().expect("it is text")];
+        let outcome = Weir::at(WEIR).run_in_with(home.path(), line, variables);
+        outcome.ends_with(0)
+    };
+    let home_text = path.to_string();
+    let check_home = || check(&[("XDG_CACHE_HOME", &home_text)]);
+    let words = "where a folder has to be; remove it; rules are compiled at every start";
+    fs::write(&cache, "").expect("a file can be made");
+    check_home().says(&format!("{path}/weir is a file, {words}"));
+    fs::remove_file(&cache).expect("it can be removed");
+    std::os::unix::fs::symlink("nowhere", &cache).expect("a link can be made");
+    check_home().says(&format!(
+        "{path}/weir is a symbolic link to nowhere, which is not there, {words}"
+    ));
+    fs::remove_file(&cache).expect("it can be removed");
+    let below = format!("{path}/file/below");
+    fs::write(home.path().join("file"), "").expect("a file can be made");
+    check(&[("XDG_CACHE_HOME", &below)]).says(&format!("{path}/file is a file, {words}"));
+
+    // A folder with the name of a file with code.
+    assert_eq!(check_home().stderr, "");
+    let files = fs::read_dir(&cache).expect("there is a cache").flatten();
+    let file = files.map(|file| file.path()).next().expect("the code is kept");
+    fs::remove_file(&file).expect("it can be removed");
+    fs::create_dir(&file).expect("a folder can be made");
+    let name = file.file_name().expect("it has a name").display().to_string();
+    check_home().says(&format!(
+        "cannot keep compiled code in {path}/weir: {name} is a folder, where a file has to be; remove it"
+    ));
+    fs::remove_dir(&file).expect("it is empty");
+
+    // The specification of these folders lets a path that is not absolute be passed over.
+    let relative = [("XDG_CACHE_HOME", "here"), ("HOME", &home_text)];
+    check(&relative).says(&format!(
+        "XDG_CACHE_HOME is here, which is no absolute path and is passed over: compiled code is kept in {path}/.cache/weir"
+    ));
+    let relative = [("XDG_CACHE_HOME", ""), ("HOME", "here")];
+    check(&relative)
+        .says("HOME is here, which is no absolute path and is passed over: rules are compiled at every start");
+    let absolute = [("XDG_CACHE_HOME", home_text.as_str()), ("HOME", "here")];
+    assert_eq!(check(&absolute).stderr, "");
+    assert!(!home.path().join("here").exists());
+}
+
 /// What is to compile and does something else.
 fn program_of(folder: &Path, text: &str) -> PathBuf {
     let program = folder.join("compiler");

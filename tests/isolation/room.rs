@@ -1,10 +1,14 @@
 //! Memories, tables and instances within a component: what a guest may have is bounded as a whole.
 
 use crate::made::{Made, plan_of, run, with_component, with_module};
-use std::fs;
+use std::{fs, sync::Arc};
 use weir::{
-    limits::{GUEST_MEMORIES_MAX, GUESTS_OF_STAGE, MAPPINGS_OF_MEMORY},
+    definition::File,
+    engine::Engine,
+    error::{Error, ErrorKind},
+    limits::{GUEST_MEMORIES_MAX, GUESTS_LOOSE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, MAPPINGS_OF_MEMORY},
     plan::Plan,
+    stage::{Compiler, Instance, StageHost},
 };
 use weir_tests::{replay::host, scratch};
 
@@ -200,7 +204,7 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
     let before = mappings();
     let guests: Vec<_> = (0..60 * GUESTS_OF_STAGE)
         .map(|at| {
-            let mut guest = weir::stage::Instance::new(&own, module.clone(), Vec::new(), limits);
+            let mut guest = Instance::new(&own, module.clone(), Vec::new(), limits);
             guest.configure().unwrap_or_else(|error| panic!("guest {at}: {error}"));
             guest
         })
@@ -231,7 +235,7 @@ fn chain(name: &str, steps: usize) -> weir::error::Result<Plan> {
         "name = \"{name}\"\nsource = {{ stream = \"TEST\", subject = \"test\", columns = {{ id = \"int\" }} }}\n\
          {steps}[[sink]]\ntable = \"all\"\n"
     );
-    Plan::build(&weir::definition::File::from_text("chain.toml", text), host())
+    Plan::build(&File::from_text("chain.toml", text), host())
 }
 
 #[test]
@@ -245,8 +249,7 @@ fn a_pipeline_of_more_guests_than_a_process_has_places_for_is_refused_with_the_f
     }
     let first = chain("first", 100).unwrap_or_else(|error| panic!("{error}"));
     let second = chain("second", 100).unwrap_or_else(|error| panic!("{error}"));
-    let alone =
-        weir::stage::StageHost::new(None, weir::stage::Compiler::InProcess).expect("this machine can run WebAssembly");
+    let alone = StageHost::new(None, Compiler::InProcess).expect("this machine can run WebAssembly");
     let host_of_first = alone.for_pipeline(first.guest_counts()).expect("there is room for one");
     let error = alone.for_pipeline(second.guest_counts()).expect_err("not for two");
     let error = error.to_string();
@@ -256,4 +259,56 @@ fn a_pipeline_of_more_guests_than_a_process_has_places_for_is_refused_with_the_f
     );
     drop(host_of_first);
     assert!(alone.for_pipeline(second.guest_counts()).is_ok());
+}
+
+#[test]
+fn a_place_that_others_have_now_is_waited_for_and_is_no_fault_of_the_rule() {
+    let folder = scratch();
+    let path = folder.path().join("rule.wasm");
+    fs::write(&path, Made::default().component()).expect("the module can be written");
+    let text = format!(
+        "name = \"made\"\nsource = {{ stream = \"TEST\", subject = \"test\", columns = {{ id = \"int\" }} }}\n\
+         [[step]]\nname = \"made\"\nstage = {{ module = '{}' }}\n[[sink]]\ntable = \"all\"\n",
+        path.display()
+    );
+    let file = File::from_text("made.toml", text);
+    let all = StageHost::new(None, Compiler::InProcess).expect("this machine can run WebAssembly");
+    let plan = Arc::new(Plan::build(&file, &all).unwrap_or_else(|error| panic!("{error}")));
+    let module = crate::made::module(&plan);
+    let limits = &plan.stage("made").expect("that is its stage").limits;
+    let of_pipeline = all.for_pipeline(plan.guest_counts()).expect("there is room");
+    for (host, places) in [
+        (&of_pipeline, GUESTS_OF_PIPELINE + GUESTS_OF_STAGE),
+        (&all, GUESTS_LOOSE),
+    ] {
+        let guest = || {
+            let mut guest = Instance::new(host, module.clone(), Vec::new(), limits);
+            guest.configure().map(|()| guest)
+        };
+        let mut guests: Vec<_> = (0..places).map(|_| guest().expect("there is a place")).collect();
+        let words = format!("all {places} places");
+        let check = |error: Error| {
+            assert_eq!(error.kind(), ErrorKind::Environment, "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains(&words) && said.contains("try again when they have ended"),
+                "{said}"
+            );
+        };
+        // Checked with its parameters, made for a pipeline that starts, and asked what it is.
+        check(Plan::build(&file, host).expect_err("no place is free"));
+        check(Engine::new(plan.clone(), host, 1).expect_err("no place is free"));
+        let other = Made {
+            fields: "(global $other i32 (i32.const 1))",
+            ..Default::default()
+        };
+        fs::write(folder.path().join("other.wasm"), other.component()).expect("the module can be written");
+        check(
+            host.load(&folder.path().join("other.wasm"))
+                .expect_err("no place is free"),
+        );
+        guests.pop();
+        Plan::build(&file, host).unwrap_or_else(|error| panic!("{error}"));
+        Engine::new(plan.clone(), host, 1).unwrap_or_else(|error| panic!("{error}"));
+    }
 }

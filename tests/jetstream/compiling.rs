@@ -263,3 +263,58 @@ fn a_host_that_is_to_stop_does_not_wait_for_a_compiler_and_leaves_none_behind() 
     check_gone(compiler);
     assert!(Path::new(&setup.swapped.database()).exists());
 }
+
+/// The files of a folder that begin with the name of the database.
+fn of_database(folder: &Path, name: &str) -> Vec<String> {
+    let files = fs::read_dir(folder).expect("the folder can be read").flatten();
+    let names = files.filter_map(|file| file.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|file| file.starts_with(name)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn who_stops_a_start_hears_of_it_and_finds_nothing_that_it_left() {
+    let setup = Setup::new();
+    let folder = setup.swapped.folder.path();
+    let module = folder.join("busy.wasm");
+    fs::write(&module, busy()).expect("the module can be written");
+    let text = pipeline_text(NO_TRIAL).replace(&guest("versions").display().to_string(), &module.display().to_string());
+    fs::write(folder.join("busy.toml"), text).expect("the pipeline file can be written");
+    let database = folder.join("new.db");
+    let stop = |signal| {
+        let run = Run::new(folder, &setup.swapped.server.url(), [folder.join("busy.toml")]);
+        let run = run
+            .with(["--database", "new.db"])
+            .with_variable("WEIR_FAIL_POINTS", LONG);
+        let mut running = run.start();
+        wait_for_compiler(&mut running);
+        assert_eq!(of_database(folder, "new.db"), ["new.db", "new.db-guest", "new.db-lock"]);
+        running.send(signal);
+        running
+            .end()
+            .ends_with(130)
+            .says("stopped before it began; nothing was read");
+    };
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        stop(signal);
+        assert_eq!(of_database(folder, "new.db"), [""; 0]);
+    }
+
+    // What was there stays, also where there is nothing in it; and so does what somebody put into the place of ours.
+    fs::write(&database, "").expect("a file can be made");
+    stop(libc::SIGINT);
+    assert_eq!(of_database(folder, "new.db"), ["new.db", "new.db-lock"]);
+    fs::remove_file(&database).expect("a file can be removed");
+    fs::write(folder.join("new.db-lock"), "").expect("a file can be made");
+    stop(libc::SIGINT);
+    assert_eq!(of_database(folder, "new.db"), ["new.db-lock"]);
+    let with_tables = rusqlite::Connection::open(&database).expect("a database can be made");
+    with_tables
+        .execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")
+        .expect("it can be written");
+    drop(with_tables);
+    let before = fs::read(&database).expect("it can be read");
+    stop(libc::SIGINT);
+    assert_eq!(fs::read(&database).expect("it is there"), before);
+}

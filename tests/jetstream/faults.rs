@@ -12,7 +12,7 @@ use crate::{
 use rusqlite::Connection;
 use std::{
     fs,
-    os::unix::fs::{FileExt, PermissionsExt},
+    os::unix::fs::{FileExt, PermissionsExt, chown},
     path::Path,
     time::Duration,
 };
@@ -94,7 +94,8 @@ fn a_full_disk_ends_the_run_and_loses_nothing() {
             outcome
                 .ends_with(1)
                 .says("database plain.db")
-                .says("see that the disk has room");
+                .says("see that the disk has room")
+                .says("`ulimit -f`");
         }
     }
     assert!(ended > 3, "{ended} runs had too little room");
@@ -114,6 +115,49 @@ fn a_full_disk_ends_the_run_and_loses_nothing() {
     run().catch_up().ends_with(0);
     run().with(["--database", "straight.db"]).catch_up().ends_with(0);
     assert_eq!(found(), contents(&setup.folder.path().join("straight.db")));
+}
+
+/// Under its own bound a guest finds no memory to begin with, which is no fault of the rule.
+#[test]
+fn a_bound_on_files_that_keeps_a_rule_from_its_memory_is_no_fault_of_the_rule() {
+    let setup = Setup::with_events_before();
+    let outcome = setup.run().limited(libc::RLIMIT_FSIZE, 8_000).catch_up();
+    assert_no_panic(&outcome);
+    outcome.ends_with(1).says("ulimit -f");
+    setup.check_goes_on();
+}
+
+#[test]
+fn who_gets_no_threads_says_so_and_goes_on_when_there_are_some() {
+    // SAFETY: it looks up who we are.
+    if unsafe { libc::geteuid() } != 0 {
+        // What runs for this user anyway counts too, so that nothing can be said of how many there may be.
+        return;
+    }
+    // A user of whom nothing else runs.
+    let user = 54_321 + std::process::id() % 1000;
+    let setup = Setup::with_events_before();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(setup.folder.path(), open).expect("it is ours");
+    let folder = setup.folder.path().join("own");
+    fs::create_dir(&folder).expect("a folder can be made");
+    chown(&folder, Some(user), Some(user)).expect("root may do that");
+    fs::write(folder.join("plain.toml"), PLAIN).expect("the pipeline file can be written");
+    // A name that has to be looked up, on a thread of its own.
+    let url = setup.server.url().replace("127.0.0.1", "localhost");
+    let mut ended = 0;
+    for threads in 1..30 {
+        let run = Run::new(&folder, &url, ["plain.toml"]).of_user(user);
+        let outcome = run.limited(libc::RLIMIT_NPROC, threads).catch_up();
+        assert_no_panic(&outcome);
+        if outcome.code == 0 {
+            break;
+        }
+        ended += 1;
+        outcome.ends_with(1).says("cannot start");
+    }
+    assert!((6..29).contains(&ended), "{ended} runs had too few threads");
+    assert_eq!(contents(&folder.join("plain.db")).counts.events, BEFORE as u64);
 }
 
 #[test]

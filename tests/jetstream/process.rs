@@ -125,20 +125,22 @@ impl Run {
             rlim_max: most,
         };
         let bind = move || {
-            // SAFETY: both calls may be made between fork and exec, and the limit lives for as long as they take.
-            let failed = unsafe {
-                // A write beyond the bound is to fail as on a full disk, and not to end the process.
-                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-                libc::setrlimit(resource, &limit) != 0
-            };
+            // SAFETY: the call may be made between fork and exec, and the limit lives for as long as it takes.
+            let failed = unsafe { libc::setrlimit(resource, &limit) != 0 };
             if failed {
                 Err(io::Error::last_os_error())
             } else {
                 Ok(())
             }
         };
-        // SAFETY: it does nothing but these two calls.
+        // SAFETY: it does nothing but this call.
         unsafe { self.command.pre_exec(bind) };
+        self
+    }
+
+    /// As another user, which only root can do.
+    pub(crate) fn of_user(mut self, user: u32) -> Self {
+        self.command.uid(user).gid(user);
         self
     }
 

@@ -7,7 +7,7 @@ use crate::{
 use expect_test::{Expect, expect};
 use serde_json::Value as Json;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
-use weir::{database::read_versions, trust::Key};
+use weir::{database::read_versions, deployment::Deployment, trust::Key};
 use weir_tests::{
     guest,
     swaps::{self, PIPELINE, STEP, digest},
@@ -184,7 +184,7 @@ fn what_a_stranger_wrote_does_not_come_back_with_a_signature() {
     let last = registry.deployment(PIPELINE, STEP).unwrap().unwrap();
     assert_eq!((last.version, last.digest), (5, Some(digest(&guest("versions")))));
     // A candidate of theirs is not promoted, nor is their word for the file's.
-    let candidate = weir::deployment::Deployment {
+    let candidate = Deployment {
         digest: Some(strange),
         ..Default::default()
     };
@@ -236,6 +236,99 @@ fn wait_until_no_host(setup: &Swapped) {
     crate::wait_until("the end of the host", || hosts(&setup.registry()).is_empty());
 }
 
+/// A key need not lie in a file.
+#[test]
+fn a_key_may_come_through_a_pipe() {
+    let setup = setup(true);
+    write_key(setup.folder.path(), "open.nk", ANN, 0o644);
+    let weir = |arguments: &str, pipes: &str| {
+        let mut command = std::process::Command::new("bash");
+        let line = format!("{pipes}\"$WEIR\" {arguments} --nats \"$URL\"");
+        command.current_dir(setup.folder.path()).args(["-c", &line]);
+        command.env("WEIR", env!("CARGO_BIN_EXE_weir-under-test"));
+        command.env("URL", setup.server.url()).env("RULE", guest("versions"));
+        let output = command.output().expect("bash can be started");
+        let said = String::from_utf8(output.stderr).expect("it is UTF-8");
+        (output.status.code(), said)
+    };
+    let deployed = || setup.registry().deployment(PIPELINE, STEP).expect("it can be read");
+    for (number, (pipes, with)) in [
+        ("", "<(cat ann.nk)"),
+        ("cat ann.nk | ", "-"),
+        ("", "- < ann.nk"),
+        ("cat ann.nk | ", "/dev/stdin"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let arguments = format!("deploy swapped.toml versions \"$RULE\" --param label={number} --sign-with {with}");
+        let (code, said) = weir(&arguments, pipes);
+        assert_eq!(code, Some(0), "{with}: {said}");
+        let signed = deployed().expect("it is there");
+        assert_eq!(signed.version, number as u64 + 1);
+        assert!(signed.signature.is_some(), "{with}");
+    }
+    for (pipes, with, words) in [
+        ("", "- < /dev/null", "the key - has no seed"),
+        ("", "- < open.nk", "the key - has the mode 0644"),
+        ("cat /dev/zero | ", "-", "the key - is larger than"),
+        (
+            "",
+            "/dev/zero",
+            "it is a device; accepted is a file, a pipe, or `-` for standard input",
+        ),
+        (
+            "",
+            ".",
+            "it is a folder; accepted is a file, a pipe, or `-` for standard input",
+        ),
+    ] {
+        let (code, said) = weir(
+            &format!("params set swapped.toml versions label=9 --sign-with {with}"),
+            pipes,
+        );
+        assert_eq!(code, Some(2), "{with}: {said}");
+        assert!(said.contains(words), "{with}: {said}");
+    }
+    assert_eq!(deployed().expect("it is there").version, 4);
+}
+
+/// Whoever may write to the bucket may write anything.
+#[test]
+fn history_cuts_what_is_long_and_says_where_a_number_was_given_twice() {
+    let setup = setup(false);
+    let registry = setup.registry();
+    deploy_to(&registry, PIPELINE, STEP, None, "");
+    let last = deploy_to(&registry, PIPELINE, STEP, None, "");
+    let shown = || setup.weir("history swapped.toml versions").ends_with(0).stdout;
+    assert!(!shown().contains("stands here"), "{}", shown());
+    let note = "\u{1b}[2J".to_owned() + &"é".repeat(200_000);
+    let forged = Deployment {
+        note: Some(note.clone()),
+        by: "x".repeat(100_000),
+        digest: Some("ü".repeat(50_000)),
+        ..last
+    };
+    let value = serde_json::to_string(&forged).expect("it can be written");
+    setup
+        .client
+        .put_key("weir-deployments", &format!("{PIPELINE}.{STEP}"), value);
+    let shown = shown();
+    assert!(shown.contains("version 2 stands here 2 times"), "{shown}");
+    assert!(!shown.contains("version 1 stands"), "{shown}");
+    for words in ["(200004 characters)", "(100000 characters)", "\\u{1b}[2J"] {
+        assert!(
+            shown.contains(words),
+            "{words} is not in {}",
+            shown.chars().take(8000).collect::<String>()
+        );
+    }
+    assert!(shown.chars().filter(|character| !character.is_whitespace()).count() < 6000);
+    let lines = setup.weir("history swapped.toml versions --json").ends_with(0).stdout;
+    let last: Json = serde_json::from_str(lines.lines().last().expect("three")).expect("it is JSON");
+    assert_eq!(last["note"], note, "JSON has it whole");
+}
+
 #[test]
 fn keys_and_lists_that_are_no_good_are_refused_before_anything_is_done() {
     let setup = setup(true);
@@ -275,12 +368,12 @@ fn keys_and_lists_that_are_no_good_are_refused_before_anything_is_done() {
             weir: --sign-with is a seed itself; accepted is the name of the file that holds it, so that no list of processes shows it
         "#]],
     );
-    for wrong in ["0d", "never", "1 month"] {
+    for wrong in ["0d", "never", "1 month", "1ms", "999ms"] {
         let wrong = wrong.replace(' ', "");
         setup
             .weir(&format!("{deploy} --sign-with ann.nk --valid-for {wrong}"))
             .ends_with(2)
-            .says("accepted is a duration of more than nothing");
+            .says("accepted is a duration of 1 s or more");
     }
     // The file requires a signature, also where no host runs.
     check(

@@ -171,7 +171,7 @@ fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Pat
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(package, toolchain));
     let cannot = || "cannot start cargo".to_owned();
     let cargo = Supervised::start(&cargo, Stdio::piped(), terminal::said_by_others()).environment(cannot)?;
-    let (core, status) = cargo.attend(stop, |cargo| {
+    let attended = cargo.attend(stop, |cargo| {
         let mut core = None;
         if let Some(messages) = cargo.stdout.take() {
             for line in BufReader::new(messages).lines() {
@@ -181,7 +181,8 @@ fn compile(package: &Package, toolchain: &Toolchain, profile: &str, target: &Pat
         }
         let status = cargo.wait().environment(|| "cannot wait for cargo".to_owned())?;
         Ok((core, status))
-    })?;
+    });
+    let (core, status) = attended.environment(cannot)??;
     check_going_on(stop)?;
     if let Some(why) = not_started(status) {
         return Err(Error::environment(format!("cannot start cargo: {why}")));

@@ -369,7 +369,7 @@ impl<'h> Target<'h> {
                     host.process,
                     printable(&host.database),
                     failed.sequence,
-                    printable(&failed.reason)
+                    show::told(&failed.reason)
                 )));
             }
         }
@@ -537,9 +537,13 @@ fn outcome(step: &StepStatus, deployed: &Deployment) -> Option<(bool, String)> {
         return Some(match failed.taken_back {
             true => (
                 false,
-                format!("taken back from sequence {} on: {}", failed.sequence, printable(reason)),
+                format!(
+                    "taken back from sequence {} on: {}",
+                    failed.sequence,
+                    show::told(reason)
+                ),
             ),
-            false => (false, format!("refused: {}", printable(reason))),
+            false => (false, format!("refused: {}", show::told(reason))),
         });
     }
     if step.deployment.version == deployed.version {

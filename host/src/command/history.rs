@@ -8,12 +8,11 @@ use crate::{
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
     terminal,
-    text::printable,
     trust::{Entry, Policy, has_right_signature},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_spanned::Spanned;
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.
 ///
@@ -56,20 +55,29 @@ fn signer(trust: &Policy, entry: Entry<'_>, deployment: &Deployment) -> String {
 
 /// What became of a version at one database.
 fn said(outcome: &Outcome) -> String {
-    let (database, reason) = (
-        printable(&outcome.database),
-        outcome.reason.as_deref().unwrap_or_default(),
-    );
-    let (version, reason) = (outcome.version, printable(reason));
+    let (version, database) = (outcome.version, show::told(&outcome.database));
+    let reason = show::told(outcome.reason.as_deref().unwrap_or_default());
     let what = match outcome.what.as_str() {
         "passed" => format!("passed its trial by sequence {}", show::thousands(outcome.sequence)),
         "taken-back" => format!(
             "was taken back from sequence {} on: {reason}",
             show::thousands(outcome.sequence)
         ),
-        other => format!("was {}: {reason}", printable(other)),
+        other => format!("was {}: {reason}", show::told(other)),
     };
-    format!("version {version}, {}, {database}: {what}", printable(&outcome.process))
+    format!(
+        "version {version}, {}, {database}: {what}",
+        show::told(&outcome.process)
+    )
+}
+
+/// What is said where several claim the number of a version.
+fn said_of_same(version: u64, times: usize) -> String {
+    format!(
+        "version {version} stands here {times} times, and weir gives a number once: somebody wrote past it, or the registry lost \
+         some and gave their numbers again. A host that runs one of them keeps it and refuses the others; one that runs none takes \
+         the last, where that is signed as it asks for. Deploy again: what comes has a number of its own"
+    )
 }
 
 impl History {
@@ -128,15 +136,22 @@ impl History {
             let row = [
                 Cell::new(deployment.version).set_alignment(CellAlignment::Right),
                 Cell::new(show::instant(deployment.at_ms)),
-                Cell::new(printable(&deployment.by)),
-                Cell::new(show::short(deployment.digest.as_deref())),
+                Cell::new(show::told(&deployment.by)),
+                Cell::new(show::told(show::short(deployment.digest.as_deref()))),
                 Cell::new(show::parameters(&deployment.parameters).trim_start_matches(" with ")),
-                Cell::new(printable(deployment.note.as_deref().unwrap_or_default())),
+                Cell::new(show::told(deployment.note.as_deref().unwrap_or_default())),
             ];
             table.add_row(row.into_iter().chain(are_signed.then(signer)));
         }
         writeln!(out, "{}", table.trim_fmt()).map_err(|cause| write_failed(&cause))?;
-        for outcome in deployments.iter().flat_map(|deployment| of_version(deployment.version)) {
+        let mut times: BTreeMap<u64, usize> = BTreeMap::new();
+        for deployment in &deployments {
+            *times.entry(deployment.version).or_default() += 1;
+        }
+        for (version, times) in times.iter().filter(|(_, times)| **times > 1) {
+            writeln!(out, "{}", said_of_same(*version, *times)).map_err(|cause| write_failed(&cause))?;
+        }
+        for outcome in times.keys().flat_map(|version| of_version(*version)) {
             writeln!(out, "{}", said(outcome)).map_err(|cause| write_failed(&cause))?;
         }
         Ok(ExitCode::SUCCESS)

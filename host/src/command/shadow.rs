@@ -16,7 +16,6 @@ use crate::{
     plan::{StageVersion, StepVersions, Versions},
     status::{HostStatus, ShadowExample, ShadowReport},
     terminal,
-    text::printable,
     trust::Entry,
 };
 use serde_json::json;
@@ -204,7 +203,7 @@ fn wait(target: &Target<'_>, candidate: &Deployment, most: Duration) -> Result<E
                     None => answer!("  {}, {}: runs", host.process, host.database)?,
                     Some(reason) => {
                         well = false;
-                        answer!("  {}, {}: refused: {}", host.process, host.database, printable(reason))?;
+                        answer!("  {}, {}: refused: {}", host.process, host.database, show::told(reason))?;
                     }
                 }
             }
@@ -279,7 +278,7 @@ fn text_of(host: &HostStatus, report: &ShadowReport) -> String {
         report.live
     )];
     if let Some(reason) = &report.refused {
-        lines.push(format!("  refused: {}", printable(reason)));
+        lines.push(format!("  refused: {}", show::told(reason)));
         return lines.join("\n");
     }
     let otherwise = report.added + report.missing + report.changed + report.rejected;

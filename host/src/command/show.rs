@@ -1,7 +1,14 @@
 //! What people look at: numbers, durations, summaries.
 
-use crate::{deployment::Signer, error::Result, source::Waiting, text::printable, turn::Counts};
+use crate::{
+    deployment::Signer, error::Result, limits::TOLD_CHARS_MAX, source::Waiting, text::printable_up_to, turn::Counts,
+};
 use std::{collections::BTreeMap, path::Path, time::Duration};
+
+/// A text of the registry: whoever may write there may have written anything, of any length. --json has it whole.
+pub(super) fn told(text: &str) -> String {
+    printable_up_to(text, TOLD_CHARS_MAX)
+}
 
 /// A whole number with spaces between thousands: `1 234 567`.
 pub(super) fn thousands(number: u64) -> String {
@@ -61,7 +68,7 @@ pub(super) fn module(digest: Option<&str>) -> String {
 pub(super) fn parameters(parameters: &BTreeMap<String, toml::Value>) -> String {
     let shown: Vec<String> = parameters
         .iter()
-        .map(|(name, value)| printable(&format!("{name} = {value}")))
+        .map(|(name, value)| told(&format!("{name} = {value}")))
         .collect();
     match shown.is_empty() {
         true => String::new(),

@@ -1,12 +1,14 @@
 //! Ctrl-C, and the signal that a supervisor sends.
 
 use crate::{
+    database,
     error::{Context, Result},
     say,
     source::Stop,
     watch,
 };
 use std::{
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +17,27 @@ use std::{
     thread,
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Files that a runtime with signals takes, and some.
+const SIGNAL_FILES: usize = 8;
+
+/// From now on a write beyond the bound on the size of files (`ulimit -f`) fails, as it does on a full disk, in place of ending
+/// this process. (A write to a pipe that nobody reads does so already: Rust's library sees to that.) Programs that are started
+/// have the signals as ever.
+pub(super) fn let_large_writes_fail() {
+    // tokio panics where there are too few for its pipe. Who may open so few files is told of it later.
+    let files: std::io::Result<Vec<_>> = (0..SIGNAL_FILES)
+        .map(|_| std::io::stdin().as_fd().try_clone_to_owned())
+        .collect();
+    if files.map(drop).is_err() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let Ok(runtime) = runtime else { return };
+    let _entered = runtime.enter();
+    // Who listens once has the signal caught for as long as the process lives.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+}
 
 /// From now on the first signal asks to stop, and the second ends the process.
 ///
@@ -85,10 +108,14 @@ fn obey_from(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            if !drains.load(Ordering::Relaxed) {
+                say!(Info, "weir: stopped before it began; nothing was read");
+            }
             if asked || !drains.load(Ordering::Relaxed) {
                 at_once();
                 // What is at work now dies of this, and of nothing else.
                 watch::leave();
+                database::leave();
                 std::process::exit(130);
             }
             asked = true;

@@ -5,7 +5,7 @@ use super::deploy::Target;
 use crate::{
     deployment::{Deployment, Signer},
     error::{Error, Result},
-    limits::{SIGNED_AHEAD_MAX, TRUSTED_KEYS_MAX},
+    limits::{SIGNED_AHEAD_MAX, SIGNED_FOR_MIN, TRUSTED_KEYS_MAX},
     plan::Plan,
     say,
     status::HostStatus,
@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 #[command(next_help_heading = "Signature")]
 pub(super) struct SigningArguments {
     /// Sign with the nkey of a user, whose seed is in this file, as `nsc` and `nk` write it. Nobody but its owner may have
-    /// rights to the file.
+    /// rights to the file. `-` is standard input; a pipe will do too, so that a key need not lie in a file.
     #[arg(long, value_name = "FILE.nk", env = "WEIR_SIGN_WITH")]
     sign_with: Option<PathBuf>,
     /// How long hosts may take what is signed, such as 30d or 12h. What is in force by then stays. [default: for ever]
@@ -33,8 +33,10 @@ fn parse_validity(text: &str) -> Result<i64, String> {
     let span = text.parse::<Span>().ok();
     let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let ms = duration.and_then(|duration| i64::try_from(duration.as_millis()).ok());
-    ms.filter(|&ms| ms > 0).ok_or_else(|| {
-        "accepted is a duration of more than nothing, such as \"30d\", \"12h\" or \"1 h 30 min\"".to_owned()
+    let least = SIGNED_FOR_MIN.as_millis() as i64;
+    ms.filter(|&ms| ms >= least).ok_or_else(|| {
+        let least = SIGNED_FOR_MIN.as_secs();
+        format!("accepted is a duration of {least} s or more, such as \"30d\", \"12h\" or \"1 h 30 min\"")
     })
 }
 

@@ -116,7 +116,7 @@ fn text_of(host: &HostStatus) -> String {
     if let Some(reason) = &host.registry {
         lines.push(format!(
             "  deployments do not reach it, and are tried again: {}",
-            printable(reason)
+            show::told(reason)
         ));
     }
     if let Some(trust) = &host.trust {
@@ -182,7 +182,7 @@ fn text_of_step(step: &StepStatus, trust: Option<&Policy>) -> Vec<String> {
         ));
     }
     if let Some(failed) = &step.failed {
-        let reason = printable(&failed.reason);
+        let reason = show::told(&failed.reason);
         lines.push(match failed.taken_back {
             true => format!(
                 "    version {} was taken back from sequence {} on: {reason}",

@@ -110,20 +110,23 @@ impl Supervised {
     }
 
     /// Does `work` with it, which ends when the process does; and ends the process when somebody wants us to stop.
-    pub(super) fn attend<T>(mut self, stop: &Stop, work: impl FnOnce(&mut Child) -> T) -> T {
+    ///
+    /// # Errors
+    /// When no thread can be started to wait for that: the process is ended then.
+    pub(super) fn attend<T>(mut self, stop: &Stop, work: impl FnOnce(&mut Child) -> T) -> io::Result<T> {
         let pipe = self.pipe.take();
         let is_done = &AtomicBool::new(false);
         thread::scope(|scope| {
-            let watch = scope.spawn(move || {
+            let watch = thread::Builder::new().spawn_scoped(scope, move || {
                 while !is_done.load(Ordering::Relaxed) && !stop.is_set() {
                     thread::park_timeout(LOOK);
                 }
                 drop(pipe);
-            });
+            })?;
             let given = work(&mut self.child);
             is_done.store(true, Ordering::Relaxed);
             watch.thread().unpark();
-            given
+            Ok(given)
         })
     }
 }
@@ -137,16 +140,17 @@ impl Drop for Supervised {
 /// Runs `command` to its end, or until somebody wants us to stop, and gives what it said.
 pub(super) fn output(command: &Command, stop: &Stop) -> io::Result<Output> {
     let started = Supervised::start(command, Stdio::piped(), Stdio::piped())?;
-    started.attend(stop, |child| {
+    let output = started.attend(stop, |child| {
         let said = child.stderr.take();
         thread::scope(|scope| {
-            let reader = scope.spawn(|| read_all(said));
+            let reader = thread::Builder::new().spawn_scoped(scope, || read_all(said))?;
             let stdout = read_all(child.stdout.take())?;
             let stderr = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
             let status = child.wait()?;
             Ok(Output { status, stdout, stderr })
         })
-    })
+    });
+    output?
 }
 
 fn read_all(from: Option<impl io::Read>) -> io::Result<Vec<u8>> {

@@ -182,7 +182,7 @@ fn native_tests(folder: &Path) -> Result<bool> {
     // What is said by cargo is no result of ours.
     let (words, errors) = (terminal::said_by_others(), terminal::said_by_others());
     let cargo = Supervised::start(&cargo, words, errors).environment(|| "cannot start cargo".to_owned())?;
-    let status = cargo.attend(&Stop::default(), std::process::Child::wait);
+    let status = cargo.attend(&Stop::default(), std::process::Child::wait).flatten();
     Ok(status.environment(|| "cannot wait for cargo".to_owned())?.success())
 }
 

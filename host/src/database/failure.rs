@@ -23,8 +23,8 @@ impl<T> Sqlite<T> for rusqlite::Result<T> {
 fn advice(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::DiskFull | ErrorCode::SystemIoFailure => Some(
-            "see that the disk has room and can be written to, and start again: what was committed stays, and the rest is \
-             read again",
+            "see that the disk has room and can be written to, and that no bound on the size of files is in the way (`ulimit \
+             -f`), and start again: what was committed stays, and the rest is read again",
         ),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some(
             "the file is damaged, or no database: put back a copy of it, or name another --database and fill it from the \

@@ -15,7 +15,7 @@ use crate::{
 use rusqlite::Connection;
 use rustix::{fs::Access, io::Errno};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::ErrorKind,
     mem,
@@ -47,8 +47,43 @@ impl Identity {
     }
 }
 
-/// The files that this process holds.
-static HELD: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+/// The files that this process holds, and what it made of them.
+static HELD: Mutex<BTreeMap<Identity, Option<Made>>> = Mutex::new(BTreeMap::new());
+
+/// What this process made under a name that nothing had.
+#[derive(Clone, Debug)]
+struct Made {
+    database: PathBuf,
+    /// The file beside it, where that was made too.
+    lock: Option<PathBuf>,
+}
+
+impl Made {
+    /// Removes both, if they are as they were made: who looks for a database finds none. Who comes meanwhile finds the database
+    /// locked, or makes one anew.
+    fn remove_if_empty(&self, identity: Identity) {
+        let found = fs::metadata(&self.database);
+        let is_as_made = found.is_ok_and(|found| Identity::of(&found) == identity && found.len() == 0);
+        if !is_as_made || beside(&self.database, "-wal").exists() {
+            return;
+        }
+        if let Some(lock) = &self.lock {
+            let _ = fs::remove_file(lock);
+        }
+        let _ = fs::remove_file(&self.database);
+    }
+}
+
+/// Removes the databases that this process made and wrote nothing to: it ends now, and nothing came of them.
+pub fn leave() {
+    // Who has it looks at files now, of which none is known here yet.
+    let Ok(held) = HELD.try_lock() else { return };
+    for (identity, made) in held.iter() {
+        if let Some(made) = made {
+            made.remove_if_empty(*identity);
+        }
+    }
+}
 
 /// A database that one process holds. Several pipelines of that process may be in it.
 #[derive(Clone, Debug)]
@@ -67,8 +102,6 @@ struct Held {
     file: Option<File>,
     /// The file beside it, with its lock.
     beside: Option<File>,
-    /// Whether the file was made here.
-    is_new: bool,
     owner: i64,
 }
 
@@ -93,7 +126,7 @@ impl DatabaseFile {
                         "cannot open database {shown}: it is no file; {ADVICE}"
                     )));
                 }
-                Ok(found) if held.contains(&Identity::of(&found)) => return Err(in_use(path)),
+                Ok(found) if held.contains_key(&Identity::of(&found)) => return Err(in_use(path)),
                 Ok(found) => {
                     check_link(path, found.len())?;
                     false
@@ -130,19 +163,30 @@ impl DatabaseFile {
             }
         };
         let identity = Identity::of(&found);
-        held.insert(identity);
+        let made = is_new.then(|| Made {
+            database: path.to_owned(),
+            lock: None,
+        });
+        held.insert(identity, made);
         drop(held);
         let mut taken = Held {
             real_path: path.to_owned(),
             identity,
             file: Some(file),
             beside: None,
-            is_new,
             owner: fastrand::i64(1..),
         };
         taken.real_path = fs::canonicalize(path).environment(|| format!("cannot open database {shown}"))?;
         private_file::warn_of_open_folder(&taken.real_path);
+        let lock = beside(&taken.real_path, "-lock");
+        let makes_lock = fs::symlink_metadata(&lock).is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
         taken.beside = Some(lock_beside(path, &taken.real_path, &found)?);
+        // Where the lock beside the database is the only one, it stays: who waits for it may have it open.
+        if is_new && makes_lock && taken.file.as_ref().is_some_and(has_own_lock) {
+            let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+            let made = held.get_mut(&identity).and_then(Option::as_mut);
+            made.into_iter().for_each(|made| made.lock = Some(lock.clone()));
+        }
         check_logs(path, &taken.real_path)?;
         check_access(path, &taken.real_path)?;
         Ok(Self {
@@ -230,18 +274,12 @@ impl DatabaseFile {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let is_empty = |file: &File| file.metadata().is_ok_and(|found| found.len() == 0);
-        // Nothing came of it: who looks for a database finds none.
-        if self.is_new && self.file.as_ref().is_some_and(is_empty) {
-            let found = fs::metadata(&self.real_path);
-            if found.is_ok_and(|found| Identity::of(&found) == self.identity) {
-                let _ = fs::remove_file(&self.real_path);
-            }
-        }
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Some(made)) = held.remove(&self.identity) {
+            made.remove_if_empty(self.identity);
+        }
         drop(self.beside.take());
         drop(self.file.take());
-        held.remove(&self.identity);
     }
 }
 
@@ -316,7 +354,7 @@ fn check_names(path: &Path, found: &Metadata) -> Result<()> {
 /// where it would be one of the same kind and in SQLite's way. Elsewhere the file beside the database has to do, and what a
 /// transaction looks for (`owner.rs`).
 fn lock(file: &File, path: &Path) -> Result<()> {
-    if !cfg!(target_os = "linux") || is_remote(file) {
+    if !has_own_lock(file) {
         return Ok(());
     }
     let until = Instant::now() + BUSY_TIMEOUT;
@@ -356,7 +394,12 @@ fn lock(file: &File, path: &Path) -> Result<()> {
 /// Locks a file that is read as one that nobody writes to, so that nobody does; whether that is so. Where [`lock`] does not
 /// lock the file, there is nothing to keep out.
 pub(super) fn share(file: &File) -> bool {
-    !cfg!(target_os = "linux") || is_remote(file) || file.try_lock_shared().is_ok()
+    !has_own_lock(file) || file.try_lock_shared().is_ok()
+}
+
+/// Whether a database has a lock on the file itself, see [`lock`].
+fn has_own_lock(file: &File) -> bool {
+    cfg!(target_os = "linux") && !is_remote(file)
 }
 
 /// A database that is there may be named by a link. None is made through one: what it leads to is somebody else's.

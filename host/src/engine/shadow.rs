@@ -72,7 +72,7 @@ impl Shadow {
         instance
             .configure()
             .and_then(|()| instance.warm_up())
-            .map_err(|failure| Error::definition(format!("the candidate for step \"{step}\": {failure}")))?;
+            .map_err(|failure| failure.error(format!("the candidate for step \"{step}\": {failure}")))?;
         let report = Arc::new(Mutex::new(ShadowReport {
             candidate: candidate.deployment.clone(),
             live: stage.deployment.version,

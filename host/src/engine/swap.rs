@@ -50,7 +50,7 @@ impl Successor {
                 continue;
             }
             let stage = Stage::prepare(&node.name, new, host, OnRefusal::Fail)
-                .map_err(|failure| Error::definition(format!("step \"{}\": {failure}", node.name)))?;
+                .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
             stages.push((at, stage));
         }
         let decoder = Decoder::of(&plan, batch_events)?;

@@ -2,13 +2,14 @@
 
 use super::{
     refused::{Who, refused},
+    runtime,
     secrets::{Secrets, check_pem},
     servers::Servers,
     trouble::{Denied, Way, is_denial},
     who,
 };
 use crate::{
-    error::{Context, Error, Result},
+    error::{Error, Result},
     say,
     subject::is_subject,
     text::printable,
@@ -170,12 +171,7 @@ impl Nats {
     /// # Errors
     /// When the server cannot be reached now, or refuses us.
     pub fn connect(options: &NatsOptions) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("weir-nats")
-            .enable_all()
-            .build()
-            .environment(|| "cannot start a thread".to_owned())?;
+        let runtime = runtime::start()?;
         let url = match options.url.as_str() {
             "" => DEFAULT_URL,
             url => url,

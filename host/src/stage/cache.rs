@@ -63,7 +63,10 @@ impl CodeCache {
 
     fn with_bytes(path: &Path, bytes_max: u64) -> Result<Self> {
         let name = || format!("cannot keep compiled code in {}", path.display());
-        private_file::folder(path).environment(name)?;
+        private_file::folder(path).map_err(|cause| match private_file::in_the_way(path) {
+            Some(what) => Error::environment(format!("{}: {what}", name())),
+            None => Error::environment(format!("{}: {cause}", name())),
+        })?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
             Ok(folder) => File::from(folder),
@@ -113,9 +116,18 @@ impl CodeCache {
         static WRITES: AtomicU64 = AtomicU64::new(0);
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
         let unfinished = format!("{UNFINISHED}{}-{number}", std::process::id());
-        self.write(&unfinished, &format!("{key}{COMPILED}"), compiled.answer())
-            .inspect_err(|_| self.remove(&unfinished))
-            .environment(|| format!("cannot keep compiled code in {}", self.path.display()))?;
+        let name = format!("{key}{COMPILED}");
+        self.write(&unfinished, &name, compiled.answer()).map_err(|cause| {
+            self.remove(&unfinished);
+            let cannot = format!("cannot keep compiled code in {}", self.path.display());
+            // What else has the name is replaced.
+            match fs::symlink_metadata(self.path.join(&name)).is_ok_and(|found| found.is_dir()) {
+                true => Error::environment(format!(
+                    "{cannot}: {name} is a folder, where a file has to be; remove it"
+                )),
+                false => Error::environment(format!("{cannot}: {cause}")),
+            }
+        })?;
         self.make_room();
         Ok(())
     }
@@ -137,6 +149,9 @@ impl CodeCache {
         let mut files = Vec::new();
         let mut bytes = 0;
         for (name, metadata) in self.files() {
+            if !metadata.is_file() {
+                continue;
+            }
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             if name.starts_with(UNFINISHED) {
                 if used.elapsed().is_ok_and(|age| age > ABANDONED) {

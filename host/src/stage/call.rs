@@ -3,7 +3,7 @@
 use super::{
     bindings::{StageComponent, StageComponentPre},
     check::shorten,
-    compile::is_no_memory,
+    compile::want_of_process,
     context::GuestContext,
     contract::{Kind, STAGE},
     deadline::{Meter, Over},
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
+    error::Error,
     fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
 };
@@ -31,7 +32,7 @@ pub struct StageFailure {
     pub(super) timed_out: bool,
     /// Whether it was the bound on memory.
     pub(super) out_of_memory: bool,
-    /// Whether this process could map no more memory for it.
+    /// Whether it was this process that had no memory, no file or no place for it, and no fault of the guest.
     pub(super) of_process: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub(super) used: bool,
@@ -45,6 +46,22 @@ impl StageFailure {
             out_of_memory: false,
             of_process: false,
             used: false,
+        }
+    }
+
+    /// What this process could not give it.
+    pub(super) fn of_process(reason: impl Into<String>) -> Self {
+        Self {
+            of_process: true,
+            ..Self::new(reason)
+        }
+    }
+
+    /// The error that ends what was to be done with the guest: that of whoever named it, unless this process is to blame.
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        match self.of_process {
+            true => Error::environment(message),
+            false => Error::definition(message),
         }
     }
 }
@@ -272,6 +289,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
     fail_point::pass("in-trap");
     let trap = cause.downcast_ref::<Trap>();
     let full = cause.downcast_ref::<Full>();
+    let want = want_of_process(cause);
     let what = match (trap, store.data_mut().last_error.take()) {
         (Some(Trap::Interrupt), _) => ran_too_long(store.data().meter.over(), bounds),
         (Some(Trap::UnreachableCodeReached), Some(message)) => format!("the rule panicked: {message}"),
@@ -289,6 +307,8 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
                     format!("the answer has more than {} MiB", bounds.output_bytes >> 20)
                 } else if cause.contains("handle limit exceeded") {
                     format!("the rule holds more than {GUEST_HANDLES_MAX} handles of resources")
+                } else if let Some(want) = want {
+                    format!("the rule failed: {cause}: {want}")
                 } else {
                     format!("the rule failed: {cause}")
                 }
@@ -305,7 +325,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         reason,
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),
-        of_process: is_no_memory(cause),
+        of_process: want.is_some(),
         used: false,
     }
 }

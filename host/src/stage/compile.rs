@@ -122,11 +122,30 @@ pub(super) fn unfit(cause: &wasmtime::Error) -> Error {
 
 /// Whether the system gave this process no memory.
 pub(super) fn is_no_memory(cause: &wasmtime::Error) -> bool {
+    cause.is::<wasmtime::OutOfMemory>() || is_of_system(cause, Errno::NOMEM)
+}
+
+fn is_of_system(cause: &wasmtime::Error, errno: Errno) -> bool {
     let is = |cause: &(dyn std::error::Error + 'static)| {
         let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        code == Some(Errno::NOMEM.raw_os_error()) || cause.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+        code == Some(errno.raw_os_error()) || cause.downcast_ref::<Errno>() == Some(&errno)
     };
-    cause.is::<wasmtime::OutOfMemory>() || cause.chain().any(is)
+    cause.chain().any(is)
+}
+
+/// What this process may not have for a guest, where that is what was wrong, and which bound it is.
+pub(super) fn want_of_process(cause: &wasmtime::Error) -> Option<&'static str> {
+    if is_no_memory(cause) {
+        return Some("this process may map no more memory (`ulimit -v`)");
+    }
+    // What memories begin with is mapped from a file in memory.
+    let bounds = [
+        (Errno::FBIG, "this process may make no file of that size (`ulimit -f`)"),
+        (Errno::MFILE, "this process may open no more files (`ulimit -n`)"),
+        (Errno::NFILE, "this machine opens no more files"),
+    ];
+    let found = bounds.into_iter().find(|(errno, _)| is_of_system(cause, *errno));
+    found.map(|(_, want)| want)
 }
 
 /// The file of this program, also where another one stands under its name by now.

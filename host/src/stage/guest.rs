@@ -94,7 +94,7 @@ impl<W: World> Guest<W> {
                     )));
                 }
                 if self.place.is_none() {
-                    self.place = Some(self.host.place().map_err(StageFailure::new)?);
+                    self.place = Some(self.host.place().map_err(StageFailure::of_process)?);
                 }
                 let code = &self.code;
                 let (lines, bytes) = (&code.lines, code.host_bytes);

@@ -5,7 +5,7 @@ use super::{
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
-    compile::{Compiler, unfit},
+    compile::{Compiler, unfit, want_of_process},
     compiled::{Compiled, Loaded},
     context::GuestContext,
     contract::{AGGREGATE, check_contract},
@@ -277,7 +277,12 @@ impl StageHost {
 
     /// A component of its code, which was made for this engine: what does not fit is more than an instance may have.
     fn loaded(&self, compiled: &Compiled) -> Result<Loaded> {
-        compiled.load(self.engine()).map_err(|cause| unfit(&cause))
+        compiled
+            .load(self.engine())
+            .map_err(|cause| match want_of_process(&cause) {
+                Some(want) => Error::environment(format!("it cannot be loaded: {cause:#}: {want}")),
+                None => unfit(&cause),
+            })
     }
 
     /// Gives a component, which has to be of this world, its imports.
@@ -304,12 +309,7 @@ impl StageHost {
         let describe = || {
             Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
                 .and_then(|mut live| live.describe(bounds))
-                .map_err(|failure| match failure.of_process {
-                    true => Error::environment(format!(
-                        "it cannot describe itself: {failure}: this process may map no more memory (`ulimit -v`)"
-                    )),
-                    false => Error::definition(format!("it cannot describe itself: {failure}")),
-                })
+                .map_err(|failure| failure.error(format!("it cannot describe itself: {failure}")))
         };
         let differs =
             "it describes itself differently each time; accepted is a component of which every instance says the same";

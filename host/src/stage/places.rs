@@ -65,18 +65,28 @@ impl GuestCounts {
         )
     }
 
-    /// Whether a process has room for them at all.
+    /// Whether a process has room for them at all, over a stream and in a replay. What passes here and finds no place waits for
+    /// others.
     ///
     /// # Errors
     /// It has not.
     pub fn check(self, pipeline: &str) -> Result<()> {
-        if self.places() <= GUESTS_SHARED {
-            return Ok(());
+        let refuse = |needs: String, has: usize| {
+            Err(Error::definition(format!(
+                "pipeline {pipeline}: {needs}; a process has {has}: make two pipelines of it"
+            )))
+        };
+        // In a replay nothing is swapped.
+        let at_once = self.stages + self.aggregates + GUESTS_OF_PIPELINE;
+        match self.places() <= GUESTS_SHARED {
+            false => refuse(self.described(), GUESTS_SHARED),
+            true if at_once > GUESTS_LOOSE => {
+                let Self { stages, aggregates } = self;
+                let guests = format!("its {stages} stages and {aggregates} aggregates that are guests");
+                refuse(format!("{guests} need {at_once} places in a replay"), GUESTS_LOOSE)
+            }
+            true => Ok(()),
         }
-        Err(Error::definition(format!(
-            "pipeline {pipeline}: {}; a process has {GUESTS_SHARED}: make two pipelines of it",
-            self.described()
-        )))
     }
 }
 
@@ -121,7 +131,12 @@ impl Places {
                 )
             })?,
             None => take(&self.loose, 1, GUESTS_LOOSE)
-                .map_err(|_| format!("all {GUESTS_LOOSE} places for guests of no pipeline are taken"))?,
+                .map_err(|_| {
+                format!(
+                    "all {GUESTS_LOOSE} places for guests of no pipeline are taken: other checks and replays of this process run; \
+                     try again when they have ended"
+                )
+            })?,
         }
         Ok(Place {
             places: self.clone(),
@@ -217,6 +232,16 @@ mod tests {
         assert!(stages(MOST).check("p").is_ok());
         let error = stages(MOST + 1).check("p").unwrap_err();
         assert_eq!(error.kind(), crate::error::ErrorKind::Definition);
+        let aggregates = |aggregates| GuestCounts { stages: 0, aggregates };
+        let most = GUESTS_LOOSE - GUESTS_OF_PIPELINE;
+        assert!(aggregates(most).check("p").is_ok(), "that fits beside nothing else");
+        let error = aggregates(most + 1).check("p").unwrap_err();
+        assert_eq!(error.kind(), crate::error::ErrorKind::Definition);
+        let words = format!(
+            "need {} places in a replay; a process has {GUESTS_LOOSE}",
+            GUESTS_LOOSE + 1
+        );
+        assert!(error.to_string().contains(&words), "{error}");
         assert_eq!(GuestCounts::default().places(), 0, "one without guests needs no place");
     }
 }

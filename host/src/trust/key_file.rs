@@ -1,13 +1,17 @@
 //! The key of somebody who signs, from a file as `nsc` and `nk` write it.
 
 use crate::{
-    error::{Context, Error, Result},
+    error::{Error, Result},
     input,
     limits::CREDENTIALS_BYTES_MAX,
     text::printable,
 };
 use nkeys::{KeyPair, KeyPairType};
-use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fmt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
 
 /// The right to read for the group and for everybody, to write, and to run.
 const OTHERS: u32 = 0o077;
@@ -27,17 +31,20 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads the file that `option` names: the seed of a user stands in it, on a line of its own. Other lines are comments and
-    /// marks.
+    /// Reads the file or the pipe that `option` names, or standard input (`-`): the seed of a user stands in it, on a line of its
+    /// own. Other lines are comments and marks.
     ///
     /// # Errors
     /// When it cannot be read, others than its owner may read it, or it holds no seed of a user, or several.
     pub fn read(path: &Path, option: &str) -> Result<Self> {
         check_no_seed(path, option)?;
-        let text = input::read_text(path, "the key", CREDENTIALS_BYTES_MAX).map_err(|error| error.context(option))?;
-        let metadata = fs::metadata(path).environment(|| format!("cannot read the key {}", path.display()))?;
+        let (text, metadata) =
+            input::read_secret(path, "the key", CREDENTIALS_BYTES_MAX).map_err(|error| error.context(option))?;
         let mode = metadata.mode() & 0o777;
-        if mode & OTHERS != 0 {
+        // What has no owner has no mode that means anything.
+        let kind = metadata.file_type();
+        let is_owned = kind.is_file() || kind.is_fifo();
+        if mode & OTHERS != 0 && is_owned {
             let shown = printable(&path.display().to_string());
             return Err(Error::definition(format!(
                 "{option}: the key {shown} has the mode {mode:04o}: others than its owner may get at it; `chmod 600 {shown}` \
@@ -127,7 +134,11 @@ pub(crate) fn is_seed(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs::Permissions, io::Write, os::unix::fs::PermissionsExt};
+    use std::{
+        fs::{self, Permissions},
+        io::Write,
+        os::unix::fs::PermissionsExt,
+    };
 
     const SEED: &str = "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZIORRBU";
 

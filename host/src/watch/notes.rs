@@ -147,9 +147,14 @@ impl Notes {
 impl Drop for Notes {
     fn drop(&mut self) {
         // Nothing is under way, and so there is nothing to remember.
-        if self.slots().is_kept {
-            return;
+        if !self.slots().is_kept {
+            self.remove();
         }
+    }
+}
+
+impl Notes {
+    fn remove(&self) {
         // What somebody put in its place is theirs.
         let is_ours = |found: Metadata| {
             let own = self.file.metadata();
@@ -192,6 +197,8 @@ pub(super) fn leave() {
         slots.is_left = true;
         if !slots.is_kept {
             (0..slots.taken.len().min(GUEST_NOTES_MAX)).for_each(|slot| notes.put(slot, &[CLEAR]));
+            // Nothing is written from here on, and nobody else has the file before this process is gone.
+            notes.remove();
         }
     }
 }
@@ -312,9 +319,10 @@ mod tests {
         let before = notes.write(&record(&note()));
         leave();
         let after = notes.write(&record(&note()));
-        assert_eq!(read(&path).expect("it can be read"), []);
+        assert!(!path.exists(), "nothing is under way that anybody has to know of");
         before.end(false);
         after.end(false);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn wait(
 
 fn end_of(step: &StepStatus, deployed: &Deployment) -> Option<(End, String)> {
     if let Some(failed) = step.failed.as_ref().filter(|failed| failed.version == deployed.version) {
-        let reason = printable(&failed.reason);
+        let reason = show::told(&failed.reason);
         return Some(match failed.taken_back {
             true => (
                 End::TakenBack,

@@ -59,7 +59,10 @@ impl Resolver<'_> {
             .map_err(|(at, message)| at_step(at, message))?;
         AggregateInstance::new(host, loaded.clone(), parameters.clone(), &limits)
             .configure()
-            .map_err(|failure| at_step(None, format!("the aggregate {}: {failure}", description.name)))?;
+            .map_err(|failure| {
+                let cause = failure.error(format!("the aggregate {}: {failure}", description.name));
+                at_step(None, cause.to_string()).like(&cause)
+            })?;
 
         let field = Field {
             name: name.get_ref().clone(),

@@ -58,7 +58,7 @@ impl Resolver<'_> {
                 };
                 let host = host.at(deployment.whose(name));
                 let guest = configured(&host, module, deployment, parameters, &stage.limits)
-                    .map_err(|message| at_step(None, message))?;
+                    .map_err(|cause| at_step(None, cause.to_string()).like(&cause))?;
                 (guest, outputs)
             }
         };
@@ -103,7 +103,8 @@ impl Resolver<'_> {
             .map(|(name, value)| (name.as_str(), value, None));
         let parameters = parameters_of(&version.module, given).map_err(|(_, message)| at_module(message))?;
         let (module, deployment) = (version.module.clone(), version.deployment.clone());
-        let guest = configured(host, module, deployment, parameters, limits).map_err(at_module)?;
+        let guest = configured(host, module, deployment, parameters, limits)
+            .map_err(|cause| at_module(cause.to_string()).like(&cause))?;
         Ok((guest, outputs))
     }
 
@@ -250,12 +251,12 @@ fn configured(
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
-) -> Result<ResolvedGuest, String> {
+) -> Result<ResolvedGuest> {
     let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
     if instance.refusal().is_none() {
         instance
             .configure()
-            .map_err(|failure| format!("the rule {}: {failure}", module.description.name))?;
+            .map_err(|failure| failure.error(format!("the rule {}: {failure}", module.description.name)))?;
     }
     Ok(ResolvedGuest {
         module,
