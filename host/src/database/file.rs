@@ -64,7 +64,8 @@ impl Made {
     fn remove_if_empty(&self, identity: Identity) {
         let found = fs::metadata(&self.database);
         let is_as_made = found.is_ok_and(|found| Identity::of(&found) == identity && found.len() == 0);
-        if !is_as_made || beside(&self.database, "-wal").exists() {
+        // One that is written to has a first page before it has a log.
+        if !is_as_made {
             return;
         }
         if let Some(lock) = &self.lock {

@@ -129,7 +129,10 @@ fn a_database_that_is_there_keeps_its_mode_and_lends_it_to_what_is_beside_it() {
         }
         set_mode(&folder.path("p.db"), 0o660);
         let process = follow(&folder, umask);
-        assert_eq!(modes(&folder), all(0o660), "umask {umask:03o}");
+        // What is new is there a moment before it has its mode.
+        wait_until(&format!("the mode 660 under umask {umask:03o}"), || {
+            modes(&folder) == all(0o660)
+        });
         kill(process);
     }
 }
@@ -148,9 +151,12 @@ fn root_leaves_nothing_beside_a_database_that_its_owner_cannot_open() {
     }
     chown(folder.path("p.db"), Some(NOBODY), Some(NOBODY)).expect("root gives files away");
     let process = follow(&folder, 0o022);
+    // They are there a moment before they are given away.
     for file in BESIDE {
-        let found = fs::metadata(folder.path(file)).expect("it is there");
-        assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY), "{file}");
+        wait_until(&format!("{file} to be its owner's"), || {
+            let found = fs::metadata(folder.path(file)).expect("it is there");
+            (found.uid(), found.gid()) == (NOBODY, NOBODY)
+        });
     }
     kill(process);
 }
