@@ -260,6 +260,32 @@ fn what_is_refused_for_another_reason_is_not_in_the_way_of_what_was_signed_befor
 }
 
 #[test]
+fn what_waits_for_longer_than_its_signature_holds_is_refused() {
+    let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
+    host.setup.pass(&mut host.running, 1, 3);
+    host.last = 3;
+    // Its module cannot be had.
+    let module = guest("strict");
+    let stored = host
+        .setup
+        .registry()
+        .put_module(&digest(&module), &fs::read(&module).unwrap());
+    stored.unwrap();
+    host.setup.client.garble_object("weir-modules", &digest(&module));
+    let deployment = Deployment {
+        digest: Some(digest(&module)),
+        ..host.next()
+    };
+    let deployment = until(&host, deployment, now_ms() + 8_000);
+    host.put(&deployment);
+    let waits = "version 1 of step versions of pipeline swapped waits: cannot read module";
+    host.running.wait_for_word(waits);
+    let outcome = host.outcome(1, "the end of its time");
+    let reason = outcome.expect_err("its time is over");
+    assert!(reason.contains("it came too late"), "{reason}");
+}
+
+#[test]
 fn what_is_in_force_stays_when_its_key_is_not_trusted_any_more() {
     let mut host = Host::new(|ann| trusting(&[("ann", ann.public())], true));
     let next = host.next();
