@@ -100,6 +100,35 @@ fn a_module_that_runs_is_not_fetched_again_for_other_parameters() {
 }
 
 #[test]
+fn another_takes_the_place_of_one_that_cannot_be_had() {
+    let setup = Swapped::new(NO_TRIAL);
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 10);
+    let (registry, path) = (setup.registry(), weir_tests::guest("strict"));
+    let digest = swaps::digest(&path);
+    registry.put_module(&digest, &fs::read(&path).unwrap()).unwrap();
+    setup.client.garble_object("weir-modules", &digest);
+    for (version, line) in [
+        (1, "deploy swapped.toml versions {versions} --param label=2"),
+        (3, "undeploy swapped.toml versions"),
+    ] {
+        deploy_to(&registry, PIPELINE, STEP, Some(&digest), "");
+        running.wait_for_word(&format!(
+            "version {version} of step versions of pipeline swapped waits: "
+        ));
+        let outcome = setup.weir(line).ends_with(0);
+        assert!(outcome.stdout.contains("in force from sequence"), "{outcome:?}");
+        assert!(
+            outcome
+                .stderr
+                .contains("nothing is compared with it: cannot read module"),
+            "{outcome:?}"
+        );
+    }
+    running.interrupt().ends_with(0);
+}
+
+#[test]
 fn what_a_host_waits_for_is_said_to_who_waits_for_the_host() {
     let setup = Swapped::new(NO_TRIAL);
     let mut running = setup.start();

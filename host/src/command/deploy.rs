@@ -347,8 +347,18 @@ impl<'h> Target<'h> {
         let before = before.map(|before| plan_of(self.module_of(Some(before))?, before.clone()));
         match before {
             Some(Ok(running)) => Successor::check(&running, &plan),
-            Some(Err(error)) if error.kind() == ErrorKind::Environment => Err(error),
-            Some(Err(_)) | None => Successor::check(&self.plan, &plan),
+            Some(Err(error)) => {
+                if error.kind() == ErrorKind::Environment {
+                    // It must not keep anybody from putting another in its place; the hosts compare for themselves.
+                    say!(
+                        Warning,
+                        "weir: the last deployment of step {} cannot be had, and nothing is compared with it: {error}",
+                        self.step
+                    );
+                }
+                Successor::check(&self.plan, &plan)
+            }
+            None => Successor::check(&self.plan, &plan),
         }
     }
 
@@ -480,7 +490,7 @@ impl<'h> Target<'h> {
                         "weir: {}, {}: waits: {}",
                         printable(&host.process),
                         printable(&host.database),
-                        printable(&waiting.reason)
+                        show::told(&waiting.reason)
                     );
                 }
             }
