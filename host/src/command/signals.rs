@@ -108,10 +108,11 @@ fn obey_from(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if !drains.load(Ordering::Relaxed) {
+            let begins = !drains.load(Ordering::Relaxed);
+            if begins {
                 say!(Info, "weir: stopped before it began; nothing was read");
             }
-            if asked || !drains.load(Ordering::Relaxed) {
+            if asked || begins {
                 at_once();
                 // What is at work now dies of this, and of nothing else.
                 watch::leave();
