@@ -211,7 +211,7 @@ impl Prepared {
             }
         }
         worker.begin_arriving();
-        let mut waits = BTreeMap::new();
+        let mut waits = Vec::new();
         while let Some((step, deployment)) = worker.wanted.pop_first() {
             match worker.prepare(&step, &deployment) {
                 Ok((successor, plan)) => {
@@ -219,13 +219,15 @@ impl Prepared {
                     worker.running = plan;
                 }
                 Err(error) if error.kind() == ErrorKind::Environment => {
-                    worker.wait_for(Role::Live, &step, Some(&deployment), &error);
-                    waits.insert(step, deployment);
+                    waits.push((step, deployment, error));
                 }
                 Err(error) => worker.refuse(&step, deployment.version, &error),
             }
         }
-        worker.wanted = waits;
+        for (step, deployment, error) in waits {
+            worker.wanted.insert(step.clone(), deployment);
+            worker.wait_for(Role::Live, &step, &error);
+        }
         worker.say_overridden();
         worker.say_trust();
         worker.running.clone()
@@ -463,8 +465,8 @@ impl Worker {
                 self.send(successor, InFlight { step, version, plan });
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                self.wait_for(Role::Live, &step, Some(&deployment), &error);
-                self.wanted.entry(step).or_insert(deployment);
+                self.wanted.entry(step.clone()).or_insert(deployment);
+                self.wait_for(Role::Live, &step, &error);
             }
             Err(error) => {
                 self.forget_signed(&step, &deployment);

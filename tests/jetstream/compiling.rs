@@ -195,6 +195,34 @@ fn what_cannot_be_had_yet_holds_up_no_other_step_and_is_tried_again() {
 }
 
 #[test]
+fn a_compiler_that_is_killed_is_started_again_and_holds_up_nobody() {
+    let setup = Setup::new();
+    let mut running = setup.start(LONG);
+    setup.pass(&mut running, 1, 100);
+    let deployed = setup.deploy(STEP, &busy());
+    let kill = |compiler: u32| {
+        // SAFETY: it only sends a signal, to a child of the host that has not ended.
+        unsafe { libc::kill(compiler.cast_signed(), libc::SIGKILL) };
+        wait_until("the compiler to be gone", || !is_compiler(compiler));
+    };
+    kill(wait_for_compiler(&mut running));
+    // It is tried again beside the rollout, which has its hands free.
+    let compiler = wait_for_compiler(&mut running);
+    let good = setup.deploy_good(SECOND);
+    setup.wait_in_force(SECOND, &good);
+    assert_eq!(compilers(running.id()), [compiler], "it is still at it");
+    kill(compiler);
+    kill(wait_for_compiler(&mut running));
+    setup.wait_for(STEP, "the refusal", |status| {
+        let failed = status.failed.as_ref();
+        failed.is_some_and(|failed| failed.version == deployed.version && failed.reason.contains("3 times in a row"))
+    });
+    assert_eq!(compilers(running.id()), [] as [u32; 0]);
+    setup.pass(&mut running, 101, 200);
+    running.interrupt().ends_with(0);
+}
+
+#[test]
 fn what_passes_a_bound_is_refused_by_name_and_the_host_goes_on() {
     let setup = Setup::new();
     let mut running = setup.start("compile-cpu-s=1,compile-memory-mib=1024");

@@ -4,7 +4,7 @@
 use super::{Heard, Worker};
 use crate::{
     deployment::Deployment,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     say,
     stage::{Binary, Compilation},
     status::WaitingVersion,
@@ -33,11 +33,18 @@ pub(super) struct Waiting {
 
 impl Worker {
     /// A module that was fetched, or fetches it.
+    ///
+    /// # Errors
+    /// When it cannot be had; and when it could not be compiled for a reason that is not its own, since whoever loads it would
+    /// compile it, and wait for that.
     pub(super) fn module_binary(&self, digest: &str) -> Result<Binary> {
         let mut arriving = self.arriving.values();
-        match arriving.find(|arriving| arriving.binary.digest() == digest) {
-            Some(arriving) => Ok(arriving.binary.clone()),
-            None => Binary::stored(digest, self.registry()?.module(digest)?),
+        let Some(arriving) = arriving.find(|arriving| arriving.binary.digest() == digest) else {
+            return Binary::stored(digest, self.registry()?.module(digest)?);
+        };
+        match arriving.compilation.failure() {
+            Some(error) => Err(error.context(format!("module {digest}"))),
+            None => Ok(arriving.binary.clone()),
         }
     }
 
@@ -58,7 +65,8 @@ impl Worker {
         });
     }
 
-    /// Begins to compile the modules of all that is wanted. What goes wrong shows again, and is told, when it is prepared.
+    /// Begins to compile the modules of all that is wanted. What cannot be had waits; what else goes wrong shows again, and is
+    /// told, when it is prepared.
     pub(super) fn begin_arriving(&mut self) {
         let missing: Vec<_> = self
             .wanted_modules()
@@ -67,15 +75,17 @@ impl Worker {
                 !is_arriving && self.is_due(wanting) && self.host.loaded_module(digest).is_none()
             })
             .collect();
-        for (wanting, digest) in missing {
-            if let Ok(arriving) = self.arrive(&digest) {
-                self.arriving.insert(wanting, arriving);
+        for ((role, step), digest) in missing {
+            match self.arrive(&digest) {
+                Ok(arriving) => _ = self.arriving.insert((role, step), arriving),
+                Err(error) if error.kind() == ErrorKind::Environment => self.wait_for(role, &step, &error),
+                Err(_) => {}
             }
         }
     }
 
     /// Says what is waited for, once, and tries it again a while later. What else is wanted goes on meanwhile.
-    pub(super) fn wait_for(&mut self, role: Role, step: &str, wanted: Option<&Deployment>, error: &Error) {
+    pub(super) fn wait_for(&mut self, role: Role, step: &str, error: &Error) {
         let reason = error.to_string();
         let wanting = (role, step.to_owned());
         // What could not be compiled for a reason that is not its own is not kept: that is what is tried again.
@@ -85,7 +95,7 @@ impl Worker {
             // So that it is told at once: somebody looks on.
             self.told = None;
             let pipeline = &self.running.name;
-            match (role, wanted) {
+            match (role, self.wanted.get(step)) {
                 (Role::Live, Some(Deployment { version, .. })) => say!(
                     Warning,
                     "weir: version {version} of step {step} of pipeline {pipeline} waits: {reason}"
@@ -150,10 +160,13 @@ impl Worker {
 
     /// What is wanted: for which role in which step, and by which module.
     fn wanted_modules(&self) -> impl Iterator<Item = ((Role, String), String)> {
-        let steps = self.wanted.iter();
-        let steps = steps.map(|(step, wanted)| (Role::Live, step, Some(wanted)));
+        // One that is not signed as it has to be, or whose time is over by now, is refused when it is prepared, and not fetched
+        // before.
+        let steps = self.wanted.iter().map(|(step, wanted)| {
+            let is_signed = self.check_signature(step, wanted).is_ok();
+            (Role::Live, step, Some(wanted).filter(|_| is_signed))
+        });
         let beside = self.wanted_shadows.iter();
-        // One that is not signed as it has to be is refused when it is prepared, and not fetched before.
         let is_trusted = |step: &str, candidate: &&Deployment| self.check_trusted_candidate(step, candidate).is_ok();
         let beside = beside.map(move |(step, wanted)| {
             let wanted = wanted.as_ref().filter(|candidate| is_trusted(step, candidate));

@@ -22,8 +22,8 @@ impl Worker {
                 self.send(successor, InFlight { step, version, plan });
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
-                self.wait_for(Role::Candidate, &step, candidate.as_ref(), &error);
-                self.wanted_shadows.entry(step).or_insert(candidate);
+                self.wanted_shadows.entry(step.clone()).or_insert(candidate);
+                self.wait_for(Role::Candidate, &step, &error);
             }
             Err(error) => {
                 say!(

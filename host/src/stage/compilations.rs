@@ -43,6 +43,11 @@ impl Compilation {
         lock(&self.job.state).outcome.is_some()
     }
 
+    /// Why it ended without an answer, where the reason is not the component's: it is worth another try.
+    pub fn failure(&self) -> Option<Error> {
+        self.job.failure()
+    }
+
     /// Calls `then` when it is known what came of it; at once, where it is known.
     pub fn then(&self, then: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.job.state);
@@ -79,15 +84,11 @@ struct JobState {
 }
 
 impl Job {
-    /// Whether it ended without an answer for a reason that is not the component's: then it is worth another try.
-    fn has_failed(&self) -> bool {
+    /// See [`Compilation::failure`].
+    fn failure(&self) -> Option<Error> {
         let state = lock(&self.state);
-        let outcome = state.outcome.as_ref();
-        outcome.is_some_and(|outcome| {
-            outcome
-                .as_ref()
-                .is_err_and(|error| error.kind() == ErrorKind::Environment)
-        })
+        let error = state.outcome.as_ref()?.as_ref().err();
+        error.filter(|error| error.kind() == ErrorKind::Environment).cloned()
     }
 
     fn finish(&self, outcome: Result<Arc<Compiled>>) {
@@ -144,7 +145,7 @@ impl Compilations {
         if let Some(job) = jobs
             .get(binary.digest())
             .and_then(Weak::upgrade)
-            .filter(|job| !job.has_failed())
+            .filter(|job| job.failure().is_none())
         {
             return Ok(Compilation { job });
         }
