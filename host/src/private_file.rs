@@ -70,7 +70,10 @@ fn make_with(path: &Path, mode: u32) -> io::Result<File> {
 /// open again.
 fn make_exactly(path: &Path, mode: u32) -> io::Result<File> {
     let file = make_with(path, mode)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
+    // Only then: some file systems have no modes, and refuse.
+    if file.metadata()?.mode() & mode != mode {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
     Ok(file)
 }
 

@@ -64,7 +64,8 @@ impl GuestContext {
                 self.name
             );
         }
-        if std::mem::take(&mut self.log_dropped) > 0 {
+        // It is a line as well: where none of the guest's is written any more, this one is not.
+        if std::mem::take(&mut self.log_dropped) > 0 && lines > 0 {
             say!(
                 Warning,
                 "rule {} said more than {GUEST_LOG_LINES} lines in one call; the rest is dropped",
