@@ -278,11 +278,11 @@ pub const COMPILED_CODE_BYTES_MAX: u64 = 256 << 20;
 /// of them together have a bound on memory that a host can spare.
 pub const COMPILERS_MAX: usize = 2;
 
-/// How often a component is compiled that is not for a reason which may not be its own: the system may kill each process that
-/// compiles it, and takes memory from others before it does.
+/// How often compiling a component is tried where it fails for a reason that may not be the component's: the system may kill
+/// each process that compiles it, and takes memory from others before it does.
 pub const COMPILE_TRIES: u32 = 3;
 
-/// Components of which it is remembered that they were not compiled for such a reason.
+/// Components whose failures of that kind are counted at a time.
 pub const COMPILE_FAILURES_KEPT: usize = 1024;
 
 /// Threads of one of them. Each has address space of its own before it has done anything.

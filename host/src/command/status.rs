@@ -178,7 +178,7 @@ fn text_of_step(step: &StepStatus, trust: Option<&Policy>) -> Vec<String> {
         lines.push(format!(
             "    version {} waits: {}",
             waits.version,
-            printable(&waits.reason)
+            show::told(&waits.reason)
         ));
     }
     if let Some(failed) = &step.failed {

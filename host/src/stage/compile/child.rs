@@ -55,8 +55,8 @@ impl ChildCompiler {
     /// The thread that calls is held up until then; the process dies with it.
     ///
     /// # Errors
-    /// A definition error when it passed a bound, an environment error when it could not be started or is not wanted any
-    /// more.
+    /// A definition error when it passed a bound of its own (CPU, memory, code). An environment error when it took too long by
+    /// the clock, others killed or stopped it, it could not be started, or is not wanted any more.
     pub(super) fn compile(&self, component: &Binary, is_unwanted: &(dyn Fn() -> bool + Sync)) -> Result<Vec<u8>> {
         let cannot = || format!("cannot start {} to compile a component", self.program.display());
         let begun = Instant::now();
