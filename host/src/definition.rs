@@ -11,7 +11,7 @@ pub use columns::ColumnMap;
 pub use file::File;
 pub use trust::{NamedKey, Trust, TrustedKey};
 
-use crate::{column::ColumnType, text::printable};
+use crate::{model::column::ColumnType, text::printable};
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};

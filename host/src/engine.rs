@@ -20,16 +20,19 @@ mod takeover;
 mod turns;
 
 pub use failures::Stopped;
-pub use shadow::{Shadow, ShadowFeed};
+pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
 pub use takeover::Made;
 
 use crate::{
-    column::{Batch, NOTHING},
-    delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
-    deployment::VersionChange,
     error::{Error, Result},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
+    model::{
+        column::{Batch, NOTHING},
+        delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
+        deployment::{VersionChange, Whose},
+        turn::Counts,
+    },
     operator::{
         Stateful,
         aggregate::Aggregate,
@@ -47,9 +50,7 @@ use crate::{
     },
     plan::{Edge, Node, NodeKind, Plan, Readers},
     sink::Sink,
-    stage::StageHost,
-    turn::Counts,
-    watch::Whose,
+    wasm::StageHost,
 };
 use fates::{DeadRow, Fates};
 use fold::Fold;

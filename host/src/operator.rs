@@ -23,8 +23,8 @@ pub mod version_lookup;
 pub mod window;
 
 use crate::{
-    column::{Batch, Causes, Column, RowKind, Schema, Value},
     limits::STATE_LOG_CHUNK_BYTES,
+    model::column::{Batch, Causes, Column, RowKind, Schema, Value},
     plan::{TimeColumn, TimeScale},
     state::{KeyedState, StateValue, push_entry},
 };

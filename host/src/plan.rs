@@ -5,21 +5,20 @@
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
 mod aggregates;
-mod circle;
 mod passing;
-mod resolve;
 mod times;
 mod tombstone;
 mod windows;
-mod wire;
 
 use crate::{
-    column::{Field, Schema},
     definition::{File, PublishFrom, StageLimits, TextFormat},
-    deployment::Deployment,
     error::{Error, Result},
-    stage::{GuestCounts, Module, ParameterValue, StageHost},
+    model::{
+        column::{Field, Schema},
+        deployment::Deployment,
+    },
     trust::Policy,
+    wasm::{GuestCounts, Module, ParameterValue},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +28,6 @@ use std::{
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
-pub use circle::check_circles;
 pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
@@ -79,37 +77,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks the pipeline in `file` and wires it. Modules are loaded, and asked to describe and to configure
-    /// themselves.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), with the place in the file.
-    pub fn build(file: &File, host: &StageHost) -> Result<Self> {
-        Self::with_versions(file, host, &Versions::new())
-    }
-
-    /// What the pipeline in `file` is called, before anything else of it is looked at.
-    ///
-    /// # Errors
-    /// When the file is not understood, or that is no name.
-    pub fn name_of(file: &File) -> Result<String> {
-        resolve::name_of(file)
-    }
-
-    /// As [`Plan::build`], with other modules and parameters than the file's for the steps that `versions` names.
-    ///
-    /// # Errors
-    /// As [`Plan::build`]; also when the pipeline has no such stage, or a module or its parameters do not fit in its
-    /// place.
-    pub fn with_versions(file: &File, host: &StageHost, versions: &Versions) -> Result<Self> {
-        let definition = file.parse()?;
-        let resolved = resolve::resolve(file, &definition, host, versions)?;
-        let plan = wire::wire(file, &definition, resolved);
-        versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
-        plan.guest_counts().check(&plan.name)?;
-        Ok(plan)
-    }
-
     /// How many of its steps and aggregates are guests.
     pub fn guest_counts(&self) -> GuestCounts {
         let kinds = || self.nodes.iter().map(|node| &node.kind);
@@ -117,17 +84,6 @@ impl Plan {
             stages: kinds().filter(|kind| matches!(kind, NodeKind::Stage(_))).count(),
             aggregates: kinds().map(|kind| kind.guests().count()).sum(),
         }
-    }
-
-    /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is, and
-    /// who may deploy, stays.
-    ///
-    /// # Errors
-    /// As [`Plan::with_versions`].
-    pub fn again(&self, host: &StageHost, versions: &Versions) -> Result<Self> {
-        let (now, trust) = (self.now.clone(), self.trust.clone());
-        let plan = Self::with_versions(&self.file, host, versions)?;
-        Ok(Self { now, trust, ..plan })
     }
 
     /// The subjects of the inputs.

@@ -12,10 +12,12 @@ pub use lines::{Event, EventLines};
 pub use scan::{Gone, Scan, Stored};
 
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt},
-    deployment::Committed,
     error::Result,
+    format::Decoder,
+    model::{
+        delivery::{DecodedBatch, Receipt},
+        deployment::Committed,
+    },
 };
 use std::sync::{
     Arc,

@@ -7,13 +7,13 @@
 //! A batch that has to be undone (a later stage rejected one of its events) is rolled back here: between
 //! [`KeyedState::checkpoint`] and [`KeyedState::rollback`] the old values are kept.
 
-mod keys;
-
-pub use keys::{Keys, LOOK_AHEAD_KEYS, Place};
+pub mod exact_sum;
+pub mod sketch;
 
 use crate::{
     limits::STATE_BUCKETS,
-    row::{push_length, take_bytes, take_length},
+    model::keys::{Keys, LOOK_AHEAD_KEYS, Place},
+    model::row::{push_length, take_bytes, take_length},
 };
 use hashbrown::{HashTable, hash_table::OccupiedEntry};
 use std::{hint::black_box, num::NonZeroU64};

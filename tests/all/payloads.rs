@@ -10,9 +10,9 @@ mod random;
 
 use std::sync::Arc;
 use weir::{
-    column::{Column, ColumnType, Field, Value},
-    decode::Decoder,
     definition::TextFormat,
+    format::Decoder,
+    model::column::{Column, ColumnType, Field, Value},
     plan::SourceColumn,
 };
 use weir_tests::{

@@ -19,15 +19,14 @@ use std::{
     time::Instant,
 };
 use weir::{
-    database::{Database, Messages},
-    decode::Decoder,
     definition::File,
-    delivery::Receipt,
     engine::Engine,
-    pipeline::{Committer, Progress, Store},
+    format::Decoder,
+    model::{delivery::Receipt, turn::Turn},
     plan::Plan,
+    runtime::pipeline::{Committer, Progress, Store},
     source::{Acknowledge, Cursor, Seen},
-    turn::Turn,
+    storage::sqlite::{Database, Messages},
 };
 use weir_tests::{
     replay::{hold, host},

@@ -16,16 +16,18 @@ use std::{
     time::Duration,
 };
 use weir::{
-    database::{Database, Messages, read_trace, read_versions},
-    decode::Decoder,
     definition::File,
-    delivery::{DecodedBatch, Receipt},
-    deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Successor},
     error::Result,
-    pipeline::{self, Progress, Store, Swaps},
+    format::Decoder,
+    model::{
+        delivery::{DecodedBatch, Receipt},
+        deployment::{Committed, Deployment, StoredVersion},
+    },
     plan::{Plan, StageVersion, StepVersions, Versions},
+    runtime::pipeline::{self, Progress, Store, Swaps},
     source::{Acknowledge, Nudge, Source},
+    storage::sqlite::{Database, Messages, read_trace, read_versions},
 };
 
 /// The step that is swapped.

@@ -2,8 +2,8 @@
 
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
-    column::Field,
     error::Result,
+    model::column::Field,
     plan::{
         AggregateGuest, AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan,
         SlidingSpan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,

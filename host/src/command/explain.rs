@@ -2,10 +2,10 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
-    database::{Trace, read_trace, read_versions},
-    deployment::{Deployment, Signer, StoredVersion},
     error::{Error, Result},
+    model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
+    storage::sqlite::{Trace, read_trace, read_versions},
     terminal,
     text::printable,
     trust::Policy,

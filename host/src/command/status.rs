@@ -2,16 +2,16 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
-    database::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
-    deployment::{Deployment, StoredVersion},
     error::Result,
+    model::deployment::{Deployment, StoredVersion},
     nats::{Hosts, Nats, Registry},
+    runtime::status::{CountsStatus, HostStatus, StepStatus},
     say,
-    status::{CountsStatus, HostStatus, StepStatus},
+    storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
     terminal,
     text::printable,
     trust::Policy,
-    watch::Harm,
+    wasm::watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;

@@ -3,7 +3,7 @@
 use super::Definition;
 use crate::{
     error::{Error, Result},
-    input,
+    files::input,
     limits::PIPELINE_BYTES_MAX,
 };
 use std::{

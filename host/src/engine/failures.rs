@@ -13,8 +13,8 @@
 use super::{Cut, Engine, Stage, Step, stages::Verdicts};
 use crate::{
     error::Error,
+    model::turn::{FailureCount, StepFailures},
     plan::{FailureBound, NodeKind},
-    turn::{FailureCount, StepFailures},
 };
 use std::ops::Range;
 

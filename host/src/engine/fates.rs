@@ -1,8 +1,10 @@
 //! What becomes of the deliveries of a batch: each is applied, filtered, or a dead letter.
 
 use crate::{
-    column::{Batch, Column, Field},
-    delivery::Rejected,
+    model::{
+        column::{Batch, Column, Field},
+        delivery::Rejected,
+    },
     sink::json,
 };
 

@@ -2,10 +2,9 @@
 
 use super::{guests, passing};
 use crate::{
-    column::Field,
     definition::{BoundsUnit, TimeUnit},
+    model::{column::Field, subject::listed},
     plan::{AggregateSpec, Edge, MS_US, NodeKind, Plan, SlidingSpan, TimeColumn, WindowKind, WindowPlan},
-    subject::listed,
 };
 
 /// The name of the state of the clock; no step can be called so.

@@ -7,8 +7,8 @@
 
 use crate::{
     limits::{FOLD_BYTES_MIN, STATE_BUCKETS},
+    model::turn::Snapshot,
     operator::StateMap,
-    turn::Snapshot,
 };
 
 /// Which bucket of which state was written last, and when.

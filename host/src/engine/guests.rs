@@ -2,8 +2,7 @@
 
 use super::{Engine, Fates, MustUndo, Part, is_by_time};
 use crate::{
-    column::Batch,
-    delivery::Rejected,
+    model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
     plan::{AggregateGuest, Node},
 };

@@ -6,7 +6,7 @@ use super::{
     is_by_time,
 };
 use crate::{
-    column::Batch,
+    model::column::Batch,
     operator::{clock::Passage, union::union},
     plan::{Edge, Node, NodeKind, Plan},
 };

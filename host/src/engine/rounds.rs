@@ -2,8 +2,7 @@
 
 use super::{Edges, Engine, Fates, MustUndo, Step, of};
 use crate::{
-    column::Batch,
-    delivery::Deliveries,
+    model::{column::Batch, delivery::Deliveries},
     operator::lookup,
     plan::{Node, NodeKind},
 };

@@ -3,16 +3,21 @@
 //! It runs on a thread of its own, behind a short queue. A batch that finds the queue full passes the candidate by, and is
 //! counted: what is live never waits for it. The report says how many rows would have come out otherwise, with examples.
 
+mod report;
+
+pub use report::{ShadowExample, ShadowReport};
+
 use super::stages::{Verdicts, ask_at, times};
 use crate::{
-    column::{Batch, Column, Value},
-    delivery::Deliveries,
     error::{Context, Error, Result},
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
+    model::{
+        column::{Batch, Column, Value},
+        delivery::Deliveries,
+    },
     plan::{NodeKind, Plan, StagePlan},
-    stage::{Instance, Patience, StageHost},
-    status::{ShadowExample, ShadowReport},
     text::printable,
+    wasm::{Instance, Patience, StageHost},
 };
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{

@@ -9,12 +9,14 @@ use super::{
     Engine, Fates, MustUndo, Result, Step, failures::Failures, is_by_time, shadow::ShadowFeed, swap::in_force,
 };
 use crate::{
-    column::{Batch, Column, RowKind},
-    delivery::{Deliveries, Rejected},
-    deployment::{TrialRecord, VersionChange},
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
+    model::{
+        column::{Batch, Column, RowKind},
+        delivery::{Deliveries, Rejected},
+        deployment::{TrialRecord, VersionChange},
+    },
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
-    stage::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
+    wasm::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
 };
 use std::{mem, sync::Arc};
 

@@ -5,11 +5,11 @@
 
 use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
 use crate::{
-    decode::Decoder,
-    deployment::{InForce, VersionChange},
     error::{Error, Result},
+    format::Decoder,
+    model::deployment::{InForce, VersionChange},
     plan::{Edge, NodeKind, Plan, SinkPlan, StagePlan, Target},
-    stage::StageHost,
+    wasm::StageHost,
 };
 use std::{mem, sync::Arc};
 

@@ -8,8 +8,8 @@
 
 use super::{Engine, fingerprint};
 use crate::{
-    deployment::StoredVersion,
     error::{Error, Result},
+    model::deployment::StoredVersion,
     plan::{Edge, Node, NodeKind, Plan, StagePlan, Target},
 };
 use serde::{Deserialize, Serialize};

@@ -2,14 +2,17 @@
 
 use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
-    deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::STATE_BUCKETS,
+    model::{
+        deployment::{StoredVersion, TrialRecord, VersionChange},
+        rows::{KeyedRows, Message},
+        turn::{LogRow, Snapshot, Turn},
+    },
     operator::{StateMap, Stateful, clock::Clock, held_times::HeldTimes, lookup},
     plan::NodeKind,
-    sink::{KeyedRows, Message, Sink},
+    sink::Sink,
     state::take_entry,
-    turn::{LogRow, Snapshot, Turn},
 };
 use std::time::Duration;
 

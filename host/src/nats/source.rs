@@ -26,9 +26,9 @@ mod watch;
 
 use super::{Nats, subjects, tick::Ticker};
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt, Scanned},
     error::{Error, Result},
+    format::Decoder,
+    model::delivery::{DecodedBatch, Receipt, Scanned},
     source::{Cursor, Lag, Nudge, Scan, Source, Stop},
 };
 use async_nats::{

@@ -24,10 +24,13 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_key, row_of_key},
+    },
     plan::{AggregatePlan, AggregateSpec, Readers},
-    row::{cells, push_key, row_of_key},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 use hashbrown::HashMap;
 use std::ops::Range;

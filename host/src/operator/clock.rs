@@ -15,8 +15,7 @@
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
-    column::Batch,
-    delivery::Deliveries,
+    model::{column::Batch, delivery::Deliveries},
     plan::{EventTimePlan, MS_US, ms_in_us},
     state::{KeyedState, StateValue},
 };
@@ -301,7 +300,7 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{delivery::DeliveryTimes, plan::SECOND_US};
+    use crate::{model::delivery::DeliveryTimes, plan::SECOND_US};
 
     /// Where the watermark goes with events at these seconds, all of them stored at second 0 and in order.
     fn moves(clock: &mut Clock, seconds: &[i64]) -> Vec<(u32, i64)> {

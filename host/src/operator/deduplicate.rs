@@ -18,10 +18,13 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    column::{Batch, Column, Value},
+    model::{
+        column::{Batch, Column, Value},
+        keys::Keys,
+        row::{push_key, push_key_cell},
+    },
     plan::DeduplicatePlan,
-    row::{push_key, push_key_cell},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 
 /// The operator.

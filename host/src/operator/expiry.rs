@@ -15,8 +15,8 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    column::Batch,
     limits::FORGOTTEN_AT_ONCE,
+    model::column::Batch,
     state::{KeyedState, StateValue},
 };
 

@@ -12,9 +12,11 @@
 
 use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, late_rows, timers::Timers};
 use crate::{
-    column::{Batch, Column, Schema, Value},
+    model::{
+        column::{Batch, Column, Schema, Value},
+        row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
+    },
     plan::{IntervalJoinPlan, JoinSidePlan},
-    row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
     state::KeyedState,
 };
 use hashbrown::HashMap;

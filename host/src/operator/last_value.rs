@@ -16,10 +16,13 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, row_of_key},
+    },
     plan::{LastValuePlan, Readers},
-    row::{cells, push_cell, push_key, row_of_key},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 
 /// The operator.

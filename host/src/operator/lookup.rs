@@ -8,9 +8,11 @@
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
-    column::{Batch, Column, Field, Value},
+    model::{
+        column::{Batch, Column, Field, Value},
+        row::{cells, push_cell, push_key, push_key_cell},
+    },
     plan::{LookupPlan, TablePlan},
-    row::{cells, push_cell, push_key, push_key_cell},
     state::KeyedState,
 };
 use hashbrown::HashMap;

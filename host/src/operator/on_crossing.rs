@@ -24,9 +24,11 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, Value},
+    model::{
+        column::{Batch, Column, Value},
+        row::{push_key, push_length, take_bytes, take_length},
+    },
     plan::OnCrossingPlan,
-    row::{push_key, push_length, take_bytes, take_length},
     state::{KeyedState, StateValue},
 };
 use hashbrown::HashMap;
@@ -345,7 +347,7 @@ impl Stateful for OnCrossing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::{ColumnType, RowKind};
+    use crate::model::column::{ColumnType, RowKind};
     use std::sync::Arc;
 
     /// Operators tell each row once per event, so a row seldom goes with the event that it came with.

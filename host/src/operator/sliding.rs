@@ -20,9 +20,11 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    column::{Batch, Column, Schema, Value},
+    model::{
+        column::{Batch, Column, Schema, Value},
+        row::{cells, push_cell, push_key, push_key_cell, push_length, take_key_cell, take_length},
+    },
     plan::{AggregateSpec, SlidingPlan, SlidingSpan},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_key_cell, take_length},
     state::{KeyedState, StateValue},
 };
 use std::collections::BTreeMap;

@@ -18,9 +18,11 @@
 
 use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, timers::Timers};
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, RowKind, Schema, Value},
+        row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    },
     plan::VersionLookupPlan,
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     state::KeyedState,
 };
 use std::{collections::BTreeSet, ops::Bound};

@@ -29,7 +29,7 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, Schema, Value},
+    model::column::{Batch, Column, Schema, Value},
     plan::{Readers, WindowKind, WindowPlan},
 };
 use cut::Cut;

@@ -6,11 +6,14 @@
 //!   state of the sink, one entry each.
 
 use crate::{
-    column::{Batch, RowKind},
+    model::{
+        column::{Batch, RowKind},
+        keys::Keys,
+        row::{push_cell, push_key},
+        rows::{KeyedRows, PendingRows},
+    },
     operator::StateMap,
-    row::{push_cell, push_key},
-    sink::{KeyedRows, rows::PendingRows},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 

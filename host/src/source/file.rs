@@ -8,11 +8,11 @@
 
 use super::{Event, EventLines, Source, Stop};
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt},
     error::{Context, Error, Result},
-    input::Lines,
+    files::input::Lines,
+    format::Decoder,
     limits::{BATCH_EVENTS_MAX, BATCHES_QUEUED_MAX},
+    model::delivery::{DecodedBatch, Receipt},
 };
 use std::{
     collections::VecDeque,

@@ -2,8 +2,8 @@
 //! `{"subject": "…", "payload": …}`.
 
 use crate::{
-    decode::{Line, LineScanner, ObjectKind},
     error::{Error, Result},
+    format::{Line, LineScanner, ObjectKind},
 };
 use memchr::memmem::Finder;
 

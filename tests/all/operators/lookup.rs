@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 use weir::{
-    column::{Batch, Column, Value},
     definition::File,
+    model::column::{Batch, Column, Value},
     operator::lookup::Table,
     plan::Plan,
 };

@@ -5,11 +5,11 @@ use crate::weir;
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use weir::{
-    database::{Database, Messages, read_trace},
-    decode::Decoder,
     definition::File,
     engine::Engine,
+    format::Decoder,
     plan::Plan,
+    storage::sqlite::{Database, Messages, read_trace},
 };
 use weir_tests::{
     replay::{hold, host},

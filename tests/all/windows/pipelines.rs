@@ -12,7 +12,7 @@ use crate::operators::{
 };
 use jiff::Timestamp;
 use std::fmt::Write;
-use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
+use weir::model::column::ColumnType::{self, Boolean, Double, Int, Text};
 use weir_tests::{guest, table::Cell};
 
 /// The columns of the source. `at` is when an event happened; `own` is what steps may take for the time of a row.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use std::{fmt::Write, path::Path, sync::Arc};
-use weir::{database::read_trace, definition::File, plan::Plan};
+use weir::{definition::File, plan::Plan, storage::sqlite::read_trace};
 use weir_tests::{
     replay::{Run, host},
     scratch,

@@ -4,12 +4,14 @@ use super::{LETTERS, Which, check_meant, shown, stage_host};
 use crate::{
     answer,
     command::{make_plan, parse_now, what_if::WhatIf},
-    database::DatabaseFile,
     definition::File,
     error::{Error, Result},
-    retry::{RetryReport, Told},
+    runtime::{
+        retry::{RetryReport, Told},
+        status::CountsStatus,
+    },
     say,
-    status::CountsStatus,
+    storage::sqlite::DatabaseFile,
     terminal::{self, Bars},
     text::printable,
 };
@@ -65,7 +67,7 @@ impl Retry {
             )));
         }
         let database = DatabaseFile::hold(&self.database)?;
-        let retry = crate::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let retry = crate::runtime::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
         let publishes = retry.publishes();
         let bars = Bars::begin();
         let bar = bars.add(

@@ -7,12 +7,14 @@ use super::{
     stream::{Deleted, Holds, Others},
 };
 use crate::{
-    delivery::{DecodedBatch, Scanned},
     error::{Error, Result},
+    model::{
+        delivery::{DecodedBatch, Scanned},
+        subject::listed,
+    },
     nats::Nats,
     say,
     source::{Gone, Scan},
-    subject::listed,
 };
 use std::{
     sync::Arc,

@@ -2,11 +2,14 @@
 
 use super::Group;
 use crate::{
-    column::Value,
+    model::{
+        column::Value,
+        keys::Keys,
+        row::{push_key_cell, take_key_cell},
+    },
     operator::StateMap,
     plan::{AggregateSpec, Function},
-    row::{push_key_cell, take_key_cell},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 use std::{collections::BTreeSet, num::NonZeroU64, ops::Bound};
 

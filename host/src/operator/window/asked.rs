@@ -8,7 +8,10 @@ use super::{
     session::{session_key, start_of},
 };
 use crate::{
-    column::{Batch, Column},
+    model::{
+        column::{Batch, Column},
+        row::push_key,
+    },
     operator::{
         RowTimes,
         accumulators::Group,
@@ -16,7 +19,6 @@ use crate::{
         guests::{Asked, GroupNumber, Guests},
     },
     plan::WindowPlan,
-    row::push_key,
 };
 use std::{
     collections::{BTreeMap, HashMap},

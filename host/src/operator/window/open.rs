@@ -5,8 +5,12 @@ use super::{
     rows::{Row, columns},
 };
 use crate::{
-    column::{Batch, RowKind, Schema, Value},
     definition::BoundsUnit,
+    model::{
+        column::{Batch, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    },
     operator::{
         ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
@@ -16,8 +20,7 @@ use crate::{
         top::{each_change, results},
     },
     plan::{AggregateSpec, Emit, Readers, WindowKind, WindowPlan, ms_in_us},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
 

@@ -1,7 +1,7 @@
 //! Rows on their way into windows.
 
 use crate::{
-    column::{Batch, Column},
+    model::column::{Batch, Column},
     operator::{
         RowTimes,
         accumulators::{Change, Group, Values, input_value},

@@ -9,10 +9,12 @@ use super::{
     rows::{Row, columns},
 };
 use crate::{
-    column::{Batch, Value},
+    model::{
+        column::{Batch, Value},
+        row::{push_key, push_key_cell},
+    },
     operator::{RowTimes, accumulators::Group, clock::Passage, guests::Answers},
     plan::WindowPlan,
-    row::{push_key, push_key_cell},
 };
 use std::ops::Bound;
 
@@ -99,7 +101,7 @@ pub(super) fn session_key(group: &[u8], start_us: i64) -> Vec<u8> {
 /// Where a session of `group` begins, by its key.
 pub(super) fn start_of(key: &[u8], group: &[u8]) -> i64 {
     let mut start = key.get(group.len()..).unwrap_or_default();
-    match crate::row::take_key_cell(&mut start, &mut Vec::new()) {
+    match crate::model::row::take_key_cell(&mut start, &mut Vec::new()) {
         Some(Value::Int(start_us)) => start_us,
         _ => i64::MAX,
     }

@@ -9,8 +9,12 @@
 
 use super::cut::{Bounds, Cut};
 use crate::{
-    column::{Batch, Schema, Value},
     definition::BoundsUnit,
+    model::{
+        column::{Batch, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
+    },
     operator::{
         ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
@@ -20,8 +24,7 @@ use crate::{
         window::rows::{Row, columns},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
-    row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 
 /// The open windows of all groups.
