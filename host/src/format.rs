@@ -165,10 +165,10 @@ impl Decoder {
     /// Takes in once more what a batch holds before a sequence.
     pub fn push_before(&mut self, batch: &DecodedBatch, sequence: u64) {
         let deliveries = &batch.deliveries;
-        let mut blanks = batch.blanks.iter().take_while(|&&blank| blank < sequence).peekable();
+        let mut empties = batch.empties.iter().take_while(|&&empty| empty < sequence).peekable();
         for (index, &of_delivery) in (0..).zip(&deliveries.sequences) {
-            while let Some(&blank) = blanks.next_if(|&&blank| blank < of_delivery) {
-                self.count_blank(blank);
+            while let Some(&empty) = empties.next_if(|&&empty| empty < of_delivery) {
+                self.count_empty(empty);
             }
             if of_delivery >= sequence {
                 break;
@@ -188,13 +188,13 @@ impl Decoder {
                 deliveries.payloads.get(index as usize),
             );
         }
-        blanks.for_each(|&blank| self.count_blank(blank));
+        empties.for_each(|&empty| self.count_empty(empty));
     }
 
     /// Counts a delivery that has no payload, whose input does not matter.
-    pub fn count_blank(&mut self, sequence: u64) {
+    pub fn count_empty(&mut self, sequence: u64) {
         self.batch.last_sequence = sequence;
-        self.batch.blanks.push(sequence);
+        self.batch.empties.push(sequence);
     }
 
     /// Makes a dead letter of a delivery that belongs to no input.
@@ -224,7 +224,7 @@ impl Decoder {
                 let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
                 input.deliveries.push(delivery);
             }
-            Ok(Decoded::Blank) => self.batch.blanks.push(sequence),
+            Ok(Decoded::Empty) => self.batch.empties.push(sequence),
             Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
         }
     }
@@ -243,7 +243,7 @@ impl Decoder {
     /// Whether the batch has to be taken before more is pushed.
     pub fn is_full(&self) -> bool {
         let deliveries = &self.batch.deliveries;
-        deliveries.len() + self.batch.blanks.len() >= self.events_max
+        deliveries.len() + self.batch.empties.len() >= self.events_max
             || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
     }
 
@@ -375,7 +375,7 @@ impl Input {
             columns: builders.finish(),
             deliveries: std::mem::take(&mut self.deliveries),
             kinds: None,
-            causes: None,
+            lineage: None,
         }
     }
 }

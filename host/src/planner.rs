@@ -9,25 +9,25 @@ mod guest;
 mod interval_join;
 mod lookup;
 mod on_crossing;
+mod over_window;
 mod readers;
 mod sinks;
-mod sliding;
 mod source;
 mod stage;
 mod steps;
+mod temporal_join;
 mod time;
 mod time_column;
 mod top;
 mod trust;
 mod union;
-mod version_lookup;
 mod window;
 mod wire;
 
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, Function, KeepPlan, Now, SlidingSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
+    Change, EventTimePlan, Function, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
 };
 use crate::{
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
@@ -43,10 +43,10 @@ use crate::{
 use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
 
 /// An output of a step, as something to read from.
-use crate::plan::Edge;
+use crate::plan::OutputPort;
 use {
     deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
-    sliding::ResolvedSliding, version_lookup::ResolvedVersionLookup, window::ResolvedWindow,
+    over_window::ResolvedOverWindow, temporal_join::ResolvedTemporalJoin, window::ResolvedWindow,
 };
 
 /// A step with names instead of indices.
@@ -76,7 +76,7 @@ struct ResolvedInput {
 
 struct ResolvedNode {
     name: String,
-    input: Edge,
+    input: OutputPort,
     kind: ResolvedKind,
     outputs: Vec<ResolvedOutput>,
 }
@@ -119,23 +119,23 @@ enum ResolvedKind {
     },
     Window(Box<ResolvedWindow>),
     IntervalJoin(Box<ResolvedIntervalJoin>),
-    Sliding(Box<ResolvedSliding>),
+    OverWindow(Box<ResolvedOverWindow>),
     OnCrossing(Box<ResolvedOnCrossing>),
     Deduplicate(ResolvedDeduplicate),
-    VersionLookup(Box<ResolvedVersionLookup>),
+    TemporalJoin(Box<ResolvedTemporalJoin>),
     Union {
         /// The edges after the first.
-        others: Vec<Edge>,
+        others: Vec<OutputPort>,
     },
 }
 
 impl ResolvedNode {
     /// All edges that it reads.
-    fn inputs(&self) -> impl Iterator<Item = Edge> {
-        let others: &[Edge] = match &self.kind {
+    fn inputs(&self) -> impl Iterator<Item = OutputPort> {
+        let others: &[OutputPort] = match &self.kind {
             ResolvedKind::Union { others } => others,
             ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
-            ResolvedKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
+            ResolvedKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -149,16 +149,16 @@ impl ResolvedKind {
             Self::IntervalJoin(_) => true,
             Self::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
             Self::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
-            Self::Sliding(sliding) if sliding.ttl_us.is_some() => true,
-            _ => self.tells_by_time(),
+            Self::OverWindow(over_window) if over_window.ttl_us.is_some() => true,
+            _ => self.is_timer_driven(),
         }
     }
 
     /// Whether rows of its first output may come because time went on.
-    fn tells_by_time(&self) -> bool {
+    fn is_timer_driven(&self) -> bool {
         match self {
-            Self::Window(_) | Self::VersionLookup(_) => true,
-            Self::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)),
+            Self::Window(_) | Self::TemporalJoin(_) => true,
+            Self::OverWindow(over_window) => matches!(over_window.span, OverWindowSpan::Time(_)),
             Self::LastValue { ttl_us, .. } | Self::Aggregate { ttl_us, .. } => ttl_us.is_some(),
             _ => false,
         }
@@ -214,11 +214,11 @@ struct ResolvedTable {
     name: String,
     columns: Vec<(Field, SourceColumn)>,
     key_len: usize,
-    update: Option<Edge>,
+    update: Option<OutputPort>,
 }
 
 struct ResolvedSink {
-    input: Edge,
+    input: OutputPort,
     columns: Vec<String>,
     target: ResolvedTarget,
 }
@@ -473,24 +473,24 @@ impl Resolver<'_> {
 }
 
 /// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
-fn by_time(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
-    let mut by_time: Vec<Vec<bool>> = Vec::new();
+fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
+    let mut timer_driven: Vec<Vec<bool>> = Vec::new();
     for node in nodes {
-        let is_by_time =
-            |edge: Edge| by_time.get(edge.node).and_then(|outputs| outputs.get(edge.output)) == Some(&true);
-        let input_is = node.inputs().any(is_by_time);
+        let is_timer_driven =
+            |port: OutputPort| timer_driven.get(port.node).and_then(|outputs| outputs.get(port.output)) == Some(&true);
+        let input_is = node.inputs().any(is_timer_driven);
         let outputs = 0..node.outputs.len();
-        let outputs = outputs.map(|output| input_is || node.kind.tells_by_time() && output == 0);
-        by_time.push(outputs.collect());
+        let outputs = outputs.map(|output| input_is || node.kind.is_timer_driven() && output == 0);
+        timer_driven.push(outputs.collect());
     }
-    by_time
+    timer_driven
 }
 
 /// The same, of one of them.
-fn is_by_time(nodes: &[ResolvedNode], edge: Edge) -> bool {
-    by_time(nodes)
-        .get(edge.node)
-        .and_then(|outputs| outputs.get(edge.output))
+fn is_timer_driven(nodes: &[ResolvedNode], port: OutputPort) -> bool {
+    timer_driven(nodes)
+        .get(port.node)
+        .and_then(|outputs| outputs.get(port.output))
         == Some(&true)
 }
 

@@ -8,10 +8,10 @@ mod on_crossing;
 mod overdue;
 pub(crate) mod pipelines;
 mod sums;
+mod temporal_join;
 mod timed;
 mod ttl;
 mod union;
-mod version_lookup;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};

@@ -79,7 +79,7 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
         found[place(delivery)] = (Outcome::Row(held.iter().map(cell).collect()), String::new());
     }
     let blank = found.iter().filter(|(outcome, _)| *outcome == Outcome::Blank).count();
-    assert_eq!(batch.blanks.len(), blank, "blanks are counted");
+    assert_eq!(batch.empties.len(), blank, "blanks are counted");
     assert!(
         held.iter()
             .flatten()

@@ -249,7 +249,7 @@ fn closing(guests: &Path, home: &Path) -> String {
         "
 What happened: three pipelines read one JetStream stream. Their rules are WebAssembly components; what they let
 through went into the tables above, each turn in one transaction with its position. Some events were malformed on
-purpose: each is a dead letter, and applied + filtered + dead letters + blank is the number of events.
+purpose: each is a dead letter, and applied + filtered + dead letters + empty is the number of events.
 
 The databases are in {home}
 

@@ -358,7 +358,7 @@ impl Session {
             messages.push(match (events.read(line), plan.inputs.first()) {
                 (Event::Of(line), _) => (line.subject.to_owned(), line.payload.to_owned()),
                 (Event::Payload, Some(input)) => (input.subject.clone(), line.to_owned()),
-                (Event::Blank | Event::Payload, _) => continue,
+                (Event::Empty | Event::Payload, _) => continue,
                 (Event::Refused(reason), _) => {
                     let file = input.display();
                     say!(Warning, "weir: {file}:{} is not published: {reason}", lines.number());

@@ -116,7 +116,7 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
     line("applied", counts.applied, "");
     line("filtered", counts.filtered, "");
     line("dead letters", counts.dead_letters, "");
-    line("blank", counts.blank, "");
+    line("empty", counts.empty, "");
     // Rows, and only where there is something to say of them.
     if counts.late_rows > 0 {
         line("late rows", counts.late_rows, "   came too late for a step");

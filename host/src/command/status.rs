@@ -336,12 +336,12 @@ impl Held {
                 show::thousands(self.stored.epoch)
             ),
             format!(
-                "  {} = {} applied + {} filtered + {} dead letters + {} blank",
+                "  {} = {} applied + {} filtered + {} dead letters + {} empty",
                 show::count(counts.events, "event"),
                 show::thousands(counts.applied),
                 show::thousands(counts.filtered),
                 show::thousands(counts.dead_letters),
-                show::thousands(counts.blank)
+                show::thousands(counts.empty)
             ),
             format!(
                 "  {}, {}{}, {} held, {} to publish",

@@ -133,7 +133,7 @@ fn in_words_of_toml(message: &str) -> String {
             "expected a table such as { gap = \"30 min\" }",
         ),
         (
-            "expected struct Sliding",
+            "expected struct OverWindow",
             "expected a table such as { time = \"1 h\" } or { rows = 10 }",
         ),
         (

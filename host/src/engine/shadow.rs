@@ -195,8 +195,8 @@ fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowRepo
 /// The columns of a row that tell it apart, as far as that is known (the first ones), and those that the rule reads.
 fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
     const FIRST: usize = 2;
-    let edge = work.plan.nodes.get(work.at).map(|node| node.input);
-    let output = edge.and_then(|edge| work.plan.nodes.get(edge.node)?.outputs.get(edge.output));
+    let port = work.plan.nodes.get(work.at).map(|node| node.input);
+    let output = port.and_then(|port| work.plan.nodes.get(port.node)?.outputs.get(port.output));
     let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
     let columns = schema.iter().zip(&work.input.columns).enumerate();
     columns

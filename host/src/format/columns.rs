@@ -41,7 +41,7 @@ pub enum Decoded {
     /// One row was appended to every materialised column.
     Row,
     /// Empty or only white space: nothing was appended.
-    Blank,
+    Empty,
 }
 
 /// Values with a validity byte each; a null holds `T::default()`.

@@ -246,7 +246,7 @@ impl Scanner {
         let start = space(payload, 0);
         if byte(payload, start) != b'{' {
             return if start >= payload.len() {
-                Ok(Decoded::Blank)
+                Ok(Decoded::Empty)
             } else {
                 Err(Fault::new(Found::NoObject, start))
             };

@@ -347,19 +347,19 @@ pub struct Batch {
     /// The kind of each row; absent when all are inserts.
     pub kinds: Option<Vec<RowKind>>,
     /// Where rows tell of several deliveries at once: all of them. Lost where rows are left out or put in another order.
-    pub causes: Option<Arc<Causes>>,
+    pub lineage: Option<Arc<Lineage>>,
 }
 
 /// The deliveries that had part in each row of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct Causes {
+pub struct Lineage {
     /// For each row where its deliveries end.
     pub ends: Vec<u32>,
     /// The deliveries of all rows, one row after the other.
     pub deliveries: Vec<u32>,
 }
 
-impl Causes {
+impl Lineage {
     /// The deliveries that had part in `row`.
     pub fn of(&self, row: usize) -> &[u32] {
         let end = |row: usize| self.ends.get(row).map_or(0, |&end| end as usize);
@@ -373,14 +373,14 @@ pub(crate) static NOTHING: Batch = Batch {
     columns: Vec::new(),
     deliveries: Vec::new(),
     kinds: None,
-    causes: None,
+    lineage: None,
 };
 
 impl Batch {
     /// The deliveries that had part in `row`.
-    pub fn causes(&self, row: usize) -> &[u32] {
-        match &self.causes {
-            Some(causes) => causes.of(row),
+    pub fn lineage(&self, row: usize) -> &[u32] {
+        match &self.lineage {
+            Some(lineage) => lineage.of(row),
             None => self.deliveries.get(row..=row).unwrap_or_default(),
         }
     }
@@ -431,7 +431,7 @@ impl Batch {
                     .filter_map(|&row| kinds.get(row as usize).copied())
                     .collect()
             }),
-            causes: None,
+            lineage: None,
         }
     }
 
@@ -443,7 +443,7 @@ impl Batch {
             columns: picked.cloned().collect(),
             deliveries: self.deliveries.clone(),
             kinds: None,
-            causes: None,
+            lineage: None,
         };
         whole.gather(rows)
     }
@@ -472,7 +472,7 @@ impl Batch {
         let mut alone = true;
         for part in parts {
             alone = false;
-            all.causes = None;
+            all.lineage = None;
             let before = all.len();
             for (column, more) in all.columns.iter_mut().zip(&part.columns) {
                 Arc::make_mut(column).extend(more);

@@ -90,7 +90,7 @@ pub struct DeliveryTimes {
 /// A batch on its way from decode to the engine.
 #[derive(Debug, Default)]
 pub struct DecodedBatch {
-    /// What the source handed over, blank payloads left out.
+    /// What the source handed over, empty payloads left out.
     pub deliveries: Deliveries,
     /// The events among them, those of each input under its index in [`crate::plan::Plan::inputs`].
     pub events: Vec<Batch>,
@@ -99,7 +99,7 @@ pub struct DecodedBatch {
     /// Those that are ticks: no events, but they say how late it is.
     pub ticks: Vec<u32>,
     /// The sequences of payloads that were empty or white space, ascending.
-    pub blanks: Vec<u64>,
+    pub empties: Vec<u64>,
     /// The last sequence that was looked at; 0 when none was.
     pub last_sequence: u64,
     /// How far the source has looked.

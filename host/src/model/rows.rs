@@ -36,7 +36,7 @@ pub struct KeyedRows {
     bytes: Vec<u8>,
     rows: Vec<Row>,
     /// Which events changed rows: the row, and the stream sequence, in order of arrival.
-    causes: Vec<(u32, u64)>,
+    lineage: Vec<(u32, u64)>,
 }
 
 /// Where a key and its row are.
@@ -82,15 +82,15 @@ impl KeyedRows {
     }
 
     /// For each key the stream sequences of the events that changed its row, ascending.
-    pub fn causes(&self) -> impl Iterator<Item = (&[u8], impl Iterator<Item = u64>)> {
-        let mut causes = self.causes.clone();
-        causes.sort_unstable();
-        causes.dedup();
+    pub fn lineage(&self) -> impl Iterator<Item = (&[u8], impl Iterator<Item = u64>)> {
+        let mut lineage = self.lineage.clone();
+        lineage.sort_unstable();
+        lineage.dedup();
         let mut start = 0;
         std::iter::from_fn(move || {
-            let &(at, _) = causes.get(start)?;
-            let end = start + causes.get(start..)?.partition_point(|(row, _)| *row == at);
-            let sequences: Vec<u64> = causes.get(start..end)?.iter().map(|(_, sequence)| *sequence).collect();
+            let &(at, _) = lineage.get(start)?;
+            let end = start + lineage.get(start..)?.partition_point(|(row, _)| *row == at);
+            let sequences: Vec<u64> = lineage.get(start..end)?.iter().map(|(_, sequence)| *sequence).collect();
             start = end;
             let row = self.rows.get(at as usize)?;
             Some((self.get(&row.key), sequences.into_iter()))
@@ -142,7 +142,7 @@ impl PendingRows {
 
     /// Bytes that say which events changed rows: they grow also where keys do not.
     pub(crate) fn cause_bytes(&self) -> usize {
-        self.rows.causes.len() * size_of::<(u32, u64)>()
+        self.rows.lineage.len() * size_of::<(u32, u64)>()
     }
 
     /// Makes ready for setting the rows of all of `keys`.
@@ -157,17 +157,17 @@ impl PendingRows {
     }
 
     /// Sets or deletes the row of the next of the keys that were looked ahead.
-    pub(crate) fn set_next(&mut self, keys: &mut Keys, row: Option<&[u8]>, causes: impl Iterator<Item = u64>) {
+    pub(crate) fn set_next(&mut self, keys: &mut Keys, row: Option<&[u8]>, lineage: impl Iterator<Item = u64>) {
         if let Some((place, key)) = keys.take_next() {
             let at = self.set_at(place, key, row);
-            self.rows.causes.extend(causes.map(|sequence| (at, sequence)));
+            self.rows.lineage.extend(lineage.map(|sequence| (at, sequence)));
         }
     }
 
     /// Sets or deletes the row of `key`.
-    pub(crate) fn set(&mut self, key: &[u8], row: Option<&[u8]>, causes: impl Iterator<Item = u64>) {
+    pub(crate) fn set(&mut self, key: &[u8], row: Option<&[u8]>, lineage: impl Iterator<Item = u64>) {
         let at = self.set_at(Place::of(self.seed, key), key, row);
-        self.rows.causes.extend(causes.map(|sequence| (at, sequence)));
+        self.rows.lineage.extend(lineage.map(|sequence| (at, sequence)));
     }
 
     /// Gives the place of the row.
@@ -222,7 +222,7 @@ impl PendingRows {
             let cells = row.row.as_ref().map(|row| self.rows.get(row));
             compact.push_at(row.hash, self.rows.get(&row.key), cells);
         }
-        compact.causes = mem::take(&mut self.rows.causes);
+        compact.lineage = mem::take(&mut self.rows.lineage);
         self.rows = compact;
         self.dead_bytes = 0;
     }
@@ -234,7 +234,7 @@ impl PendingRows {
         let next = KeyedRows {
             bytes: Vec::with_capacity(self.rows.bytes.len()),
             rows: Vec::with_capacity(self.rows.len()),
-            causes: Vec::with_capacity(self.rows.causes.len()),
+            lineage: Vec::with_capacity(self.rows.lineage.len()),
         };
         mem::replace(&mut self.rows, next)
     }

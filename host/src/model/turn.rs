@@ -19,7 +19,7 @@ pub struct Counts {
     /// Could not be processed, and are kept with the reason.
     pub dead_letters: u64,
     /// Had an empty payload, or were ticks.
-    pub blank: u64,
+    pub empty: u64,
     /// Rows, not deliveries: they came too late for a step.
     pub late_rows: u64,
     /// Events, of those above: they were farther ahead of their store time than the pipeline believes, and moved no
@@ -36,7 +36,7 @@ impl AddAssign for Counts {
         self.applied += more.applied;
         self.filtered += more.filtered;
         self.dead_letters += more.dead_letters;
-        self.blank += more.blank;
+        self.empty += more.empty;
         self.late_rows += more.late_rows;
         self.ahead_events += more.ahead_events;
         self.dead_rows += more.dead_rows;

@@ -16,7 +16,7 @@ pub fn union<'b>(plan: &UnionPlan, inputs: impl Iterator<Item = &'b Batch>) -> B
             .collect(),
         deliveries: input.deliveries.clone(),
         kinds: None,
-        causes: None,
+        lineage: None,
     });
     Batch::merge(parts.collect())
 }

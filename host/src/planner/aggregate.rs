@@ -1,6 +1,6 @@
 //! Aggregates: what is computed, and of which columns.
 
-use super::{Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, Resolver};
+use super::{OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, Resolver};
 use crate::{
     definition::{Aggregate, AggregateColumn, Name},
     error::{Error, Result},
@@ -16,11 +16,11 @@ impl Resolver<'_> {
     pub(super) fn aggregate(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         aggregate: &Aggregate,
         host: &StageHost,
     ) -> Result<ResolvedNode> {
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         self.distinct(&aggregate.group_by, "group_by")?;
         let mut schema = Schema::new();

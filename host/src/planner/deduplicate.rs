@@ -1,6 +1,6 @@
 //! Twins: which columns tell rows apart, and for how long.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, time::DURATION_US_MAX};
+use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, time::DURATION_US_MAX};
 use crate::{definition::Deduplicate, error::Result};
 use std::ops::Range;
 
@@ -14,11 +14,11 @@ impl Resolver<'_> {
     pub(super) fn deduplicate(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         deduplicate: &Deduplicate,
         span: Range<usize>,
     ) -> Result<ResolvedNode> {
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let Some(first) = deduplicate.key.first() else {
             return Err(self.error(
                 span,

@@ -1,9 +1,9 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, ResolvedKind, Resolver,
+    OutputPort, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, ResolvedKind, Resolver,
     aggregate::given_functions,
-    is_by_time,
+    is_timer_driven,
     stage::{check_reads, parameters},
 };
 use crate::{
@@ -27,7 +27,7 @@ impl Resolver<'_> {
         name: &Name,
         spec: &AggregateColumn,
         module: &Spanned<PathBuf>,
-        input: Edge,
+        input: OutputPort,
         host: &StageHost,
     ) -> Result<(ResolvedAggregate, Field)> {
         if !given_functions(spec).is_empty() {
@@ -89,8 +89,8 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// What does not fit.
-    fn check_guest_input(&self, description: &AggregateDescription, input: Edge) -> Result<bool, String> {
-        let (name, whose) = (&description.name, self.edge_name(input));
+    fn check_guest_input(&self, description: &AggregateDescription, input: OutputPort) -> Result<bool, String> {
+        let (name, whose) = (&description.name, self.port_name(input));
         let source = self.output(input).map_err(|error| error.to_string())?;
         check_reads("aggregate", name, &description.inputs, &source.schema, &whose)?;
         if matches!(source.change, ResolvedChange::Append) {
@@ -102,7 +102,7 @@ impl Resolver<'_> {
             ));
         }
         // Of these, a row that the guest refuses is left out alone; and what was left out would be taken back later.
-        if is_by_time(&self.nodes, input) {
+        if is_timer_driven(&self.nodes, input) {
             return Err(format!(
                 "the aggregate {name} may refuse rows, but {whose} sends a changelog of rows that come because time went \
                  on, and would take back later what was refused; {}",
@@ -113,13 +113,13 @@ impl Resolver<'_> {
     }
 
     /// What to do about rows that come because time went on, by the step that they come from.
-    fn without_time(&self, edge: Edge) -> String {
-        let Some(node) = self.nodes.get(edge.node) else {
+    fn without_time(&self, port: OutputPort) -> String {
+        let Some(node) = self.nodes.get(port.node) else {
             return String::new();
         };
         let name = &node.name;
-        if edge.output > 0 || !node.kind.tells_by_time() {
-            let from = node.inputs().find(|&input| is_by_time(&self.nodes, input));
+        if port.output > 0 || !node.kind.is_timer_driven() {
+            let from = node.inputs().find(|&input| is_timer_driven(&self.nodes, input));
             return from.map_or_else(String::new, |from| self.without_time(from));
         }
         let changes = node

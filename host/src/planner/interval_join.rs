@@ -1,6 +1,8 @@
 //! Interval joins: what is compared, how close the times have to be, and which columns come out.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, time::DURATION_US_MAX};
+use super::{
+    OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, time::DURATION_US_MAX,
+};
 use crate::{
     definition::{IntervalJoin, Name},
     error::Result,
@@ -11,7 +13,7 @@ use std::ops::Range;
 
 /// An `interval_join` with names instead of indices.
 pub(super) struct ResolvedIntervalJoin {
-    pub(super) with: Edge,
+    pub(super) with: OutputPort,
     /// The columns that are compared, of the step's own edge and of `with`.
     pub(super) on: Vec<(String, String)>,
     pub(super) earliest_us: i64,
@@ -24,15 +26,15 @@ impl Resolver<'_> {
     pub(super) fn interval_join(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         join: &IntervalJoin,
         span: Range<usize>,
     ) -> Result<ResolvedNode> {
-        let with = self.edge(Some(&join.with), 0, join.with.span())?;
+        let with = self.port(Some(&join.with), 0, join.with.span())?;
         let (own, other) = (self.output(input)?, self.output(with)?);
-        let (own_name, other_name) = (self.edge_name(input), self.edge_name(with));
-        for (edge, whose) in [(own, &own_name), (other, &other_name)] {
-            if !matches!(edge.change, ResolvedChange::Append) {
+        let (own_name, other_name) = (self.port_name(input), self.port_name(with));
+        for (port, whose) in [(own, &own_name), (other, &other_name)] {
+            if !matches!(port.change, ResolvedChange::Append) {
                 return Err(self.error(
                     span,
                     format!(

@@ -1,6 +1,6 @@
 //! Lookups in a table: what a row is found by, and what it adds.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
 use crate::{
     definition::Lookup,
     error::Result,
@@ -9,10 +9,16 @@ use crate::{
 use std::ops::Range;
 
 impl Resolver<'_> {
-    pub(super) fn lookup(&self, name: &str, input: Edge, lookup: &Lookup, span: Range<usize>) -> Result<ResolvedNode> {
+    pub(super) fn lookup(
+        &self,
+        name: &str,
+        input: OutputPort,
+        lookup: &Lookup,
+        span: Range<usize>,
+    ) -> Result<ResolvedNode> {
         let table_name = match (&lookup.table, &lookup.versions_from) {
             (Some(table), None) => table,
-            (None, Some(versions)) => return self.version_lookup(name, input, lookup, versions, span),
+            (None, Some(versions)) => return self.temporal_join(name, input, lookup, versions, span),
             (table, _) => {
                 let found = if table.is_some() { "both" } else { "none" };
                 let accepted = "exactly one of table and versions_from";
@@ -24,7 +30,7 @@ impl Resolver<'_> {
             return Err(self.at(ttl, message));
         }
         self.append_only(input, name, "lookup", table_name)?;
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         let Some(table) = self.tables.iter().position(|table| table.name == *table_name.get_ref()) else {
             let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();

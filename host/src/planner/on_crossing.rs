@@ -1,6 +1,6 @@
 //! Alerts: which key is raised by which column.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
 use crate::{
     definition::{Name, OnCrossing},
     error::Result,
@@ -22,11 +22,11 @@ impl Resolver<'_> {
     pub(super) fn on_crossing(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         on_crossing: &OnCrossing,
         span: Range<usize>,
     ) -> Result<ResolvedNode> {
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         let key: Vec<String> = match (&on_crossing.key, &source.change) {
             (Some(key), _) => {

@@ -1,13 +1,13 @@
 //! Who reads what: the step that a sink stands under, and steps that nobody reads.
 
-use super::{Edge, ResolvedKind, ResolvedNode, ResolvedSink, Resolver};
+use super::{OutputPort, ResolvedKind, ResolvedNode, ResolvedSink, Resolver};
 use crate::{definition::Name, error::Result};
 use std::ops::Range;
 
 impl Resolver<'_> {
     /// What a sink reads: the output that `from` names, or that of the step right above it in the file; above the first step,
     /// the only input.
-    pub(super) fn edge_or_above(&self, from: Option<&Name>, span: Range<usize>) -> Result<Edge> {
+    pub(super) fn edge_or_above(&self, from: Option<&Name>, span: Range<usize>) -> Result<OutputPort> {
         let above = self.steps_above(&span);
         self.edge_or_at(from, (self.inputs.len() + above).saturating_sub(1), span)
     }
@@ -26,7 +26,7 @@ impl Resolver<'_> {
     /// move the watermark, and one may be there for ticks alone.
     pub(super) fn check_read(&self, sinks: &[ResolvedSink]) -> Result<()> {
         let inputs = self.inputs.len();
-        let mut read: Vec<Edge> = self.nodes.iter().skip(inputs).flat_map(ResolvedNode::inputs).collect();
+        let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(ResolvedNode::inputs).collect();
         read.extend(sinks.iter().map(|sink| sink.input));
         read.extend(self.tables.iter().filter_map(|table| table.update));
         let nodes = self.nodes.iter().enumerate().skip(inputs);
@@ -35,7 +35,7 @@ impl Resolver<'_> {
                 ResolvedKind::Stage(_) => node.outputs.len(),
                 _ => 1,
             };
-            let unread = (0..outputs).find(|&output| !read.contains(&Edge { node: at, output }));
+            let unread = (0..outputs).find(|&output| !read.contains(&OutputPort { node: at, output }));
             let Some(unread) = unread.filter(|_| !step.get_ref().unread) else {
                 continue;
             };
@@ -63,7 +63,7 @@ impl Resolver<'_> {
             return String::new();
         };
         let read = (self.inputs.len() + self.steps_above(&sink.span())).saturating_sub(1);
-        let whose = self.edge_name(Edge { node: read, output: 0 });
+        let whose = self.port_name(OutputPort { node: read, output: 0 });
         let line = self.file.line(sink.span().start);
         format!(" (the sink in line {line} has none and reads {whose}, right above it)")
     }

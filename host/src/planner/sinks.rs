@@ -1,7 +1,7 @@
 //! What goes out: sinks, and the tables that the pipeline updates.
 
 use super::{
-    Edge, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list,
+    OutputPort, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list,
     time::DURATION_US_MAX,
 };
 use crate::{
@@ -21,11 +21,11 @@ impl Resolver<'_> {
             let Some(from) = &defined.get_ref().update_from else {
                 continue;
             };
-            let edge = self.edge(Some(from), 0, from.span())?;
-            let output = self.output(edge)?;
+            let port = self.port(Some(from), 0, from.span())?;
+            let output = self.output(port)?;
             let Some(table) = self.tables.get(number) else { continue };
             if !matches!(output.change, ResolvedChange::Append) {
-                let whose = self.edge_name(edge);
+                let whose = self.port_name(port);
                 return Err(self.at(
                     from,
                     format!("key `update_from`: {whose} sends a changelog; a table is set by single rows"),
@@ -37,7 +37,7 @@ impl Resolver<'_> {
                         from,
                         format!(
                             "key `update_from`: {} has no column \"{}\", which table \"{name}\" has; there are {}",
-                            self.edge_name(edge),
+                            self.port_name(port),
                             field.name,
                             list(&output.schema)
                         ),
@@ -51,7 +51,7 @@ impl Resolver<'_> {
                             field.name,
                             field.column_type,
                             found.column_type,
-                            self.edge_name(edge)
+                            self.port_name(port)
                         ),
                     ));
                 }
@@ -72,17 +72,17 @@ impl Resolver<'_> {
                     ),
                 ));
             };
-            self.check_round(from, name, edge, lookup)?;
+            self.check_round(from, name, port, lookup)?;
             if let Some(table) = self.tables.get_mut(number) {
-                table.update = Some(edge);
+                table.update = Some(port);
             }
         }
         Ok(())
     }
 
     /// Whether `edge` comes from the step `lookup` by stages alone, with the looked-up key unchanged.
-    fn check_round(&self, from: &Name, table_name: &str, edge: Edge, lookup: usize) -> Result<()> {
-        let mut at = edge.node;
+    fn check_round(&self, from: &Name, table_name: &str, port: OutputPort, lookup: usize) -> Result<()> {
+        let mut at = port.node;
         while at != lookup {
             let Some(node) = self.nodes.get(at) else { break };
             if !matches!(node.kind, ResolvedKind::Stage(_)) {
@@ -97,7 +97,7 @@ impl Resolver<'_> {
             }
             at = node.input.node;
         }
-        let (Some(node), output) = (self.nodes.get(lookup), self.output(edge)?) else {
+        let (Some(node), output) = (self.nodes.get(lookup), self.output(port)?) else {
             return Ok(());
         };
         let ResolvedKind::Lookup { table, on, .. } = &node.kind else {
@@ -125,7 +125,7 @@ impl Resolver<'_> {
                         "key `update_from`: column \"{}\" of {} is not the \"{event}\" by which table \"{table_name}\" was \
                          looked up; pass it on unchanged",
                         key.name,
-                        self.edge_name(edge)
+                        self.port_name(port)
                     ),
                 ));
             }
@@ -143,7 +143,7 @@ impl Resolver<'_> {
             let sink = sink.get_ref();
             let input = self.edge_or_above(sink.from.as_ref(), span.clone())?;
             let output = self.output(input)?;
-            let whose = self.edge_name(input);
+            let whose = self.port_name(input);
             let mut columns = Vec::new();
             match &sink.columns {
                 Some(names) => {
@@ -224,7 +224,12 @@ impl Resolver<'_> {
     }
 
     /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.
-    fn check_published_once(&self, before: &[ResolvedSink], rows: (Edge, &[String]), subject: &Name) -> Result<()> {
+    fn check_published_once(
+        &self,
+        before: &[ResolvedSink],
+        rows: (OutputPort, &[String]),
+        subject: &Name,
+    ) -> Result<()> {
         let (input, columns) = rows;
         let twin = before.iter().position(|other| {
             let same_columns =
@@ -240,7 +245,7 @@ impl Resolver<'_> {
                     "the sink in line {} publishes the same rows of {} to \"{}\" already; leave one out, or give it another `from` \
                      or `subject`",
                     self.line_of_sink(twin),
-                    self.edge_name(input),
+                    self.port_name(input),
                     subject.get_ref()
                 ),
             )),

@@ -1,6 +1,6 @@
 //! The source: its stream, its inputs, and what "now" is.
 
-use super::{Edge, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field};
+use super::{OutputPort, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field};
 use crate::{
     definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
     error::Result,
@@ -148,7 +148,7 @@ impl<'d> Resolver<'d> {
         });
         self.nodes.push(ResolvedNode {
             name: input.name.to_owned(),
-            input: Edge { node: at, output: 0 },
+            input: OutputPort { node: at, output: 0 },
             kind: ResolvedKind::Source,
             outputs: vec![ResolvedOutput {
                 name: "out".to_owned(),
@@ -233,10 +233,10 @@ impl<'d> Resolver<'d> {
         let (text, accepted) = (name.get_ref(), format!("an int of {}", unit.plural()));
         let mut flaws = Vec::new();
         for &at in inputs {
-            let edge = Edge { node: at, output: 0 };
-            let schema = &self.output(edge)?.schema;
+            let port = OutputPort { node: at, output: 0 };
+            let schema = &self.output(port)?.schema;
             let found = schema.iter().find(|field| field.name == *text);
-            let whose = self.edge_name(edge);
+            let whose = self.port_name(port);
             match found.map(|field| field.column_type) {
                 Some(ColumnType::Int) => {}
                 Some(other) if inputs.len() == 1 => {

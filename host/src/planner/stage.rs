@@ -1,7 +1,8 @@
 //! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
 
 use super::{
-    Edge, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver, list,
+    OutputPort, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver,
+    list,
 };
 use crate::{
     definition::{Failures, Stage, StageLimits},
@@ -20,7 +21,7 @@ impl Resolver<'_> {
     pub(super) fn stage(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         stage: &Stage,
         span: Range<usize>,
         host: &StageHost,
@@ -84,7 +85,7 @@ impl Resolver<'_> {
     fn version(
         &self,
         step: &str,
-        input: Edge,
+        input: OutputPort,
         version: &StageVersion,
         limits: &StageLimits,
         host: &StageHost,
@@ -113,8 +114,8 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// What of the rule does not fit.
-    fn outputs(&self, input: Edge, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
-        let whose = self.edge_name(input);
+    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
+        let whose = self.port_name(input);
         let input_output = self.output(input).map_err(|error| error.to_string())?;
         let schema = &input_output.schema;
         let description = &module.description;

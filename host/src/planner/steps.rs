@@ -1,6 +1,8 @@
 //! Steps: which operator each is, and where its rows come from.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, source::ONLY_INPUT};
+use super::{
+    OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, source::ONLY_INPUT,
+};
 use crate::{
     definition::{LastValue, Name, Step},
     error::{Error, Result},
@@ -50,7 +52,7 @@ impl Resolver<'_> {
         }
         // A union names all edges that it reads itself.
         let input = match &step.union {
-            Some(_) => Edge { node: 0, output: 0 },
+            Some(_) => OutputPort { node: 0, output: 0 },
             None => self.edge_or_before(step.from.as_ref(), step.name.span())?,
         };
         let node = if let Some(stage) = &step.stage {
@@ -79,12 +81,12 @@ impl Resolver<'_> {
     }
 
     /// The output that `from` names, or that of the step before; before the first step, of the only input.
-    pub(super) fn edge_or_before(&self, from: Option<&Name>, span: Range<usize>) -> Result<Edge> {
+    pub(super) fn edge_or_before(&self, from: Option<&Name>, span: Range<usize>) -> Result<OutputPort> {
         self.edge_or_at(from, self.nodes.len().saturating_sub(1), span)
     }
 
     /// The output that `from` names, or that of the node `before`.
-    pub(super) fn edge_or_at(&self, from: Option<&Name>, before: usize, span: Range<usize>) -> Result<Edge> {
+    pub(super) fn edge_or_at(&self, from: Option<&Name>, before: usize, span: Range<usize>) -> Result<OutputPort> {
         if from.is_none() && before > 0 && before < self.inputs.len() {
             let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(self.error(
@@ -95,11 +97,11 @@ impl Resolver<'_> {
                 ),
             ));
         }
-        self.edge(from, before, span)
+        self.port(from, before, span)
     }
 
     /// The output that `from` names: `step`, or `step.output`.
-    pub(super) fn edge(&self, from: Option<&Name>, default: usize, span: Range<usize>) -> Result<Edge> {
+    pub(super) fn port(&self, from: Option<&Name>, default: usize, span: Range<usize>) -> Result<OutputPort> {
         let (node, output, span) = match from {
             None => (default, None, span),
             Some(from) => {
@@ -122,7 +124,7 @@ impl Resolver<'_> {
             }
         };
         let Some(found) = self.nodes.get(node) else {
-            return Ok(Edge { node, output: 0 });
+            return Ok(OutputPort { node, output: 0 });
         };
         let known = || {
             found
@@ -157,23 +159,23 @@ impl Resolver<'_> {
             }
             None => 0,
         };
-        Ok(Edge { node, output })
+        Ok(OutputPort { node, output })
     }
 
-    pub(super) fn output(&self, edge: Edge) -> Result<&ResolvedOutput> {
-        let output = self.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+    pub(super) fn output(&self, port: OutputPort) -> Result<&ResolvedOutput> {
+        let output = self.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
         output.ok_or_else(|| Error::definition("a step reads from a step that is not there"))
     }
 
-    pub(super) fn edge_name(&self, edge: Edge) -> String {
-        match self.nodes.get(edge.node) {
+    pub(super) fn port_name(&self, port: OutputPort) -> String {
+        match self.nodes.get(port.node) {
             Some(node)
-                if node.outputs.len() > 1 && (edge.output > 0 || matches!(node.kind, ResolvedKind::Stage(_))) =>
+                if node.outputs.len() > 1 && (port.output > 0 || matches!(node.kind, ResolvedKind::Stage(_))) =>
             {
-                let output = node.outputs.get(edge.output).map_or("", |output| output.name.as_str());
+                let output = node.outputs.get(port.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)
             }
-            Some(node) if edge.node >= self.inputs.len() => format!("step \"{}\"", node.name),
+            Some(node) if port.node >= self.inputs.len() => format!("step \"{}\"", node.name),
             Some(node) if node.name != ONLY_INPUT => format!("input \"{}\"", node.name),
             _ => "the source".to_owned(),
         }
@@ -203,21 +205,27 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    pub(super) fn append_only(&self, input: Edge, step: &str, operator: &str, at: &Name) -> Result<()> {
+    pub(super) fn append_only(&self, input: OutputPort, step: &str, operator: &str, at: &Name) -> Result<()> {
         match self.output(input)?.change {
             ResolvedChange::Append => Ok(()),
             ResolvedChange::Keyed(_) => Err(self.at(
                 at,
                 format!(
                     "step \"{step}\": {operator} reads rows that stand for themselves, but {} sends a changelog",
-                    self.edge_name(input)
+                    self.port_name(input)
                 ),
             )),
         }
     }
 
-    fn last_value(&self, name: &str, input: Edge, last_value: &LastValue, span: Range<usize>) -> Result<ResolvedNode> {
-        let whose = self.edge_name(input);
+    fn last_value(
+        &self,
+        name: &str,
+        input: OutputPort,
+        last_value: &LastValue,
+        span: Range<usize>,
+    ) -> Result<ResolvedNode> {
+        let whose = self.port_name(input);
         let Some(first) = last_value.key.first() else {
             return Err(self.error(
                 span,

@@ -3,7 +3,7 @@
 //! Every step that takes a time column asks here. The unit follows the column from where it came into being, through all
 //! steps that pass it on: from the column that holds the times of events, from "now", or from the bounds of a window.
 
-use super::{Edge, Origin, ResolvedAggregate, ResolvedKind, Resolver};
+use super::{Origin, OutputPort, ResolvedAggregate, ResolvedKind, Resolver};
 use crate::{
     definition::{Now, TimeUnit, Window},
     error::Result,
@@ -17,7 +17,7 @@ pub(super) const END: &str = "window_end";
 
 impl Resolver<'_> {
     /// The column that holds the times of the rows of `input`, if `window` names one, and what it counts.
-    pub(super) fn time_column(&self, input: Edge, window: &Window) -> Result<Option<(String, TimeScale)>> {
+    pub(super) fn time_column(&self, input: OutputPort, window: &Window) -> Result<Option<(String, TimeScale)>> {
         let Some(time) = &window.time else {
             return match &window.time_unit {
                 None => Ok(None),
@@ -28,7 +28,7 @@ impl Resolver<'_> {
                 }
             };
         };
-        let (source, whose) = (self.output(input)?, self.edge_name(input));
+        let (source, whose) = (self.output(input)?, self.port_name(input));
         let index = self.column(&source.schema, time, &whose)?;
         if let Some(found) = source.schema.get(index).map(|field| field.column_type)
             && found != ColumnType::Int
@@ -78,8 +78,8 @@ impl Resolver<'_> {
     }
 
     /// What a column counts that holds times, as far as the pipeline says so.
-    fn scale_of(&self, edge: Edge, index: usize) -> Option<TimeScale> {
-        let output = self.nodes.get(edge.node)?.outputs.get(edge.output)?;
+    fn scale_of(&self, port: OutputPort, index: usize) -> Option<TimeScale> {
+        let output = self.nodes.get(port.node)?.outputs.get(port.output)?;
         let &(node, number, column): &Origin = output.origins.get(index)?;
         let at = self.nodes.get(node)?;
         let name = &at.outputs.get(number)?.schema.get(column)?.name;
@@ -111,17 +111,17 @@ impl Resolver<'_> {
                     _ => of_aggregate(&window.aggregates),
                 }
             }
-            ResolvedKind::Sliding(sliding) => of_aggregate(&sliding.aggregates),
+            ResolvedKind::OverWindow(over_window) => of_aggregate(&over_window.aggregates),
             ResolvedKind::LastValue { .. } => self.scale_by_name(at.input, name),
             ResolvedKind::Aggregate { group, aggregates, .. } => match group.contains(name) {
                 true => self.scale_by_name(at.input, name),
                 false => of_aggregate(aggregates),
             },
             ResolvedKind::IntervalJoin(join) => self.scale_by_name(join.with, name),
-            ResolvedKind::VersionLookup(lookup) => self.scale_by_name(lookup.versions, name),
+            ResolvedKind::TemporalJoin(lookup) => self.scale_by_name(lookup.versions, name),
             ResolvedKind::Union { others } => {
                 let scale = self.scale_by_name(at.input, name)?;
-                let is_same = |edge: &Edge| self.scale_by_name(*edge, name) == Some(scale);
+                let is_same = |port: &OutputPort| self.scale_by_name(*port, name) == Some(scale);
                 others.iter().all(is_same).then_some(scale)
             }
             ResolvedKind::Stage(_)
@@ -131,9 +131,9 @@ impl Resolver<'_> {
         }
     }
 
-    fn scale_by_name(&self, edge: Edge, name: &str) -> Option<TimeScale> {
-        let output = self.nodes.get(edge.node)?.outputs.get(edge.output)?;
+    fn scale_by_name(&self, port: OutputPort, name: &str) -> Option<TimeScale> {
+        let output = self.nodes.get(port.node)?.outputs.get(port.output)?;
         let index = output.schema.iter().position(|field| field.name == name)?;
-        self.scale_of(edge, index)
+        self.scale_of(port, index)
     }
 }

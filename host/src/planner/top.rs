@@ -1,6 +1,6 @@
 //! The rows that rank first in a window, in place of aggregates.
 
-use super::{Edge, Resolver};
+use super::{OutputPort, Resolver};
 use crate::{
     definition::{Name, Top, TopOrder, Window},
     error::Result,
@@ -26,11 +26,11 @@ impl Resolver<'_> {
     pub(super) fn top(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         top: &Spanned<Top>,
         retracts: bool,
     ) -> Result<(ResolvedTop, Vec<Field>)> {
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let span = top.span();
         let top = top.get_ref();
         if retracts {

@@ -1,6 +1,6 @@
 //! Unions: edges whose columns have to be the same.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list};
+use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list};
 use crate::{definition::Name, error::Result, model::column::Schema};
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ impl Resolver<'_> {
             let message = "key `from`: a union names all edges that it reads itself, in `union`";
             return Err(self.at(from, message));
         }
-        let mut inputs: Vec<Edge> = Vec::new();
+        let mut inputs: Vec<OutputPort> = Vec::new();
         let mut schema = Schema::new();
         for of in edges {
-            let edge = self.edge(Some(of), 0, of.span())?;
-            let (whose, output) = (self.edge_name(edge), self.output(edge)?);
+            let port = self.port(Some(of), 0, of.span())?;
+            let (whose, output) = (self.port_name(port), self.output(port)?);
             if !matches!(output.change, ResolvedChange::Append) {
                 let message = format!(
                     "step \"{name}\": a union is of rows that stand for themselves, but {whose} sends a changelog, whose keys \
@@ -28,16 +28,16 @@ impl Resolver<'_> {
                 );
                 return Err(self.at(of, message));
             }
-            if inputs.contains(&edge) {
+            if inputs.contains(&port) {
                 return Err(self.at(of, format!("key `union` names {whose} twice")));
             }
             match inputs.first() {
                 None => schema.clone_from(&output.schema),
                 Some(&first) => {
-                    self.same_columns(of, (&mut schema, &self.edge_name(first)), (&output.schema, &whose))?
+                    self.same_columns(of, (&mut schema, &self.port_name(first)), (&output.schema, &whose))?
                 }
             }
-            inputs.push(edge);
+            inputs.push(port);
         }
         let mut inputs = inputs.into_iter();
         let (Some(input), others) = (inputs.next(), inputs.collect::<Vec<_>>()) else {

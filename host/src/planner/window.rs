@@ -1,7 +1,8 @@
 //! Windows: how they are cut, what is computed in them, and what becomes of rows that come too late.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, is_by_time,
+    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    is_timer_driven,
     time::DURATION_US_MAX,
     time_column::{END, START},
     top::{RANK, ResolvedTop},
@@ -45,15 +46,15 @@ impl Resolver<'_> {
     pub(super) fn window(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         window: &Window,
         span: Range<usize>,
         host: &StageHost,
     ) -> Result<ResolvedNode> {
-        if window.sliding.is_some() {
-            return self.sliding(name, input, window, span);
+        if window.over_window.is_some() {
+            return self.over_window(name, input, window, span);
         }
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         let kind = self.window_kind(name, window, span.clone())?;
         let bounds = window
@@ -171,7 +172,7 @@ impl Resolver<'_> {
     }
 
     /// The output for rows of `input` that came too late.
-    pub(super) fn late_output(&self, input: Edge, retracts: bool) -> Result<ResolvedOutput> {
+    pub(super) fn late_output(&self, input: OutputPort, retracts: bool) -> Result<ResolvedOutput> {
         let source = self.output(input)?;
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         if retracts {
@@ -193,12 +194,12 @@ impl Resolver<'_> {
     fn check_window_input(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         window: &Window,
         kind: &WindowKind,
         span: Range<usize>,
     ) -> Result<()> {
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         if matches!(source.change, ResolvedChange::Append) {
             return self.check_own_time(name, input, window, span);
@@ -233,11 +234,17 @@ impl Resolver<'_> {
     }
 
     /// Rows that come because time went on come with the event that moved it, and not with one of their own.
-    pub(super) fn check_own_time(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<()> {
-        if window.time.is_some() || !is_by_time(&self.nodes, input) {
+    pub(super) fn check_own_time(
+        &self,
+        name: &str,
+        input: OutputPort,
+        window: &Window,
+        span: Range<usize>,
+    ) -> Result<()> {
+        if window.time.is_some() || !is_timer_driven(&self.nodes, input) {
             return Ok(());
         }
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         Err(self.error(
             span,
             format!(
@@ -254,7 +261,7 @@ impl Resolver<'_> {
             ("hopping", window.hopping.is_some()),
             ("cumulating", window.cumulating.is_some()),
             ("session", window.session.is_some()),
-            ("sliding", window.sliding.is_some()),
+            ("sliding", window.over_window.is_some()),
         ];
         let given = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind);
         let given: Vec<&str> = given.collect();

@@ -6,9 +6,9 @@ mod passing;
 
 use super::{Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget};
 use crate::plan::{
-    AggregateGuest, AggregatePlan, AggregateSpec, Change, Edge, EventTimePlan, FailureBound, Input, LastValuePlan,
-    LookupPlan, Node, NodeKind, Output, Plan, Readers, SinkPlan, SlidingPlan, SourceColumn, StageColumn, StageOutput,
-    StagePlan, TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
+    AggregateGuest, AggregatePlan, AggregateSpec, Change, EventTimePlan, FailureBound, Input, LastValuePlan,
+    LookupPlan, Node, NodeKind, Output, OutputPort, OverWindowPlan, Plan, Readers, SinkPlan, SourceColumn, StageColumn,
+    StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
 };
 use crate::{
     definition::{self, Definition, File, StageLimits},
@@ -49,7 +49,7 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
         })
         .collect();
     let wiring = Wiring {
-        by_time: super::by_time(&resolved.nodes),
+        timer_driven: super::timer_driven(&resolved.nodes),
         resolved: &resolved,
         schemas: &schemas,
         definition,
@@ -124,7 +124,7 @@ fn source_column(field: &Field, column: &definition::SourceColumn, materialised:
 }
 
 struct Wiring<'a> {
-    by_time: Vec<Vec<bool>>,
+    timer_driven: Vec<Vec<bool>>,
     resolved: &'a Resolved,
     schemas: &'a [Vec<Schema>],
     definition: &'a Definition,
@@ -136,33 +136,33 @@ impl Wiring<'_> {
         self.resolved.nodes.iter().skip(self.resolved.inputs.len())
     }
 
-    fn schema(&self, edge: Edge) -> &[Field] {
+    fn schema(&self, port: OutputPort) -> &[Field] {
         self.schemas
-            .get(edge.node)
-            .and_then(|outputs| outputs.get(edge.output))
+            .get(port.node)
+            .and_then(|outputs| outputs.get(port.output))
             .map(Vec::as_slice)
             .unwrap_or_default()
     }
 
     /// The index of a column of `edge` at run time. Names were resolved and marked as needed before.
-    fn index(&self, edge: Edge, name: &str) -> usize {
-        let found = self.schema(edge).iter().position(|field| field.name == name);
+    fn index(&self, port: OutputPort, name: &str) -> usize {
+        let found = self.schema(port).iter().position(|field| field.name == name);
         debug_assert!(
             found.is_some(),
-            "column {name} of {edge:?} is read and not marked as needed"
+            "column {name} of {port:?} is read and not marked as needed"
         );
         found.unwrap_or(usize::MAX)
     }
 
     /// The column that holds the times of rows.
-    fn time_column(&self, edge: Edge, time: Option<&(String, TimeScale)>) -> Option<TimeColumn> {
+    fn time_column(&self, port: OutputPort, time: Option<&(String, TimeScale)>) -> Option<TimeColumn> {
         let (name, scale) = time?;
-        let (index, scale) = (self.index(edge, name), *scale);
+        let (index, scale) = (self.index(port, name), *scale);
         Some(TimeColumn { index, scale })
     }
 
-    fn indices<'n>(&self, edge: Edge, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
-        names.into_iter().map(|name| self.index(edge, name)).collect()
+    fn indices<'n>(&self, port: OutputPort, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
+        names.into_iter().map(|name| self.index(port, name)).collect()
     }
 
     fn table(&self, table: &super::ResolvedTable) -> TablePlan {
@@ -171,10 +171,10 @@ impl Wiring<'_> {
             .iter()
             .map(|(field, column)| source_column(field, column, true))
             .collect();
-        let update = table.update.map(|edge| {
+        let update = table.update.map(|port| {
             (
-                edge,
-                self.indices(edge, columns.iter().map(|column| &column.field.name)),
+                port,
+                self.indices(port, columns.iter().map(|column| &column.field.name)),
             )
         });
         TablePlan {
@@ -225,19 +225,19 @@ impl Wiring<'_> {
             .iter()
             .enumerate()
             .map(|(number, output)| {
-                let edge = Edge {
+                let port = OutputPort {
                     node: at,
                     output: number,
                 };
-                let schema = self.schema(edge).to_vec();
+                let schema = self.schema(port).to_vec();
                 let change = output.change.wire(&schema);
-                let readers = self.readers(edge, &schema, &change, sinks);
+                let readers = self.readers(port, &schema, &change, sinks);
                 Output {
                     name: output.name.clone(),
                     schema,
                     offered: output.schema.clone(),
                     change,
-                    by_time: self.by_time.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
+                    timer_driven: self.timer_driven.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
                     readers,
                 }
             })
@@ -250,14 +250,14 @@ impl Wiring<'_> {
         }
     }
 
-    fn readers(&self, edge: Edge, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> Readers {
+    fn readers(&self, port: OutputPort, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> Readers {
         let Change::Keyed(Some(key)) = change else {
             return Readers::OF_EVERY_CHANGE;
         };
-        let read_by_step = self.steps().any(|node| node.inputs().any(|input| input == edge));
+        let read_by_step = self.steps().any(|node| node.inputs().any(|input| input == port));
         let own_key = sinks
             .iter()
-            .filter(|sink| sink.input == edge)
+            .filter(|sink| sink.input == port)
             .all(|sink| match &sink.target {
                 Target::Table {
                     primary_key,
@@ -277,12 +277,12 @@ impl Wiring<'_> {
             key.iter().all(|&column| column < schema.len()),
             "the key is part of the schema"
         );
-        let collapsible = !read_by_step && own_key;
-        let read_by_table = self.resolved.tables.iter().any(|table| table.update == Some(edge));
+        let compactable = !read_by_step && own_key;
+        let read_by_table = self.resolved.tables.iter().any(|table| table.update == Some(port));
         Readers {
-            before_needed: !collapsible,
-            collapsible,
-            spreads: collapsible && !read_by_table,
+            needs_update_before: !compactable,
+            compactable,
+            spreads: compactable && !read_by_table,
         }
     }
 
@@ -293,7 +293,7 @@ impl Wiring<'_> {
             ResolvedKind::IntervalJoin(join) => self.interval_join(at, input, join),
             ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
             ResolvedKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
-            ResolvedKind::VersionLookup(lookup) => self.version_lookup(at, input, lookup),
+            ResolvedKind::TemporalJoin(lookup) => self.temporal_join(at, input, lookup),
             ResolvedKind::Union { .. } => self.union(at, node),
             ResolvedKind::Stage(stage) => {
                 let beside =
@@ -310,9 +310,11 @@ impl Wiring<'_> {
                 ttl_us,
                 deleted,
             } => {
-                let held = columns
-                    .iter()
-                    .filter(|c| self.schema(Edge { node: at, output: 0 }).iter().any(|f| f.name == **c));
+                let held = columns.iter().filter(|c| {
+                    self.schema(OutputPort { node: at, output: 0 })
+                        .iter()
+                        .any(|f| f.name == **c)
+                });
                 NodeKind::LastValue(LastValuePlan {
                     key: self.indices(input, key),
                     columns: self.indices(input, held),
@@ -330,11 +332,11 @@ impl Wiring<'_> {
                 ttl_us: *ttl_us,
             }),
             ResolvedKind::Window(window) => {
-                let late = self.schema(Edge { node: at, output: 1 });
+                let late = self.schema(OutputPort { node: at, output: 1 });
                 let late =
                     late.len() - usize::from(window.retracts && late.last().is_some_and(|f| f.name == "retracts"));
                 let late_names = self
-                    .schema(Edge { node: at, output: 1 })
+                    .schema(OutputPort { node: at, output: 1 })
                     .iter()
                     .take(late)
                     .map(|field| &field.name);
@@ -342,7 +344,7 @@ impl Wiring<'_> {
                     group: self.indices(input, &window.group),
                     aggregates: self.aggregates(at, input, &window.aggregates, window.retracts),
                     top: window.top.as_ref().map(|top| {
-                        let held = self.schema(Edge { node: at, output: 0 });
+                        let held = self.schema(OutputPort { node: at, output: 0 });
                         let is_held = |column: &&String| held.iter().any(|field| field.name == **column);
                         TopPlan {
                             n: top.n,
@@ -359,28 +361,28 @@ impl Wiring<'_> {
                     late: self.indices(input, late_names),
                 })
             }
-            ResolvedKind::Sliding(sliding) => {
+            ResolvedKind::OverWindow(over_window) => {
                 let held = self
-                    .schema(Edge { node: at, output: 0 })
+                    .schema(OutputPort { node: at, output: 0 })
                     .iter()
                     .map(|field| &field.name);
-                let is_computed = |name: &&String| sliding.aggregates.iter().any(|a| a.name == **name);
+                let is_computed = |name: &&String| over_window.aggregates.iter().any(|a| a.name == **name);
                 let late = self
-                    .schema(Edge { node: at, output: 1 })
+                    .schema(OutputPort { node: at, output: 1 })
                     .iter()
                     .map(|field| &field.name);
-                NodeKind::Sliding(SlidingPlan {
-                    group: self.indices(input, &sliding.group),
+                NodeKind::OverWindow(OverWindowPlan {
+                    group: self.indices(input, &over_window.group),
                     passed: self.indices(input, held.filter(|name| !is_computed(name))),
-                    aggregates: self.aggregates(at, input, &sliding.aggregates, true),
-                    span: sliding.span,
-                    ttl_us: sliding.ttl_us,
-                    time: self.time_column(input, sliding.time.as_ref()),
+                    aggregates: self.aggregates(at, input, &over_window.aggregates, true),
+                    span: over_window.span,
+                    ttl_us: over_window.ttl_us,
+                    time: self.time_column(input, over_window.time.as_ref()),
                     late: self.indices(input, late),
                 })
             }
             ResolvedKind::Lookup { table, on, added } => {
-                let held = self.schema(Edge { node: at, output: 0 });
+                let held = self.schema(OutputPort { node: at, output: 0 });
                 let table_plan = self.resolved.tables.get(*table);
                 let column_of = |name: &str| {
                     table_plan.and_then(|table| table.columns.iter().position(|(field, _)| field.name == name))
@@ -398,7 +400,7 @@ impl Wiring<'_> {
                         .filter(|f| added.contains(&f.name))
                         .filter_map(|f| column_of(&f.name))
                         .collect(),
-                    rounds: table_plan
+                    waves: table_plan
                         .and_then(|table| table.update)
                         .map(|update| self.path(at, update.node)),
                 })
@@ -410,11 +412,11 @@ impl Wiring<'_> {
     fn aggregates(
         &self,
         at: usize,
-        input: Edge,
+        input: OutputPort,
         aggregates: &[ResolvedAggregate],
         retracts: bool,
     ) -> Vec<AggregateSpec> {
-        let held = self.schema(Edge { node: at, output: 0 });
+        let held = self.schema(OutputPort { node: at, output: 0 });
         aggregates
             .iter()
             .filter(|aggregate| held.iter().any(|field| field.name == aggregate.name))
@@ -511,7 +513,7 @@ impl Wiring<'_> {
         let outputs = node.outputs.iter().enumerate();
         outputs
             .map(|(number, resolved)| {
-                let held = self.schema(Edge {
+                let held = self.schema(OutputPort {
                     node: at,
                     output: number,
                 });
@@ -551,11 +553,11 @@ impl Wiring<'_> {
                 ResolvedKind::LastValue { .. }
                 | ResolvedKind::Aggregate { .. }
                 | ResolvedKind::Window(_)
-                | ResolvedKind::Sliding(_)
+                | ResolvedKind::OverWindow(_)
                 | ResolvedKind::IntervalJoin(_)
                 | ResolvedKind::OnCrossing(_)
                 | ResolvedKind::Deduplicate(_)
-                | ResolvedKind::VersionLookup(_) => true,
+                | ResolvedKind::TemporalJoin(_) => true,
                 ResolvedKind::Lookup { table, .. } => {
                     let update = self.resolved.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))

@@ -13,7 +13,7 @@ use crate::{
     plan::Plan,
     runtime::{
         pipeline::{self, Progress, Store, Swaps},
-        rollout::{self, Deployments, Heard, Prepared, Rollout, Subject},
+        rollout::{self, Deployments, Prepared, Rollout, RolloutEvent, Subject},
     },
     say,
     source::{Acknowledge, Lag, Stop, Waiting},
@@ -241,7 +241,7 @@ impl Ready {
             publisher: publisher.as_ref().map(Publisher::waker),
             versions: heard.clone(),
         };
-        let (rollout, swaps) = rollout.start(lag.clone(), source.nudge(), (heard, hears))?;
+        let (rollout, swaps) = rollout.start(lag.clone(), source.wake(), (heard, hears))?;
         let patience = match database.is_stopped()? {
             true => STOPPED_PATIENCE,
             false => Duration::ZERO,
@@ -307,7 +307,7 @@ struct AfterCommit {
     pipeline: String,
     source: Box<dyn Acknowledge>,
     publisher: Option<SyncSender<()>>,
-    versions: Sender<Heard>,
+    versions: Sender<RolloutEvent>,
 }
 
 impl Acknowledge for AfterCommit {
@@ -321,6 +321,6 @@ impl Acknowledge for AfterCommit {
     }
 
     fn versions_committed(&mut self, committed: Committed) {
-        let _ = self.versions.send(Heard::Committed(committed));
+        let _ = self.versions.send(RolloutEvent::Committed(committed));
     }
 }

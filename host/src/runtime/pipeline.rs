@@ -26,7 +26,7 @@ use crate::{
         deployment::Committed,
         turn::{Counts, Turn},
     },
-    source::{Acknowledge, Nudge, Source},
+    source::{Acknowledge, Source, Wake},
     storage::sqlite::Database,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -58,7 +58,7 @@ pub struct Swaps {
     /// What is to be dropped off the data path.
     pub retired: Sender<Retired>,
     /// Makes the source give a batch at once, so that a plan does not wait for the next event.
-    pub nudge: Nudge,
+    pub wake: Wake,
     /// How long the first event waits for a plan: where a guest failed too often, a mended one may be on its way.
     pub patience: Duration,
 }
@@ -69,7 +69,7 @@ impl Swaps {
         Self {
             successors: never(),
             retired: bounded(0).0,
-            nudge: Nudge::default(),
+            wake: Wake::default(),
             patience: Duration::ZERO,
         }
     }
@@ -86,8 +86,8 @@ pub struct Progress {
     pub filtered: AtomicU64,
     /// Those of them that became dead letters.
     pub dead_letters: AtomicU64,
-    /// Those of them that were blank.
-    pub blank: AtomicU64,
+    /// Those of them that were empty.
+    pub empty: AtomicU64,
     /// Rows that came too late for a step.
     pub late_rows: AtomicU64,
     /// Events that were too far ahead to move the watermark.
@@ -127,7 +127,7 @@ impl Progress {
             applied: self.applied.load(Ordering::Relaxed),
             filtered: self.filtered.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            blank: self.blank.load(Ordering::Relaxed),
+            empty: self.empty.load(Ordering::Relaxed),
             late_rows: self.late_rows.load(Ordering::Relaxed),
             ahead_events: self.ahead_events.load(Ordering::Relaxed),
             dead_rows: self.dead_rows.load(Ordering::Relaxed),
@@ -153,7 +153,7 @@ impl Progress {
         self.applied.fetch_add(counts.applied, Ordering::Relaxed);
         self.filtered.fetch_add(counts.filtered, Ordering::Relaxed);
         self.dead_letters.fetch_add(counts.dead_letters, Ordering::Relaxed);
-        self.blank.fetch_add(counts.blank, Ordering::Relaxed);
+        self.empty.fetch_add(counts.empty, Ordering::Relaxed);
         self.late_rows.fetch_add(counts.late_rows, Ordering::Relaxed);
         self.ahead_events.fetch_add(counts.ahead_events, Ordering::Relaxed);
         self.dead_rows.fetch_add(counts.dead_rows, Ordering::Relaxed);
@@ -211,11 +211,11 @@ fn drive(
     let Swaps {
         successors,
         retired,
-        nudge,
+        wake,
         mut patience,
     } = swaps;
-    let (shown, woken) = (progress.clone(), nudge.clone());
-    let (batches, decoded) = bounded::<Handed>(BATCHES_QUEUED_MAX);
+    let (shown, woken) = (progress.clone(), wake.clone());
+    let (batches, decoded) = bounded::<EngineMessage>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
     // Holds a token while the committer has nothing to do.
     let (idle, committer_idle) = bounded::<()>(1);
@@ -240,13 +240,13 @@ fn drive(
             if let Some(decoder) = successor.decoder.take() {
                 source.replace_decoder(decoder);
             }
-            nudge.set();
+            wake.set();
             successor
         });
         match source.next_batch() {
             Ok(Some(batch)) => {
                 recognition.look(&batch);
-                let batch = Handed { batch, successor };
+                let batch = EngineMessage { batch, successor };
                 if batches.send(batch).is_err() {
                     break; // The engine ended first; the committer says why.
                 }
@@ -279,7 +279,7 @@ fn drive(
 }
 
 /// A batch on its way to the engine.
-struct Handed {
+struct EngineMessage {
     batch: DecodedBatch,
     /// The plan that it was decoded for, where that is another one than for the batch before.
     successor: Option<Box<Successor>>,
@@ -290,7 +290,7 @@ struct Handed {
 fn collect_turns(
     mut engine: Engine,
     mut epoch: u64,
-    decoded: &Receiver<Handed>,
+    decoded: &Receiver<EngineMessage>,
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
     retired: &Sender<Retired>,
@@ -331,7 +331,7 @@ fn collect_turns(
         let forgets = !full && engine.has_due();
         select! {
             recv(source) -> batch => match batch {
-                Ok(Handed { batch, successor }) => {
+                Ok(EngineMessage { batch, successor }) => {
                     behind = batch.behind;
                     if let Some(successor) = successor {
                         let begun = Instant::now();

@@ -226,7 +226,7 @@ impl Retry {
             (None, Some(lines)) => match lines.read_alone(&letter.payload) {
                 Event::Payload => (0, None, letter.payload.as_slice()),
                 Event::Of(line) => (line.input, Some(line.subject), line.payload),
-                Event::Blank => return Err("it is an empty line".to_owned()),
+                Event::Empty => return Err("it is an empty line".to_owned()),
                 Event::Refused(reason) => return Err(reason),
             },
             (None, None) if inputs.len() == 1 => (0, None, letter.payload.as_slice()),

@@ -28,7 +28,7 @@ use crate::{
         status::{FailedVersion, StepStatus},
     },
     say,
-    source::{Lag, Nudge},
+    source::{Lag, Wake},
     storage::sqlite::{DatabaseFile, Outbox},
     trust::Role,
     wasm::{Module, StageHost},
@@ -53,7 +53,7 @@ const IMPOSSIBLE: u64 = 1 << 53;
 
 /// What the thread hears.
 #[derive(Debug)]
-pub enum Heard {
+pub enum RolloutEvent {
     /// The registry wants something.
     Wanted(Wanted),
     /// The registry is open, or is not yet.
@@ -66,13 +66,13 @@ pub enum Heard {
     End,
 }
 
-impl From<Wanted> for Heard {
+impl From<Wanted> for RolloutEvent {
     fn from(wanted: Wanted) -> Self {
         Self::Wanted(wanted)
     }
 }
 
-impl From<Opening> for Heard {
+impl From<Opening> for RolloutEvent {
     fn from(opening: Opening) -> Self {
         Self::Opening(opening)
     }
@@ -81,7 +81,7 @@ impl From<Opening> for Heard {
 /// A pipeline that can be swapped.
 #[derive(Debug)]
 pub struct Rollout {
-    heard: Sender<Heard>,
+    heard: Sender<RolloutEvent>,
     ended: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -119,14 +119,14 @@ pub struct Subject {
 
 impl Rollout {
     /// A channel for what is heard, so that commits can be told of before the thread starts.
-    pub fn channel() -> (Sender<Heard>, Receiver<Heard>) {
+    pub fn channel() -> (Sender<RolloutEvent>, Receiver<RolloutEvent>) {
         channel()
     }
 
     /// Ends it, after the pipeline.
     pub fn finish(self) {
         self.ended.store(true, Ordering::Relaxed);
-        let _ = self.heard.send(Heard::End);
+        let _ = self.heard.send(RolloutEvent::End);
         let _ = self.thread.join();
     }
 }
@@ -163,7 +163,7 @@ impl Prepared {
             subject,
             successors,
             gone,
-            nudge: Nudge::default(),
+            wake: Wake::default(),
             wanted: BTreeMap::new(),
             wanted_shadows: BTreeMap::new(),
             shadows: BTreeMap::new(),
@@ -242,15 +242,15 @@ impl Prepared {
     pub fn start(
         self,
         lag: Arc<Lag>,
-        nudge: Nudge,
-        (heard, hears): (Sender<Heard>, Receiver<Heard>),
+        wake: Wake,
+        (heard, hears): (Sender<RolloutEvent>, Receiver<RolloutEvent>),
     ) -> Result<(Rollout, Swaps)> {
         let Self { mut worker } = self;
         let (successors, ready) = crossbeam::bounded(1);
         let (retired, gone) = crossbeam::unbounded();
         worker.subject.lag = lag;
         worker.heard = Some(heard.clone());
-        (worker.successors, worker.gone, worker.nudge) = (successors, gone, nudge.clone());
+        (worker.successors, worker.gone, worker.wake) = (successors, gone, wake.clone());
         let ended = Arc::new(AtomicBool::new(false));
         match &worker.registry {
             Some(registry) => registry.watch(&worker.running.name, heard.clone()),
@@ -264,7 +264,7 @@ impl Prepared {
         let swaps = Swaps {
             successors: ready,
             retired,
-            nudge,
+            wake,
             patience: Duration::ZERO,
         };
         Ok((Rollout { heard, ended, thread }, swaps))
@@ -291,7 +291,7 @@ struct Worker {
     subject: Subject,
     successors: crossbeam::Sender<Box<Successor>>,
     gone: crossbeam::Receiver<Retired>,
-    nudge: Nudge,
+    wake: Wake,
     /// What is wanted and not yet on its way, by step.
     wanted: BTreeMap<String, Deployment>,
     /// The candidates that are wanted beside steps, or that are to end, and are not yet on their way.
@@ -303,7 +303,7 @@ struct Worker {
     /// The modules of what is wanted.
     arriving: BTreeMap<(Role, String), Arriving>,
     /// Where it is told that one of them is there, once the thread runs.
-    heard: Option<Sender<Heard>>,
+    heard: Option<Sender<RolloutEvent>>,
     /// What was sent and is not yet committed.
     in_flight: Option<InFlight>,
     /// What cannot be had yet, of what is wanted: each is tried again on its own.
@@ -327,7 +327,7 @@ struct InFlight {
 }
 
 impl Worker {
-    fn run(mut self, hears: &Receiver<Heard>, heard: &Sender<Heard>) {
+    fn run(mut self, hears: &Receiver<RolloutEvent>, heard: &Sender<RolloutEvent>) {
         loop {
             self.gone.try_iter().for_each(drop);
             self.look_at_guests();
@@ -336,11 +336,11 @@ impl Worker {
                 self.tell();
             }
             match hears.recv_timeout(self.wait()) {
-                Ok(Heard::Wanted(wanted)) => self.want(wanted),
-                Ok(Heard::Opening(opening)) => self.opening(opening, heard),
-                Ok(Heard::Committed(committed)) => self.committed(committed),
-                Ok(Heard::Compiled) => {}
-                Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(RolloutEvent::Wanted(wanted)) => self.want(wanted),
+                Ok(RolloutEvent::Opening(opening)) => self.opening(opening, heard),
+                Ok(RolloutEvent::Committed(committed)) => self.committed(committed),
+                Ok(RolloutEvent::Compiled) => {}
+                Ok(RolloutEvent::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -349,7 +349,7 @@ impl Worker {
         }
     }
 
-    fn opening(&mut self, opening: Opening, heard: &Sender<Heard>) {
+    fn opening(&mut self, opening: Opening, heard: &Sender<RolloutEvent>) {
         match opening {
             Opening::Opened(registry) => {
                 say!(
@@ -480,7 +480,7 @@ impl Worker {
     fn send(&mut self, successor: Successor, in_flight: InFlight) {
         if self.successors.send(Box::new(successor)).is_ok() {
             self.in_flight = Some(in_flight);
-            self.nudge.set();
+            self.wake.set();
         }
     }
 

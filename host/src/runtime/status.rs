@@ -73,7 +73,8 @@ pub struct CountsStatus {
     /// Could not be processed.
     pub dead_letters: u64,
     /// Had an empty payload, or were ticks.
-    pub blank: u64,
+    #[serde(alias = "blank")]
+    pub empty: u64,
     /// Rows that came too late for a step.
     #[serde(default)]
     pub late_rows: u64,
@@ -92,7 +93,7 @@ impl From<Counts> for CountsStatus {
             applied: counts.applied,
             filtered: counts.filtered,
             dead_letters: counts.dead_letters,
-            blank: counts.blank,
+            empty: counts.empty,
             late_rows: counts.late_rows,
             ahead_events: counts.ahead_events,
             dead_rows: counts.dead_rows,

@@ -285,7 +285,7 @@ impl FileSource {
         match self.events.read_within(&self.line, self.is_plain) {
             Event::Payload => decoder.push(sequence, None, &self.line),
             Event::Of(line) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
-            Event::Blank => decoder.count_blank(sequence),
+            Event::Empty => decoder.count_empty(sequence),
             Event::Refused(reason) => decoder.reject(sequence, &self.line, reason),
         }
     }

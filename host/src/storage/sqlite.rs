@@ -16,13 +16,13 @@ mod failure;
 mod file;
 mod filter;
 mod harm;
+mod lineage;
 mod made;
 mod outbox;
 mod owner;
 mod read;
 mod read_only;
 mod schema;
-mod trace;
 mod versions;
 
 pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
@@ -32,12 +32,12 @@ pub use dead_letters::{
 };
 pub use file::{DatabaseFile, Recovered, leave};
 pub use harm::{forget_harms, read_harms, watch_guests};
+pub use lineage::{RowLineage, TracedRow, read_lineage};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
     read_message_counts, read_outbox,
 };
 pub use read::{StoredPipeline, read_pipelines, read_rows, read_table, table_sizes};
-pub use trace::{Trace, TracedRow, read_trace};
 pub use versions::{read_module, read_versions};
 
 use crate::{
@@ -119,7 +119,7 @@ impl Database {
         let source = stored.as_ref().and_then(|stored| stored.source.as_deref());
         let outgoing = outbox::Outgoing::load(&connection, &plan.name, source.unwrap_or_default()).sqlite(wrap)?;
         let log = commit::logged_turns(&connection, &plan.name).sqlite(wrap)?;
-        let trace_bytes = trace::bytes(&connection, &plan.name).sqlite(wrap)?;
+        let trace_bytes = lineage::bytes(&connection, &plan.name).sqlite(wrap)?;
         let statements = commit::Statements::new(&plan);
         Ok(Self {
             connection,

@@ -154,9 +154,9 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         shown::thousands(counts.applied),
         shown::thousands(counts.filtered),
         shown::count(counts.dead_letters, "dead letter"),
-        match counts.blank {
+        match counts.empty {
             0 => String::new(),
-            blank => format!(", {} blank", shown::thousands(blank)),
+            empty => format!(", {} empty", shown::thousands(empty)),
         }
     )];
     let mut line = |number: u64, what: &str, note: &str| {
@@ -170,12 +170,12 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         "row",
         "that came because time went on became dead letters",
     );
-    let fate = match (dry_run, publishes) {
+    let outcome = match (dry_run, publishes) {
         (true, _) => "would come of it",
         (false, true) => "wait in the outbox for the next `weir run`",
         (false, false) => "not sent: a replay tells nobody",
     };
-    line(report.messages, "message", fate);
+    line(report.messages, "message", outcome);
     line(
         report.republished,
         "row",

@@ -335,7 +335,7 @@ impl JetStreamSource {
 
 /// The sequences of a batch, ascending.
 fn sequences_of(batch: &DecodedBatch) -> Vec<u64> {
-    let mut sequences = [batch.deliveries.sequences.as_slice(), &batch.blanks].concat();
+    let mut sequences = [batch.deliveries.sequences.as_slice(), &batch.empties].concat();
     sequences.sort_unstable();
     sequences
 }

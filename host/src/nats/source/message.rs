@@ -105,7 +105,7 @@ impl JetStreamSource {
                     say!(
                         Warning,
                         "weir: message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
-                         asked whether it has one: {cause}; such messages are taken for blank ones",
+                         asked whether it has one: {cause}; such messages are taken for empty ones",
                         self.options.stream
                     );
                 }

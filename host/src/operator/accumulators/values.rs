@@ -156,12 +156,12 @@ impl Values {
         }
     }
 
-    pub(in crate::operator) fn checkpoint(&mut self) {
-        self.counts.checkpoint();
+    pub(in crate::operator) fn savepoint(&mut self) {
+        self.counts.savepoint();
     }
 
-    pub(in crate::operator) fn keep(&mut self) {
-        self.counts.keep();
+    pub(in crate::operator) fn release(&mut self) {
+        self.counts.release();
     }
 
     pub(in crate::operator) fn rollback(&mut self, aggregates: &[AggregateSpec]) {

@@ -1,6 +1,6 @@
 //! Joins of two edges: what they read of each, and where it lies.
 
-use super::{Edge, NodeKind, Wiring};
+use super::{NodeKind, OutputPort, Wiring};
 use crate::{
     plan::{IntervalJoinPlan, JoinSidePlan},
     planner::{ResolvedIntervalJoin, ResolvedNode},
@@ -12,7 +12,7 @@ pub(super) fn reads(
     node: &ResolvedNode,
     join: &ResolvedIntervalJoin,
     wanted: &[BTreeSet<String>],
-) -> Vec<(Edge, BTreeSet<String>)> {
+) -> Vec<(OutputPort, BTreeSet<String>)> {
     let of = |output: usize| wanted.get(output).into_iter().flatten();
     let is_added = |name: &&String| join.added.contains(name);
     let own = of(0).filter(|name| !is_added(name)).chain(of(1));
@@ -25,14 +25,14 @@ pub(super) fn reads(
 }
 
 impl Wiring<'_> {
-    pub(super) fn interval_join(&self, at: usize, input: Edge, join: &ResolvedIntervalJoin) -> NodeKind {
+    pub(super) fn interval_join(&self, at: usize, input: OutputPort, join: &ResolvedIntervalJoin) -> NodeKind {
         let names = |output: usize| {
-            let held = self.schema(Edge { node: at, output });
+            let held = self.schema(OutputPort { node: at, output });
             held.iter().map(|field| &field.name)
         };
         let is_added = |name: &&String| join.added.contains(name);
         NodeKind::IntervalJoin(IntervalJoinPlan {
-            with_edge: join.with,
+            with_port: join.with,
             own: JoinSidePlan {
                 key: self.indices(input, join.on.iter().map(|(own, _)| own)),
                 held: self.indices(input, names(0).filter(|name| !is_added(name))),

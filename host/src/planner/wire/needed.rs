@@ -2,7 +2,7 @@
 
 use super::{joining, passing};
 use crate::{
-    plan::Edge,
+    plan::OutputPort,
     planner::{Resolved, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedTarget},
 };
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
         .iter()
         .map(|node| vec![BTreeSet::new(); node.outputs.len()])
         .collect();
-    let need = |needed: &mut Needed, edge: Edge, names: &mut dyn Iterator<Item = &String>| {
+    let need = |needed: &mut Needed, port: OutputPort, names: &mut dyn Iterator<Item = &String>| {
         if let Some(set) = needed
-            .get_mut(edge.node)
-            .and_then(|outputs| outputs.get_mut(edge.output))
+            .get_mut(port.node)
+            .and_then(|outputs| outputs.get_mut(port.output))
         {
             set.extend(names.cloned());
         }
@@ -44,13 +44,13 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
     }
     if let crate::plan::Now::Column(column) = &resolved.now {
         for node in 0..resolved.inputs.len() {
-            need(&mut needed, Edge { node, output: 0 }, &mut [column].into_iter());
+            need(&mut needed, OutputPort { node, output: 0 }, &mut [column].into_iter());
         }
     }
     for (node, input) in resolved.inputs.iter().enumerate() {
         let column = input.event_column.and_then(|column| input.columns.get(column.index));
         let name = column.map(|(field, _)| &field.name);
-        need(&mut needed, Edge { node, output: 0 }, &mut name.into_iter());
+        need(&mut needed, OutputPort { node, output: 0 }, &mut name.into_iter());
     }
     for (at, node) in resolved.nodes.iter().enumerate().rev() {
         let wanted = needed.get(at).cloned().unwrap_or_default();
@@ -82,14 +82,14 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                     &mut columns.iter().filter(|column| wanted.contains(*column)),
                 );
                 // The key is always part of what comes out: it says which row is meant.
-                need(&mut needed, Edge { node: at, output: 0 }, &mut key.iter());
+                need(&mut needed, OutputPort { node: at, output: 0 }, &mut key.iter());
             }
             ResolvedKind::Aggregate { group, aggregates, .. } => {
                 let wanted = wanted.first().cloned().unwrap_or_default();
                 need(&mut needed, node.input, &mut group.iter());
                 let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
                 need(&mut needed, node.input, &mut read.flat_map(ResolvedAggregate::columns));
-                need(&mut needed, Edge { node: at, output: 0 }, &mut group.iter());
+                need(&mut needed, OutputPort { node: at, output: 0 }, &mut group.iter());
             }
             ResolvedKind::Window(window) => {
                 let mut wanted = wanted.into_iter();
@@ -120,7 +120,7 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                 let passed = schema.filter(|(at, field)| Some(*at) != own && of_late.contains(&field.name));
                 need(&mut needed, node.input, &mut passed.map(|(_, field)| &field.name));
                 // They say which row is meant.
-                let out = Edge { node: at, output: 0 };
+                let out = OutputPort { node: at, output: 0 };
                 need(&mut needed, out, &mut window.group.iter());
                 let count = if window.top.is_some() { 3 } else { 2 };
                 let bounds = node
@@ -133,19 +133,23 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                     &mut bounds.into_iter().flatten().map(|field| &field.name),
                 );
             }
-            ResolvedKind::Sliding(sliding) => {
+            ResolvedKind::OverWindow(over_window) => {
                 let mut wanted = wanted.into_iter();
                 let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
-                need(&mut needed, node.input, &mut sliding.group.iter());
-                need(&mut needed, node.input, &mut sliding.time.iter().map(|(name, _)| name));
-                let is_computed = |name: &&String| sliding.aggregates.iter().any(|a| a.name == **name);
+                need(&mut needed, node.input, &mut over_window.group.iter());
+                need(
+                    &mut needed,
+                    node.input,
+                    &mut over_window.time.iter().map(|(name, _)| name),
+                );
+                let is_computed = |name: &&String| over_window.aggregates.iter().any(|a| a.name == **name);
                 need(
                     &mut needed,
                     node.input,
                     &mut of_out.iter().filter(|name| !is_computed(name)),
                 );
                 need(&mut needed, node.input, &mut of_late.iter());
-                let read = sliding
+                let read = over_window
                     .aggregates
                     .iter()
                     .filter(|aggregate| of_out.contains(&aggregate.name));
@@ -161,16 +165,16 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                 );
             }
             ResolvedKind::IntervalJoin(join) => {
-                for (edge, names) in joining::reads(node, join, &wanted) {
-                    need(&mut needed, edge, &mut names.iter());
+                for (port, names) in joining::reads(node, join, &wanted) {
+                    need(&mut needed, port, &mut names.iter());
                 }
             }
             ResolvedKind::OnCrossing(_)
             | ResolvedKind::Deduplicate(_)
-            | ResolvedKind::VersionLookup(_)
+            | ResolvedKind::TemporalJoin(_)
             | ResolvedKind::Union { .. } => {
-                for (edge, names) in passing::reads(node, &wanted) {
-                    need(&mut needed, edge, &mut names.iter());
+                for (port, names) in passing::reads(node, &wanted) {
+                    need(&mut needed, port, &mut names.iter());
                 }
             }
         }
@@ -187,7 +191,7 @@ pub(super) fn needed(resolved: &Resolved) -> Needed {
                 if let ResolvedChange::Keyed(Some(key)) = &output.change {
                     need(
                         &mut needed,
-                        Edge {
+                        OutputPort {
                             node: at,
                             output: number,
                         },

@@ -1,15 +1,15 @@
 //! Steps that pass rows on: what they read, and where it lies.
 
-use super::{Edge, NodeKind, Wiring};
+use super::{NodeKind, OutputPort, Wiring};
 use crate::{
     model::column::Field,
-    plan::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan},
-    planner::{ResolvedDeduplicate, ResolvedKind, ResolvedNode, ResolvedOnCrossing, ResolvedVersionLookup},
+    plan::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan},
+    planner::{ResolvedDeduplicate, ResolvedKind, ResolvedNode, ResolvedOnCrossing, ResolvedTemporalJoin},
 };
 use std::collections::BTreeSet;
 
 /// The columns that the step reads of each edge, where `wanted` are those that are read of its outputs.
-pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Edge, BTreeSet<String>)> {
+pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(OutputPort, BTreeSet<String>)> {
     let passed = wanted.iter().flatten().cloned();
     match &node.kind {
         ResolvedKind::OnCrossing(on_crossing) => {
@@ -23,7 +23,7 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ed
         ResolvedKind::Deduplicate(deduplicate) => {
             vec![(node.input, passed.chain(deduplicate.key.iter().cloned()).collect())]
         }
-        ResolvedKind::VersionLookup(lookup) => {
+        ResolvedKind::TemporalJoin(lookup) => {
             let of = |output: usize| wanted.get(output).into_iter().flatten();
             let (added, rest): (Vec<&String>, Vec<&String>) = of(0).partition(|name| lookup.added.contains(name));
             let rows = rest.into_iter().chain(of(1)).chain(&lookup.on);
@@ -35,14 +35,14 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ed
         }
         ResolvedKind::Union { .. } => {
             let passed: BTreeSet<String> = passed.collect();
-            node.inputs().map(|edge| (edge, passed.clone())).collect()
+            node.inputs().map(|port| (port, passed.clone())).collect()
         }
         _ => Vec::new(),
     }
 }
 
 impl Wiring<'_> {
-    pub(super) fn on_crossing(&self, at: usize, input: Edge, on_crossing: &ResolvedOnCrossing) -> NodeKind {
+    pub(super) fn on_crossing(&self, at: usize, input: OutputPort, on_crossing: &ResolvedOnCrossing) -> NodeKind {
         let flag = |name: &Option<String>| name.as_ref().map(|name| self.index(input, name));
         NodeKind::OnCrossing(OnCrossingPlan {
             key: self.indices(input, &on_crossing.key),
@@ -63,12 +63,12 @@ impl Wiring<'_> {
         })
     }
 
-    pub(super) fn version_lookup(&self, at: usize, input: Edge, lookup: &ResolvedVersionLookup) -> NodeKind {
-        let held = self.schema(Edge { node: at, output: 0 });
+    pub(super) fn temporal_join(&self, at: usize, input: OutputPort, lookup: &ResolvedTemporalJoin) -> NodeKind {
+        let held = self.schema(OutputPort { node: at, output: 0 });
         let (added, passed): (Vec<&Field>, Vec<&Field>) =
             held.iter().partition(|field| lookup.added.contains(&field.name));
         let names = |fields: Vec<&Field>| -> Vec<String> { fields.iter().map(|field| field.name.clone()).collect() };
-        NodeKind::VersionLookup(Box::new(VersionLookupPlan {
+        NodeKind::TemporalJoin(Box::new(TemporalJoinPlan {
             versions: lookup.versions,
             on: self.indices(input, &lookup.on),
             version_key: self.indices(lookup.versions, &lookup.version_key),
@@ -83,13 +83,13 @@ impl Wiring<'_> {
     pub(super) fn union(&self, at: usize, node: &ResolvedNode) -> NodeKind {
         NodeKind::Union(UnionPlan {
             others: node.inputs().skip(1).collect(),
-            columns: node.inputs().map(|edge| self.passed(at, 0, edge)).collect(),
+            columns: node.inputs().map(|port| self.passed(at, 0, port)).collect(),
         })
     }
 
     /// For each column of an output of step `at` the column of `edge` that has its name.
-    fn passed(&self, at: usize, output: usize, edge: Edge) -> Vec<usize> {
-        let held: &[Field] = self.schema(Edge { node: at, output });
-        self.indices(edge, held.iter().map(|field| &field.name))
+    fn passed(&self, at: usize, output: usize, port: OutputPort) -> Vec<usize> {
+        let held: &[Field] = self.schema(OutputPort { node: at, output });
+        self.indices(port, held.iter().map(|field| &field.name))
     }
 }

@@ -1,7 +1,7 @@
 //! Modules on their way: fetched, and compiled beside the rollout. One that takes its minute holds up its own step and no
 //! other.
 
-use super::{Heard, Worker};
+use super::{RolloutEvent, Worker};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::deployment::Deployment,
@@ -180,7 +180,7 @@ impl Worker {
         let binary = self.module_binary(digest)?;
         let compilation = self.host.begin_deployed(&binary)?;
         if let Some(heard) = self.heard.clone() {
-            compilation.then(move || _ = heard.send(Heard::Compiled));
+            compilation.then(move || _ = heard.send(RolloutEvent::Compiled));
         }
         Ok(Arriving { binary, compilation })
     }

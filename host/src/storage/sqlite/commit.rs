@@ -1,8 +1,8 @@
 //! The commit of a turn: one transaction.
 
 use super::{
-    Database, Messages, StoredPipeline, checksum, dead_letters, failure::Sqlite, outbox::Outgoing, owner, read,
-    schema::quote, trace, versions,
+    Database, Messages, StoredPipeline, checksum, dead_letters, failure::Sqlite, lineage, outbox::Outgoing, owner,
+    read, schema::quote, versions,
 };
 use crate::{
     error::Result,
@@ -300,7 +300,7 @@ impl Parts<'_> {
             match (statements, rows) {
                 (Some(statements), Some(SinkRows::Upserts(rows))) => {
                     statements.upsert_all(transaction, &rows)?;
-                    trace_bytes += trace::write(transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
+                    trace_bytes += lineage::write(transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
                 }
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(transaction, rows)?,
                 _ => {}
@@ -334,9 +334,9 @@ impl Parts<'_> {
                 "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (pipeline, state, bucket) DO UPDATE SET entries = excluded.entries, checksum = excluded.checksum",
             )?;
-            fail_point::pass("before-fold");
+            fail_point::pass("before-compaction");
             for snapshot in &turn.snapshots {
-                fail_point::pass("in-fold");
+                fail_point::pass("in-compaction");
                 let sum = checksum(&snapshot.state, &snapshot.entries);
                 insert.execute((
                     pipeline,
@@ -352,7 +352,7 @@ impl Parts<'_> {
                 delete.execute((first, last))?;
                 obsolete += 1;
             }
-            fail_point::pass("after-fold");
+            fail_point::pass("after-compaction");
         }
         if self.messages == Messages::Outbox {
             self.outgoing
@@ -386,7 +386,7 @@ impl Parts<'_> {
                 ))?;
         }
         if trace_bytes > TRACE_BYTES_MAX {
-            trace_bytes = trace::forget(transaction, pipeline, trace_bytes)?;
+            trace_bytes = lineage::forget(transaction, pipeline, trace_bytes)?;
         }
         let mut stored = self.stored.clone();
         stored.epoch = turn.epoch;

@@ -99,7 +99,7 @@ const TABLES_OF_LAYOUT_2: &str = "
         entries BLOB NOT NULL,
         PRIMARY KEY (pipeline, epoch, name)
     ) STRICT;
-    -- From where on the trace is kept, where that is not the beginning.
+    -- From where on the lineage is kept, where that is not the beginning.
     CREATE TABLE weir_trace_start (pipeline TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO weir_trace_start SELECT name, position + 1 FROM weir_pipeline WHERE position > 0;
 ";

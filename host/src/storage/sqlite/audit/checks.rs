@@ -172,10 +172,10 @@ impl Audit {
 
 fn counts(stored: &StoredPipeline) -> Check {
     let counts = stored.counts;
-    let sum = counts.applied + counts.filtered + counts.dead_letters + counts.blank;
+    let sum = counts.applied + counts.filtered + counts.dead_letters + counts.empty;
     let shown = format!(
-        "{} events = {} applied + {} filtered + {} dead letters + {} blank",
-        counts.events, counts.applied, counts.filtered, counts.dead_letters, counts.blank
+        "{} events = {} applied + {} filtered + {} dead letters + {} empty",
+        counts.events, counts.applied, counts.filtered, counts.dead_letters, counts.empty
     );
     let mut faults = Vec::new();
     if sum != counts.events {

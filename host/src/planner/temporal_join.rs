@@ -1,6 +1,6 @@
 //! Lookups in versions: where the versions come from, what they are found by, and what they add.
 
-use super::{Edge, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
 use crate::{
     definition::{Lookup, Name},
     error::Result,
@@ -9,9 +9,9 @@ use crate::{
 use std::ops::Range;
 
 /// A `lookup` in versions with names instead of indices.
-pub(super) struct ResolvedVersionLookup {
+pub(super) struct ResolvedTemporalJoin {
     /// Where versions come from.
-    pub(super) versions: Edge,
+    pub(super) versions: OutputPort,
     /// The columns of the rows that are looked up.
     pub(super) on: Vec<String>,
     /// The columns of the versions that have to equal them.
@@ -22,18 +22,18 @@ pub(super) struct ResolvedVersionLookup {
 }
 
 impl Resolver<'_> {
-    pub(super) fn version_lookup(
+    pub(super) fn temporal_join(
         &self,
         name: &str,
-        input: Edge,
+        input: OutputPort,
         lookup: &Lookup,
         versions_from: &Name,
         span: Range<usize>,
     ) -> Result<ResolvedNode> {
         self.append_only(input, name, "lookup", versions_from)?;
-        let (whose, source) = (self.edge_name(input), self.output(input)?);
-        let versions = self.edge(Some(versions_from), 0, versions_from.span())?;
-        let (of_versions, found) = (self.edge_name(versions), self.output(versions)?);
+        let (whose, source) = (self.port_name(input), self.output(input)?);
+        let versions = self.port(Some(versions_from), 0, versions_from.span())?;
+        let (of_versions, found) = (self.port_name(versions), self.output(versions)?);
         if !matches!(found.change, ResolvedChange::Append) {
             let message = format!(
                 "key `versions_from`: {of_versions} sends a changelog; versions are rows that stand for themselves, each valid \
@@ -101,7 +101,7 @@ impl Resolver<'_> {
             name: name.to_owned(),
             input,
             outputs: vec![out, self.late_output(input, false)?, late_versions],
-            kind: ResolvedKind::VersionLookup(Box::new(ResolvedVersionLookup {
+            kind: ResolvedKind::TemporalJoin(Box::new(ResolvedTemporalJoin {
                 versions,
                 on,
                 version_key,

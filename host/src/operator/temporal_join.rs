@@ -16,28 +16,28 @@
 //! - Nulls: a row with a null in the key has no version, and a version with one is nobody's.
 //! - Restart: the state holds an entry per row that waits and per version that is kept, so nothing changes.
 
-use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, timers::Timers};
+use super::{ChangelogBuilder, StateMap, Stateful, clock::WatermarkProgress, held_times::HeldTimes, timers::Timers};
 use crate::{
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     },
-    plan::VersionLookupPlan,
+    plan::TemporalJoinPlan,
     state::KeyedState,
 };
 use std::{collections::BTreeSet, ops::Bound};
 
 /// The operator.
 #[derive(Debug)]
-pub struct VersionLookup {
-    plan: VersionLookupPlan,
+pub struct TemporalJoin {
+    plan: TemporalJoinPlan,
     /// That of the rows that are given.
     schema: Schema,
     versions: Versions,
     waiting: Waiting,
 }
 
-/// What [`VersionLookup::update`] gives.
+/// What [`TemporalJoin::update`] gives.
 #[derive(Debug)]
 pub struct Given {
     /// The rows with their versions, the late rows, and the late versions.
@@ -48,9 +48,9 @@ pub struct Given {
     pub versions: Vec<u32>,
 }
 
-impl VersionLookup {
+impl TemporalJoin {
     /// An operator without state. `schema` is that of the first output: columns of the rows, then of the versions.
-    pub fn new(plan: VersionLookupPlan, schema: Schema, seed: u64) -> Self {
+    pub fn new(plan: TemporalJoinPlan, schema: Schema, seed: u64) -> Self {
         Self {
             versions: Versions::new(plan.ttl_us, seed),
             plan,
@@ -60,18 +60,18 @@ impl VersionLookup {
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: VersionLookupPlan, schema: Schema) {
+    pub fn replace(&mut self, plan: TemporalJoinPlan, schema: Schema) {
         (self.plan, self.schema) = (plan, schema);
     }
 
     /// Takes in rows and versions, while the watermark moves.
-    pub fn update(&mut self, rows: &Batch, versions: &Batch, passage: &Passage<'_>) -> Given {
+    pub fn update(&mut self, rows: &Batch, versions: &Batch, progress: &WatermarkProgress<'_>) -> Given {
         let plan = self.plan.clone();
         let mut out = ChangelogBuilder::new(&self.schema, rows.len());
         let (row_keys, passed) = (rows.pick(&plan.on), rows.pick(&plan.passed));
         let (version_keys, added) = (versions.pick(&plan.version_key), versions.pick(&plan.added));
         let (mut waits, mut late, mut kept, mut late_versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
+        let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut row, mut version, mut ordinal) = (0, 0, Ordinal::default());
         let (mut key, mut bytes) = (Vec::new(), Vec::new());
         loop {
@@ -79,11 +79,11 @@ impl VersionLookup {
             let Some(&delivery) = next_row.into_iter().chain(next_version).min() else {
                 break;
             };
-            while let Some((mover, moved_us)) = walk.next_before(delivery) {
+            while let Some((mover, moved_us)) = cursor.next_before(delivery) {
                 self.advance(mover, moved_us, &mut out);
                 watermark_us = moved_us;
             }
-            let time_us = passage.time_us(delivery);
+            let time_us = progress.time_us(delivery);
             key.clear();
             bytes.clear();
             if next_version == Some(&delivery) {
@@ -109,14 +109,14 @@ impl VersionLookup {
                     push_length(&mut bytes, key.len());
                     bytes.extend_from_slice(&key);
                     push_row(&mut bytes, &passed, row);
-                    let place = [time_us, passage.sequence(delivery) as i64, ordinal.of(delivery)];
+                    let place = [time_us, progress.sequence(delivery) as i64, ordinal.of(delivery)];
                     self.waiting.add(place, &bytes);
                     waits.push(delivery);
                 }
                 row += 1;
             }
         }
-        while let Some((mover, moved_us)) = walk.next_move() {
+        while let Some((mover, moved_us)) = cursor.next_move() {
             self.advance(mover, moved_us, &mut out);
         }
         Given {
@@ -339,15 +339,15 @@ impl Waiting {
     }
 }
 
-impl Stateful for VersionLookup {
-    fn checkpoint(&mut self) {
-        self.versions.rows.checkpoint();
-        self.waiting.rows.checkpoint();
+impl Stateful for TemporalJoin {
+    fn savepoint(&mut self) {
+        self.versions.rows.savepoint();
+        self.waiting.rows.savepoint();
     }
 
-    fn keep(&mut self) {
-        self.versions.rows.keep();
-        self.waiting.rows.keep();
+    fn release(&mut self) {
+        self.versions.rows.release();
+        self.waiting.rows.release();
     }
 
     fn rollback(&mut self) {

@@ -10,7 +10,7 @@ use crate::{
 
 /// What a pass over some events found out about each delivery of the batch.
 #[derive(Debug)]
-pub(super) struct Fates {
+pub(super) struct Outcomes {
     /// Reached a state, a table or a sink.
     pub(super) applied: Vec<bool>,
     /// Is a dead letter.
@@ -28,7 +28,7 @@ pub(super) struct DeadRow {
     pub(super) row: String,
 }
 
-/// The fates as they were before a part, to come back to where it is undone.
+/// The outcomes as they were before a part, to come back to where it is undone.
 #[derive(Debug)]
 pub(super) struct Mark {
     applied: Vec<bool>,
@@ -36,7 +36,7 @@ pub(super) struct Mark {
     dead_rows: usize,
 }
 
-impl Fates {
+impl Outcomes {
     pub(super) fn new(deliveries: usize) -> Self {
         Self {
             applied: vec![false; deliveries],
@@ -98,7 +98,7 @@ impl Fates {
         }
     }
 
-    /// As [`Fates::apply`], but for the rows that were left out for being late.
+    /// As [`Outcomes::apply`], but for the rows that were left out for being late.
     pub(super) fn apply_but(&mut self, rows: &Batch, late: Option<&Batch>) {
         let mut late = late.into_iter().flat_map(|late| &late.deliveries).peekable();
         for delivery in &rows.deliveries {

@@ -1,6 +1,6 @@
-//! Lookups whose table the steps behind them update: the rows of a batch go in rounds, in each of which a key occurs once.
+//! Lookups whose table the steps behind them update: the rows of a batch go in waves, in each of which a key occurs once.
 
-use super::{Edges, Engine, Fates, MustUndo, Step, of};
+use super::{Edges, Engine, MustUndo, Outcomes, Step, of};
 use crate::{
     model::{column::Batch, delivery::Deliveries},
     operator::lookup,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Engine {
-    /// A lookup, with the steps on `path` up to the one that updates its table, in rounds in each of which a key occurs
+    /// A lookup, with the steps on `path` up to the one that updates its table, in waves in each of which a key occurs
     /// once. Gives the rows of all of them, in order of arrival.
     pub(super) fn lookup(
         &mut self,
@@ -17,14 +17,14 @@ impl Engine {
         input: &Batch,
         path: &[usize],
         deliveries: &Deliveries,
-        fates: &mut Fates,
+        outcomes: &mut Outcomes,
     ) -> Result<Edges, MustUndo> {
         let plan = self.plan.clone();
         let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else {
             return Ok(Vec::new());
         };
-        let rounds = match self.tables.get(lookup.table) {
-            Some(table) => lookup::rounds(lookup, table, input),
+        let waves = match self.tables.get(lookup.table) {
+            Some(table) => lookup::waves(lookup, table, input),
             None => Vec::new(),
         };
         let mut collected: Vec<Vec<Vec<Batch>>> = plan
@@ -40,12 +40,12 @@ impl Engine {
                     .for_each(|(output, rows)| output.push(rows));
             }
         };
-        for rows in rounds {
+        for rows in waves {
             let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
             let mut set = |edges: &mut Edges, step: usize, rows: Vec<Batch>| {
                 keep(step, rows.clone());
-                if let Some(edge) = edges.get_mut(step) {
-                    *edge = rows;
+                if let Some(port) = edges.get_mut(step) {
+                    *port = rows;
                 }
             };
             if let Some(table) = self.tables.get(lookup.table) {
@@ -54,14 +54,14 @@ impl Engine {
             }
             for &step in path {
                 let Some(node) = plan.nodes.get(step) else { continue };
-                let rows = self.stage(step, node, of(&edges, node.input), deliveries, fates)?;
+                let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
                 set(&mut edges, step, rows);
             }
             if let Some(table) = self.tables.get_mut(lookup.table)
-                && let Some((edge, columns)) = table.plan().update.clone()
+                && let Some((port, columns)) = table.plan().update.clone()
             {
-                let update = fates.living(of(&edges, edge));
-                fates.apply(&update);
+                let update = outcomes.living(of(&edges, port));
+                outcomes.apply(&update);
                 table.set(&update, &columns);
             }
         }
@@ -71,14 +71,14 @@ impl Engine {
             .collect())
     }
 
-    /// Whether a stage that runs in the rounds of a lookup is on trial. Rounds judge rows out of their order, and where a
+    /// Whether a stage that runs in the waves of a lookup is on trial. Waves judge rows out of their order, and where a
     /// version is taken back has to be a place in the stream: so its events come one at a time.
-    pub(super) fn is_trial_in_rounds(&self) -> bool {
-        let rounds = self.plan.nodes.iter().filter_map(|node| match &node.kind {
-            NodeKind::Lookup(lookup) => lookup.rounds.as_ref(),
+    pub(super) fn is_trial_in_waves(&self) -> bool {
+        let waves = self.plan.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Lookup(lookup) => lookup.waves.as_ref(),
             _ => None,
         });
-        rounds
+        waves
             .flatten()
             .any(|&at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial()))
     }

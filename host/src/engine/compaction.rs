@@ -2,7 +2,7 @@
 //!
 //! The share is set by what turns appended: a byte of log pays for a byte of snapshot. A bucket that is larger than what
 //! there is to pay with is paid for by the turns to come, and turns that append little save up for [`FOLD_BYTES_MIN`]. So
-//! the log never grows beyond about the size of the state, writing costs at most twice what it would without folding, and
+//! the log never grows beyond about the size of the state, writing costs at most twice what it would without compaction, and
 //! a pipeline with a large state where little comes writes little.
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// Which bucket of which state was written last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Fold {
+pub(super) struct LogCompaction {
     /// For each state and bucket: the epoch of its last snapshot, and whether that held anything.
     buckets: Vec<(u64, bool)>,
     next: usize,
@@ -21,7 +21,7 @@ pub(super) struct Fold {
     credit_bytes: i64,
 }
 
-impl Fold {
+impl LogCompaction {
     /// The snapshots to write in turn `epoch`, which appends `log_bytes`, and the epoch up to which the log is obsolete.
     pub(super) fn advance(
         &mut self,

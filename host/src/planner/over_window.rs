@@ -1,30 +1,36 @@
 //! Windows that slide: how far back a row sees, and what is computed for it.
 
 use super::{
-    Edge, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
     time::DURATION_US_MAX,
 };
 use crate::{
     definition::Window,
     error::Result,
     limits::SLIDING_ROWS_MAX,
-    plan::{SlidingSpan, TimeScale},
+    plan::{OverWindowSpan, TimeScale},
 };
 use std::ops::Range;
 
 /// A `window` that slides, with names instead of indices.
-pub(super) struct ResolvedSliding {
+pub(super) struct ResolvedOverWindow {
     pub(super) group: Vec<String>,
     pub(super) aggregates: Vec<ResolvedAggregate>,
-    pub(super) span: SlidingSpan,
+    pub(super) span: OverWindowSpan,
     pub(super) ttl_us: Option<i64>,
     pub(super) time: Option<(String, TimeScale)>,
 }
 
 impl Resolver<'_> {
-    pub(super) fn sliding(&self, name: &str, input: Edge, window: &Window, span: Range<usize>) -> Result<ResolvedNode> {
+    pub(super) fn over_window(
+        &self,
+        name: &str,
+        input: OutputPort,
+        window: &Window,
+        span: Range<usize>,
+    ) -> Result<ResolvedNode> {
         self.one_kind(name, window, span.clone())?;
-        let whose = self.edge_name(input);
+        let whose = self.port_name(input);
         let source = self.output(input)?;
         if !matches!(source.change, ResolvedChange::Append) {
             return Err(self.error(
@@ -37,17 +43,17 @@ impl Resolver<'_> {
         let at = span.clone();
         let span = self.sliding_span(name, window, span)?;
         let ttl = window
-            .sliding
+            .over_window
             .as_ref()
-            .and_then(|sliding| sliding.get_ref().ttl.as_ref());
-        if let (Some(ttl), SlidingSpan::Time(_)) = (ttl, span) {
+            .and_then(|over_window| over_window.get_ref().ttl.as_ref());
+        if let (Some(ttl), OverWindowSpan::Time(_)) = (ttl, span) {
             let message =
                 "key `ttl` goes with `rows`; rows of `time` go with the watermark, and groups with their last row";
             return Err(self.at(ttl, message));
         }
         let ttl_us = self.ttl(ttl)?;
         let time = self.time_column(input, window)?;
-        if matches!(span, SlidingSpan::Time(_)) {
+        if matches!(span, OverWindowSpan::Time(_)) {
             self.check_own_time(name, input, window, at.clone())?;
         }
         let others = [
@@ -127,10 +133,10 @@ impl Resolver<'_> {
             change: ResolvedChange::Append,
         };
         let mut outputs = vec![out];
-        if matches!(span, SlidingSpan::Time(_)) {
+        if matches!(span, OverWindowSpan::Time(_)) {
             outputs.push(self.late_output(input, false)?);
         }
-        let kind = ResolvedKind::Sliding(Box::new(ResolvedSliding {
+        let kind = ResolvedKind::OverWindow(Box::new(ResolvedOverWindow {
             group: window.group_by.iter().map(|name| name.get_ref().clone()).collect(),
             aggregates,
             span,
@@ -145,9 +151,9 @@ impl Resolver<'_> {
         })
     }
 
-    fn sliding_span(&self, name: &str, window: &Window, span: Range<usize>) -> Result<SlidingSpan> {
-        let sliding = window.sliding.as_ref().map(serde_spanned::Spanned::get_ref);
-        match sliding.map(|sliding| (&sliding.rows, &sliding.time)) {
+    fn sliding_span(&self, name: &str, window: &Window, span: Range<usize>) -> Result<OverWindowSpan> {
+        let sliding = window.over_window.as_ref().map(serde_spanned::Spanned::get_ref);
+        match sliding.map(|over_window| (&over_window.rows, &over_window.time)) {
             Some((Some(rows), None)) => {
                 let count = *rows.get_ref();
                 if !(1..=SLIDING_ROWS_MAX).contains(&count) {
@@ -160,9 +166,13 @@ impl Resolver<'_> {
                         "key `time` does not go with sliding rows, which are counted as they come",
                     ));
                 }
-                Ok(SlidingSpan::Rows(count))
+                Ok(OverWindowSpan::Rows(count))
             }
-            Some((None, Some(time))) => Ok(SlidingSpan::Time(self.duration(time, "time", 1..=DURATION_US_MAX)?)),
+            Some((None, Some(time))) => Ok(OverWindowSpan::Time(self.duration(
+                time,
+                "time",
+                1..=DURATION_US_MAX,
+            )?)),
             _ => {
                 let accepted = "exactly one of rows (such as 10) and time (such as \"1 h\")";
                 Err(self.error(span, format!("step \"{name}\": a sliding window has {accepted}")))

@@ -14,8 +14,8 @@
 use super::{
     ChangelogBuilder, RowTimes, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value},
-    clock::Passage,
-    expiry::{Course, Expiry, TOUCHED},
+    clock::WatermarkProgress,
+    expiry::{Expiry, ExpiryCursor, TOUCHED},
     held_times::HeldTimes,
     timers::Timers,
 };
@@ -24,15 +24,15 @@ use crate::{
         column::{Batch, Column, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_key_cell, take_length},
     },
-    plan::{AggregateSpec, SlidingPlan, SlidingSpan},
+    plan::{AggregateSpec, OverWindowPlan, OverWindowSpan},
     state::{KeyedState, StateValue},
 };
 use std::collections::BTreeMap;
 
 /// The operator.
 #[derive(Debug)]
-pub struct Sliding {
-    plan: SlidingPlan,
+pub struct OverWindow {
+    plan: OverWindowPlan,
     schema: Schema,
     /// By group, then time, sequence and ordinal, or number: whether a row is still to be told; if so what is passed on;
     /// and what aggregates see of it.
@@ -76,9 +76,9 @@ impl StateValue for Tail {
     }
 }
 
-impl Sliding {
+impl OverWindow {
     /// An operator without state. `schema` is that of the first output: what is passed on, then the aggregates.
-    pub fn new(plan: SlidingPlan, schema: Schema, seed: u64) -> Self {
+    pub fn new(plan: OverWindowPlan, schema: Schema, seed: u64) -> Self {
         Self {
             expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
             plan,
@@ -92,21 +92,21 @@ impl Sliding {
     }
 
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: SlidingPlan, schema: Schema) {
+    pub fn replace(&mut self, plan: OverWindowPlan, schema: Schema) {
         (self.plan, self.schema) = (plan, schema);
     }
 
     /// Takes in rows, while the watermark moves. Gives what there is to tell, and with `time` the rows that were late.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Vec<Batch> {
+    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, input.len());
         let mut outputs = Vec::new();
-        match (self.plan.span, passage) {
-            (SlidingSpan::Rows(rows), passage) => self.update_rows(rows, input, passage, &mut out),
-            (SlidingSpan::Time(span_us), Some(passage)) => {
-                let late = self.update_times(span_us, input, passage, &mut out);
+        match (self.plan.span, progress) {
+            (OverWindowSpan::Rows(rows), progress) => self.update_rows(rows, input, progress, &mut out),
+            (OverWindowSpan::Time(span_us), Some(progress)) => {
+                let late = self.update_times(span_us, input, progress, &mut out);
                 outputs.push(super::late_rows(input, &late, &self.plan.late));
             }
-            (SlidingSpan::Time(_), None) => {}
+            (OverWindowSpan::Time(_), None) => {}
         }
         outputs.insert(0, out.finish_inserts());
         outputs
@@ -114,20 +114,26 @@ impl Sliding {
 
     // ---- the last rows ------------------------------------------------------------------------------------------------
 
-    fn update_rows(&mut self, count: u64, input: &Batch, passage: Option<&Passage<'_>>, out: &mut ChangelogBuilder) {
+    fn update_rows(
+        &mut self,
+        count: u64,
+        input: &Batch,
+        progress: Option<&WatermarkProgress<'_>>,
+        out: &mut ChangelogBuilder,
+    ) {
         let plan = self.plan.clone();
-        let mut course = Course::of(passage.filter(|_| plan.ttl_us.is_some()));
+        let mut expiry_cursor = ExpiryCursor::of(progress.filter(|_| plan.ttl_us.is_some()));
         let (groups, passed) = (input.pick(&plan.group), input.pick(&plan.passed));
         let columns = columns(&plan, input);
         let (mut group, mut seen, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_us)) = course.next_before(delivery) {
+            while let Some((_, watermark_us)) = expiry_cursor.next_before(delivery) {
                 self.expire(count, watermark_us);
             }
             group.clear();
             push_key(&mut group, &groups, row);
             if let Some(expiry) = &mut self.expiry {
-                expiry.touch(&group, course.touch_us(delivery));
+                expiry.touch(&group, expiry_cursor.touch_us(delivery));
             }
             seen.clear();
             push_cell(&mut seen, TOLD);
@@ -148,7 +154,7 @@ impl Sliding {
             let cells = passed.iter().map(|column| column.get(row)).chain(cells(&results));
             out.push_insert(delivery, cells);
         }
-        while let Some((_, watermark_us)) = course.next_move() {
+        while let Some((_, watermark_us)) = expiry_cursor.next_move() {
             self.expire(count, watermark_us);
         }
     }
@@ -171,25 +177,25 @@ impl Sliding {
         &mut self,
         span_us: i64,
         input: &Batch,
-        passage: &Passage<'_>,
+        progress: &WatermarkProgress<'_>,
         out: &mut ChangelogBuilder,
     ) -> Vec<u32> {
         let plan = self.plan.clone();
         let (groups, passed) = (input.pick(&plan.group), input.pick(&plan.passed));
         let columns = columns(&plan, input);
         let times = RowTimes::of(plan.time, input);
-        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
+        let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut group, mut waits, mut late) = (Vec::new(), Vec::new(), Vec::new());
         let mut last = (None, 0);
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if last.0 != Some(delivery) {
-                while let Some((mover, moved_us)) = walk.next_before(delivery) {
+                while let Some((mover, moved_us)) = cursor.next_before(delivery) {
                     watermark_us = moved_us;
                     self.advance(span_us, watermark_us, mover, out);
                 }
                 last = (Some(delivery), 0);
             }
-            let Some(time_us) = times.time_us(row, passage).filter(|&time_us| time_us >= watermark_us) else {
+            let Some(time_us) = times.time_us(row, progress).filter(|&time_us| time_us >= watermark_us) else {
                 late.push(row as u32);
                 continue;
             };
@@ -199,7 +205,7 @@ impl Sliding {
             push_cell(&mut waits, WAITS);
             passed.iter().for_each(|column| push_cell(&mut waits, column.get(row)));
             push_seen(&mut waits, &plan.aggregates, &columns, row);
-            let turn = (time_us, passage.sequence(delivery) as i64, last.1);
+            let turn = (time_us, progress.sequence(delivery) as i64, last.1);
             last.1 += 1;
             let key = row_key(&group, &[turn.0, turn.1, turn.2]);
             self.rows.modify(&key, |current| {
@@ -211,7 +217,7 @@ impl Sliding {
                 self.advance(span_us, watermark_us, delivery, out);
             }
         }
-        while let Some((mover, moved_us)) = walk.next_move() {
+        while let Some((mover, moved_us)) = cursor.next_move() {
             self.advance(span_us, moved_us, mover, out);
         }
         late
@@ -327,7 +333,7 @@ impl Sliding {
 
     /// Expects a row again: to be told, or to be seen no more.
     fn expect(&mut self, key: &[u8]) {
-        let SlidingSpan::Time(span_us) = self.plan.span else {
+        let OverWindowSpan::Time(span_us) = self.plan.span else {
             return;
         };
         let group_len = self.group_len(key);
@@ -350,19 +356,19 @@ impl Sliding {
     }
 }
 
-impl Stateful for Sliding {
-    fn checkpoint(&mut self) {
-        self.rows.checkpoint();
-        self.groups.checkpoint();
-        self.values.checkpoint();
-        self.expiry.iter_mut().for_each(Expiry::checkpoint);
+impl Stateful for OverWindow {
+    fn savepoint(&mut self) {
+        self.rows.savepoint();
+        self.groups.savepoint();
+        self.values.savepoint();
+        self.expiry.iter_mut().for_each(Expiry::savepoint);
     }
 
-    fn keep(&mut self) {
-        self.rows.keep();
-        self.groups.keep();
-        self.values.keep();
-        self.expiry.iter_mut().for_each(Expiry::keep);
+    fn release(&mut self) {
+        self.rows.release();
+        self.groups.release();
+        self.values.release();
+        self.expiry.iter_mut().for_each(Expiry::release);
     }
 
     fn rollback(&mut self) {
@@ -377,7 +383,7 @@ impl Stateful for Sliding {
     fn held_times(&self, state: &str) -> Option<HeldTimes> {
         let group = self.plan.group.len();
         match (state, self.plan.span) {
-            ("rows", SlidingSpan::Time(_)) => Some(HeldTimes::in_keys(group..group + 1)),
+            ("rows", OverWindowSpan::Time(_)) => Some(HeldTimes::in_keys(group..group + 1)),
             (TOUCHED, _) => Some(HeldTimes::first_in_values()),
             _ => None,
         }
@@ -402,7 +408,7 @@ impl Stateful for Sliding {
 }
 
 /// Each aggregate's column; none for `count = "*"`.
-fn columns<'a>(plan: &SlidingPlan, input: &'a Batch) -> Vec<Option<&'a Column>> {
+fn columns<'a>(plan: &OverWindowPlan, input: &'a Batch) -> Vec<Option<&'a Column>> {
     let column = |index: usize| input.columns.get(index).map(|column| &**column);
     plan.aggregates
         .iter()

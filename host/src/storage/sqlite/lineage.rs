@@ -38,7 +38,7 @@ pub(super) fn write(
     behind: Option<u64>,
 ) -> rusqlite::Result<u64> {
     let (mut entries, mut first_sequence) = (Vec::new(), u64::MAX);
-    for (key, sequences) in rows.causes() {
+    for (key, sequences) in rows.lineage() {
         let sequences: Vec<u64> = sequences.collect();
         entries.extend_from_slice(&xxh3_64(key).to_le_bytes());
         push_length(&mut entries, sequences.len());
@@ -92,7 +92,7 @@ pub(super) fn forget(transaction: &Transaction<'_>, pipeline: &str, bytes: u64) 
 
 /// What is known of a row.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trace {
+pub struct RowLineage {
     /// The pipeline that writes the table.
     pub pipeline: String,
     /// The stream that the pipeline reads, as the database knows it.
@@ -126,7 +126,7 @@ pub struct TracedRow {
 ///
 /// # Errors
 /// When there is no such database or table, or the key is not one of the table's.
-pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) -> Result<Trace> {
+pub fn read_lineage(path: &Path, table: &str, key: &[(String, Option<String>)]) -> Result<RowLineage> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     let owner: Option<String> = connection
@@ -146,7 +146,7 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
     let columns = key_columns(&connection, table).sqlite(wrap)?;
     let hashes = hashes(table, &columns, key)?;
 
-    let mut trace = Trace {
+    let mut lineage = RowLineage {
         row: TracedRow {
             key: columns.into_iter().map(|(name, _)| name).collect(),
             columns: current(&connection, table, key).sqlite(wrap)?,
@@ -156,9 +156,9 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
     let stored = super::read::pipeline(&connection, &pipeline)
         .sqlite(wrap)?
         .unwrap_or_default();
-    trace.steps = super::made::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
-    (trace.position, trace.source) = (stored.position, stored.source.unwrap_or_default());
-    trace.first_sequence = connection
+    lineage.steps = super::made::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
+    (lineage.position, lineage.source) = (stored.position, stored.source.unwrap_or_default());
+    lineage.first_sequence = connection
         .query_row(
             "SELECT sequence FROM weir_trace_start WHERE pipeline = ?1",
             [&pipeline],
@@ -173,12 +173,12 @@ pub fn read_trace(path: &Path, table: &str, key: &[(String, Option<String>)]) ->
     let mut rows = statement.query([&pipeline, table]).sqlite(wrap)?;
     while let Some(row) = rows.next().sqlite(wrap)? {
         let entries = row.get_ref(0).and_then(|entries| Ok(entries.as_blob()?)).sqlite(wrap)?;
-        find(entries, &hashes, &mut trace.sequences)
-            .ok_or_else(|| Error::mismatch(format!("the trace in database {} is damaged", path.display())))?;
+        find(entries, &hashes, &mut lineage.sequences)
+            .ok_or_else(|| Error::mismatch(format!("the lineage in database {} is damaged", path.display())))?;
     }
-    trace.retried = retried(&connection, &pipeline, &trace.sequences).sqlite(wrap)?;
-    trace.pipeline = pipeline;
-    Ok(trace)
+    lineage.retried = retried(&connection, &pipeline, &lineage.sequences).sqlite(wrap)?;
+    lineage.pipeline = pipeline;
+    Ok(lineage)
 }
 
 /// Which of these events were dead letters before, and behind which sequence each took effect.

@@ -170,7 +170,7 @@ fn rows_meet_the_version_that_was_valid_when_they_happened() {
                 applied: alive - filtered,
                 filtered,
                 dead_letters: count - alive,
-                blank: 0,
+                empty: 0,
                 late_rows,
                 dead_rows: 0,
             };
