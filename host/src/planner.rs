@@ -22,7 +22,7 @@ mod top;
 mod trust;
 mod union;
 mod window;
-mod wire;
+mod physical;
 
 pub use circle::check_circles;
 
@@ -45,62 +45,62 @@ use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Durat
 /// An output of a step, as something to read from.
 use crate::plan::OutputPort;
 use {
-    deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
-    over_window::ResolvedOverWindow, temporal_join::ResolvedTemporalJoin, window::ResolvedWindow,
+    deduplicate::BoundDeduplicate, interval_join::BoundIntervalJoin, on_crossing::BoundOnCrossing,
+    over_window::BoundOverWindow, temporal_join::BoundTemporalJoin, window::BoundWindow,
 };
 
 /// A step with names instead of indices.
-struct Resolved {
+struct Bound {
     now: Now,
     tombstones: Option<TombstonePlan>,
     /// The first nodes are these.
-    inputs: Vec<ResolvedInput>,
+    inputs: Vec<BoundInput>,
     event_time: EventTimePlan,
     commit_at_most_every: Duration,
     ticks: Option<TickPlan>,
-    nodes: Vec<ResolvedNode>,
-    tables: Vec<ResolvedTable>,
-    sinks: Vec<ResolvedSink>,
+    nodes: Vec<BoundNode>,
+    tables: Vec<BoundTable>,
+    sinks: Vec<BoundSink>,
     dead_letters: Option<String>,
     keep: KeepPlan,
     publish_from: BTreeMap<String, PublishFrom>,
     trust: Policy,
 }
 
-struct ResolvedInput {
+struct BoundInput {
     subject: String,
     /// Where it is not "now" that says when an event happened.
     event_column: Option<TimeColumn>,
     columns: Vec<(Field, SourceColumn)>,
 }
 
-struct ResolvedNode {
+struct BoundNode {
     name: String,
     input: OutputPort,
-    kind: ResolvedKind,
-    outputs: Vec<ResolvedOutput>,
+    kind: BoundKind,
+    outputs: Vec<BoundOutput>,
 }
 
-struct ResolvedOutput {
+struct BoundOutput {
     name: String,
     schema: Schema,
     /// For each column the one that it is an unchanged copy of, back to where it came into being.
     origins: Vec<Origin>,
-    change: ResolvedChange,
+    change: BoundChange,
 }
 
 /// The place at which a column came into being: step, output, index.
 type Origin = (usize, usize, usize);
 
 #[derive(Clone)]
-enum ResolvedChange {
+enum BoundChange {
     Append,
     Keyed(Option<Vec<String>>),
 }
 
-enum ResolvedKind {
+enum BoundKind {
     Source,
-    Stage(Box<ResolvedStage>),
+    Stage(Box<BoundStage>),
     LastValue {
         key: Vec<String>,
         columns: Vec<String>,
@@ -109,7 +109,7 @@ enum ResolvedKind {
     },
     Aggregate {
         group: Vec<String>,
-        aggregates: Vec<ResolvedAggregate>,
+        aggregates: Vec<BoundAggregate>,
         ttl_us: Option<i64>,
     },
     Lookup {
@@ -117,32 +117,32 @@ enum ResolvedKind {
         on: Vec<String>,
         added: Vec<String>,
     },
-    Window(Box<ResolvedWindow>),
-    IntervalJoin(Box<ResolvedIntervalJoin>),
-    OverWindow(Box<ResolvedOverWindow>),
-    OnCrossing(Box<ResolvedOnCrossing>),
-    Deduplicate(ResolvedDeduplicate),
-    TemporalJoin(Box<ResolvedTemporalJoin>),
+    Window(Box<BoundWindow>),
+    IntervalJoin(Box<BoundIntervalJoin>),
+    OverWindow(Box<BoundOverWindow>),
+    OnCrossing(Box<BoundOnCrossing>),
+    Deduplicate(BoundDeduplicate),
+    TemporalJoin(Box<BoundTemporalJoin>),
     Union {
         /// The edges after the first.
         others: Vec<OutputPort>,
     },
 }
 
-impl ResolvedNode {
+impl BoundNode {
     /// All edges that it reads.
     fn inputs(&self) -> impl Iterator<Item = OutputPort> {
         let others: &[OutputPort] = match &self.kind {
-            ResolvedKind::Union { others } => others,
-            ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
-            ResolvedKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
+            BoundKind::Union { others } => others,
+            BoundKind::IntervalJoin(join) => slice::from_ref(&join.with),
+            BoundKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
     }
 }
 
-impl ResolvedKind {
+impl BoundKind {
     /// Whether the step follows the watermark.
     fn follows_time(&self) -> bool {
         match self {
@@ -165,37 +165,37 @@ impl ResolvedKind {
     }
 }
 
-struct ResolvedStage {
-    live: ResolvedGuest,
-    fallback: Option<ResolvedGuest>,
-    shadow: Option<ResolvedGuest>,
+struct BoundStage {
+    live: BoundGuest,
+    fallback: Option<BoundGuest>,
+    shadow: Option<BoundGuest>,
 }
 
-impl ResolvedStage {
-    fn guests(&self) -> impl Iterator<Item = &ResolvedGuest> {
+impl BoundStage {
+    fn guests(&self) -> impl Iterator<Item = &BoundGuest> {
         [Some(&self.live), self.fallback.as_ref(), self.shadow.as_ref()]
             .into_iter()
             .flatten()
     }
 }
 
-struct ResolvedGuest {
+struct BoundGuest {
     module: Arc<Module>,
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
 }
 
-struct ResolvedAggregate {
+struct BoundAggregate {
     name: String,
     function: Function,
     column: Option<String>,
     column_type: ColumnType,
     coalesce: Option<f64>,
     q: Option<f64>,
-    guest: Option<ResolvedAggregateGuest>,
+    guest: Option<BoundAggregateGuest>,
 }
 
-impl ResolvedAggregate {
+impl BoundAggregate {
     /// The columns of the input that it reads.
     fn columns(&self) -> impl Iterator<Item = &String> {
         let of_guest = self.guest.iter().flat_map(|guest| &guest.module.description.inputs);
@@ -203,27 +203,27 @@ impl ResolvedAggregate {
     }
 }
 
-struct ResolvedAggregateGuest {
+struct BoundAggregateGuest {
     module: Arc<AggregateModule>,
     parameters: Vec<(String, ParameterValue)>,
     limits: StageLimits,
     retracts: bool,
 }
 
-struct ResolvedTable {
+struct BoundTable {
     name: String,
     columns: Vec<(Field, SourceColumn)>,
     key_len: usize,
     update: Option<OutputPort>,
 }
 
-struct ResolvedSink {
+struct BoundSink {
     input: OutputPort,
     columns: Vec<String>,
-    target: ResolvedTarget,
+    target: BoundTarget,
 }
 
-enum ResolvedTarget {
+enum BoundTarget {
     Table {
         name: String,
         primary_key: Vec<String>,
@@ -240,8 +240,8 @@ enum ResolvedTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Resolved> {
-    let mut resolver = Resolver {
+fn bind(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Bound> {
+    let mut binder = Binder {
         file,
         definition,
         versions,
@@ -249,32 +249,32 @@ fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Ve
         nodes: Vec::new(),
         tables: Vec::new(),
     };
-    resolver.check_name(&definition.name, "a pipeline's name")?;
-    let (now, tombstones) = resolver.source()?;
-    resolver.event_columns()?;
-    resolver.tables()?;
+    binder.check_name(&definition.name, "a pipeline's name")?;
+    let (now, tombstones) = binder.source()?;
+    binder.event_columns()?;
+    binder.tables()?;
     for step in &definition.steps {
-        resolver.step(step.get_ref(), step.span(), host)?;
+        binder.step(step.get_ref(), step.span(), host)?;
     }
-    resolver.updates()?;
-    let sinks = resolver.sinks()?;
-    let event_time = resolver.event_time()?;
-    let commit_at_most_every = resolver.commit_at_most_every()?;
-    let ticks = resolver.ticks()?;
-    let dead_letters = resolver.dead_letters()?;
-    let keep = resolver.keep()?;
-    let publish_from = resolver.publish_from()?;
-    let trust = resolver.trust()?;
-    resolver.check_read(&sinks)?;
-    Ok(Resolved {
+    binder.updates()?;
+    let sinks = binder.sinks()?;
+    let event_time = binder.event_time()?;
+    let commit_at_most_every = binder.commit_at_most_every()?;
+    let ticks = binder.ticks()?;
+    let dead_letters = binder.dead_letters()?;
+    let keep = binder.keep()?;
+    let publish_from = binder.publish_from()?;
+    let trust = binder.trust()?;
+    binder.check_read(&sinks)?;
+    Ok(Bound {
         now,
         tombstones,
-        inputs: resolver.inputs,
+        inputs: binder.inputs,
         event_time,
         commit_at_most_every,
         ticks,
-        nodes: resolver.nodes,
-        tables: resolver.tables,
+        nodes: binder.nodes,
+        tables: binder.tables,
         sinks,
         dead_letters,
         keep,
@@ -283,13 +283,13 @@ fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Ve
     })
 }
 
-struct Resolver<'a> {
+struct Binder<'a> {
     file: &'a File,
     definition: &'a Definition,
     versions: &'a Versions,
-    inputs: Vec<ResolvedInput>,
-    nodes: Vec<ResolvedNode>,
-    tables: Vec<ResolvedTable>,
+    inputs: Vec<BoundInput>,
+    nodes: Vec<BoundNode>,
+    tables: Vec<BoundTable>,
 }
 
 /// The name of the pipeline, before anything else is looked at.
@@ -309,7 +309,7 @@ fn check_name_in(file: &File, text: &str, span: Range<usize>, what: &str) -> Res
     Ok(())
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> Error {
         self.file.error(Some(span), message.as_ref())
     }
@@ -461,7 +461,7 @@ impl Resolver<'_> {
                 }
             }
             let key_len = table.primary_key.len();
-            self.tables.push(ResolvedTable {
+            self.tables.push(BoundTable {
                 name: name.clone(),
                 columns,
                 key_len,
@@ -473,7 +473,7 @@ impl Resolver<'_> {
 }
 
 /// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
-fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
+fn timer_driven(nodes: &[BoundNode]) -> Vec<Vec<bool>> {
     let mut timer_driven: Vec<Vec<bool>> = Vec::new();
     for node in nodes {
         let is_timer_driven =
@@ -487,14 +487,14 @@ fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
 }
 
 /// The same, of one of them.
-fn is_timer_driven(nodes: &[ResolvedNode], port: OutputPort) -> bool {
+fn is_timer_driven(nodes: &[BoundNode], port: OutputPort) -> bool {
     timer_driven(nodes)
         .get(port.node)
         .and_then(|outputs| outputs.get(port.output))
         == Some(&true)
 }
 
-impl ResolvedTarget {
+impl BoundTarget {
     fn table(&self) -> Option<&String> {
         match self {
             Self::Table { name, .. } | Self::Append { name } => Some(name),
@@ -503,8 +503,8 @@ impl ResolvedTarget {
     }
 }
 
-impl ResolvedChange {
-    fn wire(&self, schema: &Schema) -> Change {
+impl BoundChange {
+    fn physical(&self, schema: &Schema) -> Change {
         match self {
             Self::Append => Change::Append,
             Self::Keyed(key) => Change::Keyed(key.as_ref().and_then(|key| {

@@ -1,6 +1,6 @@
 //! Aggregates: what is computed, and of which columns.
 
-use super::{OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, Resolver};
+use super::{OutputPort, BoundAggregate, BoundChange, BoundKind, BoundNode, Binder};
 use crate::{
     definition::{Aggregate, AggregateColumn, Name},
     error::{Error, Result},
@@ -12,14 +12,14 @@ use crate::{
 /// Beyond it, not every whole number is a double.
 const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn aggregate(
         &self,
         name: &str,
         input: OutputPort,
         aggregate: &Aggregate,
         host: &StageHost,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let whose = self.port_name(input);
         let source = self.output(input)?;
         self.distinct(&aggregate.group_by, "group_by")?;
@@ -37,24 +37,24 @@ impl Resolver<'_> {
                 );
                 return Err(self.at(column, message));
             }
-            let (resolved, field) = match &spec.module {
+            let (bound, field) = match &spec.module {
                 Some(module) => self.guest_column(name, column, spec, module, input, host)?,
                 None => self.aggregate_column(column, spec, &source.schema, &whose)?,
             };
-            if resolved.function.needs_order() {
-                let function = resolved.function.name();
+            if bound.function.needs_order() {
+                let function = bound.function.name();
                 let accepted = "a group changes for ever: last_value keeps the latest values of a key";
                 return Err(self.at(column, format!("{function} is for windows; {accepted}")));
             }
-            if !matches!(source.change, ResolvedChange::Append) {
-                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+            if !matches!(source.change, BoundChange::Append) {
+                self.check_takes_back(column, bound.function, &format!("{whose} sends a changelog"))?;
             }
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
         // A guest is asked for a whole batch ahead, in which a group may be forgotten.
         if let Some(ttl) = &aggregate.ttl
-            && let Some(guest) = aggregates.iter().find(|resolved| resolved.guest.is_some())
+            && let Some(guest) = aggregates.iter().find(|bound| bound.guest.is_some())
         {
             let message = format!(
                 "key `ttl` does not go with column \"{}\", which is a guest's; put the guest into a window instead",
@@ -64,12 +64,12 @@ impl Resolver<'_> {
         }
         let group: Vec<String> = aggregate.group_by.iter().map(|name| name.get_ref().clone()).collect();
         let output = self.keyed_output(schema, group.clone());
-        let kind = ResolvedKind::Aggregate {
+        let kind = BoundKind::Aggregate {
             group,
             aggregates,
             ttl_us: self.ttl(aggregate.ttl.as_ref())?,
         };
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             kind,
@@ -83,7 +83,7 @@ impl Resolver<'_> {
         spec: &AggregateColumn,
         schema: &Schema,
         whose: &str,
-    ) -> Result<(ResolvedAggregate, Field)> {
+    ) -> Result<(BoundAggregate, Field)> {
         let given = given_functions(spec);
         let &[(function, of)] = given.as_slice() else {
             return Err(self.not_one_function(name, spec));
@@ -121,7 +121,7 @@ impl Resolver<'_> {
         let coalesce = spec.coalesce.as_ref().map(|value| *value.get_ref());
         let q = self.q(name, spec, function)?;
         if function == Function::Count && of.get_ref() == "*" {
-            let resolved = ResolvedAggregate {
+            let bound = BoundAggregate {
                 name: name.get_ref().clone(),
                 function,
                 column: None,
@@ -130,7 +130,7 @@ impl Resolver<'_> {
                 q,
                 guest: None,
             };
-            return Ok((resolved, result(ColumnType::Int, false)));
+            return Ok((bound, result(ColumnType::Int, false)));
         }
         if of.get_ref() == "*" {
             let function = function.name();
@@ -177,7 +177,7 @@ impl Resolver<'_> {
                 result(column.column_type, column.nullable)
             }
         };
-        let resolved = ResolvedAggregate {
+        let bound = BoundAggregate {
             name: name.get_ref().clone(),
             function,
             column: Some(of.get_ref().clone()),
@@ -186,7 +186,7 @@ impl Resolver<'_> {
             q,
             guest: None,
         };
-        Ok((resolved, field))
+        Ok((bound, field))
     }
 
     /// The error for a column that has no function, or several.

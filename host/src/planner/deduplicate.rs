@@ -1,23 +1,23 @@
 //! Twins: which columns tell rows apart, and for how long.
 
-use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, time::DURATION_US_MAX};
+use super::{OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder, time::DURATION_US_MAX};
 use crate::{definition::Deduplicate, error::Result};
 use std::ops::Range;
 
 /// A `deduplicate` with names instead of indices.
-pub(super) struct ResolvedDeduplicate {
+pub(super) struct BoundDeduplicate {
     pub(super) key: Vec<String>,
     pub(super) within_us: Option<i64>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn deduplicate(
         &self,
         name: &str,
         input: OutputPort,
         deduplicate: &Deduplicate,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let whose = self.port_name(input);
         let Some(first) = deduplicate.key.first() else {
             return Err(self.error(
@@ -34,20 +34,20 @@ impl Resolver<'_> {
         let within = deduplicate.within.as_ref();
         let within_us = within.map(|within| self.duration(within, "within", 1..=DURATION_US_MAX));
         let within_us = within_us.transpose()?;
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema: source.schema.clone(),
             origins: source.origins.clone(),
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
         let mut outputs = vec![out];
         if within_us.is_some() {
             outputs.push(self.late_output(input, false)?);
         }
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::Deduplicate(ResolvedDeduplicate {
+            kind: BoundKind::Deduplicate(BoundDeduplicate {
                 key: deduplicate.key.iter().map(|name| name.get_ref().clone()).collect(),
                 within_us,
             }),

@@ -1,7 +1,7 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, ResolvedKind, Resolver,
+    OutputPort, BoundAggregate, BoundAggregateGuest, BoundChange, BoundKind, Binder,
     aggregate::given_functions,
     is_timer_driven,
     stage::{check_reads, parameters},
@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// A column of the step that a guest computes.
     pub(super) fn guest_column(
         &self,
@@ -29,7 +29,7 @@ impl Resolver<'_> {
         module: &Spanned<PathBuf>,
         input: OutputPort,
         host: &StageHost,
-    ) -> Result<(ResolvedAggregate, Field)> {
+    ) -> Result<(BoundAggregate, Field)> {
         if !given_functions(spec).is_empty() {
             return Err(self.not_one_function(name, spec));
         }
@@ -68,21 +68,21 @@ impl Resolver<'_> {
             column_type: description.result.column_type,
             nullable: description.result.nullable,
         };
-        let resolved = ResolvedAggregate {
+        let bound = BoundAggregate {
             name: name.get_ref().clone(),
             function: Function::Guest,
             column: None,
             column_type: description.result.column_type,
             coalesce: None,
             q: None,
-            guest: Some(ResolvedAggregateGuest {
+            guest: Some(BoundAggregateGuest {
                 module: loaded,
                 parameters,
                 limits,
                 retracts,
             }),
         };
-        Ok((resolved, field))
+        Ok((bound, field))
     }
 
     /// Whether the guest can take in the rows of `input`. Says whether some of them will be taken back.
@@ -93,7 +93,7 @@ impl Resolver<'_> {
         let (name, whose) = (&description.name, self.port_name(input));
         let source = self.output(input).map_err(|error| error.to_string())?;
         check_reads("aggregate", name, &description.inputs, &source.schema, &whose)?;
-        if matches!(source.change, ResolvedChange::Append) {
+        if matches!(source.change, BoundChange::Append) {
             return Ok(false);
         }
         if !description.retracts {
@@ -125,10 +125,10 @@ impl Resolver<'_> {
         let changes = node
             .outputs
             .first()
-            .is_some_and(|output| !matches!(output.change, ResolvedChange::Append));
+            .is_some_and(|output| !matches!(output.change, BoundChange::Append));
         match node.kind {
-            ResolvedKind::Window(_) if changes => format!("let the window \"{name}\" tell each result once"),
-            ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => {
+            BoundKind::Window(_) if changes => format!("let the window \"{name}\" tell each result once"),
+            BoundKind::LastValue { .. } | BoundKind::Aggregate { .. } => {
                 format!("take the `ttl` out of step \"{name}\"")
             }
             _ => format!("let it read rows that stand for themselves, such as those of step \"{name}\""),
@@ -139,10 +139,10 @@ impl Resolver<'_> {
     pub(super) fn check_merges(
         &self,
         step: &str,
-        resolved: &ResolvedAggregate,
+        bound: &BoundAggregate,
         module: &Spanned<PathBuf>,
     ) -> Result<()> {
-        match &resolved.guest {
+        match &bound.guest {
             Some(guest) if !guest.module.description.merges => Err(self.error(
                 module.span(),
                 format!(

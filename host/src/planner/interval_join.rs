@@ -1,7 +1,7 @@
 //! Interval joins: what is compared, how close the times have to be, and which columns come out.
 
 use super::{
-    OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, time::DURATION_US_MAX,
+    OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder, list, time::DURATION_US_MAX,
 };
 use crate::{
     definition::{IntervalJoin, Name},
@@ -12,7 +12,7 @@ use crate::{
 use std::ops::Range;
 
 /// An `interval_join` with names instead of indices.
-pub(super) struct ResolvedIntervalJoin {
+pub(super) struct BoundIntervalJoin {
     pub(super) with: OutputPort,
     /// The columns that are compared, of the step's own edge and of `with`.
     pub(super) on: Vec<(String, String)>,
@@ -22,19 +22,19 @@ pub(super) struct ResolvedIntervalJoin {
     pub(super) added: Vec<String>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn interval_join(
         &self,
         name: &str,
         input: OutputPort,
         join: &IntervalJoin,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let with = self.port(Some(&join.with), 0, join.with.span())?;
         let (own, other) = (self.output(input)?, self.output(with)?);
         let (own_name, other_name) = (self.port_name(input), self.port_name(with));
         for (port, whose) in [(own, &own_name), (other, &other_name)] {
-            if !matches!(port.change, ResolvedChange::Append) {
+            if !matches!(port.change, BoundChange::Append) {
                 return Err(self.error(
                     span,
                     format!(
@@ -116,20 +116,20 @@ impl Resolver<'_> {
             }
             schema.extend(field);
         }
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
-        let late_with = ResolvedOutput {
+        let late_with = BoundOutput {
             name: "late_with".to_owned(),
             ..self.late_output(with, false)?
         };
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::IntervalJoin(Box::new(ResolvedIntervalJoin {
+            kind: BoundKind::IntervalJoin(Box::new(BoundIntervalJoin {
                 with,
                 on,
                 earliest_us,

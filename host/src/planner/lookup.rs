@@ -1,6 +1,6 @@
 //! Lookups in a table: what a row is found by, and what it adds.
 
-use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder};
 use crate::{
     definition::Lookup,
     error::Result,
@@ -8,14 +8,14 @@ use crate::{
 };
 use std::ops::Range;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn lookup(
         &self,
         name: &str,
         input: OutputPort,
         lookup: &Lookup,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let table_name = match (&lookup.table, &lookup.versions_from) {
             (Some(table), None) => table,
             (None, Some(versions)) => return self.temporal_join(name, input, lookup, versions, span),
@@ -130,14 +130,14 @@ impl Resolver<'_> {
             origins.push((self.nodes.len(), 0, schema.len()));
             schema.extend(table_schema.iter().find(|field| field.name == *column).cloned());
         }
-        let output = ResolvedOutput {
+        let output = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
-        let kind = ResolvedKind::Lookup { table, on, added };
-        Ok(ResolvedNode {
+        let kind = BoundKind::Lookup { table, on, added };
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             kind,

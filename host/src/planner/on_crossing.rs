@@ -1,6 +1,6 @@
 //! Alerts: which key is raised by which column.
 
-use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder};
 use crate::{
     definition::{Name, OnCrossing},
     error::Result,
@@ -9,7 +9,7 @@ use crate::{
 use std::ops::Range;
 
 /// An `on_crossing` with names instead of indices.
-pub(super) struct ResolvedOnCrossing {
+pub(super) struct BoundOnCrossing {
     pub(super) key: Vec<String>,
     pub(super) raise: Option<String>,
     pub(super) hold: Option<String>,
@@ -18,14 +18,14 @@ pub(super) struct ResolvedOnCrossing {
     pub(super) ttl_us: Option<i64>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn on_crossing(
         &self,
         name: &str,
         input: OutputPort,
         on_crossing: &OnCrossing,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let whose = self.port_name(input);
         let source = self.output(input)?;
         let key: Vec<String> = match (&on_crossing.key, &source.change) {
@@ -36,22 +36,22 @@ impl Resolver<'_> {
                 }
                 key.iter().map(|column| column.get_ref().clone()).collect()
             }
-            (None, ResolvedChange::Keyed(Some(key))) => key.clone(),
-            (None, ResolvedChange::Keyed(None)) => {
+            (None, BoundChange::Keyed(Some(key))) => key.clone(),
+            (None, BoundChange::Keyed(None)) => {
                 let message = format!(
                     "step \"{name}\": {whose} does not pass on the key of the changelog that it reads; say with key `key` what \
                      crosses"
                 );
                 return Err(self.error(span, message));
             }
-            (None, ResolvedChange::Append) => {
+            (None, BoundChange::Append) => {
                 let message = format!(
                     "step \"{name}\": {whose} sends rows that stand for themselves, and no key; say with key `key` what crosses"
                 );
                 return Err(self.error(span, message));
             }
         };
-        let retracts = !matches!(source.change, ResolvedChange::Append);
+        let retracts = !matches!(source.change, BoundChange::Append);
         match (&on_crossing.raise, &on_crossing.hold) {
             (None, Some(hold)) => {
                 let message = "key `hold` goes with `raise`: without that, a key is raised while it has a row at all";
@@ -69,7 +69,7 @@ impl Resolver<'_> {
         let raise = self.flag(&source.schema, on_crossing.raise.as_ref(), "raise", &whose)?;
         let hold = self.flag(&source.schema, on_crossing.hold.as_ref(), "hold", &whose)?;
         let ttl_us = self.ttl(on_crossing.ttl.as_ref())?;
-        if let (Some(ttl), ResolvedChange::Keyed(rows_by)) = (&on_crossing.ttl, &source.change) {
+        if let (Some(ttl), BoundChange::Keyed(rows_by)) = (&on_crossing.ttl, &source.change) {
             // Rows of a key that is forgotten may go later. Where it has one at most, that one is ignored then.
             let is_one = |rows_by: &Vec<String>| rows_by.iter().all(|column| key.contains(column));
             if !rows_by.as_ref().is_some_and(is_one) {
@@ -80,17 +80,17 @@ impl Resolver<'_> {
                 return Err(self.at(ttl, message));
             }
         }
-        let output = |name: &str| ResolvedOutput {
+        let output = |name: &str| BoundOutput {
             name: name.to_owned(),
             schema: source.schema.clone(),
             origins: source.origins.clone(),
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             outputs: vec![output("out"), output("cleared")],
-            kind: ResolvedKind::OnCrossing(Box::new(ResolvedOnCrossing {
+            kind: BoundKind::OnCrossing(Box::new(BoundOnCrossing {
                 key,
                 raise,
                 hold,

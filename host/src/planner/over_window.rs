@@ -1,7 +1,7 @@
 //! Windows that slide: how far back a row sees, and what is computed for it.
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    OutputPort, BoundAggregate, BoundChange, BoundKind, BoundNode, BoundOutput, Binder,
     time::DURATION_US_MAX,
 };
 use crate::{
@@ -13,26 +13,26 @@ use crate::{
 use std::ops::Range;
 
 /// A `window` that slides, with names instead of indices.
-pub(super) struct ResolvedOverWindow {
+pub(super) struct BoundOverWindow {
     pub(super) group: Vec<String>,
-    pub(super) aggregates: Vec<ResolvedAggregate>,
+    pub(super) aggregates: Vec<BoundAggregate>,
     pub(super) span: OverWindowSpan,
     pub(super) ttl_us: Option<i64>,
     pub(super) time: Option<(String, TimeScale)>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn over_window(
         &self,
         name: &str,
         input: OutputPort,
         window: &Window,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         self.one_kind(name, window, span.clone())?;
         let whose = self.port_name(input);
         let source = self.output(input)?;
-        if !matches!(source.change, ResolvedChange::Append) {
+        if !matches!(source.change, BoundChange::Append) {
             return Err(self.error(
                 span,
                 format!(
@@ -102,9 +102,9 @@ impl Resolver<'_> {
                     format!("module does not go with sliding, whose rows come and go; {accepted}"),
                 ));
             }
-            let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
-            if resolved.function.needs_order() {
-                let function = resolved.function.name();
+            let (bound, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
+            if bound.function.needs_order() {
+                let function = bound.function.name();
                 return Err(self.at(
                     column,
                     format!(
@@ -112,7 +112,7 @@ impl Resolver<'_> {
                     ),
                 ));
             }
-            self.check_takes_back(column, resolved.function, "rows of a sliding window come and go")?;
+            self.check_takes_back(column, bound.function, "rows of a sliding window come and go")?;
             if schema.iter().any(|known| known.name == field.name) {
                 return Err(self.at(
                     column,
@@ -124,26 +124,26 @@ impl Resolver<'_> {
             }
             origins.push((self.nodes.len(), 0, schema.len()));
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
         let mut outputs = vec![out];
         if matches!(span, OverWindowSpan::Time(_)) {
             outputs.push(self.late_output(input, false)?);
         }
-        let kind = ResolvedKind::OverWindow(Box::new(ResolvedOverWindow {
+        let kind = BoundKind::OverWindow(Box::new(BoundOverWindow {
             group: window.group_by.iter().map(|name| name.get_ref().clone()).collect(),
             aggregates,
             span,
             ttl_us,
             time,
         }));
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             kind,

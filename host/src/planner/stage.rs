@@ -1,7 +1,7 @@
 //! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
 
 use super::{
-    OutputPort, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver,
+    OutputPort, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, Binder,
     list,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn stage(
         &self,
         name: &str,
@@ -25,7 +25,7 @@ impl Resolver<'_> {
         stage: &Stage,
         span: Range<usize>,
         host: &StageHost,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         self.check_limits(&stage.limits)?;
         self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
@@ -65,18 +65,18 @@ impl Resolver<'_> {
             }
         };
         let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
-            let resolved = version.as_ref().map(|version| {
+            let bound = version.as_ref().map(|version| {
                 let host = host.at(whose(version.deployment.whose(name)));
                 self.version(name, input, version, &stage.limits, &host)
             });
-            Ok(resolved.transpose()?.map(|(guest, _)| guest))
+            Ok(bound.transpose()?.map(|(guest, _)| guest))
         };
         let fallback = beside(&versions.fallback, |whose| whose)?;
         let shadow = beside(&versions.shadow, Whose::as_candidate)?;
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::Stage(Box::new(ResolvedStage { live, fallback, shadow })),
+            kind: BoundKind::Stage(Box::new(BoundStage { live, fallback, shadow })),
             outputs,
         })
     }
@@ -89,7 +89,7 @@ impl Resolver<'_> {
         version: &StageVersion,
         limits: &StageLimits,
         host: &StageHost,
-    ) -> Result<(ResolvedGuest, Vec<ResolvedOutput>)> {
+    ) -> Result<(BoundGuest, Vec<BoundOutput>)> {
         let at_module = |message: String| {
             Error::definition(format!(
                 "module {} does not fit step \"{step}\" of pipeline {}: {message}",
@@ -114,13 +114,13 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// What of the rule does not fit.
-    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
+    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<BoundOutput>, String> {
         let whose = self.port_name(input);
         let input_output = self.output(input).map_err(|error| error.to_string())?;
         let schema = &input_output.schema;
         let description = &module.description;
         check_reads("rule", &description.name, &description.inputs, schema, &whose)?;
-        let changelog = !matches!(input_output.change, ResolvedChange::Append);
+        let changelog = !matches!(input_output.change, BoundChange::Append);
         if changelog && description.reads_time {
             return Err(format!(
                 "the rule {} reads the time, but {whose} sends a changelog: what it said of a row could not be taken \
@@ -154,8 +154,8 @@ impl Resolver<'_> {
                 fields.push(computed.clone());
             }
             let change = match &input_output.change {
-                ResolvedChange::Append => ResolvedChange::Append,
-                ResolvedChange::Keyed(key) => ResolvedChange::Keyed(key.as_ref().and_then(|key| {
+                BoundChange::Append => BoundChange::Append,
+                BoundChange::Keyed(key) => BoundChange::Keyed(key.as_ref().and_then(|key| {
                     let renamed = |column: &String| {
                         output
                             .passed
@@ -166,7 +166,7 @@ impl Resolver<'_> {
                     key.iter().map(renamed).collect()
                 })),
             };
-            outputs.push(ResolvedOutput {
+            outputs.push(BoundOutput {
                 name: output.name.clone(),
                 schema: fields,
                 origins,
@@ -253,14 +253,14 @@ fn configured(
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
-) -> Result<ResolvedGuest> {
+) -> Result<BoundGuest> {
     let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
     if instance.refusal().is_none() {
         instance
             .configure()
             .map_err(|failure| failure.error(format!("the rule {}: {failure}", module.description.name)))?;
     }
-    Ok(ResolvedGuest {
+    Ok(BoundGuest {
         module,
         deployment,
         parameters,

@@ -1,7 +1,7 @@
 //! Steps: which operator each is, and where its rows come from.
 
 use super::{
-    OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list, source::ONLY_INPUT,
+    OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder, list, source::ONLY_INPUT,
 };
 use crate::{
     definition::{LastValue, Name, Step},
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::ops::Range;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn step(&mut self, step: &Step, span: Range<usize>, host: &StageHost) -> Result<()> {
         self.check_name(&step.name, "a step's name")?;
         let name = step.name.get_ref().clone();
@@ -162,7 +162,7 @@ impl Resolver<'_> {
         Ok(OutputPort { node, output })
     }
 
-    pub(super) fn output(&self, port: OutputPort) -> Result<&ResolvedOutput> {
+    pub(super) fn output(&self, port: OutputPort) -> Result<&BoundOutput> {
         let output = self.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
         output.ok_or_else(|| Error::definition("a step reads from a step that is not there"))
     }
@@ -170,7 +170,7 @@ impl Resolver<'_> {
     pub(super) fn port_name(&self, port: OutputPort) -> String {
         match self.nodes.get(port.node) {
             Some(node)
-                if node.outputs.len() > 1 && (port.output > 0 || matches!(node.kind, ResolvedKind::Stage(_))) =>
+                if node.outputs.len() > 1 && (port.output > 0 || matches!(node.kind, BoundKind::Stage(_))) =>
             {
                 let output = node.outputs.get(port.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)
@@ -207,8 +207,8 @@ impl Resolver<'_> {
 
     pub(super) fn append_only(&self, input: OutputPort, step: &str, operator: &str, at: &Name) -> Result<()> {
         match self.output(input)?.change {
-            ResolvedChange::Append => Ok(()),
-            ResolvedChange::Keyed(_) => Err(self.at(
+            BoundChange::Append => Ok(()),
+            BoundChange::Keyed(_) => Err(self.at(
                 at,
                 format!(
                     "step \"{step}\": {operator} reads rows that stand for themselves, but {} sends a changelog",
@@ -224,7 +224,7 @@ impl Resolver<'_> {
         input: OutputPort,
         last_value: &LastValue,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         let whose = self.port_name(input);
         let Some(first) = last_value.key.first() else {
             return Err(self.error(
@@ -278,14 +278,14 @@ impl Resolver<'_> {
             .collect();
         let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
         let (key, columns) = names.split_at(key_len.min(names.len()));
-        let kind = ResolvedKind::LastValue {
+        let kind = BoundKind::LastValue {
             key: key.to_vec(),
             columns: columns.to_vec(),
             ttl_us: self.ttl(last_value.ttl.as_ref())?,
             deleted: last_value.deleted.as_ref().map(|deleted| deleted.get_ref().clone()),
         };
         let output = self.keyed_output(schema, key.to_vec());
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             kind,
@@ -294,13 +294,13 @@ impl Resolver<'_> {
     }
 
     /// The only output of an operator that sends a changelog by `key`; its columns come into being here.
-    pub(super) fn keyed_output(&self, schema: Schema, key: Vec<String>) -> ResolvedOutput {
+    pub(super) fn keyed_output(&self, schema: Schema, key: Vec<String>) -> BoundOutput {
         let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
-        ResolvedOutput {
+        BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Keyed(Some(key)),
+            change: BoundChange::Keyed(Some(key)),
         }
     }
 }

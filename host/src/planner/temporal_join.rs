@@ -1,6 +1,6 @@
 //! Lookups in versions: where the versions come from, what they are found by, and what they add.
 
-use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver};
+use super::{OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder};
 use crate::{
     definition::{Lookup, Name},
     error::Result,
@@ -9,7 +9,7 @@ use crate::{
 use std::ops::Range;
 
 /// A `lookup` in versions with names instead of indices.
-pub(super) struct ResolvedTemporalJoin {
+pub(super) struct BoundTemporalJoin {
     /// Where versions come from.
     pub(super) versions: OutputPort,
     /// The columns of the rows that are looked up.
@@ -21,7 +21,7 @@ pub(super) struct ResolvedTemporalJoin {
     pub(super) ttl_us: Option<i64>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn temporal_join(
         &self,
         name: &str,
@@ -29,12 +29,12 @@ impl Resolver<'_> {
         lookup: &Lookup,
         versions_from: &Name,
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         self.append_only(input, name, "lookup", versions_from)?;
         let (whose, source) = (self.port_name(input), self.output(input)?);
         let versions = self.port(Some(versions_from), 0, versions_from.span())?;
         let (of_versions, found) = (self.port_name(versions), self.output(versions)?);
-        if !matches!(found.change, ResolvedChange::Append) {
+        if !matches!(found.change, BoundChange::Append) {
             let message = format!(
                 "key `versions_from`: {of_versions} sends a changelog; versions are rows that stand for themselves, each valid \
                  from the time of its event"
@@ -87,21 +87,21 @@ impl Resolver<'_> {
             origins.push((self.nodes.len(), 0, schema.len()));
             schema.extend(found.schema.iter().find(|field| field.name == *column).cloned());
         }
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
-        let late_versions = ResolvedOutput {
+        let late_versions = BoundOutput {
             name: "late_versions".to_owned(),
             ..self.late_output(versions, false)?
         };
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             outputs: vec![out, self.late_output(input, false)?, late_versions],
-            kind: ResolvedKind::TemporalJoin(Box::new(ResolvedTemporalJoin {
+            kind: BoundKind::TemporalJoin(Box::new(BoundTemporalJoin {
                 versions,
                 on,
                 version_key,

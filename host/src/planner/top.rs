@@ -1,6 +1,6 @@
 //! The rows that rank first in a window, in place of aggregates.
 
-use super::{OutputPort, Resolver};
+use super::{OutputPort, Binder};
 use crate::{
     definition::{Name, Top, TopOrder, Window},
     error::Result,
@@ -14,14 +14,14 @@ use std::ops::Range;
 pub(super) const RANK: &str = "rank";
 
 /// A `top` with names instead of indices.
-pub(super) struct ResolvedTop {
+pub(super) struct BoundTop {
     pub(super) n: u32,
     pub(super) by: String,
     pub(super) least: bool,
     pub(super) columns: Vec<String>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// What `top` of a window keeps, and the fields that it gives after the window's bounds.
     pub(super) fn top(
         &self,
@@ -29,7 +29,7 @@ impl Resolver<'_> {
         input: OutputPort,
         top: &Spanned<Top>,
         retracts: bool,
-    ) -> Result<(ResolvedTop, Vec<Field>)> {
+    ) -> Result<(BoundTop, Vec<Field>)> {
         let whose = self.port_name(input);
         let span = top.span();
         let top = top.get_ref();
@@ -65,13 +65,13 @@ impl Resolver<'_> {
             fields.extend(source.schema.get(index).cloned());
         }
         let text = |name: &Name| name.get_ref().clone();
-        let resolved = ResolvedTop {
+        let bound = BoundTop {
             n,
             by: text(&top.by),
             least: top.order == TopOrder::Least,
             columns: top.columns.iter().map(text).collect(),
         };
-        Ok((resolved, fields))
+        Ok((bound, fields))
     }
 
     /// Exactly one of `columns` and `top`.

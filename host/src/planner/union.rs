@@ -1,17 +1,17 @@
 //! Unions: edges whose columns have to be the same.
 
-use super::{OutputPort, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, list};
+use super::{OutputPort, BoundChange, BoundKind, BoundNode, BoundOutput, Binder, list};
 use crate::{definition::Name, error::Result, model::column::Schema};
 use std::ops::Range;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn union(
         &self,
         name: &str,
         from: Option<&Name>,
         edges: &[Name],
         span: Range<usize>,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         if let Some(from) = from {
             let message = "key `from`: a union names all edges that it reads itself, in `union`";
             return Err(self.at(from, message));
@@ -21,7 +21,7 @@ impl Resolver<'_> {
         for of in edges {
             let port = self.port(Some(of), 0, of.span())?;
             let (whose, output) = (self.port_name(port), self.output(port)?);
-            if !matches!(output.change, ResolvedChange::Append) {
+            if !matches!(output.change, BoundChange::Append) {
                 let message = format!(
                     "step \"{name}\": a union is of rows that stand for themselves, but {whose} sends a changelog, whose keys \
                      could meet those of another"
@@ -53,15 +53,15 @@ impl Resolver<'_> {
             ));
         }
         let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::Union { others },
-            outputs: vec![ResolvedOutput {
+            kind: BoundKind::Union { others },
+            outputs: vec![BoundOutput {
                 name: "out".to_owned(),
                 schema,
                 origins,
-                change: ResolvedChange::Append,
+                change: BoundChange::Append,
             }],
         })
     }

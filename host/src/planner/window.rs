@@ -1,11 +1,11 @@
 //! Windows: how they are cut, what is computed in them, and what becomes of rows that come too late.
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    OutputPort, BoundAggregate, BoundChange, BoundKind, BoundNode, BoundOutput, Binder,
     is_timer_driven,
     time::DURATION_US_MAX,
     time_column::{END, START},
-    top::{RANK, ResolvedTop},
+    top::{RANK, BoundTop},
 };
 use crate::{
     definition::{self, BoundsUnit, Hopping, Name, Window},
@@ -29,10 +29,10 @@ const WEEK_US: i64 = 7 * DAY_US;
 const FIRST_MONDAY_US: i64 = 4 * DAY_US;
 
 /// A `window` with names instead of indices.
-pub(super) struct ResolvedWindow {
+pub(super) struct BoundWindow {
     pub(super) group: Vec<String>,
-    pub(super) aggregates: Vec<ResolvedAggregate>,
-    pub(super) top: Option<ResolvedTop>,
+    pub(super) aggregates: Vec<BoundAggregate>,
+    pub(super) top: Option<BoundTop>,
     pub(super) kind: WindowKind,
     pub(super) bounds: BoundsUnit,
     pub(super) time: Option<(String, TimeScale)>,
@@ -42,7 +42,7 @@ pub(super) struct ResolvedWindow {
     pub(super) retracts: bool,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     pub(super) fn window(
         &self,
         name: &str,
@@ -50,7 +50,7 @@ impl Resolver<'_> {
         window: &Window,
         span: Range<usize>,
         host: &StageHost,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         if window.over_window.is_some() {
             return self.over_window(name, input, window, span);
         }
@@ -63,7 +63,7 @@ impl Resolver<'_> {
             .map(|unit| *unit.get_ref())
             .unwrap_or_default();
         let time = self.time_column(input, window)?;
-        let retracts = !matches!(source.change, ResolvedChange::Append);
+        let retracts = !matches!(source.change, BoundChange::Append);
         self.check_window_input(name, input, window, &kind, span.clone())?;
         self.columns_or_top(name, window, span)?;
         let emit = match window.emit.as_ref().map(serde_spanned::Spanned::get_ref) {
@@ -88,25 +88,25 @@ impl Resolver<'_> {
         }
         let mut aggregates = Vec::new();
         for (column, spec) in window.columns.iter().flat_map(|columns| &columns.0) {
-            let (resolved, field) = match &spec.module {
+            let (bound, field) = match &spec.module {
                 Some(module) => self.guest_column(name, column, spec, module, input, host)?,
                 None => self.aggregate_column(column, spec, &source.schema, &whose)?,
             };
             if let (Some(module), WindowKind::Session { .. }) = (&spec.module, &kind) {
-                self.check_merges(name, &resolved, module)?;
+                self.check_merges(name, &bound, module)?;
             }
-            if retracts && resolved.function.needs_order() {
-                let function = resolved.function.name();
+            if retracts && bound.function.needs_order() {
+                let function = bound.function.name();
                 return Err(self.at(
                     column,
                     format!("{function} reads rows that stand for themselves, but {whose} sends a changelog"),
                 ));
             }
             if retracts {
-                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+                self.check_takes_back(column, bound.function, &format!("{whose} sends a changelog"))?;
             }
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
         let top = window.top.as_ref().map(|top| self.top(name, input, top, retracts));
         let (top, ranked) = top.transpose()?.unzip();
@@ -132,7 +132,7 @@ impl Resolver<'_> {
         let group: Vec<String> = window.group_by.iter().map(|name| name.get_ref().clone()).collect();
         let told_once = emit == Emit::Close && lateness_us == 0;
         let change = match told_once {
-            true => ResolvedChange::Append,
+            true => BoundChange::Append,
             false => {
                 let mut key = group.clone();
                 key.push(START.to_owned());
@@ -142,17 +142,17 @@ impl Resolver<'_> {
                     key.push(END.to_owned());
                 }
                 key.extend(top.as_ref().map(|_| RANK.to_owned()));
-                ResolvedChange::Keyed(Some(key))
+                BoundChange::Keyed(Some(key))
             }
         };
         let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
             change,
         };
-        let kind = ResolvedKind::Window(Box::new(ResolvedWindow {
+        let kind = BoundKind::Window(Box::new(BoundWindow {
             group,
             aggregates,
             top,
@@ -163,7 +163,7 @@ impl Resolver<'_> {
             lateness_us,
             retracts,
         }));
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
             kind,
@@ -172,7 +172,7 @@ impl Resolver<'_> {
     }
 
     /// The output for rows of `input` that came too late.
-    pub(super) fn late_output(&self, input: OutputPort, retracts: bool) -> Result<ResolvedOutput> {
+    pub(super) fn late_output(&self, input: OutputPort, retracts: bool) -> Result<BoundOutput> {
         let source = self.output(input)?;
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         if retracts {
@@ -183,11 +183,11 @@ impl Resolver<'_> {
                 nullable: false,
             });
         }
-        Ok(ResolvedOutput {
+        Ok(BoundOutput {
             name: "late".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         })
     }
 
@@ -201,7 +201,7 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let whose = self.port_name(input);
         let source = self.output(input)?;
-        if matches!(source.change, ResolvedChange::Append) {
+        if matches!(source.change, BoundChange::Append) {
             return self.check_own_time(name, input, window, span);
         }
         if matches!(kind, WindowKind::Session { .. }) {

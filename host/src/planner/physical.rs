@@ -1,10 +1,10 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
 mod joining;
-mod needed;
+mod pruning;
 mod passing;
 
-use super::{Resolved, ResolvedAggregate, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedTarget};
+use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundTarget};
 use crate::plan::{
     AggregateGuest, AggregatePlan, AggregateSpec, Change, EventTimePlan, FailureBound, Input, LastValuePlan,
     LookupPlan, Node, NodeKind, Output, OutputPort, OverWindowPlan, Plan, Readers, SinkPlan, SourceColumn, StageColumn,
@@ -16,48 +16,48 @@ use crate::{
     model::column::{Field, Schema},
     wasm::OutputSpec,
 };
-use needed::needed;
+use pruning::read_columns;
 use serde_spanned::Spanned;
 use std::{collections::BTreeSet, sync::Arc};
 
-pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> Plan {
-    let mut needed = needed(&resolved);
+pub(super) fn physical_plan(file: &File, definition: &Definition, bound: Bound) -> Plan {
+    let mut held = read_columns(&bound);
     // A column with a format is looked at by decode itself.
-    for (input, needed) in resolved.inputs.iter().zip(&mut needed) {
+    for (input, held) in bound.inputs.iter().zip(&mut held) {
         let formatted = input.columns.iter().filter(|(_, column)| column.format.is_some());
-        if let Some(needed) = needed.first_mut() {
-            needed.extend(formatted.map(|(field, _)| field.name.clone()));
+        if let Some(held) = held.first_mut() {
+            held.extend(formatted.map(|(field, _)| field.name.clone()));
         }
     }
-    let schemas: Vec<Vec<Schema>> = resolved
+    let schemas: Vec<Vec<Schema>> = bound
         .nodes
         .iter()
-        .zip(&needed)
-        .map(|(node, needed)| {
+        .zip(&held)
+        .map(|(node, held)| {
             node.outputs
                 .iter()
-                .zip(needed)
-                .map(|(output, needed)| {
+                .zip(held)
+                .map(|(output, held)| {
                     output
                         .schema
                         .iter()
-                        .filter(|f| needed.contains(&f.name))
+                        .filter(|f| held.contains(&f.name))
                         .cloned()
                         .collect()
                 })
                 .collect()
         })
         .collect();
-    let wiring = Wiring {
-        timer_driven: super::timer_driven(&resolved.nodes),
-        resolved: &resolved,
+    let physical = Physical {
+        timer_driven: super::timer_driven(&bound.nodes),
+        bound: &bound,
         schemas: &schemas,
         definition,
     };
 
-    let inputs = resolved.inputs.iter().zip(resolved.nodes.iter().zip(&needed));
-    let inputs = inputs.map(|(input, (node, needed))| {
-        let read = |field: &Field| needed.first().is_some_and(|needed| needed.contains(&field.name));
+    let inputs = bound.inputs.iter().zip(bound.nodes.iter().zip(&held));
+    let inputs = inputs.map(|(input, (node, held))| {
+        let read = |field: &Field| held.first().is_some_and(|held| held.contains(&field.name));
         let columns = input.columns.iter();
         Input {
             name: node.name.clone(),
@@ -70,46 +70,46 @@ pub(super) fn wire(file: &File, definition: &Definition, resolved: Resolved) -> 
     });
     let inputs: Vec<Input> = inputs.collect();
     let event_time = EventTimePlan {
-        followed: resolved.nodes.iter().any(|node| node.kind.follows_time()),
-        ..resolved.event_time
+        followed: bound.nodes.iter().any(|node| node.kind.follows_time()),
+        ..bound.event_time
     };
-    let tables: Vec<TablePlan> = resolved.tables.iter().map(|table| wiring.table(table)).collect();
-    let sinks: Vec<SinkPlan> = resolved.sinks.iter().map(|sink| wiring.sink(sink)).collect();
-    let nodes: Vec<Node> = resolved
+    let tables: Vec<TablePlan> = bound.tables.iter().map(|table| physical.table(table)).collect();
+    let sinks: Vec<SinkPlan> = bound.sinks.iter().map(|sink| physical.sink(sink)).collect();
+    let nodes: Vec<Node> = bound
         .nodes
         .iter()
         .enumerate()
-        .map(|(at, node)| wiring.node(at, node, &sinks))
+        .map(|(at, node)| physical.node(at, node, &sinks))
         .collect();
     // Without a column for it, the time of an event is "now"; and all inputs move the one watermark.
     let has_now = inputs.iter().any(|input| input.event_column.is_none());
-    let follows_now = |kind: &ResolvedKind| kind.follows_time() && has_now;
+    let follows_now = |kind: &BoundKind| kind.follows_time() && has_now;
     let time_reader = nodes
         .iter()
-        .zip(&resolved.nodes)
-        .find_map(|(node, resolved)| match &node.kind {
+        .zip(&bound.nodes)
+        .find_map(|(node, bound)| match &node.kind {
             NodeKind::Stage(stage) if stage.module.description.reads_time => Some(node.name.clone()),
-            _ => follows_now(&resolved.kind).then(|| node.name.clone()),
+            _ => follows_now(&bound.kind).then(|| node.name.clone()),
         });
     Plan {
         name: definition.name.get_ref().clone(),
         file: file.clone(),
         stream: definition.source.get_ref().stream.get_ref().clone(),
         latest_only: definition.source.get_ref().latest_only,
-        tombstones: resolved.tombstones.clone(),
+        tombstones: bound.tombstones.clone(),
         inputs,
-        now: resolved.now.clone(),
+        now: bound.now.clone(),
         event_time,
-        commit_at_most_every: resolved.commit_at_most_every,
-        ticks: resolved.ticks.clone(),
+        commit_at_most_every: bound.commit_at_most_every,
+        ticks: bound.ticks.clone(),
         time_reader,
         tables,
         nodes,
         sinks,
-        dead_letters: resolved.dead_letters.clone(),
-        keep: resolved.keep,
-        publish_from: resolved.publish_from.clone(),
-        trust: resolved.trust.clone(),
+        dead_letters: bound.dead_letters.clone(),
+        keep: bound.keep,
+        publish_from: bound.publish_from.clone(),
+        trust: bound.trust.clone(),
     }
 }
 
@@ -123,17 +123,17 @@ fn source_column(field: &Field, column: &definition::SourceColumn, materialised:
     }
 }
 
-struct Wiring<'a> {
+struct Physical<'a> {
     timer_driven: Vec<Vec<bool>>,
-    resolved: &'a Resolved,
+    bound: &'a Bound,
     schemas: &'a [Vec<Schema>],
     definition: &'a Definition,
 }
 
-impl Wiring<'_> {
+impl Physical<'_> {
     /// The nodes that are no inputs, which read themselves.
-    fn steps(&self) -> impl Iterator<Item = &ResolvedNode> {
-        self.resolved.nodes.iter().skip(self.resolved.inputs.len())
+    fn steps(&self) -> impl Iterator<Item = &BoundNode> {
+        self.bound.nodes.iter().skip(self.bound.inputs.len())
     }
 
     fn schema(&self, port: OutputPort) -> &[Field] {
@@ -144,12 +144,12 @@ impl Wiring<'_> {
             .unwrap_or_default()
     }
 
-    /// The index of a column of `edge` at run time. Names were resolved and marked as needed before.
+    /// The index of a column of `edge` at run time. Names were bound and held before.
     fn index(&self, port: OutputPort, name: &str) -> usize {
         let found = self.schema(port).iter().position(|field| field.name == name);
         debug_assert!(
             found.is_some(),
-            "column {name} of {port:?} is read and not marked as needed"
+            "column {name} of {port:?} is read and not held"
         );
         found.unwrap_or(usize::MAX)
     }
@@ -165,7 +165,7 @@ impl Wiring<'_> {
         names.into_iter().map(|name| self.index(port, name)).collect()
     }
 
-    fn table(&self, table: &super::ResolvedTable) -> TablePlan {
+    fn table(&self, table: &super::BoundTable) -> TablePlan {
         let columns: Vec<SourceColumn> = table
             .columns
             .iter()
@@ -185,7 +185,7 @@ impl Wiring<'_> {
         }
     }
 
-    fn sink(&self, sink: &super::ResolvedSink) -> SinkPlan {
+    fn sink(&self, sink: &super::BoundSink) -> SinkPlan {
         let schema = self.schema(sink.input);
         let columns: Vec<(Field, usize)> = sink
             .columns
@@ -200,7 +200,7 @@ impl Wiring<'_> {
                 .collect()
         };
         let target = match &sink.target {
-            ResolvedTarget::Table {
+            BoundTarget::Table {
                 name,
                 primary_key,
                 rows_by,
@@ -209,8 +209,8 @@ impl Wiring<'_> {
                 primary_key: of_sink(primary_key),
                 rows_by: rows_by.as_ref().map(|key| self.indices(sink.input, key)),
             },
-            ResolvedTarget::Append { name } => Target::Append { name: name.clone() },
-            ResolvedTarget::Subject { name } => Target::Subject { name: name.clone() },
+            BoundTarget::Append { name } => Target::Append { name: name.clone() },
+            BoundTarget::Subject { name } => Target::Subject { name: name.clone() },
         };
         SinkPlan {
             input: sink.input,
@@ -219,7 +219,7 @@ impl Wiring<'_> {
         }
     }
 
-    fn node(&self, at: usize, node: &ResolvedNode, sinks: &[SinkPlan]) -> Node {
+    fn node(&self, at: usize, node: &BoundNode, sinks: &[SinkPlan]) -> Node {
         let outputs = node
             .outputs
             .iter()
@@ -230,7 +230,7 @@ impl Wiring<'_> {
                     output: number,
                 };
                 let schema = self.schema(port).to_vec();
-                let change = output.change.wire(&schema);
+                let change = output.change.physical(&schema);
                 let readers = self.readers(port, &schema, &change, sinks);
                 Output {
                     name: output.name.clone(),
@@ -278,7 +278,7 @@ impl Wiring<'_> {
             "the key is part of the schema"
         );
         let compactable = !read_by_step && own_key;
-        let read_by_table = self.resolved.tables.iter().any(|table| table.update == Some(port));
+        let read_by_table = self.bound.tables.iter().any(|table| table.update == Some(port));
         Readers {
             needs_update_before: !compactable,
             compactable,
@@ -286,25 +286,25 @@ impl Wiring<'_> {
         }
     }
 
-    fn kind(&self, at: usize, node: &ResolvedNode) -> NodeKind {
+    fn kind(&self, at: usize, node: &BoundNode) -> NodeKind {
         let input = node.input;
         match &node.kind {
-            ResolvedKind::Source => NodeKind::Source,
-            ResolvedKind::IntervalJoin(join) => self.interval_join(at, input, join),
-            ResolvedKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
-            ResolvedKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
-            ResolvedKind::TemporalJoin(lookup) => self.temporal_join(at, input, lookup),
-            ResolvedKind::Union { .. } => self.union(at, node),
-            ResolvedKind::Stage(stage) => {
+            BoundKind::Source => NodeKind::Source,
+            BoundKind::IntervalJoin(join) => self.interval_join(at, input, join),
+            BoundKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
+            BoundKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
+            BoundKind::TemporalJoin(lookup) => self.temporal_join(at, input, lookup),
+            BoundKind::Union { .. } => self.union(at, node),
+            BoundKind::Stage(stage) => {
                 let beside =
-                    |guest: &Option<ResolvedGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
+                    |guest: &Option<BoundGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
                 NodeKind::Stage(Box::new(StagePlan {
                     fallback: beside(&stage.fallback),
                     shadow: beside(&stage.shadow),
                     ..self.guest(at, node, &stage.live)
                 }))
             }
-            ResolvedKind::LastValue {
+            BoundKind::LastValue {
                 key,
                 columns,
                 ttl_us,
@@ -322,7 +322,7 @@ impl Wiring<'_> {
                     deleted: self.indices(input, deleted).first().copied(),
                 })
             }
-            ResolvedKind::Aggregate {
+            BoundKind::Aggregate {
                 group,
                 aggregates,
                 ttl_us,
@@ -331,7 +331,7 @@ impl Wiring<'_> {
                 aggregates: self.aggregates(at, input, aggregates, true),
                 ttl_us: *ttl_us,
             }),
-            ResolvedKind::Window(window) => {
+            BoundKind::Window(window) => {
                 let late = self.schema(OutputPort { node: at, output: 1 });
                 let late =
                     late.len() - usize::from(window.retracts && late.last().is_some_and(|f| f.name == "retracts"));
@@ -361,7 +361,7 @@ impl Wiring<'_> {
                     late: self.indices(input, late_names),
                 })
             }
-            ResolvedKind::OverWindow(over_window) => {
+            BoundKind::OverWindow(over_window) => {
                 let held = self
                     .schema(OutputPort { node: at, output: 0 })
                     .iter()
@@ -381,9 +381,9 @@ impl Wiring<'_> {
                     late: self.indices(input, late),
                 })
             }
-            ResolvedKind::Lookup { table, on, added } => {
+            BoundKind::Lookup { table, on, added } => {
                 let held = self.schema(OutputPort { node: at, output: 0 });
-                let table_plan = self.resolved.tables.get(*table);
+                let table_plan = self.bound.tables.get(*table);
                 let column_of = |name: &str| {
                     table_plan.and_then(|table| table.columns.iter().position(|(field, _)| field.name == name))
                 };
@@ -413,7 +413,7 @@ impl Wiring<'_> {
         &self,
         at: usize,
         input: OutputPort,
-        aggregates: &[ResolvedAggregate],
+        aggregates: &[BoundAggregate],
         retracts: bool,
     ) -> Vec<AggregateSpec> {
         let held = self.schema(OutputPort { node: at, output: 0 });
@@ -442,7 +442,7 @@ impl Wiring<'_> {
     }
 
     fn stage(&self, at: usize) -> Option<&definition::Stage> {
-        let step = self.definition.steps.get(at.checked_sub(self.resolved.inputs.len())?)?;
+        let step = self.definition.steps.get(at.checked_sub(self.bound.inputs.len())?)?;
         step.get_ref().stage.as_ref().map(Spanned::get_ref)
     }
 
@@ -482,7 +482,7 @@ impl Wiring<'_> {
         let mut at = end;
         while at != start {
             path.push(at);
-            match self.resolved.nodes.get(at) {
+            match self.bound.nodes.get(at) {
                 Some(node) if node.input.node < at => at = node.input.node,
                 _ => break,
             }
@@ -491,7 +491,7 @@ impl Wiring<'_> {
         path
     }
 
-    fn guest(&self, at: usize, node: &ResolvedNode, guest: &ResolvedGuest) -> StagePlan {
+    fn guest(&self, at: usize, node: &BoundNode, guest: &BoundGuest) -> StagePlan {
         let description = &guest.module.description;
         StagePlan {
             module: guest.module.clone(),
@@ -509,15 +509,15 @@ impl Wiring<'_> {
     }
 
     /// The outputs of the step, as a guest with these outputs fills them.
-    fn stage_outputs(&self, at: usize, node: &ResolvedNode, given: &[OutputSpec]) -> Vec<StageOutput> {
+    fn stage_outputs(&self, at: usize, node: &BoundNode, given: &[OutputSpec]) -> Vec<StageOutput> {
         let outputs = node.outputs.iter().enumerate();
         outputs
-            .map(|(number, resolved)| {
+            .map(|(number, bound)| {
                 let held = self.schema(OutputPort {
                     node: at,
                     output: number,
                 });
-                let index = given.iter().position(|output| output.name == resolved.name);
+                let index = given.iter().position(|output| output.name == bound.name);
                 let Some(output) = index.and_then(|index| given.get(index)) else {
                     return StageOutput {
                         index: None,
@@ -544,25 +544,25 @@ impl Wiring<'_> {
 
     /// Whether an operator's state or a table may have taken in an event before this step sees it.
     fn undoes(&self, at: usize) -> bool {
-        self.resolved
+        self.bound
             .nodes
             .iter()
             .enumerate()
             .take(at)
             .any(|(earlier, node)| match &node.kind {
-                ResolvedKind::LastValue { .. }
-                | ResolvedKind::Aggregate { .. }
-                | ResolvedKind::Window(_)
-                | ResolvedKind::OverWindow(_)
-                | ResolvedKind::IntervalJoin(_)
-                | ResolvedKind::OnCrossing(_)
-                | ResolvedKind::Deduplicate(_)
-                | ResolvedKind::TemporalJoin(_) => true,
-                ResolvedKind::Lookup { table, .. } => {
-                    let update = self.resolved.tables.get(*table).and_then(|table| table.update);
+                BoundKind::LastValue { .. }
+                | BoundKind::Aggregate { .. }
+                | BoundKind::Window(_)
+                | BoundKind::OverWindow(_)
+                | BoundKind::IntervalJoin(_)
+                | BoundKind::OnCrossing(_)
+                | BoundKind::Deduplicate(_)
+                | BoundKind::TemporalJoin(_) => true,
+                BoundKind::Lookup { table, .. } => {
+                    let update = self.bound.tables.get(*table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
                 }
-                ResolvedKind::Source | ResolvedKind::Stage(_) | ResolvedKind::Union { .. } => false,
+                BoundKind::Source | BoundKind::Stage(_) | BoundKind::Union { .. } => false,
             })
     }
 }

@@ -1,16 +1,16 @@
 //! Joins of two edges: what they read of each, and where it lies.
 
-use super::{NodeKind, OutputPort, Wiring};
+use super::{NodeKind, OutputPort, Physical};
 use crate::{
     plan::{IntervalJoinPlan, JoinSidePlan},
-    planner::{ResolvedIntervalJoin, ResolvedNode},
+    planner::{BoundIntervalJoin, BoundNode},
 };
 use std::collections::BTreeSet;
 
 /// The columns that the step reads of each edge, where `wanted` are those that are read of its outputs.
 pub(super) fn reads(
-    node: &ResolvedNode,
-    join: &ResolvedIntervalJoin,
+    node: &BoundNode,
+    join: &BoundIntervalJoin,
     wanted: &[BTreeSet<String>],
 ) -> Vec<(OutputPort, BTreeSet<String>)> {
     let of = |output: usize| wanted.get(output).into_iter().flatten();
@@ -24,8 +24,8 @@ pub(super) fn reads(
     ]
 }
 
-impl Wiring<'_> {
-    pub(super) fn interval_join(&self, at: usize, input: OutputPort, join: &ResolvedIntervalJoin) -> NodeKind {
+impl Physical<'_> {
+    pub(super) fn interval_join(&self, at: usize, input: OutputPort, join: &BoundIntervalJoin) -> NodeKind {
         let names = |output: usize| {
             let held = self.schema(OutputPort { node: at, output });
             held.iter().map(|field| &field.name)

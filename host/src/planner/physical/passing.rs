@@ -1,18 +1,18 @@
 //! Steps that pass rows on: what they read, and where it lies.
 
-use super::{NodeKind, OutputPort, Wiring};
+use super::{NodeKind, OutputPort, Physical};
 use crate::{
     model::column::Field,
     plan::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan},
-    planner::{ResolvedDeduplicate, ResolvedKind, ResolvedNode, ResolvedOnCrossing, ResolvedTemporalJoin},
+    planner::{BoundDeduplicate, BoundKind, BoundNode, BoundOnCrossing, BoundTemporalJoin},
 };
 use std::collections::BTreeSet;
 
 /// The columns that the step reads of each edge, where `wanted` are those that are read of its outputs.
-pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(OutputPort, BTreeSet<String>)> {
+pub(super) fn reads(node: &BoundNode, wanted: &[BTreeSet<String>]) -> Vec<(OutputPort, BTreeSet<String>)> {
     let passed = wanted.iter().flatten().cloned();
     match &node.kind {
-        ResolvedKind::OnCrossing(on_crossing) => {
+        BoundKind::OnCrossing(on_crossing) => {
             let own = on_crossing
                 .key
                 .iter()
@@ -20,10 +20,10 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ou
                 .chain(&on_crossing.hold);
             vec![(node.input, passed.chain(own.cloned()).collect())]
         }
-        ResolvedKind::Deduplicate(deduplicate) => {
+        BoundKind::Deduplicate(deduplicate) => {
             vec![(node.input, passed.chain(deduplicate.key.iter().cloned()).collect())]
         }
-        ResolvedKind::TemporalJoin(lookup) => {
+        BoundKind::TemporalJoin(lookup) => {
             let of = |output: usize| wanted.get(output).into_iter().flatten();
             let (added, rest): (Vec<&String>, Vec<&String>) = of(0).partition(|name| lookup.added.contains(name));
             let rows = rest.into_iter().chain(of(1)).chain(&lookup.on);
@@ -33,7 +33,7 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ou
                 (lookup.versions, versions.cloned().collect()),
             ]
         }
-        ResolvedKind::Union { .. } => {
+        BoundKind::Union { .. } => {
             let passed: BTreeSet<String> = passed.collect();
             node.inputs().map(|port| (port, passed.clone())).collect()
         }
@@ -41,8 +41,8 @@ pub(super) fn reads(node: &ResolvedNode, wanted: &[BTreeSet<String>]) -> Vec<(Ou
     }
 }
 
-impl Wiring<'_> {
-    pub(super) fn on_crossing(&self, at: usize, input: OutputPort, on_crossing: &ResolvedOnCrossing) -> NodeKind {
+impl Physical<'_> {
+    pub(super) fn on_crossing(&self, at: usize, input: OutputPort, on_crossing: &BoundOnCrossing) -> NodeKind {
         let flag = |name: &Option<String>| name.as_ref().map(|name| self.index(input, name));
         NodeKind::OnCrossing(OnCrossingPlan {
             key: self.indices(input, &on_crossing.key),
@@ -54,7 +54,7 @@ impl Wiring<'_> {
         })
     }
 
-    pub(super) fn deduplicate(&self, at: usize, node: &ResolvedNode, deduplicate: &ResolvedDeduplicate) -> NodeKind {
+    pub(super) fn deduplicate(&self, at: usize, node: &BoundNode, deduplicate: &BoundDeduplicate) -> NodeKind {
         let outputs = 0..node.outputs.len();
         NodeKind::Deduplicate(DeduplicatePlan {
             key: self.indices(node.input, &deduplicate.key),
@@ -63,7 +63,7 @@ impl Wiring<'_> {
         })
     }
 
-    pub(super) fn temporal_join(&self, at: usize, input: OutputPort, lookup: &ResolvedTemporalJoin) -> NodeKind {
+    pub(super) fn temporal_join(&self, at: usize, input: OutputPort, lookup: &BoundTemporalJoin) -> NodeKind {
         let held = self.schema(OutputPort { node: at, output: 0 });
         let (added, passed): (Vec<&Field>, Vec<&Field>) =
             held.iter().partition(|field| lookup.added.contains(&field.name));
@@ -80,7 +80,7 @@ impl Wiring<'_> {
         }))
     }
 
-    pub(super) fn union(&self, at: usize, node: &ResolvedNode) -> NodeKind {
+    pub(super) fn union(&self, at: usize, node: &BoundNode) -> NodeKind {
         NodeKind::Union(UnionPlan {
             others: node.inputs().skip(1).collect(),
             columns: node.inputs().map(|port| self.passed(at, 0, port)).collect(),
