@@ -1,33 +1,37 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
-mod aggregate;
+pub mod aggregate;
 mod approximate;
 mod build;
 mod circle;
-mod deduplicate;
+pub mod deduplicate;
+mod describe;
 mod guest;
-mod interval_join;
+pub mod interval_join;
+mod kinds;
+pub mod last_value;
 mod lookup;
-mod on_crossing;
-mod over_window;
+pub mod on_crossing;
+pub mod over_window;
+mod physical;
 mod readers;
 mod sinks;
 mod source;
 mod stage;
 mod steps;
-mod temporal_join;
+pub mod temporal_join;
 mod time;
 mod time_column;
 mod top;
 mod trust;
-mod union;
-mod window;
-mod physical;
+pub mod union;
+pub mod window;
 
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, Function, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
+    Change, EventTimePlan, FailureBound, Function, KeepPlan, Now, OutputPort, TickPlan, TimeColumn, TombstonePlan,
+    Trial, Versions,
 };
 use crate::{
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
@@ -40,14 +44,11 @@ use crate::{
     trust::Policy,
     wasm::{AggregateModule, Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
 
-/// An output of a step, as something to read from.
-use crate::plan::OutputPort;
-use {
-    deduplicate::BoundDeduplicate, interval_join::BoundIntervalJoin, on_crossing::BoundOnCrossing,
-    over_window::BoundOverWindow, temporal_join::BoundTemporalJoin, window::BoundWindow,
-};
+use kinds::{BoundOperator, Provenance, Reads, StepAt, StepKeys};
+use lookup::BoundLookup;
+use physical::Layout;
 
 /// A step with names instead of indices.
 struct Bound {
@@ -98,70 +99,38 @@ enum BoundChange {
     Keyed(Option<Vec<String>>),
 }
 
+/// What a step does.
 enum BoundKind {
     Source,
     Stage(Box<BoundStage>),
-    LastValue {
-        key: Vec<String>,
-        columns: Vec<String>,
-        ttl_us: Option<i64>,
-        deleted: Option<String>,
-    },
-    Aggregate {
-        group: Vec<String>,
-        aggregates: Vec<BoundAggregate>,
-        ttl_us: Option<i64>,
-    },
-    Lookup {
-        table: usize,
-        on: Vec<String>,
-        added: Vec<String>,
-    },
-    Window(Box<BoundWindow>),
-    IntervalJoin(Box<BoundIntervalJoin>),
-    OverWindow(Box<BoundOverWindow>),
-    OnCrossing(Box<BoundOnCrossing>),
-    Deduplicate(BoundDeduplicate),
-    TemporalJoin(Box<BoundTemporalJoin>),
-    Union {
-        /// The edges after the first.
-        others: Vec<OutputPort>,
-    },
+    Lookup(BoundLookup),
+    Operator(Box<dyn BoundOperator>),
 }
 
 impl BoundNode {
-    /// All edges that it reads.
+    /// All ports that it reads.
     fn inputs(&self) -> impl Iterator<Item = OutputPort> {
-        let others: &[OutputPort] = match &self.kind {
-            BoundKind::Union { others } => others,
-            BoundKind::IntervalJoin(join) => slice::from_ref(&join.with),
-            BoundKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
-            _ => &[],
-        };
-        iter::once(self.input).chain(others.iter().copied())
+        let others = self.kind.operator().map(BoundOperator::other_inputs);
+        iter::once(self.input).chain(others.unwrap_or_default().iter().copied())
     }
 }
 
 impl BoundKind {
+    fn operator(&self) -> Option<&dyn BoundOperator> {
+        match self {
+            Self::Operator(operator) => Some(operator.as_ref()),
+            Self::Source | Self::Stage(_) | Self::Lookup(_) => None,
+        }
+    }
+
     /// Whether the step follows the watermark.
     fn follows_time(&self) -> bool {
-        match self {
-            Self::IntervalJoin(_) => true,
-            Self::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
-            Self::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
-            Self::OverWindow(over_window) if over_window.ttl_us.is_some() => true,
-            _ => self.is_timer_driven(),
-        }
+        self.operator().is_some_and(BoundOperator::follows_time)
     }
 
     /// Whether rows of its first output may come because time went on.
     fn is_timer_driven(&self) -> bool {
-        match self {
-            Self::Window(_) | Self::TemporalJoin(_) => true,
-            Self::OverWindow(over_window) => matches!(over_window.span, OverWindowSpan::Time(_)),
-            Self::LastValue { ttl_us, .. } | Self::Aggregate { ttl_us, .. } => ttl_us.is_some(),
-            _ => false,
-        }
+        self.operator().is_some_and(BoundOperator::is_timer_driven)
     }
 }
 
@@ -169,6 +138,9 @@ struct BoundStage {
     live: BoundGuest,
     fallback: Option<BoundGuest>,
     shadow: Option<BoundGuest>,
+    limits: StageLimits,
+    failures: FailureBound,
+    trial: Trial,
 }
 
 impl BoundStage {
@@ -240,7 +212,8 @@ enum BoundTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-fn bind(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Bound> {
+fn bind(file: &File, definition: &Definition<'_>, host: &StageHost, versions: &Versions) -> Result<Bound> {
+    let kinds = kinds::read_kinds(file, definition)?;
     let mut binder = Binder {
         file,
         definition,
@@ -253,8 +226,8 @@ fn bind(file: &File, definition: &Definition, host: &StageHost, versions: &Versi
     let (now, tombstones) = binder.source()?;
     binder.event_columns()?;
     binder.tables()?;
-    for step in &definition.steps {
-        binder.step(step.get_ref(), step.span(), host)?;
+    for (step, kind) in definition.steps.iter().zip(kinds) {
+        binder.step(step.get_ref(), step.span(), kind, host)?;
     }
     binder.updates()?;
     let sinks = binder.sinks()?;
@@ -285,7 +258,7 @@ fn bind(file: &File, definition: &Definition, host: &StageHost, versions: &Versi
 
 struct Binder<'a> {
     file: &'a File,
-    definition: &'a Definition,
+    definition: &'a Definition<'a>,
     versions: &'a Versions,
     inputs: Vec<BoundInput>,
     nodes: Vec<BoundNode>,
@@ -530,6 +503,11 @@ fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
         Some(path) => path.iter().map(String::as_str).collect(),
         None => vec![name.get_ref().as_str()],
     }
+}
+
+/// Names without their places.
+fn texts(names: &[Name]) -> Vec<String> {
+    names.iter().map(|name| name.get_ref().clone()).collect()
 }
 
 fn list(schema: &Schema) -> String {

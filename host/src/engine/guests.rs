@@ -4,7 +4,7 @@ use super::{Engine, MustUndo, Outcomes, Part, is_timer_driven};
 use crate::{
     model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
-    plan::{AggregateGuest, Node},
+    plan::Node,
 };
 
 impl Engine {
@@ -43,22 +43,4 @@ impl Engine {
         let others = (0..input.len() as u32).filter(|&row| row != refusal.row);
         Ok(input.gather(&others.collect::<Vec<_>>()))
     }
-}
-
-/// What the states of a guest depend on: their layout, and where rows are taken back what they counted for when they
-/// came, which is for the module and its parameters to say. `names_module` is false for what was remembered once.
-pub(super) fn fingerprint(guest: &AggregateGuest, names_module: bool) -> String {
-    let description = &guest.module.description;
-    let mut states = format!("{} with states {}", description.name, description.state);
-    if !guest.retracts {
-        return states;
-    }
-    if names_module {
-        states += &format!(" of module {}", guest.module.digest);
-    }
-    if guest.parameters.is_empty() {
-        return states;
-    }
-    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
-    format!("{states} under {}", parameters.collect::<Vec<_>>().join(", "))
 }

@@ -16,7 +16,7 @@
 //!   (`count_distinct`, `min`, `max`), so nothing changes.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
@@ -24,12 +24,14 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         keys::Keys,
         row::{cells, push_key, row_of_key},
     },
-    plan::{AggregatePlan, AggregateSpec, Readers},
+    plan::{AggregateSpec, Node, Readers},
+    planner::aggregate::AggregatePlan,
     state::KeyedState,
 };
 use hashbrown::HashMap;
@@ -68,40 +70,11 @@ struct Touched {
 }
 
 impl Aggregate {
-    /// An operator without state. `schema` is that of the output: the group, then the aggregates; `guests` are those of
-    /// the plan.
-    pub fn new(plan: AggregatePlan, schema: Schema, readers: Readers, guests: Guests, seed: u64) -> Self {
-        let order = match plan.ttl_us {
-            None => Order::Extremes(plan.group.len()),
-            // Groups go, with all of their values.
-            Some(_) => Order::All,
-        };
-        // Guests are asked about the groups as they stand before a batch.
-        let spreads = readers.spreads && guests.is_empty();
-        Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
-            compactable: readers.compactable && plan.ttl_us.is_none(),
-            plan,
-            schema,
-            readers,
-            groups: KeyedState::new(seed),
-            values: Values::new(order, seed),
-            guests,
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, readers: Readers) {
-        self.guests.replace(&plan.aggregates);
-        self.compactable = readers.compactable && plan.ttl_us.is_none();
-        (self.plan, self.schema, self.readers) = (plan, schema, readers);
-    }
-
     /// Takes in a changelog and gives what changed. A `ttl` needs the progress of the watermark.
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
         let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
             expiry.begin(expiry_cursor.watermark_us());
@@ -279,20 +252,64 @@ impl Aggregate {
     }
 
     /// The results of a group as a row.
-    /// The rows of the groups in one bucket, as inserts.
-    pub fn contents(&self, bucket: usize) -> Batch {
+    fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
+        let mut row = Vec::new();
+        group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
+        row
+    }
+}
+
+impl Build for Aggregate {
+    type Plan = AggregatePlan;
+
+    fn build(node: &Node, plan: &AggregatePlan, guests: Guests, seed: u64) -> Result<Self> {
+        let output = node.output(0)?;
+        let order = match plan.ttl_us {
+            None => Order::Extremes(plan.group.len()),
+            // Groups go, with all of their values.
+            Some(_) => Order::All,
+        };
+        // Guests are asked about the groups as they stand before a batch.
+        let spreads = output.readers.spreads && guests.is_empty();
+        Ok(Self {
+            plan: plan.clone(),
+            schema: output.schema.clone(),
+            readers: output.readers,
+            compactable: output.readers.compactable && plan.ttl_us.is_none(),
+            groups: KeyedState::new(seed),
+            values: Values::new(order, seed),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
+            guests,
+        })
+    }
+}
+
+impl Operator for Aggregate {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = vec![self.update(inputs.one()?, inputs.progress)?];
+        let applied = vec![Applied::All];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        let (plan, output) = (node.operator_plan::<AggregatePlan>()?, node.output(0)?);
+        self.guests.replace(&plan.aggregates);
+        self.compactable = output.readers.compactable && plan.ttl_us.is_none();
+        (self.plan, self.schema, self.readers) = (plan.clone(), output.schema.clone(), output.readers);
+        Ok(())
+    }
+
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
+        Some(self)
+    }
+
+    fn contents(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, group) in self.groups.bucket(bucket) {
             let results = self.results(key, group);
             out.push_insert(0, cells(&row_of_key(key)).chain(cells(&results)));
         }
-        out.finish_inserts()
-    }
-
-    fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
-        let mut row = Vec::new();
-        group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
-        row
+        Some(out.finish_inserts())
     }
 }
 

@@ -12,19 +12,21 @@
 //! - Restart: the state holds an entry per row that passed and is not forgotten, so nothing changes.
 
 use super::{
-    StateMap, Stateful,
+    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::{EventTime, WatermarkProgress},
+    guests::Guests,
     held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
-    error::note_defect,
+    error::Result,
     model::{
         column::{Batch, Column, Value},
         keys::Keys,
         row::{push_key, push_key_cell},
     },
-    plan::DeduplicatePlan,
+    plan::Node,
+    planner::deduplicate::DeduplicatePlan,
     state::{KeyedState, StateValue},
 };
 
@@ -65,9 +67,10 @@ struct Recent {
     timers: Timers,
 }
 
-impl Deduplicate {
-    /// An operator without state.
-    pub fn new(plan: DeduplicatePlan, seed: u64) -> Self {
+impl Build for Deduplicate {
+    type Plan = DeduplicatePlan;
+
+    fn build(_: &Node, plan: &DeduplicatePlan, _: Guests, seed: u64) -> Result<Self> {
         let memory = match plan.within_us {
             None => Memory::ForEver(KeyedState::new(seed)),
             Some(within_us) => Memory::Within(Recent {
@@ -76,26 +79,30 @@ impl Deduplicate {
                 timers: Timers::default(),
             }),
         };
-        Self { plan, memory }
+        let plan = plan.clone();
+        Ok(Self { plan, memory })
     }
+}
 
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: DeduplicatePlan) {
-        self.plan = plan;
-    }
-
-    /// Takes in rows, and gives those that pass; `within` a time, also those that are late. That needs the progress of the watermark.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
+impl Operator for Deduplicate {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let input = inputs.one()?;
         let keys = input.pick(&self.plan.key);
         let (mut passed, mut late) = (Vec::new(), Vec::new());
-        match (&mut self.memory, progress) {
-            (Memory::ForEver(seen), _) => pass_first(seen, input, &keys, &mut passed),
-            (Memory::Within(recent), Some(progress)) => recent.pass(input, &keys, progress, &mut passed, &mut late),
-            (Memory::Within(_), None) => note_defect("deduplicate was called without the watermark"),
+        match &mut self.memory {
+            Memory::ForEver(seen) => pass_first(seen, input, &keys, &mut passed),
+            Memory::Within(recent) => recent.pass(input, &keys, inputs.followed()?, &mut passed, &mut late),
         }
-        let rows = [&passed, &late].into_iter();
-        let outputs = rows.zip(&self.plan.passed);
-        outputs.map(|(rows, columns)| input.rows_of(rows, columns)).collect()
+        let rows = [&passed, &late].into_iter().zip(&self.plan.passed);
+        let rows: Vec<Batch> = rows.map(|(rows, columns)| input.rows_of(rows, columns)).collect();
+        let passed = rows.first().map(|passed| passed.deliveries.clone());
+        let applied = vec![Applied::Only(passed.unwrap_or_default())];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<DeduplicatePlan>()?.clone();
+        Ok(())
     }
 }
 

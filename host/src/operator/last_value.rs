@@ -10,18 +10,21 @@
 //! - Restart: the state holds every key's row, so nothing changes.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
+    guests::Guests,
     held_times::HeldTimes,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         keys::Keys,
         row::{cells, push_cell, push_key, row_of_key},
     },
-    plan::{LastValuePlan, Readers},
+    plan::{Node, Readers},
+    planner::last_value::LastValuePlan,
     state::KeyedState,
 };
 
@@ -36,26 +39,8 @@ pub struct LastValue {
 }
 
 impl LastValue {
-    /// An operator without state. `schema` is that of the output: the key, then the columns.
-    pub fn new(plan: LastValuePlan, schema: Schema, readers: Readers, seed: u64) -> Self {
-        Self {
-            expiry: plan
-                .ttl_us
-                .map(|ttl_us| Expiry::new(ttl_us, seed).spread(readers.spreads)),
-            plan,
-            schema,
-            readers,
-            rows: KeyedState::new(seed),
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: LastValuePlan, schema: Schema, readers: Readers) {
-        (self.plan, self.schema, self.readers) = (plan, schema, readers);
-    }
-
     /// Takes in events and gives what changed. A `ttl` needs the progress of the watermark.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Batch {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Batch {
         let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
             expiry.begin(expiry_cursor.watermark_us());
@@ -139,14 +124,47 @@ impl LastValue {
         }
         out.finish()
     }
+}
 
-    /// The rows of the keys in one bucket, as inserts.
-    pub fn contents(&self, bucket: usize) -> Batch {
+impl Build for LastValue {
+    type Plan = LastValuePlan;
+
+    fn build(node: &Node, plan: &LastValuePlan, _: Guests, seed: u64) -> Result<Self> {
+        let output = node.output(0)?;
+        let expiry = plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed));
+        Ok(Self {
+            plan: plan.clone(),
+            schema: output.schema.clone(),
+            readers: output.readers,
+            rows: KeyedState::new(seed),
+            expiry: expiry.map(|expiry| expiry.spread(output.readers.spreads)),
+        })
+    }
+}
+
+impl Operator for LastValue {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = vec![self.update(inputs.one()?, inputs.progress)];
+        let applied = vec![Applied::All];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        let (plan, output) = (node.operator_plan::<LastValuePlan>()?, node.output(0)?);
+        (self.plan, self.schema, self.readers) = (plan.clone(), output.schema.clone(), output.readers);
+        Ok(())
+    }
+
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
+        Some(self)
+    }
+
+    fn contents(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, row) in self.rows.bucket(bucket) {
             out.push_insert(0, cells(&row_of_key(key)).chain(cells(row)));
         }
-        out.finish_inserts()
+        Some(out.finish_inserts())
     }
 }
 

@@ -1,11 +1,7 @@
 //! Functions that are nearly right: what goes with them, and what they cannot do.
 
-use super::Binder;
-use crate::{
-    definition::{AggregateColumn, Name},
-    error::Result,
-    plan::Function,
-};
+use super::{Binder, aggregate::AggregateColumn};
+use crate::{definition::Name, error::Result, plan::Function};
 
 impl Binder<'_> {
     /// Which quantile a column is, if it is one.

@@ -3,7 +3,7 @@
 use super::physical::physical_plan;
 use crate::{
     definition::File,
-    error::Result,
+    error::{Result, take_defect},
     plan::{Plan, Versions},
     wasm::StageHost,
 };
@@ -35,6 +35,7 @@ impl Plan {
         let definition = file.parse()?;
         let bound = super::bind(file, &definition, host, versions)?;
         let plan = physical_plan(file, &definition, bound);
+        take_defect()?;
         versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
         plan.guest_counts().check(&plan.name)?;
         Ok(plan)

@@ -1,13 +1,13 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    OutputPort, BoundAggregate, BoundAggregateGuest, BoundChange, BoundKind, Binder,
-    aggregate::given_functions,
+    Binder, BoundAggregate, BoundAggregateGuest, BoundChange, OutputPort,
+    aggregate::{AggregateColumn, given_functions},
     is_timer_driven,
     stage::{check_reads, parameters},
 };
 use crate::{
-    definition::{AggregateColumn, Name},
+    definition::Name,
     error::Result,
     model::{column::Field, deployment::Whose},
     plan::Function,
@@ -122,26 +122,12 @@ impl Binder<'_> {
             let from = node.inputs().find(|&input| is_timer_driven(&self.nodes, input));
             return from.map_or_else(String::new, |from| self.without_time(from));
         }
-        let changes = node
-            .outputs
-            .first()
-            .is_some_and(|output| !matches!(output.change, BoundChange::Append));
-        match node.kind {
-            BoundKind::Window(_) if changes => format!("let the window \"{name}\" tell each result once"),
-            BoundKind::LastValue { .. } | BoundKind::Aggregate { .. } => {
-                format!("take the `ttl` out of step \"{name}\"")
-            }
-            _ => format!("let it read rows that stand for themselves, such as those of step \"{name}\""),
-        }
+        let how = node.kind.operator().and_then(|operator| operator.without_time(node));
+        how.unwrap_or_else(|| format!("let it read rows that stand for themselves, such as those of step \"{name}\""))
     }
 
     /// Whether a guest can stand in windows that grow together.
-    pub(super) fn check_merges(
-        &self,
-        step: &str,
-        bound: &BoundAggregate,
-        module: &Spanned<PathBuf>,
-    ) -> Result<()> {
+    pub(super) fn check_merges(&self, step: &str, bound: &BoundAggregate, module: &Spanned<PathBuf>) -> Result<()> {
         match &bound.guest {
             Some(guest) if !guest.module.description.merges => Err(self.error(
                 module.span(),

@@ -1,26 +1,22 @@
 //! From names to indices: which columns are held at run time, and what each reader needs of each edge.
 
-mod joining;
 mod pruning;
-mod passing;
 
-use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundTarget};
-use crate::plan::{
-    AggregateGuest, AggregatePlan, AggregateSpec, Change, EventTimePlan, FailureBound, Input, LastValuePlan,
-    LookupPlan, Node, NodeKind, Output, OutputPort, OverWindowPlan, Plan, Readers, SinkPlan, SourceColumn, StageColumn,
-    StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale, TopPlan, Trial, WindowPlan,
-};
+use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage, BoundTable, BoundTarget};
 use crate::{
-    definition::{self, Definition, File, StageLimits},
-    limits::{FAILURES_MOST, FAILURES_OF, TRIAL_FAILURES, TRIAL_ROWS},
+    definition::{self, Definition, File},
+    error::note_defect,
     model::column::{Field, Schema},
+    plan::{
+        AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
+        SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
+    },
     wasm::OutputSpec,
 };
 use pruning::read_columns;
-use serde_spanned::Spanned;
 use std::{collections::BTreeSet, sync::Arc};
 
-pub(super) fn physical_plan(file: &File, definition: &Definition, bound: Bound) -> Plan {
+pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bound) -> Plan {
     let mut held = read_columns(&bound);
     // A column with a format is looked at by decode itself.
     for (input, held) in bound.inputs.iter().zip(&mut held) {
@@ -52,7 +48,6 @@ pub(super) fn physical_plan(file: &File, definition: &Definition, bound: Bound) 
         timer_driven: super::timer_driven(&bound.nodes),
         bound: &bound,
         schemas: &schemas,
-        definition,
     };
 
     let inputs = bound.inputs.iter().zip(bound.nodes.iter().zip(&held));
@@ -127,7 +122,6 @@ struct Physical<'a> {
     timer_driven: Vec<Vec<bool>>,
     bound: &'a Bound,
     schemas: &'a [Vec<Schema>],
-    definition: &'a Definition,
 }
 
 impl Physical<'_> {
@@ -147,25 +141,17 @@ impl Physical<'_> {
     /// The index of a column of `edge` at run time. Names were bound and held before.
     fn index(&self, port: OutputPort, name: &str) -> usize {
         let found = self.schema(port).iter().position(|field| field.name == name);
-        debug_assert!(
-            found.is_some(),
-            "column {name} of {port:?} is read and not held"
-        );
-        found.unwrap_or(usize::MAX)
-    }
-
-    /// The column that holds the times of rows.
-    fn time_column(&self, port: OutputPort, time: Option<&(String, TimeScale)>) -> Option<TimeColumn> {
-        let (name, scale) = time?;
-        let (index, scale) = (self.index(port, name), *scale);
-        Some(TimeColumn { index, scale })
+        found.unwrap_or_else(|| {
+            note_defect(format!("column {name} of {port:?} is read and not held"));
+            usize::MAX
+        })
     }
 
     fn indices<'n>(&self, port: OutputPort, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
         names.into_iter().map(|name| self.index(port, name)).collect()
     }
 
-    fn table(&self, table: &super::BoundTable) -> TablePlan {
+    fn table(&self, table: &BoundTable) -> TablePlan {
         let columns: Vec<SourceColumn> = table
             .columns
             .iter()
@@ -287,192 +273,25 @@ impl Physical<'_> {
     }
 
     fn kind(&self, at: usize, node: &BoundNode) -> NodeKind {
-        let input = node.input;
+        let layout = Layout {
+            physical: self,
+            at,
+            node,
+        };
         match &node.kind {
             BoundKind::Source => NodeKind::Source,
-            BoundKind::IntervalJoin(join) => self.interval_join(at, input, join),
-            BoundKind::OnCrossing(on_crossing) => self.on_crossing(at, input, on_crossing),
-            BoundKind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate),
-            BoundKind::TemporalJoin(lookup) => self.temporal_join(at, input, lookup),
-            BoundKind::Union { .. } => self.union(at, node),
             BoundKind::Stage(stage) => {
-                let beside =
-                    |guest: &Option<BoundGuest>| guest.as_ref().map(|guest| Box::new(self.guest(at, node, guest)));
+                let beside = |guest: &Option<BoundGuest>| {
+                    guest.as_ref().map(|guest| Box::new(self.guest(at, node, stage, guest)))
+                };
                 NodeKind::Stage(Box::new(StagePlan {
                     fallback: beside(&stage.fallback),
                     shadow: beside(&stage.shadow),
-                    ..self.guest(at, node, &stage.live)
+                    ..self.guest(at, node, stage, &stage.live)
                 }))
             }
-            BoundKind::LastValue {
-                key,
-                columns,
-                ttl_us,
-                deleted,
-            } => {
-                let held = columns.iter().filter(|c| {
-                    self.schema(OutputPort { node: at, output: 0 })
-                        .iter()
-                        .any(|f| f.name == **c)
-                });
-                NodeKind::LastValue(LastValuePlan {
-                    key: self.indices(input, key),
-                    columns: self.indices(input, held),
-                    ttl_us: *ttl_us,
-                    deleted: self.indices(input, deleted).first().copied(),
-                })
-            }
-            BoundKind::Aggregate {
-                group,
-                aggregates,
-                ttl_us,
-            } => NodeKind::Aggregate(AggregatePlan {
-                group: self.indices(input, group),
-                aggregates: self.aggregates(at, input, aggregates, true),
-                ttl_us: *ttl_us,
-            }),
-            BoundKind::Window(window) => {
-                let late = self.schema(OutputPort { node: at, output: 1 });
-                let late =
-                    late.len() - usize::from(window.retracts && late.last().is_some_and(|f| f.name == "retracts"));
-                let late_names = self
-                    .schema(OutputPort { node: at, output: 1 })
-                    .iter()
-                    .take(late)
-                    .map(|field| &field.name);
-                NodeKind::Window(WindowPlan {
-                    group: self.indices(input, &window.group),
-                    aggregates: self.aggregates(at, input, &window.aggregates, window.retracts),
-                    top: window.top.as_ref().map(|top| {
-                        let held = self.schema(OutputPort { node: at, output: 0 });
-                        let is_held = |column: &&String| held.iter().any(|field| field.name == **column);
-                        TopPlan {
-                            n: top.n,
-                            by: self.index(input, &top.by),
-                            least: top.least,
-                            columns: self.indices(input, top.columns.iter().filter(is_held)),
-                        }
-                    }),
-                    kind: window.kind.clone(),
-                    bounds: window.bounds,
-                    time: self.time_column(input, window.time.as_ref()),
-                    emit: window.emit,
-                    lateness_us: window.lateness_us,
-                    late: self.indices(input, late_names),
-                })
-            }
-            BoundKind::OverWindow(over_window) => {
-                let held = self
-                    .schema(OutputPort { node: at, output: 0 })
-                    .iter()
-                    .map(|field| &field.name);
-                let is_computed = |name: &&String| over_window.aggregates.iter().any(|a| a.name == **name);
-                let late = self
-                    .schema(OutputPort { node: at, output: 1 })
-                    .iter()
-                    .map(|field| &field.name);
-                NodeKind::OverWindow(OverWindowPlan {
-                    group: self.indices(input, &over_window.group),
-                    passed: self.indices(input, held.filter(|name| !is_computed(name))),
-                    aggregates: self.aggregates(at, input, &over_window.aggregates, true),
-                    span: over_window.span,
-                    ttl_us: over_window.ttl_us,
-                    time: self.time_column(input, over_window.time.as_ref()),
-                    late: self.indices(input, late),
-                })
-            }
-            BoundKind::Lookup { table, on, added } => {
-                let held = self.schema(OutputPort { node: at, output: 0 });
-                let table_plan = self.bound.tables.get(*table);
-                let column_of = |name: &str| {
-                    table_plan.and_then(|table| table.columns.iter().position(|(field, _)| field.name == name))
-                };
-                NodeKind::Lookup(LookupPlan {
-                    table: *table,
-                    on: self.indices(input, on),
-                    passed: held
-                        .iter()
-                        .filter(|f| !added.contains(&f.name))
-                        .map(|f| self.index(input, &f.name))
-                        .collect(),
-                    added: held
-                        .iter()
-                        .filter(|f| added.contains(&f.name))
-                        .filter_map(|f| column_of(&f.name))
-                        .collect(),
-                    waves: table_plan
-                        .and_then(|table| table.update)
-                        .map(|update| self.path(at, update.node)),
-                })
-            }
-        }
-    }
-
-    /// Those of the aggregates of step `at` that somebody reads.
-    fn aggregates(
-        &self,
-        at: usize,
-        input: OutputPort,
-        aggregates: &[BoundAggregate],
-        retracts: bool,
-    ) -> Vec<AggregateSpec> {
-        let held = self.schema(OutputPort { node: at, output: 0 });
-        aggregates
-            .iter()
-            .filter(|aggregate| held.iter().any(|field| field.name == aggregate.name))
-            .map(|aggregate| AggregateSpec {
-                name: aggregate.name.clone(),
-                function: aggregate.function,
-                column: aggregate.column.as_ref().map(|column| self.index(input, column)),
-                column_type: aggregate.column_type,
-                coalesce: aggregate.coalesce,
-                q: aggregate.q,
-                retracts,
-                guest: aggregate.guest.as_ref().map(|guest| {
-                    Arc::new(AggregateGuest {
-                        module: guest.module.clone(),
-                        parameters: guest.parameters.clone(),
-                        limits: guest.limits.clone(),
-                        inputs: self.indices(input, guest.module.description.inputs.iter().map(|field| &field.name)),
-                        retracts: guest.retracts,
-                    })
-                }),
-            })
-            .collect()
-    }
-
-    fn stage(&self, at: usize) -> Option<&definition::Stage> {
-        let step = self.definition.steps.get(at.checked_sub(self.bound.inputs.len())?)?;
-        step.get_ref().stage.as_ref().map(Spanned::get_ref)
-    }
-
-    fn limits(&self, at: usize) -> StageLimits {
-        self.stage(at).map(|stage| stage.limits.clone()).unwrap_or_default()
-    }
-
-    fn failures(&self, at: usize) -> FailureBound {
-        match self
-            .stage(at)
-            .and_then(|stage| stage.failures.as_ref())
-            .map(Spanned::get_ref)
-        {
-            // A block has a row at least; what is written was checked.
-            Some(given) => FailureBound {
-                most: given.most,
-                of: given.of.max(1),
-            },
-            None => FailureBound {
-                most: FAILURES_MOST,
-                of: FAILURES_OF,
-            },
-        }
-    }
-
-    fn trial(&self, at: usize) -> Trial {
-        let given = self.stage(at).map(|stage| stage.trial).unwrap_or_default();
-        Trial {
-            rows: given.rows.unwrap_or(TRIAL_ROWS),
-            failures: given.failures.unwrap_or(TRIAL_FAILURES),
+            BoundKind::Lookup(lookup) => NodeKind::Lookup(lookup.plan(&layout)),
+            BoundKind::Operator(operator) => NodeKind::Operator(operator.plan(&layout)),
         }
     }
 
@@ -491,15 +310,15 @@ impl Physical<'_> {
         path
     }
 
-    fn guest(&self, at: usize, node: &BoundNode, guest: &BoundGuest) -> StagePlan {
+    fn guest(&self, at: usize, node: &BoundNode, stage: &BoundStage, guest: &BoundGuest) -> StagePlan {
         let description = &guest.module.description;
         StagePlan {
             module: guest.module.clone(),
             deployment: guest.deployment.clone(),
             parameters: guest.parameters.clone(),
-            limits: self.limits(at),
-            failures: self.failures(at),
-            trial: self.trial(at),
+            limits: stage.limits.clone(),
+            failures: stage.failures,
+            trial: stage.trial,
             inputs: self.indices(node.input, description.inputs.iter().map(|field| &field.name)),
             outputs: self.stage_outputs(at, node, &description.outputs),
             undoes: self.undoes(at),
@@ -550,19 +369,102 @@ impl Physical<'_> {
             .enumerate()
             .take(at)
             .any(|(earlier, node)| match &node.kind {
-                BoundKind::LastValue { .. }
-                | BoundKind::Aggregate { .. }
-                | BoundKind::Window(_)
-                | BoundKind::OverWindow(_)
-                | BoundKind::IntervalJoin(_)
-                | BoundKind::OnCrossing(_)
-                | BoundKind::Deduplicate(_)
-                | BoundKind::TemporalJoin(_) => true,
-                BoundKind::Lookup { table, .. } => {
-                    let update = self.bound.tables.get(*table).and_then(|table| table.update);
+                BoundKind::Source | BoundKind::Stage(_) => false,
+                BoundKind::Lookup(lookup) => {
+                    let update = self.bound.tables.get(lookup.table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
                 }
-                BoundKind::Source | BoundKind::Stage(_) | BoundKind::Union { .. } => false,
+                BoundKind::Operator(operator) => operator.keeps_state(),
             })
+    }
+}
+
+/// Where the columns of a step lie, and of what it reads.
+pub(super) struct Layout<'a> {
+    physical: &'a Physical<'a>,
+    at: usize,
+    /// The step.
+    pub(super) node: &'a BoundNode,
+}
+
+impl<'a> Layout<'a> {
+    /// The names of the columns of an output that are held.
+    pub(super) fn held(&self, output: usize) -> impl Iterator<Item = &'a String> + use<'a> {
+        let port = OutputPort { node: self.at, output };
+        self.physical.schema(port).iter().map(|field| &field.name)
+    }
+
+    /// Whether a column of an output is held.
+    pub(super) fn is_held(&self, output: usize, name: &str) -> bool {
+        self.held(output).any(|held| held == name)
+    }
+
+    /// Where a column of a port lies.
+    pub(super) fn index(&self, port: OutputPort, name: &str) -> usize {
+        self.physical.index(port, name)
+    }
+
+    /// Where columns of a port lie.
+    pub(super) fn indices<'n>(&self, port: OutputPort, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
+        self.physical.indices(port, names)
+    }
+
+    /// Where columns of the step's own input lie.
+    pub(super) fn own<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
+        self.indices(self.node.input, names)
+    }
+
+    /// For each column of an output the column of the step's own input that has its name.
+    pub(super) fn passed(&self, output: usize) -> Vec<usize> {
+        self.passed_of(output, self.node.input)
+    }
+
+    /// For each column of an output the column of `port` that has its name.
+    pub(super) fn passed_of(&self, output: usize, port: OutputPort) -> Vec<usize> {
+        self.indices(port, self.held(output))
+    }
+
+    /// The column of the step's own input that holds the times of rows.
+    pub(super) fn time_column(&self, time: Option<&(String, TimeScale)>) -> Option<TimeColumn> {
+        let (name, scale) = time?;
+        let (index, scale) = (self.index(self.node.input, name), *scale);
+        Some(TimeColumn { index, scale })
+    }
+
+    /// Those of the aggregates that somebody reads.
+    pub(super) fn aggregates(&self, aggregates: &[BoundAggregate], retracts: bool) -> Vec<AggregateSpec> {
+        let read = aggregates.iter().filter(|aggregate| self.is_held(0, &aggregate.name));
+        read.map(|aggregate| AggregateSpec {
+            name: aggregate.name.clone(),
+            function: aggregate.function,
+            column: aggregate
+                .column
+                .as_ref()
+                .map(|column| self.index(self.node.input, column)),
+            column_type: aggregate.column_type,
+            coalesce: aggregate.coalesce,
+            q: aggregate.q,
+            retracts,
+            guest: aggregate.guest.as_ref().map(|guest| {
+                Arc::new(AggregateGuest {
+                    module: guest.module.clone(),
+                    parameters: guest.parameters.clone(),
+                    limits: guest.limits.clone(),
+                    inputs: self.own(guest.module.description.inputs.iter().map(|field| &field.name)),
+                    retracts: guest.retracts,
+                })
+            }),
+        })
+        .collect()
+    }
+
+    /// A lookup table.
+    pub(super) fn table(&self, table: usize) -> Option<&'a BoundTable> {
+        self.physical.bound.tables.get(table)
+    }
+
+    /// The steps after this one up to and with `end`, which comes from it.
+    pub(super) fn path_to(&self, end: usize) -> Vec<usize> {
+        self.physical.path(self.at, end)
     }
 }

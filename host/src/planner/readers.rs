@@ -1,6 +1,6 @@
 //! Who reads what: the step that a sink stands under, and steps that nobody reads.
 
-use super::{OutputPort, BoundKind, BoundNode, BoundSink, Binder};
+use super::{Binder, BoundKind, BoundNode, BoundSink, OutputPort};
 use crate::{definition::Name, error::Result};
 use std::ops::Range;
 

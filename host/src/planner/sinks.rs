@@ -1,8 +1,7 @@
 //! What goes out: sinks, and the tables that the pipeline updates.
 
 use super::{
-    OutputPort, BoundChange, BoundKind, BoundOutput, BoundSink, BoundTarget, Binder, list,
-    time::DURATION_US_MAX,
+    Binder, BoundChange, BoundKind, BoundOutput, BoundSink, BoundTarget, OutputPort, list, time::DURATION_US_MAX,
 };
 use crate::{
     definition::{Name, PublishFrom},
@@ -60,7 +59,7 @@ impl Binder<'_> {
                 .nodes
                 .iter()
                 .enumerate()
-                .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup { table, .. } if *table == number))
+                .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup(lookup) if lookup.table == number))
                 .map(|(at, _)| at)
                 .collect();
             let &[lookup] = lookups.as_slice() else {
@@ -100,14 +99,14 @@ impl Binder<'_> {
         let (Some(node), output) = (self.nodes.get(lookup), self.output(port)?) else {
             return Ok(());
         };
-        let BoundKind::Lookup { table, on, .. } = &node.kind else {
+        let BoundKind::Lookup(lookup) = &node.kind else {
             return Ok(());
         };
         let input = self.output(node.input)?;
-        let Some(table) = self.tables.get(*table) else {
+        let Some(table) = self.tables.get(lookup.table) else {
             return Ok(());
         };
-        for ((key, _), event) in table.columns.iter().zip(on) {
+        for ((key, _), event) in table.columns.iter().zip(&lookup.on) {
             let origin = input
                 .schema
                 .iter()
@@ -224,12 +223,7 @@ impl Binder<'_> {
     }
 
     /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.
-    fn check_published_once(
-        &self,
-        before: &[BoundSink],
-        rows: (OutputPort, &[String]),
-        subject: &Name,
-    ) -> Result<()> {
+    fn check_published_once(&self, before: &[BoundSink], rows: (OutputPort, &[String]), subject: &Name) -> Result<()> {
         let (input, columns) = rows;
         let twin = before.iter().position(|other| {
             let same_columns =

@@ -1,6 +1,6 @@
 //! The source: its stream, its inputs, and what "now" is.
 
-use super::{OutputPort, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, Binder, field};
+use super::{Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field};
 use crate::{
     definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
     error::Result,

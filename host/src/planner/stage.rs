@@ -1,24 +1,45 @@
 //! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
 
 use super::{
-    OutputPort, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, Binder,
-    list,
+    Binder, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, OutputPort, StepAt, StepKeys, list,
 };
 use crate::{
     definition::{Failures, Stage, StageLimits},
     error::{Error, Result},
-    limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
+    limits::{FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, TRIAL_FAILURES, TRIAL_ROWS},
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
     },
-    plan::{StagePlan, StageVersion},
+    plan::{FailureBound, StagePlan, StageVersion, Trial},
     wasm::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
 };
+use serde_spanned::Spanned;
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
+/// On how many rows it may fail; a block has a row at least.
+fn failure_bound(stage: &Stage) -> FailureBound {
+    match stage.failures.as_ref().map(Spanned::get_ref) {
+        Some(given) => FailureBound {
+            most: given.most,
+            of: given.of.max(1),
+        },
+        None => FailureBound {
+            most: FAILURES_MOST,
+            of: FAILURES_OF,
+        },
+    }
+}
+
+impl StepKeys for Stage {
+    fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
+        let input = step.input(binder)?;
+        binder.stage(step.name(), input, self, step.span(), step.host)
+    }
+}
+
 impl Binder<'_> {
-    pub(super) fn stage(
+    fn stage(
         &self,
         name: &str,
         input: OutputPort,
@@ -76,7 +97,17 @@ impl Binder<'_> {
         Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: BoundKind::Stage(Box::new(BoundStage { live, fallback, shadow })),
+            kind: BoundKind::Stage(Box::new(BoundStage {
+                live,
+                fallback,
+                shadow,
+                limits: stage.limits.clone(),
+                failures: failure_bound(stage),
+                trial: Trial {
+                    rows: stage.trial.rows.unwrap_or(TRIAL_ROWS),
+                    failures: stage.trial.failures.unwrap_or(TRIAL_FAILURES),
+                },
+            })),
             outputs,
         })
     }

@@ -19,7 +19,8 @@ use crate::{
         timers::Timers,
         top::{each_change, results},
     },
-    plan::{AggregateSpec, Emit, Readers, WindowKind, WindowPlan, ms_in_us},
+    plan::{AggregateSpec, Readers, ms_in_us},
+    planner::window::{Emit, WindowKind, WindowPlan},
     state::{KeyedState, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};

@@ -23,7 +23,8 @@ use crate::{
         top,
         window::rows::{Row, columns},
     },
-    plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
+    plan::{AggregateSpec, ms_in_us},
+    planner::window::{Emit, WindowKind, WindowPlan},
     state::{KeyedState, StateValue},
 };
 

@@ -1,14 +1,14 @@
-//! What each reader needs of each edge: columns that nobody reads are not held.
+//! Column pruning: columns that nobody reads are not held.
 
-use super::{joining, passing};
 use crate::{
     plan::OutputPort,
-    planner::{Bound, BoundAggregate, BoundChange, BoundKind, BoundTarget},
+    planner::{Bound, BoundChange, BoundKind, BoundTarget},
 };
 use std::collections::BTreeSet;
 
 /// For each step and output the names of the columns that somebody reads.
 pub(super) type ReadColumns = Vec<Vec<BTreeSet<String>>>;
+
 /// Walks from the sinks back to the inputs.
 pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
     let mut held: ReadColumns = bound
@@ -17,10 +17,7 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
         .map(|node| vec![BTreeSet::new(); node.outputs.len()])
         .collect();
     let need = |held: &mut ReadColumns, port: OutputPort, names: &mut dyn Iterator<Item = &String>| {
-        if let Some(set) = held
-            .get_mut(port.node)
-            .and_then(|outputs| outputs.get_mut(port.output))
-        {
+        if let Some(set) = held.get_mut(port.node).and_then(|outputs| outputs.get_mut(port.output)) {
             set.extend(names.cloned());
         }
     };
@@ -71,111 +68,17 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
                     }
                 }
             }
-            BoundKind::LastValue {
-                key, columns, deleted, ..
-            } => {
-                let wanted = wanted.first().cloned().unwrap_or_default();
-                need(&mut held, node.input, &mut key.iter().chain(deleted));
-                need(
-                    &mut held,
-                    node.input,
-                    &mut columns.iter().filter(|column| wanted.contains(*column)),
-                );
-                // The key is always part of what comes out: it says which row is meant.
-                need(&mut held, OutputPort { node: at, output: 0 }, &mut key.iter());
-            }
-            BoundKind::Aggregate { group, aggregates, .. } => {
-                let wanted = wanted.first().cloned().unwrap_or_default();
-                need(&mut held, node.input, &mut group.iter());
-                let read = aggregates.iter().filter(|aggregate| wanted.contains(&aggregate.name));
-                need(&mut held, node.input, &mut read.flat_map(BoundAggregate::columns));
-                need(&mut held, OutputPort { node: at, output: 0 }, &mut group.iter());
-            }
-            BoundKind::Window(window) => {
-                let mut wanted = wanted.into_iter();
-                let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
-                need(&mut held, node.input, &mut window.group.iter());
-                need(&mut held, node.input, &mut window.time.iter().map(|(name, _)| name));
-                let read = window
-                    .aggregates
-                    .iter()
-                    .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(&mut held, node.input, &mut read.flat_map(BoundAggregate::columns));
-                if let Some(top) = &window.top {
-                    let read = top.columns.iter().filter(|column| of_out.contains(*column));
-                    need(&mut held, node.input, &mut read.chain([&top.by]));
-                }
-                let late = node
-                    .outputs
-                    .get(1)
-                    .map(|output| output.origins.len())
-                    .unwrap_or_default();
-                let own = if window.retracts { late.checked_sub(1) } else { None };
-                let schema = node
-                    .outputs
-                    .get(1)
-                    .into_iter()
-                    .flat_map(|output| &output.schema)
-                    .enumerate();
-                let passed = schema.filter(|(at, field)| Some(*at) != own && of_late.contains(&field.name));
-                need(&mut held, node.input, &mut passed.map(|(_, field)| &field.name));
-                // They say which row is meant.
-                let out = OutputPort { node: at, output: 0 };
-                need(&mut held, out, &mut window.group.iter());
-                let count = if window.top.is_some() { 3 } else { 2 };
-                let bounds = node
-                    .outputs
-                    .first()
-                    .map(|output| output.schema.iter().skip(window.group.len()).take(count));
-                need(
-                    &mut held,
-                    out,
-                    &mut bounds.into_iter().flatten().map(|field| &field.name),
-                );
-            }
-            BoundKind::OverWindow(over_window) => {
-                let mut wanted = wanted.into_iter();
-                let (of_out, of_late) = (wanted.next().unwrap_or_default(), wanted.next().unwrap_or_default());
-                need(&mut held, node.input, &mut over_window.group.iter());
-                need(
-                    &mut held,
-                    node.input,
-                    &mut over_window.time.iter().map(|(name, _)| name),
-                );
-                let is_computed = |name: &&String| over_window.aggregates.iter().any(|a| a.name == **name);
-                need(
-                    &mut held,
-                    node.input,
-                    &mut of_out.iter().filter(|name| !is_computed(name)),
-                );
-                need(&mut held, node.input, &mut of_late.iter());
-                let read = over_window
-                    .aggregates
-                    .iter()
-                    .filter(|aggregate| of_out.contains(&aggregate.name));
-                need(&mut held, node.input, &mut read.flat_map(BoundAggregate::columns));
-            }
-            BoundKind::Lookup { on, added, .. } => {
-                let wanted = wanted.first().cloned().unwrap_or_default();
-                need(&mut held, node.input, &mut on.iter());
-                need(
-                    &mut held,
-                    node.input,
-                    &mut wanted.iter().filter(|column| !added.contains(*column)),
-                );
-            }
-            BoundKind::IntervalJoin(join) => {
-                for (port, names) in joining::reads(node, join, &wanted) {
+            BoundKind::Lookup(lookup) => {
+                for (port, names) in lookup.reads(node, &wanted) {
                     need(&mut held, port, &mut names.iter());
                 }
             }
-            BoundKind::OnCrossing(_)
-            | BoundKind::Deduplicate(_)
-            | BoundKind::TemporalJoin(_)
-            | BoundKind::Union { .. } => {
-                for (port, names) in passing::reads(node, &wanted) {
+            BoundKind::Operator(operator) => {
+                for (port, names) in operator.reads(node, &wanted) {
                     need(&mut held, port, &mut names.iter());
                 }
+                let own = operator.always_held(node);
+                need(&mut held, OutputPort { node: at, output: 0 }, &mut own.iter());
             }
         }
         // A stage over a changelog keeps the key columns that it passes on, for those who tell rows apart by them.
