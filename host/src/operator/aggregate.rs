@@ -52,9 +52,6 @@ pub struct Aggregate {
     guests: Guests,
 }
 
-/// Most steps that are looked ahead at once, where they have no values to look up.
-const STEPS_AHEAD: usize = 1024;
-
 /// A group that changed and whose change was not told yet. It is held here meanwhile, and not looked up for each row.
 #[derive(Debug)]
 struct Touched {
@@ -91,23 +88,18 @@ impl Aggregate {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let (mut steps, mut group_keys, mut ahead) = (Vec::new(), Vec::new(), Keys::default());
 
-        let mut row = 0;
-        while row < input.len() {
-            steps.clear();
-            group_keys.clear();
-            ahead.clear();
-            while row < input.len() && steps.len() < STEPS_AHEAD && !ahead.is_full() {
-                let step = changes.step(row, &mut group_keys);
-                changes.each_value(&step, |number, spec, value, _| {
-                    if spec.tells_values_apart() {
-                        ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
-                    }
-                });
-                row += if step.stays { 2 } else { 1 };
-                steps.push(step);
-            }
+        while let Some(rows) = ahead.next_rows(input.len(), |ahead, row| {
+            let step = changes.step(row, &mut group_keys);
+            changes.each_value(&step, |number, spec, value, _| {
+                if spec.tells_values_apart() {
+                    ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
+                }
+            });
+            let rows = if step.stays { 2 } else { 1 };
+            steps.push(step);
+            rows
+        }) {
             self.values.look_ahead(&mut ahead);
-
             for (at, step) in steps.iter().enumerate() {
                 let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
                 while let Some((mover, watermark_us)) = expiry_cursor.next_before(cause) {
@@ -153,7 +145,7 @@ impl Aggregate {
                     }
                 }
 
-                let next_row = steps.get(at + 1).map_or(row, |step| step.row);
+                let next_row = steps.get(at + 1).map_or(rows.end, |step| step.row);
                 let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
                 let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
                 if next_row == input.len() || last_of_event && !self.compactable {
@@ -161,6 +153,8 @@ impl Aggregate {
                     places.clear();
                 }
             }
+            steps.clear();
+            group_keys.clear();
         }
         while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
             self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);

@@ -108,24 +108,18 @@ impl Operator for Deduplicate {
 
 /// The rows whose keys were not there before go to `passed`.
 fn pass_first(seen: &mut KeyedState<Seen>, input: &Batch, keys: &[&Column], passed: &mut Vec<u32>) {
-    let (mut ahead, mut ahead_to) = (Keys::default(), 0);
-    for row in 0..input.len() {
-        if row == ahead_to {
-            ahead.clear();
-            while ahead_to < input.len() && !ahead.is_full() {
-                ahead.push(|key| push_key(key, keys, ahead_to));
-                ahead_to += 1;
-            }
-            seen.look_ahead(&mut ahead);
+    let mut ahead = Keys::default();
+    while let Some(rows) = seen.next_rows(&mut ahead, input.len(), |key, row| push_key(key, keys, row)) {
+        for row in rows {
+            seen.modify_next(&mut ahead, |_, current| {
+                let is_first = current.is_none();
+                if is_first {
+                    *current = Some(Seen);
+                    passed.push(row as u32);
+                }
+                is_first
+            });
         }
-        seen.modify_next(&mut ahead, |_, current| {
-            let is_first = current.is_none();
-            if is_first {
-                *current = Some(Seen);
-                passed.push(row as u32);
-            }
-            is_first
-        });
     }
 }
 
@@ -140,44 +134,46 @@ impl Recent {
         late: &mut Vec<u32>,
     ) {
         let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
-        let (mut ahead, mut ahead_to, mut key) = (Keys::default(), 0, Vec::new());
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            if row == ahead_to {
-                ahead.clear();
-                while let Some(&delivery) = input.deliveries.get(ahead_to).filter(|_| !ahead.is_full()) {
-                    for piece in self.pieces(progress.time_us(delivery)) {
-                        ahead.push(|key| push_entry_key(key, keys, ahead_to, piece));
-                    }
-                    ahead_to += 1;
+        let (mut ahead, mut key) = (Keys::default(), Vec::new());
+        let push = |recent: &Self, ahead: &mut Keys, row: usize| {
+            let delivery = input.deliveries.get(row).copied().unwrap_or_default();
+            for piece in recent.pieces(progress.time_us(delivery)) {
+                ahead.push(|key| push_entry_key(key, keys, row, piece));
+            }
+            1
+        };
+        while let Some(rows) = self
+            .passed
+            .next_rows_of(&mut ahead, input.len(), |ahead, row| push(self, ahead, row))
+        {
+            for (row, delivery) in input.rows_in(rows) {
+                while let Some((_, moved_us)) = cursor.next_before(delivery) {
+                    self.forget(moved_us);
+                    watermark_us = moved_us;
                 }
-                self.passed.look_ahead(&mut ahead);
-            }
-            while let Some((_, moved_us)) = cursor.next_before(delivery) {
-                self.forget(moved_us);
-                watermark_us = moved_us;
-            }
-            let time_us = progress.time_us(delivery);
-            if time_us < watermark_us {
-                late.push(row as u32);
-                continue;
-            }
-            let pieces = self.pieces(time_us);
-            let is_twin = pieces.iter().any(|&piece| {
-                key.clear();
-                push_entry_key(&mut key, keys, row, piece);
-                let passed = self.passed.get(&key);
-                passed.is_some_and(|passed| passed.0.abs_diff(time_us) < self.within_us.unsigned_abs())
-            });
-            if !is_twin {
-                let [_, own, _] = pieces;
-                key.clear();
-                push_entry_key(&mut key, keys, row, own);
-                self.passed.modify(&key, |current| {
-                    *current = Some(EventTime(time_us));
-                    true
+                let time_us = progress.time_us(delivery);
+                if time_us < watermark_us {
+                    late.push(row as u32);
+                    continue;
+                }
+                let pieces = self.pieces(time_us);
+                let is_twin = pieces.iter().any(|&piece| {
+                    key.clear();
+                    push_entry_key(&mut key, keys, row, piece);
+                    let passed = self.passed.get(&key);
+                    passed.is_some_and(|passed| passed.0.abs_diff(time_us) < self.within_us.unsigned_abs())
                 });
-                self.timers.add(time_us.saturating_add(self.within_us), &key);
-                passed.push(row as u32);
+                if !is_twin {
+                    let [_, own, _] = pieces;
+                    key.clear();
+                    push_entry_key(&mut key, keys, row, own);
+                    self.passed.modify(&key, |current| {
+                        *current = Some(EventTime(time_us));
+                        true
+                    });
+                    self.timers.add(time_us.saturating_add(self.within_us), &key);
+                    passed.push(row as u32);
+                }
             }
         }
         while let Some((_, moved_us)) = cursor.next_move() {

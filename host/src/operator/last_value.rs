@@ -51,73 +51,70 @@ impl LastValue {
         );
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
-        let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
+        let (mut ahead, mut merged) = (Keys::default(), Vec::new());
 
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            if row == ahead_to {
-                ahead.clear();
-                while ahead_to < input.len() && !ahead.is_full() {
-                    ahead.push(|key| push_key(key, &keys, ahead_to));
-                    ahead_to += 1;
+        while let Some(rows) = self
+            .rows
+            .next_rows(&mut ahead, input.len(), |key, row| push_key(key, &keys, row))
+        {
+            for (row, delivery) in input.rows_in(rows) {
+                while let Some((mover, watermark_us)) = expiry_cursor.next_before(delivery) {
+                    self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
                 }
-                self.rows.look_ahead(&mut ahead);
-            }
-            while let Some((mover, watermark_us)) = expiry_cursor.next_before(delivery) {
-                self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
-            }
-            let (needs_update_before, expiry) = (self.readers.needs_update_before, &mut self.expiry);
-            self.rows.modify_next(&mut ahead, |key, current| {
-                let mut was_due = false;
-                if let Some(expiry) = expiry {
-                    if expiry.is_overdue(key, expiry_cursor.watermark_us())
-                        && let Some(row) = current.take()
-                    {
-                        was_due = true;
-                        out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+                let (needs_update_before, expiry) = (self.readers.needs_update_before, &mut self.expiry);
+                self.rows.modify_next(&mut ahead, |key, current| {
+                    let mut was_due = false;
+                    if let Some(expiry) = expiry {
+                        if expiry.is_overdue(key, expiry_cursor.watermark_us())
+                            && let Some(row) = current.take()
+                        {
+                            was_due = true;
+                            out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+                        }
+                        expiry.touch(key, expiry_cursor.touch_us(delivery));
                     }
-                    expiry.touch(key, expiry_cursor.touch_us(delivery));
-                }
-                merged.clear();
-                if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
-                    let Some(before) = current.take() else { return was_due };
-                    let cells = key_cells(&keys, row).chain(cells(&before));
-                    out.push(RowKind::Delete, delivery, cells);
-                    return true;
-                }
-                let Some(before) = current else {
-                    columns
-                        .iter()
-                        .for_each(|column| push_cell(&mut merged, column.get(row)));
-                    out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
-                    *current = Some(merged.as_slice().into());
-                    return true;
-                };
-                for (column, old) in columns.iter().zip(cells(before)) {
-                    let new = column.get(row);
-                    push_cell(&mut merged, if new.is_null() { old } else { new });
-                }
-                if merged == **before {
-                    return false;
-                }
-                if needs_update_before {
+                    merged.clear();
+                    if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
+                        let Some(before) = current.take() else { return was_due };
+                        let cells = key_cells(&keys, row).chain(cells(&before));
+                        out.push(RowKind::Delete, delivery, cells);
+                        return true;
+                    }
+                    let Some(before) = current else {
+                        columns
+                            .iter()
+                            .for_each(|column| push_cell(&mut merged, column.get(row)));
+                        out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
+                        *current = Some(merged.as_slice().into());
+                        return true;
+                    };
+                    for (column, old) in columns.iter().zip(cells(before)) {
+                        let new = column.get(row);
+                        push_cell(&mut merged, if new.is_null() { old } else { new });
+                    }
+                    if merged == **before {
+                        return false;
+                    }
+                    if needs_update_before {
+                        out.push(
+                            RowKind::UpdateBefore,
+                            delivery,
+                            key_cells(&keys, row).chain(cells(before)),
+                        );
+                    }
                     out.push(
-                        RowKind::UpdateBefore,
+                        RowKind::UpdateAfter,
                         delivery,
-                        key_cells(&keys, row).chain(cells(before)),
+                        key_cells(&keys, row).chain(cells(&merged)),
                     );
-                }
-                out.push(
-                    RowKind::UpdateAfter,
-                    delivery,
-                    key_cells(&keys, row).chain(cells(&merged)),
-                );
-                if before.len() == merged.len() {
-                    before.copy_from_slice(&merged);
-                } else {
-                    *before = merged.as_slice().into();
-                }
-                true
-            });
+                    if before.len() == merged.len() {
+                        before.copy_from_slice(&merged);
+                    } else {
+                        *before = merged.as_slice().into();
+                    }
+                    true
+                });
+            }
         }
         while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
             self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
