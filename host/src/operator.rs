@@ -5,7 +5,7 @@
 //! leave out what came between (see [`Readers::compactable`](crate::plan::Readers::compactable)).
 //!
 //! A kind of step is two files: `planner/KIND.rs` checks and plans it, `operator/KIND.rs` runs it. Each is one line of a table:
-//! by its key in the file in `planner/kinds.rs`, by its plan in [`OPERATORS`].
+//! by its key in the file in `planner.rs`, by its plan in [`OPERATORS`].
 
 mod accumulators;
 pub mod aggregate;
@@ -20,6 +20,8 @@ pub mod lookup;
 pub mod on_crossing;
 pub mod over_window;
 pub mod temporal_join;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod top;
 pub mod union;

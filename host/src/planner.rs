@@ -34,7 +34,7 @@ use crate::plan::{
     Trial, Versions,
 };
 use crate::{
-    definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
+    definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits, TextFormat},
     error::{Error, Result},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
@@ -46,9 +46,45 @@ use crate::{
 };
 use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
 
+use aggregate::Aggregate;
+use deduplicate::Deduplicate;
+use interval_join::IntervalJoin;
 use kinds::{BoundOperator, Provenance, Reads, StepAt, StepKeys};
-use lookup::BoundLookup;
+use last_value::LastValue;
+use lookup::{BoundLookup, Lookup};
+use on_crossing::OnCrossing;
 use physical::Layout;
+use serde::de::DeserializeOwned;
+use temporal_join::TemporalJoin;
+use union::Union;
+use window::Window;
+
+/// Every kind of step, by its key in the file.
+const KINDS: &[Kind] = &[
+    Kind::of::<Stage>("stage"),
+    Kind::of::<LastValue>("last_value"),
+    Kind::of::<Aggregate>("aggregate"),
+    Kind::of::<Lookup>("lookup"),
+    Kind::of::<Window>("window"),
+    Kind::of::<IntervalJoin>("interval_join"),
+    Kind::of::<OnCrossing>("on_crossing"),
+    Kind::of::<Union>("union"),
+    Kind::of::<Deduplicate>("deduplicate"),
+    Kind::of::<TemporalJoin>("temporal_join"),
+];
+
+/// A kind of step.
+struct Kind {
+    key: &'static str,
+    read: fn(&Keys<'_>, &File) -> Result<Box<dyn StepKeys>>,
+}
+
+impl Kind {
+    const fn of<K: StepKeys + DeserializeOwned + 'static>(key: &'static str) -> Self {
+        let read = |keys: &Keys<'_>, file: &File| Ok(Box::new(keys.read::<K>(file)?) as Box<dyn StepKeys>);
+        Self { key, read }
+    }
+}
 
 /// A step with names instead of indices.
 struct Bound {

@@ -467,3 +467,39 @@ impl Stateful for Aggregate {
         self.expiry.iter_mut().for_each(Expiry::restored);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    #[test]
+    fn rows_of_one_event_count_together_and_a_group_without_rows_goes() {
+        let pipeline = "
+            step = [
+                { name = \"last\", last_value = { key = [\"id\"] } },
+                { name = \"by-shop\", aggregate = { group_by = [\"shop\"], columns = { orders = { count = \"*\" }, total = { sum = \"amount\" } } } },
+            ]
+            sink = [{ subject = \"changes\" }]";
+        let mut by_shop = Tested::new("id = \"int\", shop = \"text\", amount = \"double\"", pipeline);
+        by_shop.check(
+            "#  kind  id  shop  amount
+             1  +     1   a     1.5
+             2  +     2   a     .
+             3  U-    1   a     1.5
+             3  U+    1   b     2.5",
+            "1  +     a   1   1.5
+             2  U-    a   1   1.5
+             2  U+    a   2   1.5
+             3  U-    a   2   1.5
+             3  U+    a   1   .
+             3  +     b   1   2.5",
+        );
+        by_shop.restart();
+        by_shop.check(
+            "#  kind  id  shop  amount
+             4  -     1   b     2.5",
+            "4  -     b   1   2.5",
+        );
+        assert_eq!(by_shop.entries(), 1);
+    }
+}

@@ -263,3 +263,57 @@ impl Stateful for Deduplicate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "id = \"text\", amount = \"int\"";
+
+    #[test]
+    fn the_first_row_of_a_key_passes() {
+        let step = "step = [{ name = \"first\", deduplicate = { key = [\"id\"] } }]\nsink = [{ table = \"orders\" }]";
+        let mut first = Tested::new(ORDERS, step);
+        first.check(
+            "#  kind  id  amount
+             1  +     a   10
+             2  +     a   11
+             3  +     .   12
+             4  +     .   13",
+            "1  +     a   10
+             3  +     .   12",
+        );
+        first.restart();
+        first.check(
+            "#  kind  id  amount
+             5  +     a   14
+             6  +     b   15",
+            "6  +     b   15",
+        );
+        first.replan("amount = \"int\", id = \"text\"", step);
+        first.check(
+            "#  kind  id  amount
+             7  +     b   16
+             8  +     c   17",
+            "8  +     17  c",
+        );
+    }
+
+    #[test]
+    fn within_a_time_a_row_is_forgotten_and_what_comes_before_that_is_late() {
+        let step = "step = [{ name = \"first\", deduplicate = { key = [\"id\"], within = \"1 s\" } }]
+                    sink = [{ table = \"orders\", from = \"first\" }, { table = \"late\", from = \"first.late\" }]";
+        let mut first = Tested::new(ORDERS, step);
+        first.check(
+            "#  kind  id  amount  ms
+             1  +     a   10      1000
+             2  +     a   11      1999
+             3  +     a   12      2999
+             4  +     b   13      2998",
+            "out  1  +  a  10
+             out  3  +  a  12
+             late 4  +  b  13",
+        );
+        assert_eq!(first.entries(), 1, "the row of event 1 is forgotten");
+    }
+}

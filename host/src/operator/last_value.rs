@@ -217,3 +217,53 @@ impl Stateful for LastValue {
         self.expiry.iter_mut().for_each(Expiry::restored);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const VISITS: &str = "user = \"text\", page = \"text\", gone = \"boolean\"";
+
+    #[test]
+    fn a_null_leaves_the_column_as_it_was() {
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], columns = [\"page\"] } }]
+                    sink = [{ subject = \"changes\" }]";
+        let mut last = Tested::new(VISITS, step);
+        last.check(
+            "#  kind  user  page
+             1  +     ann   home
+             2  +     ann   .
+             3  +     ann   cart
+             4  +     .     home",
+            "1  +     ann   home
+             3  U-    ann   home
+             3  U+    ann   cart
+             4  +     .     home",
+        );
+        last.restart();
+        last.check(
+            "#  kind  user  page
+             5  +     ann   cart
+             6  +     ann   help",
+            "6  U-    ann   cart
+             6  U+    ann   help",
+        );
+    }
+
+    #[test]
+    fn a_row_that_deletes_lets_the_next_one_be_the_first() {
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], deleted = \"gone\" } }]
+                    sink = [{ subject = \"changes\" }]";
+        let mut last = Tested::new(VISITS, step);
+        last.check(
+            "#  kind  user  page  gone
+             1  +     ann   home  true
+             2  +     ann   home  .
+             3  +     ann   .     true
+             4  +     ann   .     false",
+            "2  +     ann   home
+             3  -     ann   home
+             4  +     ann   .",
+        );
+    }
+}

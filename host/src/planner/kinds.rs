@@ -1,50 +1,18 @@
-//! What every kind of step answers, and the table of all kinds.
+//! What every kind of step answers.
 //!
 //! A kind has one file, in which it answers the same questions in the same order: the keys that it takes in the pipeline
 //! file ([`StepKeys`]), how they are bound to columns, what the step reads, what comes out and when ([`BoundOperator`]),
 //! its physical plan, and what state and `weir check` say of it ([`OperatorPlan`]). Beside that file stands what runs, in
 //! `operator/KIND.rs`.
 
-use super::{
-    Binder, BoundKind, BoundNode, BoundOutput, Layout, OutputPort, aggregate::Aggregate, deduplicate::Deduplicate,
-    interval_join::IntervalJoin, last_value::LastValue, lookup::Lookup, on_crossing::OnCrossing,
-    temporal_join::TemporalJoin, union::Union, window::Window,
-};
+use super::{Binder, BoundKind, BoundNode, BoundOutput, KINDS, Kind, Layout, OutputPort};
 use crate::{
-    definition::{Definition, File, Keys, Stage, Step},
+    definition::{Definition, File, Keys, Step},
     error::Result,
     plan::{OperatorPlan, TimeScale},
     wasm::StageHost,
 };
-use serde::de::DeserializeOwned;
 use std::{collections::BTreeSet, ops::Range};
-
-/// Every kind of step, by its key in the file.
-const KINDS: &[Kind] = &[
-    Kind::of::<Stage>("stage"),
-    Kind::of::<LastValue>("last_value"),
-    Kind::of::<Aggregate>("aggregate"),
-    Kind::of::<Lookup>("lookup"),
-    Kind::of::<Window>("window"),
-    Kind::of::<IntervalJoin>("interval_join"),
-    Kind::of::<OnCrossing>("on_crossing"),
-    Kind::of::<Union>("union"),
-    Kind::of::<Deduplicate>("deduplicate"),
-    Kind::of::<TemporalJoin>("temporal_join"),
-];
-
-/// A kind of step.
-struct Kind {
-    key: &'static str,
-    read: fn(&Keys<'_>, &File) -> Result<Box<dyn StepKeys>>,
-}
-
-impl Kind {
-    const fn of<K: StepKeys + DeserializeOwned + 'static>(key: &'static str) -> Self {
-        let read = |keys: &Keys<'_>, file: &File| Ok(Box::new(keys.read::<K>(file)?) as Box<dyn StepKeys>);
-        Self { key, read }
-    }
-}
 
 /// The keys of a kind of step, as the file has them. Those of a kind are a struct of its own that serde reads.
 pub(super) trait StepKeys {
