@@ -44,8 +44,6 @@ use crate::{
     trust::Policy,
     wasm::{AggregateModule, Module, ParameterValue, StageHost},
 };
-use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
-
 use aggregate::Aggregate;
 use deduplicate::Deduplicate;
 use interval_join::IntervalJoin;
@@ -55,6 +53,7 @@ use lookup::{BoundLookup, Lookup};
 use on_crossing::OnCrossing;
 use physical::Layout;
 use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
 use temporal_join::TemporalJoin;
 use union::Union;
 use window::Window;

@@ -479,7 +479,7 @@ mod tests {
                 { name = \"last\", last_value = { key = [\"id\"] } },
                 { name = \"by-shop\", aggregate = { group_by = [\"shop\"], columns = { orders = { count = \"*\" }, total = { sum = \"amount\" } } } },
             ]
-            sink = [{ subject = \"changes\" }]";
+            sink = [{ table = \"latest\", primary_key = [\"orders\"] }]";
         let mut by_shop = Tested::new("id = \"int\", shop = \"text\", amount = \"double\"", pipeline);
         by_shop.check(
             "#  kind  id  shop  amount

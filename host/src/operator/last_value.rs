@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_null_leaves_the_column_as_it_was() {
         let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], columns = [\"page\"] } }]
-                    sink = [{ subject = \"changes\" }]";
+                    sink = [{ table = \"latest\", primary_key = [\"page\"] }]";
         let mut last = Tested::new(VISITS, step);
         last.check(
             "#  kind  user  page
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_that_deletes_lets_the_next_one_be_the_first() {
         let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], deleted = \"gone\" } }]
-                    sink = [{ subject = \"changes\" }]";
+                    sink = [{ table = \"latest\", primary_key = [\"page\"] }]";
         let mut last = Tested::new(VISITS, step);
         last.check(
             "#  kind  user  page  gone
