@@ -5,6 +5,7 @@
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
 mod aggregates;
+mod guest_counts;
 mod passing;
 mod times;
 mod tombstone;
@@ -16,9 +17,9 @@ use crate::{
     model::{
         column::{Field, Schema},
         deployment::Deployment,
+        guest::{Module, ParameterValue},
     },
     trust::Policy,
-    wasm::{GuestCounts, Module, ParameterValue},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +29,7 @@ use std::{
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
+pub use guest_counts::GuestCounts;
 pub use passing::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;

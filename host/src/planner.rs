@@ -36,9 +36,10 @@ use crate::{
     model::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
+        guest::{AggregateModule, Module, ParameterValue},
     },
     trust::Policy,
-    wasm::{AggregateModule, Module, ParameterValue, StageHost},
+    wasm::StageHost,
 };
 use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
 

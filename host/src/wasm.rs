@@ -40,19 +40,13 @@ mod translate;
 pub mod watch;
 mod watched;
 
-pub use aggregate::{
-    Accumulate, Accumulated, AggregateDescription, AggregateInstance, Merged, Refused, ResultColumn, Results,
-};
-pub use answer::{Answer, OutputRows, RejectedRow};
-pub use call::StageFailure;
+pub use aggregate::AggregateInstance;
 pub use compilations::Compilation;
 pub(crate) use compile::this_program;
 pub use compile::{ChildCompiler, CompileBounds, Compiler, Work};
-pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
 pub use host::StageHost;
-pub use instance::{Instance, Judged, Patience};
-pub use module::{AggregateModule, AnyModule, Module};
-pub use places::GuestCounts;
+pub use instance::Instance;
+pub use module::AnyModule;
 pub use proposals::proposals;
 pub use read::Binary;
 pub(crate) use read::digest_of;

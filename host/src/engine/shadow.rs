@@ -14,10 +14,11 @@ use crate::{
     model::{
         column::{Batch, Column, Value},
         delivery::Deliveries,
+        guest::Patience,
     },
     plan::{NodeKind, Plan, StagePlan},
     text::printable,
-    wasm::{Instance, Patience, StageHost},
+    wasm::{Instance, StageHost},
 };
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{

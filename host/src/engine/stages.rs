@@ -14,9 +14,10 @@ use crate::{
         column::{Batch, Column, RowKind},
         delivery::{Deliveries, Rejected},
         deployment::{TrialRecord, VersionChange},
+        guest::{GuestFailure, OutputRows, Patience, RejectedRow},
     },
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
-    wasm::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
+    wasm::{Instance, StageHost},
 };
 use std::{mem, sync::Arc};
 
@@ -80,8 +81,8 @@ impl Stage {
         plan: &StagePlan,
         host: &StageHost,
         on_refusal: OnRefusal,
-    ) -> Result<Self, StageFailure> {
-        let instance = |plan: &StagePlan| -> Result<Instance, StageFailure> {
+    ) -> Result<Self, GuestFailure> {
+        let instance = |plan: &StagePlan| -> Result<Instance, GuestFailure> {
             let host = host.at(plan.deployment.whose(step));
             let mut instance = Instance::new(&host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
             if instance.refusal().is_some() && on_refusal == OnRefusal::Wait {

@@ -15,10 +15,11 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::{
         column::{Batch, Column, Value},
+        guest::{Accumulate, GuestFailure, Refused},
         row::push_cell,
     },
     plan::{AggregateGuest, AggregateSpec},
-    wasm::{Accumulate, AggregateInstance, Refused, StageFailure, StageHost},
+    wasm::{AggregateInstance, StageHost},
 };
 use hashbrown::HashMap;
 use std::mem;
@@ -56,7 +57,7 @@ impl Guests {
     ///
     /// # Errors
     /// What a guest says against its parameters, or how it failed.
-    pub fn prepare(aggregates: &[AggregateSpec], host: &StageHost) -> Result<Self, StageFailure> {
+    pub fn prepare(aggregates: &[AggregateSpec], host: &StageHost) -> Result<Self, GuestFailure> {
         let mut guests = Vec::new();
         for (number, plan) in guests_of(aggregates) {
             let parameters = plan.parameters.clone();

@@ -9,9 +9,9 @@ use super::{
 use crate::{
     definition::{AggregateColumn, Name},
     error::Result,
-    model::{column::Field, deployment::Whose},
+    model::{column::Field, deployment::Whose, guest::AggregateDescription},
     plan::Function,
-    wasm::{AggregateDescription, AggregateInstance, StageHost},
+    wasm::{AggregateInstance, StageHost},
 };
 use serde_spanned::Spanned;
 use std::{

@@ -11,9 +11,10 @@ use crate::{
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
+        guest::{Module, ParameterSpec, ParameterType, ParameterValue},
     },
     plan::{StagePlan, StageVersion},
-    wasm::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
+    wasm::{Instance, StageHost},
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
-    bindings::StageComponent,
+    bindings::{StageComponent, aggregate::AggregateComponent},
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
@@ -12,8 +12,8 @@ use super::{
     guest::Code,
     lines::Lines,
     measured::said_twice,
-    module::{AggregateModule, AnyModule, Module},
-    places::{GuestCounts, Place, Places, Share},
+    module::AnyModule,
+    places::{Place, Places, Share},
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
@@ -23,7 +23,12 @@ use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
-    wasm::watch::{Doing, GuestWatch},
+    model::{
+        guest::{AggregateModule, CodeHandle, Module},
+        harm::Doing,
+    },
+    plan::GuestCounts,
+    wasm::watch::GuestWatch,
 };
 use std::{
     collections::HashMap,
@@ -225,26 +230,26 @@ impl StageHost {
 
     fn load_stage(&self, binary: &Binary, path: &Path) -> Result<Arc<Module>> {
         once(&self.inner.stages, binary.digest(), || {
-            let (description, code) = self.load_as(binary)?;
+            let (description, code) = self.load_as::<StageComponent>(binary)?;
             Ok(Module {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
                 bytes: binary.bytes().clone(),
                 description,
-                code,
+                code: CodeHandle::new(code),
             })
         })
     }
 
     fn load_aggregate_binary(&self, binary: &Binary, path: &Path) -> Result<Arc<AggregateModule>> {
         once(&self.inner.aggregates, binary.digest(), || {
-            let (description, code) = self.load_as(binary)?;
+            let (description, code) = self.load_as::<AggregateComponent>(binary)?;
             Ok(AggregateModule {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
                 bytes: binary.bytes().clone(),
                 description,
-                code,
+                code: CodeHandle::new(code),
             })
         })
     }
