@@ -1,6 +1,7 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
+    aggregate::AggregateInstance,
     bindings::{StageComponent, aggregate::AggregateComponent},
     cache::CodeCache,
     call::{Bounds, Live, World},
@@ -10,6 +11,7 @@ use super::{
     context::GuestContext,
     contract::{AGGREGATE, check_contract},
     guest::Code,
+    instance::Instance,
     lines::Lines,
     measured::said_twice,
     module::AnyModule,
@@ -24,10 +26,11 @@ use crate::{
     error::{Context, Error, Result},
     limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
     model::{
+        deployment::Whose,
         guest::{AggregateModule, CodeHandle, Module},
         harm::Doing,
     },
-    plan::GuestCounts,
+    plan::{GuestCounts, GuestHost, RunningAggregate, RunningStage, Setting},
     wasm::watch::GuestWatch,
 };
 use std::{
@@ -328,6 +331,36 @@ impl StageHost {
             host_bytes,
         };
         Ok((description, Arc::new(code)))
+    }
+}
+
+impl GuestHost for StageHost {
+    fn load_stage(&self, path: &Path, whose: Whose) -> Result<Arc<Module>> {
+        self.at(whose).load(path)
+    }
+
+    fn load_aggregate(&self, path: &Path, whose: Whose) -> Result<Arc<AggregateModule>> {
+        StageHost::load_aggregate(&self.at(whose), path)
+    }
+
+    fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage> {
+        let Setting {
+            parameters,
+            limits,
+            whose,
+        } = setting;
+        let instance = Instance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        Box::new(instance)
+    }
+
+    fn aggregate(&self, module: &Arc<AggregateModule>, setting: Setting<'_>) -> Box<dyn RunningAggregate> {
+        let Setting {
+            parameters,
+            limits,
+            whose,
+        } = setting;
+        let instance = AggregateInstance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        Box::new(instance)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         column::Column,
         guest::{Answer, GuestFailure, Judged, Module, OutputRows, OutputSpec, ParameterValue, Patience, RejectedRow},
     },
+    plan::RunningStage,
 };
 use std::{
     fmt,
@@ -60,11 +61,6 @@ impl Instance {
         self.guest.refusal()
     }
 
-    /// What ends the search for the rows that make a call fail, once it is set: answers are of no use from then on.
-    pub fn over(&self) -> Arc<AtomicBool> {
-        self.is_over.clone()
-    }
-
     /// The component that runs here.
     pub fn module(&self) -> &Arc<Module> {
         &self.module
@@ -76,16 +72,6 @@ impl Instance {
     /// What the guest says against its parameters, or how it failed.
     pub fn configure(&mut self) -> Result<(), GuestFailure> {
         self.guest.ready()
-    }
-
-    /// Calls the guest without rows, so that its first batch meets nothing that is new to it.
-    ///
-    /// # Errors
-    /// How it failed.
-    pub fn warm_up(&mut self) -> Result<(), GuestFailure> {
-        let inputs = self.module.description.inputs.clone();
-        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
-        self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
     }
 
     /// Calls the guest with `columns` (those of its description, in order), each of `row_count` rows, and the time of
@@ -175,5 +161,29 @@ impl Instance {
             |stage, store| stage.weir_stage_stage().call_process(store, batch),
             |given| answer_of(given, row_count, &self.module.description),
         )
+    }
+}
+
+impl RunningStage for Instance {
+    fn refusal(&self) -> Option<&str> {
+        Instance::refusal(self)
+    }
+
+    fn over(&self) -> Arc<AtomicBool> {
+        self.is_over.clone()
+    }
+
+    fn configure(&mut self) -> Result<(), GuestFailure> {
+        Instance::configure(self)
+    }
+
+    fn warm_up(&mut self) -> Result<(), GuestFailure> {
+        let inputs = self.module.description.inputs.clone();
+        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
+        self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
+    }
+
+    fn judge(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], patience: Patience) -> Judged {
+        self.judge_until(row_count, times_ms, columns, patience)
     }
 }

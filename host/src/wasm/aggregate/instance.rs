@@ -14,6 +14,7 @@ use crate::{
             Refused, Results,
         },
     },
+    plan::RunningAggregate,
     wasm::{
         bindings::aggregate::{AggregateComponent, AggregateComponentPre},
         call::World,
@@ -153,6 +154,20 @@ impl AggregateInstance {
                     .or_else(|| self.run(work, middle..part.end, trust))
             }
         }
+    }
+}
+
+impl RunningAggregate for AggregateInstance {
+    fn configure(&mut self) -> Result<(), GuestFailure> {
+        AggregateInstance::configure(self)
+    }
+
+    fn accumulate(&mut self, asked: Accumulate<'_>) -> Accumulated {
+        AggregateInstance::accumulate(self, asked)
+    }
+
+    fn merge(&mut self, into: &[&[u8]], from: &[&[u8]]) -> Merged {
+        AggregateInstance::merge(self, into, from)
     }
 }
 
