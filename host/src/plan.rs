@@ -3,6 +3,8 @@
 //! [`Plan::build`] turns a [`Definition`](crate::definition::Definition) into a graph of steps whose columns, types and
 //! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
+//!
+//! A plan is data. It names guests by their modules, and whoever runs it brings a [`GuestHost`] that makes them run.
 
 mod aggregates;
 mod guest_counts;
