@@ -40,9 +40,8 @@ use crate::{
         held_times::HeldTimes,
         lookup,
     },
-    plan::{Node, NodeKind, OutputPort, Plan},
+    plan::{GuestHost, Node, NodeKind, OutputPort, Plan},
     sink::Sink,
-    wasm::StageHost,
 };
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
@@ -152,7 +151,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a guest refuses its parameters.
-    pub fn new(plan: Arc<Plan>, host: &StageHost, seed: u64) -> Result<Self> {
+    pub fn new(plan: Arc<Plan>, host: &dyn GuestHost, seed: u64) -> Result<Self> {
         let mut steps = Vec::with_capacity(plan.nodes.len());
         for node in &plan.nodes {
             steps.push(Self::step(node, host, seed)?);
@@ -206,7 +205,7 @@ impl Engine {
         })
     }
 
-    fn step(node: &Node, host: &StageHost, seed: u64) -> Result<Step> {
+    fn step(node: &Node, host: &dyn GuestHost, seed: u64) -> Result<Step> {
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
@@ -216,7 +215,7 @@ impl Engine {
             }
             NodeKind::Lookup(_) => Step::Lookup,
             NodeKind::Operator(plan) => {
-                let guests = Guests::prepare(plan.aggregates(), &host.at(Whose::of_file(&node.name)))
+                let guests = Guests::prepare(plan.aggregates(), host, &Whose::of_file(&node.name))
                     .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
                 Step::Operator(operator::build(node, guests, seed)?)
             }

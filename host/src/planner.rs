@@ -30,8 +30,8 @@ pub mod window;
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, FailureBound, Function, KeepPlan, Now, OutputPort, TickPlan, TimeColumn, TombstonePlan,
-    Trial, Versions,
+    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, TickPlan, TimeColumn,
+    TombstonePlan, Trial, Versions,
 };
 use crate::{
     definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits, TextFormat},
@@ -40,9 +40,9 @@ use crate::{
     model::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
+        guest::{AggregateModule, Module, ParameterValue},
     },
     trust::Policy,
-    wasm::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use aggregate::Aggregate;
 use deduplicate::Deduplicate;
@@ -247,7 +247,7 @@ enum BoundTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-fn bind(file: &File, definition: &Definition<'_>, host: &StageHost, versions: &Versions) -> Result<Bound> {
+fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions: &Versions) -> Result<Bound> {
     let kinds = kinds::read_kinds(file, definition)?;
     let mut binder = Binder {
         file,

@@ -44,3 +44,6 @@ impl Engine {
         Ok(input.gather(&others.collect::<Vec<_>>()))
     }
 }
+
+#[cfg(test)]
+mod tests;

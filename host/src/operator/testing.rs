@@ -22,9 +22,8 @@ use crate::{
         delivery::{Deliveries, DeliveryTimes},
     },
     operator::Stateful,
-    plan::{Node, Plan},
+    plan::{Node, Plan, double::Closures},
     state::take_entry,
-    wasm::{Compiler, StageHost},
 };
 use std::{ops::Range, sync::Arc};
 
@@ -190,8 +189,7 @@ fn plan(columns: &str, pipeline: &str) -> Plan {
     let text = format!(
         "name = \"tested\"\nsource = {{ stream = \"S\", subject = \"s\", columns = {{ {columns} }} }}\n{pipeline}"
     );
-    let host = StageHost::new(None, Compiler::InProcess).unwrap();
-    Plan::build(&File::from_text("tested.toml", text), &host).unwrap_or_else(|error| panic!("{error}"))
+    Plan::build(&File::from_text("tested.toml", text), &Closures::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn words(line: &str) -> String {

@@ -9,8 +9,7 @@ use super::{Binder, BoundKind, BoundNode, BoundOutput, KINDS, Kind, Layout, Outp
 use crate::{
     definition::{Definition, File, Keys, Step},
     error::Result,
-    plan::{OperatorPlan, TimeScale},
-    wasm::StageHost,
+    plan::{GuestHost, OperatorPlan, TimeScale},
 };
 use std::{collections::BTreeSet, ops::Range};
 
@@ -90,7 +89,7 @@ pub(super) struct StepAt<'a> {
     pub(super) key: &'static str,
     /// What stands under it.
     keys: &'a Keys<'a>,
-    pub(super) host: &'a StageHost,
+    pub(super) host: &'a dyn GuestHost,
 }
 
 impl StepAt<'_> {
@@ -157,7 +156,7 @@ impl<'a> Binder<'a> {
         step: &'a Step<'a>,
         span: Range<usize>,
         kind: KindOfStep<'a>,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<()> {
         self.check_step_name(step)?;
         let Some((key, keys, kind)) = kind else {

@@ -6,12 +6,14 @@ use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage,
 use crate::{
     definition::{self, Definition, File},
     error::note_defect,
-    model::column::{Field, Schema},
+    model::{
+        column::{Field, Schema},
+        guest::OutputSpec,
+    },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
         SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
     },
-    wasm::OutputSpec,
 };
 use pruning::read_columns;
 use std::{collections::BTreeSet, sync::Arc};

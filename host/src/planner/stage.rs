@@ -10,9 +10,9 @@ use crate::{
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
+        guest::{Module, ParameterSpec, ParameterType, ParameterValue},
     },
-    plan::{FailureBound, StagePlan, StageVersion, Trial},
-    wasm::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
+    plan::{FailureBound, GuestHost, Setting, StagePlan, StageVersion, Trial},
 };
 use serde_spanned::Spanned;
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
@@ -45,23 +45,22 @@ impl Binder<'_> {
         input: OutputPort,
         stage: &Stage,
         span: Range<usize>,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<BoundNode> {
         self.check_limits(&stage.limits)?;
         self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
         let (live, outputs) = match &versions.live {
             Some(version) => {
-                let host = host.at(version.deployment.whose(name));
-                self.version(name, input, version, &stage.limits, &host)?
+                let whose = version.deployment.whose(name);
+                self.version(input, version, &stage.limits, host, whose)?
             }
             None => {
                 let at_module =
                     |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
                 let folder = self.file.path.parent().unwrap_or(Path::new(""));
                 let module = host
-                    .at(Whose::of_file(name))
-                    .load(&folder.join(stage.module.get_ref()))
+                    .load_stage(&folder.join(stage.module.get_ref()), Whose::of_file(name))
                     .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
                 let outputs = self.outputs(input, &module).map_err(at_module)?;
                 let given = stage
@@ -79,16 +78,16 @@ impl Binder<'_> {
                         .collect(),
                     ..Default::default()
                 };
-                let host = host.at(deployment.whose(name));
-                let guest = configured(&host, module, deployment, parameters, &stage.limits)
+                let whose = deployment.whose(name);
+                let guest = configured(host, module, deployment, parameters, &stage.limits, whose)
                     .map_err(|cause| at_step(None, cause.to_string()).like(&cause))?;
                 (guest, outputs)
             }
         };
         let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
             let bound = version.as_ref().map(|version| {
-                let host = host.at(whose(version.deployment.whose(name)));
-                self.version(name, input, version, &stage.limits, &host)
+                let whose = whose(version.deployment.whose(name));
+                self.version(input, version, &stage.limits, host, whose)
             });
             Ok(bound.transpose()?.map(|(guest, _)| guest))
         };
@@ -115,16 +114,17 @@ impl Binder<'_> {
     /// A guest that is not from the pipeline file.
     fn version(
         &self,
-        step: &str,
         input: OutputPort,
         version: &StageVersion,
         limits: &StageLimits,
-        host: &StageHost,
+        host: &dyn GuestHost,
+        whose: Whose,
     ) -> Result<(BoundGuest, Vec<BoundOutput>)> {
         let at_module = |message: String| {
             Error::definition(format!(
-                "module {} does not fit step \"{step}\" of pipeline {}: {message}",
+                "module {} does not fit step \"{}\" of pipeline {}: {message}",
                 version.module.short_digest(),
+                whose.step,
                 self.definition.name.get_ref()
             ))
         };
@@ -136,7 +136,7 @@ impl Binder<'_> {
             .map(|(name, value)| (name.as_str(), value, None));
         let parameters = parameters_of(&version.module, given).map_err(|(_, message)| at_module(message))?;
         let (module, deployment) = (version.module.clone(), version.deployment.clone());
-        let guest = configured(host, module, deployment, parameters, limits)
+        let guest = configured(host, module, deployment, parameters, limits, whose.clone())
             .map_err(|cause| at_module(cause.to_string()).like(&cause))?;
         Ok((guest, outputs))
     }
@@ -279,13 +279,19 @@ pub(super) fn check_reads(
 
 /// A guest that took its parameters; or that this host does not run any more, which says so where it is to be run.
 fn configured(
-    host: &StageHost,
+    host: &dyn GuestHost,
     module: Arc<Module>,
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
+    whose: Whose,
 ) -> Result<BoundGuest> {
-    let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
+    let setting = Setting {
+        parameters: &parameters,
+        limits,
+        whose,
+    };
+    let mut instance = host.stage(&module, setting);
     if instance.refusal().is_none() {
         instance
             .configure()

@@ -20,7 +20,10 @@ use crate::{
     engine::{Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
-    model::deployment::{Committed, Deployment, StoredVersion},
+    model::{
+        deployment::{Committed, Deployment, StoredVersion},
+        guest::Module,
+    },
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     plan::{Plan, StageVersion, Versions},
     runtime::{
@@ -31,7 +34,7 @@ use crate::{
     source::{Lag, Wake},
     storage::sqlite::{DatabaseFile, Outbox},
     trust::Role,
-    wasm::{Module, StageHost},
+    wasm::StageHost,
 };
 use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;
