@@ -25,7 +25,7 @@ pub use swap::{Retired, Successor};
 pub use takeover::Made;
 
 use crate::{
-    error::{Error, Result, take_defect},
+    error::{Error, OrDefect, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     model::{
         column::{Batch, NOTHING},
@@ -122,11 +122,9 @@ struct Part<'a> {
 /// The rows on each edge while a batch passes.
 type Edges = Vec<Vec<Batch>>;
 
-/// A guest rejected an event after steps that may already have taken it in.
-struct MustUndo(Rejected);
-
 /// Why a pass did not go through.
 enum Cut {
+    /// A guest rejected an event after steps that may already have taken it in.
     Undo(Rejected),
     /// A guest failed too often at this delivery.
     Stop(u32, Box<Stopped>),
@@ -137,12 +135,6 @@ enum Cut {
 impl From<Error> for Cut {
     fn from(defect: Error) -> Self {
         Self::Defect(defect)
-    }
-}
-
-impl From<MustUndo> for Cut {
-    fn from(MustUndo(rejected): MustUndo) -> Self {
-        Self::Undo(rejected)
     }
 }
 
@@ -453,7 +445,10 @@ impl Engine {
             }
             let input = of(&edges, node.input);
             let output = match &node.kind {
-                NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
+                NodeKind::Source => {
+                    let events = part.events.get(at).cloned();
+                    vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
+                }
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,
                 NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
                 NodeKind::Lookup(lookup) => {
@@ -468,7 +463,8 @@ impl Engine {
                             *done = true;
                         }
                     }
-                    waves.get_mut(at).map(std::mem::take).unwrap_or_default()
+                    let rows = waves.get_mut(at).map(std::mem::take);
+                    rows.or_defect(|| format!("lookup \"{}\" gives no rows", node.name))?
                 }
             };
             if let Some(port) = edges.get_mut(at) {

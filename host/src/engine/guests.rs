@@ -1,6 +1,6 @@
 //! Aggregates that are guests, within the engine: what becomes of a row that one of them refuses.
 
-use super::{Engine, MustUndo, Outcomes, Part, is_timer_driven};
+use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
     model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
@@ -20,7 +20,7 @@ impl Engine {
         refusal: Refusal,
         part: &Part<'_>,
         outcomes: &mut Outcomes,
-    ) -> Result<Batch, MustUndo> {
+    ) -> Result<Batch, Cut> {
         let delivery = input.deliveries.get(refusal.row as usize).copied();
         let rejected = Rejected {
             delivery: delivery.unwrap_or(part.range.start),
@@ -34,7 +34,7 @@ impl Engine {
             self.failed_rows += 1;
         }
         if !timer_driven {
-            return Err(MustUndo(rejected));
+            return Err(Cut::Undo(rejected));
         }
         let read = self.plan.nodes.get(node.input.node);
         let output = read.and_then(|read| read.outputs.get(node.input.output));

@@ -281,7 +281,7 @@ impl BoundOperator for BoundWindow {
             .get(1)
             .map(|output| output.schema.as_slice())
             .unwrap_or_default();
-        let late = late.iter().take(late.len() - usize::from(self.retracts));
+        let late = late.iter().take(late.len().saturating_sub(usize::from(self.retracts)));
         let late = late
             .map(|field| &field.name)
             .filter(|name| read.get(1).is_some_and(|read| read.contains(*name)));
