@@ -15,6 +15,7 @@ mod expiry;
 pub mod guests;
 pub mod held_times;
 pub mod interval_join;
+pub mod lag;
 pub mod last_value;
 pub mod lookup;
 pub mod on_crossing;
@@ -61,6 +62,7 @@ const OPERATORS: &[Entry] = &[
     Entry::of::<Deduplicate>(),
     Entry::of::<TemporalJoin>(),
     Entry::of::<Union>(),
+    Entry::of::<lag::Lag>(),
 ];
 
 /// An operator in the table.

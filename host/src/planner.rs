@@ -9,6 +9,7 @@ mod describe;
 mod guest;
 pub mod interval_join;
 mod kinds;
+pub mod lag;
 pub mod last_value;
 mod lookup;
 pub mod on_crossing;
@@ -70,6 +71,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<Union>("union"),
     Kind::of::<Deduplicate>("deduplicate"),
     Kind::of::<TemporalJoin>("temporal_join"),
+    Kind::of::<lag::Lag>("lag"),
 ];
 
 /// A kind of step.
