@@ -335,3 +335,59 @@ fn push_row_key(row_key: &mut Vec<u8>, key: &[u8], place: Place) {
         push_key_cell(row_key, Value::Int(part));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    #[test]
+    fn rows_whose_times_are_close_are_pairs_and_late_ones_are_not() {
+        let source = "
+            [source]
+            stream = \"S\"
+            [source.input.orders]
+            subject = \"orders\"
+            columns = { id = \"int\" }
+            [source.input.payments]
+            subject = \"payments\"
+            columns = { of = \"int\", paid = \"int\" }";
+        let pipeline = "
+            [[step]]
+            name = \"paid\"
+            from = \"orders\"
+            interval_join = { with = \"payments\", on = { id = \"of\" }, earliest = \"0 s\", latest = \"1 s\" }
+            [[sink]]
+            table = \"paid\"
+            [[sink]]
+            table = \"late\"
+            from = \"paid.late\"";
+        let mut paid = Tested::with_source(source, pipeline);
+        paid.check_all(
+            &[
+                "#  kind  ms    id
+                 1  +     1000  1
+                 3  +     1500  2
+                 6  +     1400  3",
+                "#  kind  ms    of  paid
+                 2  +     2000  1   10
+                 4  +     2001  1   20
+                 5  +     2500  2   30",
+            ],
+            "out   2  +  1  10
+             out   5  +  2  30
+             late  6  +  3",
+        );
+        paid.restart();
+        paid.check_all(
+            &[
+                "#  kind  ms    id
+                 7  +     2500  4",
+                "#  kind  ms    of  paid
+                 8  +     2500  2   40
+                 9  +     2600  4   50",
+            ],
+            "out   8  +  2  40
+             out   9  +  4  50",
+        );
+    }
+}

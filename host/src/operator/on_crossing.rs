@@ -361,7 +361,10 @@ impl Stateful for OnCrossing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::{ColumnType, RowKind};
+    use crate::{
+        model::column::{ColumnType, RowKind},
+        operator::testing::Tested,
+    };
     use std::sync::Arc;
 
     /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
@@ -402,6 +405,31 @@ mod tests {
         assert_eq!(
             outputs.iter().map(|output| output.deliveries[0]).collect::<Vec<_>>(),
             [0, 1]
+        );
+    }
+
+    #[test]
+    fn between_the_thresholds_a_key_stays_what_it_is() {
+        let step = "step = [{ name = \"alerts\", on_crossing = { key = [\"id\"], raise = \"hot\", hold = \"warm\" } }]
+                    sink = [{ table = \"raised\", from = \"alerts\" }, { table = \"cleared\", from = \"alerts.cleared\" }]";
+        let mut alerts = Tested::new("id = \"int\", hot = \"boolean\", warm = \"boolean\"", step);
+        alerts.check(
+            "#  kind  id  hot    warm
+             1  +     1   .      true
+             2  +     1   true   true
+             3  +     1   true   true
+             4  +     1   false  true
+             5  +     1   false  .
+             6  +     1   true   .",
+            "out      2  +  1  true   true
+             out      6  +  1  true   .
+             cleared  5  +  1  false  .",
+        );
+        alerts.restart();
+        alerts.check(
+            "#  kind  id  hot    warm
+             7  +     1   false  false",
+            "cleared  7  +  1  false  false",
         );
     }
 }

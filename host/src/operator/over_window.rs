@@ -439,3 +439,34 @@ fn row_key(group: &[u8], parts: &[i64]) -> Vec<u8> {
     parts.iter().for_each(|&part| push_key_cell(&mut key, Value::Int(part)));
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "user = \"text\", amount = \"int\"";
+
+    #[test]
+    fn a_row_sees_the_last_rows_of_its_group() {
+        let step = "step = [{ name = \"seen\", window = { over = { rows = 2 }, group_by = [\"user\"], columns = { total = { sum = \"amount\" } } } }]
+                    sink = [{ table = \"seen\" }]";
+        let mut seen = Tested::new(ORDERS, step);
+        seen.check(
+            "#  kind  user  amount
+             1  +     ann   1
+             2  +     ann   2
+             3  +     bob   4
+             4  +     ann   8",
+            "1  +     ann   1  1
+             2  +     ann   2  3
+             3  +     bob   4  4
+             4  +     ann   8  10",
+        );
+        seen.restart();
+        seen.check(
+            "#  kind  user  amount
+             5  +     ann   .",
+            "5  +     ann   .  8",
+        );
+    }
+}

@@ -22,10 +22,10 @@ use crate::{
         delivery::{Deliveries, DeliveryTimes},
     },
     operator::Stateful,
-    plan::{Node, Plan, double::Closures},
+    plan::{Node, OutputPort, Plan, double::Closures},
     state::take_entry,
 };
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 const SEED: u64 = 7;
 
@@ -40,11 +40,19 @@ pub(super) struct Tested {
 impl Tested {
     /// The operator of the last step of `pipeline`, whose name and source are here: it reads one subject, with `columns`.
     pub(super) fn new(columns: &str, pipeline: &str) -> Self {
-        let plan = plan(columns, pipeline);
+        Self::of(plan(&one_subject(columns), pipeline))
+    }
+
+    /// The same with a source of its own: that of a step which reads several inputs.
+    pub(super) fn with_source(source: &str, pipeline: &str) -> Self {
+        Self::of(plan(source, pipeline))
+    }
+
+    fn of(plan: Plan) -> Self {
         let at = plan.nodes.len() - 1;
         Self {
             operator: build(&plan.nodes[at], Guests::default(), SEED).unwrap(),
-            clock: Clock::new(plan.event_time, 1, SEED),
+            clock: Clock::new(plan.event_time, plan.inputs.len(), SEED),
             plan,
             at,
         }
@@ -57,30 +65,39 @@ impl Tested {
     /// Takes in the rows of a table.
     #[track_caller]
     pub(super) fn check(&mut self, input: &str, output: &str) {
-        let (deliveries, numbers, batch) = self.read(input);
-        let events = Batch {
-            deliveries: (0..deliveries.len() as u32).collect(),
-            ..Batch::default()
-        };
-        let range = 0..deliveries.len() as u32;
+        self.check_all(&[input], output);
+    }
+
+    /// The same of a step that reads several ports: a table for each. Two tables have no event in common.
+    #[track_caller]
+    pub(super) fn check_all(&mut self, inputs: &[&str], output: &str) {
+        let (deliveries, numbers, batches) = self.read(inputs);
         self.operator.savepoint();
         self.clock.savepoint();
-        let first = self.process(&deliveries, range.clone(), &events, &batch);
+        let first = self.process(&deliveries, &batches);
         self.operator.rollback();
         self.clock.rollback();
-        let outputs = self.process(&deliveries, range, &events, &batch);
+        let outputs = self.process(&deliveries, &batches);
+        self.operator.release();
+        self.clock.release();
         let (first, found) = (self.show(&first, &numbers), self.show(&outputs, &numbers));
         assert_eq!(first, found, "after a rollback the same rows give others");
         let expected: Vec<String> = output.lines().map(words).filter(|line| !line.is_empty()).collect();
         assert_eq!(found, expected);
     }
 
-    fn process(&mut self, deliveries: &Deliveries, range: Range<u32>, events: &Batch, batch: &Batch) -> Outputs {
-        let progress = self
-            .clock
-            .pass(deliveries, range, std::slice::from_ref(events), |_| true);
+    fn process(&mut self, deliveries: &Deliveries, batches: &[Batch]) -> Outputs {
+        let all = 0..deliveries.len() as u32;
+        // Where there is one input, all events are of it, also where a step stands between.
+        let events = match self.plan.inputs.len() {
+            1 => vec![Batch {
+                deliveries: all.clone().collect(),
+                ..Batch::default()
+            }],
+            _ => batches.to_vec(),
+        };
+        let progress = self.clock.pass(deliveries, all, &events, |_| true);
         let progress = self.plan.nodes[self.at].follows_time().then_some(&progress);
-        let batches = std::slice::from_ref(batch);
         self.operator.process(Inputs { batches, progress }).unwrap()
     }
 
@@ -105,7 +122,7 @@ impl Tested {
 
     /// Another plan of the same step takes over.
     pub(super) fn replan(&mut self, columns: &str, pipeline: &str) {
-        self.plan = plan(columns, pipeline);
+        self.plan = plan(&one_subject(columns), pipeline);
         self.operator.replan(&self.plan.nodes[self.at]).unwrap();
     }
 
@@ -114,50 +131,32 @@ impl Tested {
         self.operator.states().iter().map(|(_, state)| state.live()).sum()
     }
 
-    /// The events of a table, the number of each, and its rows as the operator reads them.
-    fn read(&self, table: &str) -> (Deliveries, Vec<u64>, Batch) {
-        let mut lines = table
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .filter(|line| !line.is_empty());
-        let head = lines.next().expect("a table has a head");
-        let place = |word: &str| head.iter().position(|named| *named == word);
-        let input = self.node().input;
-        let schema: &Schema = &self.plan.output(input).unwrap().schema;
-        let mut columns: Vec<Column> = schema
-            .iter()
-            .map(|field| Column::with_capacity(field.column_type, 8))
-            .collect();
-        let (mut deliveries, mut numbers, mut batch) = (Deliveries::default(), Vec::<u64>::new(), Batch::default());
-        let mut kinds = Vec::new();
-        for line in lines {
-            let number: u64 = line[0].parse().expect("a line begins with the number of its event");
-            if numbers.last() != Some(&number) {
-                let ms = place("ms").map_or(number as i64, |at| line[at].parse().unwrap());
-                let times = DeliveryTimes {
-                    now_ms: ms,
-                    event_us: ms * 1000,
-                    store_ms: Some(ms),
-                };
-                deliveries.push(None, number, times, b"{}");
-                numbers.push(number);
-            }
-            batch.deliveries.push(numbers.len() as u32 - 1);
-            kinds.push(match line[1] {
-                "+" => RowKind::Insert,
-                "-" => RowKind::Delete,
-                "U-" => RowKind::UpdateBefore,
-                "U+" => RowKind::UpdateAfter,
-                other => panic!("a row is +, -, U- or U+, and not {other}"),
-            });
-            for (field, column) in schema.iter().zip(&mut columns) {
-                let at = place(&field.name).unwrap_or_else(|| panic!("the step reads column {}", field.name));
-                column.push(cell(field.column_type, line[at]));
-            }
+    /// The events of some tables, the number of each, and the rows of each table as the operator reads them.
+    fn read(&self, tables: &[&str]) -> (Deliveries, Vec<u64>, Vec<Batch>) {
+        let tables: Vec<Table<'_>> = tables.iter().map(|table| Table::read(table)).collect();
+        let times: BTreeMap<u64, i64> = tables.iter().flat_map(Table::times).collect();
+        let mut deliveries = Deliveries::default();
+        for (&number, &ms) in &times {
+            let times = DeliveryTimes {
+                now_ms: ms,
+                event_us: ms * 1000,
+                store_ms: Some(ms),
+            };
+            deliveries.push(None, number, times, b"{}");
         }
-        batch.columns = columns.into_iter().map(Arc::new).collect();
-        batch.kinds = self.plan.is_changelog(input).then_some(kinds);
-        (deliveries, numbers, batch)
+        let numbers: Vec<u64> = times.into_keys().collect();
+        let ports: Vec<OutputPort> = self.node().inputs().collect();
+        assert_eq!(ports.len(), tables.len(), "a table for each port that the step reads");
+        let batches = ports.into_iter().zip(&tables);
+        let batches = batches.map(|(port, table)| {
+            let rows = table.rows(&self.plan.output(port).unwrap().schema, &numbers);
+            match self.plan.is_changelog(port) {
+                true => rows,
+                false => Batch { kinds: None, ..rows },
+            }
+        });
+        let batches = batches.collect();
+        (deliveries, numbers, batches)
     }
 
     fn show(&self, outputs: &Outputs, numbers: &[u64]) -> Vec<String> {
@@ -185,11 +184,71 @@ impl Tested {
     }
 }
 
-fn plan(columns: &str, pipeline: &str) -> Plan {
-    let text = format!(
-        "name = \"tested\"\nsource = {{ stream = \"S\", subject = \"s\", columns = {{ {columns} }} }}\n{pipeline}"
-    );
+fn one_subject(columns: &str) -> String {
+    format!("source = {{ stream = \"S\", subject = \"s\", columns = {{ {columns} }} }}")
+}
+
+fn plan(source: &str, pipeline: &str) -> Plan {
+    let text = format!("name = \"tested\"\n{source}\n{pipeline}");
     Plan::build(&File::from_text("tested.toml", text), &Closures::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A table of text, in words.
+struct Table<'t> {
+    head: Vec<&'t str>,
+    lines: Vec<Vec<&'t str>>,
+}
+
+impl<'t> Table<'t> {
+    fn read(text: &'t str) -> Self {
+        let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut lines = lines.filter(|line| !line.is_empty());
+        let head = lines.next().expect("a table has a head");
+        let lines = lines.collect();
+        Self { head, lines }
+    }
+
+    fn place(&self, word: &str) -> Option<usize> {
+        self.head.iter().position(|named| *named == word)
+    }
+
+    /// The number of each event, and when it happened: where the table does not say it, its number.
+    fn times(&self) -> impl Iterator<Item = (u64, i64)> {
+        self.lines.iter().map(|line| {
+            let number = number_of(line);
+            let ms = self.place("ms").map(|at| line[at].parse().unwrap());
+            (number, ms.unwrap_or(number as i64))
+        })
+    }
+
+    fn rows(&self, schema: &Schema, numbers: &[u64]) -> Batch {
+        let columns = schema.iter().map(|field| {
+            let at = self.place(&field.name);
+            let at = at.unwrap_or_else(|| panic!("the step reads column {}", field.name));
+            let mut column = Column::with_capacity(field.column_type, self.lines.len());
+            let cells = self.lines.iter().map(|line| cell(field.column_type, line[at]));
+            cells.for_each(|cell| column.push(cell));
+            Arc::new(column)
+        });
+        let delivery = |line: &Vec<&str>| numbers.binary_search(&number_of(line)).unwrap() as u32;
+        let kinds = self.lines.iter().map(|line| match line[1] {
+            "+" => RowKind::Insert,
+            "-" => RowKind::Delete,
+            "U-" => RowKind::UpdateBefore,
+            "U+" => RowKind::UpdateAfter,
+            other => panic!("a row is +, -, U- or U+, and not {other}"),
+        });
+        Batch {
+            columns: columns.collect(),
+            deliveries: self.lines.iter().map(delivery).collect(),
+            kinds: Some(kinds.collect()),
+            lineage: None,
+        }
+    }
+}
+
+fn number_of(line: &[&str]) -> u64 {
+    line[0].parse().expect("a line begins with the number of its event")
 }
 
 fn words(line: &str) -> String {

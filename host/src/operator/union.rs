@@ -72,3 +72,42 @@ impl Stateful for Union {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    #[test]
+    fn rows_come_in_order_of_arrival() {
+        let source = "
+            [source]
+            stream = \"S\"
+            [source.input.web]
+            subject = \"web\"
+            columns = { id = \"int\", by = \"text\" }
+            [source.input.shop]
+            subject = \"shop\"
+            columns = { by = \"text\", id = \"int\" }";
+        let pipeline = "
+            [[step]]
+            name = \"all\"
+            union = [\"web\", \"shop\"]
+            [[sink]]
+            table = \"orders\"";
+        let mut all = Tested::with_source(source, pipeline);
+        all.check_all(
+            &[
+                "#  kind  id  by
+                 1  +     10  ann
+                 3  +     11  .",
+                "#  kind  id  by
+                 2  +     20  bob
+                 4  +     21  ann",
+            ],
+            "1  +  10  ann
+             2  +  20  bob
+             3  +  11  .
+             4  +  21  ann",
+        );
+    }
+}

@@ -199,3 +199,35 @@ impl Stateful for Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "user = \"text\", amount = \"int\"";
+
+    #[test]
+    fn a_window_is_emitted_when_the_watermark_is_at_its_end() {
+        let step = "step = [{ name = \"sums\", window = { tumbling = \"1 s\", group_by = [\"user\"], columns = { total = { sum = \"amount\" } } } }]
+                    sink = [{ table = \"sums\", from = \"sums\" }, { table = \"late\", from = \"sums.late\" }]";
+        let mut sums = Tested::new(ORDERS, step);
+        sums.check(
+            "#  kind  ms    user  amount
+             1  +     1000  bob   1
+             2  +     1500  ann   2
+             3  +     1999  bob   3
+             4  +     2000  ann   4
+             5  +     1999  ann   5",
+            "out   4  +  ann  1000  2000  2
+             out   4  +  bob  1000  2000  4
+             late  5  +  ann  5",
+        );
+        sums.restart();
+        sums.check(
+            "#  kind  ms    user  amount
+             6  +     2999  ann   6
+             7  +     3000  bob   7",
+            "out   7  +  ann  2000  3000  10",
+        );
+    }
+}
