@@ -5,7 +5,7 @@
 //! leave out what came between (see [`Readers::compactable`](crate::plan::Readers::compactable)).
 //!
 //! A kind of step is two files: `planner/KIND.rs` checks and plans it, `operator/KIND.rs` runs it. Each is one line of a table:
-//! by its key in the file in `planner.rs`, by its plan in [`OPERATORS`].
+//! by its key in the file in `planner.rs`, by its plan in `OPERATORS` below.
 
 mod accumulators;
 pub mod aggregate;
