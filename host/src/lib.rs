@@ -55,8 +55,6 @@ pub mod text;
 
 pub mod error;
 
-pub mod terminal;
-
 // What passes between the parts.
 pub mod model;
 

@@ -48,6 +48,7 @@ pub use call::StageFailure;
 pub use compilations::Compilation;
 pub(crate) use compile::this_program;
 pub use compile::{ChildCompiler, CompileBounds, Compiler, Work};
+pub use context::RULE_LOG;
 pub use description::{Description, OutputSpec, ParameterSpec, ParameterType, ParameterValue};
 pub use host::StageHost;
 pub use instance::{Instance, Judged, Patience};

@@ -2,13 +2,13 @@
 
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
+    command::terminal,
     error::Result,
     model::column::Field,
     plan::{
         AggregateGuest, AggregateSpec, Change, Function, Node, NodeKind, Now, Output, OutputPort, OverWindowSpan, Plan,
         SinkPlan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
     },
-    terminal,
     text::{duration, printable},
 };
 use serde_json::{Value as Json, json};

@@ -5,8 +5,8 @@ pub(super) mod server;
 
 use super::{load_plan, show, signals, stage_host};
 use crate::{
-    answer,
     command::sample::{Orders, PageVisits, PolicyChanges, Times, customers},
+    command::terminal::answer,
     error::{Context, Error, Result},
     files::private_file,
     format::Decoder,

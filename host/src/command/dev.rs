@@ -14,7 +14,7 @@ use super::{
     test::Cases,
 };
 use crate::{
-    answer,
+    command::terminal::{answer, say},
     definition::PublishFrom,
     error::{Context, Error, Result},
     files::{input::Lines, private_file},
@@ -26,7 +26,6 @@ use crate::{
         live::{Live, LiveOptions, Ready},
         status::HostStatus,
     },
-    say,
     source::{Event, EventLines, Stop},
     storage::sqlite::{Database, DatabaseFile, Messages},
     wasm::StageHost,

@@ -6,7 +6,7 @@ use super::{
     what_if::{Changes, WhatIf},
 };
 use crate::{
-    answer,
+    command::terminal::{self, Bars, answer, say},
     definition::File,
     engine::Engine,
     error::{Context, Error, Result},
@@ -20,13 +20,11 @@ use crate::{
         pipeline::{self, Progress, Store, Swaps},
         status::CountsStatus,
     },
-    say,
     source::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
     storage::sqlite::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
-    terminal::{self, Bars},
     wasm::StageHost,
 };
 use serde_json::json;

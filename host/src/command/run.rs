@@ -9,6 +9,7 @@ use super::{
     stage_host,
 };
 use crate::{
+    command::terminal::{self, Bars, say},
     definition::{File, PublishFrom},
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
@@ -20,10 +21,8 @@ use crate::{
         live::{Live, LiveOptions, Ready},
         status::CountsStatus,
     },
-    say,
     source::Stop,
     storage::sqlite::{DatabaseFile, read_message_counts},
-    terminal::{self, Bars},
     trust::Policy,
     wasm::StageHost,
 };

@@ -2,13 +2,12 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
+    command::terminal::{self, say},
     error::Result,
     model::deployment::{Deployment, StoredVersion},
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
-    say,
     storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
-    terminal,
     text::printable,
     trust::Policy,
     wasm::watch::Harm,

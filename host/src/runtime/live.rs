@@ -15,7 +15,6 @@ use crate::{
         pipeline::{self, Progress, Store, Swaps},
         rollout::{self, Deployments, Prepared, Rollout, RolloutEvent, Subject},
     },
-    say,
     source::{Acknowledge, Lag, Stop, Waiting},
     storage::sqlite::{Database, DatabaseFile, Messages, Outbox, read_versions},
     wasm::StageHost,
@@ -312,7 +311,12 @@ struct AfterCommit {
 
 impl Acknowledge for AfterCommit {
     fn committed(&mut self, position: u64, receipt: &Receipt) {
-        say!(Debug, "{}: committed up to sequence {position}", self.pipeline);
+        tracing::debug!(
+            pipeline = self.pipeline,
+            position,
+            "{}: committed up to sequence {position}",
+            self.pipeline
+        );
         self.source.committed(position, receipt);
         if let Some(publisher) = &self.publisher {
             // One wake-up that waits is enough.

@@ -184,6 +184,7 @@ impl<W: World> Live<W> {
             log: Vec::new(),
             log_dropped: 0,
             name: name.to_owned(),
+            whose: host.whose.clone(),
         };
         let mut store = Store::new(host.engine(), context);
         store.limiter(|context| &mut context.room);

@@ -17,13 +17,13 @@ use super::{
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
-    watched::Watched,
 };
 use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
-    wasm::watch::{Doing, GuestWatch},
+    model::deployment::Whose,
+    wasm::watch::{Doing, GuestWatch, PipelineWatch},
 };
 use std::{
     collections::HashMap,
@@ -45,7 +45,10 @@ pub struct StageHost {
     inner: Arc<Inner>,
     /// The pipeline's whose guests it makes, if they are those of one.
     share: Option<Arc<Share>>,
-    pub(super) watched: Option<Watched>,
+    /// Who watches its guests, for the case that the host dies of one.
+    pub(super) watch: Option<Arc<PipelineWatch>>,
+    /// Whose guests it makes.
+    pub(super) whose: Whose,
 }
 
 struct Inner {
@@ -107,7 +110,8 @@ impl StageHost {
                 aggregates: Mutex::default(),
             }),
             share: None,
-            watched: None,
+            watch: None,
+            whose: Whose::default(),
         })
     }
 

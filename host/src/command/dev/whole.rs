@@ -1,6 +1,7 @@
 //! The whole stream through one version of a pipeline, into a scratch database: what the tables would be.
 
 use crate::{
+    command::terminal,
     command::{diff, test::Cases},
     engine::Engine,
     error::{Context, Result},
@@ -12,7 +13,6 @@ use crate::{
     runtime::pipeline::{self, Progress, Store, Swaps},
     source::{NoAcknowledge, Stop},
     storage::sqlite::{Database, DatabaseFile, Messages, read_versions},
-    terminal,
     wasm::StageHost,
 };
 use std::{

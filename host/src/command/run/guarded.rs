@@ -1,9 +1,9 @@
 //! Databases of a run, with what is remembered beside them of guests that the host may die of.
 
 use crate::{
+    command::terminal::say,
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
-    say,
     storage::sqlite::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
     wasm::{
         StageHost,

@@ -9,7 +9,6 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, StoredVersion},
     plan::{Plan, StageVersion, StepVersions},
-    say,
     storage::sqlite::forget_harms,
     wasm::StageHost,
 };
@@ -130,7 +129,7 @@ impl Worker {
         let Some(watch) = self.host.watch() else { return };
         for harm in watch.look(self.subject.progress.last_turn().committed) {
             if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
-                say!(Warning, "weir: pipeline {}: {error}", self.running.name);
+                tracing::warn!(pipeline = self.running.name, "pipeline {}: {error}", self.running.name);
             }
         }
     }
