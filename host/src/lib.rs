@@ -58,6 +58,8 @@ pub mod error;
 // What passes between the parts.
 pub mod model;
 
+pub mod metrics;
+
 pub mod files;
 
 // What a pipeline is: the file, who may change it, the guests that it names, the checked graph.

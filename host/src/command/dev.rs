@@ -34,7 +34,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -514,7 +514,7 @@ impl Session {
     /// How far the pipeline is. One that has ended by itself has failed.
     fn check_running(&mut self) -> Result<u64> {
         match &self.running {
-            Some(running) if !running.live.is_finished() => Ok(running.live.progress.position.load(Ordering::Relaxed)),
+            Some(running) if !running.live.is_finished() => Ok(running.live.metrics.pipeline.position.get()),
             _ => {
                 self.end_pipeline()?;
                 Err(Error::environment("the pipeline has ended"))

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
+    metrics::ModuleVersion,
     model::{
         column::{Batch, Column, RowKind},
         delivery::{Deliveries, Rejected},
@@ -18,7 +19,7 @@ use crate::{
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
     wasm::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
 };
-use std::{mem, sync::Arc};
+use std::{iter, mem, sync::Arc};
 
 /// What to do about a guest that is not run any more, since the host died of it too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,12 @@ impl Stage {
             failed_rows: 0,
             failures: Failures::new(plan.failures),
         })
+    }
+
+    /// What the calls of its guests come to.
+    pub(super) fn measured(&self) -> impl Iterator<Item = &Arc<ModuleVersion>> {
+        let fallback = self.trial.as_ref().map(|trial| trial.fallback.measured());
+        iter::once(self.instance.measured()).chain(fallback)
     }
 
     /// Why its guest is not run any more.
@@ -447,6 +454,9 @@ impl Engine {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
         let verdicts = stage.judge_all(plan, &input, deliveries);
+        if let Some(step) = self.metrics.steps().get(at) {
+            step.step.failed_rows.add(verdicts.failed_rows);
+        }
         stage.failures.note(&input.deliveries, &verdicts);
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());

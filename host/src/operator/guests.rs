@@ -13,6 +13,7 @@
 use super::accumulators::Group;
 use crate::{
     limits::BATCH_EVENTS_MAX,
+    metrics::ModuleVersion,
     model::{
         column::{Batch, Column, Value},
         row::push_cell,
@@ -21,7 +22,7 @@ use crate::{
     wasm::{Accumulate, AggregateInstance, Refused, StageFailure, StageHost},
 };
 use hashbrown::HashMap;
-use std::mem;
+use std::{mem, sync::Arc};
 
 /// The guests of an operator, in the order of its aggregates.
 #[derive(Debug, Default)]
@@ -69,6 +70,11 @@ impl Guests {
             });
         }
         Ok(Self { guests })
+    }
+
+    /// What the calls of each come to.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = &Arc<ModuleVersion>> {
+        self.guests.iter().map(|guest| guest.instance.measured())
     }
 
     /// Goes on under another plan, whose columns may lie elsewhere.

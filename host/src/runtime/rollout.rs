@@ -20,11 +20,12 @@ use crate::{
     engine::{Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
+    metrics::Metrics,
     model::deployment::{Committed, Deployment, StoredVersion},
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     plan::{Plan, StageVersion, Versions},
     runtime::{
-        pipeline::{Progress, Swaps},
+        pipeline::Swaps,
         status::{FailedVersion, StepStatus},
     },
     source::{Lag, Wake},
@@ -111,7 +112,7 @@ pub struct Subject {
     /// The same, held.
     pub file: DatabaseFile,
     /// How far the pipeline is.
-    pub progress: Arc<Progress>,
+    pub metrics: Arc<Metrics>,
     /// How many messages wait.
     pub lag: Arc<Lag>,
 }

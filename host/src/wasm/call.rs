@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
+    metrics::Failure,
 };
 use std::{fmt, sync::Arc, time::Duration};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::InstancePre};
@@ -34,6 +35,8 @@ pub struct StageFailure {
     pub(super) out_of_memory: bool,
     /// Whether it was this process that had no memory, no file or no place for it, and no fault of the guest.
     pub(super) of_process: bool,
+    /// Whether the answer broke the contract.
+    pub(super) of_contract: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub(super) used: bool,
 }
@@ -45,7 +48,29 @@ impl StageFailure {
             timed_out: false,
             out_of_memory: false,
             of_process: false,
+            of_contract: false,
             used: false,
+        }
+    }
+
+    /// What of an answer broke the contract.
+    pub(super) fn of_contract(reason: impl Into<String>) -> Self {
+        Self {
+            of_contract: true,
+            ..Self::new(reason)
+        }
+    }
+
+    /// Which kind of failure it is, if it is one of the guest.
+    pub(super) fn kind(&self) -> Option<Failure> {
+        match self {
+            Self { of_process: true, .. } => None,
+            Self { timed_out: true, .. } => Some(Failure::Timeout),
+            Self {
+                out_of_memory: true, ..
+            } => Some(Failure::Memory),
+            Self { of_contract: true, .. } => Some(Failure::Contract),
+            _ => Some(Failure::Trap),
         }
     }
 
@@ -327,6 +352,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),
         of_process: want.is_some(),
+        of_contract: false,
         used: false,
     }
 }

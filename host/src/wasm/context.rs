@@ -153,6 +153,7 @@ mod tests {
     use super::{GuestContext, imports::log::Host as _, imports::log::Level, imports::time_zone::Host as _};
     use crate::{
         limits::GUEST_ZONE_BYTES_MAX,
+        model::deployment::Whose,
         wasm::{deadline::Meter, limiter::Room},
     };
     use std::{

@@ -11,7 +11,7 @@ use super::{
     module::Module,
     translate::of_stage::lower,
 };
-use crate::{definition::StageLimits, model::column::Column};
+use crate::{definition::StageLimits, metrics::ModuleVersion, model::column::Column};
 use std::{
     fmt,
     sync::{
@@ -68,7 +68,7 @@ impl Instance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
+            guest: Guest::new(host, &module.code, &module.digest, parameters, limits).with_watch(watch),
             module,
             is_over: Arc::default(),
         }
@@ -87,6 +87,11 @@ impl Instance {
     /// The component that runs here.
     pub fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// What its calls come to.
+    pub fn measured(&self) -> &Arc<ModuleVersion> {
+        self.guest.measured()
     }
 
     /// Instantiates and configures the guest now.
@@ -191,6 +196,7 @@ impl Instance {
             columns: &columns,
         };
         self.guest.work(
+            row_count as usize,
             |stage, store| stage.weir_stage_stage().call_process(store, batch),
             |given| Answer::from_guest(given, row_count, &self.module.description),
         )

@@ -11,7 +11,6 @@ use crate::{
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::{
     path::Path,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -106,7 +105,7 @@ impl Screen {
             self.server
         )];
         for live in lives {
-            let counts = live.progress.counts();
+            let counts = live.metrics.counts();
             lines.push(format!(
                 "  {:<14} {:>9} events  {:>9} applied  {:>7} filtered  {:>4} dead letters  {:>5} alerts  lag {}",
                 live.plan.name,
@@ -114,7 +113,7 @@ impl Screen {
                 show::thousands(counts.applied),
                 show::thousands(counts.filtered),
                 show::thousands(counts.dead_letters),
-                show::thousands(live.progress.messages.load(Ordering::Relaxed)),
+                show::thousands(live.metrics.pipeline.messages.get()),
                 show::waiting(live.lag()),
             ));
         }

@@ -6,7 +6,6 @@ use crate::{
     runtime::status::{FailedVersion, StepStatus},
     text::printable,
 };
-use std::sync::atomic::Ordering;
 
 impl Worker {
     pub(super) fn committed(&mut self, committed: Committed) {
@@ -61,7 +60,7 @@ impl Worker {
         {
             of_step.fallback = None;
         }
-        let position = self.subject.progress.position.load(Ordering::Relaxed);
+        let position = self.subject.metrics.pipeline.position.get();
         self.announce("passed", step, version, position, None);
     }
 

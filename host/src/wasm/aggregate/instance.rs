@@ -7,6 +7,7 @@ use super::{
 use crate::{
     definition::StageLimits,
     limits::GUEST_CALL_STATE_BYTES_MAX,
+    metrics::ModuleVersion,
     model::column::Column,
     wasm::{
         bindings::aggregate::{AggregateComponent, AggregateComponentPre},
@@ -59,7 +60,7 @@ impl AggregateInstance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
+            guest: Guest::new(host, &module.code, &module.digest, parameters, limits).with_watch(watch),
             module,
         }
     }
@@ -67,6 +68,11 @@ impl AggregateInstance {
     /// The component that runs here.
     pub fn module(&self) -> &Arc<AggregateModule> {
         &self.module
+    }
+
+    /// What its calls come to.
+    pub fn measured(&self) -> &Arc<ModuleVersion> {
+        self.guest.measured()
     }
 
     /// Instantiates and configures the guest now.
