@@ -49,9 +49,8 @@ use crate::{
         temporal_join::TemporalJoin,
         window::Window,
     },
-    plan::{Node, NodeKind, OutputPort, Plan, Readers},
+    plan::{GuestHost, Node, NodeKind, OutputPort, Plan, Readers},
     sink::Sink,
-    wasm::StageHost,
 };
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
@@ -168,7 +167,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a guest refuses its parameters.
-    pub fn new(plan: Arc<Plan>, host: &StageHost, seed: u64) -> Result<Self> {
+    pub fn new(plan: Arc<Plan>, host: &dyn GuestHost, seed: u64) -> Result<Self> {
         let names = plan.nodes.iter().map(|node| {
             let outputs = node.outputs.iter().map(|output| output.name.as_str());
             (node.name.as_str(), outputs)
@@ -228,11 +227,11 @@ impl Engine {
         })
     }
 
-    fn step(node: &Node, host: &StageHost, seed: u64, metrics: &Metrics) -> Result<Step> {
+    fn step(node: &Node, host: &dyn GuestHost, seed: u64, metrics: &Metrics) -> Result<Step> {
         let output = node.outputs.first();
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
-        let guests = Guests::prepare(node.kind.aggregates(), &host.at(Whose::of_file(&node.name)))
+        let guests = Guests::prepare(node.kind.aggregates(), host, &Whose::of_file(&node.name))
             .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
         guests.measured().for_each(|module| metrics.add_module(module));
         Ok(match &node.kind {

@@ -62,12 +62,10 @@ pub mod metrics;
 
 pub mod files;
 
-// What a pipeline is: the file, who may change it, the guests that it names, the checked graph.
+// What a pipeline is: the file, who may change it, the checked graph.
 pub mod definition;
 
 pub mod trust;
-
-pub mod wasm;
 
 pub mod plan;
 
@@ -87,11 +85,15 @@ pub mod sink;
 
 pub mod engine;
 
-// Where that goes, and what drives it: one transaction, the server, the threads, the command.
+// Where that goes: one transaction, the server.
 pub mod storage;
 
 pub mod nats;
 
+// What runs the guests that a plan names. All above knows it by the traits of `plan` alone.
+pub mod wasm;
+
+// What puts these together and drives them: the threads, the command.
 pub mod runtime;
 
 pub mod command;

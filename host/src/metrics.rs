@@ -26,6 +26,7 @@ pub use instrument::{
 use crate::{
     limits::{MEASURED_STEPS_MAX, MEASURED_VERSIONS_MAX},
     model::{
+        guest::GuestFailure,
         rows::{KeyedRows, SinkRows},
         turn::{Counts, Turn},
     },
@@ -71,6 +72,21 @@ pub enum Failure {
     Memory,
     /// Its answer broke the contract.
     Contract,
+}
+
+impl Failure {
+    /// Which one a call met; nothing where this process is to blame and not the guest.
+    pub fn of(failure: &GuestFailure) -> Option<Self> {
+        match failure {
+            GuestFailure { of_process: true, .. } => None,
+            GuestFailure { timed_out: true, .. } => Some(Self::Timeout),
+            GuestFailure {
+                out_of_memory: true, ..
+            } => Some(Self::Memory),
+            GuestFailure { of_contract: true, .. } => Some(Self::Contract),
+            _ => Some(Self::Trap),
+        }
+    }
 }
 
 impl Variant for Failure {

@@ -15,13 +15,13 @@ use crate::{
     command::terminal::{self, answer, say},
     engine::Successor,
     error::{Error, ErrorKind, Result},
-    model::deployment::Deployment,
+    model::{deployment::Deployment, guest::Module},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
     runtime::status::{HostStatus, StepStatus},
     text::printable,
     trust::Entry,
-    wasm::{Binary, Module, StageHost},
+    wasm::{Binary, StageHost},
 };
 pub(super) use parameters::merge;
 use serde_json::{Value as Json, json};

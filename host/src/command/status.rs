@@ -4,13 +4,15 @@ use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     command::terminal::{self, say},
     error::Result,
-    model::deployment::{Deployment, StoredVersion},
+    model::{
+        deployment::{Deployment, StoredVersion},
+        harm::Harm,
+    },
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
     storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
     text::printable,
     trust::Policy,
-    wasm::watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;

@@ -1,15 +1,15 @@
 use super::*;
-use crate::{definition::File, error::ErrorKind, format::Decoder, wasm::Compiler};
+use crate::{definition::File, error::ErrorKind, format::Decoder, plan::double::Closures};
 
 /// A plan whose table reads a column that is not there, as no planner makes one.
-fn broken() -> (Plan, StageHost) {
+fn broken() -> (Plan, Closures) {
     let text = r#"
         name = "visits"
         source = { stream = "WEB", subject = "visits", columns = { user = "text", page = "text" } }
         step = [{ name = "last-page", last_value = { key = ["user"] } }]
         sink = [{ table = "last_page", primary_key = ["user"] }]
     "#;
-    let host = StageHost::new(None, Compiler::InProcess).unwrap();
+    let host = Closures::default();
     let mut plan = Plan::build(&File::from_text("visits.toml", text), &host).unwrap();
     plan.sinks[0].columns[1].1 = 7;
     (plan, host)
@@ -48,7 +48,7 @@ const SHOP: &str = r#"
 "#;
 
 /// The metrics of a run over payloads, `batch` at a time, as a pipeline counts them; and what its turns counted.
-fn measured(plan: &Arc<Plan>, host: &StageHost, payloads: &[String], batch: usize) -> (Arc<Metrics>, Counts) {
+fn measured(plan: &Arc<Plan>, host: &Closures, payloads: &[String], batch: usize) -> (Arc<Metrics>, Counts) {
     let mut decoder = Decoder::of(plan, 16).unwrap();
     let mut engine = Engine::new(plan.clone(), host, 1).unwrap();
     let metrics = engine.metrics().clone();
@@ -69,7 +69,7 @@ fn measured(plan: &Arc<Plan>, host: &StageHost, payloads: &[String], batch: usiz
 
 #[test]
 fn what_is_measured_adds_up_along_the_edges_however_events_are_cut_into_batches() {
-    let host = StageHost::new(None, Compiler::InProcess).unwrap();
+    let host = Closures::default();
     let plan = Arc::new(Plan::build(&File::from_text("shop.toml", SHOP), &host).unwrap());
     let event = |id: u64, minute: i64| format!(r#"{{"id": "{id}", "at": {}}}"#, 1_773_547_200_000 + 60_000 * minute);
     let mut payloads: Vec<String> = (0..40).map(|number| event(number % 30, (number / 4) as i64)).collect();

@@ -21,7 +21,10 @@ use crate::{
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     metrics::Metrics,
-    model::deployment::{Committed, Deployment, StoredVersion},
+    model::{
+        deployment::{Committed, Deployment, StoredVersion},
+        guest::Module,
+    },
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     plan::{Plan, StageVersion, Versions},
     runtime::{
@@ -31,7 +34,7 @@ use crate::{
     source::{Lag, Wake},
     storage::sqlite::{DatabaseFile, Outbox},
     trust::Role,
-    wasm::{Module, StageHost},
+    wasm::StageHost,
 };
 use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;

@@ -31,7 +31,7 @@ pub use dead_letters::{
     LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
 };
 pub use file::{DatabaseFile, Recovered, leave};
-pub use harm::{forget_harms, read_harms, watch_guests};
+pub use harm::{enter_harms, forget_harms, read_harms};
 pub use lineage::{RowLineage, TracedRow, read_lineage};
 pub use outbox::{
     MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,

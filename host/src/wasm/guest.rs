@@ -1,9 +1,8 @@
 //! A guest that is there when it is called.
 
 use super::{
-    call::{Bounds, Live, StageFailure, World},
+    call::{Bounds, Live, World},
     context::GuestContext,
-    description::ParameterValue,
     host::StageHost,
     lines::Lines,
     log::Said,
@@ -11,8 +10,12 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
-    metrics::{ModuleMetrics, ModuleVersion},
-    wasm::watch::{Doing, GuestWatch},
+    metrics::{Failure, ModuleMetrics, ModuleVersion},
+    model::{
+        guest::{GuestFailure, ParameterValue},
+        harm::Doing,
+    },
+    wasm::watch::GuestWatch,
 };
 use std::{sync::Arc, time::Instant};
 use wasmtime::Store;
@@ -31,7 +34,8 @@ pub(super) struct Code<W: World> {
 /// what an instance keeps cannot grow for ever.
 pub(super) struct Guest<W: World> {
     host: StageHost,
-    code: Arc<Code<W>>,
+    /// Absent where another host loaded the module.
+    code: Option<Arc<Code<W>>>,
     parameters: Vec<(String, ParameterValue)>,
     bounds: Bounds,
     live: Option<Live<W>>,
@@ -48,14 +52,15 @@ pub(super) struct Guest<W: World> {
 impl<W: World> Guest<W> {
     pub(super) fn new(
         host: &StageHost,
-        code: &Arc<Code<W>>,
+        code: Option<Arc<Code<W>>>,
         digest: &str,
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
+        let rule = code.as_ref().map(|code| code.name.clone());
         Self {
             host: host.clone(),
-            code: code.clone(),
+            code,
             parameters,
             bounds: Bounds::new(limits),
             live: None,
@@ -68,7 +73,7 @@ impl<W: World> Guest<W> {
                 version: host.whose.version,
                 is_candidate: host.whose.is_candidate,
                 digest: digest.to_owned(),
-                rule: code.name.clone(),
+                rule: rule.unwrap_or_default(),
                 metrics: ModuleMetrics::default(),
             }),
         }
@@ -94,25 +99,27 @@ impl<W: World> Guest<W> {
     ///
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
-    pub(super) fn ready(&mut self) -> Result<(), StageFailure> {
+    pub(super) fn ready(&mut self) -> Result<(), GuestFailure> {
         let _noted = self.watch.begin(Doing::Prepare);
         self.live().map(|_| ())
     }
 
     /// An instance that can be called, and what those before it said.
-    fn live(&mut self) -> Result<(&mut Live<W>, &mut Said), StageFailure> {
+    fn live(&mut self) -> Result<(&mut Live<W>, &mut Said), GuestFailure> {
         let live = match self.live.take().filter(|live| !live.is_worn(self.leaks)) {
             Some(live) => live,
             None => {
                 if let Some(reason) = self.refusal() {
-                    return Err(StageFailure::new(format!(
+                    return Err(GuestFailure::new(format!(
                         "{reason}; it is not run again, unless somebody says --again"
                     )));
                 }
                 if self.place.is_none() {
-                    self.place = Some(self.host.place().map_err(StageFailure::of_process)?);
+                    self.place = Some(self.host.place().map_err(GuestFailure::of_process)?);
                 }
-                let code = &self.code;
+                let Some(code) = &self.code else {
+                    return Err(GuestFailure::new("its module was loaded by another host"));
+                };
                 let (lines, bytes) = (&code.lines, code.host_bytes);
                 let mut live = Live::new(&self.host, &code.pre, lines, bytes, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
@@ -132,7 +139,7 @@ impl<W: World> Guest<W> {
         rows: usize,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
-    ) -> Result<Answer, StageFailure> {
+    ) -> Result<Answer, GuestFailure> {
         let _noted = self.watch.begin(Doing::Call);
         let begun = Instant::now();
         let answer = self.try_work(call, check);
@@ -140,7 +147,7 @@ impl<W: World> Guest<W> {
         metrics.calls.add(1);
         metrics.rows.add(rows as u64);
         metrics.busy.add(begun.elapsed());
-        if let Some(failure) = answer.as_ref().err().and_then(StageFailure::kind) {
+        if let Some(failure) = answer.as_ref().err().and_then(Failure::of) {
             metrics.failures.add(failure, 1);
         }
         answer
@@ -150,18 +157,18 @@ impl<W: World> Guest<W> {
         &mut self,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
-    ) -> Result<Answer, StageFailure> {
+    ) -> Result<Answer, GuestFailure> {
         let bounds = self.bounds;
         let (live, said) = self.live()?;
         let used = live.is_used();
         let answer = live.work(bounds, said, call).and_then(|given| {
-            check(given).map_err(|what| StageFailure::of_contract(format!("the rule broke the contract: {what}")))
+            check(given).map_err(|what| GuestFailure::of_contract(format!("the rule broke the contract: {what}")))
         });
         answer.map_err(|failure| {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
             self.live = None;
             self.leaks |= used && failure.out_of_memory;
-            StageFailure { used, ..failure }
+            GuestFailure { used, ..failure }
         })
     }
 }

@@ -4,10 +4,11 @@ use crate::{
     command::terminal::say,
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
-    storage::sqlite::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
+    model::harm::Harm,
+    storage::sqlite::{DatabaseFile, Recovered, enter_harms, forget_harms, read_harms},
     wasm::{
         StageHost,
-        watch::{Harm, Notes, PipelineWatch},
+        watch::{Notes, PipelineWatch},
     },
 };
 use std::{
@@ -48,7 +49,9 @@ impl<'h> Guarded<'h> {
             None => {
                 let database = DatabaseFile::hold(path)?;
                 self.recovered.push(database.recover()?);
-                let (notes, died) = watch_guests(&database)?;
+                let (notes, left) = Notes::open(&database.beside("-guest"), database.path(), database.clone())?;
+                let died = enter_harms(&database, left)?;
+                notes.clear()?;
                 died.iter().for_each(say_died);
                 self.held.push((path.to_owned(), database.clone(), notes.clone()));
                 (database, notes)
