@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     answer,
-    deployment::Deployment,
-    error::{Error, Result},
+    engine::{ShadowExample, ShadowReport},
+    error::{Context as _, Error, Result},
+    model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
-    status::{HostStatus, ShadowExample, ShadowReport},
+    runtime::status::HostStatus,
     terminal,
     trust::Entry,
 };
@@ -251,8 +252,7 @@ impl Report {
             let Some(report) = report else { continue };
             any = true;
             let text = match terminal::is_json() {
-                true => serde_json::to_string(report)
-                    .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?,
+                true => serde_json::to_string(report).environment(|| "cannot write JSON".to_owned())?,
                 false => text_of(host, report),
             };
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
