@@ -1,6 +1,6 @@
 //! What ends a command, and with which exit code.
 //!
-//! A *delivery* that cannot be processed is no error: it becomes a [dead letter](crate::delivery::DeadLetter) and the
+//! A *delivery* that cannot be processed is no error: it becomes a [dead letter](crate::model::delivery::DeadLetter) and the
 //! pipeline goes on. An [`Error`] stops the pipeline. The turn that was open is rolled back, so the database holds what
 //! the last commit left in it, and starting again goes on from there.
 

@@ -8,11 +8,11 @@ use model::{Delivery, Expected, expected};
 use proptest::prelude::*;
 use std::{fmt, fs, sync::Arc};
 use weir::{
-    database::{Database, Messages},
-    decode::Decoder,
     definition::File,
     engine::{Engine, Successor},
+    format::Decoder,
     plan::{Plan, StageVersion, StepVersions, Versions},
+    storage::sqlite::{Database, Messages},
 };
 use weir_tests::{
     guest,

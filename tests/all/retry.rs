@@ -4,11 +4,11 @@ use super::weir;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 use weir::{
-    database::LetterFilter,
     definition::File,
+    model::turn::Counts,
     plan::Plan,
-    retry::{Retry, RetryReport, Told},
-    turn::Counts,
+    runtime::retry::{Retry, RetryReport, Told},
+    storage::sqlite::LetterFilter,
 };
 use weir_tests::{
     guest,

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
-    database::read_versions,
-    deployment::StoredVersion,
     engine::{Shadow, Successor},
     limits::BATCH_EVENTS_MAX,
+    model::deployment::StoredVersion,
     plan::{Plan, StageVersion, StepVersions},
-    stage::Binary,
+    storage::sqlite::read_versions,
+    wasm::Binary,
 };
 use weir_tests::{
     command::Weir,

@@ -16,16 +16,18 @@ use std::{
     time::Duration,
 };
 use weir::{
-    database::{Database, Messages, read_trace, read_versions},
-    decode::Decoder,
     definition::File,
-    delivery::{DecodedBatch, Receipt},
-    deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Successor},
     error::Result,
-    pipeline::{self, Progress, Store, Swaps},
+    format::Decoder,
+    model::{
+        delivery::{DecodedBatch, Receipt},
+        deployment::{Committed, Deployment, StoredVersion},
+    },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    source::{Acknowledge, Nudge, Source},
+    runtime::pipeline::{self, Progress, Store, Swaps},
+    source::{Acknowledge, Source, Wake},
+    storage::sqlite::{Database, Messages, read_lineage, read_versions},
 };
 
 /// The step that is swapped.
@@ -356,7 +358,7 @@ fn start(
         patience: Duration::ZERO,
         successors: ready,
         retired,
-        nudge: Nudge::default(),
+        wake: Wake::default(),
     };
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -455,7 +457,7 @@ pub fn check_labels(database: &Path, label: impl Fn(u64) -> u64) -> (Vec<StoredV
         .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
     assert_eq!(rows, expected.collect::<Vec<_>>());
 
-    let trace = read_trace(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).expect("a trace");
+    let trace = read_lineage(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).expect("a trace");
     let seen = query(database, "SELECT CAST(n AS TEXT) FROM seen WHERE k = '3' ORDER BY n");
     let known = seen.iter().map(|n| n.parse().expect("a number"));
     assert!(

@@ -3,8 +3,8 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     definition::File,
-    deployment::{Deployment, Outcome, Signer},
     error::{Error, Result},
+    model::deployment::{Deployment, Outcome, Signer},
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
     terminal,

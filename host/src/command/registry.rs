@@ -4,10 +4,10 @@
 use super::{connection::NatsArguments, run::RegistryArguments};
 use crate::{
     answer,
-    database::{read_module, read_pipelines, read_versions},
-    deployment::Deployment,
     error::{Error, Result},
+    model::deployment::Deployment,
     nats::{Nats, Registry as NatsRegistry},
+    storage::sqlite::{read_module, read_pipelines, read_versions},
     terminal,
 };
 use serde_json::json;

@@ -6,21 +6,23 @@ use super::{
     connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, signing::TrustArguments, stage_host,
 };
 use crate::{
-    database::{DatabaseFile, read_message_counts},
     definition::{File, PublishFrom},
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
-    live::{Live, LiveOptions, Ready},
+    model::{subject::listed, turn::Counts},
     nats::{Beginning, Gap, Nats, PublisherReport, Registry},
-    plan::{Plan, Versions, check_circles},
+    plan::{Plan, Versions},
+    planner::check_circles,
+    runtime::{
+        live::{Live, LiveOptions, Ready},
+        status::CountsStatus,
+    },
     say,
     source::Stop,
-    stage::StageHost,
-    status::CountsStatus,
-    subject::listed,
+    storage::sqlite::{DatabaseFile, read_message_counts},
     terminal::{self, Bars},
     trust::Policy,
-    turn::Counts,
+    wasm::StageHost,
 };
 use guarded::Guarded;
 use serde_json::json;

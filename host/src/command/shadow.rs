@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     answer,
-    deployment::Deployment,
+    engine::{ShadowExample, ShadowReport},
     error::{Error, Result},
+    model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
-    status::{HostStatus, ShadowExample, ShadowReport},
+    runtime::status::HostStatus,
     terminal,
     trust::Entry,
 };

@@ -3,12 +3,12 @@
 
 use super::deploy::Target;
 use crate::{
-    deployment::{Deployment, Signer},
     error::{Error, Result},
     limits::{SIGNED_AHEAD_MAX, SIGNED_FOR_MIN, TRUSTED_KEYS_MAX},
+    model::deployment::{Deployment, Signer},
     plan::Plan,
+    runtime::status::HostStatus,
     say,
-    status::HostStatus,
     text::printable,
     trust::{Entry, Key, Policy},
 };

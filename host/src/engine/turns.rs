@@ -2,14 +2,17 @@
 
 use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
-    deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::STATE_BUCKETS,
+    model::{
+        deployment::{StoredVersion, TrialRecord, VersionChange},
+        rows::{KeyedRows, Message},
+        turn::{LogRow, Snapshot, Turn},
+    },
     operator::{StateMap, Stateful, clock::Clock, held_times::HeldTimes, lookup},
     plan::NodeKind,
-    sink::{KeyedRows, Message, Sink},
+    sink::Sink,
     state::take_entry,
-    turn::{LogRow, Snapshot, Turn},
 };
 use std::time::Duration;
 
@@ -65,9 +68,9 @@ impl Engine {
             }));
         }
         let log_bytes = log.iter().map(|row| row.entries.len()).sum();
-        let mut fold = std::mem::take(&mut self.fold);
-        let (snapshots, log_obsolete_through) = fold.advance(epoch, log_bytes, &self.states());
-        self.fold = fold;
+        let mut compaction = std::mem::take(&mut self.compaction);
+        let (snapshots, log_obsolete_through) = compaction.advance(epoch, log_bytes, &self.states());
+        self.compaction = compaction;
 
         let tables = self.tables.iter_mut().map(|table| {
             let mut rows = KeyedRows::default();

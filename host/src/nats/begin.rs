@@ -8,8 +8,8 @@ use super::{
 use crate::{
     definition::PublishFrom,
     error::{Error, Result},
+    model::subject::listed,
     plan::Plan,
-    subject::listed,
 };
 use std::{collections::BTreeMap, path::Path};
 

@@ -15,8 +15,8 @@ pub use hosts::Hosts;
 
 use super::Nats;
 use crate::{
-    deployment::{Deployment, Outcome},
     error::{Error, Result},
+    model::deployment::{Deployment, Outcome},
     say,
 };
 use async_nats::jetstream::{

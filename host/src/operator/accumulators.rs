@@ -10,12 +10,17 @@ pub(super) use values::{Order, Values, push_value_key};
 
 use super::top::{Arrival, Ranking, Top};
 use crate::{
-    column::{Column, ColumnType, Value},
-    exact_sum::ExactSum,
+    model::{
+        column::{Column, ColumnType, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_length, take_bytes, take_length},
+    },
     plan::{AggregateSpec, Function, ms_in_us},
-    row::{cells, push_cell, push_length, take_bytes, take_length},
-    sketch::{Distinct, Quantiles},
-    state::{Keys, StateValue},
+    state::{
+        StateValue,
+        exact_sum::ExactSum,
+        sketch::{Distinct, Quantiles},
+    },
 };
 use std::cmp::Ordering;
 

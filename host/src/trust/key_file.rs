@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    input,
+    files::input,
     limits::CREDENTIALS_BYTES_MAX,
     text::printable,
 };

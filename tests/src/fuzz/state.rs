@@ -2,7 +2,7 @@
 
 use crate::replay::host;
 use std::sync::{Arc, LazyLock};
-use weir::{decode::Decoder, definition::File, engine::Engine, plan::Plan};
+use weir::{definition::File, engine::Engine, format::Decoder, plan::Plan};
 
 /// A pipeline with every kind of state.
 const PIPELINE: &str = r#"

@@ -2,8 +2,8 @@
 
 use crate::{
     error::{Error, Result},
+    model::subject::listed,
     nats::Nats,
-    subject::listed,
 };
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 

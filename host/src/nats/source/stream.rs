@@ -4,8 +4,8 @@ use super::super::{Nats, range::first_at};
 use super::lookup::get_stream;
 use crate::{
     error::{Error, ErrorKind, Result},
+    model::subject::covers,
     source::Stored,
-    subject::covers,
 };
 use async_nats::jetstream;
 use serde::{Deserialize, Serialize};

@@ -15,12 +15,12 @@ use std::{
     time::Instant,
 };
 use weir::{
-    decode::Decoder,
     definition,
     engine::Engine,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
     plan::Plan,
-    stage::{Compiler, StageHost},
+    wasm::{Compiler, StageHost},
 };
 use weir_tests::usage::{self, Usage};
 
@@ -277,8 +277,8 @@ impl InProcess {
         self.epoch += 1;
         let turn = self.engine.take_turn(self.epoch);
         let appended = turn.sinks.iter().flatten().map(|rows| match rows {
-            weir::sink::SinkRows::Appends(rows) => rows.len() as u64,
-            weir::sink::SinkRows::Upserts(_) => 0,
+            weir::model::rows::SinkRows::Appends(rows) => rows.len() as u64,
+            weir::model::rows::SinkRows::Upserts(_) => 0,
         });
         self.told += appended.sum::<u64>();
     }
