@@ -10,12 +10,12 @@
 
 use std::{error::Error, path::Path, sync::Arc};
 use weir::{
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
     definition::File,
     engine::Engine,
+    format::Decoder,
     plan::Plan,
-    stage::{Compiler, StageHost},
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    wasm::{Compiler, StageHost},
 };
 
 /// What each customer ordered so far.
