@@ -3,6 +3,7 @@
 //! - Each whole pipeline is checked. Where events follow it (a block of `json`, one on a line), they are replayed in batches
 //!   of one and all at once, with a stop in between; and the tables that follow (a block of `text`: the name, the columns,
 //!   the rows) are what comes out: of keyed tables in the order of their rows, of others in the order in which they came.
+//! - Two blocks of `json` are the rows of the pipeline's lookup table, then the events.
 //! - A page may give a name and a source once, and go on with steps and sinks alone: each such block is checked and run
 //!   after the last source above it.
 //! - The commands of task pages and of the README are run in an empty folder, see [`session`].
@@ -90,12 +91,20 @@ fn examples(page: &Page) -> (usize, usize) {
         let file = File::from_text(workspace().join("guests/hourly-orders/guide.toml"), &*pipeline);
         let plan = Arc::new(Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}")));
         checked += 1;
+        let languages: Vec<&str> = blocks.iter().take(3).map(|block| &*block.language).collect();
+        let lookup_rows = match blocks.split_first() {
+            Some((rows, rest)) if languages == ["json", "json", "text"] => {
+                blocks = rest;
+                &*rows.text
+            }
+            _ => "",
+        };
         if let [events, tables, rest @ ..] = blocks
             && events.language == "json"
             && tables.language == "text"
         {
             for batches in [&[1][..], &[4096]] {
-                check(&plan, &events.text, &tables.text, batches, &place);
+                check(&plan, lookup_rows, &events.text, &tables.text, batches, &place);
             }
             run += 1;
             blocks = rest;
@@ -122,12 +131,12 @@ fn pipeline<'a>(block: &'a Block, source: &mut &'a str) -> Option<String> {
     }
 }
 
-fn check(plan: &Arc<Plan>, events: &str, tables: &str, batches: &[usize], place: &str) {
+fn check(plan: &Arc<Plan>, lookup_rows: &str, events: &str, tables: &str, batches: &[usize], place: &str) {
     let folder = scratch();
     let database = folder.path().join("guide.db");
     let run = Run {
         plan,
-        lookup_rows: b"",
+        lookup_rows: lookup_rows.as_bytes(),
         input: events.as_bytes(),
         batches,
         stops: &[events.lines().count() / 2],
