@@ -82,7 +82,7 @@ fn run(path: &Path, events: &[&str]) -> Result<(), Box<dyn Error>> {
     if decoder.is_empty() {
         return Ok(());
     }
-    engine.process(decoder.take());
+    engine.process(decoder.take())?;
     let turn = engine.take_turn(stored.epoch + 1)?;
     for letter in &turn.dead_letters {
         eprintln!("event {}: {}", letter.sequence, letter.reason);
