@@ -9,7 +9,7 @@ use weir::{
     error::Result,
     format::Decoder,
     plan::Plan,
-    runtime::pipeline::{Progress, Store, Swaps},
+    runtime::pipeline::{Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -65,8 +65,7 @@ fn run(plan: &Arc<Plan>, folder: &Path, events: &str) -> Result<()> {
     let decoder = Decoder::of(plan, 2)?;
     let source = FileSource::open(&input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
-    let (progress, swaps) = (Arc::new(Progress::default()), Swaps::none());
-    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, progress, swaps).map(drop)
+    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// A copy of the guest that is another module, and does the same.

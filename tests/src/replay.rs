@@ -13,7 +13,7 @@ use weir::{
     format::Decoder,
     operator::lookup,
     plan::{Now, Plan},
-    runtime::pipeline::{Progress, Store, Swaps},
+    runtime::pipeline::{Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -77,15 +77,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
-    weir::runtime::pipeline::run(
-        source,
-        engine,
-        store,
-        NoAcknowledge,
-        Arc::new(Progress::default()),
-        Swaps::none(),
-    )
-    .map(drop)
+    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// How many entries each state of a database has, by its name: what a pipeline would begin with.

@@ -25,7 +25,7 @@ use weir::{
         deployment::{Committed, Deployment, StoredVersion},
     },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    runtime::pipeline::{self, Progress, Store, Swaps},
+    runtime::pipeline::{self, Store, Swaps},
     source::{Acknowledge, Source, Wake},
     storage::sqlite::{Database, Messages, read_lineage, read_versions},
 };
@@ -371,15 +371,7 @@ fn start(
             end.store(true, Ordering::Relaxed);
         });
         let store = Store::Database(Box::new(store));
-        pipeline::run(
-            source,
-            engine,
-            store,
-            told.clone(),
-            Arc::new(Progress::default()),
-            swaps,
-        )
-        .map(drop)
+        pipeline::run(source, engine, store, told.clone(), swaps).map(drop)
     })
 }
 

@@ -2,10 +2,10 @@
 
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
+    command::terminal,
     error::Result,
     model::column::Field,
     plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
-    terminal,
     text::{duration, printable},
 };
 use serde_json::{Value as Json, json};

@@ -2,11 +2,11 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
+    command::terminal,
     error::{Error, Result},
     model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
     storage::sqlite::{RowLineage, read_lineage, read_versions},
-    terminal,
     text::printable,
     trust::Policy,
 };

@@ -5,12 +5,11 @@ use super::{
     show as shown,
 };
 use crate::{
+    command::terminal::{self, say},
     error::Result,
-    say,
     storage::sqlite::{
         DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
     },
-    terminal,
     text::printable,
 };
 use serde_json::json;

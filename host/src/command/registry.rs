@@ -3,12 +3,11 @@
 
 use super::connection::{NatsArguments, RegistryArguments};
 use crate::{
-    answer,
+    command::terminal::{self, answer},
     error::{Error, Result},
     model::deployment::Deployment,
     nats::{Nats, Registry as NatsRegistry},
     storage::sqlite::{read_module, read_pipelines, read_versions},
-    terminal,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};

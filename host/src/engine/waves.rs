@@ -7,6 +7,7 @@ use crate::{
     operator::lookup,
     plan::{Node, NodeKind},
 };
+use std::time::Instant;
 
 impl Engine {
     /// A lookup, with the steps on `path` up to the one that updates its table, in waves in each of which a key occurs
@@ -52,7 +53,9 @@ impl Engine {
             set(&mut edges, at, vec![joined]);
             for &step in path {
                 let node = plan.nodes.get(step).or_defect(|| format!("there is no step {step}"))?;
+                let begun = Instant::now();
                 let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
+                self.was_busy(step, begun);
                 set(&mut edges, step, rows);
             }
             if let Some(table) = self.tables.get_mut(lookup.table)

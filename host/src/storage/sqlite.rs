@@ -322,6 +322,16 @@ impl Database {
             .environment(|| format!("cannot read database {}", self.path().display()))
     }
 
+    /// How many dead letters of the pipeline it holds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn dead_letters_held(&self) -> Result<u64> {
+        let counts = dead_letters::letter_counts(&self.connection, &self.plan.name);
+        let counts = counts.environment(|| format!("cannot read database {}", self.path().display()))?;
+        Ok(counts.held)
+    }
+
     /// Writes the rows of a lookup table, in one transaction, over those of the same key.
     ///
     /// # Errors

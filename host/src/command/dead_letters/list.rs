@@ -3,10 +3,9 @@
 use super::{LETTERS, Which, check_pipeline, shown};
 use crate::{
     command::picked::{list, payload_in_short, with_payload},
+    command::terminal::{self, say},
     error::Result,
-    say,
     storage::sqlite::{StoredDeadLetter, read_dead_letters, read_pipelines},
-    terminal,
     text::printable,
 };
 use std::{path::PathBuf, process::ExitCode};

@@ -2,10 +2,10 @@
 
 use super::{check_pipeline, list, shown};
 use crate::{
+    command::terminal,
     command::{picked::payload_text, write_failed},
     error::{Error, Result},
     storage::sqlite::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
-    terminal,
     text::printable,
 };
 use std::{io::Write, path::PathBuf, process::ExitCode};

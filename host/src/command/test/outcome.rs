@@ -10,7 +10,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::turn::Counts,
     plan::{Now, Plan},
-    runtime::pipeline::{self, Progress, Store, Swaps},
+    runtime::pipeline::{self, Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -115,14 +115,14 @@ fn replay(
     let decoder = Decoder::of(plan, batch)?;
     input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
-    let progress = Arc::new(Progress::default());
+    let metrics = engine.metrics().clone();
     let store = Store::Database(Box::new(database));
     let ran = match times {
-        Times::First => pipeline::run(source, engine, store, NoAcknowledge, progress.clone(), Swaps::none()),
-        Times::Again => pipeline::run_again(source, engine, store, NoAcknowledge, progress.clone()),
+        Times::First => pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()),
+        Times::Again => pipeline::run_again(source, engine, store, NoAcknowledge),
     };
     drop(ran?);
-    Ok(progress.counts())
+    Ok(metrics.counts())
 }
 
 impl Case {
