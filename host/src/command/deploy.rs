@@ -2,13 +2,12 @@
 //! are waited for.
 
 mod parameters;
+mod signed;
 mod trial;
 
 use super::{
-    connection::NatsArguments,
-    load_plan,
-    run::RegistryArguments,
-    show,
+    connection::{NatsArguments, RegistryArguments},
+    load_plan, show,
     signing::{Signing, SigningArguments, signed_by},
     stage_host,
 };
