@@ -10,12 +10,12 @@
 
 use std::{error::Error, path::Path, sync::Arc};
 use weir::{
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
     definition::File,
     engine::Engine,
+    format::Decoder,
     plan::Plan,
-    stage::{Compiler, StageHost},
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    wasm::{Compiler, StageHost},
 };
 
 /// What each customer ordered so far.
@@ -82,8 +82,8 @@ fn run(path: &Path, events: &[&str]) -> Result<(), Box<dyn Error>> {
     if decoder.is_empty() {
         return Ok(());
     }
-    engine.process(decoder.take());
-    let turn = engine.take_turn(stored.epoch + 1);
+    engine.process(decoder.take())?;
+    let turn = engine.take_turn(stored.epoch + 1)?;
     for letter in &turn.dead_letters {
         eprintln!("event {}: {}", letter.sequence, letter.reason);
     }
