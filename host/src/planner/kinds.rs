@@ -26,10 +26,10 @@ pub(super) trait BoundOperator {
         &[]
     }
 
-    /// The columns that it reads of each of its inputs, where `read` are those that somebody reads of its outputs.
+    /// The columns that it reads of each input; `read` are the columns of each of its outputs that somebody reads.
     fn reads(&self, node: &BoundNode, read: &[BTreeSet<String>]) -> Reads;
 
-    /// The columns of its first output that are held whether somebody reads them or not. The key of a changelog always is.
+    /// The columns of its first output that are held even if nobody reads them. The key of a changelog always is.
     fn always_held(&self, _node: &BoundNode) -> Vec<String> {
         Vec::new()
     }
@@ -44,7 +44,7 @@ pub(super) trait BoundOperator {
         false
     }
 
-    /// Where they do, how to do without.
+    /// If they do, what to change in the file so that they do not.
     fn without_time(&self, _node: &BoundNode) -> Option<String> {
         None
     }
@@ -54,7 +54,7 @@ pub(super) trait BoundOperator {
         true
     }
 
-    /// Where it has the values of a column from that came into being here.
+    /// Where the values of a column come from that this step adds.
     fn provenance(&self, _node: &BoundNode, _column: &str) -> Provenance {
         Provenance::New
     }
@@ -68,9 +68,9 @@ pub(super) type Reads = Vec<(OutputPort, BTreeSet<String>)>;
 
 /// Where the values of a column are from.
 pub(super) enum Provenance {
-    /// From columns of the inputs, as they are.
+    /// They are copies of columns of the inputs.
     Copies(Vec<(OutputPort, String)>),
-    /// They are times, and count this.
+    /// They are times in this unit.
     Times(TimeScale),
     /// They are made here.
     New,

@@ -82,25 +82,9 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
             }
         }
         // A stage over a changelog keeps the key columns that it passes on, for those who tell rows apart by them.
-        if let Some(outputs) = held.get(at).cloned() {
-            for (output, _) in node
-                .outputs
-                .iter()
-                .zip(outputs)
-                .enumerate()
-                .map(|(number, (o, n))| ((number, o), n))
-            {
-                let (number, output) = output;
-                if let BoundChange::Keyed(Some(key)) = &output.change {
-                    need(
-                        &mut held,
-                        OutputPort {
-                            node: at,
-                            output: number,
-                        },
-                        &mut key.iter(),
-                    );
-                }
+        for (output, of) in node.outputs.iter().enumerate() {
+            if let BoundChange::Keyed(Some(key)) = &of.change {
+                need(&mut held, OutputPort { node: at, output }, &mut key.iter());
             }
         }
     }
