@@ -111,7 +111,7 @@ mod tests {
             ("", "weir::nats", Level::DEBUG, false),
             ("", "async_nats", Level::ERROR, false),
             ("async_nats=warn", "weir::nats", Level::INFO, true),
-            ("async_nats=warn", "async_nats::connector", Level::WARN, true),
+            ("async_nats=warn", "async_nats", Level::WARN, true),
             ("weir=debug", "weir::nats", Level::DEBUG, true),
             ("weir::nats=error", "weir::nats", Level::WARN, false),
             ("weir::nats=error", "weir::rule", Level::WARN, true),
