@@ -61,6 +61,7 @@ fn a_run_measures_what_went_through_it() {
     is("weir_events_total outcome=dead_letter", 2);
     is("weir_events_total outcome=empty", 0);
     is("weir_dead_letters_held", 2);
+    is("weir_undecoded_events_total", 1);
     is("weir_position_sequence", good + 2);
     is("weir_received_bytes_total", events.len() as u64 - (good + 2));
     is(&format!("weir_step_dead_letters_total step={STEP}"), 1);
