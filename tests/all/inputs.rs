@@ -12,7 +12,7 @@ use weir::{
     engine::{Engine, Successor},
     format::Decoder,
     plan::{Plan, StageVersion, StepVersions, Versions},
-    storage::sqlite::{Database, Messages},
+    storage::{Messages, sqlite::Database},
 };
 use weir_tests::{
     guest,

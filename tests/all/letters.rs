@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use weir::{
     definition::File,
     plan::Plan,
-    storage::sqlite::{Audit, LetterFilter, Messages, Outbox, Verdict, drop_dead_letters, read_dead_letters},
+    storage::{
+        LetterFilter, Messages, Verdict,
+        sqlite::{Audit, Outbox, drop_dead_letters, read_dead_letters},
+    },
 };
 use weir_tests::{
     guest,

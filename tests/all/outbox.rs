@@ -9,7 +9,7 @@ use std::{
 use weir::{
     definition::File,
     plan::Plan,
-    storage::sqlite::{Messages, Outbox, OutgoingMessage, StoredAt},
+    storage::{Messages, OutgoingMessage, StoredAt, sqlite::Outbox},
 };
 use weir_tests::{
     replay::{hold, host, replay_with},

@@ -8,7 +8,7 @@ use weir::{
     model::turn::Counts,
     plan::Plan,
     runtime::retry::{Retry, RetryReport, Told},
-    storage::sqlite::LetterFilter,
+    storage::LetterFilter,
 };
 use weir_tests::{
     guest,

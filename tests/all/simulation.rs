@@ -26,7 +26,7 @@ use weir::{
     plan::Plan,
     runtime::pipeline::{Committer, Progress, Store},
     source::{Acknowledge, Cursor, Seen},
-    storage::sqlite::{Database, Messages},
+    storage::{Messages, sqlite::Database},
 };
 use weir_tests::{
     replay::{hold, host},

@@ -14,7 +14,10 @@ use weir::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{Database, Messages, read_versions},
+    storage::{
+        Messages,
+        sqlite::{Database, read_versions},
+    },
 };
 use weir_tests::{
     guest,

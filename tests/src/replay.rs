@@ -18,7 +18,10 @@ use weir::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile},
+    },
     wasm::{Compiler, StageHost},
 };
 

@@ -27,7 +27,10 @@ use weir::{
     plan::{Plan, StageVersion, StepVersions, Versions},
     runtime::pipeline::{self, Progress, Store, Swaps},
     source::{Acknowledge, Source, Wake},
-    storage::sqlite::{Database, Messages, read_lineage, read_versions},
+    storage::{
+        Messages,
+        sqlite::{Database, read_lineage, read_versions},
+    },
 };
 
 /// The step that is swapped.

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    storage::sqlite::{DatabaseFile, LetterFilter, drop_dead_letters},
+    storage::{
+        LetterFilter,
+        sqlite::{DatabaseFile, drop_dead_letters},
+    },
 };
 use std::{path::PathBuf, process::ExitCode};
 

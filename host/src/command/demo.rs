@@ -16,7 +16,10 @@ use crate::{
     plan::Plan,
     runtime::live::{Live, LiveOptions, Ready},
     source::Stop,
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile},
+    },
     wasm::StageHost,
 };
 use screen::Screen;

@@ -28,7 +28,10 @@ use crate::{
     },
     say,
     source::{Event, EventLines, Stop},
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile},
+    },
     wasm::StageHost,
 };
 use std::{

@@ -5,7 +5,10 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
-    storage::sqlite::{RowLineage, read_lineage, read_versions},
+    storage::{
+        RowLineage,
+        sqlite::{read_lineage, read_versions},
+    },
     terminal,
     text::printable,
     trust::Policy,

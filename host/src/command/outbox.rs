@@ -7,8 +7,9 @@ use super::{
 use crate::{
     error::Result,
     say,
-    storage::sqlite::{
-        DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
+    storage::{
+        MessageFilter, WaitingMessage,
+        sqlite::{DatabaseFile, drop_messages, read_message_counts, read_outbox, read_pipelines},
     },
     terminal,
     text::printable,

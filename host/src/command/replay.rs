@@ -25,7 +25,10 @@ use crate::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
-    storage::sqlite::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
+    storage::{
+        Messages, StoredPipeline,
+        sqlite::{Database, DatabaseFile, read_versions},
+    },
     terminal::{self, Bars},
     wasm::StageHost,
 };

@@ -7,7 +7,10 @@ use crate::{
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
     say,
-    storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
+    storage::{
+        FileSize, Kept, StoredPipeline,
+        sqlite::{Audit, read_harms, read_versions, table_sizes},
+    },
     terminal,
     text::printable,
     trust::Policy,

@@ -10,7 +10,10 @@ use crate::{
     operator::lookup,
     plan::TablePlan,
     say,
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile},
+    },
     terminal,
     text::printable,
 };

@@ -4,7 +4,7 @@ use super::{load_plan, show, stage_host, write_failed};
 use crate::{
     engine::Engine,
     error::{Error, Result},
-    storage::sqlite::{Audit, Check, Verdict},
+    storage::{Check, Verdict, sqlite::Audit},
     terminal,
     text::printable,
 };

@@ -15,7 +15,7 @@ use crate::{
     plan::Plan,
     say,
     source::Stop,
-    storage::sqlite::{Outbox, OutgoingMessage, StoredAt},
+    storage::{OutgoingMessage, StoredAt, sqlite::Outbox},
 };
 use async_nats::{
     connection::State,

@@ -17,7 +17,10 @@ use crate::{
     },
     say,
     source::{Acknowledge, Lag, Stop, Waiting},
-    storage::sqlite::{Database, DatabaseFile, Messages, Outbox, read_versions},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile, Outbox, read_versions},
+    },
     wasm::StageHost,
 };
 use std::{

@@ -22,8 +22,9 @@ use crate::{
     plan::{Now, Plan},
     runtime::rollout,
     source::{Event, EventLines, file::IDENTITY},
-    storage::sqlite::{
-        Database, DatabaseFile, LetterFilter, Messages, StoredDeadLetter, read_pipelines, read_versions,
+    storage::{
+        LetterFilter, Messages, StoredDeadLetter,
+        sqlite::{Database, DatabaseFile, read_pipelines, read_versions},
     },
     wasm::StageHost,
 };

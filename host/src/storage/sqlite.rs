@@ -1,6 +1,6 @@
 //! The database: one SQLite file that holds the tables that people read, and all that a pipeline needs to go on.
 //!
-//! rusqlite is named in `database/` and nowhere else.
+//! rusqlite is named here and nowhere else.
 //!
 //! Everything that a turn changes is written in one transaction: sink rows, lookup tables, dead letters, messages to
 //! publish, state log, and position. Whatever dies in between, the file holds whole turns, and its position says what
@@ -25,19 +25,14 @@ mod read_only;
 mod schema;
 mod versions;
 
-pub use audit::{Audit, Check, FileSize, Kept, StateSize, Verdict};
+pub use audit::Audit;
 pub use compare::{DatabasePair, Difference, PairedTable, SharedTable, Side, Standing, StoredCell, Tally};
-pub use dead_letters::{
-    LetterCounts, LetterFilter, LetterName, StoredDeadLetter, drop_dead_letters, read_dead_letters,
-};
+pub use dead_letters::{drop_dead_letters, read_dead_letters};
 pub use file::{DatabaseFile, Recovered, leave};
 pub use harm::{forget_harms, read_harms, watch_guests};
-pub use lineage::{RowLineage, TracedRow, read_lineage};
-pub use outbox::{
-    MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage, drop_messages,
-    read_message_counts, read_outbox,
-};
-pub use read::{StoredPipeline, read_pipelines, read_rows, read_table, table_sizes};
+pub use lineage::read_lineage;
+pub use outbox::{Outbox, drop_messages, read_message_counts, read_outbox};
+pub use read::{read_pipelines, read_rows, read_table, table_sizes};
 pub use versions::{read_module, read_versions};
 
 use crate::{
@@ -51,6 +46,7 @@ use crate::{
     },
     operator::lookup,
     plan::Plan,
+    storage::{Messages, StoredPipeline},
 };
 use checkpoint::Checkpoints;
 use failure::Sqlite;
@@ -67,15 +63,6 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How long a statement waits for another connection's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What becomes of messages to publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Messages {
-    /// They are written to the outbox, in the transaction of their turn.
-    Outbox,
-    /// They are counted and dropped: a replay tells nobody.
-    Drop,
-}
 
 /// One pipeline in a database.
 #[derive(Debug)]

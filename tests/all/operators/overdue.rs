@@ -9,7 +9,10 @@ use weir::{
     engine::Engine,
     format::Decoder,
     plan::Plan,
-    storage::sqlite::{Database, Messages, read_lineage},
+    storage::{
+        Messages,
+        sqlite::{Database, read_lineage},
+    },
 };
 use weir_tests::{
     replay::{hold, host},

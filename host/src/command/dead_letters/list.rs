@@ -5,7 +5,10 @@ use crate::{
     command::picked::{list, payload_in_short, with_payload},
     error::Result,
     say,
-    storage::sqlite::{StoredDeadLetter, read_dead_letters, read_pipelines},
+    storage::{
+        StoredDeadLetter,
+        sqlite::{read_dead_letters, read_pipelines},
+    },
     terminal,
     text::printable,
 };

@@ -4,7 +4,7 @@ use super::{check_pipeline, list, shown};
 use crate::{
     command::{picked::payload_text, write_failed},
     error::{Error, Result},
-    storage::sqlite::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
+    storage::{LetterFilter, PUBLISH, StoredDeadLetter, sqlite::read_dead_letters},
     terminal,
     text::printable,
 };

@@ -11,7 +11,10 @@ use crate::{
     plan::Plan,
     runtime::pipeline::{self, Progress, Store, Swaps},
     source::{NoAcknowledge, Stop},
-    storage::sqlite::{Database, DatabaseFile, Messages, read_versions},
+    storage::{
+        Messages,
+        sqlite::{Database, DatabaseFile, read_versions},
+    },
     terminal,
     wasm::StageHost,
 };

@@ -15,8 +15,9 @@ use crate::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{
-        Database, DatabaseFile, LetterFilter, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows,
+    storage::{
+        LetterFilter, Messages, StoredDeadLetter,
+        sqlite::{Database, DatabaseFile, Outbox, read_dead_letters, read_rows},
     },
     wasm::StageHost,
 };

@@ -4,22 +4,25 @@
 mod checks;
 mod tables;
 
-pub use checks::{Check, Verdict};
-
 use super::{
-    Database, StoredPipeline,
-    dead_letters::{LetterCounts, letter_counts},
+    Database,
+    dead_letters::letter_counts,
     failure::Sqlite,
     file::beside,
     is_intact,
-    outbox::{MessageCounts, message_counts},
+    outbox::message_counts,
     read::{self, open_weir},
     read_only::Reader,
 };
-use crate::{error::Result, model::keys::Place, state::take_entry};
+use crate::{
+    error::Result,
+    model::keys::Place,
+    state::take_entry,
+    storage::{FileSize, Kept, StateSize, StoredPipeline},
+};
 use rusqlite::Connection;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,53 +32,6 @@ use std::{
 pub struct Audit {
     connection: Reader,
     path: PathBuf,
-}
-
-/// A database file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileSize {
-    /// The layout of Weir's own tables.
-    pub layout: i64,
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Bytes of the write-ahead log beside it; 0 where there is none.
-    pub log_bytes: u64,
-}
-
-/// What a pipeline keeps to go on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Each state, by its name: the step, and which of its states.
-    pub states: BTreeMap<String, StateSize>,
-    /// Rows of the state log.
-    pub log_rows: u64,
-    /// Their bytes.
-    pub log_bytes: u64,
-    /// Buckets that are written whole.
-    pub snapshot_rows: u64,
-    /// Their bytes.
-    pub snapshot_bytes: u64,
-    /// Bytes of the trace.
-    pub trace_bytes: u64,
-    /// Messages that wait to be published.
-    pub outbox: u64,
-    /// What is known of the messages that do not.
-    pub messages: MessageCounts,
-    /// Dead letters.
-    pub dead_letters: LetterCounts,
-    /// The steps whose module failed too often, so that the pipeline stopped: on how many of how many rows.
-    pub stopped: Vec<(String, u64, u64)>,
-    /// What does not fit: entries that cannot be read, or stand in another bucket than their key's.
-    pub faults: Vec<String>,
-}
-
-/// The size of one state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateSize {
-    /// Keys that have a value.
-    pub entries: u64,
-    /// Bytes of these keys and values, as they are encoded.
-    pub bytes: u64,
 }
 
 impl Audit {

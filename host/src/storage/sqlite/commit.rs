@@ -1,8 +1,7 @@
 //! The commit of a turn: one transaction.
 
 use super::{
-    Database, Messages, StoredPipeline, checksum, dead_letters, failure::Sqlite, lineage, outbox::Outgoing, owner,
-    read, schema::quote, versions,
+    Database, checksum, dead_letters, failure::Sqlite, lineage, outbox::Outgoing, owner, read, schema::quote, versions,
 };
 use crate::{
     error::Result,
@@ -15,6 +14,7 @@ use crate::{
         turn::{StepFailures, Turn},
     },
     plan::{Plan, Target},
+    storage::{Messages, StoredPipeline},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, types::Null};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,10 +1,11 @@
 //! What states, and the readers of changelogs, were made for.
 
-use super::{StoredPipeline, failure::Sqlite, versions};
+use super::{failure::Sqlite, versions};
 use crate::{
     engine::{Engine, Made},
     error::Result,
     plan::Plan,
+    storage::StoredPipeline,
 };
 use rusqlite::{Connection, OptionalExtension};
 

@@ -6,7 +6,7 @@ mod waiting;
 
 use names::MessageNames;
 pub(super) use outgoing::Outgoing;
-pub use waiting::{MessageFilter, WaitingMessage, drop_messages, read_outbox};
+pub use waiting::{drop_messages, read_outbox};
 
 use super::{DatabaseFile, checkpoint, connect, dead_letters, failure::Sqlite, owner, read::open_weir};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     fail_point,
     model::delivery::DeadLetter,
     plan::Plan,
+    storage::{MessageCounts, OutgoingMessage, PUBLISH, StoredAt},
     text::printable,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter, types::Value};
@@ -22,51 +23,6 @@ use std::{
     iter,
     path::Path,
 };
-
-/// The step of dead letters that are messages: rows that the server will never take.
-pub const PUBLISH: &str = "publish";
-
-/// A message to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutgoingMessage {
-    /// Its place in the outbox.
-    pub id: i64,
-    /// The subject.
-    pub subject: String,
-    /// The name by which the server drops a second copy.
-    pub message_id: String,
-    /// What is published: the row as a JSON object, or the payload of a dead letter.
-    pub payload: Vec<u8>,
-    /// Names and values beside the message id; none but with a dead letter.
-    pub headers: Vec<(String, String)>,
-}
-
-impl OutgoingMessage {
-    /// Whether it is a dead letter.
-    pub fn is_letter(&self) -> bool {
-        !self.headers.is_empty()
-    }
-}
-
-/// Where a stream holds a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAt {
-    /// The stream.
-    pub stream: String,
-    /// The sequence of the message in it.
-    pub sequence: u64,
-}
-
-/// What is known of the messages of a pipeline beside those that wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Messages that were not published, since they lie before the event from which on messages are.
-    pub unpublished: u64,
-    /// Rows that the server will never take, which are dead letters of step [`PUBLISH`].
-    pub dead: u64,
-    /// Messages that somebody dropped.
-    pub dropped: u64,
-}
 
 /// What is known of the messages of a pipeline in the database at `path`.
 ///

@@ -4,30 +4,10 @@ use super::{connect_read_only, failure::Sqlite, read_only::Reader, schema::quote
 use crate::{
     error::{Error, Result},
     model::{delivery::Scanned, turn::Counts},
+    storage::StoredPipeline,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 use std::path::Path;
-
-/// What the last commit of a pipeline left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredPipeline {
-    /// The source that it was filled from; absent before the first start.
-    pub source: Option<String>,
-    /// The last stream sequence whose effects are committed; 0 for none.
-    pub position: u64,
-    /// The number of the last turn.
-    pub epoch: u64,
-    /// For a file: the hash of all bytes up to and with the line `position`.
-    pub content_hash: u64,
-    /// Seeds the hashes of keys; 0 before the first start.
-    pub seed: u64,
-    /// What became of all deliveries so far.
-    pub counts: Counts,
-    /// Dead letters, and rows among them, that somebody dropped: the others are all kept.
-    pub dropped: u64,
-    /// How far its stream was looked at; 0 before anything was, and for a file.
-    pub scanned: Scanned,
-}
 
 pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
     // A database that is only read is left in the layout that it has.

@@ -1,73 +1,23 @@
 //! The checks of an audit.
 
-use super::{Audit, Database, StoredPipeline, tables};
+use super::{Audit, Database, tables};
 use crate::{
     engine::Engine,
     error::Result,
     plan::Plan,
-    storage::sqlite::{
-        dead_letters::letter_counts,
-        definitions::{self, Others},
-        failure::Sqlite,
-        outbox, schema,
-        versions::named_components,
+    storage::{
+        Check, StoredPipeline, Verdict,
+        sqlite::{
+            dead_letters::letter_counts,
+            definitions::{self, Others},
+            failure::Sqlite,
+            outbox, schema,
+            versions::named_components,
+        },
     },
 };
 use rusqlite::Connection;
 use std::sync::Arc;
-
-/// Faults of one check that are told; further ones are counted.
-const FAULTS_TOLD: usize = 10;
-
-/// Something that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What.
-    pub what: String,
-    /// What came of it.
-    pub verdict: Verdict,
-}
-
-/// What came of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds; with what was counted.
-    Holds(String),
-    /// It does not, for these reasons.
-    Broken(Vec<String>),
-    /// The database alone cannot tell, for this reason.
-    Unknown(String),
-}
-
-impl Check {
-    /// A check that holds where there are no faults.
-    fn new(what: impl Into<String>, faults: Vec<String>, counted: impl FnOnce() -> String) -> Self {
-        Self {
-            what: what.into(),
-            verdict: match faults.is_empty() {
-                true => Verdict::Holds(counted()),
-                false => Verdict::Broken(told(faults)),
-            },
-        }
-    }
-
-    /// A check that could not be made because the database cannot be read is one that failed.
-    fn made(what: &str, made: Result<Self>) -> Self {
-        made.unwrap_or_else(|error| Self {
-            what: what.to_owned(),
-            verdict: Verdict::Broken(vec![error.to_string()]),
-        })
-    }
-}
-
-fn told(mut faults: Vec<String>) -> Vec<String> {
-    let more = faults.len().saturating_sub(FAULTS_TOLD);
-    faults.truncate(FAULTS_TOLD);
-    if more > 0 {
-        faults.push(format!("and {more} more"));
-    }
-    faults
-}
 
 impl Audit {
     /// Whether the pages of the file and its indexes are sound, as SQLite sees it.
