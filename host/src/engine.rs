@@ -25,7 +25,7 @@ pub use swap::{Retired, Successor};
 pub use takeover::Made;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     model::{
         column::{Batch, NOTHING},
@@ -89,6 +89,8 @@ pub struct Engine {
     /// Whether guests that fail too often stop it.
     counts_failures: bool,
     stopped: Option<Stopped>,
+    /// What ended it for good: no turn is given after that.
+    defect: Option<Error>,
     receipt: Receipt,
     /// How far the source has looked.
     scanned: Scanned,
@@ -209,6 +211,7 @@ impl Engine {
             has_forgotten: false,
             counts_failures: true,
             stopped: None,
+            defect: None,
             receipt: Receipt::default(),
             scanned: Scanned::default(),
             time_ms: None,
@@ -258,9 +261,14 @@ impl Engine {
 
     /// Takes in a batch. What it changes is part of the turn that is open. Where a guest fails too often, the batch ends in
     /// front of that event, and those that follow are left out: see [`Engine::stopped`].
-    pub fn process(&mut self, batch: DecodedBatch) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect). What is open holds then what may be wrong: drop the engine, and
+    /// take no turn of it.
+    pub fn process(&mut self, batch: DecodedBatch) -> Result<()> {
+        self.check()?;
         if self.stopped.is_some() {
-            return;
+            return Ok(());
         }
         let DecodedBatch {
             deliveries,
@@ -340,6 +348,15 @@ impl Engine {
             self.last_sequence = last_sequence;
             self.receipt = receipt;
         }
+        self.check()
+    }
+
+    /// Whether no defect was met so far.
+    fn check(&mut self) -> Result<()> {
+        if self.defect.is_none() {
+            self.defect = take_defect().err();
+        }
+        self.defect.clone().map_or(Ok(()), Err)
     }
 
     /// Goes over the batch in parts, at most times one. Results do not depend on where they are cut.
@@ -601,3 +618,6 @@ fn is_timer_driven(plan: &Plan, port: OutputPort) -> bool {
     node.and_then(|node| node.outputs.get(port.output))
         .is_some_and(|output| output.timer_driven)
 }
+
+#[cfg(test)]
+mod tests;

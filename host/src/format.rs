@@ -16,7 +16,7 @@ pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{
     definition::TextFormat,
-    error::{Error, Result},
+    error::{Error, Result, note_defect},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
         column::Batch,
@@ -213,7 +213,9 @@ impl Decoder {
         payload: &[u8],
     ) {
         self.batch.last_sequence = sequence;
+        let inputs = self.inputs.len();
         let Some(input) = self.inputs.get_mut(input) else {
+            note_defect(format_args!("event {sequence} is for input {input} of {inputs}"));
             return;
         };
         let row = input.builders.rows();

@@ -35,8 +35,8 @@
 //! decoder.push(1, None, br#"{"user": "ann", "page": "home"}"#);
 //! decoder.push(2, None, br#"{"user": "ann", "page": 7}"#);
 //! decoder.push(3, None, br#"{"user": "ann", "page": "cart"}"#);
-//! engine.process(decoder.take());
-//! let turn = engine.take_turn(1);
+//! engine.process(decoder.take())?;
+//! let turn = engine.take_turn(1)?;
 //!
 //! assert_eq!(turn.position, 3);
 //! assert_eq!((turn.counts.applied, turn.counts.dead_letters), (2, 1));

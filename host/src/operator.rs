@@ -23,6 +23,7 @@ pub mod union;
 pub mod window;
 
 use crate::{
+    error::note_defect,
     limits::STATE_LOG_CHUNK_BYTES,
     model::column::{Batch, Column, Lineage, RowKind, Schema, Value},
     plan::{TimeColumn, TimeScale},
@@ -218,7 +219,9 @@ impl ChangelogBuilder {
     }
 
     pub(crate) fn finish(self) -> Batch {
-        debug_assert!(self.columns.iter().all(|column| column.len() == self.deliveries.len()));
+        if !self.columns.iter().all(|column| column.len() == self.deliveries.len()) {
+            note_defect("the columns of a changelog have different lengths");
+        }
         Batch {
             columns: self.columns.into_iter().map(Arc::new).collect(),
             deliveries: self.deliveries,

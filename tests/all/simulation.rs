@@ -216,13 +216,13 @@ impl Process {
             ack_subject: Some(batch.last_sequence.to_string()),
             content_hash: 0,
         };
-        self.engine.process(batch);
+        self.engine.process(batch).expect("no invariant breaks");
     }
 
     fn take_turn(&mut self) {
         if self.turn.is_none() && self.engine.has_turn() {
             self.epoch += 1;
-            self.turn = Some(self.engine.take_turn(self.epoch));
+            self.turn = Some(self.engine.take_turn(self.epoch).expect("no invariant breaks"));
         }
     }
 

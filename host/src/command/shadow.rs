@@ -12,7 +12,7 @@ use super::{
 use crate::{
     answer,
     engine::{ShadowExample, ShadowReport},
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
     runtime::status::HostStatus,
@@ -252,8 +252,7 @@ impl Report {
             let Some(report) = report else { continue };
             any = true;
             let text = match terminal::is_json() {
-                true => serde_json::to_string(report)
-                    .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?,
+                true => serde_json::to_string(report).environment(|| "cannot write JSON".to_owned())?,
                 false => text_of(host, report),
             };
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;

@@ -59,7 +59,10 @@ impl Engine {
     }
 
     /// Ends the turn: everything since the one before, under the number `epoch`.
-    pub fn take_turn(&mut self, epoch: u64) -> Turn {
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub fn take_turn(&mut self, epoch: u64) -> Result<Turn> {
         let mut log = Vec::new();
         for (name, state) in self.states() {
             log.extend(state.log_changes().into_iter().map(|entries| LogRow {
@@ -95,7 +98,7 @@ impl Engine {
         }
         let failures = self.take_failures();
         self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
-        Turn {
+        let turn = Turn {
             epoch,
             failures,
             changes,
@@ -116,7 +119,9 @@ impl Engine {
             log,
             snapshots,
             log_obsolete_through,
-        }
+        };
+        self.check()?;
+        Ok(turn)
     }
 
     // ---- state --------------------------------------------------------------------------------------------------------

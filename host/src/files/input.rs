@@ -5,7 +5,7 @@
 //! or a pipe, and a line has a bounded length ([`Lines`]).
 
 use crate::{
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     limits::INPUT_LINE_BYTES_MAX,
     text::printable,
 };
@@ -331,7 +331,7 @@ impl Lines {
         }
         let read = (&mut self.reader).take(room as u64).read_until(b'\n', line);
         self.number += u64::from(is_next && !line.is_empty());
-        read.map_err(|cause| Error::environment(format!("cannot read {}: {cause}", named("", &self.path))))?;
+        read.environment(|| format!("cannot read {}", named("", &self.path)))?;
         if line.len() > INPUT_LINE_BYTES_MAX && line.last() != Some(&b'\n') {
             return Err(Error::definition(format!(
                 "{}:{}: the line has more than {INPUT_LINE_BYTES_MAX} bytes; accepted is one payload a line, and no message of \

@@ -2,6 +2,7 @@
 //!
 //! The layout is the one of the contract (`wit/stage.wit`), so that a column goes to a guest as whole slices.
 
+use crate::error::note_defect;
 use std::{fmt, sync::Arc};
 
 /// The type of a column.
@@ -204,8 +205,8 @@ impl Column {
 
     /// Appends a cell.
     ///
-    /// A value of another type than the column's is stored as null; callers are checked when the pipeline is planned,
-    /// so it cannot happen on data.
+    /// Callers are checked when the pipeline is planned, so a value of another type than the column's is a fault of Weir: it
+    /// stops the pipeline before the commit (until then its place holds null).
     #[inline]
     pub fn push(&mut self, value: Value<'_>) {
         match (&mut self.values, value) {
@@ -214,11 +215,12 @@ impl Column {
             (Values::Boolean(values), Value::Boolean(value)) => values.push(u8::from(value)),
             (Values::Text(texts), Value::Text(value)) => texts.push(value),
             (_, value) => {
-                debug_assert!(
-                    value.is_null(),
-                    "a {value:?} was pushed to a column of {}",
-                    self.column_type()
-                );
+                if !value.is_null() {
+                    note_defect(format_args!(
+                        "a {value:?} was pushed to a column of {}",
+                        self.column_type()
+                    ));
+                }
                 return self.push_null();
             }
         }
@@ -305,15 +307,20 @@ impl Column {
                 texts.data.extend_from_slice(&more.data);
                 texts.offsets.extend(more.offsets.iter().skip(1).map(|&end| base + end));
             }
-            _ => debug_assert!(false, "columns of different types were joined"),
+            _ => note_defect("columns of different types were joined"),
         }
     }
 }
 
 fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
-    rows.iter()
-        .map(|&row| values.get(row as usize).copied().unwrap_or_default())
-        .collect()
+    let value = |&row: &u32| {
+        let value = values.get(row as usize).copied();
+        value.unwrap_or_else(|| {
+            note_defect(format_args!("row {row} of {} was picked", values.len()));
+            T::default()
+        })
+    };
+    rows.iter().map(value).collect()
 }
 
 /// How a row of a changelog changes the table that it belongs to.
@@ -404,13 +411,19 @@ impl Batch {
             .unwrap_or(RowKind::Insert)
     }
 
-    /// The columns at `indices`, in that order.
+    /// The columns at `indices`, in that order. Where there are no rows, there may be none.
     pub fn pick(&self, indices: &[usize]) -> Vec<&Column> {
-        indices
-            .iter()
-            .filter_map(|&index| self.columns.get(index))
-            .map(|column| &**column)
-            .collect()
+        self.picked(indices).map(|column| &**column).collect()
+    }
+
+    fn picked<'b>(&'b self, indices: &[usize]) -> impl Iterator<Item = &'b Arc<Column>> {
+        indices.iter().filter_map(|&index| {
+            let column = self.columns.get(index);
+            if column.is_none() && !self.is_empty() {
+                note_defect(format_args!("column {index} of {} was picked", self.columns.len()));
+            }
+            column
+        })
     }
 
     /// The given rows, in the given order.
@@ -438,9 +451,8 @@ impl Batch {
     /// The given rows with these columns alone, as rows that stand for themselves.
     #[must_use]
     pub fn rows_of(&self, rows: &[u32], columns: &[usize]) -> Self {
-        let picked = columns.iter().filter_map(|&index| self.columns.get(index));
         let whole = Self {
-            columns: picked.cloned().collect(),
+            columns: self.picked(columns).cloned().collect(),
             deliveries: self.deliveries.clone(),
             kinds: None,
             lineage: None,
@@ -473,6 +485,13 @@ impl Batch {
         for part in parts {
             alone = false;
             all.lineage = None;
+            if all.columns.len() != part.columns.len() {
+                note_defect(format_args!(
+                    "{} and {} columns were merged",
+                    all.columns.len(),
+                    part.columns.len()
+                ));
+            }
             let before = all.len();
             for (column, more) in all.columns.iter_mut().zip(&part.columns) {
                 Arc::make_mut(column).extend(more);

@@ -18,6 +18,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
+    error::note_defect,
     model::{
         column::{Batch, Column, Value},
         keys::Keys,
@@ -90,7 +91,7 @@ impl Deduplicate {
         match (&mut self.memory, progress) {
             (Memory::ForEver(seen), _) => pass_first(seen, input, &keys, &mut passed),
             (Memory::Within(recent), Some(progress)) => recent.pass(input, &keys, progress, &mut passed, &mut late),
-            (Memory::Within(_), None) => debug_assert!(false, "the plan says that this step follows the watermark"),
+            (Memory::Within(_), None) => note_defect("deduplicate was called without the watermark"),
         }
         let rows = [&passed, &late].into_iter();
         let outputs = rows.zip(&self.plan.passed);

@@ -18,7 +18,7 @@ mod recognition;
 
 use crate::{
     engine::{Engine, Retired, Stopped, Successor},
-    error::{Error, Result},
+    error::{Error, Result, take_defect},
     fail_point,
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
     model::{
@@ -245,6 +245,10 @@ fn drive(
         });
         match source.next_batch() {
             Ok(Some(batch)) => {
+                if let Err(defect) = take_defect() {
+                    outcome = Err(defect);
+                    break;
+                }
                 recognition.look(&batch);
                 let batch = EngineMessage { batch, successor };
                 if batches.send(batch).is_err() {
@@ -266,7 +270,7 @@ fn drive(
     let committed = join(committer);
     // A commit that failed is the cause of all that stopped after it.
     let mut store = committed??;
-    if let Some((stopped, mut turn)) = engine? {
+    if let Some((stopped, mut turn)) = engine?? {
         turn.receipt = source.receipt_at(turn.position)?;
         let counts = turn.counts;
         if let Store::Database(database) = &mut store {
@@ -287,6 +291,9 @@ struct EngineMessage {
 
 /// Takes batches in, and hands turns to the committer whenever it is idle. Where a guest failed too often, gives the last
 /// turn: it ends within a batch, and only the source knows what goes with that place.
+///
+/// # Errors
+/// A defect of Weir: the turn that was open is dropped.
 fn collect_turns(
     mut engine: Engine,
     mut epoch: u64,
@@ -294,7 +301,7 @@ fn collect_turns(
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
     retired: &Sender<Retired>,
-) -> Option<(Stopped, Turn)> {
+) -> Result<Option<(Stopped, Turn)>> {
     let closed = never();
     let mut open = true;
     let mut idle = false;
@@ -319,10 +326,10 @@ fn collect_turns(
             epoch += 1;
             let turn = Turn {
                 pauses: std::mem::take(&mut pauses),
-                ..engine.take_turn(epoch)
+                ..engine.take_turn(epoch)?
             };
             if turns.send(turn).is_err() {
-                return None; // The committer failed, and says why.
+                return Ok(None); // The committer failed, and says why.
             }
             (idle, collecting) = (false, Instant::now());
             taken = Some(collecting);
@@ -340,17 +347,18 @@ fn collect_turns(
                         // Where nobody takes it, it is dropped here.
                         let _ = retired.try_send(replaced);
                     }
-                    engine.process(batch);
+                    engine.process(batch)?;
                     if let Some(stopped) = engine.stopped().cloned() {
                         let pauses = std::mem::take(&mut pauses);
-                        return Some((stopped, Turn { pauses, ..engine.take_turn(epoch + 1) }));
+                        let turn = engine.take_turn(epoch + 1)?;
+                        return Ok(Some((stopped, Turn { pauses, ..turn })));
                     }
                 }
                 Err(_) => open = false,
             },
             recv(committer_idle) -> token => match token {
                 Ok(()) => idle = true,
-                Err(_) => return None, // As above.
+                Err(_) => return Ok(None), // As above.
             },
             // A source that said it was behind may have nothing more after all, and a turn that rests may be all there is.
             default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }) => {}
@@ -359,7 +367,7 @@ fn collect_turns(
             engine.forget_due();
         }
     }
-    None
+    Ok(None)
 }
 
 /// Commits turns in order, and tells the source of each.

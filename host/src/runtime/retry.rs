@@ -247,8 +247,8 @@ impl Retry {
         if self.taken.is_empty() {
             return Ok(());
         }
-        self.engine.process(self.decoder.take());
-        let mut turn = self.engine.take_turn(self.database.stored().epoch + 1);
+        self.engine.process(self.decoder.take())?;
+        let mut turn = self.engine.take_turn(self.database.stored().epoch + 1)?;
         // Where the source goes on is not for letters to say.
         (turn.position, turn.receipt) = (0, Receipt::default());
         turn.retried = std::mem::take(&mut self.taken);

@@ -96,12 +96,12 @@ impl Process {
         for (sequence, line) in (first..).zip(lines) {
             decoder.push(sequence, None, line.as_bytes());
         }
-        self.engine.process(decoder.take());
+        self.engine.process(decoder.take()).expect("no invariant breaks");
     }
 
     fn commit(&mut self) {
         let epoch = self.database.stored().epoch + 1;
-        let turn = self.engine.take_turn(epoch);
+        let turn = self.engine.take_turn(epoch).expect("no invariant breaks");
         self.database.commit(turn).expect("the turn can be written");
     }
 }

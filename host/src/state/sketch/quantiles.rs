@@ -6,7 +6,10 @@
 //! between machines: the same events would give results that `weir diff` tells apart. (And the library for it drops the
 //! lowest buckets when there are many, so that what comes of it depends on what came first, and nothing can be taken away.)
 
-use crate::model::row::{push_length, take_length};
+use crate::{
+    error::note_defect,
+    model::row::{push_length, take_length},
+};
 
 /// The bits of a double below its eight leading digits, of which the first is not written.
 const DROPPED_BITS: u32 = 52 - 7;
@@ -59,7 +62,9 @@ impl Quantiles {
     /// Takes a number away that was added before.
     pub fn subtract(&mut self, value: f64) {
         let place = self.place_of(index_of(value));
-        debug_assert!(place.is_ok(), "a number is taken away that was never added");
+        if place.is_err() {
+            note_defect("a number is taken away that was never added");
+        }
         let Ok(at) = place else { return };
         match self.buckets.get_mut(at) {
             Some(bucket) if bucket.count > 1 => bucket.count -= 1,

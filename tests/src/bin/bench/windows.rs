@@ -265,7 +265,7 @@ impl InProcess {
         self.sequence += 1;
         self.decoder.push(self.sequence, None, &self.payload);
         if self.decoder.is_full() {
-            self.engine.process(self.decoder.take());
+            self.engine.process(self.decoder.take()).expect("no invariant breaks");
             if self.sequence.is_multiple_of(16 * BATCH_EVENTS_MAX as u64) {
                 self.turn();
             }
@@ -273,9 +273,9 @@ impl InProcess {
     }
 
     fn turn(&mut self) {
-        self.engine.process(self.decoder.take());
+        self.engine.process(self.decoder.take()).expect("no invariant breaks");
         self.epoch += 1;
-        let turn = self.engine.take_turn(self.epoch);
+        let turn = self.engine.take_turn(self.epoch).expect("no invariant breaks");
         let appended = turn.sinks.iter().flatten().map(|rows| match rows {
             weir::model::rows::SinkRows::Appends(rows) => rows.len() as u64,
             weir::model::rows::SinkRows::Upserts(_) => 0,
