@@ -85,11 +85,12 @@ pub mod operator;
 
 pub mod sink;
 
-pub mod engine;
-
-// Where that goes, and what drives it: one transaction, the server, the threads, the command.
+// Where turns go. The engine takes its state back from there.
 pub mod storage;
 
+pub mod engine;
+
+// What drives it: the server, the threads, the command.
 pub mod nats;
 
 pub mod runtime;

@@ -13,15 +13,12 @@ use weir::{
     format::Decoder,
     operator::lookup,
     plan::{Now, Plan},
-    runtime::pipeline::{Progress, Store, Swaps},
+    runtime::pipeline::{Progress, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::{
-        Messages,
-        sqlite::{Database, DatabaseFile},
-    },
+    storage::{Backend, Location, Messages},
     wasm::{Compiler, StageHost},
 };
 
@@ -71,19 +68,18 @@ pub fn replay(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize) -> 
 /// # Errors
 /// What `weir replay` would say.
 pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize, messages: Messages) -> Result<()> {
-    let mut database = Database::open(&hold(database)?, plan.clone(), messages)?;
-    database.claim(IDENTITY)?;
-    let stored = database.stored().clone();
+    let mut storage = hold(database)?.open(plan.clone(), messages)?;
+    storage.claim(IDENTITY)?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     engine.set_forgotten_at_once(batch);
-    database.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
-    let store = Store::Database(Box::new(database));
     weir::runtime::pipeline::run(
         source,
         engine,
-        store,
+        storage,
         NoAcknowledge,
         Arc::new(Progress::default()),
         Swaps::none(),
@@ -98,9 +94,11 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
 #[track_caller]
 pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
     let hold = hold(database).expect("nobody else holds the database");
-    let database = Database::open(&hold, plan.clone(), Messages::Outbox).expect("the database can be opened");
-    let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
-    database.restore(&mut engine).expect("the state can be read");
+    let mut storage = hold
+        .open(plan.clone(), Messages::Outbox)
+        .expect("the database can be opened");
+    let mut engine = Engine::new(plan.clone(), host(), storage.stored().seed).expect("the plan can run");
+    storage.load(&mut engine).expect("the state can be read");
     engine.state_sizes()
 }
 
@@ -111,10 +109,10 @@ pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
 ///
 /// # Errors
 /// When it is held for longer.
-pub fn hold(database: &Path) -> Result<DatabaseFile> {
+pub fn hold(database: &Path) -> Result<Arc<dyn Backend>> {
     let begun = Instant::now();
     loop {
-        match DatabaseFile::hold(database) {
+        match Location::from(database).hold() {
             Err(_) if begun.elapsed() < LOCK_MAX => std::thread::park_timeout(Duration::from_millis(1)),
             outcome => return outcome,
         }
@@ -146,8 +144,12 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         table.set(batch.of_input(0), &columns);
     }
     let hold = hold(database).expect("nobody else holds the database");
-    let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be opened");
-    database.load_table(0, &mut table).expect("the table can be written");
+    let mut storage = hold
+        .open(plan.clone(), Messages::Drop)
+        .expect("the database can be opened");
+    storage
+        .set_table(0, table.take_changes())
+        .expect("the table can be written");
 }
 
 /// A whole run over a new database: lookup rows if there are any, then `lines` in one go, or stopped after each of

@@ -19,7 +19,7 @@ use crate::{
     },
     say,
     source::Stop,
-    storage::sqlite::{DatabaseFile, read_message_counts},
+    storage::{Backend, Location},
     terminal::{self, Bars},
     trust::Policy,
     wasm::StageHost,
@@ -53,7 +53,7 @@ pub(super) struct Run {
     pipelines: Vec<PathBuf>,
     /// The SQLite file, made when it is missing.
     #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
     /// "Now" for every event, in RFC 3339, in place of the time at which each message was stored.
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     now: Option<jiff::Timestamp>,
@@ -209,20 +209,20 @@ impl Run {
             match live.finish() {
                 Ok(report) if terminal::is_json() => terminal::stdout().json(&json!({
                     "pipeline": plan.name,
-                    "database": database.path().display().to_string(),
+                    "database": database.location().to_string(),
                     "position": progress.position.load(Ordering::Relaxed),
                     "counts": CountsStatus::from(progress.counts()),
                     "published": report.published,
                     "dead": report.dead,
                     "waiting": report.waiting,
                     "reason": report.reason,
-                    "tables": show::tables_as_json(database.path(), &plan.name)?,
+                    "tables": show::tables_as_json(&database.location(), &plan.name)?,
                     "seconds": begun.elapsed().as_secs_f64(),
                 }))?,
                 Ok(report) => {
-                    let note = messages_note(&report, read_message_counts(database.path(), &plan.name)?.unpublished);
+                    let note = messages_note(&report, database.inspect().message_counts(&plan.name)?.unpublished);
                     let messages = note.as_deref().map(|note| (report.published, note));
-                    let tables = show::tables(database.path(), &plan.name)?;
+                    let tables = show::tables(&database.location(), &plan.name)?;
                     let summary = show::summary(&plan.name, progress.counts(), messages, begun.elapsed());
                     say!(Info, "{summary}\n{tables}");
                 }
@@ -256,8 +256,8 @@ impl Run {
                 path.display()
             )));
         }
-        let of_it = || PathBuf::from(format!("{name}.db"));
-        let (database, host) = guarded.hold(&self.database.clone().unwrap_or_else(of_it), &name)?;
+        let location = self.database.clone().unwrap_or_else(|| Location::of_pipeline(&name));
+        let (database, host) = guarded.hold(&location, &name)?;
         let plan = make_plan(&file, &host, self.now, &Versions::new())?;
         let plan = Arc::new(Plan {
             trust: plan.trust.and(trust),
@@ -272,7 +272,7 @@ struct Opened {
     plan: Arc<Plan>,
     /// Watches its guests.
     host: StageHost,
-    database: DatabaseFile,
+    database: Arc<dyn Backend>,
 }
 
 /// Says what a pipeline reads and writes that has started.
@@ -284,7 +284,7 @@ fn say_started(live: Live) -> Live {
         live.plan.stream,
         listed(&live.plan.subjects()),
         live.consumer,
-        live.database.path().display(),
+        live.database.location(),
         live.progress.position.load(Ordering::Relaxed) + 1
     );
     for (subject, first) in &live.first {

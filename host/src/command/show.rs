@@ -5,9 +5,10 @@ use crate::{
     limits::TOLD_CHARS_MAX,
     model::{deployment::Signer, turn::Counts},
     source::Waiting,
+    storage::Location,
     text::printable_up_to,
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// A text of the registry: whoever may write there may have written anything, of any length. --json has it whole.
 pub(super) fn told(text: &str) -> String {
@@ -138,8 +139,8 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
 }
 
 /// One line per table with its number of rows.
-pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
-    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
+pub(super) fn tables(database: &Location, pipeline: &str) -> Result<String> {
+    let sizes = database.inspect().table_sizes(pipeline)?;
     let width = sizes.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(13);
     let lines = sizes
         .iter()
@@ -148,8 +149,8 @@ pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
 }
 
 /// The number of rows of each table.
-pub(super) fn tables_as_json(database: &Path, pipeline: &str) -> Result<serde_json::Value> {
-    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
+pub(super) fn tables_as_json(database: &Location, pipeline: &str) -> Result<serde_json::Value> {
+    let sizes = database.inspect().table_sizes(pipeline)?;
     Ok(sizes
         .into_iter()
         .map(|(name, rows)| (name, rows.into()))

@@ -27,7 +27,7 @@ use crate::{
         turn::{Counts, Turn},
     },
     source::{Acknowledge, Source, Wake},
-    storage::sqlite::Database,
+    storage::Storage,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use recognition::Recognition;
@@ -40,15 +40,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Where turns go.
-#[derive(Debug)]
-pub enum Store {
-    /// Into a database.
-    Database(Box<Database>),
-    /// Nowhere: to measure what the rest costs.
-    Discard,
-}
 
 /// Where plans come from that take over while a pipeline runs, and where what they replace goes to.
 #[derive(Debug)]
@@ -168,13 +159,13 @@ impl Progress {
 pub fn run(
     source: impl Source,
     engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
     swaps: Swaps,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::new(engine.plan());
-    drive(source, engine, store, acknowledge, progress, swaps, recognition)
+    drive(source, engine, storage, acknowledge, progress, swaps, recognition)
 }
 
 /// As [`run`], over events that ran before: what was said of them is not said again.
@@ -184,30 +175,35 @@ pub fn run(
 pub fn run_again(
     source: impl Source,
     engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::done();
-    drive(source, engine, store, acknowledge, progress, Swaps::none(), recognition)
+    drive(
+        source,
+        engine,
+        storage,
+        acknowledge,
+        progress,
+        Swaps::none(),
+        recognition,
+    )
 }
 
 fn drive(
     mut source: impl Source,
     mut engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
     progress: Arc<Progress>,
     swaps: Swaps,
     mut recognition: Recognition,
-) -> Result<Store> {
-    let epoch = match &store {
-        Store::Database(database) => database.stored().epoch,
-        Store::Discard => {
-            engine.leave_unlogged();
-            0
-        }
-    };
+) -> Result<Box<dyn Storage>> {
+    let epoch = storage.stored().epoch;
+    if !storage.keeps() {
+        engine.leave_unlogged();
+    }
     let Swaps {
         successors,
         retired,
@@ -221,7 +217,7 @@ fn drive(
     let (idle, committer_idle) = bounded::<()>(1);
 
     let committer = Committer {
-        store,
+        storage,
         acknowledge,
         progress,
     };
@@ -269,17 +265,15 @@ fn drive(
     let engine = join(engine);
     let committed = join(committer);
     // A commit that failed is the cause of all that stopped after it.
-    let mut store = committed??;
+    let mut storage = committed??;
     if let Some((stopped, mut turn)) = engine?? {
         turn.receipt = source.receipt_at(turn.position)?;
         let counts = turn.counts;
-        if let Store::Database(database) = &mut store {
-            database.commit(turn)?;
-        }
+        storage.commit(turn)?;
         shown.add(counts);
         return Err(stopped.error());
     }
-    outcome.map(|()| store)
+    outcome.map(|()| storage)
 }
 
 /// A batch on its way to the engine.
@@ -375,20 +369,20 @@ fn commit_turns(
     mut committer: Committer<impl Acknowledge>,
     closed: &Receiver<Turn>,
     idle: &Sender<()>,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let _ = idle.try_send(());
     while let Ok(turn) = closed.recv() {
         committer.commit(turn)?;
         let _ = idle.try_send(());
     }
-    Ok(committer.store)
+    Ok(committer.storage)
 }
 
 /// The last step of the data path: turns are committed, and the source is told of each.
 #[derive(Debug)]
 pub struct Committer<A> {
     /// Where turns go.
-    pub store: Store,
+    pub storage: Box<dyn Storage>,
     /// Who is told.
     pub acknowledge: A,
     /// How far it is.
@@ -411,10 +405,7 @@ impl<A: Acknowledge> Committer<A> {
         };
         let begun = Instant::now();
         fail_point::pass("before-commit");
-        match &mut self.store {
-            Store::Database(database) => database.commit(turn)?,
-            Store::Discard => drop(turn),
-        }
+        self.storage.commit(turn)?;
         fail_point::pass("after-commit");
         if !versions.changes.is_empty() {
             fail_point::pass("after-swap");

@@ -29,7 +29,7 @@ use crate::{
     },
     say,
     source::{Lag, Wake},
-    storage::sqlite::{DatabaseFile, Outbox},
+    storage::{Backend, Outbox},
     trust::Role,
     wasm::{Module, StageHost},
 };
@@ -110,7 +110,7 @@ pub struct Subject {
     /// The database, as the host was told of it.
     pub database: String,
     /// The same, held.
-    pub file: DatabaseFile,
+    pub backend: Arc<dyn Backend>,
     /// How far the pipeline is.
     pub progress: Arc<Progress>,
     /// How many messages wait.
@@ -310,7 +310,7 @@ struct Worker {
     waiting: BTreeMap<(Role, String), Waiting>,
     told: Option<Instant>,
     /// Opened when it is first looked at.
-    outbox: Option<Outbox>,
+    outbox: Option<Box<dyn Outbox>>,
     /// How many deliveries were committed at an instant, from which on the speed is measured.
     counted: (u64, Instant),
     events_per_s: u64,

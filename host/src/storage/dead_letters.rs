@@ -1,5 +1,7 @@
 //! Dead letters as a storage holds them, and which of them somebody means.
 
+use crate::model::delivery::DeadLetter;
+
 /// A dead letter in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
@@ -26,6 +28,25 @@ pub struct StoredDeadLetter {
     pub is_row: Option<bool>,
     /// How often it was retried.
     pub retries: u64,
+}
+
+impl StoredDeadLetter {
+    /// A dead letter of a pipeline as it is kept, when it was retried so often.
+    pub(super) fn of(pipeline: &str, letter: DeadLetter, retries: u64) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            sequence: letter.sequence,
+            subject: letter.subject,
+            time_ms: letter.time_ms,
+            store_ms: letter.store_ms,
+            step: letter.step,
+            module: letter.module,
+            reason: letter.reason,
+            payload: letter.payload,
+            is_row: Some(letter.is_row),
+            retries,
+        }
+    }
 }
 
 /// A dead letter without what may be large.
@@ -58,6 +79,25 @@ impl LetterFilter {
     /// Whether every dead letter fits.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether a dead letter fits.
+    pub(super) fn takes(&self, letter: &StoredDeadLetter) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        is(&self.pipeline, &letter.pipeline)
+            && is(&self.step, &letter.step)
+            && self.module.as_ref().is_none_or(|module| {
+                letter
+                    .module
+                    .as_ref()
+                    .is_some_and(|found| found.starts_with(module.as_str()))
+            })
+            && self
+                .reason
+                .as_ref()
+                .is_none_or(|reason| letter.reason.contains(reason.as_str()))
+            && self.from.is_none_or(|from| letter.sequence >= from)
+            && self.to.is_none_or(|to| letter.sequence <= to)
     }
 }
 

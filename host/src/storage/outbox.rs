@@ -1,5 +1,11 @@
 //! Messages that are committed and not yet known to be published.
 
+use crate::{error::Result, plan::Plan};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
+
 /// The step of dead letters that are messages: rows that the server will never take.
 pub const PUBLISH: &str = "publish";
 
@@ -80,4 +86,55 @@ impl MessageFilter {
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The outbox of one pipeline, from which a publisher takes messages. It writes beside the commits of the same pipeline.
+///
+/// # Errors
+/// All fail when the outbox cannot be read or written.
+pub trait Outbox: fmt::Debug + Send {
+    /// The oldest messages, up to `count` of them and to the one with which their payloads have `bytes`, but for those to
+    /// the subjects `without`.
+    ///
+    /// # Errors
+    /// As above.
+    fn oldest(&self, count: usize, bytes: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>>;
+
+    /// The subjects that messages wait for.
+    ///
+    /// # Errors
+    /// As above.
+    fn subjects(&self) -> Result<Vec<String>>;
+
+    /// The names of the oldest messages to `subject`, up to `count` of them, with their places in the outbox.
+    ///
+    /// # Errors
+    /// As above.
+    fn names(&self, subject: &str, count: usize) -> Result<HashMap<String, i64>>;
+
+    /// Where the last message to `subject` is that is known to be stored: whatever left the outbox stands there or before.
+    ///
+    /// # Errors
+    /// As above.
+    fn last_stored(&self, subject: &str) -> Result<Option<StoredAt>>;
+
+    /// How many messages wait.
+    ///
+    /// # Errors
+    /// As above.
+    fn waiting(&self) -> Result<u64>;
+
+    /// Removes messages that the server has, each by its place. `stored` says for subjects where the last message is that
+    /// is known to be stored.
+    ///
+    /// # Errors
+    /// As above, and when another process wrote to it. The messages are published again then, and dropped by the server.
+    fn remove(&self, ids: &[i64], stored: &BTreeMap<String, StoredAt>) -> Result<()>;
+
+    /// Makes a dead letter of step [`PUBLISH`] of a row that the server will never take, for this reason. Where the pipeline
+    /// publishes dead letters, so is this one.
+    ///
+    /// # Errors
+    /// As above. The row is in the outbox then, as it was.
+    fn bury(&self, plan: &Plan, message: &OutgoingMessage, reason: &str) -> Result<()>;
 }

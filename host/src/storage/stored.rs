@@ -1,6 +1,9 @@
 //! Where a pipeline stands.
 
-use crate::model::{delivery::Scanned, turn::Counts};
+use crate::model::{
+    delivery::Scanned,
+    turn::{Counts, Turn},
+};
 
 /// What the last commit of a pipeline left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,25 @@ pub struct StoredPipeline {
     pub dropped: u64,
     /// How far its stream was looked at; 0 before anything was, and for a file.
     pub scanned: Scanned,
+}
+
+impl StoredPipeline {
+    /// Where it stands after a turn.
+    pub(super) fn after(&self, turn: &Turn) -> Self {
+        let mut stored = self.clone();
+        stored.epoch = turn.epoch;
+        // Dead letters that are retried have no position: theirs are below it.
+        stored.position = turn.position.max(stored.position);
+        if turn.position > 0 {
+            stored.content_hash = turn.receipt.content_hash;
+        }
+        if turn.scanned.through > 0 {
+            stored.scanned = turn.scanned;
+        }
+        stored.counts = stored.counts.without_letters(turn.retried.len() as u64);
+        stored.counts += turn.counts;
+        stored
+    }
 }
 
 /// What becomes of messages to publish.

@@ -11,7 +11,7 @@ use crate::{
         status::CountsStatus,
     },
     say,
-    storage::sqlite::DatabaseFile,
+    storage::Location,
     terminal::{self, Bars},
     text::printable,
 };
@@ -36,7 +36,7 @@ pub(in crate::command) struct Retry {
     pipeline: PathBuf,
     /// The SQLite file that holds the dead letters, of `weir run` or `weir replay`.
     #[arg(long, value_name = "FILE")]
-    database: PathBuf,
+    database: Location,
     #[command(flatten)]
     which: Which,
     /// All of the pipeline's.
@@ -61,13 +61,10 @@ impl Retry {
         let changes = self.what_if.changes(&file, &host)?;
         let plan = make_plan(&file, &host, self.now, &changes.versions)?;
         if !self.database.exists() {
-            return Err(Error::environment(format!(
-                "there is no database {}",
-                self.database.display()
-            )));
+            return Err(Error::environment(format!("there is no database {}", self.database)));
         }
-        let database = DatabaseFile::hold(&self.database)?;
-        let retry = crate::runtime::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let database = self.database.hold()?;
+        let retry = crate::runtime::retry::Retry::open(&*database, &host, plan, &changes.suffix(), !self.dry_run)?;
         let publishes = retry.publishes();
         let bars = Bars::begin();
         let bar = bars.add(

@@ -1,7 +1,7 @@
 //! The demo's screen: the tables as they fill. On a terminal it is drawn again and again in its place; through a pipe
 //! there is a line every few seconds, and the tables once at the end.
 
-use crate::{answer, command::show, error::Result, runtime::live::Live, say, storage::sqlite::read_table, terminal};
+use crate::{answer, command::show, error::Result, runtime::live::Live, say, storage::Location, terminal};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::{
     path::Path,
@@ -61,11 +61,7 @@ impl Screen {
     }
 
     /// Shows how far the pipelines are.
-    pub(super) fn draw(&mut self, lives: &[Live], published: u64) -> Result<()> {
-        let home = lives
-            .first()
-            .and_then(|live| live.database.path().parent())
-            .unwrap_or(Path::new("."));
+    pub(super) fn draw(&mut self, home: &Path, lives: &[Live], published: u64) -> Result<()> {
         let Some(drawn) = &self.drawn else {
             if self.last_line.elapsed() >= LINE_EVERY {
                 self.last_line = Instant::now();
@@ -119,8 +115,8 @@ impl Screen {
         let width = terminal::width().map_or(WIDTH_MAX, |width| width.min(WIDTH_MAX.into()) as u16);
         let mut lines = Vec::new();
         for (database, table, order, title) in TABLES {
-            let path = home.join(format!("{database}.db"));
-            let (names, rows) = read_table(&path, table, order, rows_max)?;
+            let database = Location::in_folder(home, database).inspect();
+            let (names, rows) = database.first_rows(table, order, rows_max)?;
             let mut drawn = Table::new();
             drawn
                 .load_style(presets::UTF8_FULL_CONDENSED)

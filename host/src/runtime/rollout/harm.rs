@@ -10,11 +10,9 @@ use crate::{
     model::deployment::{Deployment, StoredVersion},
     plan::{Plan, StageVersion, StepVersions},
     say,
-    storage::sqlite::forget_harms,
+    storage::Inspect,
     wasm::StageHost,
 };
-use std::path::Path;
-
 /// What to do where nothing runs.
 const WAYS_OUT: &str = "deploy another version, name another module or other parameters in the pipeline file, or say --again to \
                         run it once more";
@@ -35,7 +33,7 @@ pub(super) fn refusal_of_module(host: &StageHost, step: &str, deployment: &Deplo
 pub(super) struct RefusedStep<'s> {
     pub(super) base: &'s Plan,
     pub(super) host: &'s StageHost,
-    pub(super) database: &'s Path,
+    pub(super) database: &'s dyn Inspect,
     pub(super) step: &'s str,
     /// What decided over its rows, in order.
     pub(super) known: Vec<&'s StoredVersion>,
@@ -129,7 +127,7 @@ impl Worker {
     pub(super) fn look_at_guests(&self) {
         let Some(watch) = self.host.watch() else { return };
         for harm in watch.look(self.subject.progress.last_turn().committed) {
-            if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
+            if let Err(error) = self.subject.backend.forget_harms(&self.running.name, Some(&harm)) {
                 say!(Warning, "weir: pipeline {}: {error}", self.running.name);
             }
         }

@@ -5,7 +5,6 @@ mod checks;
 mod tables;
 
 use super::{
-    Database,
     dead_letters::letter_counts,
     failure::Sqlite,
     file::beside,
@@ -13,25 +12,27 @@ use super::{
     outbox::message_counts,
     read::{self, open_weir},
     read_only::Reader,
+    schema::quote,
 };
 use crate::{
     error::Result,
     model::keys::Place,
+    plan::Plan,
     state::take_entry,
-    storage::{FileSize, Kept, StateSize, StoredPipeline},
+    storage::{Check, Contents, FileSize, Kept, Location, RowStream, Snapshot, StateSize, StoredPipeline, TableShape},
 };
 use rusqlite::Connection;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
 
 /// A database as it is at one moment.
 #[derive(Debug)]
-pub struct Audit {
-    connection: Reader,
-    path: PathBuf,
+pub(in crate::storage) struct Audit {
+    pub(super) connection: Reader,
+    pub(super) path: PathBuf,
 }
 
 impl Audit {
@@ -39,7 +40,7 @@ impl Audit {
     ///
     /// # Errors
     /// When it is not there, is not Weir's, or cannot be read.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(in crate::storage) fn open(path: &Path) -> Result<Self> {
         let connection = open_weir(path)?;
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
@@ -50,11 +51,21 @@ impl Audit {
         })
     }
 
-    /// The file.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn file(&self) -> Result<FileSize> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        read(&self.connection).sqlite(|| self.cannot_read())
+    }
+
+    pub(super) fn cannot_read(&self) -> String {
+        format!("cannot read database {}", self.path.display())
+    }
+}
+
+impl Snapshot for Audit {
+    fn location(&self) -> Location {
+        self.path.as_path().into()
+    }
+
+    fn size(&self) -> Result<FileSize> {
         let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         let real_path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let log = beside(&real_path, "-wal");
@@ -65,24 +76,52 @@ impl Audit {
         })
     }
 
-    /// The pipelines in it, by name.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn pipelines(&self) -> Result<Vec<(String, StoredPipeline)>> {
+    fn pipelines(&self) -> Result<Vec<(String, StoredPipeline)>> {
         self.read(read::pipelines)
     }
 
-    /// What `pipeline` keeps. Every entry is read once: some million of them a second, and they are in memory meanwhile.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn kept(&self, pipeline: &str, stored: &StoredPipeline) -> Result<Kept> {
+    fn kept(&self, pipeline: &str, stored: &StoredPipeline) -> Result<Kept> {
         self.read(|connection| kept(connection, pipeline, stored.seed))
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        read(&self.connection).sqlite(|| format!("cannot read database {}", self.path.display()))
+    fn check_file(&self) -> Check {
+        self.file()
+    }
+
+    fn check_schema(&self) -> Check {
+        self.schema()
+    }
+
+    fn check_pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
+        self.pipeline(pipeline, stored)
+    }
+
+    fn check_tables(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
+        self.tables_of(plan, state)
+    }
+
+    fn tables(&self) -> Result<BTreeMap<String, TableShape>> {
+        self.shapes()
+    }
+
+    fn table_size(&self, table: &str) -> Result<u64> {
+        let query = format!("SELECT count(*) FROM {}", quote(table));
+        self.read(|connection| connection.query_row(&query, [], |row| row.get::<_, i64>(0)))
+            .map(|rows| rows as u64)
+    }
+
+    fn scan(
+        &self,
+        table: &str,
+        columns: &[String],
+        sorted: usize,
+        with: &mut dyn FnMut(&mut dyn RowStream) -> Result<()>,
+    ) -> Result<()> {
+        self.scan_table(table, columns, sorted, with)
+    }
+
+    fn scan_dead_letters(&self, with: &mut dyn FnMut(&mut dyn RowStream) -> Result<()>) -> Result<()> {
+        self.scan_letters(with)
     }
 }
 

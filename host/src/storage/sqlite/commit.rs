@@ -223,11 +223,7 @@ impl rusqlite::ToSql for Text<'_> {
 }
 
 impl Database {
-    /// Commits a turn: all of it, or nothing.
-    ///
-    /// # Errors
-    /// When SQLite fails (a full disk, say). The database then holds what the turn before left.
-    pub fn commit(&mut self, turn: Turn) -> Result<()> {
+    pub(super) fn commit_turn(&mut self, turn: Turn) -> Result<()> {
         let path = self.path().display().to_string();
         let epoch = turn.epoch;
         let wrap = || format!("cannot commit turn {epoch} to database {path}");
@@ -287,6 +283,7 @@ impl Parts<'_> {
     /// Writes all of a turn.
     fn fill(&self, transaction: &Transaction<'_>, turn: Turn) -> rusqlite::Result<Filled> {
         let pipeline = &self.plan.name;
+        let stored = self.stored.after(&turn);
         let mut trace_bytes = self.trace_bytes;
         take_back(transaction, pipeline, &turn, self.stored.position)?;
         let retries: BTreeMap<u64, u64> = turn
@@ -388,17 +385,6 @@ impl Parts<'_> {
         if trace_bytes > TRACE_BYTES_MAX {
             trace_bytes = lineage::forget(transaction, pipeline, trace_bytes)?;
         }
-        let mut stored = self.stored.clone();
-        stored.epoch = turn.epoch;
-        stored.position = turn.position.max(stored.position);
-        if turn.position > 0 {
-            stored.content_hash = turn.receipt.content_hash;
-        }
-        if turn.scanned.through > 0 {
-            stored.scanned = turn.scanned;
-        }
-        stored.counts = stored.counts.without_letters(turn.retried.len() as u64);
-        stored.counts += turn.counts;
         read::write_pipeline(transaction, pipeline, &stored, self.owner)?;
         Ok(Filled {
             stored,

@@ -95,7 +95,7 @@ pub(super) fn leave_payloads(transaction: &Transaction<'_>, condition: &str, val
 ///
 /// # Errors
 /// When the file is no database of Weir, or `each` fails.
-pub fn read_dead_letters(
+pub(in crate::storage) fn read_dead_letters(
     path: &Path,
     filter: &LetterFilter,
     mut each: impl FnMut(StoredDeadLetter) -> Result<()>,
@@ -127,7 +127,7 @@ pub fn read_dead_letters(
 ///
 /// # Errors
 /// When the file is no database of Weir, or cannot be written. It then is as it was.
-pub fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u64> {
+pub(super) fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u64> {
     let path = file.path();
     let wrap = || format!("cannot drop dead letters of {}", path.display());
     drop(open_weir(path)?);
@@ -171,12 +171,7 @@ fn drop_letters(connection: &mut Connection, filter: &LetterFilter, owner: i64) 
 const OF_PUBLISH: &str = "step = 'publish' AND module IS NULL AND is_row = 1";
 
 impl Database {
-    /// Puts rows that the server did not take, of the dead letters that `filter` lets through, into the outbox once more,
-    /// behind what waits there, and gives how many. Without `keeps` it only counts them.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written. It then is as it was.
-    pub fn publish_again(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
+    pub(super) fn republish(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
         let pipeline = self.plan.name.clone();
         let filter = LetterFilter {
             pipeline: Some(pipeline.clone()),
@@ -221,11 +216,7 @@ impl Database {
         publish().sqlite(|| format!("cannot write database {}", self.path().display()))
     }
 
-    /// The dead letters of the pipeline that `filter` lets through, in order of their sequences.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn letters(&self, filter: &LetterFilter) -> Result<Vec<LetterName>> {
+    pub(super) fn letter_names(&self, filter: &LetterFilter) -> Result<Vec<LetterName>> {
         let filter = LetterFilter {
             pipeline: Some(self.plan.name.clone()),
             ..filter.clone()
@@ -245,11 +236,7 @@ impl Database {
         read().sqlite(|| format!("cannot read dead letters of {}", self.path().display()))
     }
 
-    /// The dead letter at that place.
-    ///
-    /// # Errors
-    /// When it is not there, or cannot be read.
-    pub fn letter(&self, id: i64) -> Result<StoredDeadLetter> {
+    pub(super) fn letter_at(&self, id: i64) -> Result<StoredDeadLetter> {
         let query = format!("SELECT {COLUMNS} FROM weir_dead_letter WHERE id = ?1");
         self.connection
             .prepare_cached(&query)

@@ -32,7 +32,7 @@ const COLUMNS: &str =
 ///
 /// # Errors
 /// When the notes or the database cannot be written, or the file is no database.
-pub fn watch_guests(file: &DatabaseFile) -> Result<(Arc<Notes>, Vec<Harm>)> {
+pub(super) fn watch_guests(file: &DatabaseFile) -> Result<(Arc<Notes>, Vec<Harm>)> {
     let (notes, left) = Notes::open(&file.beside("-guest"), file.path(), file.clone())?;
     let died = enter(file, left)?;
     notes.clear()?;
@@ -85,7 +85,7 @@ fn enter(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
 ///
 /// # Errors
 /// When the database is damaged.
-pub fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
+pub(in crate::storage) fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -106,7 +106,7 @@ pub fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
 ///
 /// # Errors
 /// When the database cannot be written.
-pub fn forget_harms(file: &DatabaseFile, pipeline: &str, guest: Option<&Harm>) -> Result<()> {
+pub(super) fn forget_harms(file: &DatabaseFile, pipeline: &str, guest: Option<&Harm>) -> Result<()> {
     let path = file.path();
     let wrap = || format!("cannot write database {}", path.display());
     let connection = open(path)?;
@@ -239,7 +239,7 @@ mod tests {
         let file = DatabaseFile::hold(&folder.path().join("a.db")).expect("it can be held");
         assert_eq!(enter(&file, Vec::new()).expect("there is nothing"), []);
         assert!(
-            file.is_empty().expect("it can be looked at"),
+            file.has_no_bytes().expect("it can be looked at"),
             "nothing is made for nothing"
         );
         enter(&file, vec![note(1, "a"), note(1, "b")]).expect("they are entered");

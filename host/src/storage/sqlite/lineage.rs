@@ -96,7 +96,11 @@ pub(super) fn forget(transaction: &Transaction<'_>, pipeline: &str, bytes: u64) 
 ///
 /// # Errors
 /// When there is no such database or table, or the key is not one of the table's.
-pub fn read_lineage(path: &Path, table: &str, key: &[(String, Option<String>)]) -> Result<RowLineage> {
+pub(in crate::storage) fn read_lineage(
+    path: &Path,
+    table: &str,
+    key: &[(String, Option<String>)],
+) -> Result<RowLineage> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     let owner: Option<String> = connection
@@ -126,7 +130,7 @@ pub fn read_lineage(path: &Path, table: &str, key: &[(String, Option<String>)]) 
     let stored = super::read::pipeline(&connection, &pipeline)
         .sqlite(wrap)?
         .unwrap_or_default();
-    lineage.steps = super::made::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
+    lineage.steps = super::fingerprints::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
     (lineage.position, lineage.source) = (stored.position, stored.source.unwrap_or_default());
     lineage.first_sequence = connection
         .query_row(

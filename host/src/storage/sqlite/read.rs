@@ -105,7 +105,7 @@ pub(super) fn write_pipeline(
 ///
 /// # Errors
 /// When the file is no database of Weir.
-pub fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
+pub(super) fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     pipelines(&connection).sqlite(wrap)
@@ -128,7 +128,7 @@ pub(super) fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<(String
 ///
 /// # Errors
 /// When the database cannot be read, or there is no such table.
-pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>> {
+pub(super) fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>> {
     let wrap = || format!("cannot read table {table} of database {}", path.display());
     let connection = open_weir(path)?;
     let mut statement = connection
@@ -178,7 +178,7 @@ pub(super) fn open_weir(path: &Path) -> Result<Reader> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
+pub(in crate::storage) fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     let mut statement = connection
@@ -201,7 +201,12 @@ pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
 ///
 /// # Errors
 /// When the database cannot be read, or there is no such table or column.
-pub fn read_table(path: &Path, table: &str, order: &str, rows_max: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+pub(in crate::storage) fn read_table(
+    path: &Path,
+    table: &str,
+    order: &str,
+    rows_max: usize,
+) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     let wrap = || format!("cannot read table {table} of database {}", path.display());
     let connection = open_weir(path)?;
     let query = format!("SELECT * FROM {} ORDER BY {order} LIMIT {rows_max}", quote(table));

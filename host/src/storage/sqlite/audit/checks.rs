@@ -1,27 +1,25 @@
 //! The checks of an audit.
 
-use super::{Audit, Database, tables};
+use super::{Audit, tables};
 use crate::{
-    engine::Engine,
     error::Result,
     plan::Plan,
     storage::{
-        Check, StoredPipeline, Verdict,
+        Check, Contents, Part, Snapshot, StoredPipeline, Verdict,
         sqlite::{
             dead_letters::letter_counts,
             definitions::{self, Others},
             failure::Sqlite,
-            outbox, schema,
+            fingerprints, load, outbox, schema,
             versions::named_components,
         },
     },
 };
 use rusqlite::Connection;
-use std::sync::Arc;
 
 impl Audit {
-    /// Whether the pages of the file and its indexes are sound, as SQLite sees it.
-    pub fn check_file(&self) -> Check {
+    /// Whether the pages of the file and its indexes are sound.
+    pub(super) fn file(&self) -> Check {
         let what = "pages";
         let checked = self.read(|connection| {
             let mut check = connection.prepare("PRAGMA integrity_check(10)")?;
@@ -37,9 +35,7 @@ impl Audit {
         )
     }
 
-    /// Whether the tables are as they were made. Those of pipelines that have no file here are looked through for what
-    /// was added.
-    pub fn check_schema(&self) -> Check {
+    pub(super) fn schema(&self) -> Check {
         let what = "schema";
         let checked = self.read(|c| definitions::faults(c, schema::layout(c)?, &[], Others::Checked));
         Check::made(
@@ -48,8 +44,7 @@ impl Audit {
         )
     }
 
-    /// Whether what is kept of `pipeline` holds together.
-    pub fn check_pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
+    pub(super) fn pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
         let outcome = |what: &str, faults: Result<(Vec<String>, String)>| {
             Check::made(
                 what,
@@ -74,8 +69,7 @@ impl Audit {
         ]
     }
 
-    /// Whether the state is that of `plan`, and the tables are what the state says. The engine has no state yet.
-    pub fn check_tables(&self, plan: &Arc<Plan>, mut engine: Engine) -> Vec<Check> {
+    pub(super) fn tables_of(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
         let made = schema::made_tables(plan);
         match self.read(|c| definitions::faults(c, schema::layout(c)?, &made, Others::Ignored)) {
             Ok(faults) if faults.is_empty() => {}
@@ -88,24 +82,27 @@ impl Audit {
             }
         }
         let restored = (|| {
-            super::super::made::compare(&self.connection, &engine.made(), engine.plan())?;
-            let older = super::super::made::in_ms(&self.connection, &plan.name);
-            for state in older.sqlite(|| "cannot read what the state was made for".to_owned())? {
-                engine.restores_ms(&state);
+            let (connection, pipeline) = (&self.connection, &plan.name);
+            for part in [Part::States, Part::Readers] {
+                fingerprints::check(connection, pipeline, part, state)?;
             }
-            Database::restore_from(&self.connection, &self.path, &plan.name, &mut engine)
+            let older = fingerprints::in_ms(connection, pipeline);
+            for name in older.sqlite(|| "cannot read what the state was made for".to_owned())? {
+                state.restores_ms(&name);
+            }
+            load::fill(connection, &self.path, plan, state)
         })();
         if let Err(error) = restored {
             return vec![Check::made("state of the pipeline file", Err(error))];
         }
-        let entries: usize = engine.state_sizes().iter().map(|(_, entries)| entries).sum();
+        let entries = state.state_entries();
         let mut checks = vec![Check::new("state of the pipeline file", Vec::new(), || {
             format!("{entries} values of its types")
         })];
         for (number, sink) in plan.sinks.iter().enumerate() {
             let Some(table) = tables::name(sink) else { continue };
             let what = format!("table {table}");
-            checks.push(match self.read(|c| tables::compare(c, number, sink, table, &engine)) {
+            checks.push(match self.read(|c| tables::compare(c, number, sink, table, state)) {
                 Ok(None) => Check {
                     what,
                     verdict: Verdict::Unknown(

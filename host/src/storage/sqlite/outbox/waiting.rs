@@ -27,7 +27,7 @@ impl MessageFilter {
 ///
 /// # Errors
 /// When the file is no database of Weir, or `each` fails.
-pub fn read_outbox(
+pub(in crate::storage::sqlite) fn read_outbox(
     path: &Path,
     filter: &MessageFilter,
     mut each: impl FnMut(WaitingMessage) -> Result<()>,
@@ -72,7 +72,7 @@ pub fn read_outbox(
 ///
 /// # Errors
 /// When the file is no database of Weir, or cannot be written. It then is as it was.
-pub fn drop_messages(file: &DatabaseFile, filter: &MessageFilter) -> Result<u64> {
+pub(in crate::storage::sqlite) fn drop_messages(file: &DatabaseFile, filter: &MessageFilter) -> Result<u64> {
     let path = file.path();
     let wrap = || format!("cannot drop messages of {}", path.display());
     drop(open_weir(path)?);
