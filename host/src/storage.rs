@@ -156,3 +156,6 @@ pub trait Storage: fmt::Debug + Send {
     /// When it is not there, or cannot be read.
     fn letter(&self, id: i64) -> Result<StoredDeadLetter>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// A storage that lasts as long as it lives, with an example at [`Storage`].
 ///
-/// It keeps tables, state, dead letters and messages, and refuses what a database would refuse. It remembers no versions of
-/// rules and no lineage, and nobody publishes its messages: [`MemoryStorage::messages`] has them.
+/// It keeps tables, state, dead letters and messages. It remembers no versions of rules and no lineage, and nobody
+/// publishes its messages: [`MemoryStorage::messages`] has them.
 #[derive(Debug)]
 pub struct MemoryStorage {
     plan: Arc<Plan>,

@@ -26,6 +26,7 @@ mod owner;
 mod read;
 mod read_only;
 mod schema;
+mod statements;
 mod versions;
 
 pub(super) use audit::Audit;
@@ -45,6 +46,7 @@ use file::OpenedFiles;
 use outbox::Outbox;
 use read_only::connect_read_only;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, types::ValueRef};
+use statements::Statements;
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
@@ -64,7 +66,7 @@ pub(in crate::storage) struct Database {
     opened: OpenedFiles,
     plan: Arc<Plan>,
     messages: Messages,
-    statements: commit::Statements,
+    statements: Statements,
     stored: StoredPipeline,
     outgoing: outbox::Outgoing,
     /// Whether there is a row of it yet.
@@ -99,7 +101,7 @@ impl Database {
         let outgoing = outbox::Outgoing::load(&connection, &plan.name, source.unwrap_or_default()).sqlite(wrap)?;
         let log = commit::logged_turns(&connection, &plan.name).sqlite(wrap)?;
         let trace_bytes = lineage::bytes(&connection, &plan.name).sqlite(wrap)?;
-        let statements = commit::Statements::new(&plan);
+        let statements = Statements::new(&plan)?;
         Ok(Self {
             connection,
             checkpoints: Checkpoints::start(file)?,
