@@ -48,9 +48,8 @@ use crate::{
         temporal_join::TemporalJoin,
         window::Window,
     },
-    plan::{Node, NodeKind, OutputPort, Plan, Readers},
+    plan::{GuestHost, Node, NodeKind, OutputPort, Plan, Readers},
     sink::Sink,
-    wasm::StageHost,
 };
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
@@ -166,7 +165,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a guest refuses its parameters.
-    pub fn new(plan: Arc<Plan>, host: &StageHost, seed: u64) -> Result<Self> {
+    pub fn new(plan: Arc<Plan>, host: &dyn GuestHost, seed: u64) -> Result<Self> {
         let mut steps = Vec::with_capacity(plan.nodes.len());
         for node in &plan.nodes {
             steps.push(Self::step(node, host, seed)?);
@@ -220,11 +219,11 @@ impl Engine {
         })
     }
 
-    fn step(node: &Node, host: &StageHost, seed: u64) -> Result<Step> {
+    fn step(node: &Node, host: &dyn GuestHost, seed: u64) -> Result<Step> {
         let output = node.outputs.first();
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
-        let guests = Guests::prepare(node.kind.aggregates(), &host.at(Whose::of_file(&node.name)))
+        let guests = Guests::prepare(node.kind.aggregates(), host, &Whose::of_file(&node.name))
             .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,

@@ -62,12 +62,10 @@ pub mod model;
 
 pub mod files;
 
-// What a pipeline is: the file, who may change it, the guests that it names, the checked graph.
+// What a pipeline is: the file, who may change it, the checked graph.
 pub mod definition;
 
 pub mod trust;
-
-pub mod wasm;
 
 pub mod plan;
 
@@ -90,9 +88,13 @@ pub mod storage;
 
 pub mod engine;
 
-// What drives it: the server, the threads, the command.
+// The server.
 pub mod nats;
 
+// What runs the guests that a plan names. All above knows it by the traits of `plan` alone.
+pub mod wasm;
+
+// What puts these together and drives them: the threads, the command.
 pub mod runtime;
 
 pub mod command;

@@ -4,6 +4,8 @@
 pub mod column;
 pub mod delivery;
 pub mod deployment;
+pub mod guest;
+pub mod harm;
 pub mod keys;
 pub mod row;
 pub mod rows;

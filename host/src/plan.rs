@@ -3,8 +3,12 @@
 //! [`Plan::build`] turns a [`Definition`](crate::definition::Definition) into a graph of steps whose columns, types and
 //! keys are known to fit, before anything runs. What is wrong is reported with file, line, key, and what would be
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
+//!
+//! A plan is data. It names guests by their modules, and whoever runs it brings a [`GuestHost`] that makes them run.
 
 mod aggregates;
+mod guest_counts;
+mod guests;
 mod passing;
 mod times;
 mod tombstone;
@@ -15,10 +19,10 @@ use crate::{
     error::{Error, Result},
     model::{
         column::{Field, Schema},
-        deployment::Deployment,
+        deployment::{Deployment, Whose},
+        guest::{Module, ParameterValue},
     },
     trust::Policy,
-    wasm::{GuestCounts, Module, ParameterValue},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +32,10 @@ use std::{
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
+pub use guest_counts::GuestCounts;
+#[cfg(test)]
+pub(crate) use guests::double;
+pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub use passing::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
@@ -434,6 +442,18 @@ pub struct StagePlan {
     pub fallback: Option<Box<StagePlan>>,
     /// A guest that sees the same rows, and decides nothing. Its outputs are those of this one, by name.
     pub shadow: Option<Box<StagePlan>>,
+}
+
+impl StagePlan {
+    /// The guest, which `whose` is. It is not set up yet.
+    pub fn guest(&self, host: &dyn GuestHost, whose: Whose) -> Box<dyn RunningStage> {
+        let setting = Setting {
+            parameters: &self.parameters,
+            limits: &self.limits,
+            whose,
+        };
+        host.stage(&self.module, setting)
+    }
 }
 
 /// On how many rows a guest may fail before the pipeline stops.

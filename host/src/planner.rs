@@ -27,7 +27,8 @@ mod wire;
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, Function, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
+    Change, EventTimePlan, Function, GuestHost, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan,
+    Versions,
 };
 use crate::{
     definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
@@ -36,9 +37,9 @@ use crate::{
     model::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
+        guest::{AggregateModule, Module, ParameterValue},
     },
     trust::Policy,
-    wasm::{AggregateModule, Module, ParameterValue, StageHost},
 };
 use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
 
@@ -240,7 +241,7 @@ enum ResolvedTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Resolved> {
+fn resolve(file: &File, definition: &Definition, host: &dyn GuestHost, versions: &Versions) -> Result<Resolved> {
     let mut resolver = Resolver {
         file,
         definition,

@@ -26,7 +26,7 @@ mod stored;
 mod turn_check;
 
 pub use audit::{Check, FileSize, Kept, StateSize, Verdict};
-pub use backend::{Backend, Recovered};
+pub use backend::{Backend, HostFile, Recovered};
 pub use compare::{Difference, PairedTable, SharedTable, Side, SnapshotPair, StoredCell, TableShape, Tally};
 pub use dead_letters::{LetterCounts, LetterFilter, LetterName, StoredDeadLetter};
 pub use discard::Discard;
@@ -156,6 +156,3 @@ pub trait Storage: fmt::Debug + Send {
     /// When it is not there, or cannot be read.
     fn letter(&self, id: i64) -> Result<StoredDeadLetter>;
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,8 +4,11 @@
 use std::time::{Duration, Instant};
 use weir::{
     definition::StageLimits,
-    model::column::{Column, ColumnType, Value},
-    wasm::{Accumulate, Accumulated, AggregateInstance, Binary, ParameterValue, Refused},
+    model::{
+        column::{Column, ColumnType, Value},
+        guest::{Accumulate, Accumulated, ParameterValue, Refused},
+    },
+    wasm::{AggregateInstance, Binary},
 };
 use weir_tests::{
     guest,

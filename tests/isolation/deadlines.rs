@@ -7,7 +7,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use weir::model::column::{Column, ColumnType, Value};
+use weir::{
+    model::column::{Column, ColumnType, Value},
+    plan::RunningStage,
+};
 
 /// How late a call may end by the processor's time, on any machine. What is measured is printed.
 const LATE_MOST: Duration = Duration::from_secs(2);
@@ -253,7 +256,7 @@ fn rows_of_which_nobody_wants_to_know_any_more_are_not_looked_for() {
     let mut instance = rule.instance("deadline_ms = 10");
     let mut ids = Column::with_capacity(ColumnType::Int, 64);
     (0..64).for_each(|id| ids.push(Value::Int(id)));
-    instance.over().store(true, Ordering::Relaxed);
+    RunningStage::over(&instance).store(true, Ordering::Relaxed);
     let judged = instance.judge(64, &[], &[&ids]);
     // One call for each halving, and none for the rows beside.
     assert_eq!(judged.judged_rows, 1);

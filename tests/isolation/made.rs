@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc};
 use weir::{
     definition::File,
+    model::guest::Module,
     plan::{Now, Plan},
-    wasm::{Instance, Module},
+    wasm::Instance,
 };
 use weir_tests::{
     made::{core_module, leb, section},

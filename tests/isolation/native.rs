@@ -3,8 +3,11 @@
 use std::path::Path;
 use weir::{
     definition::StageLimits,
-    model::column::{Column, ColumnType, Field, TextValues, Value, Values},
-    wasm::{Accumulate, AggregateInstance, Answer, Instance, OutputRows, ParameterValue, RejectedRow},
+    model::{
+        column::{Column, ColumnType, Field, TextValues, Value, Values},
+        guest::{Accumulate, Answer, OutputRows, ParameterValue, RejectedRow},
+    },
+    wasm::{AggregateInstance, Instance},
 };
 use weir_guest::{Aggregate, Stage, abi};
 use weir_tests::{

@@ -190,7 +190,7 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
     let module = crate::made::module(&plan);
     let limits = &plan.stage("made").expect("that is its stage").limits;
     let own = host()
-        .for_pipeline(weir::wasm::GuestCounts {
+        .for_pipeline(weir::plan::GuestCounts {
             stages: 60,
             aggregates: 0,
         })

@@ -3,9 +3,8 @@
 use std::path::Path;
 use weir::{
     error::Result,
-    model::deployment::StoredVersion,
+    model::{deployment::StoredVersion, harm::Harm},
     storage::{Inspect, Location, RowLineage},
-    wasm::watch::Harm,
 };
 
 /// What reads a database.

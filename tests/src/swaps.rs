@@ -272,9 +272,9 @@ impl Source for Endless {
 
 /// Keeps what it is told of commits.
 #[derive(Clone, Debug, Default)]
-pub struct Told(pub Arc<Mutex<Vec<Committed>>>);
+pub struct RetryEvent(pub Arc<Mutex<Vec<Committed>>>);
 
-impl Told {
+impl RetryEvent {
     /// How long each swap held up the data path, in order of length.
     ///
     /// # Panics
@@ -287,7 +287,7 @@ impl Told {
     }
 }
 
-impl Acknowledge for Told {
+impl Acknowledge for RetryEvent {
     fn committed(&mut self, _: u64, _: &Receipt) {}
 
     fn versions_committed(&mut self, committed: Committed) {
@@ -308,7 +308,7 @@ pub fn run(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     swap: impl FnOnce(&dyn Fn(Successor)) + Send,
 ) -> Result<()> {
     start(plan, database, batch, last, told, None, Some(swap))
@@ -326,7 +326,7 @@ pub fn run_from(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     successor: Option<Successor>,
 ) -> Result<()> {
     start(plan, database, batch, last, told, successor, None::<Nothing>)
@@ -337,7 +337,7 @@ fn start(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     first: Option<Successor>,
     swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
 ) -> Result<()> {

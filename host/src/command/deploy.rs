@@ -2,13 +2,12 @@
 //! are waited for.
 
 mod parameters;
+mod signed;
 mod trial;
 
 use super::{
-    connection::NatsArguments,
-    load_plan,
-    run::RegistryArguments,
-    show,
+    connection::{NatsArguments, RegistryArguments},
+    load_plan, show,
     signing::{Signing, SigningArguments, signed_by},
     stage_host,
 };
@@ -16,14 +15,14 @@ use crate::{
     answer,
     engine::Successor,
     error::{Error, ErrorKind, Result},
-    model::deployment::Deployment,
+    model::{deployment::Deployment, guest::Module},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
     runtime::status::{HostStatus, StepStatus},
     say, terminal,
     text::printable,
     trust::Entry,
-    wasm::{Binary, Module, StageHost},
+    wasm::{Binary, StageHost},
 };
 pub(super) use parameters::merge;
 use serde_json::{Value as Json, json};

@@ -5,7 +5,7 @@ mod whole;
 
 use super::{
     build,
-    connection::NatsArguments,
+    connection::{NatsArguments, RegistryArguments},
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
     load_plan, show, signals,
@@ -410,7 +410,7 @@ impl Session {
             wait: START_MAX.as_secs(),
             wait_trial: None,
             signing: SigningArguments::default(),
-            registry: super::run::RegistryArguments::default(),
+            registry: RegistryArguments::default(),
         };
         let parameters = &stage.deployment.parameters;
         let deployed = target.deploy_module(&saying, &stage.module, |_| Ok(parameters.clone()))?;

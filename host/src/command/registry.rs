@@ -1,7 +1,7 @@
 //! `weir registry`: the registry made before anybody needs it, and what a database knows of deployments put back into one that
 //! lost it.
 
-use super::{connection::NatsArguments, run::RegistryArguments};
+use super::connection::{NatsArguments, RegistryArguments};
 use crate::{
     answer,
     error::{Error, Result},

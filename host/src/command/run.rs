@@ -3,7 +3,10 @@
 mod guarded;
 
 use super::{
-    connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, signing::TrustArguments, stage_host,
+    connection::{NatsArguments, RegistryArguments},
+    error_as_json, make_plan, parse_now, show, signals,
+    signing::TrustArguments,
+    stage_host,
 };
 use crate::{
     definition::{File, PublishFrom},
@@ -86,22 +89,6 @@ pub(super) struct Run {
     registry: RegistryArguments,
     #[command(flatten)]
     nats: NatsArguments,
-}
-
-/// How the registry is made where it is missing.
-#[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "NATS")]
-pub(super) struct RegistryArguments {
-    /// How many replicas the buckets of the registry have. [default: as many as the stream of the pipeline]
-    #[arg(long, value_name = "N", env = "WEIR_REGISTRY_REPLICAS")]
-    registry_replicas: Option<usize>,
-}
-
-impl RegistryArguments {
-    pub(super) fn replicas<'s>(&self, nats: &Nats, streams: impl Iterator<Item = &'s str>) -> usize {
-        let of_streams = || streams.map(|stream| nats.replicas_of(stream)).max().unwrap_or(1);
-        self.registry_replicas.unwrap_or_else(of_streams)
-    }
 }
 
 impl Run {

@@ -1,11 +1,9 @@
 //! `weir shadow`: a candidate beside a running rule, what it would have done otherwise, and its promotion.
 
 use super::{
-    connection::NatsArguments,
+    connection::{NatsArguments, RegistryArguments},
     deploy::{Saying, Target, merge, whoami},
-    load_plan,
-    run::RegistryArguments,
-    show,
+    load_plan, show,
     signing::{SigningArguments, signed_by},
     stage_host, write_failed,
 };

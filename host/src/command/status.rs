@@ -3,7 +3,10 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     error::Result,
-    model::deployment::{Deployment, StoredVersion},
+    model::{
+        deployment::{Deployment, StoredVersion},
+        harm::Harm,
+    },
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
     say,
@@ -11,7 +14,6 @@ use crate::{
     terminal,
     text::printable,
     trust::Policy,
-    wasm::watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;

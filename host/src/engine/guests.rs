@@ -62,3 +62,6 @@ pub(super) fn fingerprint(guest: &AggregateGuest, names_module: bool) -> String 
     let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
     format!("{states} under {}", parameters.collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests;

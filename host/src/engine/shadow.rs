@@ -14,10 +14,10 @@ use crate::{
     model::{
         column::{Batch, Column, Value},
         delivery::Deliveries,
+        guest::Patience,
     },
-    plan::{NodeKind, Plan, StagePlan},
+    plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
     text::printable,
-    wasm::{Instance, Patience, StageHost},
 };
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
@@ -67,13 +67,11 @@ impl Shadow {
     ///
     /// # Errors
     /// When there is none, or it fails before its first batch.
-    pub fn start(plan: &Plan, step: &str, host: &StageHost) -> Result<(Self, ShadowFeed)> {
+    pub fn start(plan: &Plan, step: &str, host: &dyn GuestHost) -> Result<(Self, ShadowFeed)> {
         let stage = plan.stage(step)?;
         let candidate = stage.shadow.as_deref();
         let candidate = candidate.ok_or_else(|| Error::definition(format!("step \"{step}\" has no candidate")))?;
-        let (module, parameters) = (candidate.module.clone(), candidate.parameters.clone());
-        let host = host.at(candidate.deployment.whose(step).as_candidate());
-        let mut instance = Instance::new(&host, module, parameters, &candidate.limits);
+        let mut instance = candidate.guest(host, candidate.deployment.whose(step).as_candidate());
         instance
             .configure()
             .and_then(|()| instance.warm_up())
@@ -90,7 +88,7 @@ impl Shadow {
         let ends = is_over.clone();
         std::thread::Builder::new()
             .name("weir-shadow".to_owned())
-            .spawn(move || run(&mut instance, &todo, &reported, &ends))
+            .spawn(move || run(&mut *instance, &todo, &reported, &ends))
             .environment(|| "cannot start a thread".to_owned())?;
         let feed = ShadowFeed {
             work,
@@ -145,14 +143,14 @@ fn candidate_of(plan: &Plan, at: usize) -> Option<(&StagePlan, &StagePlan)> {
     }
 }
 
-fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowReport>, is_over: &AtomicBool) {
+fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<ShadowReport>, is_over: &AtomicBool) {
     let mut seen = Seen::default();
     for work in todo {
         let Some((stage, candidate)) = candidate_of(&work.plan, work.at) else {
             continue;
         };
         let fresh: Vec<bool> = work.sequences.iter().map(|&sequence| seen.is_new(sequence)).collect();
-        let said = ask_at(instance, candidate, &work.input, &work.times_ms, Patience::Endless);
+        let said = ask_at(guest, candidate, &work.input, &work.times_ms, Patience::Endless);
         if is_over.load(Ordering::Relaxed) {
             break;
         }

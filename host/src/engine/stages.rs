@@ -14,9 +14,9 @@ use crate::{
         column::{Batch, Column, RowKind},
         delivery::{Deliveries, Rejected},
         deployment::{TrialRecord, VersionChange},
+        guest::{GuestFailure, OutputRows, Patience, RejectedRow},
     },
-    plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
-    wasm::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
+    plan::{GuestHost, Node, NodeKind, RunningStage, StageColumn, StageOutput, StagePlan},
 };
 use std::{mem, sync::Arc};
 
@@ -32,7 +32,7 @@ pub(super) enum OnRefusal {
 /// A stage as it runs.
 #[derive(Debug)]
 pub(super) struct Stage {
-    instance: Instance,
+    guest: Box<dyn RunningStage>,
     trial: Option<Trial>,
     shadow: Option<ShadowFeed>,
     /// Rows that made the guest fail, since the last turn.
@@ -44,7 +44,7 @@ pub(super) struct Stage {
 /// A trial that runs, or that the version did not pass.
 #[derive(Debug)]
 struct Trial {
-    fallback: Instance,
+    fallback: Box<dyn RunningStage>,
     record: TrialRecord,
     /// Where the version was taken back.
     last_sequence: u64,
@@ -78,18 +78,17 @@ impl Stage {
     pub(super) fn prepare(
         step: &str,
         plan: &StagePlan,
-        host: &StageHost,
+        host: &dyn GuestHost,
         on_refusal: OnRefusal,
-    ) -> Result<Self, StageFailure> {
-        let instance = |plan: &StagePlan| -> Result<Instance, StageFailure> {
-            let host = host.at(plan.deployment.whose(step));
-            let mut instance = Instance::new(&host, plan.module.clone(), plan.parameters.clone(), &plan.limits);
-            if instance.refusal().is_some() && on_refusal == OnRefusal::Wait {
-                return Ok(instance);
+    ) -> Result<Self, GuestFailure> {
+        let guest = |plan: &StagePlan| -> Result<Box<dyn RunningStage>, GuestFailure> {
+            let mut guest = plan.guest(host, plan.deployment.whose(step));
+            if guest.refusal().is_some() && on_refusal == OnRefusal::Wait {
+                return Ok(guest);
             }
-            instance.configure()?;
-            instance.warm_up()?;
-            Ok(instance)
+            guest.configure()?;
+            guest.warm_up()?;
+            Ok(guest)
         };
         let trial = match &plan.fallback {
             Some(fallback) if plan.trial.rows > 0 => {
@@ -99,7 +98,7 @@ impl Stage {
                     ..Default::default()
                 };
                 Some(Trial {
-                    fallback: instance(fallback)?,
+                    fallback: guest(fallback)?,
                     told: record.clone(),
                     record,
                     last_sequence: 0,
@@ -109,7 +108,7 @@ impl Stage {
             _ => None,
         };
         Ok(Self {
-            instance: instance(plan)?,
+            guest: guest(plan)?,
             trial,
             shadow: None,
             failed_rows: 0,
@@ -119,7 +118,7 @@ impl Stage {
 
     /// Why its guest is not run any more.
     pub(super) fn refusal(&self) -> Option<&str> {
-        self.instance.refusal()
+        self.guest.refusal()
     }
 
     /// Lets a candidate see what this stage sees, or none any more; gives the one that did.
@@ -235,12 +234,12 @@ impl Stage {
     fn judge(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
         let verdicts = match (&mut self.trial, &plan.fallback) {
             (Some(trial), Some(fallback)) if !trial.is_over() => {
-                trial.judge(&mut self.instance, plan, fallback, input, deliveries)
+                trial.judge(&mut *self.guest, plan, fallback, input, deliveries)
             }
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => {
-                ask(&mut trial.fallback, fallback, input, deliveries, Patience::Endless)
+                ask(&mut *trial.fallback, fallback, input, deliveries, Patience::Endless)
             }
-            _ => ask(&mut self.instance, plan, input, deliveries, Patience::Endless),
+            _ => ask(&mut *self.guest, plan, input, deliveries, Patience::Endless),
         };
         self.failed_rows += verdicts.failed_rows;
         verdicts
@@ -251,7 +250,7 @@ impl Trial {
     /// Judges rows by the version on trial, and by the one before it where that fails.
     fn judge(
         &mut self,
-        live: &mut Instance,
+        live: &mut dyn RunningStage,
         plan: &StagePlan,
         fallback_plan: &StagePlan,
         input: &Batch,
@@ -269,7 +268,7 @@ impl Trial {
             let refused: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
             let refused_rows = part.gather(&refused);
             let mut again = ask(
-                &mut self.fallback,
+                &mut *self.fallback,
                 fallback_plan,
                 &refused_rows,
                 deliveries,
@@ -318,7 +317,7 @@ impl Trial {
         if start < rows {
             let rest = input.gather(&(start..rows).collect::<Vec<_>>());
             let mut given = match self.record.taken_back {
-                Some(_) => ask(&mut self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
+                Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
                 None => ask(live, plan, &rest, deliveries, Patience::Endless),
             };
             parts.push(mem::take(&mut given.outputs));
@@ -380,18 +379,18 @@ impl Parts {
 
 /// Asks one guest.
 fn ask(
-    instance: &mut Instance,
+    guest: &mut dyn RunningStage,
     plan: &StagePlan,
     input: &Batch,
     deliveries: &Deliveries,
     patience: Patience,
 ) -> Verdicts {
-    ask_at(instance, plan, input, &times(plan, input, deliveries), patience)
+    ask_at(guest, plan, input, &times(plan, input, deliveries), patience)
 }
 
 /// Asks one guest, which is told these times.
 pub(super) fn ask_at(
-    instance: &mut Instance,
+    guest: &mut dyn RunningStage,
     plan: &StagePlan,
     input: &Batch,
     times_ms: &[i64],
@@ -404,7 +403,7 @@ pub(super) fn ask_at(
         };
     }
     let columns: Vec<&Column> = input.pick(&plan.inputs);
-    let judged = instance.judge_until(input.len() as u32, times_ms, &columns, patience);
+    let judged = guest.judge(input.len() as u32, times_ms, &columns, patience);
     let mut given: Vec<Option<OutputRows>> = judged.answer.outputs.into_iter().map(Some).collect();
     let outputs = plan.outputs.iter().map(|output| {
         let rows = output.index.and_then(|index| given.get_mut(index)?.take());

@@ -8,8 +8,7 @@ use crate::{
     error::{Error, Result},
     format::Decoder,
     model::deployment::{InForce, VersionChange},
-    plan::{NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target},
-    wasm::StageHost,
+    plan::{GuestHost, NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target},
 };
 use std::{mem, sync::Arc};
 
@@ -39,7 +38,7 @@ impl Successor {
     /// # Errors
     /// When state, tables or messages would not be the same under the new plan, or a guest fails. Nothing has changed
     /// then.
-    pub fn prepare(running: &Plan, plan: Arc<Plan>, host: &StageHost, batch_events: usize) -> Result<Self> {
+    pub fn prepare(running: &Plan, plan: Arc<Plan>, host: &dyn GuestHost, batch_events: usize) -> Result<Self> {
         Self::check(running, &plan)?;
         let mut stages = Vec::new();
         for (at, (before, node)) in running.nodes.iter().zip(&plan.nodes).enumerate() {

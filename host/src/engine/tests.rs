@@ -1,15 +1,15 @@
 use super::*;
-use crate::{definition::File, error::ErrorKind, format::Decoder, wasm::Compiler};
+use crate::{definition::File, error::ErrorKind, format::Decoder, plan::double::Closures};
 
 /// A plan whose table reads a column that is not there, as no planner makes one.
-fn broken() -> (Plan, StageHost) {
+fn broken() -> (Plan, Closures) {
     let text = r#"
         name = "visits"
         source = { stream = "WEB", subject = "visits", columns = { user = "text", page = "text" } }
         step = [{ name = "last-page", last_value = { key = ["user"] } }]
         sink = [{ table = "last_page", primary_key = ["user"] }]
     "#;
-    let host = StageHost::new(None, Compiler::InProcess).unwrap();
+    let host = Closures::default();
     let mut plan = Plan::build(&File::from_text("visits.toml", text), &host).unwrap();
     plan.sinks[0].columns[1].1 = 7;
     (plan, host)

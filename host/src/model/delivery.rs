@@ -106,8 +106,7 @@ pub struct DecodedBatch {
     pub scanned: Scanned,
     /// What the source needs to acknowledge everything up to `last_sequence`.
     pub receipt: Receipt,
-    /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
-    /// [`crate::runtime::pipeline`].
+    /// Whether the source knows of more that waits right behind this: then a turn may wait for it.
     pub behind: bool,
 }
 
@@ -134,7 +133,7 @@ pub struct Scanned {
 pub struct Receipt {
     /// JetStream: the subject that takes the ack.
     pub ack_subject: Option<String>,
-    /// File: hash of all bytes up to and with the last line, see [`crate::source::file`].
+    /// File: hash of all bytes up to and with the last line.
     pub content_hash: u64,
 }
 

@@ -2,8 +2,7 @@
 
 use super::{
     Nats,
-    range::first_at,
-    source::{get_stream, last_sequence},
+    source::{first_at, get_stream, last_sequence},
 };
 use crate::{
     definition::PublishFrom,

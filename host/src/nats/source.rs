@@ -37,7 +37,7 @@ use async_nats::{
 };
 pub use options::{Consumer, Gap, JetStreamSourceOptions, Until};
 
-pub(super) use lookup::{get_stream, identity_of, last_sequence};
+pub(super) use lookup::{first_at, get_stream, identity_of, last_sequence, stored_at};
 
 use acknowledge::{JetStreamAcknowledge, Removal};
 use consumer::{Pull, Settings, pull_from};

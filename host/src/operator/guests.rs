@@ -15,10 +15,11 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::{
         column::{Batch, Column, Value},
+        deployment::Whose,
+        guest::{Accumulate, GuestFailure, Refused},
         row::push_cell,
     },
-    plan::{AggregateGuest, AggregateSpec},
-    wasm::{Accumulate, AggregateInstance, Refused, StageFailure, StageHost},
+    plan::{AggregateGuest, AggregateSpec, GuestHost, RunningAggregate, Setting},
 };
 use hashbrown::HashMap;
 use std::mem;
@@ -35,7 +36,9 @@ struct Guest {
     number: usize,
     /// For each column that it reads, the column of the operator's input.
     inputs: Vec<usize>,
-    instance: AggregateInstance,
+    /// SHA-256 of its component.
+    digest: String,
+    running: Box<dyn RunningAggregate>,
 }
 
 /// A row that a guest cannot take in. The operator is as it was.
@@ -56,16 +59,21 @@ impl Guests {
     ///
     /// # Errors
     /// What a guest says against its parameters, or how it failed.
-    pub fn prepare(aggregates: &[AggregateSpec], host: &StageHost) -> Result<Self, StageFailure> {
+    pub fn prepare(aggregates: &[AggregateSpec], host: &dyn GuestHost, whose: &Whose) -> Result<Self, GuestFailure> {
         let mut guests = Vec::new();
         for (number, plan) in guests_of(aggregates) {
-            let parameters = plan.parameters.clone();
-            let mut instance = AggregateInstance::new(host, plan.module.clone(), parameters, &plan.limits);
-            instance.configure()?;
+            let setting = Setting {
+                parameters: &plan.parameters,
+                limits: &plan.limits,
+                whose: whose.clone(),
+            };
+            let mut running = host.aggregate(&plan.module, setting);
+            running.configure()?;
             guests.push(Guest {
                 number,
                 inputs: plan.inputs.clone(),
-                instance,
+                digest: plan.module.digest.clone(),
+                running,
             });
         }
         Ok(Self { guests })
@@ -457,7 +465,7 @@ impl Guest {
             false => columns.iter().map(|column| column.gather(&rows)).collect(),
         };
         let columns = if is_all { columns } else { gathered.iter().collect() };
-        let given = self.instance.accumulate(Accumulate {
+        let given = self.running.accumulate(Accumulate {
             states: &states,
             groups: &groups,
             retracts: retracts.as_deref(),
@@ -488,7 +496,7 @@ impl Guest {
     fn merge(&mut self, answers: &mut AnswersOf, question: Question, from: u32) -> Result<(), Refusal> {
         let (into, from) = (question.slot as usize, from as usize);
         let state = |slot: usize| answers.slots.get(slot).map_or(&[][..], |state| state);
-        let merged = self.instance.merge(&[state(into)], &[state(from)]);
+        let merged = self.running.merge(&[state(into)], &[state(from)]);
         if let Some(refused) = merged.refused {
             return Err(self.refusal(question.row, refused));
         }
@@ -501,7 +509,7 @@ impl Guest {
     fn refusal(&self, row: u32, refused: Refused) -> Refusal {
         Refusal {
             row,
-            module: self.instance.module().digest.clone(),
+            module: self.digest.clone(),
             reason: refused.reason,
             failed: refused.failed,
         }

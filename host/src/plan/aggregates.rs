@@ -2,8 +2,10 @@
 
 use crate::{
     definition::StageLimits,
-    model::column::ColumnType,
-    wasm::{AggregateModule, ParameterValue},
+    model::{
+        column::ColumnType,
+        guest::{AggregateModule, ParameterValue},
+    },
 };
 use std::sync::Arc;
 

@@ -5,8 +5,7 @@ use crate::{
     definition::{Aggregate, AggregateColumn, Name},
     error::{Error, Result},
     model::column::{ColumnType, Field, Schema},
-    plan::Function,
-    wasm::StageHost,
+    plan::{Function, GuestHost},
 };
 
 /// Beyond it, not every whole number is a double.
@@ -18,7 +17,7 @@ impl Resolver<'_> {
         name: &str,
         input: OutputPort,
         aggregate: &Aggregate,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<ResolvedNode> {
         let whose = self.port_name(input);
         let source = self.output(input)?;

@@ -4,8 +4,7 @@ use super::wire::wire;
 use crate::{
     definition::File,
     error::Result,
-    plan::{Plan, Versions},
-    wasm::StageHost,
+    plan::{GuestHost, Plan, Versions},
 };
 
 impl Plan {
@@ -14,7 +13,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), with the place in the file.
-    pub fn build(file: &File, host: &StageHost) -> Result<Self> {
+    pub fn build(file: &File, host: &dyn GuestHost) -> Result<Self> {
         Self::with_versions(file, host, &Versions::new())
     }
 
@@ -31,7 +30,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::build`]; also when the pipeline has no such stage, or a module or its parameters do not fit in its
     /// place.
-    pub fn with_versions(file: &File, host: &StageHost, versions: &Versions) -> Result<Self> {
+    pub fn with_versions(file: &File, host: &dyn GuestHost, versions: &Versions) -> Result<Self> {
         let definition = file.parse()?;
         let resolved = super::resolve(file, &definition, host, versions)?;
         let plan = wire(file, &definition, resolved);
@@ -45,7 +44,7 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::with_versions`].
-    pub fn again(&self, host: &StageHost, versions: &Versions) -> Result<Self> {
+    pub fn again(&self, host: &dyn GuestHost, versions: &Versions) -> Result<Self> {
         let (now, trust) = (self.now.clone(), self.trust.clone());
         let plan = Self::with_versions(&self.file, host, versions)?;
         Ok(Self { now, trust, ..plan })

@@ -69,11 +69,10 @@ mod tests {
     use super::check_circles;
     use crate::{
         definition::File,
-        plan::Plan,
-        wasm::{Compiler, StageHost},
+        plan::{Plan, double::Closures},
     };
 
-    fn plan(host: &StageHost, name: &str, reads: &str, publishes: &str) -> Plan {
+    fn plan(host: &Closures, name: &str, reads: &str, publishes: &str) -> Plan {
         let text = format!(
             "name = \"{name}\"\n[source]\nstream = \"S\"\nsubject = \"{reads}\"\ncolumns = {{ n = \"int\" }}\n\
              [[sink]]\nsubject = \"{publishes}\"\n"
@@ -83,7 +82,7 @@ mod tests {
 
     /// What is said of pipelines `NAME READS PUBLISHES`; empty where they are accepted.
     fn check(pipelines: &[&str]) -> String {
-        let host = StageHost::new(None, Compiler::InProcess).unwrap();
+        let host = Closures::default();
         let plans: Vec<Plan> = pipelines
             .iter()
             .map(|pipeline| match pipeline.split(' ').collect::<Vec<_>>()[..] {

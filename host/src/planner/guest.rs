@@ -9,9 +9,8 @@ use super::{
 use crate::{
     definition::{AggregateColumn, Name},
     error::Result,
-    model::{column::Field, deployment::Whose},
-    plan::Function,
-    wasm::{AggregateDescription, AggregateInstance, StageHost},
+    model::{column::Field, deployment::Whose, guest::AggregateDescription},
+    plan::{Function, GuestHost, Setting},
 };
 use serde_spanned::Spanned;
 use std::{
@@ -28,7 +27,7 @@ impl Resolver<'_> {
         spec: &AggregateColumn,
         module: &Spanned<PathBuf>,
         input: OutputPort,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<(ResolvedAggregate, Field)> {
         if !given_functions(spec).is_empty() {
             return Err(self.not_one_function(name, spec));
@@ -45,9 +44,8 @@ impl Resolver<'_> {
         };
         let at_module = |message: String| at_step(Some(module.span()), message);
         let folder = self.file.path.parent().unwrap_or(Path::new(""));
-        let host = &host.at(Whose::of_file(step));
         let loaded = host
-            .load_aggregate(&folder.join(module.get_ref()))
+            .load_aggregate(&folder.join(module.get_ref()), Whose::of_file(step))
             .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
         let description = &loaded.description;
         let retracts = self.check_guest_input(description, input).map_err(at_module)?;
@@ -56,12 +54,15 @@ impl Resolver<'_> {
         let given = given.map(|(name, value)| (name.as_str(), value.get_ref(), Some(value.span())));
         let parameters = parameters("aggregate", &description.name, &description.parameters, given)
             .map_err(|(at, message)| at_step(at, message))?;
-        AggregateInstance::new(host, loaded.clone(), parameters.clone(), &limits)
-            .configure()
-            .map_err(|failure| {
-                let cause = failure.error(format!("the aggregate {}: {failure}", description.name));
-                at_step(None, cause.to_string()).like(&cause)
-            })?;
+        let setting = Setting {
+            parameters: &parameters,
+            limits: &limits,
+            whose: Whose::of_file(step),
+        };
+        host.aggregate(&loaded, setting).configure().map_err(|failure| {
+            let cause = failure.error(format!("the aggregate {}: {failure}", description.name));
+            at_step(None, cause.to_string()).like(&cause)
+        })?;
 
         let field = Field {
             name: name.get_ref().clone(),

@@ -11,9 +11,9 @@ use crate::{
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
+        guest::{Module, ParameterSpec, ParameterType, ParameterValue},
     },
-    plan::{StagePlan, StageVersion},
-    wasm::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
+    plan::{GuestHost, Setting, StagePlan, StageVersion},
 };
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
@@ -24,23 +24,22 @@ impl Resolver<'_> {
         input: OutputPort,
         stage: &Stage,
         span: Range<usize>,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<ResolvedNode> {
         self.check_limits(&stage.limits)?;
         self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
         let (live, outputs) = match &versions.live {
             Some(version) => {
-                let host = host.at(version.deployment.whose(name));
-                self.version(name, input, version, &stage.limits, &host)?
+                let whose = version.deployment.whose(name);
+                self.version(input, version, &stage.limits, host, whose)?
             }
             None => {
                 let at_module =
                     |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
                 let folder = self.file.path.parent().unwrap_or(Path::new(""));
                 let module = host
-                    .at(Whose::of_file(name))
-                    .load(&folder.join(stage.module.get_ref()))
+                    .load_stage(&folder.join(stage.module.get_ref()), Whose::of_file(name))
                     .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
                 let outputs = self.outputs(input, &module).map_err(at_module)?;
                 let given = stage
@@ -58,16 +57,16 @@ impl Resolver<'_> {
                         .collect(),
                     ..Default::default()
                 };
-                let host = host.at(deployment.whose(name));
-                let guest = configured(&host, module, deployment, parameters, &stage.limits)
+                let whose = deployment.whose(name);
+                let guest = configured(host, module, deployment, parameters, &stage.limits, whose)
                     .map_err(|cause| at_step(None, cause.to_string()).like(&cause))?;
                 (guest, outputs)
             }
         };
         let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
             let resolved = version.as_ref().map(|version| {
-                let host = host.at(whose(version.deployment.whose(name)));
-                self.version(name, input, version, &stage.limits, &host)
+                let whose = whose(version.deployment.whose(name));
+                self.version(input, version, &stage.limits, host, whose)
             });
             Ok(resolved.transpose()?.map(|(guest, _)| guest))
         };
@@ -84,16 +83,17 @@ impl Resolver<'_> {
     /// A guest that is not from the pipeline file.
     fn version(
         &self,
-        step: &str,
         input: OutputPort,
         version: &StageVersion,
         limits: &StageLimits,
-        host: &StageHost,
+        host: &dyn GuestHost,
+        whose: Whose,
     ) -> Result<(ResolvedGuest, Vec<ResolvedOutput>)> {
         let at_module = |message: String| {
             Error::definition(format!(
-                "module {} does not fit step \"{step}\" of pipeline {}: {message}",
+                "module {} does not fit step \"{}\" of pipeline {}: {message}",
                 version.module.short_digest(),
+                whose.step,
                 self.definition.name.get_ref()
             ))
         };
@@ -105,7 +105,7 @@ impl Resolver<'_> {
             .map(|(name, value)| (name.as_str(), value, None));
         let parameters = parameters_of(&version.module, given).map_err(|(_, message)| at_module(message))?;
         let (module, deployment) = (version.module.clone(), version.deployment.clone());
-        let guest = configured(host, module, deployment, parameters, limits)
+        let guest = configured(host, module, deployment, parameters, limits, whose.clone())
             .map_err(|cause| at_module(cause.to_string()).like(&cause))?;
         Ok((guest, outputs))
     }
@@ -248,13 +248,19 @@ pub(super) fn check_reads(
 
 /// A guest that took its parameters; or that this host does not run any more, which says so where it is to be run.
 fn configured(
-    host: &StageHost,
+    host: &dyn GuestHost,
     module: Arc<Module>,
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
+    whose: Whose,
 ) -> Result<ResolvedGuest> {
-    let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
+    let setting = Setting {
+        parameters: &parameters,
+        limits,
+        whose,
+    };
+    let mut instance = host.stage(&module, setting);
     if instance.refusal().is_none() {
         instance
             .configure()

@@ -7,12 +7,12 @@ use crate::{
     definition::{LastValue, Name, Step},
     error::{Error, Result},
     model::column::{ColumnType, Schema},
-    wasm::StageHost,
+    plan::GuestHost,
 };
 use std::ops::Range;
 
 impl Resolver<'_> {
-    pub(super) fn step(&mut self, step: &Step, span: Range<usize>, host: &StageHost) -> Result<()> {
+    pub(super) fn step(&mut self, step: &Step, span: Range<usize>, host: &dyn GuestHost) -> Result<()> {
         self.check_name(&step.name, "a step's name")?;
         let name = step.name.get_ref().clone();
         if let Some(other) = self.nodes.iter().position(|node| node.name == name) {

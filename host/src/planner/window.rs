@@ -15,9 +15,8 @@ use crate::{
         column::{ColumnType, Field, Schema},
         time_zone::offset_at,
     },
-    plan::{DAY_US, Emit, MS_US, TimeScale, WindowCut, WindowKind},
+    plan::{DAY_US, Emit, GuestHost, MS_US, TimeScale, WindowCut, WindowKind},
     text::duration,
-    wasm::StageHost,
 };
 use std::ops::Range;
 
@@ -49,7 +48,7 @@ impl Resolver<'_> {
         input: OutputPort,
         window: &Window,
         span: Range<usize>,
-        host: &StageHost,
+        host: &dyn GuestHost,
     ) -> Result<ResolvedNode> {
         if window.over_window.is_some() {
             return self.over_window(name, input, window, span);

@@ -13,8 +13,10 @@ use crate::plan::{
 use crate::{
     definition::{self, Definition, File, StageLimits},
     limits::{FAILURES_MOST, FAILURES_OF, TRIAL_FAILURES, TRIAL_ROWS},
-    model::column::{Field, Schema},
-    wasm::OutputSpec,
+    model::{
+        column::{Field, Schema},
+        guest::OutputSpec,
+    },
 };
 use needed::needed;
 use serde_spanned::Spanned;

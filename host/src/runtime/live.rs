@@ -235,14 +235,14 @@ impl Ready {
         let first = subjects.map(|subject| (subject.to_owned(), storage.first_published(subject)));
         let first = first.filter(|(_, first)| *first > position + 1).collect();
         let lag = source.lag();
-        let (heard, hears) = Rollout::channel();
+        let (sender, events) = Rollout::channel();
         let acknowledge = AfterCommit {
             pipeline: plan.name.clone(),
             source: Box::new(source.acknowledge()),
             publisher: publisher.as_ref().map(Publisher::waker),
-            versions: heard.clone(),
+            versions: sender.clone(),
         };
-        let (rollout, swaps) = rollout.start(lag.clone(), source.wake(), (heard, hears))?;
+        let (rollout, swaps) = rollout.start(lag.clone(), source.wake(), (sender, events))?;
         let patience = match storage.is_stopped()? {
             true => STOPPED_PATIENCE,
             false => Duration::ZERO,

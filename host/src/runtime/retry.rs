@@ -63,7 +63,7 @@ pub struct RetryReport {
 
 /// Something that became of one letter.
 #[derive(Debug)]
-pub enum Told<'t> {
+pub enum RetryEvent<'t> {
     /// It took effect.
     Applied(u64),
     /// A rule or a lookup left it out.
@@ -155,7 +155,7 @@ impl Retry {
     /// # Errors
     /// When the database cannot be read or written. Letters of turns that were committed before are retried then, and all
     /// others are as they were.
-    pub fn run(mut self, filter: &LetterFilter, mut tell: impl FnMut(Told<'_>)) -> Result<RetryReport> {
+    pub fn run(mut self, filter: &LetterFilter, mut report: impl FnMut(RetryEvent<'_>)) -> Result<RetryReport> {
         self.report.republished = self.storage.publish_again(filter, self.keeps)?;
         let names = self.storage.letters(filter)?;
         let all = names.len() as u64;
@@ -173,15 +173,15 @@ impl Retry {
                 }),
                 Err(reason) => {
                     self.report.refused += 1;
-                    tell(Told::Refused(&letter, &reason));
+                    report(RetryEvent::Refused(&letter, &reason));
                 }
             }
             if self.decoder.is_full() {
-                self.turn(&mut tell)?;
-                tell(Told::Through(through + 1, all));
+                self.turn(&mut report)?;
+                report(RetryEvent::Through(through + 1, all));
             }
         }
-        self.turn(&mut tell)?;
+        self.turn(&mut report)?;
         if !self.keeps {
             self.report.rows = self.report.rows.saturating_sub(self.report.republished);
         }
@@ -240,7 +240,7 @@ impl Retry {
     }
 
     /// Processes and commits the letters that were handed to the decoder.
-    fn turn(&mut self, tell: &mut impl FnMut(Told<'_>)) -> Result<()> {
+    fn turn(&mut self, report: &mut impl FnMut(RetryEvent<'_>)) -> Result<()> {
         if self.taken.is_empty() {
             return Ok(());
         }
@@ -253,14 +253,14 @@ impl Retry {
         self.report.counts += turn.counts;
         self.report.messages += turn.messages.len() as u64;
         for letter in turn.dead_letters.iter().filter(|letter| !letter.is_row) {
-            tell(Told::Again(letter));
+            report(RetryEvent::Again(letter));
         }
         if self.keeps {
             return self.storage.commit(turn);
         }
         match (turn.retried.as_slice(), turn.counts) {
-            ([letter], Counts { applied: 1, .. }) => tell(Told::Applied(letter.sequence)),
-            ([letter], Counts { dead_letters: 0, .. }) => tell(Told::Filtered(letter.sequence)),
+            ([letter], Counts { applied: 1, .. }) => report(RetryEvent::Applied(letter.sequence)),
+            ([letter], Counts { dead_letters: 0, .. }) => report(RetryEvent::Filtered(letter.sequence)),
             _ => {}
         }
         Ok(())

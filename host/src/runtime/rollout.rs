@@ -8,19 +8,22 @@ mod arriving;
 mod candidates;
 mod committed;
 mod harm;
-mod telling;
+mod heartbeat;
 mod trusted;
 mod versions;
 
 pub(crate) use harm::check_refused;
-pub(crate) use telling::machine;
+pub(crate) use heartbeat::machine;
 pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
     engine::{Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
-    model::deployment::{Committed, Deployment, StoredVersion},
+    model::{
+        deployment::{Committed, Deployment, StoredVersion},
+        guest::Module,
+    },
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     plan::{Plan, StageVersion, Versions},
     runtime::{
@@ -31,7 +34,7 @@ use crate::{
     source::{Lag, Wake},
     storage::{Backend, Outbox},
     trust::Role,
-    wasm::{Module, StageHost},
+    wasm::StageHost,
 };
 use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;
@@ -81,7 +84,7 @@ impl From<Opening> for RolloutEvent {
 /// A pipeline that can be swapped.
 #[derive(Debug)]
 pub struct Rollout {
-    heard: Sender<RolloutEvent>,
+    sender: Sender<RolloutEvent>,
     ended: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -126,7 +129,7 @@ impl Rollout {
     /// Ends it, after the pipeline.
     pub fn finish(self) {
         self.ended.store(true, Ordering::Relaxed);
-        let _ = self.heard.send(RolloutEvent::End);
+        let _ = self.sender.send(RolloutEvent::End);
         let _ = self.thread.join();
     }
 }
@@ -169,10 +172,10 @@ impl Prepared {
             shadows: BTreeMap::new(),
             refused_shadows: BTreeMap::new(),
             arriving: BTreeMap::new(),
-            heard: None,
+            sender: None,
             in_flight: None,
             waiting: BTreeMap::new(),
-            told: None,
+            reported: None,
             outbox: None,
             counted: (0, Instant::now()),
             events_per_s: 0,
@@ -243,23 +246,23 @@ impl Prepared {
         self,
         lag: Arc<Lag>,
         wake: Wake,
-        (heard, hears): (Sender<RolloutEvent>, Receiver<RolloutEvent>),
+        (sender, events): (Sender<RolloutEvent>, Receiver<RolloutEvent>),
     ) -> Result<(Rollout, Swaps)> {
         let Self { mut worker } = self;
         let (successors, ready) = crossbeam::bounded(1);
         let (retired, gone) = crossbeam::unbounded();
         worker.subject.lag = lag;
-        worker.heard = Some(heard.clone());
+        worker.sender = Some(sender.clone());
         (worker.successors, worker.gone, worker.wake) = (successors, gone, wake.clone());
         let ended = Arc::new(AtomicBool::new(false));
         match &worker.registry {
-            Some(registry) => registry.watch(&worker.running.name, heard.clone()),
-            None => Registry::open_later(&worker.nats, worker.replicas, ended.clone(), heard.clone()),
+            Some(registry) => registry.watch(&worker.running.name, sender.clone()),
+            None => Registry::open_later(&worker.nats, worker.replicas, ended.clone(), sender.clone()),
         }
-        let tell = heard.clone();
+        let own = sender.clone();
         let thread = std::thread::Builder::new()
             .name("weir-rollout".to_owned())
-            .spawn(move || worker.run(&hears, &tell))
+            .spawn(move || worker.run(&events, &own))
             .environment(|| "cannot start a thread".to_owned())?;
         let swaps = Swaps {
             successors: ready,
@@ -267,7 +270,7 @@ impl Prepared {
             wake,
             patience: Duration::ZERO,
         };
-        Ok((Rollout { heard, ended, thread }, swaps))
+        Ok((Rollout { sender, ended, thread }, swaps))
     }
 }
 
@@ -303,12 +306,12 @@ struct Worker {
     /// The modules of what is wanted.
     arriving: BTreeMap<(Role, String), Arriving>,
     /// Where it is told that one of them is there, once the thread runs.
-    heard: Option<Sender<RolloutEvent>>,
+    sender: Option<Sender<RolloutEvent>>,
     /// What was sent and is not yet committed.
     in_flight: Option<InFlight>,
     /// What cannot be had yet, of what is wanted: each is tried again on its own.
     waiting: BTreeMap<(Role, String), Waiting>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
     /// Opened when it is first looked at.
     outbox: Option<Box<dyn Outbox>>,
     /// How many deliveries were committed at an instant, from which on the speed is measured.
@@ -327,17 +330,17 @@ struct InFlight {
 }
 
 impl Worker {
-    fn run(mut self, hears: &Receiver<RolloutEvent>, heard: &Sender<RolloutEvent>) {
+    fn run(mut self, events: &Receiver<RolloutEvent>, sender: &Sender<RolloutEvent>) {
         loop {
             self.gone.try_iter().for_each(drop);
             self.look_at_guests();
             self.roll_out();
-            if self.told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
-                self.tell();
+            if self.reported.is_none_or(|reported| reported.elapsed() >= HEARTBEAT) {
+                self.report();
             }
-            match hears.recv_timeout(self.wait()) {
+            match events.recv_timeout(self.wait()) {
                 Ok(RolloutEvent::Wanted(wanted)) => self.want(wanted),
-                Ok(RolloutEvent::Opening(opening)) => self.opening(opening, heard),
+                Ok(RolloutEvent::Opening(opening)) => self.opening(opening, sender),
                 Ok(RolloutEvent::Committed(committed)) => self.committed(committed),
                 Ok(RolloutEvent::Compiled) => {}
                 Ok(RolloutEvent::End) | Err(RecvTimeoutError::Disconnected) => break,
@@ -349,7 +352,7 @@ impl Worker {
         }
     }
 
-    fn opening(&mut self, opening: Opening, heard: &Sender<RolloutEvent>) {
+    fn opening(&mut self, opening: Opening, sender: &Sender<RolloutEvent>) {
         match opening {
             Opening::Opened(registry) => {
                 say!(
@@ -357,7 +360,7 @@ impl Worker {
                     "weir: pipeline {}: the registry is open, deployments are looked for",
                     self.running.name
                 );
-                registry.watch(&self.running.name, heard.clone());
+                registry.watch(&self.running.name, sender.clone());
                 self.hosts = Some(registry.of_hosts().clone());
                 self.registry = Some(*registry);
                 self.waits_for_registry = None;
@@ -367,7 +370,7 @@ impl Worker {
                 self.waits_for_registry = Some(reason);
             }
         }
-        self.tell();
+        self.report();
     }
 
     /// Says where the registry has the word in place of the pipeline file.
@@ -391,8 +394,8 @@ impl Worker {
         if self.in_flight.is_none() && self.has_next() {
             return Duration::ZERO;
         }
-        let since_told = self.told.map_or(HEARTBEAT, |told| told.elapsed());
-        let until_told = HEARTBEAT.saturating_sub(since_told);
+        let since_reported = self.reported.map_or(HEARTBEAT, |reported| reported.elapsed());
+        let until_told = HEARTBEAT.saturating_sub(since_reported);
         self.until_retry().map_or(until_told, |until| until.min(until_told))
     }
 
@@ -549,6 +552,6 @@ impl Worker {
                 ..Default::default()
             });
         }
-        self.tell();
+        self.report();
     }
 }

@@ -3,10 +3,10 @@
 use super::{Inspect, LetterFilter, Location, MessageFilter, Messages, Outbox, Storage};
 use crate::{
     error::Result,
+    model::harm::{Harm, Note},
     plan::Plan,
-    wasm::watch::{Harm, Notes},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// A storage that this process alone writes to, for as long as anything of it lives. [`Location::hold`] takes it.
 pub trait Backend: fmt::Debug + Send + Sync {
@@ -61,17 +61,30 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// When it is no storage of Weir, or cannot be written.
     fn drop_messages(&self, filter: &MessageFilter) -> Result<u64>;
 
-    /// Opens the notes of guests at work, and enters what the process before died of. Gives the notes, and what was entered.
+    /// The file in which this host notes the guests that it is at work for.
+    fn notes(&self) -> HostFile;
+
+    /// Enters what was at work when the process before died; `left` are its notes. A death that is entered and still noted,
+    /// since a process died in between, counts once. Gives what was entered.
     ///
     /// # Errors
-    /// When the notes or the storage cannot be written.
-    fn watch_guests(&self) -> Result<(Arc<Notes>, Vec<Harm>)>;
+    /// When it cannot be written, or is no storage.
+    fn enter_harms(&self, left: Vec<Note>) -> Result<Vec<Harm>>;
 
     /// Forgets that the host died of a guest, or of any of a pipeline.
     ///
     /// # Errors
     /// When it cannot be written.
     fn forget_harms(&self, pipeline: &str, guest: Option<&Harm>) -> Result<()>;
+}
+
+/// A file of this host, beside a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFile {
+    /// Where it is, or is made.
+    pub path: PathBuf,
+    /// The file whose owner and mode it gets.
+    pub like: PathBuf,
 }
 
 /// A storage that was brought in order after a crash, see [`Backend::recover`].

@@ -4,7 +4,11 @@ use super::{
     Check, Contents, FileSize, Kept, LetterFilter, Location, MessageCounts, MessageFilter, RowLineage, StoredCell,
     StoredDeadLetter, StoredPipeline, TableShape, WaitingMessage,
 };
-use crate::{error::Result, model::deployment::StoredVersion, plan::Plan, wasm::watch::Harm};
+use crate::{
+    error::Result,
+    model::{deployment::StoredVersion, harm::Harm},
+    plan::Plan,
+};
 use std::{collections::BTreeMap, fmt};
 
 /// Reads a storage, whoever holds it. Each call sees what is committed when it is made, and a pipeline that runs is not

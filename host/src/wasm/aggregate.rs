@@ -9,6 +9,4 @@ mod description;
 mod instance;
 mod work;
 
-pub use description::{AggregateDescription, ResultColumn};
-pub use instance::{AggregateInstance, Refused};
-pub use work::{Accumulate, Accumulated, Merged, Results};
+pub use instance::AggregateInstance;

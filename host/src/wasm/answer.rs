@@ -3,130 +3,70 @@
 use super::{
     bindings::exports::weir::stage::stage as abi,
     check::{check_column, shorten},
-    description::Description,
     translate::of_stage::column_of,
 };
-use crate::model::column::Column;
+use crate::model::guest::{Answer, Description, OutputRows, RejectedRow};
 
-/// A checked answer to a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    /// One entry per output of the description.
-    pub outputs: Vec<OutputRows>,
-    /// Rows that the rule could not judge, ascending.
-    pub rejected: Vec<RejectedRow>,
-}
-
-/// What goes to one output.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutputRows {
-    /// The numbers of the rows, ascending.
-    pub rows: Vec<u32>,
-    /// The computed columns, one value per entry of `rows`.
-    pub computed: Vec<Column>,
-}
-
-/// A row that becomes a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RejectedRow {
-    /// The number of the row.
-    pub row: u32,
-    /// A sentence for a person.
-    pub reason: String,
-    /// Whether it is not the rule that rejects it: it made the guest trap, run too long, or answer wrongly.
-    pub failed: bool,
-}
-
-impl Answer {
-    /// Takes an answer to `row_count` rows from a guest.
-    ///
-    /// # Errors
-    /// Which promise of the contract it breaks.
-    pub(super) fn from_guest(given: abi::Answer, row_count: u32, description: &Description) -> Result<Self, String> {
-        if given.outputs.len() != description.outputs.len() {
-            let (found, said) = (given.outputs.len(), description.outputs.len());
-            return Err(format!("it answered with {found} outputs instead of {said}"));
+/// Takes an answer to `row_count` rows from a guest.
+///
+/// # Errors
+/// Which promise of the contract it breaks.
+pub(super) fn answer_of(given: abi::Answer, row_count: u32, description: &Description) -> Result<Answer, String> {
+    if given.outputs.len() != description.outputs.len() {
+        let (found, said) = (given.outputs.len(), description.outputs.len());
+        return Err(format!("it answered with {found} outputs instead of {said}"));
+    }
+    let mut kept = vec![
+        false;
+        if given.rejected.is_empty() {
+            0
+        } else {
+            row_count as usize
         }
-        let mut kept = vec![
-            false;
-            if given.rejected.is_empty() {
-                0
-            } else {
-                row_count as usize
+    ];
+    let mut outputs = Vec::with_capacity(given.outputs.len());
+    for (output, spec) in given.outputs.into_iter().zip(&description.outputs) {
+        let broken = |what: String| format!("in output \"{}\": {what}", spec.name);
+        check_rows(output.rows.iter().copied(), row_count).map_err(broken)?;
+        for &row in &output.rows {
+            if let Some(kept) = kept.get_mut(row as usize) {
+                *kept = true;
             }
-        ];
-        let mut outputs = Vec::with_capacity(given.outputs.len());
-        for (output, spec) in given.outputs.into_iter().zip(&description.outputs) {
-            let broken = |what: String| format!("in output \"{}\": {what}", spec.name);
-            check_rows(output.rows.iter().copied(), row_count).map_err(broken)?;
-            for &row in &output.rows {
-                if let Some(kept) = kept.get_mut(row as usize) {
-                    *kept = true;
-                }
-            }
-            if output.computed.len() != spec.computed.len() {
-                let (found, said) = (output.computed.len(), spec.computed.len());
-                return Err(broken(format!("it answered with {found} columns instead of {said}")));
-            }
-            let mut computed = Vec::with_capacity(spec.computed.len());
-            for (column, field) in output.computed.into_iter().zip(&spec.computed) {
-                let column = column_of(column);
-                check_column(&column, field.column_type, field.nullable, output.rows.len())
-                    .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
-                computed.push(column);
-            }
-            outputs.push(OutputRows {
-                rows: output.rows,
-                computed,
-            });
         }
-        check_rows(given.rejected.iter().map(|rejected| rejected.row), row_count)
-            .map_err(|what| format!("among the rejected rows: {what}"))?;
-        if let Some(both) = given
-            .rejected
-            .iter()
-            .find(|rejected| kept.get(rejected.row as usize) == Some(&true))
-        {
-            return Err(format!("row {} is both rejected and in an output", both.row));
+        if output.computed.len() != spec.computed.len() {
+            let (found, said) = (output.computed.len(), spec.computed.len());
+            return Err(broken(format!("it answered with {found} columns instead of {said}")));
         }
-        let rejected = given.rejected.into_iter().map(|rejected| RejectedRow {
-            row: rejected.row,
-            reason: shorten(rejected.reason),
-            failed: false,
+        let mut computed = Vec::with_capacity(spec.computed.len());
+        for (column, field) in output.computed.into_iter().zip(&spec.computed) {
+            let column = column_of(column);
+            check_column(&column, field.column_type, field.nullable, output.rows.len())
+                .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
+            computed.push(column);
+        }
+        outputs.push(OutputRows {
+            rows: output.rows,
+            computed,
         });
-        Ok(Self {
-            outputs,
-            rejected: rejected.collect(),
-        })
     }
-
-    /// Adds the answer to the rows from `offset` on, which come after all rows of this one.
-    pub(super) fn append(&mut self, more: Self, offset: u32) {
-        if self.outputs.is_empty() {
-            self.outputs = more
-                .outputs
-                .iter()
-                .map(|output| OutputRows {
-                    rows: Vec::new(),
-                    computed: output
-                        .computed
-                        .iter()
-                        .map(|c| Column::with_capacity(c.column_type(), 0))
-                        .collect(),
-                })
-                .collect();
-        }
-        for (output, more) in self.outputs.iter_mut().zip(more.outputs) {
-            output.rows.extend(more.rows.iter().map(|row| row + offset));
-            for (column, more) in output.computed.iter_mut().zip(&more.computed) {
-                column.extend(more);
-            }
-        }
-        self.rejected.extend(more.rejected.into_iter().map(|r| RejectedRow {
-            row: r.row + offset,
-            ..r
-        }));
+    check_rows(given.rejected.iter().map(|rejected| rejected.row), row_count)
+        .map_err(|what| format!("among the rejected rows: {what}"))?;
+    if let Some(both) = given
+        .rejected
+        .iter()
+        .find(|rejected| kept.get(rejected.row as usize) == Some(&true))
+    {
+        return Err(format!("row {} is both rejected and in an output", both.row));
     }
+    let rejected = given.rejected.into_iter().map(|rejected| RejectedRow {
+        row: rejected.row,
+        reason: shorten(rejected.reason),
+        failed: false,
+    });
+    Ok(Answer {
+        outputs,
+        rejected: rejected.collect(),
+    })
 }
 
 fn check_rows(rows: impl Iterator<Item = u32>, row_count: u32) -> Result<(), String> {
@@ -146,9 +86,9 @@ fn check_rows(rows: impl Iterator<Item = u32>, row_count: u32) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::column::{ColumnType, Field},
-        wasm::OutputSpec,
+    use crate::model::{
+        column::{ColumnType, Field},
+        guest::OutputSpec,
     };
 
     fn description() -> Description {
@@ -208,14 +148,14 @@ mod tests {
 
     #[track_caller]
     fn check(answer: abi::Answer, expected: &str) {
-        let found = Answer::from_guest(answer, 4, &description()).map(|_| ()).unwrap_err();
+        let found = answer_of(answer, 4, &description()).map(|_| ()).unwrap_err();
         assert!(found.contains(expected), "{found}");
     }
 
     #[test]
     fn a_right_answer_passes() {
         let good = answer(&[0, 3], text(&[0, 3, 6], "保单".as_bytes()), doubles(&[1.0, -0.0]));
-        let checked = Answer::from_guest(good, 4, &description()).unwrap();
+        let checked = answer_of(good, 4, &description()).unwrap();
         assert_eq!(checked.outputs[0].rows, [0, 3]);
         assert_eq!(
             checked.outputs[0].computed[0].get(1),
@@ -287,6 +227,6 @@ mod tests {
         };
         let mut nullable = description();
         nullable.outputs[0].computed[1].nullable = true;
-        assert!(Answer::from_guest(answer(&[0, 1], text(&[0, 0, 0], b""), nan), 4, &nullable).is_ok());
+        assert!(answer_of(answer(&[0, 1], text(&[0, 0, 0], b""), nan), 4, &nullable).is_ok());
     }
 }

@@ -7,7 +7,7 @@ use super::{
     context::GuestContext,
     contract::{Kind, STAGE},
     deadline::{Meter, Over},
-    description::{Description, ParameterValue},
+    description::description_of,
     host::StageHost,
     limiter::{Full, Room},
     lines::Lines,
@@ -16,61 +16,12 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
-    error::Error,
     fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
+    model::guest::{Description, GuestFailure, ParameterValue},
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::InstancePre};
-
-/// Why a call of a guest gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageFailure {
-    /// A sentence for a person.
-    pub(super) reason: String,
-    /// Whether it was the deadline.
-    pub(super) timed_out: bool,
-    /// Whether it was the bound on memory.
-    pub(super) out_of_memory: bool,
-    /// Whether it was this process that had no memory, no file or no place for it, and no fault of the guest.
-    pub(super) of_process: bool,
-    /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
-    pub(super) used: bool,
-}
-
-impl StageFailure {
-    pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            timed_out: false,
-            out_of_memory: false,
-            of_process: false,
-            used: false,
-        }
-    }
-
-    /// What this process could not give it.
-    pub(super) fn of_process(reason: impl Into<String>) -> Self {
-        Self {
-            of_process: true,
-            ..Self::new(reason)
-        }
-    }
-
-    /// The error that ends what was to be done with the guest: that of whoever named it, unless this process is to blame.
-    pub fn error(&self, message: impl Into<String>) -> Error {
-        match self.of_process {
-            true => Error::environment(message),
-            false => Error::definition(message),
-        }
-    }
-}
-
-impl fmt::Display for StageFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
 
 /// Bounds on one guest.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +91,7 @@ impl World for StageComponent {
     }
 
     fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<Description, String>> {
-        Ok(Description::from_guest(self.weir_stage_stage().call_describe(store)?))
+        Ok(description_of(self.weir_stage_stage().call_describe(store)?))
     }
 
     fn configure(
@@ -176,7 +127,7 @@ impl<W: World> Live<W> {
         host_bytes: usize,
         bounds: Bounds,
         name: &str,
-    ) -> Result<Self, StageFailure> {
+    ) -> Result<Self, GuestFailure> {
         let context = GuestContext {
             room: Room::new(bounds.memory_bytes, host_bytes),
             meter: Meter::new(host.ticks()),
@@ -213,15 +164,15 @@ impl<W: World> Live<W> {
             Err(cause) => {
                 let failure = failure(&mut store, lines, &cause, bounds);
                 let reason = format!("the rule cannot be instantiated: {failure}");
-                Err(StageFailure { reason, ..failure })
+                Err(GuestFailure { reason, ..failure })
             }
         }
     }
 
     /// What the guest says of itself.
-    pub(super) fn describe(&mut self, bounds: Bounds) -> Result<W::Description, StageFailure> {
+    pub(super) fn describe(&mut self, bounds: Bounds) -> Result<W::Description, GuestFailure> {
         fail_point::pass("in-describe");
-        self.call(bounds, W::describe)?.map_err(StageFailure::new)
+        self.call(bounds, W::describe)?.map_err(GuestFailure::new)
     }
 
     /// Sets the guest up; to be called once, before all that is its work.
@@ -229,10 +180,10 @@ impl<W: World> Live<W> {
         &mut self,
         parameters: &[(String, ParameterValue)],
         bounds: Bounds,
-    ) -> Result<(), StageFailure> {
+    ) -> Result<(), GuestFailure> {
         fail_point::pass("in-configure");
         self.call(bounds, |guest, store| guest.configure(store, parameters))?
-            .map_err(|message| StageFailure::new(shorten(message)))?;
+            .map_err(|message| GuestFailure::new(shorten(message)))?;
         self.configured = self.store.data().room.taken();
         Ok(())
     }
@@ -243,7 +194,7 @@ impl<W: World> Live<W> {
         bounds: Bounds,
         said: &mut Said,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
-    ) -> Result<T, StageFailure> {
+    ) -> Result<T, GuestFailure> {
         let given = self.call(bounds, call)?;
         self.store.data_mut().write_log(said);
         if self.calls == 0 {
@@ -270,7 +221,7 @@ impl<W: World> Live<W> {
         &mut self,
         bounds: Bounds,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
-    ) -> Result<T, StageFailure> {
+    ) -> Result<T, GuestFailure> {
         begin(&mut self.store, bounds);
         call(&self.guest, &mut self.store).map_err(|cause| failure(&mut self.store, &self.lines, &cause, bounds))
     }
@@ -285,7 +236,7 @@ fn begin(store: &mut Store<GuestContext>, bounds: Bounds) {
 }
 
 /// What to say of a call that failed.
-fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Error, bounds: Bounds) -> StageFailure {
+fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Error, bounds: Bounds) -> GuestFailure {
     fail_point::pass("in-trap");
     let trap = cause.downcast_ref::<Trap>();
     let full = cause.downcast_ref::<Full>();
@@ -321,7 +272,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         true => what,
         false => format!("{what}; in {}", frames.join(", called by ")),
     };
-    StageFailure {
+    GuestFailure {
         reason,
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),

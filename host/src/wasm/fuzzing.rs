@@ -1,11 +1,10 @@
 //! For tests alone: the check of a guest's answer, without a guest.
 
-use super::{
-    answer::Answer,
-    bindings::exports::weir::stage::stage as abi,
-    description::{Description, OutputSpec},
+use super::{answer::answer_of, bindings::exports::weir::stage::stage as abi};
+use crate::model::{
+    column::{ColumnType, Field},
+    guest::{Answer, Description, OutputSpec},
 };
-use crate::model::column::{ColumnType, Field};
 
 /// Reads an answer out of `bytes`, as a guest could give it, and checks it as one to `row_count` rows of a rule whose outputs
 /// have these columns. The bytes hold numbers of four bits where a guest has larger ones, so that short inputs mean much.
@@ -49,7 +48,7 @@ pub fn check_answer(bytes: &[u8], row_count: u32, outputs: &[Vec<(ColumnType, bo
             reason: String::from_utf8_lossy(&given.list(Given::byte)).into_owned(),
         }),
     };
-    Answer::from_guest(answer, row_count, &description)
+    answer_of(answer, row_count, &description)
 }
 
 /// What is left of the input; of its end come zeros.

@@ -1,9 +1,8 @@
 //! A guest that is there when it is called.
 
 use super::{
-    call::{Bounds, Live, StageFailure, World},
+    call::{Bounds, Live, World},
     context::GuestContext,
-    description::ParameterValue,
     host::StageHost,
     lines::Lines,
     log::Said,
@@ -11,7 +10,11 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
-    wasm::watch::{Doing, GuestWatch},
+    model::{
+        guest::{GuestFailure, ParameterValue},
+        harm::Doing,
+    },
+    wasm::watch::GuestWatch,
 };
 use std::sync::Arc;
 use wasmtime::Store;
@@ -30,7 +33,8 @@ pub(super) struct Code<W: World> {
 /// what an instance keeps cannot grow for ever.
 pub(super) struct Guest<W: World> {
     host: StageHost,
-    code: Arc<Code<W>>,
+    /// Absent where another host loaded the module.
+    code: Option<Arc<Code<W>>>,
     parameters: Vec<(String, ParameterValue)>,
     bounds: Bounds,
     live: Option<Live<W>>,
@@ -46,13 +50,13 @@ pub(super) struct Guest<W: World> {
 impl<W: World> Guest<W> {
     pub(super) fn new(
         host: &StageHost,
-        code: &Arc<Code<W>>,
+        code: Option<Arc<Code<W>>>,
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
         Self {
             host: host.clone(),
-            code: code.clone(),
+            code,
             parameters,
             bounds: Bounds::new(limits),
             live: None,
@@ -78,25 +82,27 @@ impl<W: World> Guest<W> {
     ///
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
-    pub(super) fn ready(&mut self) -> Result<(), StageFailure> {
+    pub(super) fn ready(&mut self) -> Result<(), GuestFailure> {
         let _noted = self.watch.begin(Doing::Prepare);
         self.live().map(|_| ())
     }
 
     /// An instance that can be called, and what those before it said.
-    fn live(&mut self) -> Result<(&mut Live<W>, &mut Said), StageFailure> {
+    fn live(&mut self) -> Result<(&mut Live<W>, &mut Said), GuestFailure> {
         let live = match self.live.take().filter(|live| !live.is_worn(self.leaks)) {
             Some(live) => live,
             None => {
                 if let Some(reason) = self.refusal() {
-                    return Err(StageFailure::new(format!(
+                    return Err(GuestFailure::new(format!(
                         "{reason}; it is not run again, unless somebody says --again"
                     )));
                 }
                 if self.place.is_none() {
-                    self.place = Some(self.host.place().map_err(StageFailure::of_process)?);
+                    self.place = Some(self.host.place().map_err(GuestFailure::of_process)?);
                 }
-                let code = &self.code;
+                let Some(code) = &self.code else {
+                    return Err(GuestFailure::new("its module was loaded by another host"));
+                };
                 let (lines, bytes) = (&code.lines, code.host_bytes);
                 let mut live = Live::new(&self.host, &code.pre, lines, bytes, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
@@ -114,19 +120,19 @@ impl<W: World> Guest<W> {
         &mut self,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
-    ) -> Result<Answer, StageFailure> {
+    ) -> Result<Answer, GuestFailure> {
         let _noted = self.watch.begin(Doing::Call);
         let bounds = self.bounds;
         let (live, said) = self.live()?;
         let used = live.is_used();
         let answer = live.work(bounds, said, call).and_then(|given| {
-            check(given).map_err(|what| StageFailure::new(format!("the rule broke the contract: {what}")))
+            check(given).map_err(|what| GuestFailure::new(format!("the rule broke the contract: {what}")))
         });
         answer.map_err(|failure| {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.
             self.live = None;
             self.leaks |= used && failure.out_of_memory;
-            StageFailure { used, ..failure }
+            GuestFailure { used, ..failure }
         })
     }
 }

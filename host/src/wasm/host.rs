@@ -1,7 +1,8 @@
 //! Loading components: the engine, what guests may import, and what they are refused for.
 
 use super::{
-    bindings::StageComponent,
+    aggregate::AggregateInstance,
+    bindings::{StageComponent, aggregate::AggregateComponent},
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
@@ -10,10 +11,11 @@ use super::{
     context::GuestContext,
     contract::{AGGREGATE, check_contract},
     guest::Code,
+    instance::Instance,
     lines::Lines,
     measured::said_twice,
-    module::{AggregateModule, AnyModule, Module},
-    places::{GuestCounts, Place, Places, Share},
+    module::AnyModule,
+    places::{Place, Places, Share},
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
@@ -23,7 +25,13 @@ use crate::{
     definition::StageLimits,
     error::{Context, Error, Result},
     limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
-    wasm::watch::{Doing, GuestWatch},
+    model::{
+        deployment::Whose,
+        guest::{AggregateModule, CodeHandle, Module},
+        harm::Doing,
+    },
+    plan::{GuestCounts, GuestHost, RunningAggregate, RunningStage, Setting},
+    wasm::watch::GuestWatch,
 };
 use std::{
     collections::HashMap,
@@ -225,26 +233,26 @@ impl StageHost {
 
     fn load_stage(&self, binary: &Binary, path: &Path) -> Result<Arc<Module>> {
         once(&self.inner.stages, binary.digest(), || {
-            let (description, code) = self.load_as(binary)?;
+            let (description, code) = self.load_as::<StageComponent>(binary)?;
             Ok(Module {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
                 bytes: binary.bytes().clone(),
                 description,
-                code,
+                code: CodeHandle::new(code),
             })
         })
     }
 
     fn load_aggregate_binary(&self, binary: &Binary, path: &Path) -> Result<Arc<AggregateModule>> {
         once(&self.inner.aggregates, binary.digest(), || {
-            let (description, code) = self.load_as(binary)?;
+            let (description, code) = self.load_as::<AggregateComponent>(binary)?;
             Ok(AggregateModule {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
                 bytes: binary.bytes().clone(),
                 description,
-                code,
+                code: CodeHandle::new(code),
             })
         })
     }
@@ -323,6 +331,36 @@ impl StageHost {
             host_bytes,
         };
         Ok((description, Arc::new(code)))
+    }
+}
+
+impl GuestHost for StageHost {
+    fn load_stage(&self, path: &Path, whose: Whose) -> Result<Arc<Module>> {
+        self.at(whose).load(path)
+    }
+
+    fn load_aggregate(&self, path: &Path, whose: Whose) -> Result<Arc<AggregateModule>> {
+        StageHost::load_aggregate(&self.at(whose), path)
+    }
+
+    fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage> {
+        let Setting {
+            parameters,
+            limits,
+            whose,
+        } = setting;
+        let instance = Instance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        Box::new(instance)
+    }
+
+    fn aggregate(&self, module: &Arc<AggregateModule>, setting: Setting<'_>) -> Box<dyn RunningAggregate> {
+        let Setting {
+            parameters,
+            limits,
+            whose,
+        } = setting;
+        let instance = AggregateInstance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        Box::new(instance)
     }
 }
 

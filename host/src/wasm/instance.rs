@@ -1,17 +1,21 @@
 //! A running guest: calls with bounds, and the search for the rows that make a call fail.
 
 use super::{
-    answer::{Answer, OutputRows, RejectedRow},
+    answer::answer_of,
     bindings::{StageComponent, exports::weir::stage::stage as abi},
-    call::StageFailure,
     check::shorten,
-    description::{OutputSpec, ParameterValue},
     guest::Guest,
     host::StageHost,
-    module::Module,
     translate::of_stage::lower,
 };
-use crate::{definition::StageLimits, model::column::Column};
+use crate::{
+    definition::StageLimits,
+    model::{
+        column::Column,
+        guest::{Answer, GuestFailure, Judged, Module, OutputRows, OutputSpec, ParameterValue, Patience, RejectedRow},
+    },
+    plan::RunningStage,
+};
 use std::{
     fmt,
     sync::{
@@ -19,28 +23,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-
-/// What became of a batch.
-#[derive(Debug, Default)]
-pub struct Judged {
-    /// The answer; rows that made the guest fail are among the rejected.
-    pub answer: Answer,
-    /// How many rows made the guest trap, run too long, or answer wrongly.
-    pub failed_rows: u64,
-    /// How many rows were judged, from the first on: all, unless failures were to be few.
-    pub judged_rows: u32,
-    /// Whether one of the rows that failed did so by running too long.
-    pub timed_out: bool,
-}
-
-/// How long to go on judging a batch in which rows make the guest fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// To the end.
-    Endless,
-    /// Up to the first of them.
-    OneFailure,
-}
 
 /// A stage that can be called. It is instantiated at the first call and again after each failure.
 pub struct Instance {
@@ -68,7 +50,7 @@ impl Instance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
+            guest: Guest::new(host, module.code.get(), parameters, limits).with_watch(watch),
             module,
             is_over: Arc::default(),
         }
@@ -77,11 +59,6 @@ impl Instance {
     /// Why the host does not run it any more, where it died of it too often. Every call fails then.
     pub fn refusal(&self) -> Option<&str> {
         self.guest.refusal()
-    }
-
-    /// What ends the search for the rows that make a call fail, once it is set: answers are of no use from then on.
-    pub fn over(&self) -> Arc<AtomicBool> {
-        self.is_over.clone()
     }
 
     /// The component that runs here.
@@ -93,18 +70,8 @@ impl Instance {
     ///
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
-    pub fn configure(&mut self) -> Result<(), StageFailure> {
+    pub fn configure(&mut self) -> Result<(), GuestFailure> {
         self.guest.ready()
-    }
-
-    /// Calls the guest without rows, so that its first batch meets nothing that is new to it.
-    ///
-    /// # Errors
-    /// How it failed.
-    pub fn warm_up(&mut self) -> Result<(), StageFailure> {
-        let inputs = self.module.description.inputs.clone();
-        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
-        self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
     }
 
     /// Calls the guest with `columns` (those of its description, in order), each of `row_count` rows, and the time of
@@ -135,7 +102,7 @@ impl Instance {
         row_count: u32,
         times_ms: &[i64],
         columns: &[&Column],
-        failure: StageFailure,
+        failure: GuestFailure,
         patience: Patience,
     ) -> Judged {
         if row_count <= 1 && failure.used && !self.is_over.load(Ordering::Relaxed) {
@@ -183,7 +150,7 @@ impl Instance {
         judged
     }
 
-    fn call(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Result<Answer, StageFailure> {
+    fn call(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Result<Answer, GuestFailure> {
         let columns: Vec<abi::ColumnParam<'_>> = columns.iter().map(|column| lower(column)).collect();
         let batch = abi::Batch {
             row_count,
@@ -192,7 +159,31 @@ impl Instance {
         };
         self.guest.work(
             |stage, store| stage.weir_stage_stage().call_process(store, batch),
-            |given| Answer::from_guest(given, row_count, &self.module.description),
+            |given| answer_of(given, row_count, &self.module.description),
         )
+    }
+}
+
+impl RunningStage for Instance {
+    fn refusal(&self) -> Option<&str> {
+        Instance::refusal(self)
+    }
+
+    fn over(&self) -> Arc<AtomicBool> {
+        self.is_over.clone()
+    }
+
+    fn configure(&mut self) -> Result<(), GuestFailure> {
+        Instance::configure(self)
+    }
+
+    fn warm_up(&mut self) -> Result<(), GuestFailure> {
+        let inputs = self.module.description.inputs.clone();
+        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
+        self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
+    }
+
+    fn judge(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], patience: Patience) -> Judged {
+        self.judge_until(row_count, times_ms, columns, patience)
     }
 }

@@ -1,11 +1,11 @@
 //! What a guest says of itself, held against bounds before anything of it is kept or shown.
 
-use super::description::ParameterValue;
 use crate::{
     limits::{
         DESCRIPTION_BYTES_MAX, DESCRIPTION_COLUMNS_MAX, DESCRIPTION_DOC_BYTES_MAX, DESCRIPTION_NAME_BYTES_MAX,
         DESCRIPTION_PARAMETERS_MAX, DESCRIPTION_VALUE_BYTES_MAX,
     },
+    model::guest::ParameterValue,
     text::{is_deceptive, printable},
 };
 

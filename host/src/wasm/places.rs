@@ -6,7 +6,8 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{GUESTS_LOOSE, GUESTS_MAX, GUESTS_OF_AGGREGATE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, GUESTS_SHARED},
+    limits::{GUESTS_LOOSE, GUESTS_MAX, GUESTS_SHARED},
+    plan::GuestCounts,
 };
 use std::sync::{
     Arc,
@@ -35,59 +36,6 @@ pub(super) struct Share {
 pub(super) struct Place {
     places: Arc<Places>,
     share: Option<Arc<Share>>,
-}
-
-/// Guests of a pipeline, by what they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GuestCounts {
-    /// Steps whose rows a rule judges.
-    pub stages: usize,
-    /// Aggregates that are guests.
-    pub aggregates: usize,
-}
-
-impl GuestCounts {
-    /// How many guests there are at once at most.
-    fn places(self) -> usize {
-        match self.stages + self.aggregates {
-            0 => 0,
-            _ => GUESTS_OF_PIPELINE + self.stages * GUESTS_OF_STAGE + self.aggregates * GUESTS_OF_AGGREGATE,
-        }
-    }
-
-    fn described(self) -> String {
-        let places = self.places();
-        let Self { stages, aggregates } = self;
-        format!(
-            "its {stages} stages and {aggregates} aggregates that are guests need {places} places ({GUESTS_OF_STAGE} a stage, \
-             since versions, candidates and their successors live beside it, {GUESTS_OF_AGGREGATE} an aggregate, and \
-             {GUESTS_OF_PIPELINE} to check what is deployed)"
-        )
-    }
-
-    /// Whether a process has room for them at all, over a stream and in a replay. What passes here and finds no place waits for
-    /// others.
-    ///
-    /// # Errors
-    /// It has not.
-    pub fn check(self, pipeline: &str) -> Result<()> {
-        let refuse = |needs: String, has: usize| {
-            Err(Error::definition(format!(
-                "pipeline {pipeline}: {needs}; a process has {has}: make two pipelines of it"
-            )))
-        };
-        // In a replay nothing is swapped.
-        let at_once = self.stages + self.aggregates + GUESTS_OF_PIPELINE;
-        match self.places() <= GUESTS_SHARED {
-            false => refuse(self.described(), GUESTS_SHARED),
-            true if at_once > GUESTS_LOOSE => {
-                let Self { stages, aggregates } = self;
-                let guests = format!("its {stages} stages and {aggregates} aggregates that are guests");
-                refuse(format!("{guests} need {at_once} places in a replay"), GUESTS_LOOSE)
-            }
-            true => Ok(()),
-        }
-    }
 }
 
 impl Places {
@@ -172,8 +120,11 @@ const _: () = assert!(GUESTS_SHARED + GUESTS_LOOSE == GUESTS_MAX);
 
 #[cfg(test)]
 mod tests {
-    use super::{GuestCounts, Places};
-    use crate::limits::{GUESTS_LOOSE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, GUESTS_SHARED};
+    use super::Places;
+    use crate::{
+        limits::{GUESTS_LOOSE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, GUESTS_SHARED},
+        plan::GuestCounts,
+    };
 
     const fn stages(stages: usize) -> GuestCounts {
         GuestCounts { stages, aggregates: 0 }
@@ -225,23 +176,5 @@ mod tests {
         assert!(places.place(Some(&share)).is_ok());
         drop(loose);
         assert!(places.place(None).is_ok());
-    }
-
-    #[test]
-    fn a_pipeline_that_never_fits_is_a_fault_of_its_file() {
-        assert!(stages(MOST).check("p").is_ok());
-        let error = stages(MOST + 1).check("p").unwrap_err();
-        assert_eq!(error.kind(), crate::error::ErrorKind::Definition);
-        let aggregates = |aggregates| GuestCounts { stages: 0, aggregates };
-        let most = GUESTS_LOOSE - GUESTS_OF_PIPELINE;
-        assert!(aggregates(most).check("p").is_ok(), "that fits beside nothing else");
-        let error = aggregates(most + 1).check("p").unwrap_err();
-        assert_eq!(error.kind(), crate::error::ErrorKind::Definition);
-        let words = format!(
-            "need {} places in a replay; a process has {GUESTS_LOOSE}",
-            GUESTS_LOOSE + 1
-        );
-        assert!(error.to_string().contains(&words), "{error}");
-        assert_eq!(GuestCounts::default().places(), 0, "one without guests needs no place");
     }
 }

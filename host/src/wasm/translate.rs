@@ -5,10 +5,13 @@
 macro_rules! translate {
     ($($abi:ident)::+) => {
         use crate::{
-            model::column::{Column, ColumnType, Field, TextValues, Values},
+            model::{
+                column::{Column, ColumnType, Field, TextValues, Values},
+                guest::{ParameterSpec, ParameterType, ParameterValue},
+            },
             wasm::{
                 bindings::$($abi)::+ as abi,
-                description::{ParameterSpec, ParameterType, ParameterValue, unique},
+                description::unique,
                 measured::Measured,
             },
         };

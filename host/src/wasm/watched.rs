@@ -1,8 +1,8 @@
 //! Who watches the guests of a host, for the case that it dies of one: see [`crate::wasm::watch`].
 
-use super::{description::ParameterValue, host::StageHost};
+use super::host::StageHost;
 use crate::{
-    model::deployment::Whose,
+    model::{deployment::Whose, guest::ParameterValue},
     wasm::watch::{GuestWatch, PipelineWatch},
 };
 use std::sync::Arc;

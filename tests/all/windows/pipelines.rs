@@ -4,7 +4,7 @@
 
 use super::{
     cuts::Cut,
-    model::{Emit, Kind, Told, Window, moments},
+    model::{Emit, Kind, RetryEvent, Window, moments},
 };
 use crate::operators::{
     model::{self, Aggregate, Change, Changes, Row, pick},
@@ -325,7 +325,7 @@ impl Pipeline {
                     [model::last_value(input, key, columns), Vec::new()]
                 }
                 Operator::Window(window) => {
-                    let Told { out, late, took, held } = window.run(input, &moments);
+                    let RetryEvent { out, late, took, held } = window.run(input, &moments);
                     for ((applied, took), changes) in applied.iter_mut().zip(took).zip(input) {
                         *applied |= took && came(changes);
                     }

@@ -7,7 +7,7 @@ use crate::{
     definition::File,
     error::{Error, Result},
     runtime::{
-        retry::{RetryReport, Told},
+        retry::{RetryEvent, RetryReport},
         status::CountsStatus,
     },
     say,
@@ -73,9 +73,9 @@ impl Retry {
         )?;
         let mut reasons = Reasons::default();
         let report = retry.run(&filter, |told| match told {
-            Told::Applied(sequence) => say!(Debug, "#{sequence}: applied"),
-            Told::Filtered(sequence) => say!(Debug, "#{sequence}: filtered"),
-            Told::Again(letter) => {
+            RetryEvent::Applied(sequence) => say!(Debug, "#{sequence}: applied"),
+            RetryEvent::Filtered(sequence) => say!(Debug, "#{sequence}: filtered"),
+            RetryEvent::Again(letter) => {
                 let reason = printable(&letter.reason);
                 say!(
                     Debug,
@@ -85,11 +85,11 @@ impl Retry {
                 );
                 reasons.count(format!("again, of step {}: {reason}", printable(&letter.step)));
             }
-            Told::Refused(letter, reason) => {
+            RetryEvent::Refused(letter, reason) => {
                 say!(Debug, "#{}: cannot be retried: {}", letter.sequence, printable(reason));
                 reasons.count(format!("cannot be retried: {}", printable(reason)));
             }
-            Told::Through(done, all) => {
+            RetryEvent::Through(done, all) => {
                 bar.set_length(all);
                 bar.set_position(done);
             }

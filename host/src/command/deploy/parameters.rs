@@ -4,9 +4,8 @@ use super::Target;
 use crate::{
     command::show,
     error::{Error, Result},
-    model::deployment::Deployment,
+    model::{deployment::Deployment, guest::Module},
     runtime::status::{HostStatus, StepStatus},
-    wasm::Module,
 };
 use std::collections::BTreeMap;
 

@@ -3,11 +3,12 @@
 use crate::{
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
+    model::harm::Harm,
     say,
-    storage::{Backend, Location, Recovered},
+    storage::{Backend, HostFile, Location, Recovered},
     wasm::{
         StageHost,
-        watch::{Harm, Notes, PipelineWatch},
+        watch::{Notes, PipelineWatch},
     },
 };
 use std::sync::Arc;
@@ -45,7 +46,10 @@ impl<'h> Guarded<'h> {
             None => {
                 let database = location.hold()?;
                 self.recovered.push(database.recover()?);
-                let (notes, died) = database.watch_guests()?;
+                let HostFile { path, like } = database.notes();
+                let (notes, left) = Notes::open(&path, &like, database.clone())?;
+                let died = database.enter_harms(left)?;
+                notes.clear()?;
                 died.iter().for_each(say_died);
                 self.held.push((location.clone(), database.clone(), notes.clone()));
                 (database, notes)

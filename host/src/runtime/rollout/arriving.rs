@@ -93,7 +93,7 @@ impl Worker {
         let before = self.waiting.get(&wanting);
         if before.is_none_or(|before| before.reason != reason) {
             // So that it is told at once: somebody looks on.
-            self.told = None;
+            self.reported = None;
             let pipeline = &self.running.name;
             match (role, self.wanted.get(step)) {
                 (Role::Live, Some(Deployment { version, .. })) => say!(
@@ -179,8 +179,8 @@ impl Worker {
     fn arrive(&self, digest: &str) -> Result<Arriving> {
         let binary = self.module_binary(digest)?;
         let compilation = self.host.begin_deployed(&binary)?;
-        if let Some(heard) = self.heard.clone() {
-            compilation.then(move || _ = heard.send(RolloutEvent::Compiled));
+        if let Some(sender) = self.sender.clone() {
+            compilation.then(move || _ = sender.send(RolloutEvent::Compiled));
         }
         Ok(Arriving { binary, compilation })
     }

@@ -36,7 +36,7 @@ impl Worker {
                     ..Default::default()
                 };
                 self.refused_shadows.insert(step, report);
-                self.tell();
+                self.report();
             }
         }
     }

@@ -45,7 +45,7 @@ impl Worker {
         if !committed.pauses.is_empty() {
             self.arrived();
         }
-        self.tell();
+        self.report();
     }
 
     /// The trial of a version is over, and it stays.

@@ -4,9 +4,9 @@ use super::{Database, DatabaseFile, Outbox, dead_letters, harm, outbox};
 use crate::{
     error::Result,
     limits::PAGE_BYTES_SMALL,
+    model::harm::{Harm, Note},
     plan::Plan,
-    storage::{self, Backend, LetterFilter, Location, MessageFilter, Messages, Recovered, Storage},
-    wasm::watch::{Harm, Notes},
+    storage::{self, Backend, HostFile, LetterFilter, Location, MessageFilter, Messages, Recovered, Storage},
 };
 use std::sync::Arc;
 
@@ -43,8 +43,15 @@ impl Backend for DatabaseFile {
         outbox::drop_messages(self, filter)
     }
 
-    fn watch_guests(&self) -> Result<(Arc<Notes>, Vec<Harm>)> {
-        harm::watch_guests(self)
+    fn notes(&self) -> HostFile {
+        HostFile {
+            path: self.beside("-guest"),
+            like: self.path().to_owned(),
+        }
+    }
+
+    fn enter_harms(&self, left: Vec<Note>) -> Result<Vec<Harm>> {
+        harm::enter_harms(self, left)
     }
 
     fn forget_harms(&self, pipeline: &str, guest: Option<&Harm>) -> Result<()> {

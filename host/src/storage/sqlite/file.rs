@@ -242,7 +242,7 @@ impl DatabaseFile {
         self.held.owner
     }
 
-    /// A file that SQLite keeps beside the database, such as its log: `-wal`.
+    /// A file beside the database, such as the log of SQLite: `-wal`.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         beside(&self.held.real_path, suffix)
     }

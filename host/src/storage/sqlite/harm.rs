@@ -1,4 +1,4 @@
-//! Guests that the host died of: see [`crate::wasm::watch`].
+//! Guests that the host died of: see [`crate::model::harm`].
 //!
 //! The table is made with the first death, so it is no part of a layout: a database without it is one whose host never died so.
 //! (An older Weir opens neither. This one brings every database to layout 7, which those before it refuse.)
@@ -6,10 +6,10 @@
 use super::{DatabaseFile, connect, connect_read_only, failure::Sqlite, open, schema};
 use crate::{
     error::Result,
-    wasm::watch::{Doing, Harm, Note, Notes},
+    model::harm::{Doing, Harm, Note},
 };
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 const TABLE: &str = "
     -- How often the host died while it was at work for a guest, and what it did at the last death: `deaths` while the pipeline
@@ -27,21 +27,14 @@ const TABLE: &str = "
 const COLUMNS: &str =
     "pipeline, step, digest, parameters, version, at_ms, candidate, doing, deaths, in_a_row, position, run";
 
-/// Opens the notes beside a database that this process holds, and enters in the database what the process before died of.
-/// Gives the notes, and what was entered.
+/// Enters in a database that this process holds what was at work when the process before died; `left` are its notes. A death
+/// that is entered and still noted, since a process died in between, counts once.
+///
+/// Gives what was entered.
 ///
 /// # Errors
-/// When the notes or the database cannot be written, or the file is no database.
-pub(super) fn watch_guests(file: &DatabaseFile) -> Result<(Arc<Notes>, Vec<Harm>)> {
-    let (notes, left) = Notes::open(&file.beside("-guest"), file.path(), file.clone())?;
-    let died = enter(file, left)?;
-    notes.clear()?;
-    Ok((notes, died))
-}
-
-/// Enters what was at work when the host died. What is entered and still noted, since this process died in between, is not
-/// entered twice.
-fn enter(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
+/// When the database cannot be written, or the file is no database.
+pub(super) fn enter_harms(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
     let path = file.path();
     let wrap = || format!("cannot enter in database {} what the host died of", path.display());
     // Who opens it for the pipeline says what is wrong with a file of somebody else.
@@ -237,15 +230,15 @@ mod tests {
     fn deaths_are_entered_once_and_forgotten_with_progress() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = DatabaseFile::hold(&folder.path().join("a.db")).expect("it can be held");
-        assert_eq!(enter(&file, Vec::new()).expect("there is nothing"), []);
+        assert_eq!(enter_harms(&file, Vec::new()).expect("there is nothing"), []);
         assert!(
             file.has_no_bytes().expect("it can be looked at"),
             "nothing is made for nothing"
         );
-        enter(&file, vec![note(1, "a"), note(1, "b")]).expect("they are entered");
-        enter(&file, vec![note(1, "a")]).expect("it is known");
+        enter_harms(&file, vec![note(1, "a"), note(1, "b")]).expect("they are entered");
+        enter_harms(&file, vec![note(1, "a")]).expect("it is known");
         assert_eq!(counts(&file), [("a".to_owned(), 1, 1), ("b".to_owned(), 1, 0)]);
-        enter(&file, vec![note(2, "a")]).expect("it is entered");
+        enter_harms(&file, vec![note(2, "a")]).expect("it is entered");
         assert_eq!(counts(&file), [("a".to_owned(), 2, 2), ("b".to_owned(), 1, 0)]);
 
         let move_to = |position: i64| {
@@ -255,16 +248,16 @@ mod tests {
             connection.execute(row, [position]).expect("it can be written");
         };
         move_to(5);
-        enter(&file, vec![note(3, "a")]).expect("it is entered");
+        enter_harms(&file, vec![note(3, "a")]).expect("it is entered");
         assert_eq!(
             counts(&file),
             [("a".to_owned(), 1, 3)],
             "a version that the host came further with is cleared"
         );
-        enter(&file, vec![note(4, "a")]).expect("it is entered");
-        enter(&file, vec![note(5, "a")]).expect("it is entered");
+        enter_harms(&file, vec![note(4, "a")]).expect("it is entered");
+        enter_harms(&file, vec![note(5, "a")]).expect("it is entered");
         move_to(9);
-        enter(&file, Vec::new()).expect("there is nothing");
+        enter_harms(&file, Vec::new()).expect("there is nothing");
         assert_eq!(
             counts(&file),
             [("a".to_owned(), 3, 5)],

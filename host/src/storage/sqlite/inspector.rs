@@ -5,12 +5,11 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::deployment::StoredVersion,
+    model::{deployment::StoredVersion, harm::Harm},
     storage::{
         Inspect, LetterFilter, Location, MessageCounts, MessageFilter, RowLineage, Snapshot, StoredDeadLetter,
         StoredPipeline, WaitingMessage,
     },
-    wasm::watch::Harm,
 };
 use std::path::{Path, PathBuf};
 

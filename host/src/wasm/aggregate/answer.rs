@@ -1,9 +1,11 @@
 //! Answers of aggregates, checked. What passes here is used without a further look.
 
-use super::description::ResultColumn;
 use crate::{
     limits::GUEST_STATE_BYTES_MAX,
-    model::column::{Column, TextValues},
+    model::{
+        column::{Column, TextValues},
+        guest::ResultColumn,
+    },
     wasm::{
         bindings::aggregate::exports::weir::stage::aggregate as abi,
         check::{check_column, check_offsets, shorten},

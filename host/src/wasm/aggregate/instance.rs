@@ -1,39 +1,33 @@
 //! A running aggregate: calls with bounds, and the search for what makes a call fail.
 
 use super::{
-    description::AggregateDescription,
-    work::{Accumulate, Accumulated, Merged, Pairs, Results, Rows, States, Stopped, Work},
+    description::description_of,
+    work::{Pairs, Rows, States, Stopped, Work},
 };
 use crate::{
     definition::StageLimits,
     limits::GUEST_CALL_STATE_BYTES_MAX,
-    model::column::Column,
+    model::{
+        column::Column,
+        guest::{
+            Accumulate, Accumulated, AggregateDescription, AggregateModule, GuestFailure, Merged, ParameterValue,
+            Refused, Results,
+        },
+    },
+    plan::RunningAggregate,
     wasm::{
         bindings::aggregate::{AggregateComponent, AggregateComponentPre},
-        call::{StageFailure, World},
+        call::World,
         check::shorten,
         context::GuestContext,
         contract::{AGGREGATE, Kind},
-        description::ParameterValue,
         guest::Guest,
         host::StageHost,
-        module::AggregateModule,
         translate::of_aggregate::with_parameters,
     },
 };
 use std::{fmt, ops::Range, sync::Arc};
 use wasmtime::{Store, component::InstancePre};
-
-/// Why a row was not taken in, a pair not merged, or a state has no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// A sentence for a person.
-    pub reason: String,
-    /// Whether it made the guest trap, run too long, or answer wrongly; else the guest rejected it.
-    pub failed: bool,
-    /// Whether it made the guest run too long.
-    pub timed_out: bool,
-}
 
 /// An aggregate that can be called. It is instantiated at the first call and again after each failure.
 pub struct AggregateInstance {
@@ -59,7 +53,7 @@ impl AggregateInstance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, &module.code, parameters, limits).with_watch(watch),
+            guest: Guest::new(host, module.code.get(), parameters, limits).with_watch(watch),
             module,
         }
     }
@@ -73,7 +67,7 @@ impl AggregateInstance {
     ///
     /// # Errors
     /// What the guest says against its parameters, or how it failed.
-    pub fn configure(&mut self) -> Result<(), StageFailure> {
+    pub fn configure(&mut self) -> Result<(), GuestFailure> {
         self.guest.ready()
     }
 
@@ -163,6 +157,20 @@ impl AggregateInstance {
     }
 }
 
+impl RunningAggregate for AggregateInstance {
+    fn configure(&mut self) -> Result<(), GuestFailure> {
+        AggregateInstance::configure(self)
+    }
+
+    fn accumulate(&mut self, asked: Accumulate<'_>) -> Accumulated {
+        AggregateInstance::accumulate(self, asked)
+    }
+
+    fn merge(&mut self, into: &[&[u8]], from: &[&[u8]]) -> Merged {
+        AggregateInstance::merge(self, into, from)
+    }
+}
+
 /// Whom to believe when the guest names what it rejects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trust {
@@ -190,9 +198,7 @@ impl World for AggregateComponent {
     }
 
     fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<AggregateDescription, String>> {
-        Ok(AggregateDescription::from_guest(
-            self.weir_stage_aggregate().call_describe(store)?,
-        ))
+        Ok(description_of(self.weir_stage_aggregate().call_describe(store)?))
     }
 
     fn configure(

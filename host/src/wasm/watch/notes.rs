@@ -4,11 +4,11 @@
 //! when nothing is. One write begins a note and one ends it. Nothing is forced to the disk: the notes are about deaths of the
 //! process, which the page cache survives; after a power cut there may be none.
 
-use super::Note;
 use crate::{
     error::{Context, Result},
     files::private_file,
     limits::GUEST_NOTES_MAX,
+    model::harm::Note,
     say,
 };
 use std::{
@@ -230,7 +230,7 @@ fn read_from(file: &File) -> std::io::Result<Vec<Note>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wasm::watch::Doing;
+    use crate::model::harm::Doing;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use tempfile::TempDir;
 

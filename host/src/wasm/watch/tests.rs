@@ -1,7 +1,7 @@
 //! What counts as harm, and when a note stands.
 
 use super::*;
-use crate::say;
+use crate::{limits::GUEST_DEATHS_IN_A_ROW_MAX, say};
 
 fn note(run: u64, candidate: bool) -> Note {
     Note {

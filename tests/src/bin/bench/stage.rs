@@ -13,9 +13,12 @@ use std::{
 };
 use weir::{
     format::Decoder,
-    model::column::{Column, Values},
+    model::{
+        column::{Column, Values},
+        guest::ParameterValue,
+    },
     plan::{NodeKind, StagePlan},
-    wasm::{Compiler, Instance, ParameterValue, StageHost},
+    wasm::{Compiler, Instance, StageHost},
 };
 use weir_guest::{Stage, abi};
 

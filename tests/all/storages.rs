@@ -1,7 +1,8 @@
 //! What every storage promises, held to each of them.
 
-use super::*;
-use crate::{
+use serde_json::json;
+use std::sync::Arc;
+use weir::{
     definition::File,
     engine::Engine,
     error::ErrorKind,
@@ -9,13 +10,13 @@ use crate::{
     model::{
         column::Value,
         row::{push_cell, push_key_cell},
-        rows::{Message, SinkRows},
+        rows::{KeyedRows, SinkRows},
+        turn::Turn,
     },
     plan::Plan,
-    wasm::{Compiler, StageHost},
+    storage::{LetterFilter, Location, MemoryStorage, Messages, Storage},
 };
-use serde_json::json;
-use std::sync::Arc;
+use weir_tests::{replay::host, scratch};
 
 const PIPELINE: &str = r#"
 name = "visits"
@@ -34,16 +35,14 @@ sink = [
 
 struct Made {
     plan: Arc<Plan>,
-    host: StageHost,
     folder: tempfile::TempDir,
 }
 
 impl Made {
     fn new() -> Self {
-        let host = StageHost::new(None, Compiler::InProcess).unwrap();
-        let plan = Plan::build(&File::from_text("visits.toml", PIPELINE), &host).unwrap();
-        let (plan, folder) = (Arc::new(plan), tempfile::tempdir().unwrap());
-        Self { plan, host, folder }
+        let plan = Plan::build(&File::from_text("visits.toml", PIPELINE), host()).unwrap();
+        let (plan, folder) = (Arc::new(plan), scratch());
+        Self { plan, folder }
     }
 
     fn storages(&self) -> [Box<dyn Storage>; 2] {
@@ -54,7 +53,7 @@ impl Made {
 
     /// A turn over these payloads, by an engine that has what the storage gives back.
     fn turn(&self, storage: &mut dyn Storage, payloads: &[&str]) -> Turn {
-        let mut engine = Engine::new(self.plan.clone(), &self.host, storage.stored().seed).unwrap();
+        let mut engine = Engine::new(self.plan.clone(), host(), storage.stored().seed).unwrap();
         storage.load(&mut engine).unwrap();
         let position = storage.stored().position;
         engine.begin(position, &[]);
@@ -247,10 +246,6 @@ fn the_tables_are_the_same_in_each() {
         memory.rows("pages"),
         [[json!("Ann"), json!(1)], [json!("Bo"), json!(2)]]
     );
-    let sequences: Vec<u64> = memory
-        .messages()
-        .iter()
-        .map(|message: &Message| message.sequence)
-        .collect();
+    let sequences: Vec<u64> = memory.messages().iter().map(|message| message.sequence).collect();
     assert_eq!(sequences, [1, 2, 3]);
 }

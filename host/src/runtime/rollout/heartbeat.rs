@@ -84,7 +84,7 @@ impl Worker {
         (events.saturating_sub(before) as f64 / seconds) as u64
     }
 
-    pub(super) fn tell(&mut self) {
+    pub(super) fn report(&mut self) {
         let outbox = self.waiting();
         // Two changes soon after each other say nothing about the speed.
         if self.counted.1.elapsed() >= RATE_SPAN_MIN {
@@ -120,7 +120,7 @@ impl Worker {
         if let Some(hosts) = &self.hosts {
             hosts.put(&self.running.name, &self.subject.host, &status);
         }
-        self.told = Some(Instant::now());
+        self.reported = Some(Instant::now());
     }
 }
 
