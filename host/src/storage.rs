@@ -8,7 +8,7 @@
 //!
 //! A [`Location`] is what `--database` names. One process holds it as a [`Backend`], in which each pipeline has a
 //! [`Storage`] of its own: it takes [turns](Turn) and gives them back to an engine, which it knows as [`Restore`] alone.
-//! Others read through [`Inspect`]. SQLite is the one implementation that lasts; it is named here and in `sqlite/` alone.
+//! Others read through [`Inspect`]. SQLite is the one implementation that lasts; it is named in `location.rs` and `sqlite/` alone.
 
 mod audit;
 mod backend;
@@ -60,7 +60,7 @@ use turn_check::check_turn;
 /// let file = File::from_text("visits.toml", r#"
 ///     name = "visits"
 ///     source = { stream = "WEB", subject = "visits", columns = { user = "text", page = "text" } }
-///     step = [{ name = "pages", aggregate = { by = ["user"], columns = { pages = "count" } } }]
+///     step = [{ name = "pages", aggregate = { group_by = ["user"], columns = { pages = { count = "*" } } } }]
 ///     sink = [{ table = "pages", primary_key = ["user"] }]
 /// "#);
 /// let host = StageHost::new(None, Compiler::InProcess)?;
@@ -76,8 +76,8 @@ use turn_check::check_turn;
 ///     engine.begin(position, &[]);
 ///     let mut decoder = Decoder::of(&plan, 4096)?;
 ///     decoder.push(position + 1, None, format!(r#"{{"user": "ann", "page": "{page}"}}"#).as_bytes());
-///     engine.process(decoder.take());
-///     storage.commit(engine.take_turn(turn))?;
+///     engine.process(decoder.take())?;
+///     storage.commit(engine.take_turn(turn)?)?;
 /// }
 ///
 /// assert_eq!(storage.rows("pages"), [[serde_json::json!("ann"), serde_json::json!(2)]]);

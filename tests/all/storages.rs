@@ -23,7 +23,7 @@ name = "visits"
 source = { stream = "WEB", subject = "visits", columns = { user = "text", page = "text" } }
 step = [
     { name = "known", lookup = { table = "names", on = { user = "user" } } },
-    { name = "pages", aggregate = { by = ["name"], columns = { pages = "count" } } },
+    { name = "pages", aggregate = { group_by = ["name"], columns = { pages = { count = "*" } } } },
 ]
 table = { names = { primary_key = ["user"], columns = { user = "text", name = "text" } } }
 sink = [
