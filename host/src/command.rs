@@ -14,6 +14,7 @@ mod dev;
 mod diff;
 mod explain;
 mod history;
+mod log;
 mod new;
 mod outbox;
 mod overridden;
@@ -29,6 +30,7 @@ mod signing;
 mod status;
 mod supervise;
 mod table;
+mod terminal;
 mod test;
 mod undeploy;
 mod verify;
@@ -39,14 +41,13 @@ use crate::{
     error::{Context, Error, Result},
     fail_point,
     plan::{Now, Plan, Versions},
-    say,
-    terminal::{self, Level, write_failed},
     text::printable_lines,
     wasm::{CompileBounds, Compiler, StageHost, watch},
 };
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use std::{path::Path, process::ExitCode, time::Duration};
+use terminal::{Level, say, write_failed};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -132,11 +133,13 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return say_usage(&error),
     };
-    terminal::set_loudest(match (arguments.quiet, arguments.verbose) {
+    let loudest = match (arguments.quiet, arguments.verbose) {
         (true, _) => Level::Warning,
         (false, true) => Level::Debug,
         (false, false) => Level::Info,
-    });
+    };
+    terminal::set_loudest(loudest);
+    log::begin(loudest);
     if let (true, Command::Dev(_) | Command::Demo(_)) = (arguments.json, &arguments.command) {
         let error = Error::definition(
             "dev and demo are for people, and have no --json; `weir test --build --json` and `weir replay --json` have",

@@ -27,6 +27,7 @@ pub use swap::{Retired, Successor};
 use crate::{
     error::{Error, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
+    metrics::Metrics,
     model::{
         column::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
@@ -54,12 +55,13 @@ use crate::{
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
 use stages::{OnRefusal, Stage};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
 /// A plan that runs.
 #[derive(Debug)]
 pub struct Engine {
     plan: Arc<Plan>,
+    metrics: Arc<Metrics>,
     steps: Vec<Step>,
     tables: Vec<lookup::Table>,
     /// Where some step follows the watermark.
@@ -166,9 +168,14 @@ impl Engine {
     /// # Errors
     /// When a guest refuses its parameters.
     pub fn new(plan: Arc<Plan>, host: &dyn GuestHost, seed: u64) -> Result<Self> {
+        let names = plan.nodes.iter().map(|node| {
+            let outputs = node.outputs.iter().map(|output| output.name.as_str());
+            (node.name.as_str(), outputs)
+        });
+        let metrics = Arc::new(Metrics::new(&plan.name, names));
         let mut steps = Vec::with_capacity(plan.nodes.len());
         for node in &plan.nodes {
-            steps.push(Self::step(node, host, seed)?);
+            steps.push(Self::step(node, host, seed, &metrics)?);
         }
         let tables: Vec<_> = plan
             .tables
@@ -193,6 +200,7 @@ impl Engine {
             .then(|| Clock::new(plan.event_time, plan.inputs.len(), seed));
         Ok(Self {
             plan,
+            metrics,
             steps,
             tables,
             clock,
@@ -219,17 +227,19 @@ impl Engine {
         })
     }
 
-    fn step(node: &Node, host: &dyn GuestHost, seed: u64) -> Result<Step> {
+    fn step(node: &Node, host: &dyn GuestHost, seed: u64, metrics: &Metrics) -> Result<Step> {
         let output = node.outputs.first();
         let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
         let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
         let guests = Guests::prepare(node.kind.aggregates(), host, &Whose::of_file(&node.name))
             .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
+        guests.measured().for_each(|module| metrics.add_module(module));
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
                 let stage = Stage::prepare(&node.name, stage, host, OnRefusal::Wait)
                     .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
+                stage.measured().for_each(|module| metrics.add_module(module));
                 Step::Stage(Box::new(stage))
             }
             NodeKind::LastValue(plan) => Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, readers, seed))),
@@ -254,6 +264,11 @@ impl Engine {
             }
             NodeKind::Union(_) => Step::Union,
         })
+    }
+
+    /// What it measures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     // ---- a batch ------------------------------------------------------------------------------------------------------
@@ -399,6 +414,7 @@ impl Engine {
                         self.each_state(|state| state.release());
                     }
                     self.settle_failures(&(start..stop), sequence);
+                    self.measure(&edges);
                     self.collect(&edges, deliveries, outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
@@ -480,6 +496,7 @@ impl Engine {
                 self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
                 is_checked = true;
             }
+            let begun = Instant::now();
             let input = of(&edges, node.input);
             let output = match &node.kind {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
@@ -562,11 +579,31 @@ impl Engine {
             if let Some(port) = edges.get_mut(at) {
                 *port = output;
             }
+            self.was_busy(at, begun);
         }
         if !is_checked {
             self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
         }
         Ok(edges)
+    }
+
+    /// Counts the time since `begun` for the step number `at`. The time of a lookup holds that of the steps in its waves.
+    fn was_busy(&self, at: usize, begun: Instant) {
+        if let Some(step) = self.metrics.steps().get(at) {
+            step.step.busy.add(begun.elapsed());
+        }
+    }
+
+    /// Counts the rows of a pass that went through, on every edge.
+    fn measure(&self, edges: &Edges) {
+        for ((node, outputs), step) in self.plan.nodes.iter().zip(edges).zip(self.metrics.steps()) {
+            let rows = |batch: &Batch| batch.len() as u64;
+            let rows_in = match node.kind {
+                NodeKind::Source => outputs.iter().map(rows).sum(),
+                _ => node.inputs().map(|port| rows(of(edges, port))).sum(),
+            };
+            step.count(rows_in, outputs.iter().map(rows));
+        }
     }
 
     fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, outcomes: &mut Outcomes) {

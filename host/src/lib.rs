@@ -55,10 +55,10 @@ pub mod text;
 
 pub mod error;
 
-pub mod terminal;
-
 // What passes between the parts.
 pub mod model;
+
+pub mod metrics;
 
 pub mod files;
 

@@ -214,6 +214,12 @@ const _: () = assert!(FAILURES_MOST < FAILURES_OF && FAILURES_OF < FAILURES_OF_M
 /// Rows in one call while a version is on trial: one that never ends is found out by halving so many.
 pub const TRIAL_BATCH_ROWS: u32 = 256;
 
+/// Steps whose numbers a host reports, so that what it says stays small; a pipeline of more reports the first of them.
+pub const MEASURED_STEPS_MAX: usize = 256;
+
+/// Versions of modules that are measured at once. Each deployment adds one; the oldest goes.
+pub const MEASURED_VERSIONS_MAX: usize = 64;
+
 /// Batches that wait for a candidate which runs beside a stage. Further ones pass it by: it is held up, not the stage.
 pub const SHADOW_BATCHES_MAX: usize = 4;
 

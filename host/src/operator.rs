@@ -55,6 +55,8 @@ pub trait Stateful {
 pub trait StateMap {
     /// How many keys have a value.
     fn live(&self) -> usize;
+    /// Memory that its hash tables take.
+    fn table_bytes(&self) -> usize;
     /// How many entries changed since the last turn.
     fn changed(&self) -> usize;
     /// The changed entries, in chunks for the log.
@@ -70,6 +72,10 @@ pub trait StateMap {
 impl<V: StateValue> StateMap for KeyedState<V> {
     fn live(&self) -> usize {
         self.len()
+    }
+
+    fn table_bytes(&self) -> usize {
+        KeyedState::table_bytes(self)
     }
 
     fn changed(&self) -> usize {

@@ -140,6 +140,11 @@ impl<V: StateValue> KeyedState<V> {
         self.live
     }
 
+    /// Memory that the hash tables take; what long keys and values have outside of them comes on top.
+    pub fn table_bytes(&self) -> usize {
+        self.buckets.iter().map(HashTable::allocation_size).sum()
+    }
+
     /// Whether no key has a value.
     pub fn is_empty(&self) -> bool {
         self.live == 0

@@ -137,6 +137,12 @@ pub trait Storage: fmt::Debug + Send {
     /// The event from which on messages to `subject` are published.
     fn first_published(&self, subject: &str) -> u64;
 
+    /// How many dead letters of the pipeline it holds.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn dead_letters_held(&self) -> Result<u64>;
+
     /// Puts rows that the server did not take, of the dead letters that `filter` lets through, into the outbox once more,
     /// behind what waits there, and gives how many. Without `keeps` it only counts them.
     ///

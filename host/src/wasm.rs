@@ -46,6 +46,7 @@ pub use aggregate::AggregateInstance;
 pub use compilations::Compilation;
 pub(crate) use compile::this_program;
 pub use compile::{ChildCompiler, CompileBounds, Compiler, Work};
+pub use context::RULE_LOG;
 pub use host::StageHost;
 pub use instance::Instance;
 pub use module::AnyModule;

@@ -115,6 +115,36 @@ fn help_lists_the_exit_codes() {
 }
 
 #[test]
+fn a_replay_says_what_each_step_did() {
+    let folder = Folder::with(NAMES);
+    folder.write("events.jsonl", "{\"id\":1}\nbroken\n{\"id\":2}\n{\"id\":1}\n");
+    let replay = "replay p.toml --input events.jsonl --discard";
+    let json = folder.weir(&format!("{replay} --json")).ends_with(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    let [source, latest] = json["step_metrics"].as_array().expect("a list").as_slice() else {
+        panic!("an input and a step: {json}");
+    };
+    assert_eq!((&source["rows_in"], &source["rows_out"]["out"]), (&3.into(), &3.into()));
+    assert_eq!((&latest["step"], &latest["rows_in"]), (&"latest".into(), &3.into()));
+    assert_eq!(latest["state_entries"], 2);
+    assert_eq!(json["module_metrics"], serde_json::json!([]));
+    // People see it where they ask for more.
+    let of_step = |line: &&str| line.split_whitespace().next() == Some("latest");
+    assert!(
+        !folder
+            .weir(replay)
+            .ends_with(0)
+            .stdout
+            .lines()
+            .any(|line| of_step(&line))
+    );
+    let shown = folder.weir(&format!("{replay} -v")).ends_with(0).stdout;
+    let line = shown.lines().find(of_step).expect("a line for the step");
+    assert_eq!(line.split_whitespace().nth(1), Some("3"), "{shown}");
+    assert!(line.contains(" % "), "{shown}");
+}
+
+#[test]
 fn arguments_that_mean_nothing_end_with_2_and_say_what_is_accepted() {
     let folder = Folder::with(NAMES);
     folder.write("events.jsonl", "{}");

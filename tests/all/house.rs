@@ -9,7 +9,7 @@ use std::{
 use weir_tests::workspace;
 
 /// Crates whose names stand in one place, so that another one could take their place.
-const NAMED_IN: [(&str, &[&str]); 9] = [
+const NAMED_IN: [(&str, &[&str]); 11] = [
     ("wasmtime", &["wasm"]),
     ("wasmparser", &["wasm"]),
     ("async_nats", &["nats"]),
@@ -19,6 +19,8 @@ const NAMED_IN: [(&str, &[&str]); 9] = [
     ("clap", &["command"]),
     ("notify", &["command/dev/watch"]),
     ("comfy_table", &["command"]),
+    ("indicatif", &["command/terminal"]),
+    ("tracing_subscriber", &["command/log"]),
 ];
 
 /// A source file of the host, without its comments and its texts.

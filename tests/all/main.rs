@@ -13,6 +13,7 @@ mod guide;
 mod house;
 mod inputs;
 mod letters;
+mod metrics;
 mod operators;
 mod outbox;
 mod payloads;

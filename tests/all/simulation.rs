@@ -24,7 +24,7 @@ use weir::{
     format::Decoder,
     model::{delivery::Receipt, turn::Turn},
     plan::Plan,
-    runtime::pipeline::{Committer, Progress},
+    runtime::pipeline::Committer,
     source::{Acknowledge, Cursor, Seen},
     storage::Messages,
 };
@@ -132,6 +132,7 @@ impl World<'_> {
         storage.load(&mut engine).expect("the state can be read");
         engine.begin(stored.position, &[]);
         let delivered = locked(&self.server).consume_from(stored.position);
+        let metrics = engine.metrics().clone();
         Process {
             cursor: Cursor::new(stored.position, delivered),
             decoder: Decoder::of(self.plan, 16).expect("the plan can be decoded for"),
@@ -143,7 +144,7 @@ impl World<'_> {
                     outcome: self.outcome.clone(),
                     database: self.database.to_owned(),
                 },
-                progress: Arc::new(Progress::default()),
+                metrics,
             },
             epoch: stored.epoch,
             turn: None,

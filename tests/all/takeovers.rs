@@ -9,7 +9,7 @@ use weir::{
     error::Result,
     format::Decoder,
     plan::Plan,
-    runtime::pipeline::{Progress, Swaps},
+    runtime::pipeline::Swaps,
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -65,8 +65,7 @@ fn run(plan: &Arc<Plan>, folder: &Path, events: &str) -> Result<()> {
     engine.begin(stored.position, &read_versions(&path, &plan.name)?);
     let decoder = Decoder::of(plan, 2)?;
     let source = FileSource::open(&input, decoder, stored.position, stored.content_hash, Stop::default())?;
-    let (progress, swaps) = (Arc::new(Progress::default()), Swaps::none());
-    weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, progress, swaps).map(drop)
+    weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// A copy of the guest that is another module, and does the same.

@@ -198,5 +198,24 @@ fn status_says_how_fast_it_is_and_where_it_stands() {
     for number in ["events_per_s", "commit_age_ms", "said_ms"] {
         assert!(json[number].is_number(), "{number} of {json}");
     }
+    // The numbers of each step: rows out of one are rows into the next.
+    let steps = json["step_metrics"].as_array().expect("a list");
+    let [source, minutes] = steps.as_slice() else {
+        panic!("an input and a window: {json}");
+    };
+    assert_eq!((&source["rows_in"], &source["rows_out"]["out"]), (&3.into(), &3.into()));
+    assert_eq!((&minutes["step"], &minutes["rows_in"]), (&"minutes".into(), &3.into()));
+    assert_eq!(minutes["rows_out"], serde_json::json!({ "out": 1, "late": 1 }));
+    assert_eq!(
+        (&minutes["late_rows"], &minutes["dead_letters"]),
+        (&1.into(), &0.into())
+    );
+    assert!(minutes["state_entries"].as_u64() > Some(0), "{minutes}");
+    let shown = status(&["-v"]);
+    let of_step = |line: &&str| line.split_whitespace().next() == Some("minutes");
+    let line = shown.lines().find(of_step).expect("a line for the step");
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    // Rows in, rows out, late, failed, dead.
+    assert_eq!(cells[1..6], ["3", "2", "1", "0", "0"], "{shown}");
     running.interrupt().ends_with(0);
 }

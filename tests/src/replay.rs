@@ -13,7 +13,7 @@ use weir::{
     format::Decoder,
     operator::lookup,
     plan::{Now, Plan},
-    runtime::pipeline::{Progress, Swaps},
+    runtime::pipeline::Swaps,
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -76,15 +76,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     storage.load(&mut engine)?;
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
-    weir::runtime::pipeline::run(
-        source,
-        engine,
-        storage,
-        NoAcknowledge,
-        Arc::new(Progress::default()),
-        Swaps::none(),
-    )
-    .map(drop)
+    weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// How many entries each state of a database has, by its name: what a pipeline would begin with.

@@ -26,7 +26,7 @@ use weir::{
         deployment::{Committed, Deployment, StoredVersion},
     },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    runtime::pipeline::{self, Progress, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{Acknowledge, Source, Wake},
     storage::Messages,
 };
@@ -371,15 +371,7 @@ fn start(
             }
             end.store(true, Ordering::Relaxed);
         });
-        pipeline::run(
-            source,
-            engine,
-            storage,
-            told.clone(),
-            Arc::new(Progress::default()),
-            swaps,
-        )
-        .map(drop)
+        pipeline::run(source, engine, storage, told.clone(), swaps).map(drop)
     })
 }
 

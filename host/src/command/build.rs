@@ -9,11 +9,10 @@ use super::{
     write_failed,
 };
 use crate::{
+    command::terminal::{self, say},
     error::{Context, Error, Result},
     files::private_file,
-    say,
     source::Stop,
-    terminal,
     wasm::{AnyModule, digest_of},
 };
 use package::Package;

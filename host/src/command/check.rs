@@ -2,6 +2,7 @@
 
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
+    command::terminal,
     error::Result,
     model::column::Field,
     plan::{
@@ -9,7 +10,6 @@ use crate::{
         SinkPlan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
     },
     storage::Location,
-    terminal,
     text::{duration, printable},
 };
 use serde_json::{Value as Json, json};

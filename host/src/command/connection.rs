@@ -1,9 +1,9 @@
 //! The options for the connection, which many commands have.
 
 use crate::{
+    command::terminal::say,
     error::Result,
     nats::{Nats, NatsOptions, context},
-    say,
 };
 use std::path::PathBuf;
 

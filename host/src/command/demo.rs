@@ -5,8 +5,8 @@ pub(super) mod server;
 
 use super::{load_plan, show, signals, stage_host};
 use crate::{
-    answer,
     command::sample::{Orders, PageVisits, PolicyChanges, Times, customers},
+    command::terminal::answer,
     error::{Context, Error, Result},
     files::private_file,
     format::Decoder,
@@ -24,7 +24,7 @@ use server::Server;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -109,10 +109,7 @@ impl Demo {
                 published += count;
             }
             screen.draw(&home, &lives, published)?;
-            let committed: u64 = lives
-                .iter()
-                .map(|live| live.progress.events.load(Ordering::Relaxed))
-                .sum();
+            let committed: u64 = lives.iter().map(|live| live.metrics.events()).sum();
             let caught_up = published >= self.events && committed >= published && !self.keep_running;
             if stop.is_set() || caught_up || lives.iter().any(Live::is_finished) {
                 break;
@@ -122,7 +119,7 @@ impl Demo {
         stop.set();
         let mut reports = Vec::new();
         for live in lives {
-            let (plan, database, counts) = (live.plan.clone(), live.database.clone(), live.progress.counts());
+            let (plan, database, counts) = (live.plan.clone(), live.database.clone(), live.metrics.counts());
             reports.push((plan, database, counts, live.finish()?));
         }
         screen.end(&home)?;

@@ -12,14 +12,13 @@ use super::{
     stage_host,
 };
 use crate::{
-    answer,
+    command::terminal::{self, answer, say},
     engine::Successor,
     error::{Error, ErrorKind, Result},
     model::{deployment::Deployment, guest::Module},
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
     runtime::status::{HostStatus, StepStatus},
-    say, terminal,
     text::printable,
     trust::Entry,
     wasm::{Binary, StageHost},

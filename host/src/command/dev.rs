@@ -14,7 +14,7 @@ use super::{
     test::Cases,
 };
 use crate::{
-    answer,
+    command::terminal::{answer, say},
     definition::PublishFrom,
     error::{Context, Error, Result},
     files::{input::Lines, private_file},
@@ -26,7 +26,6 @@ use crate::{
         live::{Live, LiveOptions, Ready},
         status::HostStatus,
     },
-    say,
     source::{Event, EventLines, Stop},
     storage::{Location, Messages},
     wasm::StageHost,
@@ -35,7 +34,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -515,7 +514,7 @@ impl Session {
     /// How far the pipeline is. One that has ended by itself has failed.
     fn check_running(&mut self) -> Result<u64> {
         match &self.running {
-            Some(running) if !running.live.is_finished() => Ok(running.live.progress.position.load(Ordering::Relaxed)),
+            Some(running) if !running.live.is_finished() => Ok(running.live.metrics.pipeline.position.get()),
             _ => {
                 self.end_pipeline()?;
                 Err(Error::environment("the pipeline has ended"))

@@ -2,9 +2,9 @@
 
 use super::{show::thousands, write_failed};
 use crate::{
+    command::terminal,
     error::Result,
     storage::{Difference, Location, PairedTable, SharedTable, Side, SnapshotPair, StoredCell, Tally},
-    terminal,
     text::printable,
 };
 use console::{measure_text_width, truncate_str};

@@ -2,11 +2,11 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
+    command::terminal,
     error::{Error, Result},
     model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
     storage::{Location, RowLineage},
-    terminal,
     text::printable,
     trust::Policy,
 };

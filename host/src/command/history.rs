@@ -2,12 +2,12 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
+    command::terminal,
     definition::File,
     error::{Context as _, Result},
     model::deployment::{Deployment, Outcome, Signer},
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
-    terminal,
     trust::{Entry, Policy, has_right_signature},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};

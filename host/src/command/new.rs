@@ -2,9 +2,9 @@
 
 use super::write_failed;
 use crate::{
+    command::terminal,
     error::{Context, Error, Result},
     files::private_file,
-    terminal,
 };
 use std::{
     fs,

@@ -5,10 +5,9 @@ use super::{
     show as shown,
 };
 use crate::{
+    command::terminal::{self, say},
     error::Result,
-    say,
     storage::{Location, MessageFilter, WaitingMessage},
-    terminal,
     text::printable,
 };
 use serde_json::json;

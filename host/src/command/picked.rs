@@ -2,11 +2,9 @@
 
 use super::{show as shown, write_failed};
 use crate::{
-    answer,
+    command::terminal::{self, answer, say},
     error::{Error, Result},
-    say,
     storage::Location,
-    terminal,
     text::printable,
 };
 use serde_json::{Value, json};

@@ -3,12 +3,11 @@
 
 use super::connection::{NatsArguments, RegistryArguments};
 use crate::{
-    answer,
+    command::terminal::{self, answer},
     error::{Error, Result},
     model::deployment::Deployment,
     nats::{Nats, Registry as NatsRegistry},
     storage::Location,
-    terminal,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, process::ExitCode};

@@ -6,27 +6,26 @@ use super::{
     what_if::{Changes, WhatIf},
 };
 use crate::{
-    answer,
+    command::terminal::{self, Bars, answer, say},
     definition::File,
     engine::Engine,
     error::{Context, Error, Result},
     files::input::Lines,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
+    metrics::Metrics,
     model::subject::listed,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Place, StreamRange, Until},
     plan::{Now, Plan},
     runtime::{
-        pipeline::{self, Progress, Swaps},
+        pipeline::{self, Swaps},
         status::CountsStatus,
     },
-    say,
     source::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
     storage::{Discard, Location, Messages, Storage, StoredPipeline},
-    terminal::{self, Bars},
     wasm::StageHost,
 };
 use serde_json::json;
@@ -185,15 +184,15 @@ impl Replaying {
             );
         }
         let (read, left) = (source.bytes_read(), source.left());
-        let progress = Arc::new(Progress::default());
-        progress.position.store(position, Ordering::Relaxed);
+        let metrics = engine.metrics().clone();
+        metrics.pipeline.position.set(position);
         let done = move || read.load(Ordering::Relaxed);
         let amounts = match (source.size(), last_line) {
             (Some(_), LastLine::Take | LastLine::TakeWhole) => Amounts::Of("{bytes}/{total_bytes}"),
             _ => Amounts::SoFar("{bytes}"),
         };
-        let bar = Bar::start(amounts, source.size().unwrap_or(0), progress.clone(), done)?;
-        self.drive(source, engine, storage, &progress, bar)?;
+        let bar = Bar::start(amounts, source.size().unwrap_or(0), metrics.clone(), done)?;
+        self.drive(source, engine, storage, bar)?;
         let left = left.load(Ordering::Relaxed);
         if left > 0 {
             say!(
@@ -206,7 +205,7 @@ impl Replaying {
         if stop.is_set() && last_line != LastLine::Follow {
             return Err(Error::environment(format!(
                 "stopped after line {}; the same command goes on from there",
-                progress.position.load(Ordering::Relaxed)
+                metrics.pipeline.position.get()
             )));
         }
         Ok(ExitCode::SUCCESS)
@@ -261,18 +260,18 @@ impl Replaying {
             listed(&plan.subjects()),
             self.changes.suffix()
         );
-        let progress = Arc::new(Progress::default());
-        progress.position.store(position, Ordering::Relaxed);
-        let shown = progress.clone();
-        let done = move || shown.position.load(Ordering::Relaxed).saturating_sub(position);
+        let metrics = engine.metrics().clone();
+        metrics.pipeline.position.set(position);
+        let shown = metrics.clone();
+        let done = move || shown.pipeline.position.get().saturating_sub(position);
         let length = range.last.saturating_sub(position);
         let amounts = Amounts::Of("{human_pos}/{human_len} sequences");
-        let bar = Bar::start(amounts, length, progress.clone(), done)?;
-        self.drive(source, engine, storage, &progress, bar)?;
+        let bar = Bar::start(amounts, length, metrics.clone(), done)?;
+        self.drive(source, engine, storage, bar)?;
         if stop.is_set() {
             return Err(Error::environment(format!(
                 "stopped after sequence {} of {}; the same command goes on from there",
-                progress.position.load(Ordering::Relaxed),
+                metrics.pipeline.position.get(),
                 range.last
             )));
         }
@@ -315,37 +314,39 @@ impl Replaying {
     }
 
     /// Runs the source to its end, and sums up.
-    fn drive(
-        &self,
-        source: impl Source,
-        engine: Engine,
-        storage: Box<dyn Storage>,
-        progress: &Arc<Progress>,
-        bar: Bar,
-    ) -> Result<()> {
+    fn drive(&self, source: impl Source, engine: Engine, storage: Box<dyn Storage>, bar: Bar) -> Result<()> {
+        let metrics = engine.metrics().clone();
         let begun = Instant::now();
-        let outcome = pipeline::run(source, engine, storage, NoAcknowledge, progress.clone(), Swaps::none());
+        let outcome = pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none());
         let elapsed = begun.elapsed();
         bar.finish();
         drop(outcome?);
 
-        let messages = progress.messages.load(Ordering::Relaxed);
+        let messages = metrics.pipeline.messages.get();
         if terminal::is_json() {
             return terminal::stdout().json(&json!({
                 "pipeline": self.plan.name,
                 "database": self.database.as_ref().map(Location::to_string),
-                "position": progress.position.load(Ordering::Relaxed),
-                "counts": CountsStatus::from(progress.counts()),
+                "position": metrics.pipeline.position.get(),
+                "counts": CountsStatus::from(metrics.counts()),
                 "messages": messages,
+                "step_metrics": metrics.step_numbers(),
+                "module_metrics": metrics.module_numbers(),
                 "tables": self.database.as_ref().map(|location| show::tables_as_json(location, &self.plan.name)).transpose()?,
                 "seconds": elapsed.as_secs_f64(),
             }));
         }
         let messages = (messages > 0).then_some((messages, "not sent: a replay tells nobody"));
         let title = format!("replayed {}", self.plan.name);
-        answer!("{}", show::summary(&title, progress.counts(), messages, elapsed))?;
+        answer!("{}", show::summary(&title, metrics.counts(), messages, elapsed))?;
         if let Some(database) = &self.database {
             answer!("{}", show::tables(database, &self.plan.name)?)?;
+        }
+        if terminal::is_said(terminal::Level::Debug) {
+            answer!("{}", show::steps(&metrics.step_numbers(), Some(elapsed)))?;
+            for line in show::modules(&metrics.module_numbers()) {
+                answer!("{line}")?;
+            }
         }
         Ok(())
     }
@@ -381,7 +382,7 @@ impl Bar {
     fn start(
         amounts: Amounts,
         length: u64,
-        progress: Arc<Progress>,
+        metrics: Arc<Metrics>,
         done: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self> {
         let bars = Bars::begin();
@@ -399,7 +400,7 @@ impl Bar {
                 while !stopped.load(Ordering::Relaxed) {
                     thread::park_timeout(Duration::from_millis(100));
                     shown.set_position(done());
-                    let counts = progress.counts();
+                    let counts = metrics.counts();
                     let rate = show::thousands(show::rate(counts.events, begun.elapsed()));
                     shown.set_message(format!(
                         "{rate} events/s, {} dead letters",

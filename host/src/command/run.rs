@@ -9,6 +9,7 @@ use super::{
     stage_host,
 };
 use crate::{
+    command::terminal::{self, Bars, say},
     definition::{File, PublishFrom},
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
@@ -20,10 +21,8 @@ use crate::{
         live::{Live, LiveOptions, Ready},
         status::CountsStatus,
     },
-    say,
     source::Stop,
     storage::{Backend, Location},
-    terminal::{self, Bars},
     trust::Policy,
     wasm::StageHost,
 };
@@ -32,7 +31,7 @@ use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -192,13 +191,13 @@ impl Run {
         let mut outcome = Ok(());
         watch(&lives, &nats, self.until_caught_up, &stop, self.drain_max)?;
         for live in lives {
-            let (plan, progress, database) = (live.plan.clone(), live.progress.clone(), live.database.clone());
+            let (plan, metrics, database) = (live.plan.clone(), live.metrics.clone(), live.database.clone());
             match live.finish() {
                 Ok(report) if terminal::is_json() => terminal::stdout().json(&json!({
                     "pipeline": plan.name,
                     "database": database.location().to_string(),
-                    "position": progress.position.load(Ordering::Relaxed),
-                    "counts": CountsStatus::from(progress.counts()),
+                    "position": metrics.pipeline.position.get(),
+                    "counts": CountsStatus::from(metrics.counts()),
                     "published": report.published,
                     "dead": report.dead,
                     "waiting": report.waiting,
@@ -210,7 +209,7 @@ impl Run {
                     let note = messages_note(&report, database.inspect().message_counts(&plan.name)?.unpublished);
                     let messages = note.as_deref().map(|note| (report.published, note));
                     let tables = show::tables(&database.location(), &plan.name)?;
-                    let summary = show::summary(&plan.name, progress.counts(), messages, begun.elapsed());
+                    let summary = show::summary(&plan.name, metrics.counts(), messages, begun.elapsed());
                     say!(Info, "{summary}\n{tables}");
                 }
                 Err(error) => {
@@ -272,7 +271,7 @@ fn say_started(live: Live) -> Live {
         listed(&live.plan.subjects()),
         live.consumer,
         live.database.location(),
-        live.progress.position.load(Ordering::Relaxed) + 1
+        live.metrics.pipeline.position.get() + 1
     );
     for (subject, first) in &live.first {
         say!(
@@ -388,7 +387,7 @@ fn left(lives: &[Live], drain_max: Duration) -> Error {
         format!(
             "pipeline {} is committed up to sequence {}, and {} wait behind that",
             live.plan.name,
-            live.progress.position.load(Ordering::Relaxed),
+            live.metrics.pipeline.position.get(),
             show::count(live.lag().messages, "message")
         )
     });
@@ -425,7 +424,7 @@ fn watch(lives: &[Live], nats: &Nats, until_caught_up: bool, stop: &Stop, drain_
         }
         if round.is_multiple_of(each) {
             for (live, (bar, before, since)) in lives.iter().zip(&mut lines) {
-                let counts = live.progress.counts();
+                let counts = live.metrics.counts();
                 let rate = show::rate(counts.events.saturating_sub(before.events), since.elapsed());
                 let line = status(live, counts, rate);
                 match bars.are_drawn() {
@@ -448,14 +447,14 @@ fn watch(lives: &[Live], nats: &Nats, until_caught_up: bool, stop: &Stop, drain_
 
 /// How far a pipeline is. What matters most comes first: a terminal of 80 columns shows that much.
 fn status(live: &Live, counts: Counts, rate: u64) -> String {
-    let progress = &live.progress;
+    let metrics = &live.metrics.pipeline;
     format!(
         "{:<16} {:>9} events/s  lag {:>9}  dead letters {:>5}  turn {:>7} in {:>4} ms",
         live.plan.name,
         show::thousands(rate),
         show::waiting(live.lag()),
         show::thousands(counts.dead_letters),
-        show::thousands(progress.turn_events.load(Ordering::Relaxed)),
-        progress.commit_us.load(Ordering::Relaxed) / 1000,
+        show::thousands(metrics.last_commit_events.get()),
+        metrics.last_commit_duration.get().as_millis(),
     )
 }

@@ -8,13 +8,12 @@ use super::{
     stage_host, write_failed,
 };
 use crate::{
-    answer,
+    command::terminal::{self, answer},
     engine::{ShadowExample, ShadowReport},
     error::{Context as _, Error, Result},
     model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
     runtime::status::HostStatus,
-    terminal,
     trust::Entry,
 };
 use serde_json::json;

@@ -3,11 +3,13 @@
 use crate::{
     error::Result,
     limits::TOLD_CHARS_MAX,
+    metrics::{ModuleNumbers, StepNumbers},
     model::{deployment::Signer, turn::Counts},
     source::Waiting,
     storage::Location,
     text::printable_up_to,
 };
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A text of the registry: whoever may write there may have written anything, of any length. --json has it whole.
@@ -136,6 +138,60 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
         line("messages", count, &format!("   {note}"));
     }
     lines.join("\n")
+}
+
+/// The numbers of steps, a line each; with the share of `elapsed` for which each was at work, where that is known.
+pub(super) fn steps(steps: &[StepNumbers], elapsed: Option<Duration>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let names = [
+        "rows in", "rows out", "late", "failed", "dead", "busy", "entries", "state",
+    ];
+    let names = names.map(|name| right(name.to_owned()));
+    table.set_header(std::iter::once(Cell::new(" step")).chain(names));
+    for step in steps {
+        let rows_out = step.rows_out.values().sum();
+        let busy = Duration::from_millis(step.busy_ms);
+        let busy = match elapsed {
+            Some(elapsed) => format!("{:.0} %", 100.0 * busy.as_secs_f64() / elapsed.as_secs_f64().max(1e-9)),
+            None => seconds(busy),
+        };
+        let numbers = [
+            step.rows_in,
+            rows_out,
+            step.late_rows,
+            step.failed_rows,
+            step.dead_letters,
+        ];
+        let state = match step.state_entries {
+            0 => [String::new(), String::new()],
+            entries => [thousands(entries), bytes(step.state_bytes)],
+        };
+        let cells = numbers.map(thousands).into_iter().chain([busy]).chain(state);
+        table.add_row(std::iter::once(Cell::new(format!(" {}", told(&step.step)))).chain(cells.map(right)));
+    }
+    table.trim_fmt()
+}
+
+/// The numbers of versions of modules, a line each.
+pub(super) fn modules(modules: &[ModuleNumbers]) -> Vec<String> {
+    let line = |module: &ModuleNumbers| {
+        let role = match module.candidate {
+            true => "candidate ",
+            false => "",
+        };
+        format!(
+            "  {}: {role}version {}: {}, {}, {} at work, {} failed",
+            told(&module.step),
+            module.version,
+            count(module.calls, "call"),
+            count(module.rows, "row"),
+            seconds(Duration::from_millis(module.busy_ms)),
+            thousands(module.failures)
+        )
+    };
+    modules.iter().map(line).collect()
 }
 
 /// One line per table with its number of rows.

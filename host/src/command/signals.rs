@@ -1,8 +1,8 @@
 //! Ctrl-C, and the signal that a supervisor sends.
 
 use crate::{
+    command::terminal::say,
     error::{Context, Result},
-    say,
     source::Stop,
     storage,
     wasm::watch,

@@ -2,6 +2,7 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
+    command::terminal::{self, say},
     error::Result,
     model::{
         deployment::{Deployment, StoredVersion},
@@ -9,9 +10,7 @@ use crate::{
     },
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
-    say,
     storage::{FileSize, Kept, Location, StoredPipeline},
-    terminal,
     text::printable,
     trust::Policy,
 };
@@ -25,6 +24,9 @@ use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
 /// Of a database it shows, for each pipeline in it, the position, what became of all events, the versions that decide, the
 /// state of each operator in entries and bytes, the log that it is kept in, and the tables. A pipeline that runs is not
 /// disturbed.
+///
+/// With -v it shows the numbers of each step that runs: rows in and out, late rows, rows that made its module fail, dead
+/// letters, how long it was at work, and its state.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  weir status\n  weir status hourly-orders.db\n  weir status --json | jq .steps\n  weir status hourly-orders.db --json | jq .states"
@@ -65,6 +67,12 @@ impl Status {
         }
         for host in &hosts {
             writeln!(out, "{}", text_of(host)).map_err(|cause| write_failed(&cause))?;
+            // A host of an older weir does not say.
+            if terminal::is_said(terminal::Level::Debug) && !host.step_metrics.is_empty() {
+                let modules = show::modules(&host.module_metrics);
+                writeln!(out, "{}", show::steps(&host.step_metrics, None)).map_err(|cause| write_failed(&cause))?;
+                modules.iter().try_for_each(|line| out.line(line))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

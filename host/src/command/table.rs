@@ -2,16 +2,14 @@
 
 use super::{load_plan, show, stage_host};
 use crate::{
-    answer,
+    command::terminal::{self, answer, say},
     error::{Error, Result},
     files::input::Lines,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
     plan::TablePlan,
-    say,
     storage::{Location, Messages},
-    terminal,
     text::printable,
 };
 use serde_json::json;

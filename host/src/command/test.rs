@@ -8,12 +8,11 @@ mod rows;
 
 use super::{build, show, stage_host, supervise::Supervised};
 use crate::{
+    command::terminal::{self, say},
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
-    say,
     source::Stop,
     storage::Storage,
-    terminal,
     text::printable,
     wasm::StageHost,
 };

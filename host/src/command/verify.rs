@@ -2,10 +2,10 @@
 
 use super::{load_plan, show, stage_host, write_failed};
 use crate::{
+    command::terminal,
     engine::Engine,
     error::{Error, Result},
     storage::{Check, Location, Verdict},
-    terminal,
     text::printable,
 };
 use serde_json::json;

@@ -43,6 +43,9 @@ impl Engine {
             let Some(operator) = step.forgets() else { continue };
             let Forgotten { rows, events } = operator.forget_due(watermark_us, last);
             self.has_forgotten = true;
+            if let Some(step) = self.metrics.steps().get(node) {
+                step.count(0, [rows.len() as u64]);
+            }
             let port = OutputPort { node, output: 0 };
             for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
                 if plan.input == port {

@@ -11,6 +11,7 @@ use super::stages::{Verdicts, ask_at, times};
 use crate::{
     error::{Context, Error, Result},
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
+    metrics::ModuleVersion,
     model::{
         column::{Batch, Column, Value},
         delivery::Deliveries,
@@ -47,6 +48,7 @@ impl Drop for Shadow {
 #[derive(Debug)]
 pub struct ShadowFeed {
     work: Sender<Work>,
+    measured: Option<Arc<ModuleVersion>>,
     shed: Arc<AtomicU64>,
 }
 
@@ -84,7 +86,7 @@ impl Shadow {
         let shed = Arc::new(AtomicU64::new(0));
         let (work, todo) = bounded(SHADOW_BATCHES_MAX);
         let reported = report.clone();
-        let is_over = instance.over();
+        let (is_over, measured) = (instance.over(), instance.measured().cloned());
         let ends = is_over.clone();
         std::thread::Builder::new()
             .name("weir-shadow".to_owned())
@@ -92,6 +94,7 @@ impl Shadow {
             .environment(|| "cannot start a thread".to_owned())?;
         let feed = ShadowFeed {
             work,
+            measured,
             shed: shed.clone(),
         };
         Ok((Self { report, shed, is_over }, feed))
@@ -108,6 +111,11 @@ impl Shadow {
 }
 
 impl ShadowFeed {
+    /// What the calls of the candidate come to.
+    pub(super) fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        self.measured.as_ref()
+    }
+
     /// Shows a batch to the candidate, unless it is behind.
     pub(super) fn offer(&self, plan: Arc<Plan>, at: usize, input: &Batch, deliveries: &Deliveries, live: Verdicts) {
         let rows = input.len() as u64;

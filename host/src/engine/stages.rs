@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
+    metrics::ModuleVersion,
     model::{
         column::{Batch, Column, RowKind},
         delivery::{Deliveries, Rejected},
@@ -114,6 +115,12 @@ impl Stage {
             failed_rows: 0,
             failures: Failures::new(plan.failures),
         })
+    }
+
+    /// What the calls of its guests come to.
+    pub(super) fn measured(&self) -> impl Iterator<Item = &Arc<ModuleVersion>> {
+        let fallback = self.trial.as_ref().and_then(|trial| trial.fallback.measured());
+        self.guest.measured().into_iter().chain(fallback)
     }
 
     /// Why its guest is not run any more.
@@ -446,6 +453,9 @@ impl Engine {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
         let verdicts = stage.judge_all(plan, &input, deliveries);
+        if let Some(step) = self.metrics.steps().get(at) {
+            step.step.failed_rows.add(verdicts.failed_rows);
+        }
         stage.failures.note(&input.deliveries, &verdicts);
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());

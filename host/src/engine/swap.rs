@@ -104,6 +104,7 @@ impl Engine {
                 let change = in_force(&node.name, new, first_sequence, stage.trial_left());
                 self.changes.push(change);
             }
+            stage.measured().for_each(|module| self.metrics.add_module(module));
             let shadow = running.set_shadow(None);
             retired.push(mem::replace(&mut **running, stage));
             retired_shadows.extend(running.set_shadow(shadow));
@@ -111,6 +112,8 @@ impl Engine {
         for (name, shadow) in shadows {
             let at = plan.nodes.iter().position(|node| node.name == name);
             if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
+                let measured = shadow.as_ref().and_then(ShadowFeed::measured);
+                measured.into_iter().for_each(|module| self.metrics.add_module(module));
                 retired_shadows.extend(stage.set_shadow(shadow));
             }
         }

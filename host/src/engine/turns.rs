@@ -70,6 +70,7 @@ impl Engine {
                 entries,
             }));
         }
+        self.measure_state();
         let log_bytes = log.iter().map(|row| row.entries.len()).sum();
         let mut compaction = std::mem::take(&mut self.compaction);
         let (snapshots, log_obsolete_through) = compaction.advance(epoch, log_bytes, &self.states());
@@ -122,6 +123,18 @@ impl Engine {
         };
         self.check()?;
         Ok(turn)
+    }
+
+    /// Says how large the state of each step is.
+    fn measure_state(&mut self) {
+        for (step, measured) in self.steps.iter_mut().zip(self.metrics.steps()) {
+            let Some(operator) = step.stateful() else { continue };
+            let states = operator.states();
+            let entries: usize = states.iter().map(|(_, state)| state.live()).sum();
+            let bytes: usize = states.iter().map(|(_, state)| state.table_bytes()).sum();
+            measured.step.state_entries.set(entries as u64);
+            measured.step.state_bytes.set(bytes as u64);
+        }
     }
 
     // ---- state --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ use crate::{
     operator::lookup,
     plan::{Node, NodeKind},
 };
+use std::time::Instant;
 
 impl Engine {
     /// A lookup, with the steps on `path` up to the one that updates its table, in waves in each of which a key occurs
@@ -54,7 +55,9 @@ impl Engine {
             }
             for &step in path {
                 let Some(node) = plan.nodes.get(step) else { continue };
+                let begun = Instant::now();
                 let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
+                self.was_busy(step, begun);
                 set(&mut edges, step, rows);
             }
             if let Some(table) = self.tables.get_mut(lookup.table)

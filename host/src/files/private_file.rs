@@ -12,10 +12,7 @@
 //!
 //! `docs/SECURITY.md` has the table.
 
-use crate::{
-    error::{Context, Error, Result},
-    say,
-};
+use crate::error::{Context, Error, Result};
 use rustix::{
     fs::OFlags,
     io::Errno,
@@ -228,9 +225,7 @@ pub fn warn_of_open_folder(path: &Path) {
     }
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.insert(folder.to_owned()) {
-        say!(
-            Warning,
-            "weir: every user may write to folder {} (mode {:o}), and so put another file in the place of {}; `chmod o-w` keeps \
+        tracing::warn!(path = %path.display(), "every user may write to folder {} (mode {:o}), and so put another file in the place of {}; `chmod o-w` keeps \
              them out",
             folder.display(),
             found.mode() & 0o7777,

@@ -17,6 +17,21 @@ pub enum SinkRows {
     Appends(Vec<Vec<u8>>),
 }
 
+impl SinkRows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Upserts(rows) => rows.len(),
+            Self::Appends(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

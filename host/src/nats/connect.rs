@@ -11,7 +11,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::subject::is_subject,
-    say,
     text::printable,
 };
 use async_nats::{Client, ConnectOptions, Event, jetstream};
@@ -339,19 +338,19 @@ impl News {
             Event::Disconnected
                 if !self.closing.load(Ordering::Relaxed) && !self.lost.swap(true, Ordering::Relaxed) =>
             {
-                say!(Warning, "weir: lost the connection to NATS at {server}; waiting for it");
+                tracing::warn!(server, "lost the connection to NATS at {server}; waiting for it");
             }
             Event::Connected => {
                 self.refused.store(false, Ordering::Relaxed);
                 if self.lost.swap(false, Ordering::Relaxed) {
-                    say!(Info, "weir: connected to NATS at {server} again");
+                    tracing::info!(server, "connected to NATS at {server} again");
                 }
             }
             Event::ServerError(cause) => {
                 let said = self.secrets.hide(&cause.to_string());
                 // Each of them once: an ack that is not allowed would be said at each commit.
                 if !is_denial(&said) || self.denied.hear(&said) {
-                    say!(Warning, "weir: NATS at {server} says: {}", printable(&said));
+                    tracing::warn!(server, "NATS at {server} says: {}", printable(&said));
                 }
             }
             // It is tried again for ever, and does not mend by itself.
@@ -359,9 +358,9 @@ impl News {
                 let refuses = cause.to_string().contains("authorization violation");
                 if refuses && !self.refused.swap(true, Ordering::Relaxed) {
                     let advice = self.who.advice();
-                    say!(
-                        Warning,
-                        "weir: NATS at {server} does not let us in again: {advice}; still trying"
+                    tracing::warn!(
+                        server,
+                        "NATS at {server} does not let us in again: {advice}; still trying"
                     );
                 }
             }

@@ -13,7 +13,6 @@ use crate::{
     error::{Context, Error, Result},
     fail_point,
     plan::Plan,
-    say,
     source::Stop,
     storage::{Outbox, OutgoingMessage, StoredAt},
 };
@@ -375,7 +374,7 @@ impl Worker {
                     error.source().map_or_else(|| error.to_string(), ToString::to_string)
                 );
                 self.outbox.bury(&self.plan, &message, &reason)?;
-                say!(Warning, "weir: a row is a dead letter of step publish: {reason}");
+                tracing::warn!(subject = name, "a row is a dead letter of step publish: {reason}");
                 self.report.dead += 1;
                 messages.retain(|other| other.id != message.id);
                 return Ok(());
@@ -411,7 +410,7 @@ impl Worker {
         subject.window = 1;
         let known = subject.blocked.as_ref().is_some_and(|blocked| blocked.reason == reason);
         if !known && !is_away {
-            say!(Warning, "weir: messages wait in the outbox: {reason}");
+            tracing::warn!("messages wait in the outbox: {reason}");
         }
         subject.blocked = Some(Blocked {
             reason,
@@ -435,9 +434,9 @@ impl Worker {
                 messages.retain(|message| !found.contains(&message.id));
             }
             Err(_) if is_away(&self.nats) => subject.is_unsure = true,
-            Err(reason) => say!(
-                Warning,
-                "weir: what was published to {name} before cannot be looked up, and may be published twice: {reason}"
+            Err(reason) => tracing::warn!(
+                subject = name,
+                "what was published to {name} before cannot be looked up, and may be published twice: {reason}"
             ),
         }
         Ok(())

@@ -17,7 +17,6 @@ use super::Nats;
 use crate::{
     error::{Context as _, Error, Result},
     model::deployment::{Deployment, Outcome},
-    say,
 };
 use async_nats::jetstream::{
     kv::{self, Operation},
@@ -206,7 +205,7 @@ impl Registry {
 
     /// Says which buckets are held by fewer servers than they are to be.
     pub fn say_fewer(&self) {
-        self.fewer.iter().for_each(|fewer| say!(Warning, "weir: {fewer}"));
+        self.fewer.iter().for_each(|fewer| tracing::warn!("{fewer}"));
     }
 
     /// What hosts say of themselves.
@@ -459,7 +458,7 @@ impl Registry {
                                 }
                             }
                             Ok(None) => {}
-                            Err(error) => say!(Warning, "weir: {error}"),
+                            Err(error) => tracing::warn!("{error}"),
                         }
                     }
                 }

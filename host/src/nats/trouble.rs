@@ -8,7 +8,6 @@
 use super::{BackOff, Nats};
 use crate::{
     error::{Error, ErrorKind, Result},
-    say,
     source::Stop,
 };
 use async_nats::jetstream::{
@@ -342,7 +341,7 @@ pub(crate) fn patiently<T>(stop: &Stop, mut attempt: impl FnMut() -> Result<T>) 
             return Err(error.context("stopped before anything was read"));
         }
         if !said {
-            say!(Warning, "weir: waiting: {error}");
+            tracing::warn!("waiting: {error}");
             said = true;
         }
         let next = Instant::now() + pauses.next();

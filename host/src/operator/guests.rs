@@ -13,6 +13,7 @@
 use super::accumulators::Group;
 use crate::{
     limits::BATCH_EVENTS_MAX,
+    metrics::ModuleVersion,
     model::{
         column::{Batch, Column, Value},
         deployment::Whose,
@@ -22,7 +23,7 @@ use crate::{
     plan::{AggregateGuest, AggregateSpec, GuestHost, RunningAggregate, Setting},
 };
 use hashbrown::HashMap;
-use std::mem;
+use std::{mem, sync::Arc};
 
 /// The guests of an operator, in the order of its aggregates.
 #[derive(Debug, Default)]
@@ -77,6 +78,11 @@ impl Guests {
             });
         }
         Ok(Self { guests })
+    }
+
+    /// What the calls of each come to.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = &Arc<ModuleVersion>> {
+        self.guests.iter().filter_map(|guest| guest.running.measured())
     }
 
     /// Goes on under another plan, whose columns may lie elsewhere.

@@ -10,6 +10,7 @@ pub(crate) mod double;
 use crate::{
     definition::StageLimits,
     error::Result,
+    metrics::ModuleVersion,
     model::{
         column::Column,
         deployment::Whose,
@@ -65,6 +66,11 @@ pub trait RunningStage: fmt::Debug + Send {
         None
     }
 
+    /// What its calls come to, where the host measures them.
+    fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        None
+    }
+
     /// A flag that ends the search for rows that make a call fail, once somebody sets it: nobody wants the answers any more.
     fn over(&self) -> Arc<AtomicBool> {
         Arc::default()
@@ -96,6 +102,11 @@ pub trait RunningStage: fmt::Debug + Send {
 
 /// An aggregate that can be called. It keeps nothing: its states are the caller's.
 pub trait RunningAggregate: fmt::Debug + Send {
+    /// What its calls come to, where the host measures them.
+    fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        None
+    }
+
     /// Gives the guest its parameters now, and not with its first call.
     ///
     /// # Errors

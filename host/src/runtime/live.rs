@@ -5,6 +5,7 @@ use crate::{
     error::{Context, Error, Result},
     format::Decoder,
     limits::{BATCH_EVENTS_MAX, SMALL_PAGES_MESSAGES_MAX},
+    metrics::Metrics,
     model::{delivery::Receipt, deployment::Committed},
     nats::{
         Beginning, Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Publisher, PublisherReport, Registry,
@@ -12,10 +13,9 @@ use crate::{
     },
     plan::Plan,
     runtime::{
-        pipeline::{self, Progress, Swaps},
+        pipeline::{self, Swaps},
         rollout::{self, Deployments, Prepared, Rollout, RolloutEvent, Subject},
     },
-    say,
     source::{Acknowledge, Lag, Stop, Waiting},
     storage::{Backend, Messages, Storage},
     wasm::StageHost,
@@ -24,7 +24,6 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Sender, SyncSender},
     },
     thread::JoinHandle,
@@ -63,7 +62,7 @@ pub struct Ready {
     rollout: Prepared,
     source: JetStreamSource,
     consumer: String,
-    progress: Arc<Progress>,
+    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Ready {
@@ -82,7 +81,7 @@ pub struct Live {
     /// Its database.
     pub database: Arc<dyn Backend>,
     /// How far it is.
-    pub progress: Arc<Progress>,
+    pub metrics: Arc<Metrics>,
     /// The consumer's name.
     pub consumer: String,
     /// For subjects the event from which on messages are published, where it is still to come.
@@ -149,8 +148,8 @@ impl Ready {
             }
         }
         engine.begin(stored.position, &known);
-        let progress = Arc::new(Progress::default());
-        progress.position.store(stored.position, Ordering::Relaxed);
+        let metrics = engine.metrics().clone();
+        metrics.pipeline.position.set(stored.position);
         let deployments = Deployments {
             nats: nats.clone(),
             registry: options.registry,
@@ -160,7 +159,7 @@ impl Ready {
             host: format!("{:08x}", stored.seed as u32),
             database: backend.location().to_string(),
             backend: backend.clone(),
-            progress: progress.clone(),
+            metrics: metrics.clone(),
             lag: Arc::default(),
         };
         let mut rollout = Prepared::new(deployments, host, base, plan, &known, subject);
@@ -200,7 +199,7 @@ impl Ready {
             rollout,
             source,
             consumer,
-            progress,
+            metrics,
         })
     }
 
@@ -219,7 +218,7 @@ impl Ready {
             rollout,
             source,
             consumer,
-            progress,
+            metrics,
         } = self;
         let position = storage.stored().position;
         let publisher = match plan.publishes() {
@@ -249,11 +248,11 @@ impl Ready {
         };
         let swaps = Swaps { patience, ..swaps };
 
-        let (name, running) = (plan.name.clone(), progress.clone());
+        let name = plan.name.clone();
         let thread = std::thread::Builder::new()
             .name(format!("weir-{name}"))
             .spawn(move || {
-                let outcome = pipeline::run(source, engine, storage, acknowledge, running, swaps);
+                let outcome = pipeline::run(source, engine, storage, acknowledge, swaps);
                 rollout.finish();
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.
@@ -265,7 +264,7 @@ impl Ready {
         Ok(Live {
             plan,
             database: backend,
-            progress,
+            metrics,
             consumer,
             first,
             lag,
@@ -277,7 +276,7 @@ impl Ready {
 impl Live {
     /// How many messages of the stream are not committed.
     pub fn lag(&self) -> Waiting {
-        self.lag.waiting(self.progress.events.load(Ordering::Relaxed))
+        self.lag.waiting(self.metrics.events())
     }
 
     /// Whether it has ended.
@@ -306,7 +305,12 @@ struct AfterCommit {
 
 impl Acknowledge for AfterCommit {
     fn committed(&mut self, position: u64, receipt: &Receipt) {
-        say!(Debug, "{}: committed up to sequence {position}", self.pipeline);
+        tracing::debug!(
+            pipeline = self.pipeline,
+            position,
+            "{}: committed up to sequence {position}",
+            self.pipeline
+        );
         self.source.committed(position, receipt);
         if let Some(publisher) = &self.publisher {
             // One wake-up that waits is enough.

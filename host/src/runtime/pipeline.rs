@@ -21,25 +21,25 @@ use crate::{
     error::{Error, Result, take_defect},
     fail_point,
     limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
-    model::{
-        delivery::DecodedBatch,
-        deployment::Committed,
-        turn::{Counts, Turn},
-    },
+    metrics::Metrics,
+    model::{delivery::DecodedBatch, deployment::Committed, turn::Turn},
     source::{Acknowledge, Source, Wake},
     storage::Storage,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use recognition::Recognition;
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
+
+/// Says how many dead letters a storage holds. What cannot be read is not known.
+fn count_letters(storage: &dyn Storage, metrics: &Metrics) {
+    if storage.keeps() {
+        metrics.pipeline.dead_letters_held.set(storage.dead_letters_held().ok());
+    }
+}
 
 /// Where plans come from that take over while a pipeline runs, and where what they replace goes to.
 #[derive(Debug)]
@@ -66,92 +66,6 @@ impl Swaps {
     }
 }
 
-/// How far a running pipeline is; kept up to date by [`run`], read by whoever shows it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Deliveries that are committed, since the start.
-    pub events: AtomicU64,
-    /// Those of them that were applied.
-    pub applied: AtomicU64,
-    /// Those of them that were filtered.
-    pub filtered: AtomicU64,
-    /// Those of them that became dead letters.
-    pub dead_letters: AtomicU64,
-    /// Those of them that were empty.
-    pub empty: AtomicU64,
-    /// Rows that came too late for a step.
-    pub late_rows: AtomicU64,
-    /// Events that were too far ahead to move the watermark.
-    pub ahead_events: AtomicU64,
-    /// Rows that came because time went on, and that a rule could not take.
-    pub dead_rows: AtomicU64,
-    /// The last committed stream sequence.
-    pub position: AtomicU64,
-    /// How many deliveries the last turn covered.
-    pub turn_events: AtomicU64,
-    /// How long its commit took, in microseconds.
-    pub commit_us: AtomicU64,
-    /// Messages that were handed to the outbox, or dropped in a replay.
-    pub messages: AtomicU64,
-    /// Rows that made a guest trap, run too long, or answer wrongly.
-    pub failed_rows: AtomicU64,
-    /// What changes with each turn, and is no count.
-    pub last_turn: Mutex<LastTurn>,
-}
-
-/// What the last turn said.
-#[derive(Clone, Debug, Default)]
-pub struct LastTurn {
-    /// When it was committed.
-    pub committed: Option<Instant>,
-    /// Where the watermark stood, where some step follows it.
-    pub watermark_ms: Option<i64>,
-    /// Rows that came too late since the start, by step.
-    pub late_rows: BTreeMap<String, u64>,
-}
-
-impl Progress {
-    /// The counts since the start.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            events: self.events.load(Ordering::Relaxed),
-            applied: self.applied.load(Ordering::Relaxed),
-            filtered: self.filtered.load(Ordering::Relaxed),
-            dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            empty: self.empty.load(Ordering::Relaxed),
-            late_rows: self.late_rows.load(Ordering::Relaxed),
-            ahead_events: self.ahead_events.load(Ordering::Relaxed),
-            dead_rows: self.dead_rows.load(Ordering::Relaxed),
-        }
-    }
-
-    /// What the last turn said.
-    pub fn last_turn(&self) -> LastTurn {
-        self.last_turn.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, late_rows: BTreeMap<String, u64>, watermark_ms: Option<i64>) {
-        let mut last = self.last_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        last.committed = Some(Instant::now());
-        last.watermark_ms = watermark_ms;
-        for (step, rows) in late_rows {
-            *last.late_rows.entry(step).or_default() += rows;
-        }
-    }
-
-    fn add(&self, counts: Counts) {
-        self.events.fetch_add(counts.events, Ordering::Relaxed);
-        self.applied.fetch_add(counts.applied, Ordering::Relaxed);
-        self.filtered.fetch_add(counts.filtered, Ordering::Relaxed);
-        self.dead_letters.fetch_add(counts.dead_letters, Ordering::Relaxed);
-        self.empty.fetch_add(counts.empty, Ordering::Relaxed);
-        self.late_rows.fetch_add(counts.late_rows, Ordering::Relaxed);
-        self.ahead_events.fetch_add(counts.ahead_events, Ordering::Relaxed);
-        self.dead_rows.fetch_add(counts.dead_rows, Ordering::Relaxed);
-        self.turn_events.store(counts.events, Ordering::Relaxed);
-    }
-}
-
 /// Runs until the source ends, and commits what it gave. Plans of `swaps` take over on the way.
 ///
 /// # Errors
@@ -161,11 +75,10 @@ pub fn run(
     engine: Engine,
     storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
-    progress: Arc<Progress>,
     swaps: Swaps,
 ) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::new(engine.plan());
-    drive(source, engine, storage, acknowledge, progress, swaps, recognition)
+    drive(source, engine, storage, acknowledge, swaps, recognition)
 }
 
 /// As [`run`], over events that ran before: what was said of them is not said again.
@@ -177,18 +90,9 @@ pub fn run_again(
     engine: Engine,
     storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
-    progress: Arc<Progress>,
 ) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::done();
-    drive(
-        source,
-        engine,
-        storage,
-        acknowledge,
-        progress,
-        Swaps::none(),
-        recognition,
-    )
+    drive(source, engine, storage, acknowledge, Swaps::none(), recognition)
 }
 
 fn drive(
@@ -196,7 +100,6 @@ fn drive(
     mut engine: Engine,
     storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
-    progress: Arc<Progress>,
     swaps: Swaps,
     mut recognition: Recognition,
 ) -> Result<Box<dyn Storage>> {
@@ -204,13 +107,14 @@ fn drive(
     if !storage.keeps() {
         engine.leave_unlogged();
     }
+    count_letters(&*storage, engine.metrics());
     let Swaps {
         successors,
         retired,
         wake,
         mut patience,
     } = swaps;
-    let (shown, woken) = (progress.clone(), wake.clone());
+    let (metrics, woken) = (engine.metrics().clone(), wake.clone());
     let (batches, decoded) = bounded::<EngineMessage>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
     // Holds a token while the committer has nothing to do.
@@ -219,7 +123,7 @@ fn drive(
     let committer = Committer {
         storage,
         acknowledge,
-        progress,
+        metrics: metrics.clone(),
     };
     let committer = spawn("weir-commit", move || commit_turns(committer, &closed, &idle))?;
     let engine = spawn("weir-engine", move || {
@@ -246,6 +150,8 @@ fn drive(
                     break;
                 }
                 recognition.look(&batch);
+                let payloads = &batch.deliveries.payloads;
+                metrics.pipeline.received_bytes.add(payloads.data.len() as u64);
                 let batch = EngineMessage { batch, successor };
                 if batches.send(batch).is_err() {
                     break; // The engine ended first; the committer says why.
@@ -270,7 +176,7 @@ fn drive(
         turn.receipt = source.receipt_at(turn.position)?;
         let counts = turn.counts;
         storage.commit(turn)?;
-        shown.add(counts);
+        metrics.count(counts);
         return Err(stopped.error());
     }
     outcome.map(|()| storage)
@@ -385,8 +291,8 @@ pub struct Committer<A> {
     pub storage: Box<dyn Storage>,
     /// Who is told.
     pub acknowledge: A,
-    /// How far it is.
-    pub progress: Arc<Progress>,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl<A: Acknowledge> Committer<A> {
@@ -395,10 +301,9 @@ impl<A: Acknowledge> Committer<A> {
     /// # Errors
     /// When it cannot be committed: then nothing of it is, and the source is not told.
     pub fn commit(&mut self, turn: Turn) -> Result<()> {
-        let (position, receipt, counts) = (turn.position, turn.receipt.clone(), turn.counts);
-        let messages = turn.messages.len() as u64;
-        let failed_rows = turn.failed_rows;
-        let (late_rows, watermark_ms) = (turn.late_rows.clone(), turn.watermark_ms);
+        let (position, receipt) = (turn.position, turn.receipt.clone());
+        let committing = self.metrics.count_turn(&turn);
+        let has_letters = !turn.dead_letters.is_empty();
         let versions = Committed {
             changes: turn.changes.clone(),
             pauses: turn.pauses.clone(),
@@ -413,15 +318,10 @@ impl<A: Acknowledge> Committer<A> {
         // After the commit: a crash between the two brings the deliveries once more, and the position drops them.
         self.acknowledge.committed(position, &receipt);
         fail_point::pass("after-ack");
-        let progress = &self.progress;
-        progress.add(counts);
-        progress.note(late_rows, watermark_ms);
-        progress.messages.fetch_add(messages, Ordering::Relaxed);
-        progress.failed_rows.fetch_add(failed_rows, Ordering::Relaxed);
-        progress.position.fetch_max(position, Ordering::Relaxed);
-        progress
-            .commit_us
-            .store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.metrics.committed(&committing, begun.elapsed());
+        if has_letters {
+            count_letters(&*self.storage, &self.metrics);
+        }
         if !versions.changes.is_empty() || !versions.pauses.is_empty() {
             self.acknowledge.versions_committed(versions);
         }

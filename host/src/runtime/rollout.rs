@@ -20,6 +20,7 @@ use crate::{
     engine::{Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
+    metrics::Metrics,
     model::{
         deployment::{Committed, Deployment, StoredVersion},
         guest::Module,
@@ -27,10 +28,9 @@ use crate::{
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
     plan::{Plan, StageVersion, Versions},
     runtime::{
-        pipeline::{Progress, Swaps},
+        pipeline::Swaps,
         status::{FailedVersion, StepStatus},
     },
-    say,
     source::{Lag, Wake},
     storage::{Backend, Outbox},
     trust::Role,
@@ -115,7 +115,7 @@ pub struct Subject {
     /// The same, held.
     pub backend: Arc<dyn Backend>,
     /// How far the pipeline is.
-    pub progress: Arc<Progress>,
+    pub metrics: Arc<Metrics>,
     /// How many messages wait.
     pub lag: Arc<Lag>,
 }
@@ -206,9 +206,9 @@ impl Prepared {
                         true => "what its file says",
                         false => "what its database knows",
                     };
-                    say!(
-                        Warning,
-                        "weir: pipeline {} begins with {begins_with}, since it is not known what is deployed: {error}",
+                    tracing::warn!(
+                        pipeline = worker.running.name,
+                        "pipeline {} begins with {begins_with}, since it is not known what is deployed: {error}",
                         worker.running.name
                     );
                     break;
@@ -355,9 +355,9 @@ impl Worker {
     fn opening(&mut self, opening: Opening, sender: &Sender<RolloutEvent>) {
         match opening {
             Opening::Opened(registry) => {
-                say!(
-                    Info,
-                    "weir: pipeline {}: the registry is open, deployments are looked for",
+                tracing::info!(
+                    pipeline = self.running.name,
+                    "pipeline {}: the registry is open, deployments are looked for",
                     self.running.name
                 );
                 registry.watch(&self.running.name, sender.clone());
@@ -380,9 +380,10 @@ impl Worker {
                 continue;
             };
             if let Some(overridden) = Overridden::of(&live.deployment, of_file) {
-                say!(
-                    Info,
-                    "weir: step {step} of pipeline {} does not run what its file says: {overridden}; `weir undeploy` gives the \
+                tracing::info!(
+                    pipeline = self.running.name,
+                    step,
+                    "step {step} of pipeline {} does not run what its file says: {overridden}; `weir undeploy` gives the \
                      word back to the file",
                     self.running.name
                 );
@@ -403,9 +404,11 @@ impl Worker {
         match wanted {
             Wanted::Live(step, deployment) => {
                 let Some(status) = self.steps.iter().find(|status| status.step == step) else {
-                    say!(
-                        Warning,
-                        "weir: pipeline {} has no stage \"{step}\", for which version {} is deployed",
+                    tracing::warn!(
+                        pipeline = self.running.name,
+                        step,
+                        version = deployment.version,
+                        "pipeline {} has no stage \"{step}\", for which version {} is deployed",
                         self.running.name,
                         deployment.version
                     );
@@ -538,9 +541,11 @@ impl Worker {
     }
 
     fn refuse(&mut self, step: &str, version: u64, error: &Error) {
-        say!(
-            Warning,
-            "weir: version {version} of step {step} of pipeline {} is refused: {error}",
+        tracing::warn!(
+            pipeline = self.running.name,
+            step,
+            version,
+            "version {version} of step {step} of pipeline {} is refused: {error}",
             self.running.name
         );
         let reason = error.to_string();

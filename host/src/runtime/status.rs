@@ -2,6 +2,7 @@
 
 use crate::{
     engine::ShadowReport,
+    metrics::{ModuleNumbers, StepNumbers},
     model::{deployment::Deployment, turn::Counts},
     trust::Policy,
 };
@@ -51,6 +52,12 @@ pub struct HostStatus {
     /// How long before that it had committed last; nothing before the first commit since the start.
     #[serde(default)]
     pub commit_age_ms: Option<u64>,
+    /// The numbers of its steps since the start, in the order of the pipeline.
+    #[serde(default)]
+    pub step_metrics: Vec<StepNumbers>,
+    /// The numbers of the versions of modules that were called since the start.
+    #[serde(default)]
+    pub module_metrics: Vec<ModuleNumbers>,
     /// Why deployments do not reach it, where they do not.
     #[serde(default)]
     pub registry: Option<String>,

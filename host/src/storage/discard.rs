@@ -66,6 +66,10 @@ impl Storage for Discard {
         1
     }
 
+    fn dead_letters_held(&self) -> Result<u64> {
+        Ok(0)
+    }
+
     fn publish_again(&mut self, _: &LetterFilter, _: bool) -> Result<u64> {
         Ok(0)
     }

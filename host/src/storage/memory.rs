@@ -230,6 +230,10 @@ impl Storage for MemoryStorage {
         first.copied().unwrap_or(1)
     }
 
+    fn dead_letters_held(&self) -> Result<u64> {
+        Ok(self.letters.len() as u64)
+    }
+
     /// No server refuses what nobody publishes.
     fn publish_again(&mut self, _: &LetterFilter, _: bool) -> Result<u64> {
         Ok(0)

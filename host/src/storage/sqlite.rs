@@ -216,6 +216,12 @@ impl Storage for Database {
         self.outgoing.first(subject)
     }
 
+    fn dead_letters_held(&self) -> Result<u64> {
+        let counts = dead_letters::letter_counts(&self.connection, &self.plan.name);
+        let counts = counts.environment(|| format!("cannot read database {}", self.path().display()))?;
+        Ok(counts.held)
+    }
+
     fn publish_again(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
         self.republish(filter, keeps)
     }

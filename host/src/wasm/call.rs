@@ -135,6 +135,7 @@ impl<W: World> Live<W> {
             log: Vec::new(),
             log_dropped: 0,
             name: name.to_owned(),
+            whose: host.whose.clone(),
         };
         let mut store = Store::new(host.engine(), context);
         store.limiter(|context| &mut context.room);
@@ -277,6 +278,7 @@ fn failure(store: &mut Store<GuestContext>, lines: &Lines, cause: &wasmtime::Err
         timed_out: matches!(trap, Some(Trap::Interrupt)),
         out_of_memory: matches!(full, Some(Full::Limit)),
         of_process: want.is_some(),
+        of_contract: false,
         used: false,
     }
 }

@@ -4,7 +4,6 @@ use super::{cache::CodeCache, compile::Compiler, compiled::Compiled, read::Binar
 use crate::{
     error::{Context, Error, ErrorKind, Result},
     limits::{COMPILE_FAILURES_KEPT, COMPILE_TRIES, COMPILERS_MAX},
-    say,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -192,7 +191,7 @@ impl Compilations {
             && let Err(error) = cache.put(&key, &compiled)
             && !self.is_said.swap(true, Ordering::Relaxed)
         {
-            say!(Warning, "weir: {error}; rules are compiled at every start");
+            tracing::warn!("{error}; rules are compiled at every start");
         }
         Ok(Arc::new(compiled))
     }

@@ -8,13 +8,15 @@ use super::{
 };
 use crate::{
     limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_LOG_LINES_PER_MINUTE, GUEST_ZONE_BYTES_MAX},
-    model::time_zone,
-    say,
-    terminal::{self, Level},
+    model::{deployment::Whose, time_zone},
     text::printable,
 };
 use std::time::Instant;
+use tracing::Level;
 use wasmtime::Trap;
+
+/// The target of events that are lines of a rule's log.
+pub const RULE_LOG: &str = "weir::rule";
 
 /// What a store holds for its guest: bounds, and what came in through `log`.
 pub(super) struct GuestContext {
@@ -29,6 +31,8 @@ pub(super) struct GuestContext {
     pub(super) log_dropped: u64,
     /// Who is speaking, for the log.
     pub(super) name: String,
+    /// Which step and version that is.
+    pub(super) whose: Whose,
 }
 
 impl GuestContext {
@@ -55,23 +59,44 @@ impl GuestContext {
         }
         let Allowed { lines, tells } = said.allow(self.log.len(), Instant::now());
         for (level, line) in self.log.drain(..).take(lines) {
-            terminal::say(level, format_args!("{line}"));
+            log_line(&self.whose, level, &line);
         }
         if tells {
-            say!(
-                Warning,
+            let what = format!(
                 "rule {} said more than {GUEST_LOG_LINES_PER_MINUTE} lines in a minute; what it says in the rest of it is dropped",
                 self.name
             );
+            log_line(&self.whose, Level::WARN, &what);
         }
         // It is a line as well: where none of the guest's is written any more, this one is not.
         if std::mem::take(&mut self.log_dropped) > 0 && lines > 0 {
-            say!(
-                Warning,
+            let what = format!(
                 "rule {} said more than {GUEST_LOG_LINES} lines in one call; the rest is dropped",
                 self.name
             );
+            log_line(&self.whose, Level::WARN, &what);
         }
+    }
+}
+
+/// Logs a line of a rule, with the step and the version that it is of.
+fn log_line(whose: &Whose, level: Level, line: &str) {
+    let (step, version) = (whose.step.as_str(), whose.version);
+    match level {
+        Level::ERROR => tracing::error!(target: RULE_LOG, step, version, "{line}"),
+        Level::WARN => tracing::warn!(target: RULE_LOG, step, version, "{line}"),
+        Level::INFO => tracing::info!(target: RULE_LOG, step, version, "{line}"),
+        _ => tracing::debug!(target: RULE_LOG, step, version, "{line}"),
+    }
+}
+
+/// Whether anybody reads lines of this level.
+fn is_read(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(target: RULE_LOG, Level::ERROR),
+        Level::WARN => tracing::enabled!(target: RULE_LOG, Level::WARN),
+        Level::INFO => tracing::enabled!(target: RULE_LOG, Level::INFO),
+        _ => tracing::enabled!(target: RULE_LOG, Level::DEBUG),
     }
 }
 
@@ -82,18 +107,18 @@ impl imports::log::Host for GuestContext {
         message.truncate(end);
         message.shrink_to_fit();
         let (level, word) = match level {
-            imports::log::Level::Debug => (Level::Debug, "debug"),
-            imports::log::Level::Info => (Level::Info, "info"),
-            imports::log::Level::Warn => (Level::Warning, "warn"),
-            imports::log::Level::Error => (Level::Error, "error"),
+            imports::log::Level::Debug => (Level::DEBUG, "debug"),
+            imports::log::Level::Info => (Level::INFO, "info"),
+            imports::log::Level::Warn => (Level::WARN, "warn"),
+            imports::log::Level::Error => (Level::ERROR, "error"),
         };
-        if !terminal::is_said(level) {
-            return Ok(());
-        }
-        let line = format!("rule {} says ({word}): {}", printable(&self.name), printable(&message));
-        if level == Level::Error {
+        let line =
+            is_read(level).then(|| format!("rule {} says ({word}): {}", printable(&self.name), printable(&message)));
+        // A trap names it, whether or not anybody reads the log.
+        if level == Level::ERROR {
             self.last_error = Some(message);
         }
+        let Some(line) = line else { return Ok(()) };
         match self.log.len() < GUEST_LOG_LINES {
             true => self.log.push((level, line)),
             false => self.log_dropped += 1,
@@ -128,6 +153,7 @@ mod tests {
     use super::{GuestContext, imports::log::Host as _, imports::log::Level, imports::time_zone::Host as _};
     use crate::{
         limits::GUEST_ZONE_BYTES_MAX,
+        model::deployment::Whose,
         wasm::{deadline::Meter, limiter::Room},
     };
     use std::{
@@ -149,6 +175,7 @@ mod tests {
             log: Vec::new(),
             log_dropped: 0,
             name: "rule".to_owned(),
+            whose: Whose::default(),
         };
         context.meter.begin(Duration::ZERO);
         (context, ticks)

@@ -10,13 +10,14 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
+    metrics::{Failure, ModuleMetrics, ModuleVersion},
     model::{
         guest::{GuestFailure, ParameterValue},
         harm::Doing,
     },
     wasm::watch::GuestWatch,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use wasmtime::Store;
 
 /// What every instance of a component shares.
@@ -45,15 +46,18 @@ pub(super) struct Guest<W: World> {
     watch: GuestWatch,
     /// What all of its instances said.
     said: Said,
+    measured: Arc<ModuleVersion>,
 }
 
 impl<W: World> Guest<W> {
     pub(super) fn new(
         host: &StageHost,
         code: Option<Arc<Code<W>>>,
+        digest: &str,
         parameters: Vec<(String, ParameterValue)>,
         limits: &StageLimits,
     ) -> Self {
+        let rule = code.as_ref().map(|code| code.name.clone());
         Self {
             host: host.clone(),
             code,
@@ -64,6 +68,14 @@ impl<W: World> Guest<W> {
             place: None,
             watch: GuestWatch::default(),
             said: Said::default(),
+            measured: Arc::new(ModuleVersion {
+                step: host.whose.step.clone(),
+                version: host.whose.version,
+                is_candidate: host.whose.is_candidate,
+                digest: digest.to_owned(),
+                rule: rule.unwrap_or_default(),
+                metrics: ModuleMetrics::default(),
+            }),
         }
     }
 
@@ -76,6 +88,11 @@ impl<W: World> Guest<W> {
     /// Why the host does not run it any more.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.watch.refusal()
+    }
+
+    /// What its calls come to.
+    pub(super) fn measured(&self) -> &Arc<ModuleVersion> {
+        &self.measured
     }
 
     /// Instantiates and configures the guest, if that is to be done.
@@ -106,27 +123,46 @@ impl<W: World> Guest<W> {
                 let (lines, bytes) = (&code.lines, code.host_bytes);
                 let mut live = Live::new(&self.host, &code.pre, lines, bytes, self.bounds, &code.name)?;
                 live.configure(&self.parameters, self.bounds)?;
+                self.measured.metrics.instances.add(1);
                 live
             }
         };
         Ok((self.live.insert(live), &mut self.said))
     }
 
-    /// Calls the guest and has its answer checked.
+    /// Calls the guest with so many rows and has its answer checked.
     ///
     /// # Errors
     /// How the call failed, or which promise of the contract the answer breaks. The next call is to a new instance.
     pub(super) fn work<T, Answer>(
         &mut self,
+        rows: usize,
         call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
         check: impl FnOnce(T) -> Result<Answer, String>,
     ) -> Result<Answer, GuestFailure> {
         let _noted = self.watch.begin(Doing::Call);
+        let begun = Instant::now();
+        let answer = self.try_work(call, check);
+        let metrics = &self.measured.metrics;
+        metrics.calls.add(1);
+        metrics.rows.add(rows as u64);
+        metrics.busy.add(begun.elapsed());
+        if let Some(failure) = answer.as_ref().err().and_then(Failure::of) {
+            metrics.failures.add(failure, 1);
+        }
+        answer
+    }
+
+    fn try_work<T, Answer>(
+        &mut self,
+        call: impl FnOnce(&W, &mut Store<GuestContext>) -> wasmtime::Result<T>,
+        check: impl FnOnce(T) -> Result<Answer, String>,
+    ) -> Result<Answer, GuestFailure> {
         let bounds = self.bounds;
         let (live, said) = self.live()?;
         let used = live.is_used();
         let answer = live.work(bounds, said, call).and_then(|given| {
-            check(given).map_err(|what| GuestFailure::new(format!("the rule broke the contract: {what}")))
+            check(given).map_err(|what| GuestFailure::of_contract(format!("the rule broke the contract: {what}")))
         });
         answer.map_err(|failure| {
             // An instance that trapped takes no further calls, and one that answers wrongly is not trusted.

@@ -19,7 +19,6 @@ use super::{
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
-    watched::Watched,
 };
 use crate::{
     definition::StageLimits,
@@ -31,7 +30,7 @@ use crate::{
         harm::Doing,
     },
     plan::{GuestCounts, GuestHost, RunningAggregate, RunningStage, Setting},
-    wasm::watch::GuestWatch,
+    wasm::watch::{GuestWatch, PipelineWatch},
 };
 use std::{
     collections::HashMap,
@@ -53,7 +52,10 @@ pub struct StageHost {
     inner: Arc<Inner>,
     /// The pipeline's whose guests it makes, if they are those of one.
     share: Option<Arc<Share>>,
-    pub(super) watched: Option<Watched>,
+    /// Who watches its guests, for the case that the host dies of one.
+    pub(super) watch: Option<Arc<PipelineWatch>>,
+    /// Whose guests it makes.
+    pub(super) whose: Whose,
 }
 
 struct Inner {
@@ -115,7 +117,8 @@ impl StageHost {
                 aggregates: Mutex::default(),
             }),
             share: None,
-            watched: None,
+            watch: None,
+            whose: Whose::default(),
         })
     }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     definition::StageLimits,
+    metrics::ModuleVersion,
     model::{
         column::Column,
         guest::{Answer, GuestFailure, Judged, Module, OutputRows, OutputSpec, ParameterValue, Patience, RejectedRow},
@@ -50,7 +51,7 @@ impl Instance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, module.code.get(), parameters, limits).with_watch(watch),
+            guest: Guest::new(host, module.code.get(), &module.digest, parameters, limits).with_watch(watch),
             module,
             is_over: Arc::default(),
         }
@@ -158,6 +159,7 @@ impl Instance {
             columns: &columns,
         };
         self.guest.work(
+            row_count as usize,
             |stage, store| stage.weir_stage_stage().call_process(store, batch),
             |given| answer_of(given, row_count, &self.module.description),
         )
@@ -165,6 +167,10 @@ impl Instance {
 }
 
 impl RunningStage for Instance {
+    fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        Some(self.guest.measured())
+    }
+
     fn refusal(&self) -> Option<&str> {
         Instance::refusal(self)
     }

@@ -4,7 +4,7 @@
 //! table is read once, when the component is loaded; after a failure there is nothing but searching in it.
 
 use super::names;
-use crate::{say, wasm::digest_of};
+use crate::wasm::digest_of;
 use std::fmt;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
@@ -33,9 +33,7 @@ impl Lines {
         let lines = weir_lines::Lines::read(component).unwrap_or_else(|broken| {
             let digest = digest_of(component);
             let digest = digest.get(..12).unwrap_or(&digest);
-            say!(
-                Warning,
-                "weir: module {digest}: its table of lines (custom section {}) is ignored: {broken}; where the module fails, no \
+            tracing::warn!(module = digest, "module {digest}: its table of lines (custom section {}) is ignored: {broken}; where the module fails, no \
                  lines are named; build it again with `weir build`",
                 weir_lines::SECTION
             );

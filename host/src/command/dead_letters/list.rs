@@ -3,10 +3,9 @@
 use super::{LETTERS, Which, check_pipeline, shown};
 use crate::{
     command::picked::{list, payload_in_short, with_payload},
+    command::terminal::{self, say},
     error::Result,
-    say,
     storage::{Location, StoredDeadLetter},
-    terminal,
     text::printable,
 };
 use std::process::ExitCode;

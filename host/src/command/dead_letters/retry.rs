@@ -2,7 +2,7 @@
 
 use super::{LETTERS, Which, check_meant, shown, stage_host};
 use crate::{
-    answer,
+    command::terminal::{self, Bars, answer, say},
     command::{make_plan, parse_now, what_if::WhatIf},
     definition::File,
     error::{Error, Result},
@@ -10,9 +10,7 @@ use crate::{
         retry::{RetryEvent, RetryReport},
         status::CountsStatus,
     },
-    say,
     storage::Location,
-    terminal::{self, Bars},
     text::printable,
 };
 use std::{path::PathBuf, process::ExitCode};

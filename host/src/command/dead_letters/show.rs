@@ -2,10 +2,10 @@
 
 use super::{check_pipeline, list, shown};
 use crate::{
+    command::terminal,
     command::{picked::payload_text, write_failed},
     error::{Error, Result},
     storage::{LetterFilter, Location, PUBLISH, StoredDeadLetter},
-    terminal,
     text::printable,
 };
 use std::{io::Write, process::ExitCode};

@@ -1,11 +1,16 @@
 //! The demo's screen: the tables as they fill. On a terminal it is drawn again and again in its place; through a pipe
 //! there is a line every few seconds, and the tables once at the end.
 
-use crate::{answer, command::show, error::Result, runtime::live::Live, say, storage::Location, terminal};
+use crate::{
+    command::show,
+    command::terminal::{self, answer, say},
+    error::Result,
+    runtime::live::Live,
+    storage::Location,
+};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::{
     path::Path,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -96,7 +101,7 @@ impl Screen {
             self.server
         )];
         for live in lives {
-            let counts = live.progress.counts();
+            let counts = live.metrics.counts();
             lines.push(format!(
                 "  {:<14} {:>9} events  {:>9} applied  {:>7} filtered  {:>4} dead letters  {:>5} alerts  lag {}",
                 live.plan.name,
@@ -104,7 +109,7 @@ impl Screen {
                 show::thousands(counts.applied),
                 show::thousands(counts.filtered),
                 show::thousands(counts.dead_letters),
-                show::thousands(live.progress.messages.load(Ordering::Relaxed)),
+                show::thousands(live.metrics.pipeline.messages.get()),
                 show::waiting(live.lag()),
             ));
         }

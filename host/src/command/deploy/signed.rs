@@ -2,12 +2,11 @@
 
 use super::Target;
 use crate::{
-    command::signing::Signing,
+    command::{signing::Signing, terminal::say},
     error::{Error, Result},
     limits::SIGNED_AHEAD_MAX,
     model::deployment::Deployment,
     runtime::status::HostStatus,
-    say,
     text::printable,
     trust::{Entry, Policy},
 };

@@ -2,8 +2,8 @@
 
 use super::{Patience, Target, until_next_look};
 use crate::{
-    answer,
     command::show,
+    command::terminal::answer,
     error::{Error, Result},
     model::deployment::Deployment,
     runtime::status::{HostStatus, StepStatus},

@@ -1,6 +1,7 @@
 //! The whole stream through one version of a pipeline, into a scratch database: what the tables would be.
 
 use crate::{
+    command::terminal,
     command::{diff, test::Cases},
     engine::Engine,
     error::{Context, Result},
@@ -9,16 +10,15 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, StreamRange, Until},
     plan::Plan,
-    runtime::pipeline::{self, Progress, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{NoAcknowledge, Stop},
     storage::{Location, Messages, Storage},
-    terminal,
     wasm::StageHost,
 };
 use std::{
     io::{BufWriter, Write},
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// A version of a pipeline, and the tables that it makes of the stream.
@@ -72,16 +72,9 @@ impl Whole {
         };
         let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, options, decoder, stop.clone())?;
-        let progress = Arc::new(Progress::default());
-        drop(pipeline::run(
-            source,
-            engine,
-            storage,
-            NoAcknowledge,
-            progress.clone(),
-            Swaps::none(),
-        )?);
-        Ok(before + progress.events.load(Ordering::Relaxed))
+        let metrics = engine.metrics().clone();
+        drop(pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none())?);
+        Ok(before + metrics.events())
     }
 
     /// Shows what is otherwise in these tables than in those of another version.

@@ -1,10 +1,10 @@
 //! Databases of a run, with what is remembered beside them of guests that the host may die of.
 
 use crate::{
+    command::terminal::say,
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
     model::harm::Harm,
-    say,
     storage::{Backend, HostFile, Location, Recovered},
     wasm::{
         StageHost,

@@ -10,7 +10,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::turn::Counts,
     plan::{Now, Plan},
-    runtime::pipeline::{self, Progress, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
@@ -114,13 +114,13 @@ fn replay(
     let decoder = Decoder::of(plan, batch)?;
     input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
-    let progress = Arc::new(Progress::default());
+    let metrics = engine.metrics().clone();
     let ran = match times {
-        Times::First => pipeline::run(source, engine, storage, NoAcknowledge, progress.clone(), Swaps::none()),
-        Times::Again => pipeline::run_again(source, engine, storage, NoAcknowledge, progress.clone()),
+        Times::First => pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()),
+        Times::Again => pipeline::run_again(source, engine, storage, NoAcknowledge),
     };
     drop(ran?);
-    Ok(progress.counts())
+    Ok(metrics.counts())
 }
 
 impl Case {

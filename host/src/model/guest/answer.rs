@@ -95,6 +95,8 @@ pub struct GuestFailure {
     pub out_of_memory: bool,
     /// Whether it was this process that had no memory, no file or no place for it, and no fault of the guest.
     pub of_process: bool,
+    /// Whether the answer broke the contract.
+    pub of_contract: bool,
     /// Whether the instance had been called before, so that what earlier calls left in it may be to blame.
     pub used: bool,
 }
@@ -107,7 +109,16 @@ impl GuestFailure {
             timed_out: false,
             out_of_memory: false,
             of_process: false,
+            of_contract: false,
             used: false,
+        }
+    }
+
+    /// What of an answer broke the contract.
+    pub fn of_contract(reason: impl Into<String>) -> Self {
+        Self {
+            of_contract: true,
+            ..Self::new(reason)
         }
     }
 

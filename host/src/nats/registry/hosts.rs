@@ -9,7 +9,6 @@ use crate::{
     error::{Error, Result},
     model::deployment::Outcome,
     nats::Nats,
-    say,
 };
 use async_nats::{
     connection::State,
@@ -73,10 +72,7 @@ impl Hosts {
             Err(cause) if is_connected() && !self.mute.swap(true, Ordering::Relaxed) => {
                 let what = format!("write to bucket {HOSTS}");
                 let error = super::not_taken(&self.nats, &what, &format!("$KV.{HOSTS}.>"), cause);
-                say!(
-                    Warning,
-                    "weir: `weir status` and `weir deploy` do not see this host: {error}"
-                );
+                tracing::warn!("`weir status` and `weir deploy` do not see this host: {error}");
             }
             Err(_) => {}
         }
@@ -141,10 +137,7 @@ impl Hosts {
         if let Some(Err(error)) = self.nats.wait(put)
             && !self.forgets.swap(true, Ordering::Relaxed)
         {
-            say!(
-                Warning,
-                "weir: `weir history` does not hear what becomes of deployments here: {error}"
-            );
+            tracing::warn!("`weir history` does not hear what becomes of deployments here: {error}");
         }
     }
 

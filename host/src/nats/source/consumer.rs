@@ -4,7 +4,6 @@ use super::{Consumer, JetStreamSourceOptions};
 use crate::{
     error::{Error, Result},
     nats::Nats,
-    say,
     source::Lag,
 };
 use async_nats::jetstream::{
@@ -147,9 +146,10 @@ pub(super) async fn pull_from(
         if let Some(changes) = Settings::of(&info.config).changes_since(&wanted) {
             say_changed(name, &options.stream, &changes);
         } else if info.paused {
-            say!(
-                Warning,
-                "weir: consumer {name} of stream {} was paused by somebody; it is made anew",
+            tracing::warn!(
+                stream = options.stream,
+                consumer = name,
+                "consumer {name} of stream {} was paused by somebody; it is made anew",
                 options.stream
             );
         } else if info.ack_floor.stream_sequence == position
@@ -188,8 +188,9 @@ pub(super) async fn pull_from(
 
 /// Says that a consumer is not as it was made, and what is done about it.
 pub(super) fn say_changed(name: &str, stream: &str, changes: &str) {
-    say!(
-        Warning,
-        "weir: consumer {name} of stream {stream} was changed by somebody: {changes}; it is made anew"
+    tracing::warn!(
+        stream,
+        consumer = name,
+        "consumer {name} of stream {stream} was changed by somebody: {changes}; it is made anew"
     );
 }

@@ -13,7 +13,6 @@ use crate::{
         subject::listed,
     },
     nats::Nats,
-    say,
     source::{Gone, Scan},
 };
 use std::{
@@ -206,9 +205,9 @@ impl Gaps {
         let is_soon = proven.is_some_and(|proven| holds.since(proven) < SOON);
         if gone.is_none() && is_soon && !std::mem::replace(&mut self.said_small, true) {
             let (stream, subjects) = (&options.stream, listed(&options.subjects));
-            say!(
-                Warning,
-                "weir: stream {stream} replaced all its messages within a few seconds; those that weir did not see are taken to \
+            tracing::warn!(
+                stream,
+                "stream {stream} replaced all its messages within a few seconds; those that weir did not see are taken to \
                  be of other subjects than {subjects}, which is not certain: let the stream keep more messages"
             );
         }
@@ -255,9 +254,9 @@ impl Gaps {
                     true => format!("sequence {first} is gone"),
                     false => format!("of sequences {first} to {last} messages are gone"),
                 };
-                say!(
-                    Warning,
-                    "weir: stream {}: {which}, and may have been of {}; going on without them, as --accept-gap says",
+                tracing::warn!(
+                    stream = options.stream,
+                    "stream {}: {which}, and may have been of {}; going on without them, as --accept-gap says",
                     options.stream,
                     listed(&options.subjects)
                 );

@@ -1,7 +1,7 @@
 //! One message as it comes: whether it is new, what it is, and which input takes it.
 
 use super::{JetStreamSource, consumer::Settings};
-use crate::{error::Result, model::subject::matches, nats::tick::is_tick, say, source::Seen, text::printable};
+use crate::{error::Result, model::subject::matches, nats::tick::is_tick, source::Seen, text::printable};
 use async_nats::jetstream::{Message, stream::RawMessageErrorKind};
 
 /// The header that a server puts in the place of a payload.
@@ -102,9 +102,10 @@ impl JetStreamSource {
             Err(cause) if cause.kind() == RawMessageErrorKind::NoMessageFound => true,
             Err(cause) => {
                 if !std::mem::replace(&mut self.said_unseen, true) {
-                    say!(
-                        Warning,
-                        "weir: message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
+                    tracing::warn!(
+                        stream = self.options.stream,
+                        sequence,
+                        "message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
                          asked whether it has one: {cause}; such messages are taken for empty ones",
                         self.options.stream
                     );

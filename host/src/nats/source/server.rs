@@ -11,7 +11,6 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     nats::BackOff,
-    say,
     source::Stop,
 };
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
@@ -158,9 +157,9 @@ impl JetStreamSource {
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Environment | ErrorKind::Unavailable) => {
                     if !said {
-                        say!(
-                            Warning,
-                            "weir: reading {} stopped ({reason}): {error}; trying again",
+                        tracing::warn!(
+                            stream = self.options.stream,
+                            "reading {} stopped ({reason}): {error}; trying again",
                             self.options.stream
                         );
                         said = true;

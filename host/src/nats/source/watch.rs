@@ -2,7 +2,7 @@
 //! changed it, and how far it is.
 
 use super::consumer::Settings;
-use crate::{nats::Nats, say, source::Lag};
+use crate::{nats::Nats, source::Lag};
 use async_nats::{
     connection,
     jetstream::{
@@ -213,9 +213,10 @@ impl Watcher {
         let resumed = time::timeout(RESUME_MAX, self.stream.resume_consumer(name)).await;
         let cause = match resumed {
             Ok(Ok(answer)) if !answer.paused => {
-                say!(
-                    Warning,
-                    "weir: consumer {name} of stream {stream} was paused by somebody until {shown}; it goes on"
+                tracing::warn!(
+                    stream,
+                    consumer = name,
+                    "consumer {name} of stream {stream} was paused by somebody until {shown}; it goes on"
                 );
                 self.lag.paused(None);
                 return;
@@ -226,9 +227,10 @@ impl Watcher {
         };
         self.lag.paused(until);
         if !std::mem::replace(&mut self.said_paused, true) {
-            say!(
-                Warning,
-                "weir: consumer {name} of stream {stream} is paused until {shown}, and cannot be resumed: {cause}; \
+            tracing::warn!(
+                stream,
+                consumer = name,
+                "consumer {name} of stream {stream} is paused until {shown}, and cannot be resumed: {cause}; \
                  `nats consumer resume {stream} {name}` does that"
             );
         }

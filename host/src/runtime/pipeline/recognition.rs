@@ -7,7 +7,6 @@
 use crate::{
     model::delivery::DecodedBatch,
     plan::{Input, Plan},
-    say,
     text::printable,
 };
 use serde_json::{Map, Value as Json};
@@ -127,8 +126,8 @@ impl Watched {
             true => "the payloads have no members".to_owned(),
             false => format!("the payloads have {}", listed(self.found.clone())),
         };
-        say!(
-            Warning,
+        tracing::warn!(
+            pipeline,
             "{pipeline}: no declared column was found in {events}{}, so all columns are null: looked for {}, and {there}; give \
              the columns of [source] the names that the payloads have, or say where each is with `path`",
             self.whose,

@@ -6,7 +6,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::deployment::Deployment,
     runtime::status::WaitingVersion,
-    say,
     trust::Role,
     wasm::{Binary, Compilation},
 };
@@ -96,13 +95,16 @@ impl Worker {
             self.reported = None;
             let pipeline = &self.running.name;
             match (role, self.wanted.get(step)) {
-                (Role::Live, Some(Deployment { version, .. })) => say!(
-                    Warning,
-                    "weir: version {version} of step {step} of pipeline {pipeline} waits: {reason}"
+                (Role::Live, Some(Deployment { version, .. })) => tracing::warn!(
+                    pipeline,
+                    step,
+                    version,
+                    "version {version} of step {step} of pipeline {pipeline} waits: {reason}"
                 ),
-                _ => say!(
-                    Warning,
-                    "weir: the candidate for step {step} of pipeline {pipeline} waits: {reason}"
+                _ => tracing::warn!(
+                    pipeline,
+                    step,
+                    "the candidate for step {step} of pipeline {pipeline} waits: {reason}"
                 ),
             }
         }

@@ -7,7 +7,6 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::deployment::Deployment,
     plan::Plan,
-    say,
     trust::Role,
 };
 use std::sync::Arc;
@@ -25,9 +24,10 @@ impl Worker {
                 self.wait_for(Role::Candidate, &step, &error);
             }
             Err(error) => {
-                say!(
-                    Warning,
-                    "weir: the candidate for step {step} of pipeline {} is refused: {error}",
+                tracing::warn!(
+                    pipeline = self.running.name,
+                    step,
+                    "the candidate for step {step} of pipeline {} is refused: {error}",
                     self.running.name
                 );
                 let report = ShadowReport {

@@ -4,10 +4,8 @@ use super::Worker;
 use crate::{
     model::deployment::{Committed, InForce, StoredVersion, VersionChange},
     runtime::status::{FailedVersion, StepStatus},
-    say,
     text::printable,
 };
-use std::sync::atomic::Ordering;
 
 impl Worker {
     pub(super) fn committed(&mut self, committed: Committed) {
@@ -28,9 +26,12 @@ impl Worker {
                     let version = judged.map_or(status.deployment.version, |judged| judged.deployment.version);
                     if let (Some(reason), Some(judged)) = (&trial.taken_back, judged) {
                         let sequence = trial.taken_back_from();
-                        say!(
-                            Warning,
-                            "weir: version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {}",
+                        tracing::warn!(
+                            pipeline = self.running.name,
+                            step,
+                            version,
+                            sequence,
+                            "version {version} of step {step} of pipeline {} is taken back from sequence {sequence} on: {}",
                             self.running.name,
                             printable(reason)
                         );
@@ -59,7 +60,7 @@ impl Worker {
         {
             of_step.fallback = None;
         }
-        let position = self.subject.progress.position.load(Ordering::Relaxed);
+        let position = self.subject.metrics.pipeline.position.get();
         self.announce("passed", step, version, position, None);
     }
 
@@ -141,18 +142,23 @@ impl Worker {
                 0 => String::new(),
                 left => format!(", on trial for {left} rows"),
             };
-            say!(
-                Info,
-                "weir: step {step} of pipeline {} runs what its file says by now, module {}, from sequence {}{on_trial}",
+            tracing::info!(
+                pipeline = self.running.name,
+                step,
+                sequence = in_force.first_sequence,
+                "step {step} of pipeline {} runs what its file says by now, module {}, from sequence {}{on_trial}",
                 self.running.name,
                 in_force.module.0.get(..12).unwrap_or_default(),
                 in_force.first_sequence
             );
         }
         if version > 0 {
-            say!(
-                Info,
-                "weir: version {version} of step {step} of pipeline {} is in force from sequence {}",
+            tracing::info!(
+                pipeline = self.running.name,
+                step,
+                version,
+                sequence = in_force.first_sequence,
+                "version {version} of step {step} of pipeline {} is in force from sequence {}",
                 self.running.name,
                 in_force.first_sequence
             );

@@ -9,7 +9,6 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, StoredVersion},
     plan::{Plan, StageVersion, StepVersions},
-    say,
     storage::Inspect,
     wasm::StageHost,
 };
@@ -126,9 +125,9 @@ impl Worker {
     /// Looks which guests ran for long enough without harm; those are not to be blamed any more for what happened before.
     pub(super) fn look_at_guests(&self) {
         let Some(watch) = self.host.watch() else { return };
-        for harm in watch.look(self.subject.progress.last_turn().committed) {
+        for harm in watch.look(self.subject.metrics.last_commit()) {
             if let Err(error) = self.subject.backend.forget_harms(&self.running.name, Some(&harm)) {
-                say!(Warning, "weir: pipeline {}: {error}", self.running.name);
+                tracing::warn!(pipeline = self.running.name, "pipeline {}: {error}", self.running.name);
             }
         }
     }

@@ -7,10 +7,7 @@ use crate::{
     runtime::status::{HostStatus, StepStatus},
 };
 use serde::Serialize;
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// The shortest time over which a speed is measured.
 const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
@@ -78,7 +75,7 @@ impl Worker {
 
     /// How many deliveries were committed in a second since the last call.
     fn events_per_s(&mut self) -> u64 {
-        let events = self.subject.progress.events.load(Ordering::Relaxed);
+        let events = self.subject.metrics.events();
         let (before, since) = std::mem::replace(&mut self.counted, (events, Instant::now()));
         let seconds = since.elapsed().as_secs_f64().max(1e-3);
         (events.saturating_sub(before) as f64 / seconds) as u64
@@ -90,29 +87,32 @@ impl Worker {
         if self.counted.1.elapsed() >= RATE_SPAN_MIN {
             self.events_per_s = self.events_per_s();
         }
-        let progress = &self.subject.progress;
-        let last_turn = progress.last_turn();
-        let waiting = self.subject.lag.waiting(progress.events.load(Ordering::Relaxed));
+        let metrics = &self.subject.metrics;
+        let waiting = self.subject.lag.waiting(metrics.events());
+        metrics.pipeline.lag_messages.set(Some(waiting.messages));
+        metrics.pipeline.outbox_messages.set(outbox);
         let shown = |time: Option<jiff::Timestamp>| time.map(|time| format!("{time:.0}"));
         let status = HostStatus {
             pipeline: self.running.name.clone(),
             host: self.subject.host.clone(),
             process: process(),
             database: self.subject.database.clone(),
-            position: progress.position.load(Ordering::Relaxed),
+            position: metrics.pipeline.position.get(),
             lag: waiting.messages,
             lag_unknown_since: shown(waiting.unknown_since),
             paused_until: shown(waiting.paused_until),
-            counts: progress.counts().into(),
-            failed_rows: progress.failed_rows.load(Ordering::Relaxed),
+            counts: metrics.counts().into(),
+            failed_rows: metrics.pipeline.failed_rows.get(),
             events_per_s: self.events_per_s,
-            watermark_ms: last_turn.watermark_ms,
-            late_rows: last_turn.late_rows,
+            watermark_ms: metrics.pipeline.watermark.get_ms(),
+            late_rows: metrics.late_rows(),
             outbox,
             said_ms: jiff::Timestamp::now().as_millisecond(),
-            commit_age_ms: last_turn
-                .committed
+            commit_age_ms: metrics
+                .last_commit()
                 .map(|committed| committed.elapsed().as_millis() as u64),
+            step_metrics: metrics.step_numbers(),
+            module_metrics: metrics.module_numbers(),
             registry: self.waits_for_registry.clone(),
             trust: Some(self.base.trust.clone()).filter(|trust| !trust.is_open()),
             steps: self.steps.iter().map(|step| self.told_step(step)).collect(),

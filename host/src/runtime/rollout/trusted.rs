@@ -6,7 +6,6 @@ use super::Worker;
 use crate::{
     error::{Error, Result},
     model::deployment::Deployment,
-    say,
     trust::{Entry, instant},
 };
 
@@ -72,13 +71,13 @@ impl Worker {
             return;
         }
         match trust.require {
-            true => say!(
-                Info,
-                "weir: pipeline {name} takes deployments that are signed by {trust}"
+            true => tracing::info!(
+                pipeline = name,
+                "pipeline {name} takes deployments that are signed by {trust}"
             ),
-            false => say!(
-                Info,
-                "weir: pipeline {name} takes deployments that are not signed, or signed by {trust}"
+            false => tracing::info!(
+                pipeline = name,
+                "pipeline {name} takes deployments that are not signed, or signed by {trust}"
             ),
         }
         for (step, of_step) in &self.versions {
@@ -91,9 +90,11 @@ impl Worker {
                 .as_ref()
                 .map(|signature| signature.key.as_str());
             if let Err(reason) = trust.accepts(key) {
-                say!(
-                    Warning,
-                    "weir: version {} of step {step} of pipeline {name} stays in force, since the database says so; but by now this \
+                tracing::warn!(
+                    pipeline = name,
+                    step,
+                    version = live.deployment.version,
+                    "version {} of step {step} of pipeline {name} stays in force, since the database says so; but by now this \
                      host {reason}",
                     live.deployment.version
                 );

@@ -6,7 +6,6 @@ use crate::{
     model::deployment::{Deployment, StoredVersion},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     runtime::status::{FailedVersion, StepStatus},
-    say,
     storage::Inspect,
     wasm::{Binary, StageHost},
 };
@@ -141,9 +140,9 @@ pub fn begin_of_database(
         let fallbacks = alone.iter_mut().filter(|(step, _)| changed.contains(&step.as_str()));
         fallbacks.for_each(|(_, step)| step.fallback = None);
         let plan = base.again(host, &alone).map_err(|_| error)?;
-        say!(
-            Warning,
-            "weir: pipeline {}: what decided before does not go with the pipeline file any more, so there is no trial of {}",
+        tracing::warn!(
+            pipeline = base.name,
+            "pipeline {}: what decided before does not go with the pipeline file any more, so there is no trial of {}",
             base.name,
             changed.join(", ")
         );

@@ -16,7 +16,6 @@ use crate::{
     error::{Context, Result},
     fail_point,
     limits::{CHECKPOINT_EVERY, CHECKPOINT_SILENCE, WAL_BYTES_BEFORE_CHECKPOINT, WAL_BYTES_MAX},
-    say,
 };
 use rusqlite::{Connection, InterruptHandle, config::DbConfig};
 use std::{
@@ -208,16 +207,16 @@ impl Worker {
             let (mebibytes, shown) = (bytes >> 20, &self.shown);
             match copied {
                 Ok(Copied::Nothing) => return,
-                Ok(Copied::All | Copied::Part) => say!(
-                    Warning,
-                    "weir: the write-ahead log of database {shown} has {mebibytes} MiB and grows: another program keeps a \
-                     transaction open on it, as it seems; `fuser -v {shown}-shm` or `lsof {shown}-shm` names those that read; \
-                     commits do not wait for it, but for the disk it needs room"
-                ),
-                Err(cause) => say!(
-                    Warning,
-                    "weir: the write-ahead log of database {shown} has {mebibytes} MiB and cannot be copied into it: {cause}"
-                ),
+                Ok(Copied::All | Copied::Part) => {
+                    tracing::warn!(database = %shown, bytes, "the write-ahead log of database {shown} has {mebibytes} MiB and grows: another program keeps a \
+                         transaction open on it, as it seems; `fuser -v {shown}-shm` or `lsof {shown}-shm` names those that read; \
+                         commits do not wait for it, but for the disk it needs room"
+                    )
+                }
+                Err(cause) => {
+                    tracing::warn!(database = %shown, bytes, "the write-ahead log of database {shown} has {mebibytes} MiB and cannot be copied into it: {cause}"
+                    )
+                }
             }
             self.say_from = 2 * bytes;
         }

@@ -11,7 +11,6 @@ use super::{BUSY_TIMEOUT, failure::Sqlite, open};
 use crate::{
     error::{Context, Error, Result},
     files::private_file,
-    say,
 };
 use rusqlite::Connection;
 use rustix::{fs::Access, io::Errno};
@@ -366,9 +365,7 @@ fn lock(file: &File, path: &Path) -> Result<()> {
                     )));
                 }
                 if !mem::replace(&mut said, true) {
-                    say!(
-                        Warning,
-                        "weir: database {} is being read by a user who may not write to it; waiting for the end of that",
+                    tracing::warn!(database = %path.display(), "database {} is being read by a user who may not write to it; waiting for the end of that",
                         path.display()
                     );
                 }

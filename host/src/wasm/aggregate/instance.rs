@@ -7,6 +7,7 @@ use super::{
 use crate::{
     definition::StageLimits,
     limits::GUEST_CALL_STATE_BYTES_MAX,
+    metrics::ModuleVersion,
     model::{
         column::Column,
         guest::{
@@ -53,7 +54,7 @@ impl AggregateInstance {
     ) -> Self {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
-            guest: Guest::new(host, module.code.get(), parameters, limits).with_watch(watch),
+            guest: Guest::new(host, module.code.get(), &module.digest, parameters, limits).with_watch(watch),
             module,
         }
     }
@@ -158,6 +159,10 @@ impl AggregateInstance {
 }
 
 impl RunningAggregate for AggregateInstance {
+    fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        Some(self.guest.measured())
+    }
+
     fn configure(&mut self) -> Result<(), GuestFailure> {
         AggregateInstance::configure(self)
     }

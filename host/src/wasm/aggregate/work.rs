@@ -41,10 +41,11 @@ pub(super) trait Work {
 
 fn ask<Given, T>(
     guest: &mut Guest<AggregateComponent>,
+    rows: usize,
     call: impl FnOnce(&AggregateComponent, &mut Store<GuestContext>) -> wasmtime::Result<Given>,
     check: impl FnOnce(Given) -> Checked<T>,
 ) -> Result<T, Stopped> {
-    match guest.work(call, check) {
+    match guest.work(rows, call, check) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(rejected)) => Err(Stopped::Rejected(rejected)),
         Err(failure) => Err(Stopped::Failed(failure)),
@@ -157,6 +158,7 @@ impl Work for Rows<'_> {
         };
         let (states, results) = ask(
             guest,
+            rows,
             |aggregate, store| aggregate.weir_stage_aggregate().call_accumulate(store, batch),
             |given| {
                 checked(given, rows, |given| {
@@ -206,6 +208,7 @@ impl Work for Pairs<'_> {
         let (into, from) = (param(&into), param(&from));
         let merged = ask(
             guest,
+            0,
             |aggregate, store| aggregate.weir_stage_aggregate().call_merge(store, into, from),
             |given| checked(given, pairs, |given| answer::states(given, pairs)),
         )?;
@@ -234,6 +237,7 @@ impl Work for States<'_> {
         let states = param(&states);
         let results = ask(
             guest,
+            0,
             |aggregate, store| aggregate.weir_stage_aggregate().call_results(store, states),
             |given| checked(given, count, |given| answer::results(given, description.result, count)),
         )?;

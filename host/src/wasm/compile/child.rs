@@ -4,7 +4,6 @@ use super::{ChildCompiler, CompileBounds};
 use crate::{
     error::{Context, Error, Result},
     limits::COMPILER_THREADS_MAX,
-    say,
     text::printable,
     wasm::{compilations::given_up, compiled::HEADER_BYTES_MAX, read::Binary},
 };
@@ -81,9 +80,9 @@ impl ChildCompiler {
                     if begun.elapsed() > SILENCE && !std::mem::replace(&mut is_said, true) {
                         let digest = component.digest();
                         let (digest, wall) = (digest.get(..12).unwrap_or(digest), self.bounds.wall.as_secs());
-                        say!(
-                            Info,
-                            "weir: module {digest} is being compiled, which may take up to {wall} s"
+                        tracing::info!(
+                            module = digest,
+                            "module {digest} is being compiled, which may take up to {wall} s"
                         );
                     }
                     thread::park_timeout(LOOK);

@@ -9,7 +9,6 @@ use crate::{
     files::private_file,
     limits::GUEST_NOTES_MAX,
     model::harm::Note,
-    say,
 };
 use std::{
     fs::{self, File, Metadata},
@@ -132,9 +131,7 @@ impl Notes {
         if let Err(cause) = self.file.write_all_at(bytes, (slot * SLOT_BYTES) as u64)
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            say!(
-                Warning,
-                "weir: cannot write {}: {cause}; should the host die while a rule is at work, that may not be remembered",
+            tracing::warn!(path = %self.path.display(), "cannot write {}: {cause}; should the host die while a rule is at work, that may not be remembered",
                 self.path.display()
             );
         }

@@ -1,7 +1,7 @@
 //! What counts as harm, and when a note stands.
 
 use super::*;
-use crate::{limits::GUEST_DEATHS_IN_A_ROW_MAX, say};
+use crate::limits::GUEST_DEATHS_IN_A_ROW_MAX;
 
 fn note(run: u64, candidate: bool) -> Note {
     Note {
@@ -199,6 +199,7 @@ fn where_one_is_suspicious_nobody_works_beside_another() {
 /// How much a call costs more while its guest is young: `cargo test -p weir --lib -- --ignored --nocapture cost_of_a_note`.
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::disallowed_macros, reason = "what was measured is for who asked for it")]
 fn cost_of_a_note() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let notes = Notes::open(&folder.path().join("a.db-guest"), folder.path(), ())
@@ -211,6 +212,7 @@ fn cost_of_a_note() {
         for _ in 0..200_000 {
             drop(watch.begin(Doing::Call));
         }
-        say!(Info, "{what}: {:?} a call", begun.elapsed() / 200_000);
+        let each = begun.elapsed() / 200_000;
+        println!("{what}: {each:?} a call");
     }
 }

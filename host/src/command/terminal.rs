@@ -26,7 +26,7 @@ use std::{
 
 /// How much something matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(super) enum Level {
     /// Something failed.
     Error,
     /// Something is amiss, and goes on.
@@ -38,20 +38,20 @@ pub enum Level {
 }
 
 /// Says something on standard error: `say!(Warning, "weir: no stream {name}")`.
-#[macro_export]
 macro_rules! say {
     ($level:ident, $($text:tt)*) => {
-        $crate::terminal::say($crate::terminal::Level::$level, format_args!($($text)*))
+        $crate::command::terminal::say_at($crate::command::terminal::Level::$level, format_args!($($text)*))
     };
 }
 
 /// Writes a line of results to standard output: `answer!("loaded {rows} rows")?`.
-#[macro_export]
 macro_rules! answer {
     ($($text:tt)*) => {
-        $crate::terminal::stdout().line(format_args!($($text)*))
+        $crate::command::terminal::stdout().line(format_args!($($text)*))
     };
 }
+
+pub(crate) use {answer, say};
 
 /// What is drawn at the bottom of the terminal, and has to make room for what is said. Whoever writes holds it.
 enum Drawn {
@@ -74,37 +74,41 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 static IS_LOG: AtomicBool = AtomicBool::new(false);
 
 /// Says no more than `loudest`.
-pub fn set_loudest(loudest: Level) {
+pub(super) fn set_loudest(loudest: Level) {
     LOUDEST.store(loudest as u8, Ordering::Relaxed);
 }
 
 /// Whether what is of this level is said.
-pub fn is_said(level: Level) -> bool {
+pub(super) fn is_said(level: Level) -> bool {
     level as u8 <= LOUDEST.load(Ordering::Relaxed)
 }
 
 /// From now on results are JSON, a value on each line, or text again.
-pub fn set_json(is_json: bool) {
+pub(super) fn set_json(is_json: bool) {
     IS_JSON.store(is_json, Ordering::Relaxed);
 }
 
 /// Whether somebody asked for results as JSON.
-pub fn is_json() -> bool {
+pub(super) fn is_json() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
 
 /// From now on what is said is a log: it goes on for as long as somebody lets it. Each message bears its time, unless it
 /// goes to a terminal.
-pub fn begin_log() {
+pub(super) fn begin_log() {
     IS_LOG.store(!io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// Says something; see [`say!`](crate::say). What is not said costs a look at how much is.
-pub fn say(level: Level, text: fmt::Arguments<'_>) {
-    if !is_said(level) {
-        return;
+/// Says something; see [`say!`]. What is not said costs a look at how much is.
+pub(super) fn say_at(level: Level, text: fmt::Arguments<'_>) {
+    if is_said(level) {
+        write_line(&text.to_string());
     }
-    let text = printable_lines(&text.to_string());
+}
+
+/// Writes a line on standard error, whatever is to be said.
+pub(super) fn write_line(text: &str) {
+    let text = printable_lines(text);
     let text = match IS_LOG.load(Ordering::Relaxed) {
         true => logged(jiff::Timestamp::now(), &text),
         false => format!("{text}\n"),
@@ -134,11 +138,11 @@ fn drawn() -> MutexGuard<'static, Drawn> {
 /// Lines at the bottom of the terminal that show how far something is. What is said meanwhile stands above them. Where
 /// standard error is no terminal, or nothing shall be said, they are not drawn.
 #[derive(Debug)]
-pub struct Bars(MultiProgress);
+pub(super) struct Bars(MultiProgress);
 
 impl Bars {
     /// None yet. There is one set of them at a time.
-    pub fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let all = MultiProgress::new();
         if !is_said(Level::Info) {
             all.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -148,7 +152,7 @@ impl Bars {
     }
 
     /// Whether they are drawn.
-    pub fn are_drawn(&self) -> bool {
+    pub(super) fn are_drawn(&self) -> bool {
         !self.0.is_hidden()
     }
 
@@ -157,7 +161,7 @@ impl Bars {
     ///
     /// # Errors
     /// When the template is none.
-    pub fn add(&self, template: &str, length: u64) -> Result<ProgressBar> {
+    pub(super) fn add(&self, template: &str, length: u64) -> Result<ProgressBar> {
         let style = ProgressStyle::with_template(template)
             .map_err(|cause| Error::environment(format!("cannot draw a progress bar: {cause}")))?;
         Ok(self.0.add(ProgressBar::new(length).with_style(style)))
@@ -174,11 +178,11 @@ impl Drop for Bars {
 
 /// Lines at the bottom of the terminal that standard output is, drawn again and again.
 #[derive(Debug)]
-pub struct Screen(Term);
+pub(super) struct Screen(Term);
 
 impl Screen {
     /// An empty one; nothing where standard output is no terminal.
-    pub fn begin() -> Option<Self> {
+    pub(super) fn begin() -> Option<Self> {
         let term = Term::stdout();
         term.is_term().then(|| {
             *drawn() = Drawn::Screen(term.clone(), 0);
@@ -187,7 +191,7 @@ impl Screen {
     }
 
     /// The rows and columns of the terminal.
-    pub fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> (usize, usize) {
         let (rows, columns) = self.0.size();
         (usize::from(rows), usize::from(columns))
     }
@@ -196,7 +200,7 @@ impl Screen {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn draw(&self, lines: &[String]) -> Result<()> {
+    pub(super) fn draw(&self, lines: &[String]) -> Result<()> {
         let (rows, columns) = self.size();
         // What does not fit would scroll away and could not be drawn over.
         let cut = lines.iter().take(rows.saturating_sub(1));
@@ -231,7 +235,7 @@ impl Drop for Screen {
 /// It takes text of several lines. What is deceptive in it is written as an escape (of JSON, where results are JSON), so
 /// that no value has to be looked at by who writes it; but for values that would end the line, which
 /// [`printable`](crate::text::printable) is for.
-pub fn stdout() -> Results<StdoutLock<'static>> {
+pub(super) fn stdout() -> Results<StdoutLock<'static>> {
     Results {
         inner: io::stdout().lock(),
         begun: Vec::new(),
@@ -239,12 +243,12 @@ pub fn stdout() -> Results<StdoutLock<'static>> {
 }
 
 /// Standard error, for a process that we start.
-pub fn said_by_others() -> std::process::Stdio {
+pub(super) fn said_by_others() -> std::process::Stdio {
     io::stderr().into()
 }
 
 /// The columns of the terminal that standard output is; nothing where it is none.
-pub fn width() -> Option<usize> {
+pub(super) fn width() -> Option<usize> {
     let term = Term::stdout();
     let size = term.size_checked().filter(|_| term.is_term());
     size.map(|(_, columns)| usize::from(columns))
@@ -252,7 +256,7 @@ pub fn width() -> Option<usize> {
 
 /// Writes text, see [`stdout`].
 #[derive(Debug)]
-pub struct Results<W> {
+pub(super) struct Results<W> {
     inner: W,
     /// The beginning of a character whose end was not written yet.
     begun: Vec<u8>,
@@ -263,7 +267,7 @@ impl<W: Write> Results<W> {
     ///
     /// # Errors
     /// When it cannot be written. A reader that went away (`| head`) ends the process, and is no error.
-    pub fn line(&mut self, text: impl fmt::Display) -> Result<()> {
+    pub(super) fn line(&mut self, text: impl fmt::Display) -> Result<()> {
         writeln!(self, "{text}").map_err(|cause| write_failed(&cause))
     }
 
@@ -271,7 +275,7 @@ impl<W: Write> Results<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<()> {
+    pub(super) fn json(&mut self, value: &impl serde::Serialize) -> Result<()> {
         let json =
             serde_json::to_string(value).map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?;
         self.line(printable_json(&json))
@@ -281,7 +285,7 @@ impl<W: Write> Results<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn styled(&mut self, text: &console::StyledObject<&str>) -> Result<()> {
+    pub(super) fn styled(&mut self, text: &console::StyledObject<&str>) -> Result<()> {
         write!(self.inner, "{text}").map_err(|cause| write_failed(&cause))
     }
 
@@ -326,7 +330,7 @@ impl<W: Write> Write for Results<W> {
 }
 
 /// An error of standard output. A reader that went away (`| head`) is none.
-pub fn write_failed(cause: &io::Error) -> Error {
+pub(super) fn write_failed(cause: &io::Error) -> Error {
     if cause.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
