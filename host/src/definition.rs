@@ -5,10 +5,12 @@
 
 mod columns;
 mod file;
+mod keys;
 mod trust;
 
 pub use columns::ColumnMap;
 pub use file::File;
+pub use keys::Keys;
 pub use trust::{NamedKey, Trust, TrustedKey};
 
 use crate::{model::column::ColumnType, text::printable};
@@ -22,7 +24,7 @@ pub type Name = Spanned<String>;
 /// A pipeline file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Definition {
+pub struct Definition<'t> {
     /// The pipeline's name: its database, its consumer and its state are called by it.
     pub name: Name,
     /// What "now" is.
@@ -39,7 +41,7 @@ pub struct Definition {
     pub tables: BTreeMap<String, Spanned<Table>>,
     /// The steps, in order.
     #[serde(default, rename = "step")]
-    pub steps: Vec<Spanned<Step>>,
+    pub steps: Vec<Spanned<Step<'t>>>,
     /// Where rows go.
     #[serde(rename = "sink")]
     pub sinks: Vec<Spanned<Sink>>,
@@ -313,8 +315,7 @@ pub struct Table {
 
 /// One step: a stage, or an operator.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
+pub struct Step<'t> {
     /// The step's name, unique in the pipeline.
     pub name: Name,
     /// The step, or `step.output`, that rows come from; the step before, when absent.
@@ -322,24 +323,9 @@ pub struct Step {
     /// Whether it may be that nobody reads what it gives.
     #[serde(default)]
     pub unread: bool,
-    /// A guest.
-    pub stage: Option<Spanned<Stage>>,
-    /// The last value of each column by key.
-    pub last_value: Option<Spanned<LastValue>>,
-    /// Sums and counts by group.
-    pub aggregate: Option<Spanned<Aggregate>>,
-    /// A join with a table.
-    pub lookup: Option<Spanned<Lookup>>,
-    /// Aggregates by group and window of time.
-    pub window: Option<Spanned<Window>>,
-    /// Rows of two steps whose keys are equal and whose times are close.
-    pub interval_join: Option<Spanned<IntervalJoin>>,
-    /// A row when a key is raised, and one when it is cleared.
-    pub on_crossing: Option<Spanned<OnCrossing>>,
-    /// The steps, or `step.output`s, whose rows are put together.
-    pub union: Option<Spanned<Vec<Name>>>,
-    /// The first row of each key.
-    pub deduplicate: Option<Spanned<Deduplicate>>,
+    /// All other keys, of which one says its kind. The planner knows the kinds, and reads what stands under their keys.
+    #[serde(skip)]
+    pub kinds: Vec<(Name, Keys<'t>)>,
 }
 
 /// A guest with its parameters.
@@ -391,231 +377,6 @@ pub struct StageLimits {
     pub output_mib: Option<Spanned<u64>>,
     /// Time of one call, in milliseconds.
     pub deadline_ms: Option<Spanned<u64>>,
-}
-
-/// The last value that was not null, per column and key.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LastValue {
-    /// The key.
-    pub key: Vec<Name>,
-    /// The columns that are kept; all others that come in, when absent.
-    pub columns: Option<Vec<Name>>,
-    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
-    pub ttl: Option<Name>,
-    /// A boolean column: where it is true the row of the key is deleted.
-    pub deleted: Option<Name>,
-}
-
-/// Aggregates by group.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Aggregate {
-    /// The group's columns; may be empty for one group of everything.
-    pub group_by: Vec<Name>,
-    /// What is computed, by the name of the resulting column.
-    pub columns: ColumnMap<AggregateColumn>,
-    /// After how long without a change a group is forgotten, such as `"30 d"`; never, when absent.
-    pub ttl: Option<Name>,
-}
-
-/// One aggregate: exactly one function with its column, or the component of an aggregate of the user's own.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AggregateColumn {
-    /// The sum of a column of numbers.
-    pub sum: Option<Name>,
-    /// How many rows (`"*"`), or how many values of a column, there are.
-    pub count: Option<Name>,
-    /// How many different values a column has.
-    pub count_distinct: Option<Name>,
-    /// The least value.
-    pub min: Option<Name>,
-    /// The greatest value.
-    pub max: Option<Name>,
-    /// The mean of a column of numbers.
-    pub avg: Option<Name>,
-    /// About how many different values a column has.
-    pub approx_count_distinct: Option<Name>,
-    /// A quantile of a column of numbers.
-    pub quantile: Option<Name>,
-    /// Which quantile: 0.95 for the 95th percentile. Only with `quantile`.
-    pub q: Option<Spanned<f64>>,
-    /// The value of the earliest row that has one. Only in windows.
-    pub first: Option<Name>,
-    /// The value of the latest row that has one. Only in windows.
-    pub last: Option<Name>,
-    /// What a null in the column counts as. Only with `sum` and `avg`.
-    pub coalesce: Option<Spanned<f64>>,
-    /// The file of a component that is an aggregate, relative to the pipeline file.
-    pub module: Option<Spanned<PathBuf>>,
-    /// Parameters by name; those left out have the aggregate's defaults. Only with `module`.
-    pub parameters: Option<Spanned<BTreeMap<String, Spanned<toml::Value>>>>,
-    /// Bounds other than the defaults. Only with `module`.
-    pub limits: Option<Spanned<StageLimits>>,
-}
-
-/// Aggregates, or the rows that rank first, by group and window: exactly one kind of window. Durations are texts such as `"5 min"`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// One window after the other, of this size.
-    pub tumbling: Option<Name>,
-    /// Windows that overlap.
-    pub hopping: Option<Spanned<Hopping>>,
-    /// Windows that grow until they are full.
-    pub cumulating: Option<Spanned<Hopping>>,
-    /// Windows that end where nothing came for a while.
-    pub session: Option<Spanned<Session>>,
-    /// For each row the rows before it.
-    #[serde(rename = "sliding")]
-    pub over_window: Option<Spanned<OverWindow>>,
-    /// The group's columns; may be empty for one group of everything.
-    #[serde(default)]
-    pub group_by: Vec<Name>,
-    /// What is computed, by the name of the resulting column.
-    pub columns: Option<ColumnMap<AggregateColumn>>,
-    /// In its place: the rows that rank first.
-    pub top: Option<Spanned<Top>>,
-    /// The integer column that holds the time of a row; the time of its event, when absent.
-    pub time: Option<Name>,
-    /// What that column counts, where the pipeline does not say it already.
-    pub time_unit: Option<Spanned<TimeUnit>>,
-    /// What the columns `window_start` and `window_end` count.
-    pub bounds_unit: Option<Spanned<BoundsUnit>>,
-    /// The time zone whose clock windows begin by; UTC, when absent.
-    pub zone: Option<Name>,
-    /// By how much windows begin later than they would.
-    pub offset: Option<Name>,
-    /// When results are told.
-    pub emit: Option<Spanned<Emit>>,
-    /// How long after its end a window still takes rows in.
-    pub lateness: Option<Name>,
-}
-
-/// A join of rows whose keys are equal and whose times are close.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IntervalJoin {
-    /// The step, or `step.output`, that the other rows come from.
-    pub with: Name,
-    /// For columns of this step's own rows the columns of the others that have to equal them.
-    pub on: BTreeMap<String, Name>,
-    /// By how much a row of the others is later at least; may be negative.
-    pub earliest: Name,
-    /// By how much it is later at most; may be negative.
-    pub latest: Name,
-    /// The columns of the others that are added; all that are not compared, when absent.
-    pub columns: Option<Vec<Name>>,
-}
-
-/// The rows of a window that rank first.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Top {
-    /// How many.
-    pub n: Spanned<u64>,
-    /// The column that they are ranked by.
-    pub by: Name,
-    /// The columns that are given of each.
-    pub columns: Vec<Name>,
-    /// Which come first.
-    #[serde(default)]
-    pub order: TopOrder,
-}
-
-/// Which rows rank first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TopOrder {
-    /// Those with the greatest values.
-    #[default]
-    Greatest,
-    /// Those with the least values.
-    Least,
-}
-
-/// Windows of one size, and how far apart they are.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hopping {
-    /// How long a window is.
-    pub size: Name,
-    /// How much later the next one begins; of cumulating windows, ends.
-    pub every: Name,
-}
-
-/// Windows that end where nothing came for a while.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Session {
-    /// Rows that are at least this far apart are in different windows.
-    pub gap: Name,
-}
-
-/// Windows that end at each row.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OverWindow {
-    /// How many rows, that one included.
-    pub rows: Option<Spanned<u64>>,
-    /// How long.
-    pub time: Option<Name>,
-    /// After how long without a row a group of `rows` is forgotten; never, when absent.
-    pub ttl: Option<Name>,
-}
-
-/// When a window's results are told.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Emit {
-    /// Once the window has ended.
-    #[default]
-    Close,
-    /// Whenever they change.
-    Update,
-    /// At this interval of event time while they change, and once the window has ended.
-    Early(Name),
-}
-
-/// Which rows raise a key, and which keep it raised.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OnCrossing {
-    /// The key; that of the changelog, when absent.
-    pub key: Option<Vec<Name>>,
-    /// The boolean column that raises a key. When absent, a key of a changelog is raised while it has a row.
-    pub raise: Option<Name>,
-    /// The boolean column that keeps a key raised.
-    pub hold: Option<Name>,
-    /// After how long without a row a key is forgotten, such as `"30 d"`; never, when absent.
-    pub ttl: Option<Name>,
-}
-
-/// The first row of each key, or the first within a time.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Deduplicate {
-    /// The columns in which twins are alike.
-    pub key: Vec<Name>,
-    /// How far apart rows are that are no twins any more, such as `"1 h"`; for ever, when absent.
-    pub within: Option<Name>,
-}
-
-/// A join with a table as it stands, or with the versions of a row as they stood: exactly one of both.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Lookup {
-    /// The table.
-    pub table: Option<Name>,
-    /// The step, or `step.output`, whose rows are versions.
-    pub versions_from: Option<Name>,
-    /// For each column of the table's primary key, or of the versions, the column that has to equal it.
-    pub on: BTreeMap<String, Name>,
-    /// The columns that are added; all that are not in `on`, when absent.
-    pub columns: Option<Vec<Name>>,
-    /// How long a version is valid at most; until the next one, when absent.
-    pub ttl: Option<Name>,
 }
 
 /// Where rows go: a table, or a subject.

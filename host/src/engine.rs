@@ -10,8 +10,8 @@ mod due;
 mod failures;
 mod fingerprint;
 mod guests;
+mod operators;
 mod outcomes;
-mod passing;
 mod restore;
 mod shadow;
 mod stages;
@@ -25,7 +25,7 @@ pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    error::{Error, Result, take_defect},
+    error::{Error, OrDefect, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     metrics::Metrics,
     model::{
@@ -35,21 +35,13 @@ use crate::{
         turn::Counts,
     },
     operator::{
-        Stateful,
-        aggregate::Aggregate,
+        self, Operator, Stateful,
         clock::{Clock, WatermarkProgress},
-        deduplicate::Deduplicate,
         guests::Guests,
         held_times::HeldTimes,
-        interval_join::IntervalJoin,
-        last_value::LastValue,
         lookup,
-        on_crossing::OnCrossing,
-        over_window::OverWindow,
-        temporal_join::TemporalJoin,
-        window::Window,
     },
-    plan::{GuestHost, Node, NodeKind, OutputPort, Plan, Readers},
+    plan::{GuestHost, Node, NodeKind, OutputPort, Plan},
     sink::Sink,
 };
 use compaction::LogCompaction;
@@ -106,30 +98,16 @@ pub struct Engine {
 enum Step {
     Source,
     Stage(Box<Stage>),
-    LastValue(Box<LastValue>),
-    Aggregate(Box<Aggregate>),
+    /// Its table is the engine's, see [`Engine::lookup`].
     Lookup,
-    Window(Box<Window>),
-    IntervalJoin(Box<IntervalJoin>),
-    OverWindow(Box<OverWindow>),
-    OnCrossing(Box<OnCrossing>),
-    Deduplicate(Box<Deduplicate>),
-    TemporalJoin(Box<TemporalJoin>),
-    Union,
+    Operator(Box<dyn Operator>),
 }
 
 impl Step {
-    fn stateful(&mut self) -> Option<&mut dyn Stateful> {
+    fn operator(&mut self) -> Option<&mut dyn Operator> {
         match self {
-            Self::LastValue(operator) => Some(operator.as_mut()),
-            Self::Aggregate(operator) => Some(operator.as_mut()),
-            Self::Window(operator) => Some(operator.as_mut()),
-            Self::IntervalJoin(operator) => Some(operator.as_mut()),
-            Self::OverWindow(operator) => Some(operator.as_mut()),
-            Self::OnCrossing(operator) => Some(operator.as_mut()),
-            Self::Deduplicate(operator) => Some(operator.as_mut()),
-            Self::TemporalJoin(operator) => Some(operator.as_mut()),
-            Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
+            Self::Operator(operator) => Some(operator.as_mut()),
+            Self::Source | Self::Stage(_) | Self::Lookup => None,
         }
     }
 }
@@ -146,19 +124,19 @@ struct Part<'a> {
 /// The rows on each edge while a batch passes.
 type Edges = Vec<Vec<Batch>>;
 
-/// A guest rejected an event after steps that may already have taken it in.
-struct MustUndo(Rejected);
-
 /// Why a pass did not go through.
 enum Cut {
+    /// A guest rejected an event after steps that may already have taken it in.
     Undo(Rejected),
     /// A guest failed too often at this delivery.
     Stop(u32, Box<Stopped>),
+    /// A fault of Weir.
+    Defect(Error),
 }
 
-impl From<MustUndo> for Cut {
-    fn from(MustUndo(rejected): MustUndo) -> Self {
-        Self::Undo(rejected)
+impl From<Error> for Cut {
+    fn from(defect: Error) -> Self {
+        Self::Defect(defect)
     }
 }
 
@@ -228,12 +206,6 @@ impl Engine {
     }
 
     fn step(node: &Node, host: &dyn GuestHost, seed: u64, metrics: &Metrics) -> Result<Step> {
-        let output = node.outputs.first();
-        let schema = output.map(|output| output.schema.clone()).unwrap_or_default();
-        let readers = output.map_or(Readers::OF_EVERY_CHANGE, |output| output.readers);
-        let guests = Guests::prepare(node.kind.aggregates(), host, &Whose::of_file(&node.name))
-            .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
-        guests.measured().for_each(|module| metrics.add_module(module));
         Ok(match &node.kind {
             NodeKind::Source => Step::Source,
             NodeKind::Stage(stage) => {
@@ -242,27 +214,13 @@ impl Engine {
                 stage.measured().for_each(|module| metrics.add_module(module));
                 Step::Stage(Box::new(stage))
             }
-            NodeKind::LastValue(plan) => Step::LastValue(Box::new(LastValue::new(plan.clone(), schema, readers, seed))),
-            NodeKind::Aggregate(plan) => {
-                let operator = Aggregate::new(plan.clone(), schema, readers, guests, seed);
-                Step::Aggregate(Box::new(operator))
-            }
             NodeKind::Lookup(_) => Step::Lookup,
-            NodeKind::IntervalJoin(plan) => Step::IntervalJoin(Box::new(IntervalJoin::new(plan.clone(), schema, seed))),
-            NodeKind::OverWindow(plan) => Step::OverWindow(Box::new(OverWindow::new(plan.clone(), schema, seed))),
-            NodeKind::Window(plan) => {
-                let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                let operator = Window::new(plan.clone(), schemas, readers, guests, seed);
-                Step::Window(Box::new(operator.map_err(|message| {
-                    Error::definition(format!("step \"{}\": {message}", node.name))
-                })?))
+            NodeKind::Operator(plan) => {
+                let guests = Guests::prepare(plan.aggregates(), host, &Whose::of_file(&node.name))
+                    .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
+                guests.measured().for_each(|module| metrics.add_module(module));
+                Step::Operator(operator::build(node, guests, seed)?)
             }
-            NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
-            NodeKind::Deduplicate(plan) => Step::Deduplicate(Box::new(Deduplicate::new(plan.clone(), seed))),
-            NodeKind::TemporalJoin(plan) => {
-                Step::TemporalJoin(Box::new(TemporalJoin::new((**plan).clone(), schema, seed)))
-            }
-            NodeKind::Union(_) => Step::Union,
         })
     }
 
@@ -299,7 +257,7 @@ impl Engine {
         for rejected in rejected {
             outcomes.reject(rejected);
         }
-        let done = self.process_parts(&events, &deliveries, &mut outcomes);
+        let done = self.process_parts(&events, &deliveries, &mut outcomes)?;
         if (done as usize) < deliveries.len() {
             outcomes.end_at(done);
             let sequence = deliveries.sequence(done);
@@ -379,7 +337,7 @@ impl Engine {
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
     /// short and grow again, so that many such events do not cost the whole batch each. Gives the delivery in front of which
     /// it ended: there are no more, or a guest failed too often.
-    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, outcomes: &mut Outcomes) -> u32 {
+    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, outcomes: &mut Outcomes) -> Result<u32> {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -432,21 +390,25 @@ impl Engine {
                     outcomes.back_to(mark);
                     if let Err(Cut::Stop(_, stopped)) = checked {
                         self.stopped = Some(*stopped);
-                        return start;
+                        return Ok(start);
                     }
                     self.settle_failures(&own, sequence);
                     outcomes.reject(rejected);
                     (start, step) = (start + 1, 1);
                 }
+                Err(Cut::Defect(defect)) => {
+                    self.defect = Some(defect.clone());
+                    return Err(defect);
+                }
                 Err(Cut::Stop(_, stopped)) => {
                     self.rollback();
                     outcomes.back_to(mark);
                     self.stopped = Some(*stopped);
-                    return start;
+                    return Ok(start);
                 }
             }
         }
-        end
+        Ok(end)
     }
 
     /// Rolls everything back to what it was at the savepoint.
@@ -467,7 +429,8 @@ impl Engine {
     }
 
     fn each_state(&mut self, mut each: impl FnMut(&mut dyn Stateful)) {
-        self.steps.iter_mut().filter_map(Step::stateful).for_each(&mut each);
+        let operators = self.steps.iter_mut().filter_map(Step::operator);
+        operators.for_each(|operator| each(operator));
         if let Some(clock) = &mut self.clock {
             each(clock);
         }
@@ -499,68 +462,12 @@ impl Engine {
             let begun = Instant::now();
             let input = of(&edges, node.input);
             let output = match &node.kind {
-                NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
+                NodeKind::Source => {
+                    let events = part.events.get(at).cloned();
+                    vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
+                }
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,
-                NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
-                    let mut input = outcomes.living(input);
-                    let progress = match node.follows_time() {
-                        true => follow(&mut progress, &mut self.clock, part, outcomes),
-                        false => None,
-                    };
-                    let output = loop {
-                        let output = match self.steps.get_mut(at) {
-                            Some(Step::LastValue(operator)) => Ok(operator.update(&input, progress)),
-                            Some(Step::Aggregate(operator)) => operator.update(&input, progress),
-                            _ => Ok(Batch::default()),
-                        };
-                        match output {
-                            Ok(output) => break output,
-                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, outcomes)?,
-                        }
-                    };
-                    if !is_timer_driven(&plan, node.input) {
-                        outcomes.apply(&input);
-                    }
-                    vec![output]
-                }
-                NodeKind::Window(_) | NodeKind::OverWindow(_) | NodeKind::IntervalJoin(_) => {
-                    let mut input = outcomes.living(input);
-                    let progress = follow(&mut progress, &mut self.clock, part, outcomes);
-                    let mut with = None;
-                    let outputs = loop {
-                        let outputs = match (self.steps.get_mut(at), progress) {
-                            (Some(Step::IntervalJoin(operator)), Some(progress)) => {
-                                let other = node.inputs().nth(1).unwrap_or(node.input);
-                                let other = with.insert((other, outcomes.living(of(&edges, other))));
-                                Ok(operator.update(&input, &other.1, progress))
-                            }
-                            (Some(Step::Window(operator)), Some(progress)) => operator.update(&input, progress),
-                            (Some(Step::OverWindow(operator)), progress) => Ok(operator.update(&input, progress)),
-                            _ => Ok(Vec::new()),
-                        };
-                        match outputs {
-                            Ok(outputs) => break outputs,
-                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, outcomes)?,
-                        }
-                    };
-                    if !is_timer_driven(&plan, node.input) {
-                        outcomes.apply_but(&input, outputs.get(1));
-                    }
-                    if let Some((port, with)) = with
-                        && !is_timer_driven(&plan, port)
-                    {
-                        outcomes.apply_but(&with, outputs.get(2));
-                    }
-                    outputs
-                }
-                NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) | NodeKind::TemporalJoin(_) | NodeKind::Union(_) => {
-                    let inputs: Vec<Batch> = node.inputs().map(|port| outcomes.living(of(&edges, port))).collect();
-                    let progress = match node.follows_time() {
-                        true => follow(&mut progress, &mut self.clock, part, outcomes),
-                        false => None,
-                    };
-                    self.pass_on(at, node, &inputs, progress, outcomes)
-                }
+                NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(input);
                     let path = lookup.waves.clone().unwrap_or_default();
@@ -573,7 +480,8 @@ impl Engine {
                             *done = true;
                         }
                     }
-                    waves.get_mut(at).map(std::mem::take).unwrap_or_default()
+                    let rows = waves.get_mut(at).map(std::mem::take);
+                    rows.or_defect(|| format!("lookup \"{}\" gives no rows", node.name))?
                 }
             };
             if let Some(port) = edges.get_mut(at) {

@@ -95,6 +95,9 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
 /// Rows that a sliding window may look back on. Each is an entry of state.
 pub const SLIDING_ROWS_MAX: u64 = 100_000;
 
+/// How many rows before `lag` may look. They are one entry of state per key, which goes into the log whole with each row.
+pub const LAG_ROWS_MAX: u64 = 100;
+
 /// Rows that a window may rank per group (`top`). They are one entry of state, which goes into the log whole when one of them
 /// changes: a thousand rows of some columns are 100 KiB.
 pub const TOP_ROWS_MAX: u64 = 1000;

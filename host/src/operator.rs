@@ -1,8 +1,11 @@
 //! Operators: steps that the host owns, with keyed state and a changelog.
 //!
-//! An operator takes a [`Batch`] and gives one. It never waits, never reads a clock, and never prints. What it gives does
+//! An [`Operator`] takes batches and gives some. It never waits, never reads a clock, and never prints. What it gives does
 //! not depend on where a batch ends, except that an operator whose only readers want the last state of each key may
 //! leave out what came between (see [`Readers::compactable`](crate::plan::Readers::compactable)).
+//!
+//! A kind of step is two files: `planner/KIND.rs` checks and plans it, `operator/KIND.rs` runs it. Each is one line of a table:
+//! by its key in the file in `planner.rs`, by its plan in `OPERATORS` below.
 
 mod accumulators;
 pub mod aggregate;
@@ -12,28 +15,204 @@ mod expiry;
 pub mod guests;
 pub mod held_times;
 pub mod interval_join;
+pub mod lag;
 pub mod last_value;
 pub mod lookup;
 pub mod on_crossing;
 pub mod over_window;
 pub mod temporal_join;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod top;
 pub mod union;
 pub mod window;
 
 use crate::{
-    error::note_defect,
+    error::{Error, OrDefect, Result, note_defect},
     limits::STATE_LOG_CHUNK_BYTES,
     model::column::{Batch, Column, Lineage, RowKind, Schema, Value},
-    plan::{TimeColumn, TimeScale},
+    plan::{Node, OperatorPlan, TimeColumn, TimeScale},
     state::{KeyedState, StateValue, push_entry},
 };
+use aggregate::Aggregate;
 use clock::WatermarkProgress;
+use deduplicate::Deduplicate;
+use guests::{Guests, Refusal};
 use held_times::HeldTimes;
-use std::sync::Arc;
+use interval_join::IntervalJoin;
+use last_value::LastValue;
+use on_crossing::OnCrossing;
+use over_window::OverWindow;
+use std::{any::Any, fmt, sync::Arc};
+use temporal_join::TemporalJoin;
+use union::Union;
+use window::Window;
 
-pub(crate) use expiry::{Forgets, Forgotten};
+pub use expiry::{Forgets, Forgotten};
+
+/// Every operator, by the plan that it runs.
+const OPERATORS: &[Entry] = &[
+    Entry::of::<LastValue>(),
+    Entry::of::<Aggregate>(),
+    Entry::of::<Window>(),
+    Entry::of::<IntervalJoin>(),
+    Entry::of::<OverWindow>(),
+    Entry::of::<OnCrossing>(),
+    Entry::of::<Deduplicate>(),
+    Entry::of::<TemporalJoin>(),
+    Entry::of::<Union>(),
+    Entry::of::<lag::Lag>(),
+];
+
+/// An operator in the table.
+struct Entry {
+    runs: fn(&dyn OperatorPlan) -> bool,
+    build: fn(&Node, Guests, u64) -> Result<Box<dyn Operator>>,
+}
+
+impl Entry {
+    const fn of<O: Build>() -> Self {
+        Self {
+            runs: |plan| (plan as &dyn Any).is::<O::Plan>(),
+            build: |node, guests, seed| Ok(Box::new(O::build(node, node.operator_plan()?, guests, seed)?)),
+        }
+    }
+}
+
+/// The operator of a step, without state. `guests` are those of its plan; `seed` belongs to the database, see
+/// [`KeyedState::new`].
+///
+/// # Errors
+/// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), where what the plan says cannot be had;
+/// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where the step has no operator.
+pub fn build(node: &Node, guests: Guests, seed: u64) -> Result<Box<dyn Operator>> {
+    let plan = node.kind.operator();
+    let entry = plan.and_then(|plan| OPERATORS.iter().find(|entry| (entry.runs)(plan)));
+    let entry = entry.or_defect(|| format!("no operator runs step \"{}\"", node.name))?;
+    (entry.build)(node, guests, seed)
+}
+
+/// How an operator is made.
+trait Build: Operator + Sized + 'static {
+    /// What the planner says of steps of its kind.
+    type Plan: OperatorPlan;
+
+    /// An operator without state.
+    fn build(node: &Node, plan: &Self::Plan, guests: Guests, seed: u64) -> Result<Self>;
+}
+
+/// A step that runs. It never waits, and never reads a clock.
+pub trait Operator: Stateful + fmt::Debug + Send {
+    /// Takes in rows of each input, while the watermark moves, and gives rows of each output.
+    ///
+    /// # Errors
+    /// Where a guest refuses a row of the first input. Nothing has changed then.
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError>;
+
+    /// Another plan of the same step takes over, whose columns may lie elsewhere. The state stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it is of another kind.
+    fn replan(&mut self, node: &Node) -> Result<()>;
+
+    /// Itself, where it forgets keys that are due and emits that they go.
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
+        None
+    }
+
+    /// The rows of the keys in one bucket, as inserts, where they are all that a table of the same keys holds.
+    fn contents(&self, _bucket: usize) -> Option<Batch> {
+        None
+    }
+}
+
+/// What an operator takes in at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The rows of each port that it reads, in the order of [`Node::inputs`].
+    pub batches: &'a [Batch],
+    /// How the watermark moves meanwhile, where the step follows it.
+    pub progress: Option<&'a WatermarkProgress<'a>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// The rows of its only input.
+    fn one(self) -> Result<&'a Batch> {
+        match self.batches {
+            [input] => Ok(input),
+            others => Err(Error::defect(format!("a step of one input is given {}", others.len()))),
+        }
+    }
+
+    /// The rows of both of its inputs.
+    fn two(self) -> Result<(&'a Batch, &'a Batch)> {
+        match self.batches {
+            [first, second] => Ok((first, second)),
+            others => Err(Error::defect(format!("a step of two inputs is given {}", others.len()))),
+        }
+    }
+
+    /// How the watermark moves, for a step that always follows it.
+    fn followed(self) -> Result<&'a WatermarkProgress<'a>> {
+        self.progress
+            .or_defect(|| "a step that follows the watermark is called without it".to_owned())
+    }
+}
+
+/// What an operator made of what it took in.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// The rows of each output.
+    pub rows: Vec<Batch>,
+    /// For each input which deliveries had an effect. What comes because time went on is not the doing of the event that
+    /// moved it.
+    pub applied: Vec<Applied>,
+}
+
+/// Which deliveries of an input had an effect: those count as applied, and not as filtered.
+#[derive(Debug)]
+pub enum Applied {
+    /// That of each row.
+    All,
+    /// None: what becomes of the rows says it.
+    None,
+    /// Those of all rows but these, which are some of them in their order.
+    But(Vec<u32>),
+    /// These.
+    Only(Vec<u32>),
+}
+
+impl Applied {
+    /// The deliveries of all rows but those of a late output.
+    fn but(late: Option<&Batch>) -> Self {
+        match late {
+            Some(late) if !late.is_empty() => Self::But(late.deliveries.clone()),
+            _ => Self::All,
+        }
+    }
+}
+
+/// Why an operator did not take rows in.
+#[derive(Debug)]
+pub enum ProcessError {
+    /// A guest among its aggregates refuses a row.
+    Refused(Refusal),
+    /// A fault of Weir.
+    Defect(Error),
+}
+
+impl From<Refusal> for ProcessError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for ProcessError {
+    fn from(error: Error) -> Self {
+        Self::Defect(error)
+    }
+}
 
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {
@@ -163,7 +342,7 @@ fn late_rows(input: &Batch, late: &[u32], columns: &[usize]) -> Batch {
 
 /// Builds a changelog row by row.
 #[derive(Debug)]
-pub(crate) struct ChangelogBuilder {
+pub struct ChangelogBuilder {
     columns: Vec<Column>,
     deliveries: Vec<u32>,
     kinds: Vec<RowKind>,

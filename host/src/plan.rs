@@ -9,10 +9,9 @@
 mod aggregates;
 mod guest_counts;
 mod guests;
-mod passing;
+mod operator;
 mod times;
 mod tombstone;
-mod windows;
 
 use crate::{
     definition::{File, PublishFrom, StageLimits, TextFormat},
@@ -26,22 +25,20 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    iter, slice,
+    iter,
     sync::Arc,
     time::Duration,
 };
 
-pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
+pub use aggregates::{AggregateGuest, AggregateSpec, Function};
 pub use guest_counts::GuestCounts;
 #[cfg(test)]
 pub(crate) use guests::double;
 pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
-pub use passing::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan};
+pub(crate) use operator::typed;
+pub use operator::{At, OperatorPlan};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
-pub use windows::{
-    Emit, IntervalJoinPlan, JoinSidePlan, OverWindowPlan, OverWindowSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
-};
 
 /// A pipeline that can run.
 #[derive(Debug)]
@@ -115,9 +112,8 @@ impl Plan {
 
     /// Whether rows of an edge are changed later.
     pub fn is_changelog(&self, port: OutputPort) -> bool {
-        let node = self.nodes.get(port.node);
-        let output = node.and_then(|node| node.outputs.get(port.output));
-        output.is_some_and(|output| matches!(output.change, Change::Keyed(_)))
+        self.output(port)
+            .is_some_and(|output| matches!(output.change, Change::Keyed(_)))
     }
 
     /// The stage of that name.
@@ -277,39 +273,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// All edges that it reads.
+    /// All ports that it reads.
     pub fn inputs(&self) -> impl Iterator<Item = OutputPort> {
-        let others: &[OutputPort] = match &self.kind {
-            NodeKind::Union(union) => &union.others,
-            NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_port),
-            NodeKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
-            _ => &[],
-        };
-        iter::once(self.input).chain(others.iter().copied())
+        let others = self.kind.operator().map(OperatorPlan::other_inputs);
+        iter::once(self.input).chain(others.unwrap_or_default().iter().copied())
     }
 
     /// Whether it follows the watermark.
     pub fn follows_time(&self) -> bool {
-        match &self.kind {
-            NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::TemporalJoin(_) => true,
-            NodeKind::OverWindow(over_window) => {
-                matches!(over_window.span, OverWindowSpan::Time(_)) || over_window.ttl_us.is_some()
-            }
-            NodeKind::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
-            NodeKind::LastValue(last_value) => last_value.ttl_us.is_some(),
-            NodeKind::Aggregate(aggregate) => aggregate.ttl_us.is_some(),
-            NodeKind::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
-            _ => false,
-        }
+        self.kind.operator().is_some_and(OperatorPlan::follows_time)
     }
 
     /// The outputs whose rows came too late.
     pub fn late_outputs(&self) -> &'static [usize] {
-        match &self.kind {
-            NodeKind::Window(_) | NodeKind::OverWindow(_) | NodeKind::Deduplicate(_) => &[1],
-            NodeKind::IntervalJoin(_) | NodeKind::TemporalJoin(_) => &[1, 2],
-            _ => &[],
-        }
+        self.kind.operator().map(OperatorPlan::late_outputs).unwrap_or_default()
     }
 }
 
@@ -320,46 +297,33 @@ pub enum NodeKind {
     Source,
     /// A guest.
     Stage(Box<StagePlan>),
-    /// See [`crate::operator::last_value`].
-    LastValue(LastValuePlan),
-    /// See [`crate::operator::aggregate`].
-    Aggregate(AggregatePlan),
-    /// See [`crate::operator::lookup`].
+    /// A join with a table, which steps behind it may set; see [`crate::operator::lookup`].
     Lookup(LookupPlan),
-    /// See [`crate::operator::window`].
-    Window(WindowPlan),
-    /// See [`crate::operator::interval_join`].
-    IntervalJoin(IntervalJoinPlan),
-    /// See [`crate::operator::sliding`].
-    OverWindow(OverWindowPlan),
-    /// See [`crate::operator::on_crossing`].
-    OnCrossing(OnCrossingPlan),
-    /// See [`crate::operator::union`].
-    Union(UnionPlan),
-    /// See [`crate::operator::deduplicate`].
-    Deduplicate(DeduplicatePlan),
-    /// See [`crate::operator::temporal_join`].
-    TemporalJoin(Box<TemporalJoinPlan>),
+    /// Any other step; see [`crate::operator`].
+    Operator(Box<dyn OperatorPlan>),
 }
 
 impl NodeKind {
+    /// The plan of its operator, if it has one.
+    pub fn operator(&self) -> Option<&dyn OperatorPlan> {
+        match self {
+            Self::Operator(plan) => Some(plan.as_ref()),
+            Self::Source | Self::Stage(_) | Self::Lookup(_) => None,
+        }
+    }
+
     /// Whether the step keeps something of the rows that it has seen, or sets a table.
     pub fn keeps_state(&self) -> bool {
         match self {
-            Self::Source | Self::Stage(_) | Self::Union(_) => false,
+            Self::Source | Self::Stage(_) => false,
             Self::Lookup(lookup) => lookup.waves.is_some(),
-            _ => true,
+            Self::Operator(plan) => plan.keeps_state(),
         }
     }
 
     /// What it computes of groups of rows, if it does.
     pub fn aggregates(&self) -> &[AggregateSpec] {
-        match self {
-            Self::Aggregate(plan) => &plan.aggregates,
-            Self::Window(plan) => &plan.aggregates,
-            Self::OverWindow(plan) => &plan.aggregates,
-            _ => &[],
-        }
+        self.operator().map(OperatorPlan::aggregates).unwrap_or_default()
     }
 
     /// Those of its aggregates that are guests.
@@ -492,19 +456,6 @@ pub enum StageColumn {
     Passed(usize),
     /// The computed column of the answer.
     Computed(usize),
-}
-
-/// `last_value`: the output is the key, then the columns.
-#[derive(Clone, Debug)]
-pub struct LastValuePlan {
-    /// The key.
-    pub key: Vec<usize>,
-    /// The columns that are kept.
-    pub columns: Vec<usize>,
-    /// After how long without a row a key is forgotten.
-    pub ttl_us: Option<i64>,
-    /// The boolean that is true where the row of the key is deleted.
-    pub deleted: Option<usize>,
 }
 
 /// `lookup`: the output is columns of the input, then columns of the table.

@@ -1,37 +1,41 @@
 //! From names to a graph: what each step reads and offers, with every check that needs no data.
 
-mod aggregate;
+pub mod aggregate;
 mod approximate;
 mod build;
 mod circle;
-mod deduplicate;
+pub mod deduplicate;
+mod describe;
 mod guest;
-mod interval_join;
+pub mod interval_join;
+mod kinds;
+pub mod lag;
+pub mod last_value;
 mod lookup;
-mod on_crossing;
-mod over_window;
+pub mod on_crossing;
+pub mod over_window;
+mod physical;
 mod readers;
 mod sinks;
 mod source;
 mod stage;
 mod steps;
-mod temporal_join;
+pub mod temporal_join;
 mod time;
 mod time_column;
 mod top;
 mod trust;
-mod union;
-mod window;
-mod wire;
+pub mod union;
+pub mod window;
 
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, Function, GuestHost, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan,
-    Versions,
+    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, TickPlan, TimeColumn,
+    TombstonePlan, Trial, Versions,
 };
 use crate::{
-    definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
+    definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits, TextFormat},
     error::{Error, Result},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
@@ -41,162 +45,166 @@ use crate::{
     },
     trust::Policy,
 };
-use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
+use aggregate::Aggregate;
+use deduplicate::Deduplicate;
+use interval_join::IntervalJoin;
+use kinds::{BoundOperator, Provenance, Reads, StepAt, StepKeys};
+use last_value::LastValue;
+use lookup::{BoundLookup, Lookup};
+use on_crossing::OnCrossing;
+use physical::Layout;
+use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
+use temporal_join::TemporalJoin;
+use union::Union;
+use window::Window;
 
-/// An output of a step, as something to read from.
-use crate::plan::OutputPort;
-use {
-    deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
-    over_window::ResolvedOverWindow, temporal_join::ResolvedTemporalJoin, window::ResolvedWindow,
-};
+/// Every kind of step, by its key in the file.
+const KINDS: &[Kind] = &[
+    Kind::of::<Stage>("stage"),
+    Kind::of::<LastValue>("last_value"),
+    Kind::of::<Aggregate>("aggregate"),
+    Kind::of::<Lookup>("lookup"),
+    Kind::of::<Window>("window"),
+    Kind::of::<IntervalJoin>("interval_join"),
+    Kind::of::<OnCrossing>("on_crossing"),
+    Kind::of::<Union>("union"),
+    Kind::of::<Deduplicate>("deduplicate"),
+    Kind::of::<TemporalJoin>("temporal_join"),
+    Kind::of::<lag::Lag>("lag"),
+];
+
+/// A kind of step.
+struct Kind {
+    key: &'static str,
+    read: fn(&Keys<'_>, &File) -> Result<Box<dyn StepKeys>>,
+}
+
+impl Kind {
+    const fn of<K: StepKeys + DeserializeOwned + 'static>(key: &'static str) -> Self {
+        let read = |keys: &Keys<'_>, file: &File| Ok(Box::new(keys.read::<K>(file)?) as Box<dyn StepKeys>);
+        Self { key, read }
+    }
+}
 
 /// A step with names instead of indices.
-struct Resolved {
+struct Bound {
     now: Now,
     tombstones: Option<TombstonePlan>,
     /// The first nodes are these.
-    inputs: Vec<ResolvedInput>,
+    inputs: Vec<BoundInput>,
     event_time: EventTimePlan,
     commit_at_most_every: Duration,
     ticks: Option<TickPlan>,
-    nodes: Vec<ResolvedNode>,
-    tables: Vec<ResolvedTable>,
-    sinks: Vec<ResolvedSink>,
+    nodes: Vec<BoundNode>,
+    tables: Vec<BoundTable>,
+    sinks: Vec<BoundSink>,
     dead_letters: Option<String>,
     keep: KeepPlan,
     publish_from: BTreeMap<String, PublishFrom>,
     trust: Policy,
 }
 
-struct ResolvedInput {
+struct BoundInput {
     subject: String,
     /// Where it is not "now" that says when an event happened.
     event_column: Option<TimeColumn>,
     columns: Vec<(Field, SourceColumn)>,
 }
 
-struct ResolvedNode {
+struct BoundNode {
     name: String,
     input: OutputPort,
-    kind: ResolvedKind,
-    outputs: Vec<ResolvedOutput>,
+    kind: BoundKind,
+    outputs: Vec<BoundOutput>,
 }
 
-struct ResolvedOutput {
+struct BoundOutput {
     name: String,
     schema: Schema,
     /// For each column the one that it is an unchanged copy of, back to where it came into being.
     origins: Vec<Origin>,
-    change: ResolvedChange,
+    change: BoundChange,
 }
 
 /// The place at which a column came into being: step, output, index.
 type Origin = (usize, usize, usize);
 
 #[derive(Clone)]
-enum ResolvedChange {
+enum BoundChange {
     Append,
     Keyed(Option<Vec<String>>),
 }
 
-enum ResolvedKind {
+/// What a step does.
+enum BoundKind {
     Source,
-    Stage(Box<ResolvedStage>),
-    LastValue {
-        key: Vec<String>,
-        columns: Vec<String>,
-        ttl_us: Option<i64>,
-        deleted: Option<String>,
-    },
-    Aggregate {
-        group: Vec<String>,
-        aggregates: Vec<ResolvedAggregate>,
-        ttl_us: Option<i64>,
-    },
-    Lookup {
-        table: usize,
-        on: Vec<String>,
-        added: Vec<String>,
-    },
-    Window(Box<ResolvedWindow>),
-    IntervalJoin(Box<ResolvedIntervalJoin>),
-    OverWindow(Box<ResolvedOverWindow>),
-    OnCrossing(Box<ResolvedOnCrossing>),
-    Deduplicate(ResolvedDeduplicate),
-    TemporalJoin(Box<ResolvedTemporalJoin>),
-    Union {
-        /// The edges after the first.
-        others: Vec<OutputPort>,
-    },
+    Stage(Box<BoundStage>),
+    Lookup(BoundLookup),
+    Operator(Box<dyn BoundOperator>),
 }
 
-impl ResolvedNode {
-    /// All edges that it reads.
+impl BoundNode {
+    /// All ports that it reads.
     fn inputs(&self) -> impl Iterator<Item = OutputPort> {
-        let others: &[OutputPort] = match &self.kind {
-            ResolvedKind::Union { others } => others,
-            ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
-            ResolvedKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
-            _ => &[],
-        };
-        iter::once(self.input).chain(others.iter().copied())
+        let others = self.kind.operator().map(BoundOperator::other_inputs);
+        iter::once(self.input).chain(others.unwrap_or_default().iter().copied())
     }
 }
 
-impl ResolvedKind {
+impl BoundKind {
+    fn operator(&self) -> Option<&dyn BoundOperator> {
+        match self {
+            Self::Operator(operator) => Some(operator.as_ref()),
+            Self::Source | Self::Stage(_) | Self::Lookup(_) => None,
+        }
+    }
+
     /// Whether the step follows the watermark.
     fn follows_time(&self) -> bool {
-        match self {
-            Self::IntervalJoin(_) => true,
-            Self::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
-            Self::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
-            Self::OverWindow(over_window) if over_window.ttl_us.is_some() => true,
-            _ => self.is_timer_driven(),
-        }
+        self.operator().is_some_and(BoundOperator::follows_time)
     }
 
     /// Whether rows of its first output may come because time went on.
     fn is_timer_driven(&self) -> bool {
-        match self {
-            Self::Window(_) | Self::TemporalJoin(_) => true,
-            Self::OverWindow(over_window) => matches!(over_window.span, OverWindowSpan::Time(_)),
-            Self::LastValue { ttl_us, .. } | Self::Aggregate { ttl_us, .. } => ttl_us.is_some(),
-            _ => false,
-        }
+        self.operator().is_some_and(BoundOperator::is_timer_driven)
     }
 }
 
-struct ResolvedStage {
-    live: ResolvedGuest,
-    fallback: Option<ResolvedGuest>,
-    shadow: Option<ResolvedGuest>,
+struct BoundStage {
+    live: BoundGuest,
+    fallback: Option<BoundGuest>,
+    shadow: Option<BoundGuest>,
+    limits: StageLimits,
+    failures: FailureBound,
+    trial: Trial,
 }
 
-impl ResolvedStage {
-    fn guests(&self) -> impl Iterator<Item = &ResolvedGuest> {
+impl BoundStage {
+    fn guests(&self) -> impl Iterator<Item = &BoundGuest> {
         [Some(&self.live), self.fallback.as_ref(), self.shadow.as_ref()]
             .into_iter()
             .flatten()
     }
 }
 
-struct ResolvedGuest {
+struct BoundGuest {
     module: Arc<Module>,
     deployment: Deployment,
     parameters: Vec<(String, ParameterValue)>,
 }
 
-struct ResolvedAggregate {
+struct BoundAggregate {
     name: String,
     function: Function,
     column: Option<String>,
     column_type: ColumnType,
     coalesce: Option<f64>,
     q: Option<f64>,
-    guest: Option<ResolvedAggregateGuest>,
+    guest: Option<BoundAggregateGuest>,
 }
 
-impl ResolvedAggregate {
+impl BoundAggregate {
     /// The columns of the input that it reads.
     fn columns(&self) -> impl Iterator<Item = &String> {
         let of_guest = self.guest.iter().flat_map(|guest| &guest.module.description.inputs);
@@ -204,27 +212,27 @@ impl ResolvedAggregate {
     }
 }
 
-struct ResolvedAggregateGuest {
+struct BoundAggregateGuest {
     module: Arc<AggregateModule>,
     parameters: Vec<(String, ParameterValue)>,
     limits: StageLimits,
     retracts: bool,
 }
 
-struct ResolvedTable {
+struct BoundTable {
     name: String,
     columns: Vec<(Field, SourceColumn)>,
     key_len: usize,
     update: Option<OutputPort>,
 }
 
-struct ResolvedSink {
+struct BoundSink {
     input: OutputPort,
     columns: Vec<String>,
-    target: ResolvedTarget,
+    target: BoundTarget,
 }
 
-enum ResolvedTarget {
+enum BoundTarget {
     Table {
         name: String,
         primary_key: Vec<String>,
@@ -241,8 +249,9 @@ enum ResolvedTarget {
 /// Prefix of the tables that Weir keeps for itself.
 const RESERVED: &str = "weir_";
 
-fn resolve(file: &File, definition: &Definition, host: &dyn GuestHost, versions: &Versions) -> Result<Resolved> {
-    let mut resolver = Resolver {
+fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions: &Versions) -> Result<Bound> {
+    let kinds = kinds::read_kinds(file, definition)?;
+    let mut binder = Binder {
         file,
         definition,
         versions,
@@ -250,32 +259,32 @@ fn resolve(file: &File, definition: &Definition, host: &dyn GuestHost, versions:
         nodes: Vec::new(),
         tables: Vec::new(),
     };
-    resolver.check_name(&definition.name, "a pipeline's name")?;
-    let (now, tombstones) = resolver.source()?;
-    resolver.event_columns()?;
-    resolver.tables()?;
-    for step in &definition.steps {
-        resolver.step(step.get_ref(), step.span(), host)?;
+    binder.check_name(&definition.name, "a pipeline's name")?;
+    let (now, tombstones) = binder.source()?;
+    binder.event_columns()?;
+    binder.tables()?;
+    for (step, kind) in definition.steps.iter().zip(kinds) {
+        binder.step(step.get_ref(), step.span(), kind, host)?;
     }
-    resolver.updates()?;
-    let sinks = resolver.sinks()?;
-    let event_time = resolver.event_time()?;
-    let commit_at_most_every = resolver.commit_at_most_every()?;
-    let ticks = resolver.ticks()?;
-    let dead_letters = resolver.dead_letters()?;
-    let keep = resolver.keep()?;
-    let publish_from = resolver.publish_from()?;
-    let trust = resolver.trust()?;
-    resolver.check_read(&sinks)?;
-    Ok(Resolved {
+    binder.updates()?;
+    let sinks = binder.sinks()?;
+    let event_time = binder.event_time()?;
+    let commit_at_most_every = binder.commit_at_most_every()?;
+    let ticks = binder.ticks()?;
+    let dead_letters = binder.dead_letters()?;
+    let keep = binder.keep()?;
+    let publish_from = binder.publish_from()?;
+    let trust = binder.trust()?;
+    binder.check_read(&sinks)?;
+    Ok(Bound {
         now,
         tombstones,
-        inputs: resolver.inputs,
+        inputs: binder.inputs,
         event_time,
         commit_at_most_every,
         ticks,
-        nodes: resolver.nodes,
-        tables: resolver.tables,
+        nodes: binder.nodes,
+        tables: binder.tables,
         sinks,
         dead_letters,
         keep,
@@ -284,13 +293,13 @@ fn resolve(file: &File, definition: &Definition, host: &dyn GuestHost, versions:
     })
 }
 
-struct Resolver<'a> {
+struct Binder<'a> {
     file: &'a File,
-    definition: &'a Definition,
+    definition: &'a Definition<'a>,
     versions: &'a Versions,
-    inputs: Vec<ResolvedInput>,
-    nodes: Vec<ResolvedNode>,
-    tables: Vec<ResolvedTable>,
+    inputs: Vec<BoundInput>,
+    nodes: Vec<BoundNode>,
+    tables: Vec<BoundTable>,
 }
 
 /// The name of the pipeline, before anything else is looked at.
@@ -310,7 +319,7 @@ fn check_name_in(file: &File, text: &str, span: Range<usize>, what: &str) -> Res
     Ok(())
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> Error {
         self.file.error(Some(span), message.as_ref())
     }
@@ -462,7 +471,7 @@ impl Resolver<'_> {
                 }
             }
             let key_len = table.primary_key.len();
-            self.tables.push(ResolvedTable {
+            self.tables.push(BoundTable {
                 name: name.clone(),
                 columns,
                 key_len,
@@ -474,7 +483,7 @@ impl Resolver<'_> {
 }
 
 /// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
-fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
+fn timer_driven(nodes: &[BoundNode]) -> Vec<Vec<bool>> {
     let mut timer_driven: Vec<Vec<bool>> = Vec::new();
     for node in nodes {
         let is_timer_driven =
@@ -488,14 +497,14 @@ fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
 }
 
 /// The same, of one of them.
-fn is_timer_driven(nodes: &[ResolvedNode], port: OutputPort) -> bool {
+fn is_timer_driven(nodes: &[BoundNode], port: OutputPort) -> bool {
     timer_driven(nodes)
         .get(port.node)
         .and_then(|outputs| outputs.get(port.output))
         == Some(&true)
 }
 
-impl ResolvedTarget {
+impl BoundTarget {
     fn table(&self) -> Option<&String> {
         match self {
             Self::Table { name, .. } | Self::Append { name } => Some(name),
@@ -504,8 +513,8 @@ impl ResolvedTarget {
     }
 }
 
-impl ResolvedChange {
-    fn wire(&self, schema: &Schema) -> Change {
+impl BoundChange {
+    fn physical(&self, schema: &Schema) -> Change {
         match self {
             Self::Append => Change::Append,
             Self::Keyed(key) => Change::Keyed(key.as_ref().and_then(|key| {
@@ -531,6 +540,11 @@ fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
         Some(path) => path.iter().map(String::as_str).collect(),
         None => vec![name.get_ref().as_str()],
     }
+}
+
+/// Names without their places.
+fn texts(names: &[Name]) -> Vec<String> {
+    names.iter().map(|name| name.get_ref().clone()).collect()
 }
 
 fn list(schema: &Schema) -> String {

@@ -16,7 +16,7 @@ use crate::{
     model::row::{push_length, take_bytes, take_length},
 };
 use hashbrown::{HashTable, hash_table::OccupiedEntry};
-use std::{hint::black_box, num::NonZeroU64};
+use std::{hint::black_box, num::NonZeroU64, ops::Range};
 
 /// What an operator keeps per key.
 pub trait StateValue: Clone + Sized {
@@ -177,6 +177,34 @@ impl<V: StateValue> KeyedState<V> {
     #[inline]
     pub fn modify(&mut self, key: &[u8], change: impl FnOnce(&mut Option<V>) -> bool) {
         self.modify_at(Place::of(self.seed, key), key, change);
+    }
+
+    /// The next rows of a batch of `rows`, with their keys in `keys` and looked ahead. `push` appends the key of a row. Each
+    /// row then takes its own, by [`KeyedState::modify_next`].
+    #[inline]
+    pub fn next_rows(
+        &self,
+        keys: &mut Keys,
+        rows: usize,
+        mut push: impl FnMut(&mut Vec<u8>, usize),
+    ) -> Option<Range<usize>> {
+        self.next_rows_of(keys, rows, |keys, row| {
+            keys.push(|key| push(key, row));
+            1
+        })
+    }
+
+    /// The same where a row has any number of keys: `push` adds them, see [`Keys::next_rows`].
+    #[inline]
+    pub fn next_rows_of(
+        &self,
+        keys: &mut Keys,
+        rows: usize,
+        push: impl FnMut(&mut Keys, usize) -> usize,
+    ) -> Option<Range<usize>> {
+        let rows = keys.next_rows(rows, push)?;
+        self.look_ahead(keys);
+        Some(rows)
     }
 
     /// Makes ready for look-ups of all of `keys`.

@@ -1,10 +1,18 @@
-//! The pipelines of `docs/PIPELINES.md`, as a reader would take them from there.
+//! The documentation, as a reader would take it from there: the README and every page under `docs/`.
 //!
-//! Each whole pipeline is checked. Where events follow it (a block of `json`, one on a line), they are replayed in batches of
-//! one and all at once, with a stop in between; and the tables that follow (a block of `text`: the name, the columns, the
-//! rows) are what comes out: of keyed tables in the order of their rows, of others in the order in which they came.
+//! - Each whole pipeline is checked. Where events follow it (a block of `json`, one on a line), they are replayed in batches
+//!   of one and all at once, with a stop in between; and the tables that follow (a block of `text`: the name, the columns,
+//!   the rows) are what comes out: of keyed tables in the order of their rows, of others in the order in which they came.
+//! - Two blocks of `json` are the rows of the pipeline's lookup table, then the events.
+//! - A page may give a name and a source once, and go on with steps and sinks alone: each such block is checked and run
+//!   after the last source above it.
+//! - The commands of task pages and of the README are run in an empty folder, see [`session`].
 
-use std::{fs, sync::Arc};
+mod page;
+mod session;
+
+use page::{Block, Page, page, pages};
+use std::sync::Arc;
 use weir::{
     definition::File,
     plan::{Plan, Target},
@@ -16,53 +24,118 @@ use weir_tests::{
     workspace,
 };
 
-/// A fenced block.
-struct Block {
-    language: String,
-    text: String,
-    line: usize,
-}
-
 #[test]
-fn examples_do_what_the_guide_says() {
-    let guide = workspace().join("docs/PIPELINES.md");
-    let text = fs::read_to_string(&guide).expect("the guide can be read");
-    let blocks = blocks(&text);
+fn examples_do_what_the_pages_say() {
     let (mut checked, mut run) = (0, 0);
-    let mut at = 0;
-    while let Some(block) = blocks.get(at) {
-        at += 1;
-        if block.language != "toml" || !block.text.contains("[[sink]]") || !block.text.contains("[source]") {
-            continue;
-        }
-        let place = format!("{}:{}", guide.display(), block.line);
-        // Paths of rules are those of a folder of `guests`.
-        let file = File::from_text(workspace().join("guests/hourly-orders/guide.toml"), &*block.text);
-        let plan = Arc::new(Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}")));
-        checked += 1;
-        if let [events, tables] = blocks.get(at..at + 2).unwrap_or_default()
-            && events.language == "json"
-            && tables.language == "text"
-        {
-            for batches in [&[1][..], &[4096]] {
-                check(&plan, &events.text, &tables.text, batches, &place);
-            }
-            run += 1;
-            at += 2;
-        }
+    for page in pages() {
+        let found = examples(&page);
+        checked += found.0;
+        run += found.1;
     }
     assert!(
-        checked >= 10 && run >= 5,
+        checked >= 25 && run >= 20,
         "{checked} pipelines were checked, {run} of them run"
     );
 }
 
-fn check(plan: &Arc<Plan>, events: &str, tables: &str, batches: &[usize], place: &str) {
+#[test]
+fn commands_of_the_readme_say_what_it_shows() {
+    assert_eq!(session::run(&page("README.md")), 6);
+}
+
+/// A test for each task page, with the number of its commands that are run, so that the pages run beside each other.
+macro_rules! tasks {
+    ($($test:ident = $name:literal, $commands:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                assert_eq!(session::run(&page(concat!("docs/tasks/", $name, ".md"))), $commands);
+            }
+        )*
+
+        #[test]
+        fn every_task_page_has_a_test() {
+            let mut found: Vec<_> = pages().into_iter().map(|page| page.name).collect();
+            found.retain(|name| name.starts_with("docs/tasks/"));
+            let mut tested = vec![$(concat!("docs/tasks/", $name, ".md")),*];
+            tested.sort_unstable();
+            assert_eq!(found, tested);
+        }
+    };
+}
+
+tasks! {
+    count_by_hour = "count-by-hour", 2;
+    join_two_streams = "join-two-streams", 3;
+    keep_a_table = "keep-a-table", 2;
+    alert_once_per_crossing = "alert-once", 5;
+    what_if = "what-if", 7;
+    add_a_scenario = "add-a-scenario", 0;
+    if_you_know_flink_sql = "flink-sql", 0;
+    if_you_know_kafka_streams = "kafka-streams", 0;
+}
+
+/// Checks and runs the pipelines of a page, and gives how many it checked and ran.
+fn examples(page: &Page) -> (usize, usize) {
+    let (mut checked, mut run) = (0, 0);
+    let mut source = "";
+    let mut blocks = page.blocks.as_slice();
+    while let Some((block, rest)) = blocks.split_first() {
+        blocks = rest;
+        let Some(pipeline) = pipeline(block, &mut source) else {
+            continue;
+        };
+        let place = page.place(block);
+        // Paths of rules are those of a folder of `guests`.
+        let file = File::from_text(workspace().join("guests/hourly-orders/guide.toml"), &*pipeline);
+        let plan = Arc::new(Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}")));
+        checked += 1;
+        let languages: Vec<&str> = blocks.iter().take(3).map(|block| &*block.language).collect();
+        let lookup_rows = match blocks.split_first() {
+            Some((rows, rest)) if languages == ["json", "json", "text"] => {
+                blocks = rest;
+                &*rows.text
+            }
+            _ => "",
+        };
+        if let [events, tables, rest @ ..] = blocks
+            && events.language == "json"
+            && tables.language == "text"
+        {
+            for batches in [&[1][..], &[4096]] {
+                check(&plan, lookup_rows, &events.text, &tables.text, batches, &place);
+            }
+            run += 1;
+            blocks = rest;
+        }
+    }
+    (checked, run)
+}
+
+/// The whole pipeline that a block is, or is with the source above it. One whose rule the reader builds first is for
+/// [`session`].
+fn pipeline<'a>(block: &'a Block, source: &mut &'a str) -> Option<String> {
+    let has = |key: &str| block.text.lines().any(|line| line.starts_with(key));
+    if block.language != "toml" || block.needs_checkout || block.text.contains("module = \"target/") {
+        return None;
+    }
+    match (has("[source") || has("source = "), has("[[step]]"), has("[[sink]]")) {
+        (true, _, true) => Some(block.text.clone()),
+        (true, false, false) if has("name = ") => {
+            *source = &block.text;
+            None
+        }
+        (false, true, true) if !source.is_empty() => Some(format!("{source}\n{}", block.text)),
+        _ => None,
+    }
+}
+
+fn check(plan: &Arc<Plan>, lookup_rows: &str, events: &str, tables: &str, batches: &[usize], place: &str) {
     let folder = scratch();
     let database = folder.path().join("guide.db");
     let run = Run {
         plan,
-        lookup_rows: b"",
+        lookup_rows: lookup_rows.as_bytes(),
         input: events.as_bytes(),
         batches,
         stops: &[events.lines().count() / 2],
@@ -102,30 +175,4 @@ fn show(cell: &Cell) -> String {
         Cell::Double(value) => format!("{value:?}"),
         Cell::Text(text) => text.clone(),
     }
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut open = false;
-    for (number, line) in text.lines().enumerate() {
-        match line.strip_prefix("```") {
-            Some(_) if open => open = false,
-            Some(language) => {
-                open = true;
-                blocks.push(Block {
-                    language: language.to_owned(),
-                    text: String::new(),
-                    line: number + 1,
-                });
-            }
-            None if open => {
-                if let Some(block) = blocks.last_mut() {
-                    block.text += line;
-                    block.text.push('\n');
-                }
-            }
-            None => {}
-        }
-    }
-    blocks
 }

@@ -4,7 +4,9 @@
 //! components), and the other commands begin with it, so that one line is enough to see Weir run. What is found is said
 //! on standard error; standard output belongs to the program that is run.
 
+mod apt;
 mod deny;
+mod docs;
 mod error;
 mod fuzz;
 mod guests;
@@ -41,6 +43,7 @@ Commands:
   bench [--json] [args…]   set up, then run the benchmark, optimised
   deny [check…]            hold what Weir depends on to .deny.toml: bans, licenses and sources, which
                            need no network; or advisories, which do
+  docs                     draw the pictures, check all links, and make a book of docs/ in target/book
   fuzz [target…] [--seconds N]
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
   help                     print this
@@ -51,6 +54,7 @@ Examples:
   cargo xtask test -p weir-tests           the tests that cross a boundary, alone
   cargo xtask fuzz decode --seconds 600    look for payloads that break decoding
   cargo xtask bench --json > figures.json  the figures, for a program to read
+  cargo xtask docs                         the documentation, to read in a browser
   cargo xtask campaign --kills 5000 --seed 7
                                            a night of kills
   NATS_SERVER=/opt/nats/nats-server cargo xtask setup
@@ -92,8 +96,11 @@ fn main() -> ExitCode {
             args,
         ),
         ("deny", _) => deny::run(args),
+        ("docs", []) => docs::run(),
         ("fuzz", _) => fuzz::run(args),
-        ("setup" | "guests", _) => return usage(&format!("{command:?} does not take these arguments: {args:?}")),
+        ("setup" | "guests" | "docs", _) => {
+            return usage(&format!("{command:?} does not take these arguments: {args:?}"));
+        }
         _ => return usage(&format!("unknown command {command:?}")),
     };
     match outcome {

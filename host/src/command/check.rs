@@ -5,10 +5,7 @@ use crate::{
     command::terminal,
     error::Result,
     model::column::Field,
-    plan::{
-        AggregateGuest, AggregateSpec, Change, Function, Node, NodeKind, Now, Output, OutputPort, OverWindowSpan, Plan,
-        SinkPlan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
-    },
+    plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
     storage::Location,
     text::{duration, printable},
 };
@@ -252,19 +249,7 @@ fn title(plan: &Plan, node: &Node) -> String {
 
 /// What a step does.
 fn what(plan: &Plan, node: &Node) -> String {
-    let column = |port: OutputPort, index: usize| {
-        let output = plan.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
-        output
-            .and_then(|output| output.schema.get(index))
-            .map_or("?", |field| field.name.as_str())
-    };
-    let input = |indices: &[usize]| {
-        indices
-            .iter()
-            .map(|&i| column(node.input, i))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let at = At { plan, node };
     match &node.kind {
         NodeKind::Source => {
             let input = plan.inputs.get(node.input.node);
@@ -290,158 +275,12 @@ fn what(plan: &Plan, node: &Node) -> String {
                 stage.module.short_digest()
             )
         }
-        NodeKind::LastValue(last_value) => {
-            let deleted = last_value
-                .deleted
-                .map(|deleted| format!(", deleted where {}", input(&[deleted])));
-            format!(
-                "last_value by {}{}{}",
-                input(&last_value.key),
-                ttl(last_value.ttl_us),
-                deleted.unwrap_or_default()
-            )
-        }
-        NodeKind::Aggregate(aggregate) => {
-            let functions = functions(&aggregate.aggregates, |index| column(node.input, index));
-            match aggregate.group.as_slice() {
-                [] => format!("aggregate of everything{}: {functions}", ttl(aggregate.ttl_us)),
-                group => format!("aggregate by {}{}: {functions}", input(group), ttl(aggregate.ttl_us)),
-            }
-        }
-        NodeKind::Window(window) => {
-            let functions = match &window.top {
-                None => functions(&window.aggregates, |index| column(node.input, index)),
-                Some(top) => {
-                    let order = if top.least { "least" } else { "greatest" };
-                    format!("the {} rows with the {order} {}", top.n, column(node.input, top.by))
-                }
-            };
-            let of = match window.group.as_slice() {
-                [] => "of everything".to_owned(),
-                group => format!("by {}", input(group)),
-            };
-            format!("{} {of}: {functions}", windows(window))
-        }
-        NodeKind::IntervalJoin(join) => {
-            let with = |indices: &[usize]| {
-                let names: Vec<&str> = indices.iter().map(|&index| column(join.with_port, index)).collect();
-                names.join(", ")
-            };
-            format!(
-                "join of {} with {}, {} to {} later",
-                input(&join.own.key),
-                with(&join.with.key),
-                duration(join.earliest_us),
-                duration(join.latest_us)
-            )
-        }
-        NodeKind::OverWindow(over_window) => {
-            let functions = functions(&over_window.aggregates, |index| column(node.input, index));
-            let of = match over_window.group.as_slice() {
-                [] => "of everything".to_owned(),
-                group => format!("by {}", input(group)),
-            };
-            let span = match over_window.span {
-                OverWindowSpan::Rows(rows) => format!("{rows} rows"),
-                OverWindowSpan::Time(span_us) => duration(span_us),
-            };
-            format!("for each row the last {span} {of}: {functions}")
-        }
-        NodeKind::OnCrossing(on_crossing) => {
-            let raised = match &on_crossing.raise {
-                Some(raise) => format!("raised by {}", column(node.input, *raise)),
-                None => "raised by being there".to_owned(),
-            };
-            let hold = on_crossing
-                .hold
-                .map(|hold| format!(", held by {}", column(node.input, hold)));
-            let hold = hold.unwrap_or_default();
-            match on_crossing.key.as_slice() {
-                [] => format!("crossings{}: {raised}{hold}", ttl(on_crossing.ttl_us)),
-                key => format!("crossings by {}{}: {raised}{hold}", input(key), ttl(on_crossing.ttl_us)),
-            }
-        }
-        NodeKind::Deduplicate(deduplicate) => {
-            let within = deduplicate
-                .within_us
-                .map(|within| format!(" within {}", duration(within)));
-            format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
-        }
-        NodeKind::TemporalJoin(lookup) => format!("lookup in versions by {}", input(&lookup.on)),
-        NodeKind::Union(_) => "union".to_owned(),
+        NodeKind::Operator(operator) => operator.describe(at),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
-            format!("lookup in {table} by {}", input(&lookup.on))
+            format!("lookup in {table} by {}", at.own_names(&lookup.on))
         }
     }
-}
-
-fn functions<'n>(aggregates: &[AggregateSpec], column: impl Fn(usize) -> &'n str) -> String {
-    let functions: Vec<String> = aggregates
-        .iter()
-        .map(|spec| {
-            if let Some(guest) = &spec.guest {
-                return format!("{} = {}", spec.name, describe_guest(guest, &column));
-            }
-            let of = spec.column.map_or("*", &column);
-            match (spec.function, spec.coalesce) {
-                (Function::Sum | Function::Avg, Some(value)) => {
-                    format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
-                }
-                _ => {
-                    let q = spec.q.map(|q| format!(", {q}")).unwrap_or_default();
-                    format!("{} = {}({of}{q})", spec.name, spec.function.name())
-                }
-            }
-        })
-        .collect();
-    functions.join(", ")
-}
-
-/// A guest among the functions of an operator, with what it reads.
-fn describe_guest<'n>(guest: &AggregateGuest, column: impl Fn(usize) -> &'n str) -> String {
-    let description = &guest.module.description;
-    let columns: Vec<&str> = guest.inputs.iter().map(|&index| column(index)).collect();
-    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
-    let parameters = match guest.parameters.is_empty() {
-        true => String::new(),
-        false => format!(" with {}", parameters.collect::<Vec<_>>().join(", ")),
-    };
-    format!(
-        "{} {} ({}) of {}{parameters}",
-        description.name,
-        description.version,
-        guest.module.short_digest(),
-        columns.join(", ")
-    )
-}
-
-/// A kind of window as a sentence would name it.
-fn windows(plan: &WindowPlan) -> String {
-    match &plan.kind {
-        WindowKind::Session { gap_us } => format!("sessions with gaps of {}", duration(*gap_us)),
-        WindowKind::Aligned {
-            cut,
-            size_us,
-            every_us,
-            zone,
-            ..
-        } => {
-            let zone = zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
-            let (size, every) = (duration(*size_us), duration(*every_us));
-            match cut {
-                WindowCut::Hopping if size_us == every_us => format!("windows of {size}{zone}"),
-                WindowCut::Hopping => format!("windows of {size} every {every}{zone}"),
-                WindowCut::Cumulating => format!("windows that grow by {every} to {size}{zone}"),
-            }
-        }
-    }
-}
-
-fn ttl(ttl_us: Option<i64>) -> String {
-    ttl_us.map_or(String::new(), |ttl_us| {
-        format!(", forgotten after {}", duration(ttl_us))
-    })
 }
 
 /// An edge as pipeline files name it.

@@ -83,13 +83,14 @@ fn said_of_same(version: u64, times: usize) -> String {
 impl History {
     pub(super) fn run(self) -> Result<ExitCode> {
         const { assert!(HISTORY == 64, "the help says so") };
-        let definition = File::read(&self.pipeline)?.parse()?;
+        let file = File::read(&self.pipeline)?;
+        let definition = file.parse()?;
         let name = definition.name.get_ref();
         let stages = definition
             .steps
             .iter()
             .map(Spanned::get_ref)
-            .filter(|step| step.stage.is_some());
+            .filter(|step| step.is_stage());
         let stages: Vec<&str> = stages.map(|step| step.name.get_ref().as_str()).collect();
         if !stages.contains(&self.step.as_str()) {
             return Err(no_stage(name, &self.step, &stages));

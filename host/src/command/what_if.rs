@@ -75,11 +75,11 @@ impl WhatIf {
             return Ok(changes);
         }
         let definition = file.parse()?;
-        let mut stages: Vec<(&str, &Stage)> = Vec::new();
+        let mut stages: Vec<(&str, Stage)> = Vec::new();
         for step in &definition.steps {
             let step = step.get_ref();
-            if let Some(stage) = &step.stage {
-                stages.push((step.name.get_ref(), stage.get_ref()));
+            if let Some(stage) = step.stage(file)? {
+                stages.push((step.name.get_ref(), stage));
             }
         }
         for named in self.steps() {
@@ -98,7 +98,7 @@ impl WhatIf {
         }
         for (step, stage) in stages {
             if self.steps().any(|named| named == step) {
-                let version = self.version(file, host, step, stage, &mut changes.said)?;
+                let version = self.version(file, host, step, &stage, &mut changes.said)?;
                 let step_versions = StepVersions {
                     live: Some(version),
                     ..Default::default()

@@ -6,10 +6,12 @@ use crate::{
     files::input,
     limits::PIPELINE_BYTES_MAX,
 };
+use serde::Deserialize;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
+use toml::de::DeTable;
 
 /// A pipeline file as text, for messages that point into it.
 #[derive(Clone, Debug)]
@@ -43,8 +45,17 @@ impl File {
     ///
     /// # Errors
     /// When it is not TOML, or not of a pipeline's shape: with file, line, key, and what would be accepted.
-    pub fn parse(&self) -> Result<Definition> {
-        toml::from_str(&self.text).map_err(|error| self.error(error.span(), &in_words_of_toml(error.message().trim())))
+    pub fn parse(&self) -> Result<Definition<'_>> {
+        let table = DeTable::parse(&self.text).map_err(|error| self.toml_error(&error))?;
+        let mut definition = Definition::deserialize(toml::Deserializer::from(table.clone()))
+            .map_err(|error| self.toml_error(&error))?;
+        definition.take_kinds(table.into_inner());
+        Ok(definition)
+    }
+
+    /// What the reader of TOML says, at its place.
+    pub(super) fn toml_error(&self, error: &toml::de::Error) -> Error {
+        self.error(error.span(), &in_words_of_toml(error.message().trim()))
     }
 
     /// The key that stands at `offset`, or whose value does, as far as its line tells.

@@ -12,11 +12,7 @@ use crate::{
 
 impl Step {
     fn forgets(&mut self) -> Option<&mut dyn Forgets> {
-        match self {
-            Self::LastValue(operator) => Some(&mut **operator),
-            Self::Aggregate(operator) => Some(&mut **operator),
-            _ => None,
-        }
+        self.operator()?.forgets()
     }
 
     fn has_due(&mut self, watermark_us: i64) -> bool {

@@ -1,10 +1,10 @@
 //! Aggregates that are guests, within the engine: what becomes of a row that one of them refuses.
 
-use super::{Engine, MustUndo, Outcomes, Part, is_timer_driven};
+use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
     model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
-    plan::{AggregateGuest, Node},
+    plan::Node,
 };
 
 impl Engine {
@@ -20,7 +20,7 @@ impl Engine {
         refusal: Refusal,
         part: &Part<'_>,
         outcomes: &mut Outcomes,
-    ) -> Result<Batch, MustUndo> {
+    ) -> Result<Batch, Cut> {
         let delivery = input.deliveries.get(refusal.row as usize).copied();
         let rejected = Rejected {
             delivery: delivery.unwrap_or(part.range.start),
@@ -34,7 +34,7 @@ impl Engine {
             self.failed_rows += 1;
         }
         if !timer_driven {
-            return Err(MustUndo(rejected));
+            return Err(Cut::Undo(rejected));
         }
         let read = self.plan.nodes.get(node.input.node);
         let output = read.and_then(|read| read.outputs.get(node.input.output));
@@ -43,24 +43,6 @@ impl Engine {
         let others = (0..input.len() as u32).filter(|&row| row != refusal.row);
         Ok(input.gather(&others.collect::<Vec<_>>()))
     }
-}
-
-/// What the states of a guest depend on: their layout, and where rows are taken back what they counted for when they
-/// came, which is for the module and its parameters to say. `names_module` is false for what was remembered once.
-pub(super) fn fingerprint(guest: &AggregateGuest, names_module: bool) -> String {
-    let description = &guest.module.description;
-    let mut states = format!("{} with states {}", description.name, description.state);
-    if !guest.retracts {
-        return states;
-    }
-    if names_module {
-        states += &format!(" of module {}", guest.module.digest);
-    }
-    if guest.parameters.is_empty() {
-        return states;
-    }
-    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
-    format!("{states} under {}", parameters.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

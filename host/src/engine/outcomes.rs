@@ -5,6 +5,7 @@ use crate::{
         column::{Batch, Column, Field},
         delivery::Rejected,
     },
+    operator::Applied,
     sink::json,
 };
 
@@ -90,21 +91,26 @@ impl Outcomes {
         self.apply_each(&rows.deliveries);
     }
 
-    pub(super) fn apply_each(&mut self, deliveries: &[u32]) {
-        for &delivery in deliveries {
-            if let Some(applied) = self.applied.get_mut(delivery as usize) {
-                *applied = true;
+    /// What an operator says of the rows of an input.
+    pub(super) fn apply_of(&mut self, rows: &Batch, applied: &Applied) {
+        match applied {
+            Applied::All => self.apply_each(&rows.deliveries),
+            Applied::None => {}
+            Applied::Only(deliveries) => self.apply_each(deliveries),
+            Applied::But(others) => {
+                let mut others = others.iter().peekable();
+                for delivery in &rows.deliveries {
+                    if others.next_if_eq(&delivery).is_none() {
+                        self.apply_each(&[*delivery]);
+                    }
+                }
             }
         }
     }
 
-    /// As [`Outcomes::apply`], but for the rows that were left out for being late.
-    pub(super) fn apply_but(&mut self, rows: &Batch, late: Option<&Batch>) {
-        let mut late = late.into_iter().flat_map(|late| &late.deliveries).peekable();
-        for delivery in &rows.deliveries {
-            if late.next_if_eq(&delivery).is_none()
-                && let Some(applied) = self.applied.get_mut(*delivery as usize)
-            {
+    fn apply_each(&mut self, deliveries: &[u32]) {
+        for &delivery in deliveries {
+            if let Some(applied) = self.applied.get_mut(delivery as usize) {
                 *applied = true;
             }
         }

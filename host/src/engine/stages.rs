@@ -6,9 +6,10 @@
 //! deadline.
 
 use super::{
-    Engine, MustUndo, Outcomes, Result, Step, failures::Failures, is_timer_driven, shadow::ShadowFeed, swap::in_force,
+    Cut, Engine, Outcomes, Result, Step, failures::Failures, is_timer_driven, shadow::ShadowFeed, swap::in_force,
 };
 use crate::{
+    error::Error,
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
     metrics::ModuleVersion,
     model::{
@@ -444,9 +445,9 @@ impl Engine {
         input: &Batch,
         deliveries: &Deliveries,
         outcomes: &mut Outcomes,
-    ) -> Result<Vec<Batch>, MustUndo> {
+    ) -> Result<Vec<Batch>, Cut> {
         let (NodeKind::Stage(plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
-            return Ok(Vec::new());
+            return Err(Error::defect(format!("step \"{}\" is run as a stage and is none", node.name)).into());
         };
         let input = outcomes.living(input);
         if input.is_empty() {
@@ -483,7 +484,7 @@ impl Engine {
         if plan.undoes {
             // Rows ascend, and so do the deliveries that they came from: this is the earliest.
             if let Some((first, _)) = rejected.next() {
-                return Err(MustUndo(first));
+                return Err(Cut::Undo(first));
             }
         }
         rejected.for_each(|(rejected, _)| outcomes.reject(rejected));

@@ -79,7 +79,10 @@ fn same_guest(old: &StagePlan, new: &StagePlan) -> bool {
 
 impl Engine {
     /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it.
-    pub fn swap(&mut self, successor: Successor) -> Retired {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it is a plan of another pipeline file.
+    pub fn swap(&mut self, successor: Successor) -> Result<Retired> {
         let Successor {
             plan, stages, shadows, ..
         } = successor;
@@ -118,27 +121,8 @@ impl Engine {
             }
         }
         for (step, node) in self.steps.iter_mut().zip(&plan.nodes) {
-            let Some(output) = node.outputs.first() else { continue };
-            let schema = output.schema.clone();
-            match (step, &node.kind) {
-                (Step::LastValue(operator), NodeKind::LastValue(plan)) => {
-                    operator.replace(plan.clone(), schema, output.readers);
-                }
-                (Step::Aggregate(operator), NodeKind::Aggregate(plan)) => {
-                    operator.replace(plan.clone(), schema, output.readers);
-                }
-                (Step::IntervalJoin(operator), NodeKind::IntervalJoin(plan)) => operator.replace(plan.clone(), schema),
-                (Step::OverWindow(operator), NodeKind::OverWindow(plan)) => operator.replace(plan.clone(), schema),
-                (Step::Window(operator), NodeKind::Window(plan)) => {
-                    let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
-                    operator.replace(plan.clone(), schemas, output.readers);
-                }
-                (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
-                (Step::Deduplicate(operator), NodeKind::Deduplicate(plan)) => operator.replace(plan.clone()),
-                (Step::TemporalJoin(operator), NodeKind::TemporalJoin(plan)) => {
-                    operator.replace((**plan).clone(), schema);
-                }
-                _ => {}
+            if let Some(operator) = step.operator() {
+                operator.replan(node)?;
             }
         }
         for (table, plan) in self.tables.iter_mut().zip(&plan.tables) {
@@ -148,11 +132,11 @@ impl Engine {
             sink.replace(plan);
         }
         let plan = mem::replace(&mut self.plan, plan);
-        Retired {
+        Ok(Retired {
             _plan: plan,
             _stages: retired,
             _shadows: retired_shadows,
-        }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Engine, fingerprint};
 use crate::{
     error::{Error, Result},
     model::deployment::StoredVersion,
-    plan::{Node, NodeKind, OutputPort, Plan, StagePlan, Target},
+    plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, Target},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,7 +71,10 @@ impl Made {
             older: String::new(),
             reads: Some(reads),
         };
-        let steps = plan.nodes.iter().filter(|node| takes_back(&node.kind));
+        let steps = plan
+            .nodes
+            .iter()
+            .filter(|node| node.kind.operator().is_some_and(OperatorPlan::takes_back));
         let steps = steps.map(|node| reader(node.name.clone(), Reads::of(plan, node.input)));
         let tables = plan.sinks.iter().filter_map(|sink| match &sink.target {
             Target::Table { name, .. } => Some(reader(format!("table {name}"), Reads::of(plan, sink.input))),
@@ -230,14 +233,6 @@ impl Judge {
 
 fn listed(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<_>>().join(", ")
-}
-
-/// Whether a step keeps what it would have to take back.
-fn takes_back(kind: &NodeKind) -> bool {
-    matches!(
-        kind,
-        NodeKind::Aggregate(_) | NodeKind::Window(_) | NodeKind::OnCrossing(_)
-    )
 }
 
 impl Engine {

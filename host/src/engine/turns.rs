@@ -24,7 +24,7 @@ impl Engine {
         let states: usize = self
             .steps
             .iter_mut()
-            .filter_map(Step::stateful)
+            .filter_map(Step::operator)
             .flat_map(|s| s.states())
             .map(|(_, state)| state.changed())
             .sum();
@@ -128,7 +128,7 @@ impl Engine {
     /// Says how large the state of each step is.
     fn measure_state(&mut self) {
         for (step, measured) in self.steps.iter_mut().zip(self.metrics.steps()) {
-            let Some(operator) = step.stateful() else { continue };
+            let Some(operator) = step.operator() else { continue };
             let states = operator.states();
             let entries: usize = states.iter().map(|(_, state)| state.live()).sum();
             let bytes: usize = states.iter().map(|(_, state)| state.table_bytes()).sum();
@@ -145,7 +145,7 @@ impl Engine {
             .steps
             .iter_mut()
             .zip(&self.plan.nodes)
-            .filter_map(|(step, node)| Some((step.stateful()?, node)));
+            .filter_map(|(step, node)| Some((step.operator()?, node)));
         let steps = steps.flat_map(|(operator, node)| {
             operator
                 .states()
@@ -172,7 +172,7 @@ impl Engine {
             return self.clock.as_ref()?.held_times(name);
         }
         let at = self.plan.nodes.iter().position(|node| node.name == step)?;
-        self.steps.get_mut(at)?.stateful()?.held_times(name)
+        self.steps.get_mut(at)?.operator()?.held_times(name)
     }
 
     /// Says that the entries of a state that are to be restored hold times in milliseconds, if they hold any. Whether they do.
@@ -274,7 +274,7 @@ impl Engine {
 
     /// Called once after everything was restored.
     pub fn restored(&mut self) {
-        for operator in self.steps.iter_mut().filter_map(Step::stateful) {
+        for operator in self.steps.iter_mut().filter_map(Step::operator) {
             operator.restored();
         }
         self.sinks.iter_mut().for_each(Sink::restored);

@@ -1,7 +1,8 @@
 //! Lookups whose table the steps behind them update: the rows of a batch go in waves, in each of which a key occurs once.
 
-use super::{Edges, Engine, MustUndo, Outcomes, Step, of};
+use super::{Cut, Edges, Engine, Outcomes, Step, of};
 use crate::{
+    error::{Error, OrDefect},
     model::{column::Batch, delivery::Deliveries},
     operator::lookup,
     plan::{Node, NodeKind},
@@ -19,15 +20,13 @@ impl Engine {
         path: &[usize],
         deliveries: &Deliveries,
         outcomes: &mut Outcomes,
-    ) -> Result<Edges, MustUndo> {
+    ) -> Result<Edges, Cut> {
         let plan = self.plan.clone();
-        let (NodeKind::Lookup(lookup), Some(output)) = (&node.kind, node.outputs.first()) else {
-            return Ok(Vec::new());
+        let (NodeKind::Lookup(lookup), output) = (&node.kind, node.output(0)?) else {
+            return Err(Error::defect(format!("step \"{}\" is run as a lookup and is none", node.name)).into());
         };
-        let waves = match self.tables.get(lookup.table) {
-            Some(table) => lookup::waves(lookup, table, input),
-            None => Vec::new(),
-        };
+        let no_table = || format!("step \"{}\" looks up a table that is not there", node.name);
+        let waves = lookup::waves(lookup, self.tables.get(lookup.table).or_defect(no_table)?, input);
         let mut collected: Vec<Vec<Vec<Batch>>> = plan
             .nodes
             .iter()
@@ -49,12 +48,11 @@ impl Engine {
                     *port = rows;
                 }
             };
-            if let Some(table) = self.tables.get(lookup.table) {
-                let joined = lookup::join(lookup, table, &output.schema, &input.gather(&rows));
-                set(&mut edges, at, vec![joined]);
-            }
+            let table = self.tables.get(lookup.table).or_defect(no_table)?;
+            let joined = lookup::join(lookup, table, &output.schema, &input.gather(&rows));
+            set(&mut edges, at, vec![joined]);
             for &step in path {
-                let Some(node) = plan.nodes.get(step) else { continue };
+                let node = plan.nodes.get(step).or_defect(|| format!("there is no step {step}"))?;
                 let begun = Instant::now();
                 let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
                 self.was_busy(step, begun);

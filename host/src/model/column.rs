@@ -460,6 +460,13 @@ impl Batch {
         whole.gather(rows)
     }
 
+    /// Some of the rows, each with its delivery.
+    #[inline]
+    pub fn rows_in(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = (usize, u32)> + use<'_> {
+        let deliveries = self.deliveries.get(rows.clone()).unwrap_or_default();
+        rows.zip(deliveries.iter().copied())
+    }
+
     /// Whether two rows have the same cells.
     pub fn same_row(&self, a: u32, b: u32) -> bool {
         let mut columns = self.columns.iter();

@@ -5,6 +5,7 @@
 //! with nothing done about it, and only then comes the first row.
 
 use crate::limits::STATE_BUCKETS;
+use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Keys that are looked ahead at once: enough to wait for together, and few enough for all that they bring in to stay in
@@ -58,6 +59,8 @@ pub struct Keys {
     places: Vec<Place>,
     next: usize,
     start: usize,
+    /// The first row of the batch whose keys were not added yet.
+    row: usize,
 }
 
 impl Keys {
@@ -72,6 +75,18 @@ impl Keys {
     /// Whether these are enough to be looked ahead.
     pub fn is_full(&self) -> bool {
         self.ends.len() >= LOOK_AHEAD_KEYS || self.bytes.len() >= LOOK_AHEAD_BYTES
+    }
+
+    /// The next rows of a batch of `rows`, so many that their keys are looked up together. `push` adds those of a row, and says
+    /// how many rows they are of.
+    #[inline]
+    pub fn next_rows(&mut self, rows: usize, mut push: impl FnMut(&mut Self, usize) -> usize) -> Option<Range<usize>> {
+        let start = self.row;
+        self.clear();
+        while self.row < rows && self.row - start < LOOK_AHEAD_KEYS && !self.is_full() {
+            self.row += push(self, self.row).max(1);
+        }
+        (start < self.row).then_some(start..self.row)
     }
 
     /// Adds the key that `write` appends.

@@ -16,7 +16,7 @@
 //!   (`count_distinct`, `min`, `max`), so nothing changes.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
@@ -24,12 +24,14 @@ use super::{
     held_times::HeldTimes,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         keys::Keys,
         row::{cells, push_key, row_of_key},
     },
-    plan::{AggregatePlan, AggregateSpec, Readers},
+    plan::{AggregateSpec, Node, Readers},
+    planner::aggregate::AggregatePlan,
     state::KeyedState,
 };
 use hashbrown::HashMap;
@@ -50,9 +52,6 @@ pub struct Aggregate {
     guests: Guests,
 }
 
-/// Most steps that are looked ahead at once, where they have no values to look up.
-const STEPS_AHEAD: usize = 1024;
-
 /// A group that changed and whose change was not told yet. It is held here meanwhile, and not looked up for each row.
 #[derive(Debug)]
 struct Touched {
@@ -68,40 +67,11 @@ struct Touched {
 }
 
 impl Aggregate {
-    /// An operator without state. `schema` is that of the output: the group, then the aggregates; `guests` are those of
-    /// the plan.
-    pub fn new(plan: AggregatePlan, schema: Schema, readers: Readers, guests: Guests, seed: u64) -> Self {
-        let order = match plan.ttl_us {
-            None => Order::Extremes(plan.group.len()),
-            // Groups go, with all of their values.
-            Some(_) => Order::All,
-        };
-        // Guests are asked about the groups as they stand before a batch.
-        let spreads = readers.spreads && guests.is_empty();
-        Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
-            compactable: readers.compactable && plan.ttl_us.is_none(),
-            plan,
-            schema,
-            readers,
-            groups: KeyedState::new(seed),
-            values: Values::new(order, seed),
-            guests,
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, readers: Readers) {
-        self.guests.replace(&plan.aggregates);
-        self.compactable = readers.compactable && plan.ttl_us.is_none();
-        (self.plan, self.schema, self.readers) = (plan, schema, readers);
-    }
-
     /// Takes in a changelog and gives what changed. A `ttl` needs the progress of the watermark.
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
         let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
             expiry.begin(expiry_cursor.watermark_us());
@@ -118,23 +88,18 @@ impl Aggregate {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let (mut steps, mut group_keys, mut ahead) = (Vec::new(), Vec::new(), Keys::default());
 
-        let mut row = 0;
-        while row < input.len() {
-            steps.clear();
-            group_keys.clear();
-            ahead.clear();
-            while row < input.len() && steps.len() < STEPS_AHEAD && !ahead.is_full() {
-                let step = changes.step(row, &mut group_keys);
-                changes.each_value(&step, |number, spec, value, _| {
-                    if spec.tells_values_apart() {
-                        ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
-                    }
-                });
-                row += if step.stays { 2 } else { 1 };
-                steps.push(step);
-            }
+        while let Some(rows) = ahead.next_rows(input.len(), |ahead, row| {
+            let step = changes.step(row, &mut group_keys);
+            changes.each_value(&step, |number, spec, value, _| {
+                if spec.tells_values_apart() {
+                    ahead.push(|key| push_value_key(key, step.key(&group_keys), number, value));
+                }
+            });
+            let rows = if step.stays { 2 } else { 1 };
+            steps.push(step);
+            rows
+        }) {
             self.values.look_ahead(&mut ahead);
-
             for (at, step) in steps.iter().enumerate() {
                 let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
                 while let Some((mover, watermark_us)) = expiry_cursor.next_before(cause) {
@@ -180,7 +145,7 @@ impl Aggregate {
                     }
                 }
 
-                let next_row = steps.get(at + 1).map_or(row, |step| step.row);
+                let next_row = steps.get(at + 1).map_or(rows.end, |step| step.row);
                 let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
                 let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
                 if next_row == input.len() || last_of_event && !self.compactable {
@@ -188,6 +153,8 @@ impl Aggregate {
                     places.clear();
                 }
             }
+            steps.clear();
+            group_keys.clear();
         }
         while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
             self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
@@ -279,20 +246,64 @@ impl Aggregate {
     }
 
     /// The results of a group as a row.
-    /// The rows of the groups in one bucket, as inserts.
-    pub fn contents(&self, bucket: usize) -> Batch {
+    fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
+        let mut row = Vec::new();
+        group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
+        row
+    }
+}
+
+impl Build for Aggregate {
+    type Plan = AggregatePlan;
+
+    fn build(node: &Node, plan: &AggregatePlan, guests: Guests, seed: u64) -> Result<Self> {
+        let output = node.output(0)?;
+        let order = match plan.ttl_us {
+            None => Order::Extremes(plan.group.len()),
+            // Groups go, with all of their values.
+            Some(_) => Order::All,
+        };
+        // Guests are asked about the groups as they stand before a batch.
+        let spreads = output.readers.spreads && guests.is_empty();
+        Ok(Self {
+            plan: plan.clone(),
+            schema: output.schema.clone(),
+            readers: output.readers,
+            compactable: output.readers.compactable && plan.ttl_us.is_none(),
+            groups: KeyedState::new(seed),
+            values: Values::new(order, seed),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
+            guests,
+        })
+    }
+}
+
+impl Operator for Aggregate {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = vec![self.update(inputs.one()?, inputs.progress)?];
+        let applied = vec![Applied::All];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        let (plan, output) = (node.operator_plan::<AggregatePlan>()?, node.output(0)?);
+        self.guests.replace(&plan.aggregates);
+        self.compactable = output.readers.compactable && plan.ttl_us.is_none();
+        (self.plan, self.schema, self.readers) = (plan.clone(), output.schema.clone(), output.readers);
+        Ok(())
+    }
+
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
+        Some(self)
+    }
+
+    fn contents(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, group) in self.groups.bucket(bucket) {
             let results = self.results(key, group);
             out.push_insert(0, cells(&row_of_key(key)).chain(cells(&results)));
         }
-        out.finish_inserts()
-    }
-
-    fn results(&self, key: &[u8], group: &Group) -> Vec<u8> {
-        let mut row = Vec::new();
-        group.push_results(&self.plan.aggregates, key, &self.values, &mut row);
-        row
+        Some(out.finish_inserts())
     }
 }
 
@@ -454,5 +465,41 @@ impl Stateful for Aggregate {
     fn restored(&mut self) {
         self.values.restored(&self.plan.aggregates);
         self.expiry.iter_mut().for_each(Expiry::restored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    #[test]
+    fn rows_of_one_event_count_together_and_a_group_without_rows_goes() {
+        let pipeline = "
+            step = [
+                { name = \"last\", last_value = { key = [\"id\"] } },
+                { name = \"by-shop\", aggregate = { group_by = [\"shop\"], columns = { orders = { count = \"*\" }, total = { sum = \"amount\" } } } },
+            ]
+            sink = [{ table = \"latest\", primary_key = [\"orders\"] }]";
+        let mut by_shop = Tested::new("id = \"int\", shop = \"text\", amount = \"double\"", pipeline);
+        by_shop.check(
+            "#  kind  id  shop  amount
+             1  +     1   a     1.5
+             2  +     2   a     .
+             3  U-    1   a     1.5
+             3  U+    1   b     2.5",
+            "1  +     a   1   1.5
+             2  U-    a   1   1.5
+             2  U+    a   2   1.5
+             3  U-    a   2   1.5
+             3  U+    a   1   .
+             3  +     b   1   2.5",
+        );
+        by_shop.restart();
+        by_shop.check(
+            "#  kind  id  shop  amount
+             4  -     1   b     2.5",
+            "4  -     b   1   2.5",
+        );
+        assert_eq!(by_shop.entries(), 1);
     }
 }

@@ -12,19 +12,21 @@
 //! - Restart: the state holds an entry per row that passed and is not forgotten, so nothing changes.
 
 use super::{
-    StateMap, Stateful,
+    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::{EventTime, WatermarkProgress},
+    guests::Guests,
     held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
-    error::note_defect,
+    error::Result,
     model::{
         column::{Batch, Column, Value},
         keys::Keys,
         row::{push_key, push_key_cell},
     },
-    plan::DeduplicatePlan,
+    plan::Node,
+    planner::deduplicate::DeduplicatePlan,
     state::{KeyedState, StateValue},
 };
 
@@ -65,9 +67,10 @@ struct Recent {
     timers: Timers,
 }
 
-impl Deduplicate {
-    /// An operator without state.
-    pub fn new(plan: DeduplicatePlan, seed: u64) -> Self {
+impl Build for Deduplicate {
+    type Plan = DeduplicatePlan;
+
+    fn build(_: &Node, plan: &DeduplicatePlan, _: Guests, seed: u64) -> Result<Self> {
         let memory = match plan.within_us {
             None => Memory::ForEver(KeyedState::new(seed)),
             Some(within_us) => Memory::Within(Recent {
@@ -76,49 +79,47 @@ impl Deduplicate {
                 timers: Timers::default(),
             }),
         };
-        Self { plan, memory }
+        let plan = plan.clone();
+        Ok(Self { plan, memory })
     }
+}
 
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: DeduplicatePlan) {
-        self.plan = plan;
-    }
-
-    /// Takes in rows, and gives those that pass; `within` a time, also those that are late. That needs the progress of the watermark.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
+impl Operator for Deduplicate {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let input = inputs.one()?;
         let keys = input.pick(&self.plan.key);
         let (mut passed, mut late) = (Vec::new(), Vec::new());
-        match (&mut self.memory, progress) {
-            (Memory::ForEver(seen), _) => pass_first(seen, input, &keys, &mut passed),
-            (Memory::Within(recent), Some(progress)) => recent.pass(input, &keys, progress, &mut passed, &mut late),
-            (Memory::Within(_), None) => note_defect("deduplicate was called without the watermark"),
+        match &mut self.memory {
+            Memory::ForEver(seen) => pass_first(seen, input, &keys, &mut passed),
+            Memory::Within(recent) => recent.pass(input, &keys, inputs.followed()?, &mut passed, &mut late),
         }
-        let rows = [&passed, &late].into_iter();
-        let outputs = rows.zip(&self.plan.passed);
-        outputs.map(|(rows, columns)| input.rows_of(rows, columns)).collect()
+        let rows = [&passed, &late].into_iter().zip(&self.plan.passed);
+        let rows: Vec<Batch> = rows.map(|(rows, columns)| input.rows_of(rows, columns)).collect();
+        let passed = rows.first().map(|passed| passed.deliveries.clone());
+        let applied = vec![Applied::Only(passed.unwrap_or_default())];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<DeduplicatePlan>()?.clone();
+        Ok(())
     }
 }
 
 /// The rows whose keys were not there before go to `passed`.
 fn pass_first(seen: &mut KeyedState<Seen>, input: &Batch, keys: &[&Column], passed: &mut Vec<u32>) {
-    let (mut ahead, mut ahead_to) = (Keys::default(), 0);
-    for row in 0..input.len() {
-        if row == ahead_to {
-            ahead.clear();
-            while ahead_to < input.len() && !ahead.is_full() {
-                ahead.push(|key| push_key(key, keys, ahead_to));
-                ahead_to += 1;
-            }
-            seen.look_ahead(&mut ahead);
+    let mut ahead = Keys::default();
+    while let Some(rows) = seen.next_rows(&mut ahead, input.len(), |key, row| push_key(key, keys, row)) {
+        for row in rows {
+            seen.modify_next(&mut ahead, |_, current| {
+                let is_first = current.is_none();
+                if is_first {
+                    *current = Some(Seen);
+                    passed.push(row as u32);
+                }
+                is_first
+            });
         }
-        seen.modify_next(&mut ahead, |_, current| {
-            let is_first = current.is_none();
-            if is_first {
-                *current = Some(Seen);
-                passed.push(row as u32);
-            }
-            is_first
-        });
     }
 }
 
@@ -133,44 +134,46 @@ impl Recent {
         late: &mut Vec<u32>,
     ) {
         let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
-        let (mut ahead, mut ahead_to, mut key) = (Keys::default(), 0, Vec::new());
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            if row == ahead_to {
-                ahead.clear();
-                while let Some(&delivery) = input.deliveries.get(ahead_to).filter(|_| !ahead.is_full()) {
-                    for piece in self.pieces(progress.time_us(delivery)) {
-                        ahead.push(|key| push_entry_key(key, keys, ahead_to, piece));
-                    }
-                    ahead_to += 1;
+        let (mut ahead, mut key) = (Keys::default(), Vec::new());
+        let push = |recent: &Self, ahead: &mut Keys, row: usize| {
+            let delivery = input.deliveries.get(row).copied().unwrap_or_default();
+            for piece in recent.pieces(progress.time_us(delivery)) {
+                ahead.push(|key| push_entry_key(key, keys, row, piece));
+            }
+            1
+        };
+        while let Some(rows) = self
+            .passed
+            .next_rows_of(&mut ahead, input.len(), |ahead, row| push(self, ahead, row))
+        {
+            for (row, delivery) in input.rows_in(rows) {
+                while let Some((_, moved_us)) = cursor.next_before(delivery) {
+                    self.forget(moved_us);
+                    watermark_us = moved_us;
                 }
-                self.passed.look_ahead(&mut ahead);
-            }
-            while let Some((_, moved_us)) = cursor.next_before(delivery) {
-                self.forget(moved_us);
-                watermark_us = moved_us;
-            }
-            let time_us = progress.time_us(delivery);
-            if time_us < watermark_us {
-                late.push(row as u32);
-                continue;
-            }
-            let pieces = self.pieces(time_us);
-            let is_twin = pieces.iter().any(|&piece| {
-                key.clear();
-                push_entry_key(&mut key, keys, row, piece);
-                let passed = self.passed.get(&key);
-                passed.is_some_and(|passed| passed.0.abs_diff(time_us) < self.within_us.unsigned_abs())
-            });
-            if !is_twin {
-                let [_, own, _] = pieces;
-                key.clear();
-                push_entry_key(&mut key, keys, row, own);
-                self.passed.modify(&key, |current| {
-                    *current = Some(EventTime(time_us));
-                    true
+                let time_us = progress.time_us(delivery);
+                if time_us < watermark_us {
+                    late.push(row as u32);
+                    continue;
+                }
+                let pieces = self.pieces(time_us);
+                let is_twin = pieces.iter().any(|&piece| {
+                    key.clear();
+                    push_entry_key(&mut key, keys, row, piece);
+                    let passed = self.passed.get(&key);
+                    passed.is_some_and(|passed| passed.0.abs_diff(time_us) < self.within_us.unsigned_abs())
                 });
-                self.timers.add(time_us.saturating_add(self.within_us), &key);
-                passed.push(row as u32);
+                if !is_twin {
+                    let [_, own, _] = pieces;
+                    key.clear();
+                    push_entry_key(&mut key, keys, row, own);
+                    self.passed.modify(&key, |current| {
+                        *current = Some(EventTime(time_us));
+                        true
+                    });
+                    self.timers.add(time_us.saturating_add(self.within_us), &key);
+                    passed.push(row as u32);
+                }
             }
         }
         while let Some((_, moved_us)) = cursor.next_move() {
@@ -258,5 +261,59 @@ impl Stateful for Deduplicate {
             let keys: Vec<Box<[u8]>> = recent.passed.iter().map(|(key, _)| key.into()).collect();
             keys.iter().for_each(|key| recent.expect(key));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "id = \"text\", amount = \"int\"";
+
+    #[test]
+    fn the_first_row_of_a_key_passes() {
+        let step = "step = [{ name = \"first\", deduplicate = { key = [\"id\"] } }]\nsink = [{ table = \"orders\" }]";
+        let mut first = Tested::new(ORDERS, step);
+        first.check(
+            "#  kind  id  amount
+             1  +     a   10
+             2  +     a   11
+             3  +     .   12
+             4  +     .   13",
+            "1  +     a   10
+             3  +     .   12",
+        );
+        first.restart();
+        first.check(
+            "#  kind  id  amount
+             5  +     a   14
+             6  +     b   15",
+            "6  +     b   15",
+        );
+        first.replan("amount = \"int\", id = \"text\"", step);
+        first.check(
+            "#  kind  id  amount
+             7  +     b   16
+             8  +     c   17",
+            "8  +     17  c",
+        );
+    }
+
+    #[test]
+    fn within_a_time_a_row_is_forgotten_and_what_comes_before_that_is_late() {
+        let step = "step = [{ name = \"first\", deduplicate = { key = [\"id\"], within = \"1 s\" } }]
+                    sink = [{ table = \"orders\", from = \"first\" }, { table = \"late\", from = \"first.late\" }]";
+        let mut first = Tested::new(ORDERS, step);
+        first.check(
+            "#  kind  id  amount  ms
+             1  +     a   10      1000
+             2  +     a   11      1999
+             3  +     a   12      2999
+             4  +     b   13      2998",
+            "out  1  +  a  10
+             out  3  +  a  12
+             late 4  +  b  13",
+        );
+        assert_eq!(first.entries(), 1, "the row of event 1 is forgotten");
     }
 }

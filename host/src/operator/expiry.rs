@@ -25,15 +25,15 @@ pub(super) const TOUCHED: &str = "touched";
 
 /// Rows of keys that were due and are forgotten later than the event that moved the watermark there.
 #[derive(Debug)]
-pub(crate) struct Forgotten {
+pub struct Forgotten {
     /// A delete for each. Their deliveries are places in `events`.
-    pub(crate) rows: Batch,
+    pub rows: Batch,
     /// The stream sequences of the events for which they go.
-    pub(crate) events: Vec<u64>,
+    pub events: Vec<u64>,
 }
 
 /// An operator that forgets keys, and tells of it.
-pub(crate) trait Forgets {
+pub trait Forgets {
     /// Which keys are due, where it forgets any.
     fn expiry(&mut self) -> Option<&mut Expiry>;
 
@@ -71,7 +71,7 @@ pub(crate) trait Forgets {
 
 /// When keys were touched, and which are due.
 #[derive(Debug)]
-pub(crate) struct Expiry {
+pub struct Expiry {
     ttl_us: i64,
     touched: KeyedState<Touch>,
     timers: Timers,

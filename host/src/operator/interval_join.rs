@@ -11,14 +11,17 @@
 //!   times that a partner could have.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful, clock::WatermarkProgress, held_times::HeldTimes, late_rows, timers::Timers,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
+    clock::WatermarkProgress, guests::Guests, held_times::HeldTimes, late_rows, timers::Timers,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
     },
-    plan::{IntervalJoinPlan, JoinSidePlan},
+    plan::Node,
+    planner::interval_join::{IntervalJoinPlan, JoinSidePlan},
     state::KeyedState,
 };
 use hashbrown::HashMap;
@@ -51,30 +54,8 @@ struct Side {
 }
 
 impl IntervalJoin {
-    /// An operator without state. `schema` is that of the first output: columns of the step's own edge, then of `with`.
-    pub fn new(plan: IntervalJoinPlan, schema: Schema, seed: u64) -> Self {
-        let side = |kept_us: i64, side: &JoinSidePlan| Side {
-            rows: KeyedState::new(seed),
-            places: HashMap::new(),
-            ends: Timers::default(),
-            kept_us: kept_us.max(0),
-            key_len: side.key.len(),
-        };
-        Self {
-            own: side(plan.latest_us, &plan.own),
-            with: side(plan.earliest_us.saturating_neg(), &plan.with),
-            plan,
-            schema,
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: IntervalJoinPlan, schema: Schema) {
-        (self.plan, self.schema) = (plan, schema);
-    }
-
     /// Takes in rows of both edges, while the watermark moves. Gives the pairs, and the rows of each that were late.
-    pub fn update(&mut self, own: &Batch, with: &Batch, progress: &WatermarkProgress<'_>) -> Vec<Batch> {
+    fn update(&mut self, own: &Batch, with: &Batch, progress: &WatermarkProgress<'_>) -> Vec<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, own.len().max(with.len()));
         let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut late_own, mut late_with) = (Vec::new(), Vec::new());
@@ -133,6 +114,41 @@ impl IntervalJoin {
     fn forget(&mut self, watermark_us: i64) {
         self.own.forget(watermark_us);
         self.with.forget(watermark_us);
+    }
+}
+
+impl Build for IntervalJoin {
+    type Plan = IntervalJoinPlan;
+
+    fn build(node: &Node, plan: &IntervalJoinPlan, _: Guests, seed: u64) -> Result<Self> {
+        let side = |kept_us: i64, side: &JoinSidePlan| Side {
+            rows: KeyedState::new(seed),
+            places: HashMap::new(),
+            ends: Timers::default(),
+            kept_us: kept_us.max(0),
+            key_len: side.key.len(),
+        };
+        Ok(Self {
+            plan: plan.clone(),
+            schema: node.output(0)?.schema.clone(),
+            own: side(plan.latest_us, &plan.own),
+            with: side(plan.earliest_us.saturating_neg(), &plan.with),
+        })
+    }
+}
+
+impl Operator for IntervalJoin {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let (own, with) = inputs.two()?;
+        let rows = self.update(own, with, inputs.followed()?);
+        let applied = vec![Applied::but(rows.get(1)), Applied::but(rows.get(2))];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<IntervalJoinPlan>()?.clone();
+        self.schema = node.output(0)?.schema.clone();
+        Ok(())
     }
 }
 
@@ -317,5 +333,61 @@ fn push_row_key(row_key: &mut Vec<u8>, key: &[u8], place: Place) {
     row_key.extend_from_slice(key);
     for part in [place.0, place.1, place.2] {
         push_key_cell(row_key, Value::Int(part));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    #[test]
+    fn rows_whose_times_are_close_are_pairs_and_late_ones_are_not() {
+        let source = "
+            [source]
+            stream = \"S\"
+            [source.input.orders]
+            subject = \"orders\"
+            columns = { id = \"int\" }
+            [source.input.payments]
+            subject = \"payments\"
+            columns = { of = \"int\", paid = \"int\" }";
+        let pipeline = "
+            [[step]]
+            name = \"paid\"
+            from = \"orders\"
+            interval_join = { with = \"payments\", on = { id = \"of\" }, earliest = \"0 s\", latest = \"1 s\" }
+            [[sink]]
+            table = \"paid\"
+            [[sink]]
+            table = \"late\"
+            from = \"paid.late\"";
+        let mut paid = Tested::with_source(source, pipeline);
+        paid.check_all(
+            &[
+                "#  kind  ms    id
+                 1  +     1000  1
+                 3  +     1500  2
+                 6  +     1400  3",
+                "#  kind  ms    of  paid
+                 2  +     2000  1   10
+                 4  +     2001  1   20
+                 5  +     2500  2   30",
+            ],
+            "out   2  +  1  10
+             out   5  +  2  30
+             late  6  +  3",
+        );
+        paid.restart();
+        paid.check_all(
+            &[
+                "#  kind  ms    id
+                 7  +     2500  4",
+                "#  kind  ms    of  paid
+                 8  +     2500  2   40
+                 9  +     2600  4   50",
+            ],
+            "out   8  +  2  40
+             out   9  +  4  50",
+        );
     }
 }

@@ -10,18 +10,21 @@
 //! - Restart: the state holds every key's row, so nothing changes.
 
 use super::{
-    ChangelogBuilder, StateMap, Stateful,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
+    guests::Guests,
     held_times::HeldTimes,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         keys::Keys,
         row::{cells, push_cell, push_key, row_of_key},
     },
-    plan::{LastValuePlan, Readers},
+    plan::{Node, Readers},
+    planner::last_value::LastValuePlan,
     state::KeyedState,
 };
 
@@ -36,26 +39,8 @@ pub struct LastValue {
 }
 
 impl LastValue {
-    /// An operator without state. `schema` is that of the output: the key, then the columns.
-    pub fn new(plan: LastValuePlan, schema: Schema, readers: Readers, seed: u64) -> Self {
-        Self {
-            expiry: plan
-                .ttl_us
-                .map(|ttl_us| Expiry::new(ttl_us, seed).spread(readers.spreads)),
-            plan,
-            schema,
-            readers,
-            rows: KeyedState::new(seed),
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: LastValuePlan, schema: Schema, readers: Readers) {
-        (self.plan, self.schema, self.readers) = (plan, schema, readers);
-    }
-
     /// Takes in events and gives what changed. A `ttl` needs the progress of the watermark.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Batch {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Batch {
         let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
             expiry.begin(expiry_cursor.watermark_us());
@@ -66,87 +51,117 @@ impl LastValue {
         );
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
-        let (mut ahead, mut ahead_to, mut merged) = (Keys::default(), 0, Vec::new());
+        let (mut ahead, mut merged) = (Keys::default(), Vec::new());
 
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            if row == ahead_to {
-                ahead.clear();
-                while ahead_to < input.len() && !ahead.is_full() {
-                    ahead.push(|key| push_key(key, &keys, ahead_to));
-                    ahead_to += 1;
+        while let Some(rows) = self
+            .rows
+            .next_rows(&mut ahead, input.len(), |key, row| push_key(key, &keys, row))
+        {
+            for (row, delivery) in input.rows_in(rows) {
+                while let Some((mover, watermark_us)) = expiry_cursor.next_before(delivery) {
+                    self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
                 }
-                self.rows.look_ahead(&mut ahead);
-            }
-            while let Some((mover, watermark_us)) = expiry_cursor.next_before(delivery) {
-                self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
-            }
-            let (needs_update_before, expiry) = (self.readers.needs_update_before, &mut self.expiry);
-            self.rows.modify_next(&mut ahead, |key, current| {
-                let mut was_due = false;
-                if let Some(expiry) = expiry {
-                    if expiry.is_overdue(key, expiry_cursor.watermark_us())
-                        && let Some(row) = current.take()
-                    {
-                        was_due = true;
-                        out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+                let (needs_update_before, expiry) = (self.readers.needs_update_before, &mut self.expiry);
+                self.rows.modify_next(&mut ahead, |key, current| {
+                    let mut was_due = false;
+                    if let Some(expiry) = expiry {
+                        if expiry.is_overdue(key, expiry_cursor.watermark_us())
+                            && let Some(row) = current.take()
+                        {
+                            was_due = true;
+                            out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
+                        }
+                        expiry.touch(key, expiry_cursor.touch_us(delivery));
                     }
-                    expiry.touch(key, expiry_cursor.touch_us(delivery));
-                }
-                merged.clear();
-                if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
-                    let Some(before) = current.take() else { return was_due };
-                    let cells = key_cells(&keys, row).chain(cells(&before));
-                    out.push(RowKind::Delete, delivery, cells);
-                    return true;
-                }
-                let Some(before) = current else {
-                    columns
-                        .iter()
-                        .for_each(|column| push_cell(&mut merged, column.get(row)));
-                    out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
-                    *current = Some(merged.as_slice().into());
-                    return true;
-                };
-                for (column, old) in columns.iter().zip(cells(before)) {
-                    let new = column.get(row);
-                    push_cell(&mut merged, if new.is_null() { old } else { new });
-                }
-                if merged == **before {
-                    return false;
-                }
-                if needs_update_before {
+                    merged.clear();
+                    if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
+                        let Some(before) = current.take() else { return was_due };
+                        let cells = key_cells(&keys, row).chain(cells(&before));
+                        out.push(RowKind::Delete, delivery, cells);
+                        return true;
+                    }
+                    let Some(before) = current else {
+                        columns
+                            .iter()
+                            .for_each(|column| push_cell(&mut merged, column.get(row)));
+                        out.push(RowKind::Insert, delivery, key_cells(&keys, row).chain(cells(&merged)));
+                        *current = Some(merged.as_slice().into());
+                        return true;
+                    };
+                    for (column, old) in columns.iter().zip(cells(before)) {
+                        let new = column.get(row);
+                        push_cell(&mut merged, if new.is_null() { old } else { new });
+                    }
+                    if merged == **before {
+                        return false;
+                    }
+                    if needs_update_before {
+                        out.push(
+                            RowKind::UpdateBefore,
+                            delivery,
+                            key_cells(&keys, row).chain(cells(before)),
+                        );
+                    }
                     out.push(
-                        RowKind::UpdateBefore,
+                        RowKind::UpdateAfter,
                         delivery,
-                        key_cells(&keys, row).chain(cells(before)),
+                        key_cells(&keys, row).chain(cells(&merged)),
                     );
-                }
-                out.push(
-                    RowKind::UpdateAfter,
-                    delivery,
-                    key_cells(&keys, row).chain(cells(&merged)),
-                );
-                if before.len() == merged.len() {
-                    before.copy_from_slice(&merged);
-                } else {
-                    *before = merged.as_slice().into();
-                }
-                true
-            });
+                    if before.len() == merged.len() {
+                        before.copy_from_slice(&merged);
+                    } else {
+                        *before = merged.as_slice().into();
+                    }
+                    true
+                });
+            }
         }
         while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
             self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
         }
         out.finish()
     }
+}
 
-    /// The rows of the keys in one bucket, as inserts.
-    pub fn contents(&self, bucket: usize) -> Batch {
+impl Build for LastValue {
+    type Plan = LastValuePlan;
+
+    fn build(node: &Node, plan: &LastValuePlan, _: Guests, seed: u64) -> Result<Self> {
+        let output = node.output(0)?;
+        let expiry = plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed));
+        Ok(Self {
+            plan: plan.clone(),
+            schema: output.schema.clone(),
+            readers: output.readers,
+            rows: KeyedState::new(seed),
+            expiry: expiry.map(|expiry| expiry.spread(output.readers.spreads)),
+        })
+    }
+}
+
+impl Operator for LastValue {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = vec![self.update(inputs.one()?, inputs.progress)];
+        let applied = vec![Applied::All];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        let (plan, output) = (node.operator_plan::<LastValuePlan>()?, node.output(0)?);
+        (self.plan, self.schema, self.readers) = (plan.clone(), output.schema.clone(), output.readers);
+        Ok(())
+    }
+
+    fn forgets(&mut self) -> Option<&mut dyn Forgets> {
+        Some(self)
+    }
+
+    fn contents(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, row) in self.rows.bucket(bucket) {
             out.push_insert(0, cells(&row_of_key(key)).chain(cells(row)));
         }
-        out.finish_inserts()
+        Some(out.finish_inserts())
     }
 }
 
@@ -200,5 +215,55 @@ impl Stateful for LastValue {
 
     fn restored(&mut self) {
         self.expiry.iter_mut().for_each(Expiry::restored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const VISITS: &str = "user = \"text\", page = \"text\", gone = \"boolean\"";
+
+    #[test]
+    fn a_null_leaves_the_column_as_it_was() {
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], columns = [\"page\"] } }]
+                    sink = [{ table = \"latest\", primary_key = [\"page\"] }]";
+        let mut last = Tested::new(VISITS, step);
+        last.check(
+            "#  kind  user  page
+             1  +     ann   home
+             2  +     ann   .
+             3  +     ann   cart
+             4  +     .     home",
+            "1  +     ann   home
+             3  U-    ann   home
+             3  U+    ann   cart
+             4  +     .     home",
+        );
+        last.restart();
+        last.check(
+            "#  kind  user  page
+             5  +     ann   cart
+             6  +     ann   help",
+            "6  U-    ann   cart
+             6  U+    ann   help",
+        );
+    }
+
+    #[test]
+    fn a_row_that_deletes_lets_the_next_one_be_the_first() {
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], deleted = \"gone\" } }]
+                    sink = [{ table = \"latest\", primary_key = [\"page\"] }]";
+        let mut last = Tested::new(VISITS, step);
+        last.check(
+            "#  kind  user  page  gone
+             1  +     ann   home  true
+             2  +     ann   home  .
+             3  +     ann   .     true
+             4  +     ann   .     false",
+            "2  +     ann   home
+             3  -     ann   home
+             4  +     ann   .",
+        );
     }
 }

@@ -18,17 +18,20 @@
 //!   so nothing changes.
 
 use super::{
-    StateMap, Stateful,
+    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, TOUCHED},
+    guests::Guests,
     held_times::HeldTimes,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, Value},
         row::{push_key, push_length, take_bytes, take_length},
     },
-    plan::OnCrossingPlan,
+    plan::Node,
+    planner::on_crossing::OnCrossingPlan,
     state::{KeyedState, StateValue},
 };
 use hashbrown::HashMap;
@@ -134,22 +137,8 @@ impl Crossed {
 }
 
 impl OnCrossing {
-    /// An operator without state.
-    pub fn new(plan: OnCrossingPlan, seed: u64) -> Self {
-        Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
-            plan,
-            levels: KeyedState::new(seed),
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: OnCrossingPlan) {
-        self.plan = plan;
-    }
-
     /// Takes in rows, and gives those that raised a key, and those that cleared one. A `ttl` needs the progress of the watermark.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
         let (mut crossed, mut expiry_cursor) = (Crossed::default(), ExpiryCursor::of(progress));
         match self.plan.retracts {
             true => self.update_changes(input, &mut expiry_cursor, &mut crossed),
@@ -285,6 +274,31 @@ impl OnCrossing {
     }
 }
 
+impl Build for OnCrossing {
+    type Plan = OnCrossingPlan;
+
+    fn build(_: &Node, plan: &OnCrossingPlan, _: Guests, seed: u64) -> Result<Self> {
+        Ok(Self {
+            plan: plan.clone(),
+            levels: KeyedState::new(seed),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
+        })
+    }
+}
+
+impl Operator for OnCrossing {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = self.update(inputs.one()?, inputs.progress);
+        let applied = vec![Applied::All];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<OnCrossingPlan>()?.clone();
+        Ok(())
+    }
+}
+
 /// The columns that say where a row stands.
 struct Flags<'a> {
     raise: Option<&'a Column>,
@@ -347,7 +361,10 @@ impl Stateful for OnCrossing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::{ColumnType, RowKind};
+    use crate::{
+        model::column::{ColumnType, RowKind},
+        operator::testing::Tested,
+    };
     use std::sync::Arc;
 
     /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
@@ -373,7 +390,12 @@ mod tests {
             ttl_us: None,
             passed: [vec![0], vec![0]],
         };
-        let outputs = OnCrossing::new(plan, 1).update(&input, None);
+        let outputs = OnCrossing {
+            plan,
+            levels: KeyedState::new(1),
+            expiry: None,
+        }
+        .update(&input, None);
         let ids = |output: &Batch| {
             (0..output.len())
                 .map(|row| format!("{:?}", output.columns[0].get(row)))
@@ -383,6 +405,31 @@ mod tests {
         assert_eq!(
             outputs.iter().map(|output| output.deliveries[0]).collect::<Vec<_>>(),
             [0, 1]
+        );
+    }
+
+    #[test]
+    fn between_the_thresholds_a_key_stays_what_it_is() {
+        let step = "step = [{ name = \"alerts\", on_crossing = { key = [\"id\"], raise = \"hot\", hold = \"warm\" } }]
+                    sink = [{ table = \"raised\", from = \"alerts\" }, { table = \"cleared\", from = \"alerts.cleared\" }]";
+        let mut alerts = Tested::new("id = \"int\", hot = \"boolean\", warm = \"boolean\"", step);
+        alerts.check(
+            "#  kind  id  hot    warm
+             1  +     1   .      true
+             2  +     1   true   true
+             3  +     1   true   true
+             4  +     1   false  true
+             5  +     1   false  .
+             6  +     1   true   .",
+            "out      2  +  1  true   true
+             out      6  +  1  true   .
+             cleared  5  +  1  false  .",
+        );
+        alerts.restart();
+        alerts.check(
+            "#  kind  id  hot    warm
+             7  +     1   false  false",
+            "cleared  7  +  1  false  false",
         );
     }
 }

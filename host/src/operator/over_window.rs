@@ -12,19 +12,22 @@
 //!   row sees no others. Nothing is told of that.
 
 use super::{
-    ChangelogBuilder, RowTimes, StateMap, Stateful,
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, RowTimes, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value},
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, TOUCHED},
+    guests::Guests,
     held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_key_cell, take_length},
     },
-    plan::{AggregateSpec, OverWindowPlan, OverWindowSpan},
+    plan::{AggregateSpec, Node},
+    planner::over_window::{OverWindowPlan, OverWindowSpan},
     state::{KeyedState, StateValue},
 };
 use std::collections::BTreeMap;
@@ -77,41 +80,6 @@ impl StateValue for Tail {
 }
 
 impl OverWindow {
-    /// An operator without state. `schema` is that of the first output: what is passed on, then the aggregates.
-    pub fn new(plan: OverWindowPlan, schema: Schema, seed: u64) -> Self {
-        Self {
-            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
-            plan,
-            schema,
-            rows: KeyedState::new(seed),
-            groups: KeyedState::new(seed),
-            values: Values::new(Order::All, seed),
-            waiting: BTreeMap::new(),
-            ends: Timers::default(),
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: OverWindowPlan, schema: Schema) {
-        (self.plan, self.schema) = (plan, schema);
-    }
-
-    /// Takes in rows, while the watermark moves. Gives what there is to tell, and with `time` the rows that were late.
-    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
-        let mut out = ChangelogBuilder::new(&self.schema, input.len());
-        let mut outputs = Vec::new();
-        match (self.plan.span, progress) {
-            (OverWindowSpan::Rows(rows), progress) => self.update_rows(rows, input, progress, &mut out),
-            (OverWindowSpan::Time(span_us), Some(progress)) => {
-                let late = self.update_times(span_us, input, progress, &mut out);
-                outputs.push(super::late_rows(input, &late, &self.plan.late));
-            }
-            (OverWindowSpan::Time(_), None) => {}
-        }
-        outputs.insert(0, out.finish_inserts());
-        outputs
-    }
-
     // ---- the last rows ------------------------------------------------------------------------------------------------
 
     fn update_rows(
@@ -356,6 +324,49 @@ impl OverWindow {
     }
 }
 
+impl Build for OverWindow {
+    type Plan = OverWindowPlan;
+
+    fn build(node: &Node, plan: &OverWindowPlan, _: Guests, seed: u64) -> Result<Self> {
+        Ok(Self {
+            plan: plan.clone(),
+            schema: node.output(0)?.schema.clone(),
+            rows: KeyedState::new(seed),
+            groups: KeyedState::new(seed),
+            values: Values::new(Order::All, seed),
+            waiting: BTreeMap::new(),
+            ends: Timers::default(),
+            expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed)),
+        })
+    }
+}
+
+impl Operator for OverWindow {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let input = inputs.one()?;
+        let mut out = ChangelogBuilder::new(&self.schema, input.len());
+        let late = match self.plan.span {
+            OverWindowSpan::Rows(rows) => {
+                self.update_rows(rows, input, inputs.progress, &mut out);
+                None
+            }
+            OverWindowSpan::Time(span_us) => {
+                let late = self.update_times(span_us, input, inputs.followed()?, &mut out);
+                Some(super::late_rows(input, &late, &self.plan.late))
+            }
+        };
+        let applied = vec![Applied::but(late.as_ref())];
+        let rows = [out.finish_inserts()].into_iter().chain(late).collect();
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<OverWindowPlan>()?.clone();
+        self.schema = node.output(0)?.schema.clone();
+        Ok(())
+    }
+}
+
 impl Stateful for OverWindow {
     fn savepoint(&mut self) {
         self.rows.savepoint();
@@ -427,4 +438,35 @@ fn row_key(group: &[u8], parts: &[i64]) -> Vec<u8> {
     let mut key = group.to_vec();
     parts.iter().for_each(|&part| push_key_cell(&mut key, Value::Int(part)));
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "user = \"text\", amount = \"int\"";
+
+    #[test]
+    fn a_row_sees_the_last_rows_of_its_group() {
+        let step = "step = [{ name = \"seen\", window = { over = { rows = 2 }, group_by = [\"user\"], columns = { total = { sum = \"amount\" } } } }]
+                    sink = [{ table = \"seen\" }]";
+        let mut seen = Tested::new(ORDERS, step);
+        seen.check(
+            "#  kind  user  amount
+             1  +     ann   1
+             2  +     ann   2
+             3  +     bob   4
+             4  +     ann   8",
+            "1  +     ann   1  1
+             2  +     ann   2  3
+             3  +     bob   4  4
+             4  +     ann   8  10",
+        );
+        seen.restart();
+        seen.check(
+            "#  kind  user  amount
+             5  +     ann   .",
+            "5  +     ann   .  8",
+        );
+    }
 }

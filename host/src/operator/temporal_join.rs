@@ -16,13 +16,18 @@
 //! - Nulls: a row with a null in the key has no version, and a version with one is nobody's.
 //! - Restart: the state holds an entry per row that waits and per version that is kept, so nothing changes.
 
-use super::{ChangelogBuilder, StateMap, Stateful, clock::WatermarkProgress, held_times::HeldTimes, timers::Timers};
+use super::{
+    Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
+    clock::WatermarkProgress, guests::Guests, held_times::HeldTimes, timers::Timers,
+};
 use crate::{
+    error::Result,
     model::{
         column::{Batch, Column, RowKind, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     },
-    plan::TemporalJoinPlan,
+    plan::Node,
+    planner::temporal_join::TemporalJoinPlan,
     state::KeyedState,
 };
 use std::{collections::BTreeSet, ops::Bound};
@@ -37,35 +42,9 @@ pub struct TemporalJoin {
     waiting: Waiting,
 }
 
-/// What [`TemporalJoin::update`] gives.
-#[derive(Debug)]
-pub struct Given {
-    /// The rows with their versions, the late rows, and the late versions.
-    pub outputs: Vec<Batch>,
-    /// The deliveries of the rows that wait now.
-    pub rows: Vec<u32>,
-    /// The deliveries of the versions that are kept now.
-    pub versions: Vec<u32>,
-}
-
 impl TemporalJoin {
-    /// An operator without state. `schema` is that of the first output: columns of the rows, then of the versions.
-    pub fn new(plan: TemporalJoinPlan, schema: Schema, seed: u64) -> Self {
-        Self {
-            versions: Versions::new(plan.ttl_us, seed),
-            plan,
-            schema,
-            waiting: Waiting::new(seed),
-        }
-    }
-
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: TemporalJoinPlan, schema: Schema) {
-        (self.plan, self.schema) = (plan, schema);
-    }
-
     /// Takes in rows and versions, while the watermark moves.
-    pub fn update(&mut self, rows: &Batch, versions: &Batch, progress: &WatermarkProgress<'_>) -> Given {
+    fn update(&mut self, rows: &Batch, versions: &Batch, progress: &WatermarkProgress<'_>) -> Outputs {
         let plan = self.plan.clone();
         let mut out = ChangelogBuilder::new(&self.schema, rows.len());
         let (row_keys, passed) = (rows.pick(&plan.on), rows.pick(&plan.passed));
@@ -119,14 +98,14 @@ impl TemporalJoin {
         while let Some((mover, moved_us)) = cursor.next_move() {
             self.advance(mover, moved_us, &mut out);
         }
-        Given {
-            outputs: vec![
+        Outputs {
+            rows: vec![
                 out.finish(),
                 rows.rows_of(&late, &plan.late),
                 versions.rows_of(&late_versions, &plan.late_versions),
             ],
-            rows: waits,
-            versions: kept,
+            // What waits and what is kept has an effect, whether a row finds a version or not.
+            applied: vec![Applied::Only(waits), Applied::Only(kept)],
         }
     }
 
@@ -140,6 +119,32 @@ impl TemporalJoin {
             }
         }
         self.versions.forget(watermark_us);
+    }
+}
+
+impl Build for TemporalJoin {
+    type Plan = TemporalJoinPlan;
+
+    fn build(node: &Node, plan: &TemporalJoinPlan, _: Guests, seed: u64) -> Result<Self> {
+        Ok(Self {
+            plan: plan.clone(),
+            schema: node.output(0)?.schema.clone(),
+            versions: Versions::new(plan.ttl_us, seed),
+            waiting: Waiting::new(seed),
+        })
+    }
+}
+
+impl Operator for TemporalJoin {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let (rows, versions) = inputs.two()?;
+        Ok(self.update(rows, versions, inputs.followed()?))
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        self.plan = node.operator_plan::<TemporalJoinPlan>()?.clone();
+        self.schema = node.output(0)?.schema.clone();
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         column::{Batch, Column, RowKind, Value},
         row::{push_cell, push_key_cell, push_length, take_bytes, take_length},
     },
-    plan::TopPlan,
+    planner::window::TopPlan,
 };
 use std::sync::Arc;
 

@@ -23,14 +23,16 @@ mod session;
 mod slices;
 
 use super::{
-    StateMap, Stateful,
+    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
     guests::{Answers, Guests, Refusal},
     held_times::HeldTimes,
 };
 use crate::{
+    error::{Error, Result},
     model::column::{Batch, Column, Schema, Value},
-    plan::{Readers, WindowKind, WindowPlan},
+    plan::Node,
+    planner::window::{WindowKind, WindowPlan},
 };
 use cut::Cut;
 use open::Windows;
@@ -54,57 +56,61 @@ enum Kind {
     Sessions { gap_us: i64, windows: Windows },
 }
 
-impl Window {
-    /// An operator without state. `schemas` are those of the outputs: the group, start, end and results; and the rows
-    /// that are late; `guests` are those of the plan.
-    ///
-    /// # Errors
-    /// A sentence for a person: the time zone is not known.
-    pub fn new(
-        plan: WindowPlan,
-        schemas: Vec<Schema>,
-        readers: Readers,
-        guests: Guests,
-        seed: u64,
-    ) -> Result<Self, String> {
-        let [schema, late_schema] = two(schemas);
-        let windows = |schema| Windows::new(&plan, schema, readers, seed);
+impl Build for Window {
+    type Plan = WindowPlan;
+
+    fn build(node: &Node, plan: &WindowPlan, guests: Guests, seed: u64) -> Result<Self> {
+        let (output, late) = (node.output(0)?, node.output(1)?);
+        let unknown = |message| Error::definition(format!("step \"{}\": {message}", node.name));
+        let windows = || Windows::new(plan, output.schema.clone(), output.readers, seed);
         let kind = match plan.kind {
-            WindowKind::Aligned { .. } if Slices::fit(&plan) => {
-                Kind::Slices(Cut::new(&plan.kind)?, Slices::new(&plan, schema, seed))
-            }
-            WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind)?, windows(schema)),
+            WindowKind::Aligned { .. } if Slices::fit(plan) => Kind::Slices(
+                Cut::new(&plan.kind).map_err(unknown)?,
+                Slices::new(plan, output.schema.clone(), seed),
+            ),
+            WindowKind::Aligned { .. } => Kind::Cut(Cut::new(&plan.kind).map_err(unknown)?, windows()),
             WindowKind::Session { gap_us } => Kind::Sessions {
                 gap_us,
-                windows: windows(schema),
+                windows: windows(),
             },
         };
         Ok(Self {
-            plan,
-            late_schema,
+            plan: plan.clone(),
+            late_schema: late.schema.clone(),
             kind,
             guests,
         })
     }
+}
 
-    /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
-    pub fn replace(&mut self, plan: WindowPlan, schemas: Vec<Schema>, readers: Readers) {
-        let [schema, late_schema] = two(schemas);
+impl Operator for Window {
+    fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
+        let rows = self.update(inputs.one()?, inputs.followed()?)?;
+        let applied = vec![Applied::but(rows.get(1))];
+        Ok(Outputs { rows, applied })
+    }
+
+    fn replan(&mut self, node: &Node) -> Result<()> {
+        let plan = node.operator_plan::<WindowPlan>()?;
+        let (output, late) = (node.output(0)?, node.output(1)?);
         self.guests.replace(&plan.aggregates);
         match &mut self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => {
-                windows.replace(&plan, schema, readers);
+                windows.replace(plan, output.schema.clone(), output.readers);
             }
-            Kind::Slices(_, slices) => slices.replace(&plan, schema),
+            Kind::Slices(_, slices) => slices.replace(plan, output.schema.clone()),
         }
-        (self.plan, self.late_schema) = (plan, late_schema);
+        (self.plan, self.late_schema) = (plan.clone(), late.schema.clone());
+        Ok(())
     }
+}
 
+impl Window {
     /// Takes in rows, while the watermark moves. Gives what there is to tell, and the rows that were late.
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    pub fn update(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Vec<Batch>, Refusal> {
+    fn update(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Vec<Batch>, Refusal> {
         let mut answers = self.answers(input, progress)?;
         let mut late = Vec::new();
         let out = match &mut self.kind {
@@ -194,8 +200,34 @@ impl Stateful for Window {
     }
 }
 
-/// The schemas of the two outputs.
-fn two(schemas: Vec<Schema>) -> [Schema; 2] {
-    let mut schemas = schemas.into_iter();
-    [(); 2].map(|()| schemas.next().unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use crate::operator::testing::Tested;
+
+    const ORDERS: &str = "user = \"text\", amount = \"int\"";
+
+    #[test]
+    fn a_window_is_emitted_when_the_watermark_is_at_its_end() {
+        let step = "step = [{ name = \"sums\", window = { tumbling = \"1 s\", group_by = [\"user\"], columns = { total = { sum = \"amount\" } } } }]
+                    sink = [{ table = \"sums\", from = \"sums\" }, { table = \"late\", from = \"sums.late\" }]";
+        let mut sums = Tested::new(ORDERS, step);
+        sums.check(
+            "#  kind  ms    user  amount
+             1  +     1000  bob   1
+             2  +     1500  ann   2
+             3  +     1999  bob   3
+             4  +     2000  ann   4
+             5  +     1999  ann   5",
+            "out   4  +  ann  1000  2000  2
+             out   4  +  bob  1000  2000  4
+             late  5  +  ann  5",
+        );
+        sums.restart();
+        sums.check(
+            "#  kind  ms    user  amount
+             6  +     2999  ann   6
+             7  +     3000  bob   7",
+            "out   7  +  ann  2000  3000  10",
+        );
+    }
 }

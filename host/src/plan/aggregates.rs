@@ -9,17 +9,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// `aggregate`: the output is the group, then the aggregates.
-#[derive(Clone, Debug)]
-pub struct AggregatePlan {
-    /// The group.
-    pub group: Vec<usize>,
-    /// What is computed.
-    pub aggregates: Vec<AggregateSpec>,
-    /// After how long without a change a group is forgotten.
-    pub ttl_us: Option<i64>,
-}
-
 /// One aggregate.
 #[derive(Clone, Debug)]
 pub struct AggregateSpec {

@@ -1,95 +1,243 @@
-//! Aggregates: what is computed, and of which columns.
+//! `aggregate`: sums, counts, extremes and means by group, and the aggregates that windows have as well. See
+//! [`crate::operator::aggregate`].
 
-use super::{OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, Resolver};
+use super::{
+    Binder, BoundAggregate, BoundChange, BoundNode, BoundOperator, Layout, Provenance, Reads, StepAt, StepKeys,
+    describe::{forgets, forgotten, function_states, functions, groups},
+    texts,
+};
 use crate::{
-    definition::{Aggregate, AggregateColumn, Name},
+    definition::{ColumnMap, Name, StageLimits},
     error::{Error, Result},
     model::column::{ColumnType, Field, Schema},
-    plan::{Function, GuestHost},
+    plan::{AggregateSpec, At, Function, OperatorPlan},
+};
+use serde::Deserialize;
+use serde_spanned::Spanned;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
 };
 
 /// Beyond it, not every whole number is a double.
 const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
-impl Resolver<'_> {
-    pub(super) fn aggregate(
-        &self,
-        name: &str,
-        input: OutputPort,
-        aggregate: &Aggregate,
-        host: &dyn GuestHost,
-    ) -> Result<ResolvedNode> {
-        let whose = self.port_name(input);
-        let source = self.output(input)?;
-        self.distinct(&aggregate.group_by, "group_by")?;
+/// Its keys in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Aggregate {
+    /// The group's columns; may be empty for one group of everything.
+    group_by: Vec<Name>,
+    /// What is computed, by the name of the resulting column.
+    columns: ColumnMap<AggregateColumn>,
+    /// After how long without a change a group is forgotten, such as `"30 d"`; never, when absent.
+    ttl: Option<Name>,
+}
+
+/// One aggregate: exactly one function with its column, or the component of an aggregate of the user's own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AggregateColumn {
+    /// The sum of a column of numbers.
+    pub(super) sum: Option<Name>,
+    /// How many rows (`"*"`), or how many values of a column, there are.
+    pub(super) count: Option<Name>,
+    /// How many different values a column has.
+    pub(super) count_distinct: Option<Name>,
+    /// The least value.
+    pub(super) min: Option<Name>,
+    /// The greatest value.
+    pub(super) max: Option<Name>,
+    /// The mean of a column of numbers.
+    pub(super) avg: Option<Name>,
+    /// About how many different values a column has.
+    pub(super) approx_count_distinct: Option<Name>,
+    /// A quantile of a column of numbers.
+    pub(super) quantile: Option<Name>,
+    /// Which quantile: 0.95 for the 95th percentile. Only with `quantile`.
+    pub(super) q: Option<Spanned<f64>>,
+    /// The value of the earliest row that has one. Only in windows.
+    pub(super) first: Option<Name>,
+    /// The value of the latest row that has one. Only in windows.
+    pub(super) last: Option<Name>,
+    /// What a null in the column counts as. Only with `sum` and `avg`.
+    pub(super) coalesce: Option<Spanned<f64>>,
+    /// The file of a component that is an aggregate, relative to the pipeline file.
+    pub(super) module: Option<Spanned<PathBuf>>,
+    /// Parameters by name; those left out have the aggregate's defaults. Only with `module`.
+    pub(super) parameters: Option<Spanned<BTreeMap<String, Spanned<toml::Value>>>>,
+    /// Bounds other than the defaults. Only with `module`.
+    pub(super) limits: Option<Spanned<StageLimits>>,
+}
+
+impl StepKeys for Aggregate {
+    fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
+        let input = step.input(binder)?;
+        let whose = binder.port_name(input);
+        let source = binder.output(input)?;
+        binder.distinct(&self.group_by, "group_by")?;
         let mut schema = Schema::new();
-        for group in &aggregate.group_by {
-            let index = self.column(&source.schema, group, &whose)?;
+        for group in &self.group_by {
+            let index = binder.column(&source.schema, group, &whose)?;
             schema.extend(source.schema.get(index).cloned());
         }
         let mut aggregates = Vec::new();
-        for (column, spec) in &aggregate.columns.0 {
+        for (column, spec) in &self.columns.0 {
             if schema.iter().any(|field| field.name == *column.get_ref()) {
                 let message = format!(
                     "column \"{}\" is in `group_by` already; give the result another name",
                     column.get_ref()
                 );
-                return Err(self.at(column, message));
+                return Err(binder.at(column, message));
             }
-            let (resolved, field) = match &spec.module {
-                Some(module) => self.guest_column(name, column, spec, module, input, host)?,
-                None => self.aggregate_column(column, spec, &source.schema, &whose)?,
+            let (bound, field) = match &spec.module {
+                Some(module) => binder.guest_column(step.name(), column, spec, module, input, step.host)?,
+                None => binder.aggregate_column(column, spec, &source.schema, &whose)?,
             };
-            if resolved.function.needs_order() {
-                let function = resolved.function.name();
+            if bound.function.needs_order() {
+                let function = bound.function.name();
                 let accepted = "a group changes for ever: last_value keeps the latest values of a key";
-                return Err(self.at(column, format!("{function} is for windows; {accepted}")));
+                return Err(binder.at(column, format!("{function} is for windows; {accepted}")));
             }
-            if !matches!(source.change, ResolvedChange::Append) {
-                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+            if !matches!(source.change, BoundChange::Append) {
+                binder.check_takes_back(column, bound.function, &format!("{whose} sends a changelog"))?;
             }
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
         // A guest is asked for a whole batch ahead, in which a group may be forgotten.
-        if let Some(ttl) = &aggregate.ttl
-            && let Some(guest) = aggregates.iter().find(|resolved| resolved.guest.is_some())
+        if let Some(ttl) = &self.ttl
+            && let Some(guest) = aggregates.iter().find(|bound| bound.guest.is_some())
         {
             let message = format!(
                 "key `ttl` does not go with column \"{}\", which is a guest's; put the guest into a window instead",
                 guest.name
             );
-            return Err(self.at(ttl, message));
+            return Err(binder.at(ttl, message));
         }
-        let group: Vec<String> = aggregate.group_by.iter().map(|name| name.get_ref().clone()).collect();
-        let output = self.keyed_output(schema, group.clone());
-        let kind = ResolvedKind::Aggregate {
+        let group = texts(&self.group_by);
+        let output = binder.keyed_output(schema, group.clone());
+        let aggregate = BoundAggregation {
             group,
             aggregates,
-            ttl_us: self.ttl(aggregate.ttl.as_ref())?,
+            ttl_us: binder.ttl(self.ttl.as_ref())?,
         };
-        Ok(ResolvedNode {
-            name: name.to_owned(),
-            input,
-            kind,
-            outputs: vec![output],
-        })
+        Ok(step.bound(input, aggregate, vec![output]))
+    }
+}
+
+/// The step, by the names of its columns.
+struct BoundAggregation {
+    group: Vec<String>,
+    aggregates: Vec<BoundAggregate>,
+    ttl_us: Option<i64>,
+}
+
+impl BoundOperator for BoundAggregation {
+    fn reads(&self, node: &BoundNode, read: &[BTreeSet<String>]) -> Reads {
+        let names = self.group.iter().chain(columns_of(&self.aggregates, read.first()));
+        vec![(node.input, names.cloned().collect())]
     }
 
+    fn is_timer_driven(&self) -> bool {
+        self.ttl_us.is_some()
+    }
+
+    fn without_time(&self, node: &BoundNode) -> Option<String> {
+        Some(format!("take the `ttl` out of step \"{}\"", node.name))
+    }
+
+    fn provenance(&self, node: &BoundNode, column: &str) -> Provenance {
+        match self.group.iter().any(|group| group == column) {
+            true => Provenance::copy(node.input, column),
+            false => provenance_of(&self.aggregates, node, column),
+        }
+    }
+
+    fn plan(&self, layout: &Layout<'_>) -> Box<dyn OperatorPlan> {
+        Box::new(AggregatePlan {
+            group: layout.own(&self.group),
+            aggregates: layout.aggregates(&self.aggregates, true),
+            ttl_us: self.ttl_us,
+        })
+    }
+}
+
+/// The columns that those of the aggregates read that somebody reads.
+pub(super) fn columns_of<'a>(
+    aggregates: &'a [BoundAggregate],
+    read: Option<&'a BTreeSet<String>>,
+) -> impl Iterator<Item = &'a String> {
+    let is_read = move |aggregate: &&BoundAggregate| read.is_some_and(|read| read.contains(&aggregate.name));
+    aggregates.iter().filter(is_read).flat_map(BoundAggregate::columns)
+}
+
+/// Where an aggregate has its values from: those of a column, as they are, or new ones.
+pub(super) fn provenance_of(aggregates: &[BoundAggregate], node: &BoundNode, column: &str) -> Provenance {
+    let keeps = [Function::Min, Function::Max, Function::First, Function::Last];
+    let aggregate = aggregates.iter().find(|aggregate| aggregate.name == column);
+    let aggregate = aggregate.filter(|aggregate| keeps.contains(&aggregate.function));
+    match aggregate.and_then(|aggregate| aggregate.column.as_ref()) {
+        Some(column) => Provenance::copy(node.input, column),
+        None => Provenance::New,
+    }
+}
+
+/// The output is the group, then the aggregates.
+#[derive(Clone, Debug)]
+pub struct AggregatePlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+    /// After how long without a change a group is forgotten.
+    pub ttl_us: Option<i64>,
+}
+
+impl OperatorPlan for AggregatePlan {
+    fn follows_time(&self) -> bool {
+        self.ttl_us.is_some()
+    }
+
+    fn takes_back(&self) -> bool {
+        true
+    }
+
+    fn aggregates(&self) -> &[AggregateSpec] {
+        &self.aggregates
+    }
+
+    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+        format!(
+            "aggregate{} ({}) by the first {} of {}",
+            forgets(self.ttl_us),
+            function_states(&self.aggregates, names_modules),
+            self.group.len(),
+            at.output()
+        )
+    }
+
+    fn describe(&self, at: At<'_>) -> String {
+        let (groups, functions) = (groups(at, &self.group), functions(at, &self.aggregates));
+        format!("aggregate {groups}{}: {functions}", forgotten(self.ttl_us))
+    }
+}
+
+impl Binder<'_> {
     pub(super) fn aggregate_column(
         &self,
         name: &Name,
         spec: &AggregateColumn,
         schema: &Schema,
         whose: &str,
-    ) -> Result<(ResolvedAggregate, Field)> {
+    ) -> Result<(BoundAggregate, Field)> {
         let given = given_functions(spec);
         let &[(function, of)] = given.as_slice() else {
             return Err(self.not_one_function(name, spec));
         };
         let of_guests = [
-            ("parameters", spec.parameters.as_ref().map(serde_spanned::Spanned::span)),
-            ("limits", spec.limits.as_ref().map(serde_spanned::Spanned::span)),
+            ("parameters", spec.parameters.as_ref().map(Spanned::span)),
+            ("limits", spec.limits.as_ref().map(Spanned::span)),
         ];
         for (key, span) in of_guests {
             if let Some(span) = span {
@@ -120,7 +268,7 @@ impl Resolver<'_> {
         let coalesce = spec.coalesce.as_ref().map(|value| *value.get_ref());
         let q = self.q(name, spec, function)?;
         if function == Function::Count && of.get_ref() == "*" {
-            let resolved = ResolvedAggregate {
+            let bound = BoundAggregate {
                 name: name.get_ref().clone(),
                 function,
                 column: None,
@@ -129,7 +277,7 @@ impl Resolver<'_> {
                 q,
                 guest: None,
             };
-            return Ok((resolved, result(ColumnType::Int, false)));
+            return Ok((bound, result(ColumnType::Int, false)));
         }
         if of.get_ref() == "*" {
             let function = function.name();
@@ -176,7 +324,7 @@ impl Resolver<'_> {
                 result(column.column_type, column.nullable)
             }
         };
-        let resolved = ResolvedAggregate {
+        let bound = BoundAggregate {
             name: name.get_ref().clone(),
             function,
             column: Some(of.get_ref().clone()),
@@ -185,7 +333,7 @@ impl Resolver<'_> {
             q,
             guest: None,
         };
-        Ok((resolved, field))
+        Ok((bound, field))
     }
 
     /// The error for a column that has no function, or several.

@@ -1,13 +1,9 @@
 //! Functions that are nearly right: what goes with them, and what they cannot do.
 
-use super::Resolver;
-use crate::{
-    definition::{AggregateColumn, Name},
-    error::Result,
-    plan::Function,
-};
+use super::{Binder, aggregate::AggregateColumn};
+use crate::{definition::Name, error::Result, plan::Function};
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// Which quantile a column is, if it is one.
     pub(super) fn q(&self, name: &Name, spec: &AggregateColumn, function: Function) -> Result<Option<f64>> {
         let accepted = "a number above 0 and below 1, such as 0.95";

@@ -1,14 +1,14 @@
 //! A plan of a pipeline file.
 
-use super::wire::wire;
+use super::physical::physical_plan;
 use crate::{
     definition::File,
-    error::Result,
+    error::{Result, take_defect},
     plan::{GuestHost, Plan, Versions},
 };
 
 impl Plan {
-    /// Checks the pipeline in `file` and wires it. Modules are loaded, and asked to describe and to configure
+    /// Checks the pipeline in `file` and makes a physical plan of it. Modules are loaded, and asked to describe and to configure
     /// themselves.
     ///
     /// # Errors
@@ -32,8 +32,9 @@ impl Plan {
     /// place.
     pub fn with_versions(file: &File, host: &dyn GuestHost, versions: &Versions) -> Result<Self> {
         let definition = file.parse()?;
-        let resolved = super::resolve(file, &definition, host, versions)?;
-        let plan = wire(file, &definition, resolved);
+        let bound = super::bind(file, &definition, host, versions)?;
+        let plan = physical_plan(file, &definition, bound);
+        take_defect()?;
         versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
         plan.guest_counts().check(&plan.name)?;
         Ok(plan)

@@ -1,6 +1,6 @@
 //! Pipelines that would feed each other for ever.
 //!
-//! A pipeline that reads what it publishes itself is refused when it is checked, see `resolve/sinks.rs`. Here it is about
+//! A pipeline that reads what it publishes itself is refused when it is checked, see `planner/sinks.rs`. Here it is about
 //! several at once. Subjects are compared, and not streams: a subject is one name within an account, whichever streams
 //! store it. What a pipeline of another process publishes is not known here; what the stream itself does to subjects is,
 //! at start (`nats/subjects.rs`).

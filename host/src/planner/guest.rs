@@ -1,13 +1,13 @@
 //! Aggregates that are guests: what one says of itself against the rows that it is to read.
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedAggregateGuest, ResolvedChange, ResolvedKind, Resolver,
-    aggregate::given_functions,
+    Binder, BoundAggregate, BoundAggregateGuest, BoundChange, OutputPort,
+    aggregate::{AggregateColumn, given_functions},
     is_timer_driven,
     stage::{check_reads, parameters},
 };
 use crate::{
-    definition::{AggregateColumn, Name},
+    definition::Name,
     error::Result,
     model::{column::Field, deployment::Whose, guest::AggregateDescription},
     plan::{Function, GuestHost, Setting},
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// A column of the step that a guest computes.
     pub(super) fn guest_column(
         &self,
@@ -28,7 +28,7 @@ impl Resolver<'_> {
         module: &Spanned<PathBuf>,
         input: OutputPort,
         host: &dyn GuestHost,
-    ) -> Result<(ResolvedAggregate, Field)> {
+    ) -> Result<(BoundAggregate, Field)> {
         if !given_functions(spec).is_empty() {
             return Err(self.not_one_function(name, spec));
         }
@@ -69,21 +69,21 @@ impl Resolver<'_> {
             column_type: description.result.column_type,
             nullable: description.result.nullable,
         };
-        let resolved = ResolvedAggregate {
+        let bound = BoundAggregate {
             name: name.get_ref().clone(),
             function: Function::Guest,
             column: None,
             column_type: description.result.column_type,
             coalesce: None,
             q: None,
-            guest: Some(ResolvedAggregateGuest {
+            guest: Some(BoundAggregateGuest {
                 module: loaded,
                 parameters,
                 limits,
                 retracts,
             }),
         };
-        Ok((resolved, field))
+        Ok((bound, field))
     }
 
     /// Whether the guest can take in the rows of `input`. Says whether some of them will be taken back.
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         let (name, whose) = (&description.name, self.port_name(input));
         let source = self.output(input).map_err(|error| error.to_string())?;
         check_reads("aggregate", name, &description.inputs, &source.schema, &whose)?;
-        if matches!(source.change, ResolvedChange::Append) {
+        if matches!(source.change, BoundChange::Append) {
             return Ok(false);
         }
         if !description.retracts {
@@ -123,27 +123,13 @@ impl Resolver<'_> {
             let from = node.inputs().find(|&input| is_timer_driven(&self.nodes, input));
             return from.map_or_else(String::new, |from| self.without_time(from));
         }
-        let changes = node
-            .outputs
-            .first()
-            .is_some_and(|output| !matches!(output.change, ResolvedChange::Append));
-        match node.kind {
-            ResolvedKind::Window(_) if changes => format!("let the window \"{name}\" tell each result once"),
-            ResolvedKind::LastValue { .. } | ResolvedKind::Aggregate { .. } => {
-                format!("take the `ttl` out of step \"{name}\"")
-            }
-            _ => format!("let it read rows that stand for themselves, such as those of step \"{name}\""),
-        }
+        let how = node.kind.operator().and_then(|operator| operator.without_time(node));
+        how.unwrap_or_else(|| format!("let it read rows that stand for themselves, such as those of step \"{name}\""))
     }
 
     /// Whether a guest can stand in windows that grow together.
-    pub(super) fn check_merges(
-        &self,
-        step: &str,
-        resolved: &ResolvedAggregate,
-        module: &Spanned<PathBuf>,
-    ) -> Result<()> {
-        match &resolved.guest {
+    pub(super) fn check_merges(&self, step: &str, bound: &BoundAggregate, module: &Spanned<PathBuf>) -> Result<()> {
+        match &bound.guest {
             Some(guest) if !guest.module.description.merges => Err(self.error(
                 module.span(),
                 format!(

@@ -1,60 +1,68 @@
-//! Windows that slide: how far back a row sees, and what is computed for it.
+//! `window = { over = … }`: for each row the aggregates of the rows before it. See [`crate::operator::over_window`]. The key was
+//! called `sliding`, and may still be.
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    Binder, BoundAggregate, BoundChange, BoundNode, BoundOperator, BoundOutput, Layout, Provenance, Reads, StepAt,
+    aggregate::{columns_of, provenance_of},
+    describe::{counted, forgets, function_states, functions, groups, span},
+    texts,
     time::DURATION_US_MAX,
+    window::Window,
 };
 use crate::{
-    definition::Window,
+    definition::Name,
     error::Result,
     limits::SLIDING_ROWS_MAX,
-    plan::{OverWindowSpan, TimeScale},
+    plan::{AggregateSpec, At, OperatorPlan, TimeColumn, TimeScale},
+    text::duration,
 };
-use std::ops::Range;
+use serde::Deserialize;
+use serde_spanned::Spanned;
+use std::collections::BTreeSet;
 
-/// A `window` that slides, with names instead of indices.
-pub(super) struct ResolvedOverWindow {
-    pub(super) group: Vec<String>,
-    pub(super) aggregates: Vec<ResolvedAggregate>,
-    pub(super) span: OverWindowSpan,
-    pub(super) ttl_us: Option<i64>,
-    pub(super) time: Option<(String, TimeScale)>,
+/// Its keys in the file, beside those of every window.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OverWindow {
+    /// How many rows, that one included.
+    rows: Option<Spanned<u64>>,
+    /// How long.
+    time: Option<Name>,
+    /// After how long without a row a group of `rows` is forgotten; never, when absent.
+    ttl: Option<Name>,
 }
 
-impl Resolver<'_> {
-    pub(super) fn over_window(
+impl OverWindow {
+    /// Binds the step whose `window` it stands in, under the key that is `written`.
+    pub(super) fn bind(
         &self,
-        name: &str,
-        input: OutputPort,
+        written: &str,
+        step: &StepAt<'_>,
         window: &Window,
-        span: Range<usize>,
-    ) -> Result<ResolvedNode> {
-        self.one_kind(name, window, span.clone())?;
-        let whose = self.port_name(input);
-        let source = self.output(input)?;
-        if !matches!(source.change, ResolvedChange::Append) {
-            return Err(self.error(
-                span,
+        binder: &Binder<'_>,
+    ) -> Result<BoundNode> {
+        let (name, input) = (step.name(), step.input(binder)?);
+        window.one_kind(step, binder)?;
+        let whose = binder.port_name(input);
+        let source = binder.output(input)?;
+        if !matches!(source.change, BoundChange::Append) {
+            return Err(binder.error(
+                step.span(),
                 format!(
-                    "step \"{name}\": sliding windows read rows that stand for themselves, but {whose} sends a changelog"
+                    "step \"{name}\": {written} windows read rows that stand for themselves, but {whose} sends a changelog"
                 ),
             ));
         }
-        let at = span.clone();
-        let span = self.sliding_span(name, window, span)?;
-        let ttl = window
-            .over_window
-            .as_ref()
-            .and_then(|over_window| over_window.get_ref().ttl.as_ref());
-        if let (Some(ttl), OverWindowSpan::Time(_)) = (ttl, span) {
+        let span = self.span(written, step, window, binder)?;
+        if let (Some(ttl), OverWindowSpan::Time(_)) = (&self.ttl, span) {
             let message =
                 "key `ttl` goes with `rows`; rows of `time` go with the watermark, and groups with their last row";
-            return Err(self.at(ttl, message));
+            return Err(binder.at(ttl, message));
         }
-        let ttl_us = self.ttl(ttl)?;
-        let time = self.time_column(input, window)?;
+        let ttl_us = binder.ttl(self.ttl.as_ref())?;
+        let time = binder.time_column(input, window)?;
         if matches!(span, OverWindowSpan::Time(_)) {
-            self.check_own_time(name, input, window, at.clone())?;
+            binder.check_own_time(name, input, window, step.span())?;
         }
         let others = [
             ("zone", &window.zone),
@@ -63,120 +71,244 @@ impl Resolver<'_> {
         ];
         for (key, given) in others {
             if let Some(given) = given {
-                let why = "a sliding window begins anew for each row, and tells it once";
-                return Err(self.at(given, format!("key `{key}` does not go with sliding: {why}")));
+                let why = "such a window begins anew for each row, and tells it once";
+                return Err(binder.at(given, format!("key `{key}` does not go with {written}: {why}")));
             }
         }
         if let Some(unit) = &window.bounds_unit {
-            let why = "a sliding window has no bounds of its own to tell";
-            return Err(self.error(
+            let why = "such a window has no bounds of its own to tell";
+            return Err(binder.error(
                 unit.span(),
-                format!("key `bounds_unit` does not go with sliding: {why}"),
+                format!("key `bounds_unit` does not go with {written}: {why}"),
             ));
         }
         if let Some(emit) = &window.emit {
-            let why = "a sliding window tells each row once";
-            return Err(self.error(emit.span(), format!("key `emit` does not go with sliding: {why}")));
+            let why = "such a window tells each row once";
+            return Err(binder.error(emit.span(), format!("key `emit` does not go with {written}: {why}")));
         }
 
         if let Some(top) = &window.top {
-            let why = "a sliding window adds to the columns of each row";
-            return Err(self.error(
+            let why = "such a window adds to the columns of each row";
+            return Err(binder.error(
                 top.span(),
-                format!("key `top` does not go with sliding: {why}; say `columns`"),
+                format!("key `top` does not go with {written}: {why}; say `columns`"),
             ));
         }
-        self.columns_or_top(name, window, at)?;
+        binder.columns_or_top(name, window, step.span())?;
 
-        self.distinct(&window.group_by, "group_by")?;
+        binder.distinct(&window.group_by, "group_by")?;
         for group in &window.group_by {
-            self.column(&source.schema, group, &whose)?;
+            binder.column(&source.schema, group, &whose)?;
         }
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         let mut aggregates = Vec::new();
         for (column, spec) in window.columns.iter().flat_map(|columns| &columns.0) {
             if spec.module.is_some() {
                 let accepted = "accepted is a function of the host's own";
-                return Err(self.at(
+                return Err(binder.at(
                     column,
-                    format!("module does not go with sliding, whose rows come and go; {accepted}"),
+                    format!("module does not go with {written}, whose rows come and go; {accepted}"),
                 ));
             }
-            let (resolved, field) = self.aggregate_column(column, spec, &source.schema, &whose)?;
-            if resolved.function.needs_order() {
-                let function = resolved.function.name();
-                return Err(self.at(
+            let (bound, field) = binder.aggregate_column(column, spec, &source.schema, &whose)?;
+            if bound.function.needs_order() {
+                let function = bound.function.name();
+                return Err(binder.at(
                     column,
                     format!(
-                        "{function} does not go with sliding, whose rows come and go; accepted is any other function"
+                        "{function} does not go with {written}, whose rows come and go; accepted is any other function"
                     ),
                 ));
             }
-            self.check_takes_back(column, resolved.function, "rows of a sliding window come and go")?;
+            binder.check_takes_back(
+                column,
+                bound.function,
+                &format!("rows of {written} windows come and go"),
+            )?;
             if schema.iter().any(|known| known.name == field.name) {
-                return Err(self.at(
+                return Err(binder.at(
                     column,
                     format!(
-                        "{whose} has a column \"{}\" already, and sliding adds to its columns; give the result another name",
+                        "{whose} has a column \"{}\" already, and {written} adds to its columns; give the result another name",
                         field.name
                     ),
                 ));
             }
-            origins.push((self.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.len(), 0, schema.len()));
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
-        let out = ResolvedOutput {
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         };
         let mut outputs = vec![out];
         if matches!(span, OverWindowSpan::Time(_)) {
-            outputs.push(self.late_output(input, false)?);
+            outputs.push(binder.late_output(input, false)?);
         }
-        let kind = ResolvedKind::OverWindow(Box::new(ResolvedOverWindow {
-            group: window.group_by.iter().map(|name| name.get_ref().clone()).collect(),
+        let over_window = BoundOverWindow {
+            group: texts(&window.group_by),
             aggregates,
             span,
             ttl_us,
             time,
-        }));
-        Ok(ResolvedNode {
-            name: name.to_owned(),
-            input,
-            kind,
-            outputs,
-        })
+        };
+        Ok(step.bound(input, over_window, outputs))
     }
 
-    fn sliding_span(&self, name: &str, window: &Window, span: Range<usize>) -> Result<OverWindowSpan> {
-        let sliding = window.over_window.as_ref().map(serde_spanned::Spanned::get_ref);
-        match sliding.map(|over_window| (&over_window.rows, &over_window.time)) {
-            Some((Some(rows), None)) => {
+    fn span(&self, written: &str, step: &StepAt<'_>, window: &Window, binder: &Binder<'_>) -> Result<OverWindowSpan> {
+        match (&self.rows, &self.time) {
+            (Some(rows), None) => {
                 let count = *rows.get_ref();
                 if !(1..=SLIDING_ROWS_MAX).contains(&count) {
                     let message = format!("key `rows` is {count}; accepted are 1 to {SLIDING_ROWS_MAX}");
-                    return Err(self.error(rows.span(), message));
+                    return Err(binder.error(rows.span(), message));
                 }
                 if let Some(time) = &window.time {
-                    return Err(self.at(
+                    return Err(binder.at(
                         time,
-                        "key `time` does not go with sliding rows, which are counted as they come",
+                        format!("key `time` does not go with {written} rows, which are counted as they come"),
                     ));
                 }
                 Ok(OverWindowSpan::Rows(count))
             }
-            Some((None, Some(time))) => Ok(OverWindowSpan::Time(self.duration(
+            (None, Some(time)) => Ok(OverWindowSpan::Time(binder.duration(
                 time,
                 "time",
                 1..=DURATION_US_MAX,
             )?)),
             _ => {
                 let accepted = "exactly one of rows (such as 10) and time (such as \"1 h\")";
-                Err(self.error(span, format!("step \"{name}\": a sliding window has {accepted}")))
+                Err(binder.error(
+                    step.span(),
+                    format!("step \"{}\": {written} has {accepted}", step.name()),
+                ))
             }
         }
+    }
+}
+
+/// The step, by the names of its columns.
+struct BoundOverWindow {
+    group: Vec<String>,
+    aggregates: Vec<BoundAggregate>,
+    span: OverWindowSpan,
+    ttl_us: Option<i64>,
+    time: Option<(String, TimeScale)>,
+}
+
+impl BoundOverWindow {
+    fn is_computed(&self, name: &str) -> bool {
+        self.aggregates.iter().any(|aggregate| aggregate.name == *name)
+    }
+}
+
+impl BoundOperator for BoundOverWindow {
+    fn reads(&self, node: &BoundNode, read: &[BTreeSet<String>]) -> Reads {
+        let passed = read
+            .first()
+            .into_iter()
+            .flatten()
+            .filter(|name| !self.is_computed(name));
+        let names = self
+            .group
+            .iter()
+            .chain(self.time.iter().map(|(name, _)| name))
+            .chain(passed)
+            .chain(read.get(1).into_iter().flatten())
+            .chain(columns_of(&self.aggregates, read.first()));
+        vec![(node.input, names.cloned().collect())]
+    }
+
+    fn follows_time(&self) -> bool {
+        self.ttl_us.is_some() || self.is_timer_driven()
+    }
+
+    fn is_timer_driven(&self) -> bool {
+        matches!(self.span, OverWindowSpan::Time(_))
+    }
+
+    fn provenance(&self, node: &BoundNode, column: &str) -> Provenance {
+        provenance_of(&self.aggregates, node, column)
+    }
+
+    fn plan(&self, layout: &Layout<'_>) -> Box<dyn OperatorPlan> {
+        Box::new(OverWindowPlan {
+            group: layout.own(&self.group),
+            passed: layout.own(layout.held(0).filter(|name| !self.is_computed(name))),
+            aggregates: layout.aggregates(&self.aggregates, true),
+            span: self.span,
+            ttl_us: self.ttl_us,
+            time: layout.time_column(self.time.as_ref()),
+            late: layout.passed(1),
+        })
+    }
+}
+
+/// The first output is what is passed on of the input, then the aggregates; where it is one of time,
+/// the other is the rows that came too late.
+#[derive(Clone, Debug)]
+pub struct OverWindowPlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// The columns that are passed on.
+    pub passed: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+    /// How far back a row sees.
+    pub span: OverWindowSpan,
+    /// After how long without a row a group is forgotten. Only where so many rows are seen.
+    pub ttl_us: Option<i64>,
+    /// The column that holds a row's time; that of its event, when absent.
+    pub time: Option<TimeColumn>,
+    /// The columns of a row that is late.
+    pub late: Vec<usize>,
+}
+
+/// How far back a row sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverWindowSpan {
+    /// So many rows of its group, itself included.
+    Rows(u64),
+    /// The rows of its group of so many microseconds.
+    Time(i64),
+}
+
+impl OperatorPlan for OverWindowPlan {
+    fn follows_time(&self) -> bool {
+        matches!(self.span, OverWindowSpan::Time(_)) || self.ttl_us.is_some()
+    }
+
+    fn late_outputs(&self) -> &'static [usize] {
+        &[1]
+    }
+
+    fn aggregates(&self) -> &[AggregateSpec] {
+        &self.aggregates
+    }
+
+    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+        let seen = match self.span {
+            OverWindowSpan::Rows(rows) => format!("{rows} rows"),
+            OverWindowSpan::Time(span_us) => format!("{}{}", span(span_us), counted(self.time)),
+        };
+        format!(
+            "sliding windows of {seen}{} ({}) by {} columns of {}",
+            forgets(self.ttl_us),
+            function_states(&self.aggregates, names_modules),
+            self.group.len(),
+            at.output()
+        )
+    }
+
+    fn describe(&self, at: At<'_>) -> String {
+        let span = match self.span {
+            OverWindowSpan::Rows(rows) => format!("{rows} rows"),
+            OverWindowSpan::Time(span_us) => duration(span_us),
+        };
+        let (groups, functions) = (groups(at, &self.group), functions(at, &self.aggregates));
+        format!("for each row the last {span} {groups}: {functions}")
     }
 }

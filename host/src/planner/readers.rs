@@ -1,10 +1,10 @@
 //! Who reads what: the step that a sink stands under, and steps that nobody reads.
 
-use super::{OutputPort, ResolvedKind, ResolvedNode, ResolvedSink, Resolver};
+use super::{Binder, BoundKind, BoundNode, BoundSink, OutputPort};
 use crate::{definition::Name, error::Result};
 use std::ops::Range;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// What a sink reads: the output that `from` names, or that of the step right above it in the file; above the first step,
     /// the only input.
     pub(super) fn edge_or_above(&self, from: Option<&Name>, span: Range<usize>) -> Result<OutputPort> {
@@ -24,15 +24,15 @@ impl Resolver<'_> {
     /// Of an operator that is its first output. The others (`late`, `cleared`) are asked for where they are wanted: late rows
     /// are counted without a reader, and most alerts are not interested in their end. Inputs need no reader: their events
     /// move the watermark, and one may be there for ticks alone.
-    pub(super) fn check_read(&self, sinks: &[ResolvedSink]) -> Result<()> {
+    pub(super) fn check_read(&self, sinks: &[BoundSink]) -> Result<()> {
         let inputs = self.inputs.len();
-        let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(ResolvedNode::inputs).collect();
+        let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(BoundNode::inputs).collect();
         read.extend(sinks.iter().map(|sink| sink.input));
         read.extend(self.tables.iter().filter_map(|table| table.update));
         let nodes = self.nodes.iter().enumerate().skip(inputs);
         for ((at, node), step) in nodes.zip(&self.definition.steps) {
             let outputs = match node.kind {
-                ResolvedKind::Stage(_) => node.outputs.len(),
+                BoundKind::Stage(_) => node.outputs.len(),
                 _ => 1,
             };
             let unread = (0..outputs).find(|&output| !read.contains(&OutputPort { node: at, output }));

@@ -1,8 +1,7 @@
 //! What goes out: sinks, and the tables that the pipeline updates.
 
 use super::{
-    OutputPort, ResolvedChange, ResolvedKind, ResolvedOutput, ResolvedSink, ResolvedTarget, Resolver, list,
-    time::DURATION_US_MAX,
+    Binder, BoundChange, BoundKind, BoundOutput, BoundSink, BoundTarget, OutputPort, list, time::DURATION_US_MAX,
 };
 use crate::{
     definition::{Name, PublishFrom},
@@ -13,7 +12,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// Tables that the pipeline updates: the row that is set must be the one that was looked up, or events of one batch
     /// could not be told to be independent of each other.
     pub(super) fn updates(&mut self) -> Result<()> {
@@ -24,7 +23,7 @@ impl Resolver<'_> {
             let port = self.port(Some(from), 0, from.span())?;
             let output = self.output(port)?;
             let Some(table) = self.tables.get(number) else { continue };
-            if !matches!(output.change, ResolvedChange::Append) {
+            if !matches!(output.change, BoundChange::Append) {
                 let whose = self.port_name(port);
                 return Err(self.at(
                     from,
@@ -60,7 +59,7 @@ impl Resolver<'_> {
                 .nodes
                 .iter()
                 .enumerate()
-                .filter(|(_, node)| matches!(&node.kind, ResolvedKind::Lookup { table, .. } if *table == number))
+                .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup(lookup) if lookup.table == number))
                 .map(|(at, _)| at)
                 .collect();
             let &[lookup] = lookups.as_slice() else {
@@ -85,7 +84,7 @@ impl Resolver<'_> {
         let mut at = port.node;
         while at != lookup {
             let Some(node) = self.nodes.get(at) else { break };
-            if !matches!(node.kind, ResolvedKind::Stage(_)) {
+            if !matches!(node.kind, BoundKind::Stage(_)) {
                 let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
                 return Err(self.at(
                     from,
@@ -100,14 +99,14 @@ impl Resolver<'_> {
         let (Some(node), output) = (self.nodes.get(lookup), self.output(port)?) else {
             return Ok(());
         };
-        let ResolvedKind::Lookup { table, on, .. } = &node.kind else {
+        let BoundKind::Lookup(lookup) = &node.kind else {
             return Ok(());
         };
         let input = self.output(node.input)?;
-        let Some(table) = self.tables.get(*table) else {
+        let Some(table) = self.tables.get(lookup.table) else {
             return Ok(());
         };
-        for ((key, _), event) in table.columns.iter().zip(on) {
+        for ((key, _), event) in table.columns.iter().zip(&lookup.on) {
             let origin = input
                 .schema
                 .iter()
@@ -133,8 +132,8 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    pub(super) fn sinks(&self) -> Result<Vec<ResolvedSink>> {
-        let mut sinks: Vec<ResolvedSink> = Vec::new();
+    pub(super) fn sinks(&self) -> Result<Vec<BoundSink>> {
+        let mut sinks: Vec<BoundSink> = Vec::new();
         if self.definition.sinks.is_empty() {
             return Err(self.file.error(Some(0..0), "there is no [[sink]]; name at least one"));
         }
@@ -189,7 +188,7 @@ impl Resolver<'_> {
                     let key_len = primary_key.as_ref().map_or(0, Vec::len);
                     self.check_table_columns(&name, columns.iter().map(String::as_str), key_len, table.span())?;
                     match primary_key {
-                        None => ResolvedTarget::Append { name },
+                        None => BoundTarget::Append { name },
                         Some(primary_key) => self.keyed_sink(name, primary_key, &columns, output, &whose, table)?,
                     }
                 }
@@ -197,7 +196,7 @@ impl Resolver<'_> {
                     self.check_subject(subject)?;
                     self.check_not_read(subject, "each message that this sink publishes")?;
                     self.check_published_once(&sinks, (input, &columns), subject)?;
-                    ResolvedTarget::Subject {
+                    BoundTarget::Subject {
                         name: subject.get_ref().clone(),
                     }
                 }
@@ -211,30 +210,25 @@ impl Resolver<'_> {
                     return Err(self.error(span, "a sink has either `table` or `subject`"));
                 }
             };
-            let keyed = matches!(target, ResolvedTarget::Table { .. });
-            if !keyed && !matches!(output.change, ResolvedChange::Append) {
+            let keyed = matches!(target, BoundTarget::Table { .. });
+            if !keyed && !matches!(output.change, BoundChange::Append) {
                 return Err(self.error(
                     span,
                     format!("{whose} sends a changelog, whose rows are changed later; give the sink a `table` with a `primary_key`"),
                 ));
             }
-            sinks.push(ResolvedSink { input, columns, target });
+            sinks.push(BoundSink { input, columns, target });
         }
         Ok(sinks)
     }
 
     /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.
-    fn check_published_once(
-        &self,
-        before: &[ResolvedSink],
-        rows: (OutputPort, &[String]),
-        subject: &Name,
-    ) -> Result<()> {
+    fn check_published_once(&self, before: &[BoundSink], rows: (OutputPort, &[String]), subject: &Name) -> Result<()> {
         let (input, columns) = rows;
         let twin = before.iter().position(|other| {
             let same_columns =
                 other.columns.len() == columns.len() && other.columns.iter().all(|column| columns.contains(column));
-            let same_subject = matches!(&other.target, ResolvedTarget::Subject { name } if name == subject.get_ref());
+            let same_subject = matches!(&other.target, BoundTarget::Subject { name } if name == subject.get_ref());
             other.input == input && same_columns && same_subject
         });
         match twin {
@@ -361,10 +355,10 @@ impl Resolver<'_> {
         name: String,
         primary_key: &[Name],
         columns: &[String],
-        output: &ResolvedOutput,
+        output: &BoundOutput,
         whose: &str,
         at: &Name,
-    ) -> Result<ResolvedTarget> {
+    ) -> Result<BoundTarget> {
         self.distinct(primary_key, "primary_key")?;
         if primary_key.is_empty() {
             return Err(self.at(
@@ -386,17 +380,17 @@ impl Resolver<'_> {
         }
         let primary_key: Vec<String> = primary_key.iter().map(|key| key.get_ref().clone()).collect();
         let rows_by = match &output.change {
-            ResolvedChange::Append => None,
-            ResolvedChange::Keyed(Some(key)) if key.iter().all(|column| primary_key.contains(column)) => None,
-            ResolvedChange::Keyed(Some(key)) => Some(key.clone()),
-            ResolvedChange::Keyed(None) => {
+            BoundChange::Append => None,
+            BoundChange::Keyed(Some(key)) if key.iter().all(|column| primary_key.contains(column)) => None,
+            BoundChange::Keyed(Some(key)) => Some(key.clone()),
+            BoundChange::Keyed(None) => {
                 return Err(self.at(
                     at,
                     format!("{whose} does not pass on the key of the changelog that it reads, so that rows cannot be told apart"),
                 ));
             }
         };
-        Ok(ResolvedTarget::Table {
+        Ok(BoundTarget::Table {
             name,
             primary_key,
             rows_by,

@@ -1,6 +1,6 @@
 //! The source: its stream, its inputs, and what "now" is.
 
-use super::{OutputPort, ResolvedChange, ResolvedInput, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver, field};
+use super::{Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field};
 use crate::{
     definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
     error::Result,
@@ -24,7 +24,7 @@ struct Written<'d> {
     columns: &'d ColumnMap<SourceColumn>,
 }
 
-impl<'d> Resolver<'d> {
+impl<'d> Binder<'d> {
     /// Takes the inputs in, and finds out what "now" is.
     pub(super) fn source(&mut self) -> Result<(Now, Option<TombstonePlan>)> {
         self.check_stream(&self.definition.source.get_ref().stream)?;
@@ -141,20 +141,20 @@ impl<'d> Resolver<'d> {
             .collect();
         let schema: Schema = columns.iter().map(|(field, _)| field.clone()).collect();
         let origins = (0..schema.len()).map(|column| (at, 0, column)).collect();
-        self.inputs.push(ResolvedInput {
+        self.inputs.push(BoundInput {
             subject: input.subject.get_ref().clone(),
             event_column: None,
             columns,
         });
-        self.nodes.push(ResolvedNode {
+        self.nodes.push(BoundNode {
             name: input.name.to_owned(),
             input: OutputPort { node: at, output: 0 },
-            kind: ResolvedKind::Source,
-            outputs: vec![ResolvedOutput {
+            kind: BoundKind::Source,
+            outputs: vec![BoundOutput {
                 name: "out".to_owned(),
                 schema,
                 origins,
-                change: ResolvedChange::Append,
+                change: BoundChange::Append,
             }],
         });
     }

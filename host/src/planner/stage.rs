@@ -1,31 +1,52 @@
 //! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
 
 use super::{
-    OutputPort, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver,
-    list,
+    Binder, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, OutputPort, StepAt, StepKeys, list,
 };
 use crate::{
     definition::{Failures, Stage, StageLimits},
     error::{Error, Result},
-    limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
+    limits::{FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, TRIAL_FAILURES, TRIAL_ROWS},
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
         guest::{Module, ParameterSpec, ParameterType, ParameterValue},
     },
-    plan::{GuestHost, Setting, StagePlan, StageVersion},
+    plan::{FailureBound, GuestHost, Setting, StagePlan, StageVersion, Trial},
 };
+use serde_spanned::Spanned;
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
-impl Resolver<'_> {
-    pub(super) fn stage(
+/// On how many rows it may fail; a block has a row at least.
+fn failure_bound(stage: &Stage) -> FailureBound {
+    match stage.failures.as_ref().map(Spanned::get_ref) {
+        Some(given) => FailureBound {
+            most: given.most,
+            of: given.of.max(1),
+        },
+        None => FailureBound {
+            most: FAILURES_MOST,
+            of: FAILURES_OF,
+        },
+    }
+}
+
+impl StepKeys for Stage {
+    fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
+        let input = step.input(binder)?;
+        binder.stage(step.name(), input, self, step.span(), step.host)
+    }
+}
+
+impl Binder<'_> {
+    fn stage(
         &self,
         name: &str,
         input: OutputPort,
         stage: &Stage,
         span: Range<usize>,
         host: &dyn GuestHost,
-    ) -> Result<ResolvedNode> {
+    ) -> Result<BoundNode> {
         self.check_limits(&stage.limits)?;
         self.check_failures(stage)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
@@ -64,18 +85,28 @@ impl Resolver<'_> {
             }
         };
         let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
-            let resolved = version.as_ref().map(|version| {
+            let bound = version.as_ref().map(|version| {
                 let whose = whose(version.deployment.whose(name));
                 self.version(input, version, &stage.limits, host, whose)
             });
-            Ok(resolved.transpose()?.map(|(guest, _)| guest))
+            Ok(bound.transpose()?.map(|(guest, _)| guest))
         };
         let fallback = beside(&versions.fallback, |whose| whose)?;
         let shadow = beside(&versions.shadow, Whose::as_candidate)?;
-        Ok(ResolvedNode {
+        Ok(BoundNode {
             name: name.to_owned(),
             input,
-            kind: ResolvedKind::Stage(Box::new(ResolvedStage { live, fallback, shadow })),
+            kind: BoundKind::Stage(Box::new(BoundStage {
+                live,
+                fallback,
+                shadow,
+                limits: stage.limits.clone(),
+                failures: failure_bound(stage),
+                trial: Trial {
+                    rows: stage.trial.rows.unwrap_or(TRIAL_ROWS),
+                    failures: stage.trial.failures.unwrap_or(TRIAL_FAILURES),
+                },
+            })),
             outputs,
         })
     }
@@ -88,7 +119,7 @@ impl Resolver<'_> {
         limits: &StageLimits,
         host: &dyn GuestHost,
         whose: Whose,
-    ) -> Result<(ResolvedGuest, Vec<ResolvedOutput>)> {
+    ) -> Result<(BoundGuest, Vec<BoundOutput>)> {
         let at_module = |message: String| {
             Error::definition(format!(
                 "module {} does not fit step \"{}\" of pipeline {}: {message}",
@@ -114,13 +145,13 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// What of the rule does not fit.
-    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
+    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<BoundOutput>, String> {
         let whose = self.port_name(input);
         let input_output = self.output(input).map_err(|error| error.to_string())?;
         let schema = &input_output.schema;
         let description = &module.description;
         check_reads("rule", &description.name, &description.inputs, schema, &whose)?;
-        let changelog = !matches!(input_output.change, ResolvedChange::Append);
+        let changelog = !matches!(input_output.change, BoundChange::Append);
         if changelog && description.reads_time {
             return Err(format!(
                 "the rule {} reads the time, but {whose} sends a changelog: what it said of a row could not be taken \
@@ -154,8 +185,8 @@ impl Resolver<'_> {
                 fields.push(computed.clone());
             }
             let change = match &input_output.change {
-                ResolvedChange::Append => ResolvedChange::Append,
-                ResolvedChange::Keyed(key) => ResolvedChange::Keyed(key.as_ref().and_then(|key| {
+                BoundChange::Append => BoundChange::Append,
+                BoundChange::Keyed(key) => BoundChange::Keyed(key.as_ref().and_then(|key| {
                     let renamed = |column: &String| {
                         output
                             .passed
@@ -166,7 +197,7 @@ impl Resolver<'_> {
                     key.iter().map(renamed).collect()
                 })),
             };
-            outputs.push(ResolvedOutput {
+            outputs.push(BoundOutput {
                 name: output.name.clone(),
                 schema: fields,
                 origins,
@@ -254,7 +285,7 @@ fn configured(
     parameters: Vec<(String, ParameterValue)>,
     limits: &StageLimits,
     whose: Whose,
-) -> Result<ResolvedGuest> {
+) -> Result<BoundGuest> {
     let setting = Setting {
         parameters: &parameters,
         limits,
@@ -266,7 +297,7 @@ fn configured(
             .configure()
             .map_err(|failure| failure.error(format!("the rule {}: {failure}", module.description.name)))?;
     }
-    Ok(ResolvedGuest {
+    Ok(BoundGuest {
         module,
         deployment,
         parameters,

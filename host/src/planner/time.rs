@@ -1,6 +1,6 @@
 //! Durations, and when events happened.
 
-use super::Resolver;
+use super::Binder;
 use crate::{
     definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
     error::Result,
@@ -19,7 +19,7 @@ const TICKS_US_MIN: i64 = 100 * MS_US;
 /// The longest duration that a pipeline file may hold: some hundred years.
 pub(super) const DURATION_US_MAX: i64 = 36_525 * DAY_US;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// A duration such as `"5 min"`, in microseconds. Its bounds are those that `key` accepts.
     pub(super) fn duration(&self, text: &Name, key: &str, bounds: RangeInclusive<i64>) -> Result<i64> {
         let wrong = |accepted: &str| {
@@ -41,7 +41,7 @@ impl Resolver<'_> {
         Ok(duration_us)
     }
 
-    /// As [`Resolver::duration`]; `default_us` where nothing is said.
+    /// As [`Binder::duration`]; `default_us` where nothing is said.
     pub(super) fn duration_or(&self, text: Option<&Name>, key: &str, default_us: i64) -> Result<i64> {
         text.map_or(Ok(default_us), |text| self.duration(text, key, 0..=DURATION_US_MAX))
     }

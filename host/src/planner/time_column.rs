@@ -3,19 +3,19 @@
 //! Every step that takes a time column asks here. The unit follows the column from where it came into being, through all
 //! steps that pass it on: from the column that holds the times of events, from "now", or from the bounds of a window.
 
-use super::{Origin, OutputPort, ResolvedAggregate, ResolvedKind, Resolver};
+use super::{Binder, BoundKind, Origin, OutputPort, Provenance, window::Window};
 use crate::{
-    definition::{Now, TimeUnit, Window},
+    definition::{Now, TimeUnit},
     error::Result,
     model::column::ColumnType,
-    plan::{Function, TimeScale},
+    plan::TimeScale,
 };
 
 /// The columns that say which window a row is of.
 pub(super) const START: &str = "window_start";
 pub(super) const END: &str = "window_end";
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// The column that holds the times of the rows of `input`, if `window` names one, and what it counts.
     pub(super) fn time_column(&self, input: OutputPort, window: &Window) -> Result<Option<(String, TimeScale)>> {
         let Some(time) = &window.time else {
@@ -83,17 +83,8 @@ impl Resolver<'_> {
         let &(node, number, column): &Origin = output.origins.get(index)?;
         let at = self.nodes.get(node)?;
         let name = &at.outputs.get(number)?.schema.get(column)?.name;
-        let of_aggregate = |aggregates: &[ResolvedAggregate]| {
-            let aggregate = aggregates.iter().find(|aggregate| aggregate.name == *name)?;
-            let keeps = [Function::Min, Function::Max, Function::First, Function::Last];
-            let column = aggregate
-                .column
-                .as_ref()
-                .filter(|_| keeps.contains(&aggregate.function));
-            self.scale_by_name(at.input, column?)
-        };
         match &at.kind {
-            ResolvedKind::Source => {
+            BoundKind::Source => {
                 let of_events = self.inputs.get(node)?.event_column;
                 let of_now = matches!(&self.definition.now, Now::Column(now) if now.get_ref() == name);
                 match of_events.filter(|of_events| of_events.index == column) {
@@ -101,33 +92,16 @@ impl Resolver<'_> {
                     None => of_now.then(TimeScale::default),
                 }
             }
-            ResolvedKind::Window(window) => {
-                let ranked = window.top.as_ref();
-                if window.group.contains(name) || ranked.is_some_and(|top| top.columns.contains(name)) {
-                    return self.scale_by_name(at.input, name);
+            BoundKind::Stage(_) | BoundKind::Lookup(_) => None,
+            BoundKind::Operator(operator) => match operator.provenance(at, name) {
+                Provenance::New => None,
+                Provenance::Times(scale) => Some(scale),
+                Provenance::Copies(columns) => {
+                    let mut scales = columns.iter().map(|(port, name)| self.scale_by_name(*port, name));
+                    let first = scales.next()??;
+                    scales.all(|scale| scale == Some(first)).then_some(first)
                 }
-                match name.as_str() {
-                    START | END => Some(window.bounds.scale()),
-                    _ => of_aggregate(&window.aggregates),
-                }
-            }
-            ResolvedKind::OverWindow(over_window) => of_aggregate(&over_window.aggregates),
-            ResolvedKind::LastValue { .. } => self.scale_by_name(at.input, name),
-            ResolvedKind::Aggregate { group, aggregates, .. } => match group.contains(name) {
-                true => self.scale_by_name(at.input, name),
-                false => of_aggregate(aggregates),
             },
-            ResolvedKind::IntervalJoin(join) => self.scale_by_name(join.with, name),
-            ResolvedKind::TemporalJoin(lookup) => self.scale_by_name(lookup.versions, name),
-            ResolvedKind::Union { others } => {
-                let scale = self.scale_by_name(at.input, name)?;
-                let is_same = |port: &OutputPort| self.scale_by_name(*port, name) == Some(scale);
-                others.iter().all(is_same).then_some(scale)
-            }
-            ResolvedKind::Stage(_)
-            | ResolvedKind::Lookup { .. }
-            | ResolvedKind::OnCrossing(_)
-            | ResolvedKind::Deduplicate(_) => None,
         }
     }
 

@@ -1,27 +1,54 @@
 //! The rows that rank first in a window, in place of aggregates.
 
-use super::{OutputPort, Resolver};
+use super::{Binder, OutputPort, texts, window::Window};
 use crate::{
-    definition::{Name, Top, TopOrder, Window},
+    definition::Name,
     error::Result,
     limits::TOP_ROWS_MAX,
     model::column::{ColumnType, Field},
 };
+use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::ops::Range;
 
 /// The column that says which of them a row is, from 1 on.
 pub(super) const RANK: &str = "rank";
 
+/// Its keys in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Top {
+    /// How many.
+    pub(super) n: Spanned<u64>,
+    /// The column that they are ranked by.
+    pub(super) by: Name,
+    /// The columns that are given of each.
+    pub(super) columns: Vec<Name>,
+    /// Which come first.
+    #[serde(default)]
+    pub(super) order: TopOrder,
+}
+
+/// Which rows rank first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum TopOrder {
+    /// Those with the greatest values.
+    #[default]
+    Greatest,
+    /// Those with the least values.
+    Least,
+}
+
 /// A `top` with names instead of indices.
-pub(super) struct ResolvedTop {
+pub(super) struct BoundTop {
     pub(super) n: u32,
     pub(super) by: String,
     pub(super) least: bool,
     pub(super) columns: Vec<String>,
 }
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// What `top` of a window keeps, and the fields that it gives after the window's bounds.
     pub(super) fn top(
         &self,
@@ -29,7 +56,7 @@ impl Resolver<'_> {
         input: OutputPort,
         top: &Spanned<Top>,
         retracts: bool,
-    ) -> Result<(ResolvedTop, Vec<Field>)> {
+    ) -> Result<(BoundTop, Vec<Field>)> {
         let whose = self.port_name(input);
         let span = top.span();
         let top = top.get_ref();
@@ -64,14 +91,13 @@ impl Resolver<'_> {
             let index = self.column(&source.schema, column, &whose)?;
             fields.extend(source.schema.get(index).cloned());
         }
-        let text = |name: &Name| name.get_ref().clone();
-        let resolved = ResolvedTop {
+        let bound = BoundTop {
             n,
-            by: text(&top.by),
+            by: top.by.get_ref().clone(),
             least: top.order == TopOrder::Least,
-            columns: top.columns.iter().map(text).collect(),
+            columns: texts(&top.columns),
         };
-        Ok((resolved, fields))
+        Ok((bound, fields))
     }
 
     /// Exactly one of `columns` and `top`.

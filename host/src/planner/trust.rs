@@ -1,6 +1,6 @@
 //! Who may deploy.
 
-use super::Resolver;
+use super::Binder;
 use crate::{
     definition::TrustedKey,
     error::Result,
@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_spanned::Spanned;
 
-impl Resolver<'_> {
+impl Binder<'_> {
     /// Whose signatures count, and whether there has to be one.
     pub(super) fn trust(&self) -> Result<Policy> {
         let Some(trust) = &self.definition.trust else {

@@ -1,24 +1,31 @@
-//! Windows: how they are cut, what is computed in them, and what becomes of rows that come too late.
+//! `window`: aggregates, or the rows that rank first, by group and window of event time. See [`crate::operator::window`].
 
 use super::{
-    OutputPort, ResolvedAggregate, ResolvedChange, ResolvedKind, ResolvedNode, ResolvedOutput, Resolver,
+    Binder, BoundAggregate, BoundChange, BoundNode, BoundOperator, BoundOutput, Layout, OutputPort, Provenance, Reads,
+    StepAt, StepKeys,
+    aggregate::{AggregateColumn, columns_of, provenance_of},
+    describe::{counted, function_states, functions, groups, span},
     is_timer_driven,
+    over_window::OverWindow,
+    texts,
     time::DURATION_US_MAX,
     time_column::{END, START},
-    top::{RANK, ResolvedTop},
+    top::{BoundTop, RANK, Top},
 };
 use crate::{
-    definition::{self, BoundsUnit, Hopping, Name, Window},
+    definition::{BoundsUnit, ColumnMap, Name, TimeUnit},
     error::Result,
     limits::WINDOWS_PER_ROW_MAX,
     model::{
         column::{ColumnType, Field, Schema},
         time_zone::offset_at,
     },
-    plan::{DAY_US, Emit, GuestHost, MS_US, TimeScale, WindowCut, WindowKind},
+    plan::{AggregateSpec, At, DAY_US, MS_US, OperatorPlan, TimeColumn, TimeScale},
     text::duration,
 };
-use std::ops::Range;
+use serde::Deserialize;
+use serde_spanned::Spanned;
+use std::{collections::BTreeSet, fmt, ops::Range};
 
 /// The column of late rows of a changelog that says whether a row was to be taken away.
 const RETRACTS: &str = "retracts";
@@ -27,55 +34,117 @@ const RETRACTS: &str = "retracts";
 const WEEK_US: i64 = 7 * DAY_US;
 const FIRST_MONDAY_US: i64 = 4 * DAY_US;
 
-/// A `window` with names instead of indices.
-pub(super) struct ResolvedWindow {
-    pub(super) group: Vec<String>,
-    pub(super) aggregates: Vec<ResolvedAggregate>,
-    pub(super) top: Option<ResolvedTop>,
-    pub(super) kind: WindowKind,
-    pub(super) bounds: BoundsUnit,
-    pub(super) time: Option<(String, TimeScale)>,
-    pub(super) emit: Emit,
-    pub(super) lateness_us: i64,
-    /// Whether rows of the input may be taken away again.
-    pub(super) retracts: bool,
+/// Its keys in the file: exactly one kind of window. Durations are texts such as `"5 min"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    /// One window after the other, of this size.
+    pub(super) tumbling: Option<Name>,
+    /// Windows that overlap.
+    pub(super) hopping: Option<Spanned<Hopping>>,
+    /// Windows that grow until they are full.
+    pub(super) cumulating: Option<Spanned<Hopping>>,
+    /// Windows that end where nothing came for a while.
+    pub(super) session: Option<Spanned<Session>>,
+    /// For each row the rows before it.
+    pub(super) over: Option<Spanned<OverWindow>>,
+    /// What `over` was called.
+    pub(super) sliding: Option<Spanned<OverWindow>>,
+    /// The group's columns; may be empty for one group of everything.
+    #[serde(default)]
+    pub(super) group_by: Vec<Name>,
+    /// What is computed, by the name of the resulting column.
+    pub(super) columns: Option<ColumnMap<AggregateColumn>>,
+    /// In its place: the rows that rank first.
+    pub(super) top: Option<Spanned<Top>>,
+    /// The integer column that holds the time of a row; the time of its event, when absent.
+    pub(super) time: Option<Name>,
+    /// What that column counts, where the pipeline does not say it already.
+    pub(super) time_unit: Option<Spanned<TimeUnit>>,
+    /// What the columns `window_start` and `window_end` count.
+    pub(super) bounds_unit: Option<Spanned<BoundsUnit>>,
+    /// The time zone whose clock windows begin by; UTC, when absent.
+    pub(super) zone: Option<Name>,
+    /// By how much windows begin later than they would.
+    pub(super) offset: Option<Name>,
+    /// When results are emitted.
+    pub(super) emit: Option<Spanned<EmitWhen>>,
+    /// How long after its end a window still takes rows in.
+    pub(super) lateness: Option<Name>,
 }
 
-impl Resolver<'_> {
-    pub(super) fn window(
-        &self,
-        name: &str,
-        input: OutputPort,
-        window: &Window,
-        span: Range<usize>,
-        host: &dyn GuestHost,
-    ) -> Result<ResolvedNode> {
-        if window.over_window.is_some() {
-            return self.over_window(name, input, window, span);
+/// Windows of one size, and how far apart they are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hopping {
+    /// How long a window is.
+    pub(super) size: Name,
+    /// How much later the next one begins; of cumulating windows, ends.
+    pub(super) every: Name,
+}
+
+/// Windows that end where nothing came for a while.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    /// Rows that are at least this far apart are in different windows.
+    pub(super) gap: Name,
+}
+
+/// When a window's results are emitted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EmitWhen {
+    /// Once the window has ended.
+    #[default]
+    Close,
+    /// Whenever they change.
+    Update,
+    /// At this interval of event time while they change, and once the window has ended.
+    Early(Name),
+}
+
+impl StepKeys for Window {
+    fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
+        match self.over_window() {
+            Some((written, over_window)) => over_window.bind(written, step, self, binder),
+            None => self.bind_window(step, binder),
         }
-        let whose = self.port_name(input);
-        let source = self.output(input)?;
-        let kind = self.window_kind(name, window, span.clone())?;
-        let bounds = window
+    }
+}
+
+impl Window {
+    fn over_window(&self) -> Option<(&'static str, &OverWindow)> {
+        let given = [("over", &self.over), ("sliding", &self.sliding)];
+        let mut given = given.into_iter();
+        given.find_map(|(key, window)| Some((key, window.as_ref()?.get_ref())))
+    }
+
+    fn bind_window(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
+        let (name, input) = (step.name(), step.input(binder)?);
+        let whose = binder.port_name(input);
+        let source = binder.output(input)?;
+        let kind = binder.window_kind(step, self)?;
+        let bounds = self
             .bounds_unit
             .as_ref()
             .map(|unit| *unit.get_ref())
             .unwrap_or_default();
-        let time = self.time_column(input, window)?;
-        let retracts = !matches!(source.change, ResolvedChange::Append);
-        self.check_window_input(name, input, window, &kind, span.clone())?;
-        self.columns_or_top(name, window, span)?;
-        let emit = match window.emit.as_ref().map(serde_spanned::Spanned::get_ref) {
-            None | Some(definition::Emit::Close) => Emit::Close,
-            Some(definition::Emit::Update) => Emit::Update,
-            Some(definition::Emit::Early(every)) => Emit::Early(self.duration(every, "early", 1..=DURATION_US_MAX)?),
+        let time = binder.time_column(input, self)?;
+        let retracts = !matches!(source.change, BoundChange::Append);
+        binder.check_window_input(name, input, self, &kind, step.span())?;
+        binder.columns_or_top(name, self, step.span())?;
+        let emit = match self.emit.as_ref().map(Spanned::get_ref) {
+            None | Some(EmitWhen::Close) => Emit::Close,
+            Some(EmitWhen::Update) => Emit::Update,
+            Some(EmitWhen::Early(every)) => Emit::Early(binder.duration(every, "early", 1..=DURATION_US_MAX)?),
         };
-        let lateness_us = self.duration_or(window.lateness.as_ref(), "lateness", 0)?;
+        let lateness_us = binder.duration_or(self.lateness.as_ref(), "lateness", 0)?;
 
-        self.distinct(&window.group_by, "group_by")?;
+        binder.distinct(&self.group_by, "group_by")?;
         let mut schema = Schema::new();
-        for group in &window.group_by {
-            let index = self.column(&source.schema, group, &whose)?;
+        for group in &self.group_by {
+            let index = binder.column(&source.schema, group, &whose)?;
             schema.extend(source.schema.get(index).cloned());
         }
         for bound in [START, END] {
@@ -86,37 +155,33 @@ impl Resolver<'_> {
             });
         }
         let mut aggregates = Vec::new();
-        for (column, spec) in window.columns.iter().flat_map(|columns| &columns.0) {
-            let (resolved, field) = match &spec.module {
-                Some(module) => self.guest_column(name, column, spec, module, input, host)?,
-                None => self.aggregate_column(column, spec, &source.schema, &whose)?,
+        for (column, spec) in self.columns.iter().flat_map(|columns| &columns.0) {
+            let (bound, field) = match &spec.module {
+                Some(module) => binder.guest_column(name, column, spec, module, input, step.host)?,
+                None => binder.aggregate_column(column, spec, &source.schema, &whose)?,
             };
             if let (Some(module), WindowKind::Session { .. }) = (&spec.module, &kind) {
-                self.check_merges(name, &resolved, module)?;
+                binder.check_merges(name, &bound, module)?;
             }
-            if retracts && resolved.function.needs_order() {
-                let function = resolved.function.name();
-                return Err(self.at(
+            if retracts && bound.function.needs_order() {
+                let function = bound.function.name();
+                return Err(binder.at(
                     column,
                     format!("{function} reads rows that stand for themselves, but {whose} sends a changelog"),
                 ));
             }
             if retracts {
-                self.check_takes_back(column, resolved.function, &format!("{whose} sends a changelog"))?;
+                binder.check_takes_back(column, bound.function, &format!("{whose} sends a changelog"))?;
             }
             schema.push(field);
-            aggregates.push(resolved);
+            aggregates.push(bound);
         }
-        let top = window.top.as_ref().map(|top| self.top(name, input, top, retracts));
+        let top = self.top.as_ref().map(|top| binder.top(name, input, top, retracts));
         let (top, ranked) = top.transpose()?.unzip();
         schema.extend(ranked.into_iter().flatten());
-        let computed = window.columns.iter().flat_map(|columns| &columns.0);
-        let ranked = window.top.iter().flat_map(|top| &top.get_ref().columns);
-        let named = window
-            .group_by
-            .iter()
-            .chain(computed.map(|(name, _)| name))
-            .chain(ranked);
+        let computed = self.columns.iter().flat_map(|columns| &columns.0);
+        let ranked = self.top.iter().flat_map(|top| &top.get_ref().columns);
+        let named = self.group_by.iter().chain(computed.map(|(name, _)| name)).chain(ranked);
         for name in named {
             if schema.iter().filter(|field| field.name == *name.get_ref()).count() > 1 {
                 let rank = if top.is_some() { ", rank" } else { "" };
@@ -124,14 +189,14 @@ impl Resolver<'_> {
                     "there would be two columns \"{}\": a window gives its group, {START}, {END}{rank}, and its columns",
                     name.get_ref()
                 );
-                return Err(self.at(name, message));
+                return Err(binder.at(name, message));
             }
         }
 
-        let group: Vec<String> = window.group_by.iter().map(|name| name.get_ref().clone()).collect();
+        let group = texts(&self.group_by);
         let told_once = emit == Emit::Close && lateness_us == 0;
         let change = match told_once {
-            true => ResolvedChange::Append,
+            true => BoundChange::Append,
             false => {
                 let mut key = group.clone();
                 key.push(START.to_owned());
@@ -141,17 +206,20 @@ impl Resolver<'_> {
                     key.push(END.to_owned());
                 }
                 key.extend(top.as_ref().map(|_| RANK.to_owned()));
-                ResolvedChange::Keyed(Some(key))
+                BoundChange::Keyed(Some(key))
             }
         };
-        let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
-        let out = ResolvedOutput {
+        let origins = (0..schema.len())
+            .map(|column| (binder.nodes.len(), 0, column))
+            .collect();
+        let out = BoundOutput {
             name: "out".to_owned(),
             schema,
             origins,
             change,
         };
-        let kind = ResolvedKind::Window(Box::new(ResolvedWindow {
+        let outputs = vec![out, binder.late_output(input, retracts)?];
+        let window = BoundWindow {
             group,
             aggregates,
             top,
@@ -161,17 +229,297 @@ impl Resolver<'_> {
             emit,
             lateness_us,
             retracts,
-        }));
-        Ok(ResolvedNode {
-            name: name.to_owned(),
-            input,
-            kind,
-            outputs: vec![out, self.late_output(input, retracts)?],
-        })
+        };
+        Ok(step.bound(input, window, outputs))
     }
 
+    /// Exactly one kind of window.
+    pub(super) fn one_kind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<()> {
+        let kinds = [
+            ("tumbling", self.tumbling.is_some()),
+            ("hopping", self.hopping.is_some()),
+            ("cumulating", self.cumulating.is_some()),
+            ("session", self.session.is_some()),
+            ("over", self.over.is_some()),
+            ("sliding", self.sliding.is_some()),
+        ];
+        let given = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind);
+        let given: Vec<&str> = given.collect();
+        if given.len() == 1 {
+            return Ok(());
+        }
+        let found = if given.is_empty() {
+            "none".to_owned()
+        } else {
+            given.join(" and ")
+        };
+        let accepted = "exactly one of tumbling, hopping, cumulating, session, over";
+        let message = format!("step \"{}\" has {found}; a window has {accepted}", step.name());
+        Err(binder.error(step.span(), message))
+    }
+}
+
+/// The step, by the names of its columns.
+struct BoundWindow {
+    group: Vec<String>,
+    aggregates: Vec<BoundAggregate>,
+    top: Option<BoundTop>,
+    kind: WindowKind,
+    bounds: BoundsUnit,
+    time: Option<(String, TimeScale)>,
+    emit: Emit,
+    lateness_us: i64,
+    /// Whether rows of the input may be taken away again.
+    retracts: bool,
+}
+
+impl BoundOperator for BoundWindow {
+    fn reads(&self, node: &BoundNode, read: &[BTreeSet<String>]) -> Reads {
+        // Whether a late row was to be taken away is no column of the input.
+        let late = node
+            .outputs
+            .get(1)
+            .map(|output| output.schema.as_slice())
+            .unwrap_or_default();
+        let late = late.iter().take(late.len().saturating_sub(usize::from(self.retracts)));
+        let late = late
+            .map(|field| &field.name)
+            .filter(|name| read.get(1).is_some_and(|read| read.contains(*name)));
+        let of_top = self.top.iter().flat_map(|top| {
+            let is_read = |column: &&String| read.first().is_some_and(|read| read.contains(*column));
+            top.columns.iter().filter(is_read).chain([&top.by])
+        });
+        let names = self
+            .group
+            .iter()
+            .chain(self.time.iter().map(|(name, _)| name))
+            .chain(columns_of(&self.aggregates, read.first()))
+            .chain(of_top)
+            .chain(late);
+        vec![(node.input, names.cloned().collect())]
+    }
+
+    fn always_held(&self, _: &BoundNode) -> Vec<String> {
+        // They say which row is meant.
+        let rank = self.top.as_ref().map(|_| RANK);
+        let bounds = [START, END].into_iter().chain(rank).map(str::to_owned);
+        self.group.iter().cloned().chain(bounds).collect()
+    }
+
+    fn is_timer_driven(&self) -> bool {
+        true
+    }
+
+    fn without_time(&self, node: &BoundNode) -> Option<String> {
+        let out = node.outputs.first();
+        let changes = out.is_some_and(|output| !matches!(output.change, BoundChange::Append));
+        changes.then(|| format!("let the window \"{}\" tell each result once", node.name))
+    }
+
+    fn provenance(&self, node: &BoundNode, column: &str) -> Provenance {
+        let is_column = |name: &String| name == column;
+        let ranked = self.top.as_ref().is_some_and(|top| top.columns.iter().any(is_column));
+        match column {
+            _ if ranked || self.group.iter().any(is_column) => Provenance::copy(node.input, column),
+            START | END => Provenance::Times(self.bounds.scale()),
+            _ => provenance_of(&self.aggregates, node, column),
+        }
+    }
+
+    fn plan(&self, layout: &Layout<'_>) -> Box<dyn OperatorPlan> {
+        let own = |name: &&String| self.retracts && *name == RETRACTS;
+        Box::new(WindowPlan {
+            group: layout.own(&self.group),
+            aggregates: layout.aggregates(&self.aggregates, self.retracts),
+            top: self.top.as_ref().map(|top| TopPlan {
+                n: top.n,
+                by: layout.index(layout.node.input, &top.by),
+                least: top.least,
+                columns: layout.own(top.columns.iter().filter(|column| layout.is_held(0, column))),
+            }),
+            kind: self.kind.clone(),
+            bounds: self.bounds,
+            time: layout.time_column(self.time.as_ref()),
+            emit: self.emit,
+            lateness_us: self.lateness_us,
+            late: layout.own(layout.held(1).filter(|name| !own(name))),
+        })
+    }
+}
+
+/// The outputs are the group, the window's start and end, then the aggregates, or rank and columns of the rows that
+/// rank first; and the rows that came too late.
+#[derive(Clone, Debug)]
+pub struct WindowPlan {
+    /// The group.
+    pub group: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateSpec>,
+    /// The rows that are kept; then nothing is computed.
+    pub top: Option<TopPlan>,
+    /// The windows.
+    pub kind: WindowKind,
+    /// What the columns of their bounds count.
+    pub bounds: BoundsUnit,
+    /// The column that holds a row's time; that of its event, when absent.
+    pub time: Option<TimeColumn>,
+    /// When results are emitted.
+    pub emit: Emit,
+    /// How long after its end a window still takes rows in.
+    pub lateness_us: i64,
+    /// The columns of a row that is late.
+    pub late: Vec<usize>,
+}
+
+/// The rows of a group and window that rank first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopPlan {
+    /// How many.
+    pub n: u32,
+    /// The column that they are ranked by.
+    pub by: usize,
+    /// Whether the least values come first, and not the greatest.
+    pub least: bool,
+    /// The columns that are given of each.
+    pub columns: Vec<usize>,
+}
+
+/// The windows that a row falls into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Cut by the clock.
+    Aligned {
+        /// How they are cut.
+        cut: WindowCut,
+        /// How long they are.
+        size_us: i64,
+        /// How far apart they begin; of cumulating ones, end.
+        every_us: i64,
+        /// The time zone whose clock it is.
+        zone: Option<String>,
+        /// How much later than midnight of 1970-01-01 one of them begins.
+        offset_us: i64,
+    },
+    /// They end where nothing came for so long.
+    Session {
+        /// How long.
+        gap_us: i64,
+    },
+}
+
+/// How windows are cut by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowCut {
+    /// One after the other, or overlapping.
+    Hopping,
+    /// Growing until they are full.
+    Cumulating,
+}
+
+/// When the results of a window are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Once it has ended.
+    Close,
+    /// Whenever they change.
+    Update,
+    /// At this interval of event time, in microseconds, while they change, and once it has ended.
+    Early(i64),
+}
+
+impl OperatorPlan for WindowPlan {
+    fn follows_time(&self) -> bool {
+        true
+    }
+
+    fn late_outputs(&self) -> &'static [usize] {
+        &[1]
+    }
+
+    fn takes_back(&self) -> bool {
+        true
+    }
+
+    fn aggregates(&self) -> &[AggregateSpec] {
+        &self.aggregates
+    }
+
+    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+        let kind = match &self.kind {
+            WindowKind::Session { gap_us } => format!("sessions with gaps of {}", span(*gap_us)),
+            WindowKind::Aligned {
+                cut,
+                size_us,
+                every_us,
+                zone,
+                offset_us,
+            } => {
+                let (cut, zone) = (format!("{cut:?}").to_lowercase(), zone.as_deref().unwrap_or("UTC"));
+                let [size, every, offset] = [size_us, every_us, offset_us].map(|us| span(*us));
+                format!("{cut} windows of {size} every {every} by {zone} from {offset}")
+            }
+        };
+        let changes = if self.aggregates.iter().any(|spec| spec.retracts) {
+            " of a changelog"
+        } else {
+            ""
+        };
+        let kept = match &self.top {
+            None => function_states(&self.aggregates, names_modules),
+            Some(top) => {
+                let order = if top.least { "least" } else { "greatest" };
+                let by = at.typed(at.node.input, &[top.by]);
+                format!("the {} rows with the {order} {by}", top.n)
+            }
+        };
+        let counted = counted(self.time);
+        let bounds = match self.bounds {
+            BoundsUnit::Milliseconds => "",
+            BoundsUnit::Microseconds => " told in microseconds",
+        };
+        let (group, output) = (self.group.len(), at.output());
+        format!("{kind}{counted}{bounds} ({kept}){changes} by the first {group} of {output}")
+    }
+
+    fn describe(&self, at: At<'_>) -> String {
+        let functions = match &self.top {
+            None => functions(at, &self.aggregates),
+            Some(top) => {
+                let order = if top.least { "least" } else { "greatest" };
+                format!("the {} rows with the {order} {}", top.n, at.own_names(&[top.by]))
+            }
+        };
+        format!("{} {}: {functions}", self.kind, groups(at, &self.group))
+    }
+}
+
+/// As a sentence names them.
+impl fmt::Display for WindowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session { gap_us } => write!(f, "sessions with gaps of {}", duration(*gap_us)),
+            Self::Aligned {
+                cut,
+                size_us,
+                every_us,
+                zone,
+                ..
+            } => {
+                let (size, every) = (duration(*size_us), duration(*every_us));
+                match cut {
+                    WindowCut::Hopping if size_us == every_us => write!(f, "windows of {size}")?,
+                    WindowCut::Hopping => write!(f, "windows of {size} every {every}")?,
+                    WindowCut::Cumulating => write!(f, "windows that grow by {every} to {size}")?,
+                }
+                zone.as_ref().map_or(Ok(()), |zone| write!(f, " in {zone}"))
+            }
+        }
+    }
+}
+
+impl Binder<'_> {
     /// The output for rows of `input` that came too late.
-    pub(super) fn late_output(&self, input: OutputPort, retracts: bool) -> Result<ResolvedOutput> {
+    pub(super) fn late_output(&self, input: OutputPort, retracts: bool) -> Result<BoundOutput> {
         let source = self.output(input)?;
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         if retracts {
@@ -182,11 +530,11 @@ impl Resolver<'_> {
                 nullable: false,
             });
         }
-        Ok(ResolvedOutput {
+        Ok(BoundOutput {
             name: "late".to_owned(),
             schema,
             origins,
-            change: ResolvedChange::Append,
+            change: BoundChange::Append,
         })
     }
 
@@ -200,7 +548,7 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let whose = self.port_name(input);
         let source = self.output(input)?;
-        if matches!(source.change, ResolvedChange::Append) {
+        if matches!(source.change, BoundChange::Append) {
             return self.check_own_time(name, input, window, span);
         }
         if matches!(kind, WindowKind::Session { .. }) {
@@ -253,31 +601,8 @@ impl Resolver<'_> {
         ))
     }
 
-    /// Exactly one kind of window.
-    pub(super) fn one_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<()> {
-        let kinds = [
-            ("tumbling", window.tumbling.is_some()),
-            ("hopping", window.hopping.is_some()),
-            ("cumulating", window.cumulating.is_some()),
-            ("session", window.session.is_some()),
-            ("sliding", window.over_window.is_some()),
-        ];
-        let given = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind);
-        let given: Vec<&str> = given.collect();
-        if given.len() == 1 {
-            return Ok(());
-        }
-        let found = if given.is_empty() {
-            "none".to_owned()
-        } else {
-            given.join(" and ")
-        };
-        let accepted = "exactly one of tumbling, hopping, cumulating, session, sliding";
-        Err(self.error(span, format!("step \"{name}\" has {found}; a window has {accepted}")))
-    }
-
-    fn window_kind(&self, name: &str, window: &Window, span: Range<usize>) -> Result<WindowKind> {
-        self.one_kind(name, window, span.clone())?;
+    fn window_kind(&self, step: &StepAt<'_>, window: &Window) -> Result<WindowKind> {
+        window.one_kind(step, self)?;
         if let Some(session) = &window.session {
             for (key, given) in [("zone", &window.zone), ("offset", &window.offset)] {
                 if let Some(given) = given {
@@ -300,7 +625,7 @@ impl Resolver<'_> {
             }
             (_, Some(hopping), _) => self.sizes(window, WindowCut::Hopping, hopping.get_ref())?,
             (_, _, Some(cumulating)) => self.sizes(window, WindowCut::Cumulating, cumulating.get_ref())?,
-            _ => return Err(self.error(span, "no kind of window")),
+            _ => return Err(self.error(step.span(), "no kind of window")),
         };
         if let Some(zone) = &window.zone {
             offset_at(zone.get_ref(), 0).map_err(|message| self.at(zone, format!("key `zone`: {message}")))?;

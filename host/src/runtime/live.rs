@@ -163,7 +163,7 @@ impl Ready {
             lag: Arc::default(),
         };
         let mut rollout = Prepared::new(deployments, host, base, plan, &known, subject);
-        let plan = rollout.hear_out(&mut engine);
+        let plan = rollout.hear_out(&mut engine)?;
         rollout::check_refused(&engine, &plan.name)?;
 
         // Another database of this pipeline has a consumer of its own. (A copy of the file shares it with the original;

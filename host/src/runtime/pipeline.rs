@@ -242,7 +242,7 @@ fn collect_turns(
                     behind = batch.behind;
                     if let Some(successor) = successor {
                         let begun = Instant::now();
-                        let replaced = engine.swap(*successor);
+                        let replaced = engine.swap(*successor)?;
                         pauses.push(begun.elapsed());
                         // Where nobody takes it, it is dropped here.
                         let _ = retired.try_send(replaced);

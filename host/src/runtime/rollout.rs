@@ -187,7 +187,10 @@ impl Prepared {
     /// Lets what is deployed now take over before the first event, so that it decides from the same event on in every
     /// database that is filled from the stream. What does not fit, or does not come, is left to [`Prepared::start`]. Gives the
     /// plan that runs.
-    pub fn hear_out(&mut self, engine: &mut Engine) -> Arc<Plan> {
+    ///
+    /// # Errors
+    /// As [`Engine::swap`].
+    pub fn hear_out(&mut self, engine: &mut Engine) -> Result<Arc<Plan>> {
         let worker = &mut self.worker;
         let is_new = worker.known.is_empty();
         let steps: Vec<String> = worker.steps.iter().map(|status| status.step.clone()).collect();
@@ -220,7 +223,7 @@ impl Prepared {
         while let Some((step, deployment)) = worker.wanted.pop_first() {
             match worker.prepare(&step, &deployment) {
                 Ok((successor, plan)) => {
-                    drop(engine.swap(successor));
+                    drop(engine.swap(successor)?);
                     worker.running = plan;
                 }
                 Err(error) if error.kind() == ErrorKind::Environment => {
@@ -235,7 +238,7 @@ impl Prepared {
         }
         worker.say_overridden();
         worker.say_trust();
-        worker.running.clone()
+        Ok(worker.running.clone())
     }
 
     /// Begins. Gives the pipeline what it needs to be swapped.

@@ -101,24 +101,22 @@ impl TableSink {
 
     fn collect_rows(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
         let (columns, key) = (input.pick(&self.columns), input.pick(&self.key));
-        let (mut ahead, mut ahead_to, mut bytes) = (Keys::default(), 0, Vec::new());
-        for row in 0..input.len() {
-            if row == ahead_to {
-                ahead.clear();
-                while ahead_to < input.len() && !ahead.is_full() {
-                    ahead.push(|bytes| push_key(bytes, &key, ahead_to));
-                    ahead_to += 1;
+        let (mut ahead, mut bytes) = (Keys::default(), Vec::new());
+        while let Some(rows) = ahead.next_rows(input.len(), |ahead, row| {
+            ahead.push(|bytes| push_key(bytes, &key, row));
+            1
+        }) {
+            self.pending.look_ahead(&mut ahead);
+            for row in rows {
+                bytes.clear();
+                let retracts = input.kind(row).retracts();
+                if !retracts {
+                    columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
                 }
-                self.pending.look_ahead(&mut ahead);
+                let lineage = input.lineage(row).iter().map(|&delivery| sequence_of(delivery));
+                self.pending
+                    .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()), lineage);
             }
-            bytes.clear();
-            let retracts = input.kind(row).retracts();
-            if !retracts {
-                columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
-            }
-            let lineage = input.lineage(row).iter().map(|&delivery| sequence_of(delivery));
-            self.pending
-                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()), lineage);
         }
     }
 

@@ -1,4 +1,4 @@
-//! `window = { sliding = … }`.
+//! `window = { over = … }`.
 
 use super::{or_null, replay, rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ source = {{ stream = "S", subject = "s", columns = {{ key = "int", value = "int"
 [[step]]
 name = "seen"
 [step.window]
-sliding = {sliding}
+over = {sliding}
 group_by = ["key"]
 [step.window.columns]
 n = {{ count = "*" }}

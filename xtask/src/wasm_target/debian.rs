@@ -10,18 +10,15 @@ use std::process::Command;
 
 use super::{OwnToolchain, find_linker};
 use crate::error::{Error, Result};
-use crate::process;
 use crate::say::say;
 use crate::version::Version;
+use crate::{apt, process};
 
 /// The compiler, its cargo, and its library's source. They must be of one version.
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// The oldest Rust that builds the workspace, from the workspace's manifest.
 const RUST_VERSION_MIN: &str = env!("CARGO_PKG_RUST_VERSION");
-
-/// How long apt waits while another one works, rather than fail.
-const APT_LOCK_WAIT: &str = "-oDPkg::Lock::Timeout=120";
 
 /// Debian's compiler with its library's source, installed.
 #[derive(Debug)]
@@ -96,10 +93,7 @@ pub(super) fn find(own: &OwnToolchain) -> Result<Option<DebianToolchain>> {
 /// # Errors
 /// If this is no Debian, has no recent enough version of them, or may not install them; the error names the command.
 pub(super) fn install(own: &OwnToolchain) -> Result<DebianToolchain> {
-    let found = ["apt-get", "apt-cache", "dpkg-query"]
-        .iter()
-        .all(|name| process::find_on_path(name).is_some());
-    if !found {
+    if !apt::is_here() {
         return Err(Error::new("not a Debian"));
     }
     // Before the download, since nothing can be linked without it.
@@ -123,11 +117,12 @@ pub(super) fn install(own: &OwnToolchain) -> Result<DebianToolchain> {
     }
 
     say("wasm target", format_args!("installing {} …", PACKAGES.join(", ")));
-    let mut outcome = install_packages();
+    // They exclude a rustup or rustc that came as a Debian package.
+    let mut outcome = apt::install(&PACKAGES);
     if outcome.is_err() && !is_list_new {
         // An old list names files that the archive has replaced since.
         update_list()?;
-        outcome = install_packages();
+        outcome = apt::install(&PACKAGES);
     }
     outcome?;
     find(own)?.ok_or_else(|| {
@@ -140,52 +135,7 @@ pub(super) fn install(own: &OwnToolchain) -> Result<DebianToolchain> {
 
 fn update_list() -> Result<()> {
     say("wasm target", "bringing Debian's list of packages up to date …");
-    apt_get(&["update"])
-}
-
-fn install_packages() -> Result<()> {
-    // Nothing is removed for them: they exclude a rustup or rustc that came as a Debian package, and that is the user's
-    // to decide.
-    let mut args = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
-    args.extend(PACKAGES);
-    apt_get(&args)
-}
-
-/// Runs `apt-get args…` as root, unseen: its output is for whoever has to find out why it failed.
-fn apt_get(args: &[&str]) -> Result<()> {
-    let is_root = is_root();
-    let by_hand = by_hand(is_root);
-    let mut command = match (is_root, process::find_on_path("sudo")) {
-        (true, _) => Command::new("env"),
-        (false, Some(sudo)) => {
-            let mut command = Command::new(sudo);
-            // Past sudo, which drops the environment.
-            command.arg("env");
-            command
-        }
-        (false, None) => return Err(Error::new("not root, and there is no sudo").remedy(by_hand)),
-    };
-    command
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", APT_LOCK_WAIT])
-        .args(args);
-    process::read(&mut command)
-        .map(|_| ())
-        .map_err(|error| error.remedy(by_hand))
-}
-
-/// The whole of what apt is asked for, for a person to type.
-fn by_hand(is_root: bool) -> String {
-    let packages = PACKAGES.join(" ");
-    let commands = format!("apt-get update && apt-get install --no-install-recommends {packages}");
-    if is_root {
-        commands
-    } else {
-        format!("sudo sh -c '{commands}'  (or as root, without sudo)")
-    }
-}
-
-fn is_root() -> bool {
-    process::read(Command::new("id").arg("--user")).is_ok_and(|id| id == "0")
+    apt::update(&PACKAGES)
 }
 
 /// The version of the compiler that apt would install, if it knows one.

@@ -18,7 +18,7 @@ use crate::{
         clock::{Cursor, WatermarkProgress},
         guests::{Asked, GroupNumber, Guests},
     },
-    plan::WindowPlan,
+    planner::window::WindowPlan,
 };
 use std::{
     collections::{BTreeMap, HashMap},

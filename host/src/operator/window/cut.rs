@@ -10,7 +10,8 @@
 
 use crate::{
     model::time_zone::offset_at,
-    plan::{DAY_US, SECOND_US, WindowCut, WindowKind, ms_in_us},
+    plan::{DAY_US, SECOND_US, ms_in_us},
+    planner::window::{WindowCut, WindowKind},
 };
 use std::ops::Range;
 

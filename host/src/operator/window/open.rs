@@ -19,13 +19,11 @@ use crate::{
         timers::Timers,
         top::{each_change, results},
     },
-    plan::{AggregateSpec, Emit, Readers, WindowKind, WindowPlan, ms_in_us},
+    plan::{AggregateSpec, Readers, ms_in_us},
+    planner::window::{Emit, WindowKind, WindowPlan},
     state::{KeyedState, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
-
-/// Rows whose windows are looked up together, at most.
-const ROWS_AHEAD: usize = 256;
 
 /// A group within a window.
 #[derive(Clone, Debug)]
@@ -150,30 +148,22 @@ impl Windows {
         let times = RowTimes::of(plan.time, input);
         let (mut ahead, mut bounds, mut ends, mut group) = (Keys::default(), Vec::new(), Vec::new(), Vec::new());
 
-        let mut next = 0;
-        while next < input.len() {
-            // Some rows with all of their windows, which are looked up together.
-            let first = next;
-            ahead.clear();
-            bounds.clear();
-            ends.clear();
-            while next < input.len() && next - first < ROWS_AHEAD && !ahead.is_full() {
-                let from = bounds.len();
-                if let Some(time_us) = times.time_us(next, progress) {
-                    cut.push_windows(time_us, &mut bounds);
-                }
-                group.clear();
-                push_key(&mut group, &groups, next);
-                for bounds in bounds.get(from..).unwrap_or_default() {
-                    ahead.push(|key| push_window_key(key, &group, *bounds));
-                }
-                ends.push(bounds.len());
-                next += 1;
+        // Some rows with all of their windows, which are looked up together.
+        while let Some(rows) = self.open.next_rows_of(&mut ahead, input.len(), |ahead, row| {
+            let from = bounds.len();
+            if let Some(time_us) = times.time_us(row, progress) {
+                cut.push_windows(time_us, &mut bounds);
             }
-            self.open.look_ahead(&mut ahead);
-
+            group.clear();
+            push_key(&mut group, &groups, row);
+            for bounds in bounds.get(from..).unwrap_or_default() {
+                ahead.push(|key| push_window_key(key, &group, *bounds));
+            }
+            ends.push(bounds.len());
+            1
+        }) {
             let mut from = 0;
-            for (row, &end) in (first..next).zip(&ends) {
+            for (row, &end) in rows.zip(&ends) {
                 self.before(row, &mut telling);
                 let row = Row::of(input, &columns, row, &times, progress);
                 let mut is_late = true;
@@ -185,6 +175,8 @@ impl Windows {
                 }
                 from = end;
             }
+            bounds.clear();
+            ends.clear();
         }
         self.finish(telling)
     }

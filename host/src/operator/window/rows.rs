@@ -8,7 +8,8 @@ use crate::{
         clock::WatermarkProgress,
         top::{Arrival, Ranking},
     },
-    plan::{AggregateSpec, WindowPlan},
+    plan::AggregateSpec,
+    planner::window::WindowPlan,
 };
 
 pub(super) struct Columns<'a> {

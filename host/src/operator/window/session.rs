@@ -14,7 +14,7 @@ use crate::{
         row::{push_key, push_key_cell},
     },
     operator::{RowTimes, accumulators::Group, clock::WatermarkProgress, guests::Answers},
-    plan::WindowPlan,
+    planner::window::WindowPlan,
 };
 use std::ops::Bound;
 

@@ -23,7 +23,8 @@ use crate::{
         top,
         window::rows::{Row, columns},
     },
-    plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
+    plan::{AggregateSpec, ms_in_us},
+    planner::window::{Emit, WindowKind, WindowPlan},
     state::{KeyedState, StateValue},
 };
 
@@ -150,33 +151,30 @@ impl Slices {
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
         let times = RowTimes::of(plan.time, input);
-        let (mut ahead, mut ahead_to) = (Keys::default(), 0);
+        let mut ahead = Keys::default();
         // Most rows are in the step of the row before, and so in its windows.
         let (mut step, mut windows) = (0..0, Vec::new());
-        for (row, &delivery) in input.deliveries.iter().enumerate() {
-            if row == ahead_to {
-                ahead.clear();
-                while ahead_to < input.len() && !ahead.is_full() {
-                    ahead.push(|key| push_key(key, &groups, ahead_to));
-                    ahead_to += 1;
+        while let Some(rows) = self
+            .slices
+            .next_rows(&mut ahead, input.len(), |key, row| push_key(key, &groups, row))
+        {
+            for (row, delivery) in input.rows_in(rows) {
+                while let Some((mover, moved_us)) = cursor.next_before(delivery) {
+                    watermark_us = moved_us;
+                    self.advance(cut, mover, watermark_us, &mut out);
                 }
-                self.slices.look_ahead(&mut ahead);
-            }
-            while let Some((mover, moved_us)) = cursor.next_before(delivery) {
-                watermark_us = moved_us;
-                self.advance(cut, mover, watermark_us, &mut out);
-            }
-            let time_us = times.time_us(row, progress);
-            if !time_us.is_some_and(|time_us| step.contains(&time_us)) {
-                windows.clear();
-                step = time_us.map_or(0..0, |time_us| {
-                    cut.push_windows(time_us, &mut windows);
-                    cut.step_of(time_us)
-                });
-            }
-            let row = Row::of(input, &columns, row, &times, progress);
-            if !self.take_in(&row, step.start, &windows, &mut ahead, watermark_us) {
-                late.push(row.row as u32);
+                let time_us = times.time_us(row, progress);
+                if !time_us.is_some_and(|time_us| step.contains(&time_us)) {
+                    windows.clear();
+                    step = time_us.map_or(0..0, |time_us| {
+                        cut.push_windows(time_us, &mut windows);
+                        cut.step_of(time_us)
+                    });
+                }
+                let row = Row::of(input, &columns, row, &times, progress);
+                if !self.take_in(&row, step.start, &windows, &mut ahead, watermark_us) {
+                    late.push(row.row as u32);
+                }
             }
         }
         while let Some((mover, moved_us)) = cursor.next_move() {

@@ -1,0 +1,131 @@
+//! What the planner says of an operator, as data: each kind of step has a struct of its own that answers these questions.
+
+use super::{AggregateSpec, Node, Output, OutputPort, Plan};
+use crate::{
+    error::{OrDefect, Result},
+    model::column::Field,
+};
+use std::{any::Any, fmt};
+
+/// The physical plan of an operator: its columns are indices into the schemas of its inputs.
+///
+/// The struct of a kind stands beside what binds it, in `planner/KIND.rs`, and the operator that runs it in `operator/KIND.rs`.
+/// The rest of Weir knows a step by these answers. A default is what most kinds say.
+pub trait OperatorPlan: Any + fmt::Debug + Send + Sync {
+    /// The ports that it reads beside [`Node::input`].
+    fn other_inputs(&self) -> &[OutputPort] {
+        &[]
+    }
+
+    /// Whether it follows the watermark.
+    fn follows_time(&self) -> bool {
+        false
+    }
+
+    /// The outputs whose rows came too late.
+    fn late_outputs(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Whether it keeps something of the rows that it has seen.
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
+    /// Whether it keeps what it would have to take back where a row of a changelog goes.
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    /// What it computes of groups of rows, if it does.
+    fn aggregates(&self) -> &[AggregateSpec] {
+        &[]
+    }
+
+    /// The columns and settings that its state depends on. Databases hold these texts: one that is not the same to the byte is a
+    /// state that does not fit. With `names_modules` also the modules that take rows back, which databases did not remember
+    /// once.
+    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String;
+
+    /// What it does, as `weir check` draws it.
+    fn describe(&self, at: At<'_>) -> String;
+}
+
+/// A step in its plan, to name the columns that it reads and gives.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// One of its nodes.
+    pub node: &'a Node,
+}
+
+impl<'a> At<'a> {
+    /// A column of a port.
+    pub fn field(self, port: OutputPort, index: usize) -> Option<&'a Field> {
+        self.plan.output(port)?.schema.get(index)
+    }
+
+    /// The name of a column of a port.
+    pub fn name(self, port: OutputPort, index: usize) -> &'a str {
+        self.field(port, index).map_or("?", |field| field.name.as_str())
+    }
+
+    /// The names of columns of a port, with commas.
+    pub fn names(self, port: OutputPort, indices: &[usize]) -> String {
+        let names: Vec<&str> = indices.iter().map(|&index| self.name(port, index)).collect();
+        names.join(", ")
+    }
+
+    /// The same, of the step's own input.
+    pub fn own_names(self, indices: &[usize]) -> String {
+        self.names(self.node.input, indices)
+    }
+
+    /// Columns of a port, by their names and types.
+    pub fn typed(self, port: OutputPort, indices: &[usize]) -> String {
+        typed(indices.iter().filter_map(|&index| self.field(port, index)))
+    }
+
+    /// The columns of its first output, by their names and types.
+    pub fn output(self) -> String {
+        typed(self.node.outputs.first().into_iter().flat_map(|output| &output.schema))
+    }
+}
+
+/// Columns, by their names and types.
+pub(crate) fn typed<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
+    let fields: Vec<String> = fields
+        .map(|field| format!("{} {}", field.name, field.column_type))
+        .collect();
+    fields.join(", ")
+}
+
+impl Node {
+    /// Its plan, for the operator that runs steps of this kind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it is a step of another kind.
+    pub(crate) fn operator_plan<P: OperatorPlan>(&self) -> Result<&P> {
+        let plan = self.kind.operator().map(|plan| plan as &dyn Any);
+        plan.and_then(|plan| plan.downcast_ref())
+            .or_defect(|| format!("step \"{}\" is of another kind than its operator", self.name))
+    }
+
+    /// One of its outputs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it has no output of that number.
+    pub(crate) fn output(&self, number: usize) -> Result<&Output> {
+        self.outputs
+            .get(number)
+            .or_defect(|| format!("step \"{}\" has no output {number}", self.name))
+    }
+}
+
+impl Plan {
+    /// The output that a port is.
+    pub fn output(&self, port: OutputPort) -> Option<&Output> {
+        self.nodes.get(port.node)?.outputs.get(port.output)
+    }
+}

@@ -1,0 +1,122 @@
+//! Texts that several kinds of steps need: of states, which databases hold, and of steps, as `weir check` draws them.
+
+use crate::{
+    definition::TimeUnit,
+    plan::{AggregateGuest, AggregateSpec, At, Function, MS_US, TimeColumn},
+    text::duration,
+};
+
+/// A duration as it stands in the database.
+pub(super) fn span(us: i64) -> String {
+    match us % MS_US {
+        0 => format!("{} ms", us / MS_US),
+        _ => format!("{us} us"),
+    }
+}
+
+/// What the column counts that holds the times of rows, if it is not milliseconds, for a state.
+pub(super) fn counted(time: Option<TimeColumn>) -> String {
+    let scale = time.map(|time| time.scale).unwrap_or_default();
+    match scale.unit {
+        TimeUnit::Milliseconds => String::new(),
+        unit => format!(" by times in {}", unit.plural()),
+    }
+}
+
+/// Whether keys are forgotten, for a state. After how long may change: the state holds when they were touched.
+pub(super) fn forgets(ttl_us: Option<i64>) -> &'static str {
+    ttl_us.map_or("", |_| " with a ttl")
+}
+
+/// The functions that a state was made by; with `names_modules` also the modules that take rows back.
+pub(super) fn function_states(aggregates: &[AggregateSpec], names_modules: bool) -> String {
+    let functions: Vec<String> = aggregates
+        .iter()
+        .map(|spec| {
+            let coalesce = spec
+                .coalesce
+                .map(|value| format!(" coalesce {value}"))
+                .unwrap_or_default();
+            let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
+            match &spec.guest {
+                Some(guest) => guest_states(guest, names_modules),
+                None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
+            }
+        })
+        .collect();
+    functions.join(", ")
+}
+
+/// What the states of a guest depend on: their layout, and where rows are taken back what they counted for when they
+/// came, which is for the module and its parameters to say. `names_module` is false for what was remembered once.
+fn guest_states(guest: &AggregateGuest, names_module: bool) -> String {
+    let description = &guest.module.description;
+    let mut states = format!("{} with states {}", description.name, description.state);
+    if !guest.retracts {
+        return states;
+    }
+    if names_module {
+        states += &format!(" of module {}", guest.module.digest);
+    }
+    if guest.parameters.is_empty() {
+        return states;
+    }
+    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
+    format!("{states} under {}", parameters.collect::<Vec<_>>().join(", "))
+}
+
+/// After how long keys are forgotten, for a person.
+pub(super) fn forgotten(ttl_us: Option<i64>) -> String {
+    ttl_us.map_or(String::new(), |ttl_us| {
+        format!(", forgotten after {}", duration(ttl_us))
+    })
+}
+
+/// What groups there are, for a person.
+pub(super) fn groups(at: At<'_>, group: &[usize]) -> String {
+    match group {
+        [] => "of everything".to_owned(),
+        group => format!("by {}", at.own_names(group)),
+    }
+}
+
+/// The functions, with the columns that they are of, for a person.
+pub(super) fn functions(at: At<'_>, aggregates: &[AggregateSpec]) -> String {
+    let column = |index: usize| at.name(at.node.input, index);
+    let functions: Vec<String> = aggregates
+        .iter()
+        .map(|spec| {
+            if let Some(guest) = &spec.guest {
+                return format!("{} = {}", spec.name, describe_guest(at, guest));
+            }
+            let of = spec.column.map_or("*", column);
+            match (spec.function, spec.coalesce) {
+                (Function::Sum | Function::Avg, Some(value)) => {
+                    format!("{} = {}({of}, nulls as {value})", spec.name, spec.function.name())
+                }
+                _ => {
+                    let q = spec.q.map(|q| format!(", {q}")).unwrap_or_default();
+                    format!("{} = {}({of}{q})", spec.name, spec.function.name())
+                }
+            }
+        })
+        .collect();
+    functions.join(", ")
+}
+
+/// A guest among the functions, with what it reads.
+fn describe_guest(at: At<'_>, guest: &AggregateGuest) -> String {
+    let description = &guest.module.description;
+    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
+    let parameters = match guest.parameters.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", parameters.collect::<Vec<_>>().join(", ")),
+    };
+    format!(
+        "{} {} ({}) of {}{parameters}",
+        description.name,
+        description.version,
+        guest.module.short_digest(),
+        at.own_names(&guest.inputs)
+    )
+}
