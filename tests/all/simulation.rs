@@ -24,9 +24,9 @@ use weir::{
     format::Decoder,
     model::{delivery::Receipt, turn::Turn},
     plan::Plan,
-    runtime::pipeline::{Committer, Store},
+    runtime::pipeline::Committer,
     source::{Acknowledge, Cursor, Seen},
-    storage::sqlite::{Database, Messages},
+    storage::Messages,
 };
 use weir_tests::{
     replay::{hold, host},
@@ -123,11 +123,13 @@ impl World<'_> {
     /// Starts the process: from the database, as after a crash.
     fn start(&self) -> Process {
         let file = hold(self.database).expect("nobody else holds the database");
-        let mut database = Database::open(&file, self.plan.clone(), Messages::Outbox).expect("it can be opened");
-        database.claim("simulation").expect("it is the simulation's");
-        let stored = database.stored().clone();
+        let mut storage = file
+            .open(self.plan.clone(), Messages::Outbox)
+            .expect("it can be opened");
+        storage.claim("simulation").expect("it is the simulation's");
+        let stored = storage.stored().clone();
         let mut engine = Engine::new(self.plan.clone(), host(), stored.seed).expect("the plan can run");
-        database.restore(&mut engine).expect("the state can be read");
+        storage.load(&mut engine).expect("the state can be read");
         engine.begin(stored.position, &[]);
         let delivered = locked(&self.server).consume_from(stored.position);
         let metrics = engine.metrics().clone();
@@ -136,7 +138,7 @@ impl World<'_> {
             decoder: Decoder::of(self.plan, 16).expect("the plan can be decoded for"),
             engine,
             committer: Committer {
-                store: Store::Database(Box::new(database)),
+                storage,
                 acknowledge: Acks {
                     server: self.server.clone(),
                     outcome: self.outcome.clone(),
@@ -200,10 +202,7 @@ impl World<'_> {
 
     /// Whether every message is committed.
     fn is_done(&self, process: &Process) -> bool {
-        let Store::Database(database) = &process.committer.store else {
-            return false;
-        };
-        self.unpublished.is_empty() && database.stored().position == locked(&self.server).last()
+        self.unpublished.is_empty() && process.committer.storage.stored().position == locked(&self.server).last()
     }
 }
 

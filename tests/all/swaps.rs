@@ -13,9 +13,9 @@ use weir::{
     limits::BATCH_EVENTS_MAX,
     model::deployment::StoredVersion,
     plan::{Plan, StageVersion, StepVersions},
-    storage::sqlite::read_versions,
     wasm::Binary,
 };
+use weir_tests::stored::read_versions;
 use weir_tests::{
     command::Weir,
     replay::{host, load_table},

@@ -30,7 +30,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use weir::{fail_point::POINTS, storage::sqlite::read_versions};
+use weir::fail_point::POINTS;
+use weir_tests::stored::read_versions;
 use weir_tests::{
     nats::NatsServer,
     scratch,

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod golden;
 pub mod made;
 pub mod oracle;
+pub mod stored;
 pub mod swaps;
 pub mod table;
 

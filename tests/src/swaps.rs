@@ -1,5 +1,6 @@
 //! A stream without end, and versions of a rule that are swapped in while it runs.
 
+use crate::stored::{read_lineage, read_versions};
 use crate::{
     guest,
     replay::{hold, host},
@@ -25,9 +26,9 @@ use weir::{
         deployment::{Committed, Deployment, StoredVersion},
     },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    runtime::pipeline::{self, Store, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{Acknowledge, Source, Wake},
-    storage::sqlite::{Database, Messages, read_lineage, read_versions},
+    storage::Messages,
 };
 
 /// The step that is swapped.
@@ -341,11 +342,11 @@ fn start(
     swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
 ) -> Result<()> {
     let known = read_versions(database, &plan.name)?;
-    let mut store = Database::open(&hold(database)?, plan.clone(), Messages::Drop)?;
-    store.claim("numbers")?;
-    let stored = store.stored().clone();
+    let mut storage = hold(database)?.open(plan.clone(), Messages::Drop)?;
+    storage.claim("numbers")?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
-    store.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     engine.begin(stored.position, &known);
     if let Some(first) = first {
         drop(engine.swap(first));
@@ -370,8 +371,7 @@ fn start(
             }
             end.store(true, Ordering::Relaxed);
         });
-        let store = Store::Database(Box::new(store));
-        pipeline::run(source, engine, store, told.clone(), swaps).map(drop)
+        pipeline::run(source, engine, storage, told.clone(), swaps).map(drop)
     })
 }
 
