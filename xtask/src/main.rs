@@ -4,6 +4,8 @@
 //! components), and the other commands begin with it, so that one line is enough to see Weir run. What is found is said
 //! on standard error; standard output belongs to the program that is run.
 
+mod build;
+mod costs;
 mod deny;
 mod error;
 mod fuzz;
@@ -11,6 +13,7 @@ mod guests;
 mod manifest;
 mod nats_server;
 mod process;
+mod progress;
 mod say;
 mod setup;
 mod venv;
@@ -18,9 +21,10 @@ mod version;
 mod wasm_target;
 mod workspace;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
+use build::Build;
 use error::Result;
 use guests::Profile;
 
@@ -73,24 +77,35 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        ("setup", []) => setup::run().map(|_| ()),
+        ("setup", []) => setup::run(None).map(|_| ()),
         ("guests", []) => build_guests(&Profile::default()),
         ("guests", [option, name]) if option == "--profile" => build_guests(&Profile::named(&name.to_string_lossy())),
-        ("demo", _) => with_nats_server(
-            cargo(["run", "--release", "-p", "weir", "--bin", "weir", "--", "demo"]),
-            args,
-        ),
+        ("demo", _) => {
+            let build = cargo(&["build", "-p", "weir", "--bin", "weir"]);
+            let demo = cargo(&["run", "--quiet", "-p", "weir", "--bin", "weir", "--", "demo"]);
+            with_nats_server(Some(Build::new("weir", build, &costs::HOST)), demo, args)
+        }
         // Beside --workspace, cargo passes over a package that is named.
-        ("test", _) if names_package(args) => with_nats_server(cargo(["test"]), args),
-        ("test", _) => with_nats_server(cargo(["test", "--workspace"]), args),
+        ("test", _) if names_package(args) => with_nats_server(tests(&[], args), cargo(&["test"]), args),
+        ("test", _) => with_nats_server(tests(&["--workspace"], args), cargo(&["test", "--workspace"]), args),
         ("campaign", _) => match campaign(args) {
-            Ok(command) => with_nats_server(command, &[] as &[OsString]),
+            Ok(command) => with_nats_server(tests(&CAMPAIGN, &[]), command, &[]),
             Err(problem) => return usage(&problem),
         },
-        ("bench", _) => with_nats_server(
-            cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
-            args,
-        ),
+        ("bench", _) => {
+            let build = cargo(&["build", "--release", "-p", "weir-tests", "--bin", "bench"]);
+            let bench = cargo(&[
+                "run",
+                "--release",
+                "--quiet",
+                "-p",
+                "weir-tests",
+                "--bin",
+                "bench",
+                "--",
+            ]);
+            with_nats_server(Some(Build::new("bench", build, &costs::OPTIMISED)), bench, args)
+        }
         ("deny", _) => deny::run(args),
         ("fuzz", _) => fuzz::run(args),
         ("setup" | "guests", _) => return usage(&format!("{command:?} does not take these arguments: {args:?}")),
@@ -107,15 +122,23 @@ fn main() -> ExitCode {
 
 /// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
 fn build_guests(profile: &Profile) -> Result<()> {
-    guests::build(&wasm_target::find_or_install()?, profile)
+    let Some((build, modules)) = guests::plan(&wasm_target::find_or_install()?, profile)? else {
+        return Ok(());
+    };
+    build.run()?;
+    modules.make_components()
 }
+
+/// The tests that a campaign is one of.
+const CAMPAIGN: [&str; 4] = ["-p", "weir-tests", "--test", "jetstream"];
 
 /// The test that kills what runs, or that deploys what means harm, for as often as `args` say.
 ///
 /// # Errors
 /// What is wrong with them.
 fn campaign(args: &[OsString]) -> std::result::Result<Command, String> {
-    let mut command = cargo(["test", "-p", "weir-tests", "--test", "jetstream"]);
+    let mut command = cargo(&["test"]);
+    command.args(CAMPAIGN);
     let is_hostile = args.iter().any(|option| option == "--hostile");
     command.args([if is_hostile { "hostile::" } else { "campaign::" }, "--", "--nocapture"]);
     for pair in args.chunks(2) {
@@ -140,19 +163,36 @@ fn names_package(args: &[OsString]) -> bool {
         .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
+/// The build of the tests that `cargo test` with these arguments runs, or nothing where it builds none or has its own to say.
+fn tests(packages: &[&str], args: &[OsString]) -> Option<Build> {
+    const OWN: [&str; 6] = ["--doc", "--help", "-h", "--quiet", "-q", "--message-format"];
+    let own: Vec<&OsString> = args.iter().take_while(|arg| *arg != "--").collect();
+    if own
+        .iter()
+        .any(|arg| OWN.contains(&arg.to_string_lossy().split('=').next().unwrap_or_default()))
+    {
+        return None;
+    }
+    let mut command = cargo(&["test", "--no-run"]);
+    command
+        .args(packages)
+        .args(own.iter().filter(|arg| **arg != "--no-run"));
+    Some(Build::new("tests", command, &costs::TESTS))
+}
+
 /// A cargo of the user's own toolchain, run at the root of the workspace.
-fn cargo<const N: usize>(args: [&str; N]) -> Command {
+fn cargo(args: &[&str]) -> Command {
     let mut command = process::cargo();
     command.args(args);
     command
 }
 
-/// Sets up, then becomes `command` with the user's `args`, so that its exit code is ours.
+/// Sets up and builds, then becomes `command` with the user's `args`, so that its exit code is ours.
 ///
 /// # Errors
 /// Only if the set-up failed or the program could not be started: otherwise this does not return.
-fn with_nats_server<S: AsRef<OsStr>>(mut command: Command, args: &[S]) -> Result<()> {
-    let server = setup::run()?;
+fn with_nats_server(build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
+    let server = setup::run(build)?;
     command.args(args).env("NATS_SERVER", server.path);
     match process::become_program(command)? {}
 }
