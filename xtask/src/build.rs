@@ -61,6 +61,11 @@ impl Build {
         Build { what, command, costs }
     }
 
+    /// The command line.
+    pub(crate) fn words(&self) -> String {
+        process::words(&self.command)
+    }
+
     /// Whether there was none before.
     fn is_first(&self) -> bool {
         !Log::path(self.what).exists()
@@ -71,12 +76,12 @@ impl Build {
     /// # Errors
     /// If cargo cannot be started or does not succeed; the error names the file.
     pub(crate) fn run(self) -> Result<()> {
+        let words = self.words();
         let Build {
             what,
             mut command,
             costs,
         } = self;
-        let words = process::words(&command);
         command
             .arg("--message-format=json-render-diagnostics")
             .env("CARGO_TERM_PROGRESS_WHEN", "always")
@@ -138,11 +143,11 @@ enum Heard {
 fn listen(child: &mut Child) -> Receiver<Heard> {
     let (sender, receiver) = channel();
     if let Some(output) = child.stdout.take() {
-        forward(output, &[b'\n'], Heard::Message, sender.clone());
+        forward(output, b"\n", Heard::Message, sender.clone());
     }
     if let Some(output) = child.stderr.take() {
         // Cargo ends its bar with a carriage return.
-        forward(output, &[b'\n', b'\r'], Heard::Said, sender);
+        forward(output, b"\n\r", Heard::Said, sender);
     }
     receiver
 }
@@ -408,7 +413,7 @@ mod tests {
     #[test]
     fn lines_end_where_cargo_ends_them() {
         let (sender, receiver) = channel();
-        forward(&b"a\rb\n\nc"[..], &[b'\n', b'\r'], Heard::Said, sender);
+        forward(&b"a\rb\n\nc"[..], b"\n\r", Heard::Said, sender);
         let lines: Vec<String> = receiver
             .iter()
             .map(|heard| match heard {

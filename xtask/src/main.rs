@@ -49,6 +49,9 @@ Commands:
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
   help                     print this
 
+What cargo says while it builds is in target/log. A release binary has no debug information: for the lines of a
+backtrace or of a profile, build the same code with `cargo build --profile profiling -p weir`.
+
 Examples:
   cargo xtask demo                         see the three reference scenarios run
   cargo xtask test                         everything that must hold
@@ -201,4 +204,38 @@ fn with_nats_server(build: Option<Build>, mut command: Command, args: &[OsString
 fn usage(problem: &str) -> ExitCode {
     eprint!("error: {problem}\n\n{HELP}");
     ExitCode::from(EXIT_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &str, expect: Option<&str>) {
+        let args: Vec<OsString> = args.split_whitespace().map(OsString::from).collect();
+        let built = tests(&["--workspace"], &args).map(|build| build.words());
+        let built = built
+            .as_deref()
+            .and_then(|words| words.split_once(' '))
+            .map(|(_, args)| args);
+        assert_eq!(built, expect, "{args:?}");
+    }
+
+    #[test]
+    fn the_tests_are_built_as_they_will_run() {
+        check("", Some("test --no-run --workspace"));
+        check(
+            "--test all windows",
+            Some("test --no-run --workspace --test all windows"),
+        );
+        check("--no-run", Some("test --no-run --workspace"));
+        check("-- --doc --nocapture", Some("test --no-run --workspace"));
+    }
+
+    #[test]
+    fn nothing_is_built_before_a_cargo_that_has_its_own_to_say() {
+        check("--doc", None);
+        check("-p weir --help", None);
+        check("--message-format=json", None);
+    }
 }
