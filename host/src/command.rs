@@ -21,6 +21,7 @@ mod picked;
 mod registry;
 mod replay;
 mod run;
+pub mod sample;
 mod shadow;
 mod show;
 mod signals;
@@ -39,10 +40,9 @@ use crate::{
     fail_point,
     plan::{Now, Plan, Versions},
     say,
-    stage::{CompileBounds, Compiler, StageHost},
     terminal::{self, Level, write_failed},
     text::printable_lines,
-    watch,
+    wasm::{CompileBounds, Compiler, StageHost, watch},
 };
 use clap::{Parser, Subcommand};
 use serde_json::json;

@@ -11,7 +11,7 @@ pub use columns::ColumnMap;
 pub use file::File;
 pub use trust::{NamedKey, Trust, TrustedKey};
 
-use crate::{column::ColumnType, text::printable};
+use crate::{model::column::ColumnType, text::printable};
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
@@ -468,7 +468,8 @@ pub struct Window {
     /// Windows that end where nothing came for a while.
     pub session: Option<Spanned<Session>>,
     /// For each row the rows before it.
-    pub sliding: Option<Spanned<Sliding>>,
+    #[serde(rename = "sliding")]
+    pub over_window: Option<Spanned<OverWindow>>,
     /// The group's columns; may be empty for one group of everything.
     #[serde(default)]
     pub group_by: Vec<Name>,
@@ -555,7 +556,7 @@ pub struct Session {
 /// Windows that end at each row.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sliding {
+pub struct OverWindow {
     /// How many rows, that one included.
     pub rows: Option<Spanned<u64>>,
     /// How long.

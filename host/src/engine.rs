@@ -4,36 +4,39 @@
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
+mod compaction;
 mod contents;
 mod due;
 mod failures;
-mod fates;
 mod fingerprint;
-mod fold;
 mod guests;
+mod outcomes;
 mod passing;
-mod rounds;
 mod shadow;
 mod stages;
 mod swap;
 mod takeover;
 mod turns;
+mod waves;
 
 pub use failures::Stopped;
-pub use shadow::{Shadow, ShadowFeed};
+pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
 pub use takeover::Made;
 
 use crate::{
-    column::{Batch, NOTHING},
-    delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
-    deployment::VersionChange,
-    error::{Error, Result},
+    error::{Error, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
+    model::{
+        column::{Batch, NOTHING},
+        delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
+        deployment::{VersionChange, Whose},
+        turn::Counts,
+    },
     operator::{
         Stateful,
         aggregate::Aggregate,
-        clock::{Clock, Passage},
+        clock::{Clock, WatermarkProgress},
         deduplicate::Deduplicate,
         guests::Guests,
         held_times::HeldTimes,
@@ -41,18 +44,16 @@ use crate::{
         last_value::LastValue,
         lookup,
         on_crossing::OnCrossing,
-        sliding::Sliding,
-        version_lookup::VersionLookup,
+        over_window::OverWindow,
+        temporal_join::TemporalJoin,
         window::Window,
     },
-    plan::{Edge, Node, NodeKind, Plan, Readers},
+    plan::{Node, NodeKind, OutputPort, Plan, Readers},
     sink::Sink,
-    stage::StageHost,
-    turn::Counts,
-    watch::Whose,
+    wasm::StageHost,
 };
-use fates::{DeadRow, Fates};
-use fold::Fold;
+use compaction::LogCompaction;
+use outcomes::{DeadRow, Outcomes};
 use stages::{OnRefusal, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -65,7 +66,7 @@ pub struct Engine {
     /// Where some step follows the watermark.
     clock: Option<Clock>,
     sinks: Vec<Sink>,
-    fold: Fold,
+    compaction: LogCompaction,
     /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state, or fail too often
     /// at one.
     undoes: bool,
@@ -88,6 +89,8 @@ pub struct Engine {
     /// Whether guests that fail too often stop it.
     counts_failures: bool,
     stopped: Option<Stopped>,
+    /// What ended it for good: no turn is given after that.
+    defect: Option<Error>,
     receipt: Receipt,
     /// How far the source has looked.
     scanned: Scanned,
@@ -107,10 +110,10 @@ enum Step {
     Lookup,
     Window(Box<Window>),
     IntervalJoin(Box<IntervalJoin>),
-    Sliding(Box<Sliding>),
+    OverWindow(Box<OverWindow>),
     OnCrossing(Box<OnCrossing>),
     Deduplicate(Box<Deduplicate>),
-    VersionLookup(Box<VersionLookup>),
+    TemporalJoin(Box<TemporalJoin>),
     Union,
 }
 
@@ -121,10 +124,10 @@ impl Step {
             Self::Aggregate(operator) => Some(operator.as_mut()),
             Self::Window(operator) => Some(operator.as_mut()),
             Self::IntervalJoin(operator) => Some(operator.as_mut()),
-            Self::Sliding(operator) => Some(operator.as_mut()),
+            Self::OverWindow(operator) => Some(operator.as_mut()),
             Self::OnCrossing(operator) => Some(operator.as_mut()),
             Self::Deduplicate(operator) => Some(operator.as_mut()),
-            Self::VersionLookup(operator) => Some(operator.as_mut()),
+            Self::TemporalJoin(operator) => Some(operator.as_mut()),
             Self::Source | Self::Stage(_) | Self::Lookup | Self::Union => None,
         }
     }
@@ -181,8 +184,8 @@ impl Engine {
             .collect();
         let undoes = plan.nodes.iter().any(|node| match &node.kind {
             NodeKind::Stage(stage) => stage.undoes,
-            // A stage that fails too often may do so in a later round.
-            NodeKind::Lookup(lookup) => lookup.rounds.as_ref().is_some_and(|path| !path.is_empty()),
+            // A stage that fails too often may do so in a later wave.
+            NodeKind::Lookup(lookup) => lookup.waves.as_ref().is_some_and(|path| !path.is_empty()),
             kind => kind.guests().next().is_some(),
         });
         let clock = plan
@@ -195,7 +198,7 @@ impl Engine {
             tables,
             clock,
             sinks,
-            fold: Fold::default(),
+            compaction: LogCompaction::default(),
             undoes,
             row_bytes: 0,
             counts: Counts::default(),
@@ -208,6 +211,7 @@ impl Engine {
             has_forgotten: false,
             counts_failures: true,
             stopped: None,
+            defect: None,
             receipt: Receipt::default(),
             scanned: Scanned::default(),
             time_ms: None,
@@ -236,7 +240,7 @@ impl Engine {
             }
             NodeKind::Lookup(_) => Step::Lookup,
             NodeKind::IntervalJoin(plan) => Step::IntervalJoin(Box::new(IntervalJoin::new(plan.clone(), schema, seed))),
-            NodeKind::Sliding(plan) => Step::Sliding(Box::new(Sliding::new(plan.clone(), schema, seed))),
+            NodeKind::OverWindow(plan) => Step::OverWindow(Box::new(OverWindow::new(plan.clone(), schema, seed))),
             NodeKind::Window(plan) => {
                 let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
                 let operator = Window::new(plan.clone(), schemas, readers, guests, seed);
@@ -246,8 +250,8 @@ impl Engine {
             }
             NodeKind::OnCrossing(plan) => Step::OnCrossing(Box::new(OnCrossing::new(plan.clone(), seed))),
             NodeKind::Deduplicate(plan) => Step::Deduplicate(Box::new(Deduplicate::new(plan.clone(), seed))),
-            NodeKind::VersionLookup(plan) => {
-                Step::VersionLookup(Box::new(VersionLookup::new((**plan).clone(), schema, seed)))
+            NodeKind::TemporalJoin(plan) => {
+                Step::TemporalJoin(Box::new(TemporalJoin::new((**plan).clone(), schema, seed)))
             }
             NodeKind::Union(_) => Step::Union,
         })
@@ -257,30 +261,35 @@ impl Engine {
 
     /// Takes in a batch. What it changes is part of the turn that is open. Where a guest fails too often, the batch ends in
     /// front of that event, and those that follow are left out: see [`Engine::stopped`].
-    pub fn process(&mut self, batch: DecodedBatch) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect). What is open holds then what may be wrong: drop the engine, and
+    /// take no turn of it.
+    pub fn process(&mut self, batch: DecodedBatch) -> Result<()> {
+        self.check()?;
         if self.stopped.is_some() {
-            return;
+            return Ok(());
         }
         let DecodedBatch {
             deliveries,
             events,
             rejected,
             ticks,
-            mut blanks,
+            mut empties,
             mut last_sequence,
             mut receipt,
             mut scanned,
             behind: _,
         } = batch;
-        let mut fates = Fates::new(deliveries.len());
+        let mut outcomes = Outcomes::new(deliveries.len());
         for rejected in rejected {
-            fates.reject(rejected);
+            outcomes.reject(rejected);
         }
-        let done = self.process_parts(&events, &deliveries, &mut fates);
+        let done = self.process_parts(&events, &deliveries, &mut outcomes);
         if (done as usize) < deliveries.len() {
-            fates.end_at(done);
+            outcomes.end_at(done);
             let sequence = deliveries.sequence(done);
-            blanks.retain(|&blank| blank < sequence);
+            empties.retain(|&empty| empty < sequence);
             // What the source has to know of that place, it knows itself.
             (last_sequence, receipt) = (sequence.saturating_sub(1), Receipt::default());
             scanned = Scanned::default();
@@ -292,13 +301,13 @@ impl Engine {
                 .unwrap_or_else(|| deliveries.time_ms(last));
             self.time_ms = self.time_ms.max(Some(time_ms));
         }
-        let blank = blanks.len() as u64;
-        self.counts.events += u64::from(done) + blank;
+        let empty = empties.len() as u64;
+        self.counts.events += u64::from(done) + empty;
         let mut ticks = ticks.into_iter().filter(|&tick| tick < done).peekable();
-        self.counts.blank += blank;
-        for (delivery, (applied, dead)) in fates.applied.iter().zip(&fates.dead).enumerate() {
+        self.counts.empty += empty;
+        for (delivery, (applied, dead)) in outcomes.applied.iter().zip(&outcomes.dead).enumerate() {
             if ticks.next_if(|&tick| tick as usize == delivery).is_some() {
-                self.counts.blank += 1;
+                self.counts.empty += 1;
                 continue;
             }
             match (dead, applied) {
@@ -307,13 +316,13 @@ impl Engine {
                 (false, false) => self.counts.filtered += 1,
             }
         }
-        self.counts.dead_rows += fates.dead_rows.len() as u64;
-        let of_events = fates.rejected.into_iter().map(|rejected| {
+        self.counts.dead_rows += outcomes.dead_rows.len() as u64;
+        let of_events = outcomes.rejected.into_iter().map(|rejected| {
             let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
             let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
             (rejected, subject, payload, false)
         });
-        let of_rows = fates.dead_rows.into_iter();
+        let of_rows = outcomes.dead_rows.into_iter();
         let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes(), true));
         let mut dead: Vec<(Rejected, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
         dead.sort_by_key(|(rejected, ..)| rejected.delivery);
@@ -339,6 +348,15 @@ impl Engine {
             self.last_sequence = last_sequence;
             self.receipt = receipt;
         }
+        self.check()
+    }
+
+    /// Whether no defect was met so far.
+    fn check(&mut self) -> Result<()> {
+        if self.defect.is_none() {
+            self.defect = take_defect().err();
+        }
+        self.defect.clone().map_or(Ok(()), Err)
     }
 
     /// Goes over the batch in parts, at most times one. Results do not depend on where they are cut.
@@ -347,7 +365,7 @@ impl Engine {
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
     /// short and grow again, so that many such events do not cost the whole batch each. Gives the delivery in front of which
     /// it ended: there are no more, or a guest failed too often.
-    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, fates: &mut Fates) -> u32 {
+    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, outcomes: &mut Outcomes) -> u32 {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -358,7 +376,7 @@ impl Engine {
         let end = deliveries.len() as u32;
         let (mut start, mut step) = (0, end.min(part_max));
         while start < end {
-            let most = if self.is_trial_in_rounds() { 1 } else { step };
+            let most = if self.is_trial_in_waves() { 1 } else { step };
             let stop = start.saturating_add(step.min(most)).min(end);
             let part = Part {
                 deliveries,
@@ -369,26 +387,26 @@ impl Engine {
                     events.iter().map(|events| events.of_deliveries(start..stop)).collect()
                 },
             };
-            let mark = fates.mark();
+            let mark = outcomes.mark();
             if self.undoes {
-                self.each_state(|state| state.checkpoint());
+                self.each_state(|state| state.savepoint());
             }
-            self.each_stage(Stage::checkpoint);
+            self.each_stage(Stage::savepoint);
             self.forget_failures();
             let sequence = |delivery| deliveries.sequence(delivery);
-            match self.pass(&part, fates) {
+            match self.pass(&part, outcomes) {
                 Ok(edges) => {
                     if self.undoes {
-                        self.each_state(|state| state.keep());
+                        self.each_state(|state| state.release());
                     }
                     self.settle_failures(&(start..stop), sequence);
-                    self.collect(&edges, deliveries, fates);
+                    self.collect(&edges, deliveries, outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 // The events in front of it are known to be good; they are done on their own.
                 Err(Cut::Undo(Rejected { delivery, .. }) | Cut::Stop(delivery, _)) if delivery > start => {
                     self.rollback();
-                    fates.back_to(mark);
+                    outcomes.back_to(mark);
                     step = delivery - start;
                 }
                 Err(Cut::Undo(rejected)) => {
@@ -396,18 +414,18 @@ impl Engine {
                     let own = start..start + 1;
                     let checked = self.check_failures(&own, sequence);
                     self.rollback();
-                    fates.back_to(mark);
+                    outcomes.back_to(mark);
                     if let Err(Cut::Stop(_, stopped)) = checked {
                         self.stopped = Some(*stopped);
                         return start;
                     }
                     self.settle_failures(&own, sequence);
-                    fates.reject(rejected);
+                    outcomes.reject(rejected);
                     (start, step) = (start + 1, 1);
                 }
                 Err(Cut::Stop(_, stopped)) => {
                     self.rollback();
-                    fates.back_to(mark);
+                    outcomes.back_to(mark);
                     self.stopped = Some(*stopped);
                     return start;
                 }
@@ -416,7 +434,7 @@ impl Engine {
         end
     }
 
-    /// Rolls everything back to what it was at the checkpoint.
+    /// Rolls everything back to what it was at the savepoint.
     fn rollback(&mut self) {
         // Without it, no step behind which a stage stands has a state.
         if self.undoes {
@@ -444,12 +462,12 @@ impl Engine {
     }
 
     /// Runs the events of each input through all steps and gives the rows on every edge.
-    fn pass(&mut self, part: &Part<'_>, fates: &mut Fates) -> Result<Edges, Cut> {
+    fn pass(&mut self, part: &Part<'_>, outcomes: &mut Outcomes) -> Result<Edges, Cut> {
         let plan = self.plan.clone();
         let deliveries = part.deliveries;
         // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
         // rejected is undone, so that it is known by then which events those are.
-        let mut passage: Option<Passage<'_>> = None;
+        let mut progress: Option<WatermarkProgress<'_>> = None;
         let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
         let mut done = vec![false; plan.nodes.len()];
         // What cannot be undone must not have happened by the time that a guest is found to fail too often. All stages then
@@ -457,7 +475,7 @@ impl Engine {
         let mut is_checked = false;
         for (at, node) in plan.nodes.iter().enumerate() {
             if done.get(at) == Some(&true) {
-                continue; // It ran in the rounds of a lookup.
+                continue; // It ran in the waves of a lookup.
             }
             if !self.undoes && !is_checked && node.kind.keeps_state() {
                 self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
@@ -466,87 +484,84 @@ impl Engine {
             let input = of(&edges, node.input);
             let output = match &node.kind {
                 NodeKind::Source => vec![part.events.get(at).cloned().unwrap_or_default()],
-                NodeKind::Stage(_) => self.stage(at, node, input, deliveries, fates)?,
+                NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,
                 NodeKind::LastValue(_) | NodeKind::Aggregate(_) => {
-                    let mut input = fates.living(input);
-                    let passage = match node.follows_time() {
-                        true => follow(&mut passage, &mut self.clock, part, fates),
+                    let mut input = outcomes.living(input);
+                    let progress = match node.follows_time() {
+                        true => follow(&mut progress, &mut self.clock, part, outcomes),
                         false => None,
                     };
                     let output = loop {
                         let output = match self.steps.get_mut(at) {
-                            Some(Step::LastValue(operator)) => Ok(operator.update(&input, passage)),
-                            Some(Step::Aggregate(operator)) => operator.update(&input, passage),
+                            Some(Step::LastValue(operator)) => Ok(operator.update(&input, progress)),
+                            Some(Step::Aggregate(operator)) => operator.update(&input, progress),
                             _ => Ok(Batch::default()),
                         };
                         match output {
                             Ok(output) => break output,
-                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, outcomes)?,
                         }
                     };
-                    if !is_by_time(&plan, node.input) {
-                        fates.apply(&input);
+                    if !is_timer_driven(&plan, node.input) {
+                        outcomes.apply(&input);
                     }
                     vec![output]
                 }
-                NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::IntervalJoin(_) => {
-                    let mut input = fates.living(input);
-                    let passage = follow(&mut passage, &mut self.clock, part, fates);
+                NodeKind::Window(_) | NodeKind::OverWindow(_) | NodeKind::IntervalJoin(_) => {
+                    let mut input = outcomes.living(input);
+                    let progress = follow(&mut progress, &mut self.clock, part, outcomes);
                     let mut with = None;
                     let outputs = loop {
-                        let outputs = match (self.steps.get_mut(at), passage) {
-                            (Some(Step::IntervalJoin(operator)), Some(passage)) => {
+                        let outputs = match (self.steps.get_mut(at), progress) {
+                            (Some(Step::IntervalJoin(operator)), Some(progress)) => {
                                 let other = node.inputs().nth(1).unwrap_or(node.input);
-                                let other = with.insert((other, fates.living(of(&edges, other))));
-                                Ok(operator.update(&input, &other.1, passage))
+                                let other = with.insert((other, outcomes.living(of(&edges, other))));
+                                Ok(operator.update(&input, &other.1, progress))
                             }
-                            (Some(Step::Window(operator)), Some(passage)) => operator.update(&input, passage),
-                            (Some(Step::Sliding(operator)), passage) => Ok(operator.update(&input, passage)),
+                            (Some(Step::Window(operator)), Some(progress)) => operator.update(&input, progress),
+                            (Some(Step::OverWindow(operator)), progress) => Ok(operator.update(&input, progress)),
                             _ => Ok(Vec::new()),
                         };
                         match outputs {
                             Ok(outputs) => break outputs,
-                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, fates)?,
+                            Err(refusal) => input = self.without_refused(node, &input, refusal, part, outcomes)?,
                         }
                     };
-                    if !is_by_time(&plan, node.input) {
-                        fates.apply_but(&input, outputs.get(1));
+                    if !is_timer_driven(&plan, node.input) {
+                        outcomes.apply_but(&input, outputs.get(1));
                     }
-                    if let Some((edge, with)) = with
-                        && !is_by_time(&plan, edge)
+                    if let Some((port, with)) = with
+                        && !is_timer_driven(&plan, port)
                     {
-                        fates.apply_but(&with, outputs.get(2));
+                        outcomes.apply_but(&with, outputs.get(2));
                     }
                     outputs
                 }
-                NodeKind::OnCrossing(_)
-                | NodeKind::Deduplicate(_)
-                | NodeKind::VersionLookup(_)
-                | NodeKind::Union(_) => {
-                    let inputs: Vec<Batch> = node.inputs().map(|edge| fates.living(of(&edges, edge))).collect();
-                    let passage = match node.follows_time() {
-                        true => follow(&mut passage, &mut self.clock, part, fates),
+                NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) | NodeKind::TemporalJoin(_) | NodeKind::Union(_) => {
+                    let inputs: Vec<Batch> = node.inputs().map(|port| outcomes.living(of(&edges, port))).collect();
+                    let progress = match node.follows_time() {
+                        true => follow(&mut progress, &mut self.clock, part, outcomes),
                         false => None,
                     };
-                    self.pass_on(at, node, &inputs, passage, fates)
+                    self.pass_on(at, node, &inputs, progress, outcomes)
                 }
                 NodeKind::Lookup(lookup) => {
-                    let input = fates.living(input);
-                    let path = lookup.rounds.clone().unwrap_or_default();
-                    let mut rounds = self.lookup(at, node, &input, &path, deliveries, fates)?;
+                    let input = outcomes.living(input);
+                    let path = lookup.waves.clone().unwrap_or_default();
+                    let mut waves = self.lookup(at, node, &input, &path, deliveries, outcomes)?;
                     for &step in &path {
-                        if let (Some(edge), Some(rows), Some(done)) =
-                            (edges.get_mut(step), rounds.get_mut(step), done.get_mut(step))
+                        if let (Some(port), Some(rows), Some(done)) =
+                            (edges.get_mut(step), waves.get_mut(step), done.get_mut(step))
                         {
-                            *edge = std::mem::take(rows);
+                            *port = std::mem::take(rows);
                             *done = true;
                         }
                     }
-                    rounds.get_mut(at).map(std::mem::take).unwrap_or_default()
+                    waves.get_mut(at).map(std::mem::take).unwrap_or_default()
                 }
             };
-            if let Some(edge) = edges.get_mut(at) {
-                *edge = output;
+            if let Some(port) = edges.get_mut(at) {
+                *port = output;
             }
         }
         if !is_checked {
@@ -555,7 +570,7 @@ impl Engine {
         Ok(edges)
     }
 
-    fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, fates: &mut Fates) {
+    fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, outcomes: &mut Outcomes) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
             let late = node.late_outputs().iter().filter_map(|&late| outputs.get(late));
             let late = late.map(|late| late.len() as u64).sum::<u64>();
@@ -565,10 +580,10 @@ impl Engine {
             }
         }
         for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
-            let rows = fates.living(of(edges, plan.input));
+            let rows = outcomes.living(of(edges, plan.input));
             // What comes because time went on is not the doing of the event that moved it.
-            if !is_by_time(&self.plan, plan.input) {
-                fates.apply(&rows);
+            if !is_timer_driven(&self.plan, plan.input) {
+                outcomes.apply(&rows);
             }
             sink.collect(&rows, |delivery| deliveries.sequence(delivery));
         }
@@ -577,29 +592,32 @@ impl Engine {
 
 /// How the watermark moves among the deliveries of a part. It is found out once, for the first step that follows it.
 fn follow<'p, 'a>(
-    passage: &'p mut Option<Passage<'a>>,
+    progress: &'p mut Option<WatermarkProgress<'a>>,
     clock: &mut Option<Clock>,
     part: &Part<'a>,
-    fates: &Fates,
-) -> Option<&'p Passage<'a>> {
-    if let (None, Some(clock)) = (&passage, clock) {
-        let is_alive = |delivery| fates.is_alive(delivery);
-        *passage = Some(clock.pass(part.deliveries, part.range.clone(), &part.events, is_alive));
+    outcomes: &Outcomes,
+) -> Option<&'p WatermarkProgress<'a>> {
+    if let (None, Some(clock)) = (&progress, clock) {
+        let is_alive = |delivery| outcomes.is_alive(delivery);
+        *progress = Some(clock.pass(part.deliveries, part.range.clone(), &part.events, is_alive));
     }
-    passage.as_ref()
+    progress.as_ref()
 }
 
 /// The rows on an edge; none where nothing came through.
-fn of(edges: &Edges, edge: Edge) -> &Batch {
+fn of(edges: &Edges, port: OutputPort) -> &Batch {
     edges
-        .get(edge.node)
-        .and_then(|outputs| outputs.get(edge.output))
+        .get(port.node)
+        .and_then(|outputs| outputs.get(port.output))
         .unwrap_or(&NOTHING)
 }
 
 /// Whether rows of an edge may come because time went on.
-fn is_by_time(plan: &Plan, edge: Edge) -> bool {
-    let node = plan.nodes.get(edge.node);
-    node.and_then(|node| node.outputs.get(edge.output))
-        .is_some_and(|output| output.by_time)
+fn is_timer_driven(plan: &Plan, port: OutputPort) -> bool {
+    let node = plan.nodes.get(port.node);
+    node.and_then(|node| node.outputs.get(port.output))
+        .is_some_and(|output| output.timer_driven)
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,9 +51,9 @@ mod enabled {
         "forget-published",
         // A turn is committed. All but the first and the last two stand within its transaction.
         "before-commit",
-        "before-fold",
-        "in-fold",
-        "after-fold",
+        "before-compaction",
+        "in-compaction",
+        "after-compaction",
         "in-swap",
         "in-commit",
         "before-truncation",

@@ -2,7 +2,7 @@
 //!
 //! An operator takes a [`Batch`] and gives one. It never waits, never reads a clock, and never prints. What it gives does
 //! not depend on where a batch ends, except that an operator whose only readers want the last state of each key may
-//! leave out what came between (see [`Readers::collapsible`](crate::plan::Readers::collapsible)).
+//! leave out what came between (see [`Readers::compactable`](crate::plan::Readers::compactable)).
 
 mod accumulators;
 pub mod aggregate;
@@ -15,20 +15,21 @@ pub mod interval_join;
 pub mod last_value;
 pub mod lookup;
 pub mod on_crossing;
-pub mod sliding;
+pub mod over_window;
+pub mod temporal_join;
 mod timers;
 mod top;
 pub mod union;
-pub mod version_lookup;
 pub mod window;
 
 use crate::{
-    column::{Batch, Causes, Column, RowKind, Schema, Value},
+    error::note_defect,
     limits::STATE_LOG_CHUNK_BYTES,
+    model::column::{Batch, Column, Lineage, RowKind, Schema, Value},
     plan::{TimeColumn, TimeScale},
     state::{KeyedState, StateValue, push_entry},
 };
-use clock::Passage;
+use clock::WatermarkProgress;
 use held_times::HeldTimes;
 use std::sync::Arc;
 
@@ -36,11 +37,11 @@ pub(crate) use expiry::{Forgets, Forgotten};
 
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {
-    /// Starts to keep old values, until [`Stateful::keep`] or [`Stateful::rollback`].
-    fn checkpoint(&mut self);
-    /// What happened since the checkpoint stays.
-    fn keep(&mut self);
-    /// Puts everything back to what it was at the checkpoint.
+    /// Starts to keep old values, until [`Stateful::release`] or [`Stateful::rollback`].
+    fn savepoint(&mut self);
+    /// What happened since the savepoint stays.
+    fn release(&mut self);
+    /// Puts everything back to what it was at the savepoint.
     fn rollback(&mut self);
     /// The keyed states, each with its name within the operator.
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)>;
@@ -129,9 +130,9 @@ impl<'a> RowTimes<'a> {
     /// The time of a row, in microseconds. Nothing where its column holds none: null, or what the unit of the column does
     /// not make whole microseconds of.
     #[inline]
-    fn time_us(&self, row: usize, passage: &Passage<'_>) -> Option<i64> {
+    fn time_us(&self, row: usize, progress: &WatermarkProgress<'_>) -> Option<i64> {
         match self.column {
-            None => Some(passage.time_us(self.input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
+            None => Some(progress.time_us(self.input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
             Some((column, scale)) => match column.get(row) {
                 Value::Int(value) => scale.in_us(value),
                 _ => None,
@@ -150,7 +151,7 @@ fn late_rows(input: &Batch, late: &[u32], columns: &[usize]) -> Batch {
             .collect(),
         deliveries: rows.deliveries,
         kinds: None,
-        causes: None,
+        lineage: None,
     }
 }
 
@@ -160,7 +161,7 @@ pub(crate) struct ChangelogBuilder {
     columns: Vec<Column>,
     deliveries: Vec<u32>,
     kinds: Vec<RowKind>,
-    causes: Option<Causes>,
+    lineage: Option<Lineage>,
 }
 
 impl ChangelogBuilder {
@@ -172,21 +173,21 @@ impl ChangelogBuilder {
                 .collect(),
             deliveries: Vec::with_capacity(rows),
             kinds: Vec::with_capacity(rows),
-            causes: None,
+            lineage: None,
         }
     }
 
-    /// For rows that tell of several deliveries at once, which [`ChangelogBuilder::caused_by`] names.
-    pub(crate) fn with_causes(mut self) -> Self {
-        self.causes = Some(Causes::default());
+    /// For rows that tell of several deliveries at once, which [`ChangelogBuilder::with_lineage_of`] names.
+    pub(crate) fn with_lineage(mut self) -> Self {
+        self.lineage = Some(Lineage::default());
         self
     }
 
     /// Names the deliveries that had part in the row that was added last.
-    pub(crate) fn caused_by(&mut self, deliveries: &[u32]) {
-        if let Some(causes) = &mut self.causes {
-            causes.deliveries.extend_from_slice(deliveries);
-            causes.ends.push(causes.deliveries.len() as u32);
+    pub(crate) fn with_lineage_of(&mut self, deliveries: &[u32]) {
+        if let Some(lineage) = &mut self.lineage {
+            lineage.deliveries.extend_from_slice(deliveries);
+            lineage.ends.push(lineage.deliveries.len() as u32);
         }
     }
 
@@ -218,12 +219,14 @@ impl ChangelogBuilder {
     }
 
     pub(crate) fn finish(self) -> Batch {
-        debug_assert!(self.columns.iter().all(|column| column.len() == self.deliveries.len()));
+        if !self.columns.iter().all(|column| column.len() == self.deliveries.len()) {
+            note_defect("the columns of a changelog have different lengths");
+        }
         Batch {
             columns: self.columns.into_iter().map(Arc::new).collect(),
             deliveries: self.deliveries,
             kinds: Some(self.kinds),
-            causes: self.causes.map(Arc::new),
+            lineage: self.lineage.map(Arc::new),
         }
     }
 }

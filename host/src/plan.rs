@@ -5,21 +5,20 @@
 //! accepted. Columns that no step and no sink reads are known afterwards, so that decode only checks them.
 
 mod aggregates;
-mod circle;
 mod passing;
-mod resolve;
 mod times;
 mod tombstone;
 mod windows;
-mod wire;
 
 use crate::{
-    column::{Field, Schema},
     definition::{File, PublishFrom, StageLimits, TextFormat},
-    deployment::Deployment,
     error::{Error, Result},
-    stage::{GuestCounts, Module, ParameterValue, StageHost},
+    model::{
+        column::{Field, Schema},
+        deployment::Deployment,
+    },
     trust::Policy,
+    wasm::{GuestCounts, Module, ParameterValue},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,12 +28,11 @@ use std::{
 };
 
 pub use aggregates::{AggregateGuest, AggregatePlan, AggregateSpec, Function};
-pub use circle::check_circles;
-pub use passing::{DeduplicatePlan, OnCrossingPlan, UnionPlan, VersionLookupPlan};
+pub use passing::{DeduplicatePlan, OnCrossingPlan, TemporalJoinPlan, UnionPlan};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
 pub use windows::{
-    Emit, IntervalJoinPlan, JoinSidePlan, SlidingPlan, SlidingSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
+    Emit, IntervalJoinPlan, JoinSidePlan, OverWindowPlan, OverWindowSpan, TopPlan, WindowCut, WindowKind, WindowPlan,
 };
 
 /// A pipeline that can run.
@@ -79,37 +77,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks the pipeline in `file` and wires it. Modules are loaded, and asked to describe and to configure
-    /// themselves.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Definition`](crate::error::ErrorKind::Definition), with the place in the file.
-    pub fn build(file: &File, host: &StageHost) -> Result<Self> {
-        Self::with_versions(file, host, &Versions::new())
-    }
-
-    /// What the pipeline in `file` is called, before anything else of it is looked at.
-    ///
-    /// # Errors
-    /// When the file is not understood, or that is no name.
-    pub fn name_of(file: &File) -> Result<String> {
-        resolve::name_of(file)
-    }
-
-    /// As [`Plan::build`], with other modules and parameters than the file's for the steps that `versions` names.
-    ///
-    /// # Errors
-    /// As [`Plan::build`]; also when the pipeline has no such stage, or a module or its parameters do not fit in its
-    /// place.
-    pub fn with_versions(file: &File, host: &StageHost, versions: &Versions) -> Result<Self> {
-        let definition = file.parse()?;
-        let resolved = resolve::resolve(file, &definition, host, versions)?;
-        let plan = wire::wire(file, &definition, resolved);
-        versions.keys().try_for_each(|step| plan.stage(step).map(|_| ()))?;
-        plan.guest_counts().check(&plan.name)?;
-        Ok(plan)
-    }
-
     /// How many of its steps and aggregates are guests.
     pub fn guest_counts(&self) -> GuestCounts {
         let kinds = || self.nodes.iter().map(|node| &node.kind);
@@ -117,17 +84,6 @@ impl Plan {
             stages: kinds().filter(|kind| matches!(kind, NodeKind::Stage(_))).count(),
             aggregates: kinds().map(|kind| kind.guests().count()).sum(),
         }
-    }
-
-    /// The same pipeline with other versions of its rules, see [`Plan::with_versions`]. What "now" is, and
-    /// who may deploy, stays.
-    ///
-    /// # Errors
-    /// As [`Plan::with_versions`].
-    pub fn again(&self, host: &StageHost, versions: &Versions) -> Result<Self> {
-        let (now, trust) = (self.now.clone(), self.trust.clone());
-        let plan = Self::with_versions(&self.file, host, versions)?;
-        Ok(Self { now, trust, ..plan })
     }
 
     /// The subjects of the inputs.
@@ -150,9 +106,9 @@ impl Plan {
     }
 
     /// Whether rows of an edge are changed later.
-    pub fn is_changelog(&self, edge: Edge) -> bool {
-        let node = self.nodes.get(edge.node);
-        let output = node.and_then(|node| node.outputs.get(edge.output));
+    pub fn is_changelog(&self, port: OutputPort) -> bool {
+        let node = self.nodes.get(port.node);
+        let output = node.and_then(|node| node.outputs.get(port.output));
         output.is_some_and(|output| matches!(output.change, Change::Keyed(_)))
     }
 
@@ -287,12 +243,12 @@ pub struct TablePlan {
     /// How many of the columns are the primary key.
     pub key_len: usize,
     /// The edge whose rows are set in the table, and for each of the table's columns the column of that edge.
-    pub update: Option<(Edge, Vec<usize>)>,
+    pub update: Option<(OutputPort, Vec<usize>)>,
 }
 
 /// An output of a step, as something to read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Edge {
+pub struct OutputPort {
     /// The index of the step in [`Plan::nodes`].
     pub node: usize,
     /// The index of the output in [`Node::outputs`].
@@ -305,7 +261,7 @@ pub struct Node {
     /// The step's name.
     pub name: String,
     /// Where its rows come from, or the first of several such places, see [`Node::inputs`]. An input reads itself.
-    pub input: Edge,
+    pub input: OutputPort,
     /// What it does.
     pub kind: NodeKind,
     /// What it gives.
@@ -314,11 +270,11 @@ pub struct Node {
 
 impl Node {
     /// All edges that it reads.
-    pub fn inputs(&self) -> impl Iterator<Item = Edge> {
-        let others: &[Edge] = match &self.kind {
+    pub fn inputs(&self) -> impl Iterator<Item = OutputPort> {
+        let others: &[OutputPort] = match &self.kind {
             NodeKind::Union(union) => &union.others,
-            NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_edge),
-            NodeKind::VersionLookup(lookup) => slice::from_ref(&lookup.versions),
+            NodeKind::IntervalJoin(join) => slice::from_ref(&join.with_port),
+            NodeKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
             _ => &[],
         };
         iter::once(self.input).chain(others.iter().copied())
@@ -327,8 +283,10 @@ impl Node {
     /// Whether it follows the watermark.
     pub fn follows_time(&self) -> bool {
         match &self.kind {
-            NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => true,
-            NodeKind::Sliding(sliding) => matches!(sliding.span, SlidingSpan::Time(_)) || sliding.ttl_us.is_some(),
+            NodeKind::Window(_) | NodeKind::IntervalJoin(_) | NodeKind::TemporalJoin(_) => true,
+            NodeKind::OverWindow(over_window) => {
+                matches!(over_window.span, OverWindowSpan::Time(_)) || over_window.ttl_us.is_some()
+            }
             NodeKind::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
             NodeKind::LastValue(last_value) => last_value.ttl_us.is_some(),
             NodeKind::Aggregate(aggregate) => aggregate.ttl_us.is_some(),
@@ -340,8 +298,8 @@ impl Node {
     /// The outputs whose rows came too late.
     pub fn late_outputs(&self) -> &'static [usize] {
         match &self.kind {
-            NodeKind::Window(_) | NodeKind::Sliding(_) | NodeKind::Deduplicate(_) => &[1],
-            NodeKind::IntervalJoin(_) | NodeKind::VersionLookup(_) => &[1, 2],
+            NodeKind::Window(_) | NodeKind::OverWindow(_) | NodeKind::Deduplicate(_) => &[1],
+            NodeKind::IntervalJoin(_) | NodeKind::TemporalJoin(_) => &[1, 2],
             _ => &[],
         }
     }
@@ -365,15 +323,15 @@ pub enum NodeKind {
     /// See [`crate::operator::interval_join`].
     IntervalJoin(IntervalJoinPlan),
     /// See [`crate::operator::sliding`].
-    Sliding(SlidingPlan),
+    OverWindow(OverWindowPlan),
     /// See [`crate::operator::on_crossing`].
     OnCrossing(OnCrossingPlan),
     /// See [`crate::operator::union`].
     Union(UnionPlan),
     /// See [`crate::operator::deduplicate`].
     Deduplicate(DeduplicatePlan),
-    /// See [`crate::operator::version_lookup`].
-    VersionLookup(Box<VersionLookupPlan>),
+    /// See [`crate::operator::temporal_join`].
+    TemporalJoin(Box<TemporalJoinPlan>),
 }
 
 impl NodeKind {
@@ -381,7 +339,7 @@ impl NodeKind {
     pub fn keeps_state(&self) -> bool {
         match self {
             Self::Source | Self::Stage(_) | Self::Union(_) => false,
-            Self::Lookup(lookup) => lookup.rounds.is_some(),
+            Self::Lookup(lookup) => lookup.waves.is_some(),
             _ => true,
         }
     }
@@ -391,7 +349,7 @@ impl NodeKind {
         match self {
             Self::Aggregate(plan) => &plan.aggregates,
             Self::Window(plan) => &plan.aggregates,
-            Self::Sliding(plan) => &plan.aggregates,
+            Self::OverWindow(plan) => &plan.aggregates,
             _ => &[],
         }
     }
@@ -416,7 +374,7 @@ pub struct Output {
     /// Whether rows are changed later.
     pub change: Change,
     /// Whether rows may come because time went on. They bear the delivery that moved the watermark, and are not its doing.
-    pub by_time: bool,
+    pub timer_driven: bool,
     /// What its readers want.
     pub readers: Readers,
 }
@@ -425,9 +383,9 @@ pub struct Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readers {
     /// Whether someone needs rows as they were before an update.
-    pub before_needed: bool,
+    pub needs_update_before: bool,
     /// Whether every reader only wants the last state of each key, so that changes within a batch may be collapsed.
-    pub collapsible: bool,
+    pub compactable: bool,
     /// Whether the rows of keys that go because time went on may go later, in any order: nothing but tables of the same keys
     /// reads them.
     pub spreads: bool,
@@ -436,8 +394,8 @@ pub struct Readers {
 impl Readers {
     /// Readers that want every change, as it comes.
     pub const OF_EVERY_CHANGE: Self = Self {
-        before_needed: true,
-        collapsible: false,
+        needs_update_before: true,
+        compactable: false,
         spreads: false,
     };
 }
@@ -540,9 +498,9 @@ pub struct LookupPlan {
     pub passed: Vec<usize>,
     /// The table's columns that are added.
     pub added: Vec<usize>,
-    /// Where the pipeline updates the table: the steps from here to the one that does it. They run in rounds, in each
+    /// Where the pipeline updates the table: the steps from here to the one that does it. They run in waves, in each
     /// of which a key occurs once.
-    pub rounds: Option<Vec<usize>>,
+    pub waves: Option<Vec<usize>>,
 }
 
 /// How many dead letters a database keeps: the newest, up to all of these bounds; and those that wait to be published.
@@ -560,7 +518,7 @@ pub struct KeepPlan {
 #[derive(Debug)]
 pub struct SinkPlan {
     /// Where rows come from.
-    pub input: Edge,
+    pub input: OutputPort,
     /// For each column of the sink, its name and the column of the input.
     pub columns: Vec<(Field, usize)>,
     /// Where they go.

@@ -3,41 +3,21 @@
 //! A table sink with a primary key collapses all changes of one key within a turn into one; an append-only table and a
 //! subject get every row.
 
-mod rows;
 mod table;
 
-pub use rows::KeyedRows;
 pub use table::TableSink;
 
 use crate::{
-    column::{Batch, Column, Value},
+    error::note_defect,
+    model::{
+        column::{Batch, Column, Value},
+        row::push_cell,
+        rows::{Message, SinkRows},
+    },
     operator::StateMap,
     plan::{SinkPlan, Target},
-    row::push_cell,
 };
 use serde_json::{Map, Number, Value as Json};
-
-/// What one sink hands to the turn.
-#[derive(Debug)]
-pub enum SinkRows {
-    /// For each primary key that changed the row that it has now.
-    Upserts(KeyedRows),
-    /// Rows to append.
-    Appends(Vec<Vec<u8>>),
-}
-
-/// A message to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The stream sequence of the event that caused it.
-    pub sequence: u64,
-    /// The index of the sink in the plan.
-    pub sink: usize,
-    /// Which of several messages of that event and sink it is, from 0.
-    pub ordinal: u32,
-    /// The row as a JSON object.
-    pub payload: String,
-}
 
 /// A sink that collects.
 #[derive(Debug)]
@@ -98,7 +78,7 @@ impl Sink {
             }
             (Self::Append(append), _) => append.columns = places,
             (Self::Subject(subject), _) => subject.columns = places,
-            _ => debug_assert!(false, "a sink stays what it is"),
+            _ => note_defect("a sink was replaced by one of another kind"),
         }
     }
 
@@ -247,7 +227,7 @@ pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::ColumnType;
+    use crate::model::column::ColumnType;
 
     #[test]
     fn what_waits_for_an_append_only_table_is_counted_in_bytes_until_it_is_taken() {

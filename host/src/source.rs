@@ -12,10 +12,12 @@ pub use lines::{Event, EventLines};
 pub use scan::{Gone, Scan, Stored};
 
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt},
-    deployment::Committed,
     error::Result,
+    format::Decoder,
+    model::{
+        delivery::{DecodedBatch, Receipt},
+        deployment::Committed,
+    },
 };
 use std::sync::{
     Arc,
@@ -47,7 +49,7 @@ pub trait Source: Send {
     fn replace_decoder(&mut self, decoder: Decoder);
 }
 
-/// Told of each commit.
+/// RetryEvent of each commit.
 pub trait Acknowledge: Send {
     /// Everything up to `position` is committed.
     fn committed(&mut self, position: u64, receipt: &Receipt);
@@ -66,9 +68,9 @@ impl Acknowledge for NoAcknowledge {
 
 /// Asks a source to give what it has at once, if only an empty batch: somebody has something to send along with it.
 #[derive(Clone, Debug, Default)]
-pub struct Nudge(Arc<AtomicBool>);
+pub struct Wake(Arc<AtomicBool>);
 
-impl Nudge {
+impl Wake {
     /// Asks.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);

@@ -5,15 +5,15 @@
 //! snapshot, so that older log rows can go. Reading the snapshots and then the log gives the state back.
 //!
 //! A batch that has to be undone (a later stage rejected one of its events) is rolled back here: between
-//! [`KeyedState::checkpoint`] and [`KeyedState::rollback`] the old values are kept.
+//! [`KeyedState::savepoint`] and [`KeyedState::rollback`] the old values are kept.
 
-mod keys;
-
-pub use keys::{Keys, LOOK_AHEAD_KEYS, Place};
+pub mod exact_sum;
+pub mod sketch;
 
 use crate::{
     limits::STATE_BUCKETS,
-    row::{push_length, take_bytes, take_length},
+    model::keys::{Keys, LOOK_AHEAD_KEYS, Place},
+    model::row::{push_length, take_bytes, take_length},
 };
 use hashbrown::{HashTable, hash_table::OccupiedEntry};
 use std::{hint::black_box, num::NonZeroU64};
@@ -250,17 +250,17 @@ impl<V: StateValue> KeyedState<V> {
         }
     }
 
-    /// Starts to keep old values, until [`KeyedState::rollback`] or [`KeyedState::keep`].
-    pub fn checkpoint(&mut self) {
+    /// Starts to keep old values, until [`KeyedState::rollback`] or [`KeyedState::release`].
+    pub fn savepoint(&mut self) {
         self.journal = Some(Vec::new());
     }
 
-    /// Forgets the old values: what happened since the checkpoint stays.
-    pub fn keep(&mut self) {
+    /// Forgets the old values: what happened since the savepoint stays.
+    pub fn release(&mut self) {
         self.end_journal(|_, _| {});
     }
 
-    /// Puts everything back to what it was at the checkpoint, and calls `restored` with each key that was touched and
+    /// Puts everything back to what it was at the savepoint, and calls `restored` with each key that was touched and
     /// whether it has a value now.
     pub fn rollback(&mut self, mut restored: impl FnMut(&[u8], bool)) {
         let mut live = self.live as isize;
@@ -419,7 +419,7 @@ mod tests {
         set(&mut state, b"kept", Some(1));
         set(&mut state, b"gone", Some(2));
         changes(&mut state);
-        state.checkpoint();
+        state.savepoint();
         set(&mut state, b"kept", Some(10));
         set(&mut state, b"kept", Some(11));
         set(&mut state, b"gone", None);

@@ -16,9 +16,9 @@ pub use statement::{Entry, Role, statement};
 
 use crate::{
     definition::Trust,
-    deployment::{Deployment, Signature, Signer},
     error::{Error, Result},
     limits::SIGNED_AHEAD_MAX,
+    model::deployment::{Deployment, Signature, Signer},
     text::printable,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -8,10 +8,10 @@ use model::{Claim, Model, WINDOWS};
 use proptest::prelude::*;
 use std::{fmt, fmt::Write, fs, path::Path, sync::Arc};
 use weir::{
-    database::Messages,
     definition::File,
     engine::Successor,
     plan::{Plan, StepVersions, Versions},
+    storage::sqlite::Messages,
 };
 use weir_tests::{
     guest,

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::Arc,
 };
-use weir::{definition::File, plan::Plan, sketch::QUANTILE_ERROR_MAX};
+use weir::{definition::File, plan::Plan, state::sketch::QUANTILE_ERROR_MAX};
 use weir_tests::{
     replay::{Run, host},
     seed::check_property,

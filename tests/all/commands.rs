@@ -215,7 +215,7 @@ fn the_summary_of_a_replay_is_a_result() {
         &["applied", "3"],
         &["filtered", "0"],
         &["dead", "letters", "1"],
-        &["blank", "1"],
+        &["empty", "1"],
         &["names", "2", "rows"],
     ] {
         assert!(

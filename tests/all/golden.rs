@@ -66,14 +66,14 @@ fn check(case: &Case) {
         applied,
         filtered,
         dead_letters,
-        blank,
+        empty,
         ..
     } = contents.counts;
     let name = &case.name;
     assert_eq!(events, lines.len() as u64, "{name}: every line is counted");
     assert_eq!(
         events,
-        applied + filtered + dead_letters + blank,
+        applied + filtered + dead_letters + empty,
         "{name}: the counts add up"
     );
     assert_eq!(
@@ -112,7 +112,7 @@ fn check(case: &Case) {
         found.len() as u64,
         "{name}: each malformed line is one dead letter"
     );
-    assert_eq!(blank, of(oracle::Outcome::Blank).count() as u64, "{name}: blank lines");
+    assert_eq!(empty, of(oracle::Outcome::Blank).count() as u64, "{name}: empty lines");
     for letter in &contents.dead_letters {
         assert_eq!(
             letter.payload,

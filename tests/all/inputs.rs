@@ -8,11 +8,11 @@ use model::{Delivery, Expected, expected};
 use proptest::prelude::*;
 use std::{fmt, fs, sync::Arc};
 use weir::{
-    database::{Database, Messages},
-    decode::Decoder,
     definition::File,
     engine::{Engine, Successor},
+    format::Decoder,
     plan::{Plan, StageVersion, StepVersions, Versions},
+    storage::sqlite::{Database, Messages},
 };
 use weir_tests::{
     guest,
@@ -226,12 +226,14 @@ table = "labelled"
     };
     let mut decoder = Decoder::of(&plan, 4096).expect("the columns are fine");
     push_both(&mut decoder, 1);
-    engine.process(decoder.take());
+    engine.process(decoder.take()).expect("no invariant breaks");
     let mut decoder = successor.decoder.take().expect("a successor brings its decoder");
     drop(engine.swap(successor));
     push_both(&mut decoder, 3);
-    engine.process(decoder.take());
-    database.commit(engine.take_turn(1)).expect("the turn can be written");
+    engine.process(decoder.take()).expect("no invariant breaks");
+    database
+        .commit(engine.take_turn(1).expect("no invariant breaks"))
+        .expect("the turn can be written");
     drop(database);
 
     let orders = "SELECT id || name FROM orders ORDER BY id";

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use weir::{
-    database::{Audit, LetterFilter, Messages, Outbox, Verdict, drop_dead_letters, read_dead_letters},
     definition::File,
     plan::Plan,
+    storage::sqlite::{Audit, LetterFilter, Messages, Outbox, Verdict, drop_dead_letters, read_dead_letters},
 };
 use weir_tests::{
     guest,

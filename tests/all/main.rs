@@ -10,6 +10,7 @@ mod contract;
 mod fuzz;
 mod golden;
 mod guide;
+mod house;
 mod inputs;
 mod letters;
 mod operators;

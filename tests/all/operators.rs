@@ -8,16 +8,16 @@ mod on_crossing;
 mod overdue;
 pub(crate) mod pipelines;
 mod sums;
+mod temporal_join;
 mod timed;
 mod ttl;
 mod union;
-mod version_lookup;
 
 use model::{Row, key_cell};
 use pipelines::{COLUMNS, Held, Pipeline, object, source_columns};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
-use weir::{column::ColumnType, definition::File, plan::Plan};
+use weir::{definition::File, model::column::ColumnType, plan::Plan};
 use weir_tests::{
     replay::{Run, host, state_sizes},
     scratch,

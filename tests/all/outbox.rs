@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 use weir::{
-    database::{Messages, Outbox, OutgoingMessage, StoredAt},
     definition::File,
     plan::Plan,
+    storage::sqlite::{Messages, Outbox, OutgoingMessage, StoredAt},
 };
 use weir_tests::{
     replay::{hold, host, replay_with},

@@ -10,9 +10,9 @@ mod random;
 
 use std::sync::Arc;
 use weir::{
-    column::{Column, ColumnType, Field, Value},
-    decode::Decoder,
     definition::TextFormat,
+    format::Decoder,
+    model::column::{Column, ColumnType, Field, Value},
     plan::SourceColumn,
 };
 use weir_tests::{
@@ -79,7 +79,7 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
         found[place(delivery)] = (Outcome::Row(held.iter().map(cell).collect()), String::new());
     }
     let blank = found.iter().filter(|(outcome, _)| *outcome == Outcome::Blank).count();
-    assert_eq!(batch.blanks.len(), blank, "blanks are counted");
+    assert_eq!(batch.empties.len(), blank, "blanks are counted");
     assert!(
         held.iter()
             .flatten()

@@ -1,7 +1,7 @@
 //! What ran straight must run broken: batches of any size, stopped anywhere and gone on with, leave the same bytes.
 
 use std::sync::Arc;
-use weir::sample::{Orders, PageVisits, PolicyChanges, Times, customers};
+use weir::command::sample::{Orders, PageVisits, PolicyChanges, Times, customers};
 use weir_tests::{
     golden::cases,
     pipeline,

@@ -4,11 +4,11 @@ use super::weir;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 use weir::{
-    database::LetterFilter,
     definition::File,
+    model::turn::Counts,
     plan::Plan,
-    retry::{Retry, RetryReport, Told},
-    turn::Counts,
+    runtime::retry::{Retry, RetryEvent, RetryReport},
+    storage::sqlite::LetterFilter,
 };
 use weir_tests::{
     guest,
@@ -71,11 +71,11 @@ fn retry(text: &str, database: &Path, filter: &LetterFilter, keeps: bool) -> (Re
     let mut told = Vec::new();
     let report = retry.run(filter, |word| {
         told.push(match word {
-            Told::Applied(sequence) => format!("{sequence} applied"),
-            Told::Filtered(sequence) => format!("{sequence} filtered"),
-            Told::Again(letter) => format!("{} again", letter.sequence),
-            Told::Refused(letter, _) => format!("{} refused", letter.sequence),
-            Told::Through(..) => return,
+            RetryEvent::Applied(sequence) => format!("{sequence} applied"),
+            RetryEvent::Filtered(sequence) => format!("{sequence} filtered"),
+            RetryEvent::Again(letter) => format!("{} again", letter.sequence),
+            RetryEvent::Refused(letter, _) => format!("{} refused", letter.sequence),
+            RetryEvent::Through(..) => return,
         });
     });
     (report.expect("the letters can be retried"), told)

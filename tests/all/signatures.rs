@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use weir::{
-    deployment::{Deployment, Signature, Signer},
+    model::deployment::{Deployment, Signature, Signer},
     trust::{Entry, Key, Policy, Role, statement},
 };
 use weir_tests::seed::check_property;

@@ -19,15 +19,14 @@ use std::{
     time::Instant,
 };
 use weir::{
-    database::{Database, Messages},
-    decode::Decoder,
     definition::File,
-    delivery::Receipt,
     engine::Engine,
-    pipeline::{Committer, Progress, Store},
+    format::Decoder,
+    model::{delivery::Receipt, turn::Turn},
     plan::Plan,
+    runtime::pipeline::{Committer, Progress, Store},
     source::{Acknowledge, Cursor, Seen},
-    turn::Turn,
+    storage::sqlite::{Database, Messages},
 };
 use weir_tests::{
     replay::{hold, host},
@@ -76,7 +75,7 @@ struct Process {
 /// Acknowledges to the simulated server, unless the process dies first or the ack is lost.
 struct Acks {
     server: Arc<Mutex<Server>>,
-    fate: Arc<Mutex<Fate>>,
+    outcome: Arc<Mutex<Fate>>,
     database: PathBuf,
 }
 
@@ -98,7 +97,7 @@ impl Acknowledge for Acks {
             "sequence {position} is acknowledged, and {} is committed",
             stored[0]
         );
-        if position > 0 && *locked(&self.fate) == Fate::Arrives {
+        if position > 0 && *locked(&self.outcome) == Fate::Arrives {
             assert_eq!(receipt.ack_subject.as_deref(), Some(&*position.to_string()));
             locked(&self.server).acknowledge(position);
         }
@@ -114,7 +113,7 @@ struct World<'w> {
     plan: &'w Arc<Plan>,
     database: &'w Path,
     server: Arc<Mutex<Server>>,
-    fate: Arc<Mutex<Fate>>,
+    outcome: Arc<Mutex<Fate>>,
     /// What waits to be published.
     unpublished: Vec<Message>,
     happened: &'w Happened,
@@ -139,7 +138,7 @@ impl World<'_> {
                 store: Store::Database(Box::new(database)),
                 acknowledge: Acks {
                     server: self.server.clone(),
-                    fate: self.fate.clone(),
+                    outcome: self.outcome.clone(),
                     database: self.database.to_owned(),
                 },
                 progress: Arc::new(Progress::default()),
@@ -217,13 +216,13 @@ impl Process {
             ack_subject: Some(batch.last_sequence.to_string()),
             content_hash: 0,
         };
-        self.engine.process(batch);
+        self.engine.process(batch).expect("no invariant breaks");
     }
 
     fn take_turn(&mut self) {
         if self.turn.is_none() && self.engine.has_turn() {
             self.epoch += 1;
-            self.turn = Some(self.engine.take_turn(self.epoch));
+            self.turn = Some(self.engine.take_turn(self.epoch).expect("no invariant breaks"));
         }
     }
 
@@ -241,7 +240,7 @@ fn simulate(plan: &Arc<Plan>, database: &Path, messages: Vec<Message>, random: &
         plan,
         database,
         server: Arc::default(),
-        fate: Arc::new(Mutex::new(Fate::Arrives)),
+        outcome: Arc::new(Mutex::new(Fate::Arrives)),
         unpublished: messages,
         happened,
     };
@@ -273,11 +272,11 @@ fn simulate(plan: &Arc<Plan>, database: &Path, messages: Vec<Message>, random: &
             19 if faulty && random.once_in(3) => {
                 // The same between a commit and its ack; or only the ack is lost.
                 process.take_turn();
-                let fate = if random.once_in(2) { Fate::Dies } else { Fate::IsLost };
-                *locked(&world.fate) = fate;
+                let outcome = if random.once_in(2) { Fate::Dies } else { Fate::IsLost };
+                *locked(&world.outcome) = outcome;
                 process.commit(&world);
-                *locked(&world.fate) = Fate::Arrives;
-                if fate == Fate::Dies {
+                *locked(&world.outcome) = Fate::Arrives;
+                if outcome == Fate::Dies {
                     count(&happened.crashes_before_ack);
                     drop(process);
                     process = world.start();
@@ -305,7 +304,7 @@ fn undisturbed(plan: &Arc<Plan>, database: &Path, messages: &[Message]) {
         plan,
         database,
         server: Arc::default(),
-        fate: Arc::new(Mutex::new(Fate::IsLost)),
+        outcome: Arc::new(Mutex::new(Fate::IsLost)),
         unpublished: Vec::new(),
         happened: &happened,
     };

@@ -4,17 +4,17 @@
 use expect_test::expect;
 use std::{fs, path::Path, sync::Arc};
 use weir::{
-    database::{Database, Messages, read_versions},
-    decode::Decoder,
     definition::File,
     engine::{Engine, Successor},
     error::Result,
-    pipeline::{Progress, Store, Swaps},
+    format::Decoder,
     plan::Plan,
+    runtime::pipeline::{Progress, Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
+    storage::sqlite::{Database, Messages, read_versions},
 };
 use weir_tests::{
     guest,
@@ -66,7 +66,7 @@ fn run(plan: &Arc<Plan>, folder: &Path, events: &str) -> Result<()> {
     let source = FileSource::open(&input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
     let (progress, swaps) = (Arc::new(Progress::default()), Swaps::none());
-    weir::pipeline::run(source, engine, store, NoAcknowledge, progress, swaps).map(drop)
+    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, progress, swaps).map(drop)
 }
 
 /// A copy of the guest that is another module, and does the same.

@@ -17,8 +17,8 @@ use pipelines::{COLUMNS, Pipeline};
 use proptest::prelude::*;
 use std::{fmt, ops::Range, sync::Arc};
 use weir::{
-    column::ColumnType::{self, Boolean, Double, Int, Text},
     definition::File,
+    model::column::ColumnType::{self, Boolean, Double, Int, Text},
     plan::Plan,
 };
 use weir_tests::{

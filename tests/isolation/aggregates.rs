@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 use weir::{
-    column::{Column, ColumnType, Value},
     definition::StageLimits,
-    stage::{Accumulate, Accumulated, AggregateInstance, Binary, ParameterValue, Refused},
+    model::column::{Column, ColumnType, Value},
+    wasm::{Accumulate, Accumulated, AggregateInstance, Binary, ParameterValue, Refused},
 };
 use weir_tests::{
     guest,

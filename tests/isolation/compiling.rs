@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 use weir::{
     error::ErrorKind,
-    stage::{AnyModule, Binary, ChildCompiler, CompileBounds, Compiler, StageHost},
+    wasm::{AnyModule, Binary, ChildCompiler, CompileBounds, Compiler, StageHost},
 };
 use weir_tests::{
     command::Weir,

@@ -7,7 +7,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use weir::column::{Column, ColumnType, Value};
+use weir::model::column::{Column, ColumnType, Value};
 
 /// How late a call may end by the processor's time, on any machine. What is measured is printed.
 const LATE_MOST: Duration = Duration::from_secs(2);

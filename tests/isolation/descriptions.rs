@@ -1,7 +1,7 @@
 //! Guests that say too much of themselves, or what no reader sees: refused at load, with the bound and the figure.
 
 use std::fs;
-use weir::stage::{AnyModule, Module};
+use weir::wasm::{AnyModule, Module};
 use weir_tests::{
     made::{Says, stage, stage_with},
     replay::host,

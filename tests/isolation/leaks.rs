@@ -3,7 +3,7 @@
 use crate::made::{Made, run};
 use weir::{
     limits::GUEST_CALLS_MAX,
-    stage::{Judged, Patience},
+    wasm::{Judged, Patience},
 };
 
 /// Events in one call, up to more than there are.

@@ -1,7 +1,7 @@
 //! Guests that are refused before the first event, with what is said and where.
 
 use std::{fs, path::Path};
-use weir::{definition::File, limits::REFUSAL_BYTES_MAX, plan::Plan, stage::Binary};
+use weir::{definition::File, limits::REFUSAL_BYTES_MAX, plan::Plan, wasm::Binary};
 use weir_tests::{guest, replay, scratch};
 
 /// Checks that a pipeline whose stage is `stage`, on line 5, is refused with all of `words`.

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 use weir::{
     definition::File,
     plan::{Now, Plan},
-    stage::{Instance, Module},
+    wasm::{Instance, Module},
 };
 use weir_tests::{
     made::{core_module, leb, section},

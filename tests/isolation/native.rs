@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use weir::{
-    column::{Column, ColumnType, Field, TextValues, Value, Values},
     definition::StageLimits,
-    stage::{Accumulate, AggregateInstance, Answer, Instance, OutputRows, ParameterValue, RejectedRow},
+    model::column::{Column, ColumnType, Field, TextValues, Value, Values},
+    wasm::{Accumulate, AggregateInstance, Answer, Instance, OutputRows, ParameterValue, RejectedRow},
 };
 use weir_guest::{Aggregate, Stage, abi};
 use weir_tests::{

@@ -169,18 +169,18 @@ fn check(pipeline: &str, deadline_ms: u64, poison: &BTreeMap<usize, &Misdeed>) {
         applied,
         filtered,
         dead_letters,
-        blank,
+        empty,
         ..
     } = expected.counts;
     assert_eq!(
-        (events, dead_letters, blank),
+        (events, dead_letters, empty),
         (EVENTS as u64, 0, poison.len() as u64),
         "the events without poison"
     );
-    assert_eq!(applied + filtered + blank, events, "the counts add up without poison");
+    assert_eq!(applied + filtered + empty, events, "the counts add up without poison");
     expected.counts = Counts {
-        dead_letters: blank,
-        blank: 0,
+        dead_letters: empty,
+        empty: 0,
         ..expected.counts
     };
 

@@ -143,10 +143,10 @@ fn check(pipeline: &str, deadline_ms: u64, poison: &BTreeMap<usize, (&str, &str)
         .collect();
     let mut expected = run(&plan, &without.concat(), 4096, &[]);
     assert_eq!(expected.dead_letters, [], "the events without poison");
-    let blank = expected.counts.blank;
+    let empty = expected.counts.empty;
     expected.counts = Counts {
-        dead_letters: blank,
-        blank: 0,
+        dead_letters: empty,
+        empty: 0,
         ..expected.counts
     };
     let letter = |(&at, _): (&usize, _)| DeadLetter {

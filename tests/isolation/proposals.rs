@@ -2,7 +2,7 @@
 //! the same to the bit on every machine.
 
 use std::{collections::BTreeSet, fs};
-use weir::stage::{AnyModule, proposals};
+use weir::wasm::{AnyModule, proposals};
 use weir_tests::{
     made::{Says, stage_with},
     replay::host,

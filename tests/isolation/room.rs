@@ -8,7 +8,7 @@ use weir::{
     error::{Error, ErrorKind},
     limits::{GUEST_MEMORIES_MAX, GUESTS_LOOSE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, MAPPINGS_OF_MEMORY},
     plan::Plan,
-    stage::{Compiler, Instance, StageHost},
+    wasm::{Compiler, Instance, StageHost},
 };
 use weir_tests::{replay::host, scratch};
 
@@ -190,7 +190,7 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
     let module = crate::made::module(&plan);
     let limits = &plan.stage("made").expect("that is its stage").limits;
     let own = host()
-        .for_pipeline(weir::stage::GuestCounts {
+        .for_pipeline(weir::wasm::GuestCounts {
             stages: 60,
             aggregates: 0,
         })

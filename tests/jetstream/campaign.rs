@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use weir::{database::read_versions, fail_point::POINTS};
+use weir::{fail_point::POINTS, storage::sqlite::read_versions};
 use weir_tests::{
     nats::NatsServer,
     scratch,

@@ -11,7 +11,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use weir::{deployment::Deployment, nats::Registry, status::StepStatus};
+use weir::{model::deployment::Deployment, nats::Registry, runtime::status::StepStatus};
 use weir_tests::{
     guest,
     made::{Says, loops, nested, stage},

@@ -2,7 +2,7 @@
 
 use crate::versions::{NO_TRIAL, Swapped, deploy, deploy_to, from_where};
 use std::time::Instant;
-use weir::{database::read_versions, deployment::StoredVersion};
+use weir::{model::deployment::StoredVersion, storage::sqlite::read_versions};
 use weir_tests::{
     nats::NatsServer,
     scratch,

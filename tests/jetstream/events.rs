@@ -2,7 +2,7 @@
 
 use crate::server::{INSURANCE, SUBJECTS};
 use std::{fs, path::Path};
-use weir::sample::{Orders, PageVisits, PolicyChanges, Times, customers};
+use weir::command::sample::{Orders, PageVisits, PolicyChanges, Times, customers};
 use weir_tests::{
     golden::{Case, cases},
     pipeline,

@@ -58,13 +58,13 @@ fn check_counts(name: &str, contents: &Contents, count: usize) {
         applied,
         filtered,
         dead_letters,
-        blank,
+        empty,
         ..
     } = contents.counts;
     assert_eq!(events, count as u64, "{name}: every message is counted");
     assert_eq!(
         events,
-        applied + filtered + dead_letters + blank,
+        applied + filtered + dead_letters + empty,
         "{name}: the counts add up"
     );
     assert_eq!(

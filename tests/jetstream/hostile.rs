@@ -194,7 +194,7 @@ fn check(database: &Path, name: &str, published: u64) {
     let counts = found.counts;
     assert_eq!(counts.events, published, "{name}");
     assert_eq!(
-        counts.applied + counts.filtered + counts.dead_letters + counts.blank,
+        counts.applied + counts.filtered + counts.dead_letters + counts.empty,
         published,
         "{name}: {counts:?}"
     );

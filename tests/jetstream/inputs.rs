@@ -206,7 +206,7 @@ fn killed_runs_and_replays_leave_what_one_run_leaves() {
     weir().run_in(shop.folder.path(), file.split_whitespace()).ends_with(0);
     let mut of_file = contents(&shop.path("file.db"));
     let audits = events.iter().filter(|(subject, _)| *subject == "shop.audit").count() as u64;
-    assert_eq!(std::mem::take(&mut of_file.counts.blank), audits);
+    assert_eq!(std::mem::take(&mut of_file.counts.empty), audits);
     of_file.counts.events -= audits;
     assert!(found == of_file, "as a replay of a file leaves it");
 }

@@ -50,7 +50,7 @@ fn what_cannot_be_drained_in_time_is_left_and_said() {
     assert!(
         found.counts.events > 0
             && found.counts.events
-                == found.counts.applied + found.counts.filtered + found.counts.dead_letters + found.counts.blank
+                == found.counts.applied + found.counts.filtered + found.counts.dead_letters + found.counts.empty
     );
 }
 

@@ -10,9 +10,9 @@ use crate::{
 use cases::{CASES, LIVE, OTHER, Refused, Taken, signed, tampered, until};
 use std::fs;
 use weir::{
-    database::read_versions,
-    deployment::Deployment,
-    status::StepStatus,
+    model::deployment::Deployment,
+    runtime::status::StepStatus,
+    storage::sqlite::read_versions,
     trust::{Entry, Key},
 };
 use weir_tests::{

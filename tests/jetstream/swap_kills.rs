@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 use weir::{
-    database::{read_harms, read_versions},
-    deployment::StoredVersion,
+    model::deployment::StoredVersion,
+    storage::sqlite::{read_harms, read_versions},
 };
 use weir_tests::{
     seed::{Random, with_seed},

@@ -13,9 +13,9 @@ use std::{
 };
 use tempfile::TempDir;
 use weir::{
-    deployment::{Deployment, StoredVersion},
+    model::deployment::{Deployment, StoredVersion},
     nats::{Nats, NatsOptions, Registry},
-    status::{HostStatus, StepStatus},
+    runtime::status::{HostStatus, StepStatus},
 };
 use weir_tests::{
     command::Outcome,

@@ -5,7 +5,7 @@ use crate::{
     wait_until,
 };
 use std::fs;
-use weir::status::WaitingVersion;
+use weir::runtime::status::WaitingVersion;
 use weir_tests::{
     nats::NatsServer,
     scratch,

@@ -13,10 +13,10 @@ pub use state::{inputs, state};
 
 use crate::replay::host;
 use weir::{
-    column::{ColumnType, Values},
     definition::File,
+    model::column::{ColumnType, Values},
     plan::Plan,
-    stage::fuzzing::check_answer,
+    wasm::fuzzing::check_answer,
 };
 
 /// A target, by its name.

@@ -4,7 +4,7 @@
 use crate::table::Cell;
 use serde::de::IgnoredAny;
 use std::collections::HashSet;
-use weir::column::ColumnType;
+use weir::model::column::ColumnType;
 
 /// A declared column.
 #[derive(Clone, Debug)]

@@ -7,19 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
     definition::File,
     engine::Engine,
     error::Result,
+    format::Decoder,
     operator::lookup,
-    pipeline::{Progress, Store, Swaps},
     plan::{Now, Plan},
+    runtime::pipeline::{Progress, Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    stage::{Compiler, StageHost},
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    wasm::{Compiler, StageHost},
 };
 
 /// The instant that golden cases call now: 2026-03-15T12:00:00+08:00.
@@ -77,7 +77,7 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
     let store = Store::Database(Box::new(database));
-    weir::pipeline::run(
+    weir::runtime::pipeline::run(
         source,
         engine,
         store,

@@ -16,16 +16,18 @@ use std::{
     time::Duration,
 };
 use weir::{
-    database::{Database, Messages, read_trace, read_versions},
-    decode::Decoder,
     definition::File,
-    delivery::{DecodedBatch, Receipt},
-    deployment::{Committed, Deployment, StoredVersion},
     engine::{Engine, Successor},
     error::Result,
-    pipeline::{self, Progress, Store, Swaps},
+    format::Decoder,
+    model::{
+        delivery::{DecodedBatch, Receipt},
+        deployment::{Committed, Deployment, StoredVersion},
+    },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    source::{Acknowledge, Nudge, Source},
+    runtime::pipeline::{self, Progress, Store, Swaps},
+    source::{Acknowledge, Source, Wake},
+    storage::sqlite::{Database, Messages, read_lineage, read_versions},
 };
 
 /// The step that is swapped.
@@ -269,9 +271,9 @@ impl Source for Endless {
 
 /// Keeps what it is told of commits.
 #[derive(Clone, Debug, Default)]
-pub struct Told(pub Arc<Mutex<Vec<Committed>>>);
+pub struct RetryEvent(pub Arc<Mutex<Vec<Committed>>>);
 
-impl Told {
+impl RetryEvent {
     /// How long each swap held up the data path, in order of length.
     ///
     /// # Panics
@@ -284,7 +286,7 @@ impl Told {
     }
 }
 
-impl Acknowledge for Told {
+impl Acknowledge for RetryEvent {
     fn committed(&mut self, _: u64, _: &Receipt) {}
 
     fn versions_committed(&mut self, committed: Committed) {
@@ -305,7 +307,7 @@ pub fn run(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     swap: impl FnOnce(&dyn Fn(Successor)) + Send,
 ) -> Result<()> {
     start(plan, database, batch, last, told, None, Some(swap))
@@ -323,7 +325,7 @@ pub fn run_from(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     successor: Option<Successor>,
 ) -> Result<()> {
     start(plan, database, batch, last, told, successor, None::<Nothing>)
@@ -334,7 +336,7 @@ fn start(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &Told,
+    told: &RetryEvent,
     first: Option<Successor>,
     swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
 ) -> Result<()> {
@@ -356,7 +358,7 @@ fn start(
         patience: Duration::ZERO,
         successors: ready,
         retired,
-        nudge: Nudge::default(),
+        wake: Wake::default(),
     };
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -455,7 +457,7 @@ pub fn check_labels(database: &Path, label: impl Fn(u64) -> u64) -> (Vec<StoredV
         .map(|(key, (events, total))| format!("{key}|{events}|{total}"));
     assert_eq!(rows, expected.collect::<Vec<_>>());
 
-    let trace = read_trace(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).expect("a trace");
+    let trace = read_lineage(database, "by_key", &[("k".to_owned(), Some("3".to_owned()))]).expect("a trace");
     let seen = query(database, "SELECT CAST(n AS TEXT) FROM seen WHERE k = '3' ORDER BY n");
     let known = seen.iter().map(|n| n.parse().expect("a number"));
     assert!(

@@ -125,7 +125,7 @@ pub struct Counts {
     /// Those that could not be processed.
     pub dead_letters: u64,
     /// Those without a payload.
-    pub blank: u64,
+    pub empty: u64,
     /// Rows that came too late.
     pub late_rows: u64,
     /// Rows that came because time went on, and that a rule could not take.
@@ -183,7 +183,7 @@ pub fn contents(database: &Path) -> Contents {
                 applied,
                 filtered,
                 dead_letters: number(3)?,
-                blank: number(4)?,
+                empty: number(4)?,
                 late_rows: number(5)?,
                 dead_rows: number(6)?,
             },

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    private_file, say,
+    files::private_file,
+    say,
     source::Stop,
-    stage::{AnyModule, digest_of},
     terminal,
+    wasm::{AnyModule, digest_of},
 };
 use package::Package;
 use serde_json::json;

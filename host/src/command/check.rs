@@ -2,11 +2,11 @@
 
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
-    column::Field,
     error::Result,
+    model::column::Field,
     plan::{
-        AggregateGuest, AggregateSpec, Change, Edge, Function, Node, NodeKind, Now, Output, Plan, SinkPlan,
-        SlidingSpan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
+        AggregateGuest, AggregateSpec, Change, Function, Node, NodeKind, Now, Output, OutputPort, OverWindowSpan, Plan,
+        SinkPlan, Target, WindowCut, WindowKind, WindowPlan, ms_in_us,
     },
     terminal,
     text::{duration, printable},
@@ -123,7 +123,7 @@ fn draw(plan: &Plan) -> Vec<String> {
                 .map(|(at, line)| if at == 0 { line.clone() } else { format!("    {line}") }),
         );
         for (number, output) in node.outputs.iter().enumerate() {
-            let edge = Edge {
+            let port = OutputPort {
                 node: at,
                 output: number,
             };
@@ -139,11 +139,11 @@ fn draw(plan: &Plan) -> Vec<String> {
             for table in plan
                 .tables
                 .iter()
-                .filter(|table| table.update.as_ref().is_some_and(|(from, _)| *from == edge))
+                .filter(|table| table.update.as_ref().is_some_and(|(from, _)| *from == port))
             {
                 lines.push(format!("  ├─► sets lookup table {}", table.name));
             }
-            for sink in plan.sinks.iter().filter(|sink| sink.input == edge) {
+            for sink in plan.sinks.iter().filter(|sink| sink.input == port) {
                 lines.push(format!("  ├─► {}", describe_sink(sink)));
             }
         }
@@ -200,7 +200,7 @@ fn as_json(plan: &Plan) -> Json {
         let from = node
             .inputs()
             .filter(|_| !is_source)
-            .filter_map(|edge| edge_name(plan, edge));
+            .filter_map(|port| port_name(plan, port));
         json!({
             "name": node.name,
             "does": what(plan, node),
@@ -225,7 +225,7 @@ fn as_json(plan: &Plan) -> Json {
             Target::Subject { name } => ("subject", name, &[][..]),
         };
         let key: Vec<&str> = key.iter().filter_map(|&at| columns.get(at).copied()).collect();
-        json!({ "kind": kind, "name": name, "from": edge_name(plan, sink.input), "primary_key": key, "columns": columns })
+        json!({ "kind": kind, "name": name, "from": port_name(plan, sink.input), "primary_key": key, "columns": columns })
     });
     let mut object = json!({
         "pipeline": plan.name,
@@ -242,7 +242,7 @@ fn as_json(plan: &Plan) -> Json {
 }
 
 fn title(plan: &Plan, node: &Node) -> String {
-    let read: Vec<String> = node.inputs().filter_map(|edge| edge_name(plan, edge)).collect();
+    let read: Vec<String> = node.inputs().filter_map(|port| port_name(plan, port)).collect();
     let follows = follows(plan, node) && read.iter().all(|name| !name.contains('.'));
     let from = match follows {
         true => String::new(),
@@ -253,8 +253,8 @@ fn title(plan: &Plan, node: &Node) -> String {
 
 /// What a step does.
 fn what(plan: &Plan, node: &Node) -> String {
-    let column = |edge: Edge, index: usize| {
-        let output = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+    let column = |port: OutputPort, index: usize| {
+        let output = plan.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
         output
             .and_then(|output| output.schema.get(index))
             .map_or("?", |field| field.name.as_str())
@@ -325,7 +325,7 @@ fn what(plan: &Plan, node: &Node) -> String {
         }
         NodeKind::IntervalJoin(join) => {
             let with = |indices: &[usize]| {
-                let names: Vec<&str> = indices.iter().map(|&index| column(join.with_edge, index)).collect();
+                let names: Vec<&str> = indices.iter().map(|&index| column(join.with_port, index)).collect();
                 names.join(", ")
             };
             format!(
@@ -336,15 +336,15 @@ fn what(plan: &Plan, node: &Node) -> String {
                 duration(join.latest_us)
             )
         }
-        NodeKind::Sliding(sliding) => {
-            let functions = functions(&sliding.aggregates, |index| column(node.input, index));
-            let of = match sliding.group.as_slice() {
+        NodeKind::OverWindow(over_window) => {
+            let functions = functions(&over_window.aggregates, |index| column(node.input, index));
+            let of = match over_window.group.as_slice() {
                 [] => "of everything".to_owned(),
                 group => format!("by {}", input(group)),
             };
-            let span = match sliding.span {
-                SlidingSpan::Rows(rows) => format!("{rows} rows"),
-                SlidingSpan::Time(span_us) => duration(span_us),
+            let span = match over_window.span {
+                OverWindowSpan::Rows(rows) => format!("{rows} rows"),
+                OverWindowSpan::Time(span_us) => duration(span_us),
             };
             format!("for each row the last {span} {of}: {functions}")
         }
@@ -368,7 +368,7 @@ fn what(plan: &Plan, node: &Node) -> String {
                 .map(|within| format!(" within {}", duration(within)));
             format!("first row by {}{}", input(&deduplicate.key), within.unwrap_or_default())
         }
-        NodeKind::VersionLookup(lookup) => format!("lookup in versions by {}", input(&lookup.on)),
+        NodeKind::TemporalJoin(lookup) => format!("lookup in versions by {}", input(&lookup.on)),
         NodeKind::Union(_) => "union".to_owned(),
         NodeKind::Lookup(lookup) => {
             let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
@@ -446,9 +446,9 @@ fn ttl(ttl_us: Option<i64>) -> String {
 }
 
 /// An edge as pipeline files name it.
-fn edge_name(plan: &Plan, edge: Edge) -> Option<String> {
-    let node = plan.nodes.get(edge.node)?;
-    let output = node.outputs.get(edge.output)?;
+fn port_name(plan: &Plan, port: OutputPort) -> Option<String> {
+    let node = plan.nodes.get(port.node)?;
+    let output = node.outputs.get(port.output)?;
     Some(match node.outputs.len() {
         1 => node.name.clone(),
         _ => format!("{}.{}", node.name, output.name),
@@ -462,7 +462,7 @@ fn follows(plan: &Plan, node: &Node) -> bool {
         .iter()
         .position(|other| std::ptr::eq(other, node))
         .unwrap_or(0);
-    matches!(node.kind, NodeKind::Source) || node.inputs().all(|edge| edge.node + 1 == at)
+    matches!(node.kind, NodeKind::Source) || node.inputs().all(|port| port.node + 1 == at)
 }
 
 fn describe_output(output: &Output) -> String {

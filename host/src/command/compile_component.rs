@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    stage::{CompileBounds, Work},
+    wasm::{CompileBounds, Work},
 };
 use std::{process::ExitCode, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    nats::{NatsOptions, context},
+    nats::{Nats, NatsOptions, context},
     say,
 };
 use std::path::PathBuf;
@@ -112,5 +112,21 @@ impl NatsArguments {
             }
             None => Ok(given),
         }
+    }
+}
+
+/// How the registry is made where it is missing.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub(super) struct RegistryArguments {
+    /// How many replicas the buckets of the registry have. [default: as many as the stream of the pipeline]
+    #[arg(long, value_name = "N", env = "WEIR_REGISTRY_REPLICAS")]
+    registry_replicas: Option<usize>,
+}
+
+impl RegistryArguments {
+    pub(super) fn replicas<'s>(&self, nats: &Nats, streams: impl Iterator<Item = &'s str>) -> usize {
+        let of_streams = || streams.map(|stream| nats.replicas_of(stream)).max().unwrap_or(1);
+        self.registry_replicas.unwrap_or_else(of_streams)
     }
 }

@@ -9,8 +9,8 @@ use super::{
     show as shown, stage_host,
 };
 use crate::{
-    database::{DatabaseFile, LetterFilter, drop_dead_letters},
     error::Result,
+    storage::sqlite::{DatabaseFile, LetterFilter, drop_dead_letters},
 };
 use std::{path::PathBuf, process::ExitCode};
 

@@ -6,18 +6,18 @@ pub(super) mod server;
 use super::{load_plan, show, signals, stage_host};
 use crate::{
     answer,
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
+    command::sample::{Orders, PageVisits, PolicyChanges, Times, customers},
     error::{Context, Error, Result},
+    files::private_file,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    live::{Live, LiveOptions, Ready},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
-    private_file,
-    sample::{Orders, PageVisits, PolicyChanges, Times, customers},
+    runtime::live::{Live, LiveOptions, Ready},
     source::Stop,
-    stage::StageHost,
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    wasm::StageHost,
 };
 use screen::Screen;
 use server::Server;
@@ -249,7 +249,7 @@ fn closing(guests: &Path, home: &Path) -> String {
         "
 What happened: three pipelines read one JetStream stream. Their rules are WebAssembly components; what they let
 through went into the tables above, each turn in one transaction with its position. Some events were malformed on
-purpose: each is a dead letter, and applied + filtered + dead letters + blank is the number of events.
+purpose: each is a dead letter, and applied + filtered + dead letters + empty is the number of events.
 
 The databases are in {home}
 

@@ -2,29 +2,27 @@
 //! are waited for.
 
 mod parameters;
+mod signed;
 mod trial;
 
 use super::{
-    connection::NatsArguments,
-    load_plan,
-    run::RegistryArguments,
-    show,
+    connection::{NatsArguments, RegistryArguments},
+    load_plan, show,
     signing::{Signing, SigningArguments, signed_by},
     stage_host,
 };
 use crate::{
     answer,
-    deployment::Deployment,
     engine::Successor,
     error::{Error, ErrorKind, Result},
+    model::deployment::Deployment,
     nats::{Nats, Registry},
     plan::{Plan, StageVersion, StepVersions, Versions},
-    say,
-    stage::{Binary, Module, StageHost},
-    status::{HostStatus, StepStatus},
-    terminal,
+    runtime::status::{HostStatus, StepStatus},
+    say, terminal,
     text::printable,
     trust::Entry,
+    wasm::{Binary, Module, StageHost},
 };
 pub(super) use parameters::merge;
 use serde_json::{Value as Json, json};
@@ -594,5 +592,9 @@ fn outcome_as_json(host: &HostStatus, step: &StepStatus, deployed: &Deployment) 
 /// Who deploys: the user of this process, at this machine.
 pub(super) fn whoami() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    format!("{}@{}", user.as_deref().unwrap_or("?"), crate::rollout::machine())
+    format!(
+        "{}@{}",
+        user.as_deref().unwrap_or("?"),
+        crate::runtime::rollout::machine()
+    )
 }

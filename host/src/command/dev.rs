@@ -5,7 +5,7 @@ mod whole;
 
 use super::{
     build,
-    connection::NatsArguments,
+    connection::{NatsArguments, RegistryArguments},
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
     load_plan, show, signals,
@@ -15,19 +15,21 @@ use super::{
 };
 use crate::{
     answer,
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
     definition::PublishFrom,
     error::{Context, Error, Result},
-    input::Lines,
-    live::{Live, LiveOptions, Ready},
+    files::{input::Lines, private_file},
+    format::Decoder,
+    model::subject::{listed, matches},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
-    private_file, say,
+    runtime::{
+        live::{Live, LiveOptions, Ready},
+        status::HostStatus,
+    },
+    say,
     source::{Event, EventLines, Stop},
-    stage::StageHost,
-    status::HostStatus,
-    subject::{listed, matches},
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    wasm::StageHost,
 };
 use std::{
     fs,
@@ -356,7 +358,7 @@ impl Session {
             messages.push(match (events.read(line), plan.inputs.first()) {
                 (Event::Of(line), _) => (line.subject.to_owned(), line.payload.to_owned()),
                 (Event::Payload, Some(input)) => (input.subject.clone(), line.to_owned()),
-                (Event::Blank | Event::Payload, _) => continue,
+                (Event::Empty | Event::Payload, _) => continue,
                 (Event::Refused(reason), _) => {
                     let file = input.display();
                     say!(Warning, "weir: {file}:{} is not published: {reason}", lines.number());
@@ -408,7 +410,7 @@ impl Session {
             wait: START_MAX.as_secs(),
             wait_trial: None,
             signing: SigningArguments::default(),
-            registry: super::run::RegistryArguments::default(),
+            registry: RegistryArguments::default(),
         };
         let parameters = &stage.deployment.parameters;
         let deployed = target.deploy_module(&saying, &stage.module, |_| Ok(parameters.clone()))?;

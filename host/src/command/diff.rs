@@ -2,8 +2,8 @@
 
 use super::{show::thousands, write_failed};
 use crate::{
-    database::{DatabasePair, Difference, PairedTable, SharedTable, Side, StoredCell, Tally},
     error::Result,
+    storage::sqlite::{DatabasePair, Difference, PairedTable, SharedTable, Side, StoredCell, Tally},
     terminal,
     text::printable,
 };

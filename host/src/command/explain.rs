@@ -2,10 +2,10 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
-    database::{Trace, read_trace, read_versions},
-    deployment::{Deployment, Signer, StoredVersion},
     error::{Error, Result},
+    model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
+    storage::sqlite::{RowLineage, read_lineage, read_versions},
     terminal,
     text::printable,
     trust::Policy,
@@ -50,19 +50,19 @@ impl Explain {
                 None => (text.clone(), None),
             })
             .collect();
-        let trace = read_trace(&self.database, &self.table, &key)?;
-        let versions = read_versions(&self.database, &trace.pipeline)?;
-        let decided = decided(&versions, &trace);
+        let lineage = read_lineage(&self.database, &self.table, &key)?;
+        let versions = read_versions(&self.database, &lineage.pipeline)?;
+        let decided = decided(&versions, &lineage);
         let mut out = terminal::stdout();
         let text = match terminal::is_json() {
-            true => self.json(&trace, &decided),
-            false => self.text(&trace, &decided)?,
+            true => self.json(&lineage, &decided),
+            false => self.text(&lineage, &decided)?,
         };
         writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn json(&self, trace: &Trace, decided: &[Decided<'_>]) -> String {
+    fn json(&self, lineage: &RowLineage, decided: &[Decided<'_>]) -> String {
         let versions: Vec<_> = decided
             .iter()
             .map(|decided| {
@@ -78,33 +78,33 @@ impl Explain {
                 show::with_signer(version, decided.signer.as_ref())
             })
             .collect();
-        let row: Option<serde_json::Map<_, _>> = trace.row.columns.as_ref().map(|columns| {
+        let row: Option<serde_json::Map<_, _>> = lineage.row.columns.as_ref().map(|columns| {
             columns
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone().into()))
                 .collect()
         });
         json!({
-            "pipeline": trace.pipeline,
+            "pipeline": lineage.pipeline,
             "table": self.table,
             "row": row,
-            "sequences": trace.sequences,
-            "retried": trace.retried,
-            "traced_from": trace.first_sequence,
-            "position": trace.position,
+            "sequences": lineage.sequences,
+            "retried": lineage.retried,
+            "traced_from": lineage.first_sequence,
+            "position": lineage.position,
             "versions": versions,
         })
         .to_string()
     }
 
-    fn text(&self, trace: &Trace, decided: &[Decided<'_>]) -> Result<String> {
+    fn text(&self, lineage: &RowLineage, decided: &[Decided<'_>]) -> Result<String> {
         let mut lines = vec![format!(
             "{}, {} of pipeline {}",
             self.table,
             printable(&self.key.join(", ")),
-            trace.pipeline
+            lineage.pipeline
         )];
-        match &trace.row.columns {
+        match &lineage.row.columns {
             Some(columns) => {
                 let width = columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
                 for (name, value) in columns {
@@ -113,17 +113,17 @@ impl Explain {
             }
             None => lines.push("  there is no such row now".to_owned()),
         }
-        let reach = match trace.first_sequence {
-            0 => "the trace reaches back to the first event".to_owned(),
+        let reach = match lineage.first_sequence {
+            0 => "the lineage reaches back to the first event".to_owned(),
             first => format!(
-                "the trace begins at sequence {}: what changed the row before is not known",
+                "the lineage begins at sequence {}: what changed the row before is not known",
                 show::thousands(first)
             ),
         };
-        match (trace.sequences.iter().min(), trace.sequences.iter().max()) {
+        match (lineage.sequences.iter().min(), lineage.sequences.iter().max()) {
             (Some(first), Some(last)) => lines.push(format!(
                 "changed by {} events, sequences {} to {}; {reach}",
-                show::thousands(trace.sequences.len() as u64),
+                show::thousands(lineage.sequences.len() as u64),
                 show::thousands(*first),
                 show::thousands(*last)
             )),
@@ -142,25 +142,25 @@ impl Explain {
                 show::thousands(decided.last)
             ));
         }
-        lines.extend(self.events(trace)?);
+        lines.extend(self.events(lineage)?);
         Ok(lines.join("\n"))
     }
 
-    fn events(&self, trace: &Trace) -> Result<Vec<String>> {
+    fn events(&self, lineage: &RowLineage) -> Result<Vec<String>> {
         let listed = match self.events {
-            0 => trace.sequences.len(),
-            events => events.min(trace.sequences.len()),
+            0 => lineage.sequences.len(),
+            events => events.min(lineage.sequences.len()),
         };
-        let first = trace.sequences.len() - listed;
-        let sequences = trace.sequences.get(first..).unwrap_or_default();
+        let first = lineage.sequences.len() - listed;
+        let sequences = lineage.sequences.get(first..).unwrap_or_default();
         let mut lines = Vec::new();
         if listed > 0 {
-            lines.push(match listed == trace.sequences.len() {
+            lines.push(match listed == lineage.sequences.len() {
                 true => "the events:".to_owned(),
                 false => format!("the last {} of them:", show::thousands(listed as u64)),
             });
         }
-        let retried = |sequence: &u64| match trace.retried.get(sequence) {
+        let retried = |sequence: &u64| match lineage.retried.get(sequence) {
             Some(behind) => format!("  a dead letter, retried behind {}", show::thousands(*behind)),
             None => String::new(),
         };
@@ -172,7 +172,7 @@ impl Explain {
             );
             return Ok(lines);
         }
-        let stream = trace
+        let stream = lineage
             .source
             .strip_prefix("stream ")
             .and_then(|source| source.split_once(" made at "))
@@ -180,7 +180,7 @@ impl Explain {
             .ok_or_else(|| {
                 Error::mismatch(format!(
                     "the database was filled from {}, which is no stream: leave --payloads out",
-                    trace.source
+                    lineage.source
                 ))
             })?;
         let nats = Nats::connect(&self.nats.options()?)?;
@@ -220,7 +220,7 @@ fn signer_of(versions: &[&StoredVersion], fallback: &Deployment) -> Option<Signe
 
 /// Which version of each step decided over the events of a trace, in the order of steps and versions. Over a dead letter
 /// that was retried the version decided that was in force by then.
-fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>> {
+fn decided<'v>(versions: &'v [StoredVersion], lineage: &RowLineage) -> Vec<Decided<'v>> {
     let mut by_step: BTreeMap<&str, Vec<&'v StoredVersion>> = BTreeMap::new();
     for version in versions {
         by_step.entry(&version.step).or_default().push(version);
@@ -228,14 +228,14 @@ fn decided<'v>(versions: &'v [StoredVersion], trace: &Trace) -> Vec<Decided<'v>>
     // A version by its number, its first sequence and whether it fell back: what a file says has the number 0 whatever it is.
     let mut decided: BTreeMap<(&str, u64, String), Decided<'v>> = BTreeMap::new();
     let had_part = |step: &str| {
-        trace
+        lineage
             .steps
             .as_ref()
             .is_none_or(|steps| steps.iter().any(|had| had == step))
     };
     for (_, of_step) in by_step.iter().filter(|(step, _)| had_part(step)) {
-        for &sequence in &trace.sequences {
-            let at = trace.retried.get(&sequence).map_or(sequence, |behind| behind + 1);
+        for &sequence in &lineage.sequences {
+            let at = lineage.retried.get(&sequence).map_or(sequence, |behind| behind + 1);
             let after = of_step.partition_point(|version| version.first_sequence <= at);
             let Some(version) = after.checked_sub(1).and_then(|at| of_step.get(at)) else {
                 continue;

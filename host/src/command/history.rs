@@ -3,8 +3,8 @@
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
     definition::File,
-    deployment::{Deployment, Outcome, Signer},
-    error::{Error, Result},
+    error::{Context as _, Result},
+    model::deployment::{Deployment, Outcome, Signer},
     nats::{HISTORY, Nats, Registry},
     plan::no_stage,
     terminal,
@@ -114,8 +114,7 @@ impl History {
                     signer: signature.map(|signature| trust.signer(&signature.key)),
                     outcomes: of_version(deployment.version).collect(),
                 };
-                let line = serde_json::to_string(&with_outcomes)
-                    .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?;
+                let line = serde_json::to_string(&with_outcomes).environment(|| "cannot write JSON".to_owned())?;
                 writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
             }
             return Ok(ExitCode::SUCCESS);

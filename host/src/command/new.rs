@@ -3,7 +3,8 @@
 use super::write_failed;
 use crate::{
     error::{Context, Error, Result},
-    private_file, terminal,
+    files::private_file,
+    terminal,
 };
 use std::{
     fs,

@@ -5,11 +5,12 @@ use super::{
     show as shown,
 };
 use crate::{
-    database::{
+    error::Result,
+    say,
+    storage::sqlite::{
         DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
     },
-    error::Result,
-    say, terminal,
+    terminal,
     text::printable,
 };
 use serde_json::json;

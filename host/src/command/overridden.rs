@@ -2,12 +2,12 @@
 
 use super::connection::NatsArguments;
 use crate::{
-    database::read_versions,
-    deployment::{Deployment, StoredVersion},
     error::Result,
+    model::deployment::{Deployment, StoredVersion},
     nats::{Nats, Registry},
     plan::{NodeKind, Plan},
-    rollout::Overridden,
+    runtime::rollout::Overridden,
+    storage::sqlite::read_versions,
 };
 use std::{
     net::{TcpStream, ToSocketAddrs},

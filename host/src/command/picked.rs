@@ -3,9 +3,10 @@
 use super::{show as shown, write_failed};
 use crate::{
     answer,
-    database::read_pipelines,
     error::{Error, Result},
-    say, terminal,
+    say,
+    storage::sqlite::read_pipelines,
+    terminal,
     text::printable,
 };
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! `weir registry`: the registry made before anybody needs it, and what a database knows of deployments put back into one that
 //! lost it.
 
-use super::{connection::NatsArguments, run::RegistryArguments};
+use super::connection::{NatsArguments, RegistryArguments};
 use crate::{
     answer,
-    database::{read_module, read_pipelines, read_versions},
-    deployment::Deployment,
     error::{Error, Result},
+    model::deployment::Deployment,
     nats::{Nats, Registry as NatsRegistry},
+    storage::sqlite::{read_module, read_pipelines, read_versions},
     terminal,
 };
 use serde_json::json;

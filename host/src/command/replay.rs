@@ -7,25 +7,27 @@ use super::{
 };
 use crate::{
     answer,
-    database::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
-    decode::Decoder,
     definition::File,
     engine::Engine,
     error::{Context, Error, Result},
-    input::Lines,
+    files::input::Lines,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
+    model::subject::listed,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Place, StreamRange, Until},
-    pipeline::{self, Progress, Store, Swaps},
     plan::{Now, Plan},
+    runtime::{
+        pipeline::{self, Progress, Store, Swaps},
+        status::CountsStatus,
+    },
     say,
     source::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
-    stage::StageHost,
-    status::CountsStatus,
-    subject::listed,
+    storage::sqlite::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
     terminal::{self, Bars},
+    wasm::StageHost,
 };
 use serde_json::json;
 use std::{

@@ -3,24 +3,29 @@
 mod guarded;
 
 use super::{
-    connection::NatsArguments, error_as_json, make_plan, parse_now, show, signals, signing::TrustArguments, stage_host,
+    connection::{NatsArguments, RegistryArguments},
+    error_as_json, make_plan, parse_now, show, signals,
+    signing::TrustArguments,
+    stage_host,
 };
 use crate::{
-    database::{DatabaseFile, read_message_counts},
     definition::{File, PublishFrom},
     error::{Error, Result},
     limits::{FILES_OF_PIPELINE, FILES_OF_PROCESS},
-    live::{Live, LiveOptions, Ready},
+    model::{subject::listed, turn::Counts},
     nats::{Beginning, Gap, Nats, PublisherReport, Registry},
-    plan::{Plan, Versions, check_circles},
+    plan::{Plan, Versions},
+    planner::check_circles,
+    runtime::{
+        live::{Live, LiveOptions, Ready},
+        status::CountsStatus,
+    },
     say,
     source::Stop,
-    stage::StageHost,
-    status::CountsStatus,
-    subject::listed,
+    storage::sqlite::{DatabaseFile, read_message_counts},
     terminal::{self, Bars},
     trust::Policy,
-    turn::Counts,
+    wasm::StageHost,
 };
 use guarded::Guarded;
 use serde_json::json;
@@ -84,22 +89,6 @@ pub(super) struct Run {
     registry: RegistryArguments,
     #[command(flatten)]
     nats: NatsArguments,
-}
-
-/// How the registry is made where it is missing.
-#[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "NATS")]
-pub(super) struct RegistryArguments {
-    /// How many replicas the buckets of the registry have. [default: as many as the stream of the pipeline]
-    #[arg(long, value_name = "N", env = "WEIR_REGISTRY_REPLICAS")]
-    registry_replicas: Option<usize>,
-}
-
-impl RegistryArguments {
-    pub(super) fn replicas<'s>(&self, nats: &Nats, streams: impl Iterator<Item = &'s str>) -> usize {
-        let of_streams = || streams.map(|stream| nats.replicas_of(stream)).max().unwrap_or(1);
-        self.registry_replicas.unwrap_or_else(of_streams)
-    }
 }
 
 impl Run {

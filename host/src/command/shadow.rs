@@ -1,20 +1,19 @@
 //! `weir shadow`: a candidate beside a running rule, what it would have done otherwise, and its promotion.
 
 use super::{
-    connection::NatsArguments,
+    connection::{NatsArguments, RegistryArguments},
     deploy::{Saying, Target, merge, whoami},
-    load_plan,
-    run::RegistryArguments,
-    show,
+    load_plan, show,
     signing::{SigningArguments, signed_by},
     stage_host, write_failed,
 };
 use crate::{
     answer,
-    deployment::Deployment,
-    error::{Error, Result},
+    engine::{ShadowExample, ShadowReport},
+    error::{Context as _, Error, Result},
+    model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
-    status::{HostStatus, ShadowExample, ShadowReport},
+    runtime::status::HostStatus,
     terminal,
     trust::Entry,
 };
@@ -251,8 +250,7 @@ impl Report {
             let Some(report) = report else { continue };
             any = true;
             let text = match terminal::is_json() {
-                true => serde_json::to_string(report)
-                    .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))?,
+                true => serde_json::to_string(report).environment(|| "cannot write JSON".to_owned())?,
                 false => text_of(host, report),
             };
             writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;

@@ -1,7 +1,11 @@
 //! What people look at: numbers, durations, summaries.
 
 use crate::{
-    deployment::Signer, error::Result, limits::TOLD_CHARS_MAX, source::Waiting, text::printable_up_to, turn::Counts,
+    error::Result,
+    limits::TOLD_CHARS_MAX,
+    model::{deployment::Signer, turn::Counts},
+    source::Waiting,
+    text::printable_up_to,
 };
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -112,7 +116,7 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
     line("applied", counts.applied, "");
     line("filtered", counts.filtered, "");
     line("dead letters", counts.dead_letters, "");
-    line("blank", counts.blank, "");
+    line("empty", counts.empty, "");
     // Rows, and only where there is something to say of them.
     if counts.late_rows > 0 {
         line("late rows", counts.late_rows, "   came too late for a step");
@@ -135,7 +139,7 @@ pub(super) fn summary(title: &str, counts: Counts, messages: Option<(u64, &str)>
 
 /// One line per table with its number of rows.
 pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
-    let sizes = crate::database::table_sizes(database, pipeline)?;
+    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
     let width = sizes.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(13);
     let lines = sizes
         .iter()
@@ -145,7 +149,7 @@ pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
 
 /// The number of rows of each table.
 pub(super) fn tables_as_json(database: &Path, pipeline: &str) -> Result<serde_json::Value> {
-    let sizes = crate::database::table_sizes(database, pipeline)?;
+    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
     Ok(sizes
         .into_iter()
         .map(|(name, rows)| (name, rows.into()))

@@ -1,11 +1,11 @@
 //! Ctrl-C, and the signal that a supervisor sends.
 
 use crate::{
-    database,
     error::{Context, Result},
     say,
     source::Stop,
-    watch,
+    storage::sqlite,
+    wasm::watch,
 };
 use std::{
     os::fd::AsFd,
@@ -116,7 +116,7 @@ fn obey_from(
                 at_once();
                 // What is at work now dies of this, and of nothing else.
                 watch::leave();
-                database::leave();
+                sqlite::leave();
                 std::process::exit(130);
             }
             asked = true;

@@ -1,19 +1,15 @@
 //! The options of those who sign deployments and of those who ask for signatures, and what a command that signs may take from
 //! the registry.
 
-use super::deploy::Target;
 use crate::{
-    deployment::{Deployment, Signer},
     error::{Error, Result},
-    limits::{SIGNED_AHEAD_MAX, SIGNED_FOR_MIN, TRUSTED_KEYS_MAX},
+    limits::{SIGNED_FOR_MIN, TRUSTED_KEYS_MAX},
+    model::deployment::{Deployment, Signer},
     plan::Plan,
-    say,
-    status::HostStatus,
-    text::printable,
     trust::{Entry, Key, Policy},
 };
 use jiff::{Span, SpanRelativeTo};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// How a deployment is signed.
 #[derive(Debug, Default, clap::Args)]
@@ -108,7 +104,7 @@ impl Signing {
     }
 
     /// The public key.
-    fn public(&self) -> &str {
+    pub(super) fn public(&self) -> &str {
         self.key.public()
     }
 
@@ -120,134 +116,9 @@ impl Signing {
         }
     }
 
-    fn sign(&self, entry: Entry<'_>, deployment: Deployment) -> Result<Deployment> {
+    pub(super) fn sign(&self, entry: Entry<'_>, deployment: Deployment) -> Result<Deployment> {
         let expires_ms = self.valid_for_ms.map(|ms| deployment.at_ms.saturating_add(ms));
         self.key.sign(entry, deployment, expires_ms)
-    }
-}
-
-impl Target<'_> {
-    /// Signs what is about to be written, where this is to be signed.
-    pub(super) fn signed(&self, entry: Entry<'_>, deployment: Deployment) -> Result<Deployment> {
-        match &self.signing {
-            None => Ok(deployment),
-            Some(signing) => signing.sign(entry, deployment),
-        }
-    }
-
-    /// Whether the pipeline file and the running hosts take what this command would write, as far as signatures go. It is better
-    /// not written else: the last deployment is what a new database begins with.
-    ///
-    /// # Errors
-    /// When one of them says that it would not.
-    pub(super) fn check_signer(&self, hosts: &[HostStatus]) -> Result<()> {
-        let key = self.signing.as_ref().map(Signing::public);
-        let refused = |who: String, reason: String| {
-            let way_out = match key {
-                None => "sign it, with --sign-with FILE.nk",
-                Some(_) => "sign it with another key",
-            };
-            Err(Error::definition(format!(
-                "{who} {reason}: {way_out}; nothing was deployed"
-            )))
-        };
-        if let Err(reason) = self.plan.trust.accepts(key) {
-            let file = self.plan.file.path.display().to_string();
-            return refused(format!("the pipeline file {}", printable(&file)), reason);
-        }
-        for host in hosts {
-            if let Some(Err(reason)) = host.trust.as_ref().map(|trust| trust.accepts(key)) {
-                return refused(
-                    printable(&format!("the host {}, {},", host.process, host.database)),
-                    reason,
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a deployment was signed by somebody whom the signer may take things over from: themselves, or one whom the
-    /// pipeline file trusts. Who does not sign takes whatever is there.
-    pub(super) fn vouched(&self, entry: Entry<'_>, deployment: &Deployment) -> bool {
-        let Some(signing) = &self.signing else { return true };
-        let mut keys = self.plan.trust.keys.clone().unwrap_or_default();
-        keys.push(self.plan.trust.signer(signing.public()));
-        let known = Policy {
-            keys: Some(keys),
-            require: true,
-        };
-        // Whether it came too late is no matter: it is what it was.
-        let signed_ms = deployment.at_ms;
-        let before_end = |end: i64| signed_ms.min(end.saturating_sub(1));
-        let expires_ms = deployment.signature.as_ref().and_then(|signature| signature.expires_ms);
-        known
-            .check(entry, deployment, expires_ms.map_or(signed_ms, before_end))
-            .is_ok()
-    }
-
-    /// The deployment that the next one goes on from: `before`, or where that is not signed by anybody whom the signer may trust, the
-    /// last one that is. What a stranger wrote is not to come back with our signature.
-    pub(super) fn basis(&self, before: Option<&Deployment>) -> Result<Option<Deployment>> {
-        let entry = Entry::live(&self.plan.name, &self.step);
-        let Some(before) = before.filter(|before| !self.vouched(entry, before)) else {
-            return Ok(before.cloned());
-        };
-        let history = self.vouched_history()?;
-        let basis = history.into_iter().next_back();
-        say!(
-            Warning,
-            "weir: version {} of step {} of pipeline {} is not signed by anybody whom the pipeline file trusts: nothing of it is \
-             taken over, and {} is what this goes on from",
-            before.version,
-            self.step,
-            self.plan.name,
-            match &basis {
-                Some(basis) => format!("version {}", basis.version),
-                None => "the pipeline file".to_owned(),
-            }
-        );
-        Ok(basis)
-    }
-
-    /// The deployments of the step, oldest first, without those of strangers where this is to be signed.
-    pub(super) fn vouched_history(&self) -> Result<Vec<Deployment>> {
-        let mut history = self.registry.history(&self.plan.name, &self.step)?;
-        let entry = Entry::live(&self.plan.name, &self.step);
-        history.retain(|deployment| self.vouched(entry, deployment));
-        Ok(history)
-    }
-
-    /// The parameters that are in force at a host, as it says; nothing where they are not to be trusted.
-    pub(super) fn parameters_told(&self, told: &Deployment) -> Option<BTreeMap<String, toml::Value>> {
-        let entry = Entry::live(&self.plan.name, &self.step);
-        let of_file = told.version == 0 || told.of_file;
-        match self.signing.is_some() && (of_file || !self.vouched(entry, told)) {
-            true => None,
-            false => Some(told.parameters.clone()),
-        }
-    }
-
-    /// When this is signed: now, or right after the last that was signed by somebody whom the signer knows, where that clock is a
-    /// little ahead of ours.
-    pub(super) fn time_of_signing(&self, hosts: &[HostStatus], before: Option<&Deployment>) -> i64 {
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        if self.signing.is_none() {
-            return now_ms;
-        }
-        let steps = hosts.iter().flat_map(|host| &host.steps);
-        let told = steps
-            .filter(|step| step.step == self.step)
-            .map(|step| &step.deployment)
-            .chain(before);
-        // What a host says was signed need not be: that would put the wrong time on what we sign.
-        let entry = Entry::live(&self.plan.name, &self.step);
-        let signed = told.filter(|deployment| deployment.signature.is_some() && self.vouched(entry, deployment));
-        let latest_ms = signed.map(|deployment| deployment.at_ms).max().unwrap_or(0);
-        let ahead_max_ms = SIGNED_AHEAD_MAX.as_millis() as i64;
-        match latest_ms >= now_ms && latest_ms < now_ms.saturating_add(ahead_max_ms) {
-            true => latest_ms + 1,
-            false => now_ms,
-        }
     }
 }
 

@@ -2,16 +2,16 @@
 
 use super::{connection::NatsArguments, show, write_failed};
 use crate::{
-    database::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
-    deployment::{Deployment, StoredVersion},
     error::Result,
+    model::deployment::{Deployment, StoredVersion},
     nats::{Hosts, Nats, Registry},
+    runtime::status::{CountsStatus, HostStatus, StepStatus},
     say,
-    status::{CountsStatus, HostStatus, StepStatus},
+    storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
     terminal,
     text::printable,
     trust::Policy,
-    watch::Harm,
+    wasm::watch::Harm,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;
@@ -336,12 +336,12 @@ impl Held {
                 show::thousands(self.stored.epoch)
             ),
             format!(
-                "  {} = {} applied + {} filtered + {} dead letters + {} blank",
+                "  {} = {} applied + {} filtered + {} dead letters + {} empty",
                 show::count(counts.events, "event"),
                 show::thousands(counts.applied),
                 show::thousands(counts.filtered),
                 show::thousands(counts.dead_letters),
-                show::thousands(counts.blank)
+                show::thousands(counts.empty)
             ),
             format!(
                 "  {}, {}{}, {} held, {} to publish",

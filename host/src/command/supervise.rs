@@ -7,7 +7,7 @@
 use crate::{
     error::{Context, Error, Result},
     source::Stop,
-    stage::this_program,
+    wasm::this_program,
 };
 use std::{
     ffi::OsString,

@@ -3,14 +3,15 @@
 use super::{load_plan, show, stage_host};
 use crate::{
     answer,
-    database::{Database, DatabaseFile, Messages},
-    decode::Decoder,
     error::{Error, Result},
-    input::Lines,
+    files::input::Lines,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
     plan::TablePlan,
-    say, terminal,
+    say,
+    storage::sqlite::{Database, DatabaseFile, Messages},
+    terminal,
     text::printable,
 };
 use serde_json::json;

@@ -8,14 +8,14 @@ mod rows;
 
 use super::{build, show, stage_host, supervise::Supervised};
 use crate::{
-    database::Database,
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
     say,
     source::Stop,
-    stage::StageHost,
+    storage::sqlite::Database,
     terminal,
     text::printable,
+    wasm::StageHost,
 };
 use case::Case;
 use outcome::Outcome;

@@ -6,8 +6,8 @@ use super::{
     load_plan, stage_host,
 };
 use crate::{
-    deployment::Deployment,
     error::{Error, Result},
+    model::deployment::Deployment,
     trust::Entry,
 };
 use std::{path::PathBuf, process::ExitCode};

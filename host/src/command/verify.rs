@@ -2,9 +2,9 @@
 
 use super::{load_plan, show, stage_host, write_failed};
 use crate::{
-    database::{Audit, Check, Verdict},
     engine::Engine,
     error::{Error, Result},
+    storage::sqlite::{Audit, Check, Verdict},
     terminal,
     text::printable,
 };

@@ -2,10 +2,10 @@
 
 use crate::{
     definition::{File, Stage},
-    deployment::Deployment,
     error::{Error, Result},
+    model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
-    stage::StageHost,
+    wasm::StageHost,
 };
 use std::path::{Path, PathBuf};
 

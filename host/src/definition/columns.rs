@@ -1,7 +1,7 @@
 //! How columns are written: by name in the order of the file, each as a type or as a table.
 
 use super::{Name, SourceColumn, TextFormat};
-use crate::column::ColumnType;
+use crate::model::column::ColumnType;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},

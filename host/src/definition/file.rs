@@ -3,7 +3,7 @@
 use super::Definition;
 use crate::{
     error::{Error, Result},
-    input,
+    files::input,
     limits::PIPELINE_BYTES_MAX,
 };
 use std::{
@@ -133,7 +133,7 @@ fn in_words_of_toml(message: &str) -> String {
             "expected a table such as { gap = \"30 min\" }",
         ),
         (
-            "expected struct Sliding",
+            "expected struct OverWindow",
             "expected a table such as { time = \"1 h\" } or { rows = 10 }",
         ),
         (

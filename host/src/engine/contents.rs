@@ -1,7 +1,11 @@
-//! The rows that a table has to have, as the state says it: what [`crate::database::Audit`] holds tables to.
+//! The rows that a table has to have, as the state says it: what [`crate::storage::sqlite::Audit`] holds tables to.
 
 use super::{Engine, Step};
-use crate::{column::Batch, limits::STATE_BUCKETS, plan::Target, row::push_cell};
+use crate::{
+    limits::STATE_BUCKETS,
+    model::{column::Batch, row::push_cell},
+    plan::Target,
+};
 
 impl Engine {
     /// Calls `each` with the rows of the sink number `sink` as they have to be, in no order; each has a cell for each

@@ -7,7 +7,7 @@
 use super::{Engine, Step};
 use crate::{
     operator::{Forgets, Forgotten, clock::Clock},
-    plan::Edge,
+    plan::OutputPort,
 };
 
 impl Step {
@@ -43,9 +43,9 @@ impl Engine {
             let Some(operator) = step.forgets() else { continue };
             let Forgotten { rows, events } = operator.forget_due(watermark_us, last);
             self.has_forgotten = true;
-            let edge = Edge { node, output: 0 };
+            let port = OutputPort { node, output: 0 };
             for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
-                if plan.input == edge {
+                if plan.input == port {
                     sink.collect(&rows, |event| events.get(event as usize).copied().unwrap_or(last));
                 }
             }

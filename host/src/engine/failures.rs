@@ -13,8 +13,8 @@
 use super::{Cut, Engine, Stage, Step, stages::Verdicts};
 use crate::{
     error::Error,
+    model::turn::{FailureCount, StepFailures},
     plan::{FailureBound, NodeKind},
-    turn::{FailureCount, StepFailures},
 };
 use std::ops::Range;
 
@@ -117,7 +117,7 @@ impl Failures {
             (delivery, reason.map(|(_, reason)| reason))
         });
         let mut rows: Vec<(u32, Option<&String>)> = rows.filter(|(delivery, _)| range.contains(delivery)).collect();
-        // The rounds of a lookup judge rows out of the order of the stream.
+        // The waves of a lookup judge rows out of the order of the stream.
         rows.sort_by_key(|(delivery, _)| *delivery);
         for (delivery, reason) in rows {
             count.judged += 1;

@@ -2,10 +2,9 @@
 
 use super::{guests, passing};
 use crate::{
-    column::Field,
     definition::{BoundsUnit, TimeUnit},
-    plan::{AggregateSpec, Edge, MS_US, NodeKind, Plan, SlidingSpan, TimeColumn, WindowKind, WindowPlan},
-    subject::listed,
+    model::{column::Field, subject::listed},
+    plan::{AggregateSpec, MS_US, NodeKind, OutputPort, OverWindowSpan, Plan, TimeColumn, WindowKind, WindowPlan},
 };
 
 /// The name of the state of the clock; no step can be called so.
@@ -70,8 +69,8 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
             window_fingerprint(window, &kept, input.map_or(&[][..], |input| &input.schema), &schema)
         }
         NodeKind::IntervalJoin(join) => {
-            let types = |edge: Edge, indices: &[usize]| {
-                let schema = plan.nodes.get(edge.node).and_then(|node| node.outputs.get(edge.output));
+            let types = |port: OutputPort, indices: &[usize]| {
+                let schema = plan.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
                 let schema = schema.map(|output| output.schema.as_slice()).unwrap_or_default();
                 columns(&mut indices.iter().filter_map(|&index| schema.get(index)))
             };
@@ -81,14 +80,14 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
                 span(join.latest_us),
                 types(node.input, &join.own.held),
                 types(node.input, &join.own.key),
-                types(join.with_edge, &join.with.held),
-                types(join.with_edge, &join.with.key)
+                types(join.with_port, &join.with.held),
+                types(join.with_port, &join.with.key)
             )
         }
-        NodeKind::Sliding(plan) => {
+        NodeKind::OverWindow(plan) => {
             let seen = match plan.span {
-                SlidingSpan::Rows(rows) => format!("{rows} rows"),
-                SlidingSpan::Time(span_us) => format!("{}{}", span(span_us), counted(plan.time)),
+                OverWindowSpan::Rows(rows) => format!("{rows} rows"),
+                OverWindowSpan::Time(span_us) => format!("{}{}", span(span_us), counted(plan.time)),
             };
             format!(
                 "sliding windows of {seen}{} ({}) by {} columns of {schema}",
@@ -98,7 +97,7 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
             )
         }
         NodeKind::OnCrossing(_) | NodeKind::Deduplicate(_) => passing::fingerprint(plan, node),
-        NodeKind::VersionLookup(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
+        NodeKind::TemporalJoin(_) => format!("{}, of {schema}", passing::fingerprint(plan, node)),
         NodeKind::LastValue(plan) => {
             let forgets = forgets(plan.ttl_us);
             let deletes = plan.deleted.map_or("", |_| " that deletes");

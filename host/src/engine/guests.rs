@@ -1,9 +1,8 @@
 //! Aggregates that are guests, within the engine: what becomes of a row that one of them refuses.
 
-use super::{Engine, Fates, MustUndo, Part, is_by_time};
+use super::{Engine, MustUndo, Outcomes, Part, is_timer_driven};
 use crate::{
-    column::Batch,
-    delivery::Rejected,
+    model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
     plan::{AggregateGuest, Node},
 };
@@ -20,7 +19,7 @@ impl Engine {
         input: &Batch,
         refusal: Refusal,
         part: &Part<'_>,
-        fates: &mut Fates,
+        outcomes: &mut Outcomes,
     ) -> Result<Batch, MustUndo> {
         let delivery = input.deliveries.get(refusal.row as usize).copied();
         let rejected = Rejected {
@@ -29,18 +28,18 @@ impl Engine {
             module: Some(refusal.module),
             reason: refusal.reason,
         };
-        let by_time = is_by_time(&self.plan, node.input);
+        let timer_driven = is_timer_driven(&self.plan, node.input);
         // An event that is not the first of its part is met once more.
-        if refusal.failed && (by_time || rejected.delivery == part.range.start) {
+        if refusal.failed && (timer_driven || rejected.delivery == part.range.start) {
             self.failed_rows += 1;
         }
-        if !by_time {
+        if !timer_driven {
             return Err(MustUndo(rejected));
         }
         let read = self.plan.nodes.get(node.input.node);
         let output = read.and_then(|read| read.outputs.get(node.input.output));
         let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
-        fates.reject_rows(vec![(rejected, refusal.row)], schema, input);
+        outcomes.reject_rows(vec![(rejected, refusal.row)], schema, input);
         let others = (0..input.len() as u32).filter(|&row| row != refusal.row);
         Ok(input.gather(&others.collect::<Vec<_>>()))
     }

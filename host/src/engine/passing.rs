@@ -1,14 +1,14 @@
 //! Steps that pass rows on, within the engine.
 
 use super::{
-    Engine, Fates, Step,
+    Engine, Outcomes, Step,
     fingerprint::{forgets, span},
-    is_by_time,
+    is_timer_driven,
 };
 use crate::{
-    column::Batch,
-    operator::{clock::Passage, union::union},
-    plan::{Edge, Node, NodeKind, Plan},
+    model::column::Batch,
+    operator::{clock::WatermarkProgress, union::union},
+    plan::{Node, NodeKind, OutputPort, Plan},
 };
 
 impl Engine {
@@ -18,48 +18,48 @@ impl Engine {
         at: usize,
         node: &Node,
         inputs: &[Batch],
-        passage: Option<&Passage<'_>>,
-        fates: &mut Fates,
+        progress: Option<&WatermarkProgress<'_>>,
+        outcomes: &mut Outcomes,
     ) -> Vec<Batch> {
         let Some(first) = inputs.first() else {
             return Vec::new();
         };
-        let of_events = !is_by_time(&self.plan, node.input);
+        let of_events = !is_timer_driven(&self.plan, node.input);
         match (&node.kind, self.steps.get_mut(at)) {
             (NodeKind::OnCrossing(_), Some(Step::OnCrossing(operator))) => {
                 if of_events {
-                    fates.apply(first);
+                    outcomes.apply(first);
                 }
-                operator.update(first, passage)
+                operator.update(first, progress)
             }
             (NodeKind::Deduplicate(_), Some(Step::Deduplicate(operator))) => {
-                let outputs = operator.update(first, passage);
+                let outputs = operator.update(first, progress);
                 if let Some(passed) = outputs.first().filter(|_| of_events) {
-                    fates.apply(passed);
+                    outcomes.apply(passed);
                 }
                 outputs
             }
-            (NodeKind::VersionLookup(plan), Some(Step::VersionLookup(operator))) => {
-                let (Some(versions), Some(passage)) = (inputs.get(1), passage) else {
+            (NodeKind::TemporalJoin(plan), Some(Step::TemporalJoin(operator))) => {
+                let (Some(versions), Some(progress)) = (inputs.get(1), progress) else {
                     return Vec::new();
                 };
-                let given = operator.update(first, versions, passage);
+                let given = operator.update(first, versions, progress);
                 if of_events {
-                    fates.apply_each(&given.rows);
+                    outcomes.apply_each(&given.rows);
                 }
-                if !is_by_time(&self.plan, plan.versions) {
-                    fates.apply_each(&given.versions);
+                if !is_timer_driven(&self.plan, plan.versions) {
+                    outcomes.apply_each(&given.versions);
                 }
                 given.outputs
             }
             (NodeKind::Union(plan), _) => {
                 // Behind this, rows of events cannot be told from those that came because time went on.
-                if is_by_time(&self.plan, Edge { node: at, output: 0 }) {
+                if is_timer_driven(&self.plan, OutputPort { node: at, output: 0 }) {
                     let of_events = node
                         .inputs()
                         .zip(inputs)
-                        .filter(|(edge, _)| !is_by_time(&self.plan, *edge));
-                    of_events.for_each(|(_, rows)| fates.apply(rows));
+                        .filter(|(port, _)| !is_timer_driven(&self.plan, *port));
+                    of_events.for_each(|(_, rows)| outcomes.apply(rows));
                 }
                 vec![union(plan, inputs.iter())]
             }
@@ -89,7 +89,7 @@ pub(super) fn fingerprint(plan: &Plan, node: &Node) -> String {
                 within.unwrap_or_default()
             )
         }
-        NodeKind::VersionLookup(lookup) => {
+        NodeKind::TemporalJoin(lookup) => {
             let version_key = columns_of(plan, lookup.versions, &lookup.version_key);
             format!("rows by {} with versions by {version_key}", columns(&lookup.on))
         }
@@ -98,9 +98,9 @@ pub(super) fn fingerprint(plan: &Plan, node: &Node) -> String {
 }
 
 /// Columns of an edge, by their names and types.
-fn columns_of(plan: &Plan, edge: Edge, indices: &[usize]) -> String {
-    let node = plan.nodes.get(edge.node);
-    let output = node.and_then(|node| node.outputs.get(edge.output));
+fn columns_of(plan: &Plan, port: OutputPort, indices: &[usize]) -> String {
+    let node = plan.nodes.get(port.node);
+    let output = node.and_then(|node| node.outputs.get(port.output));
     let fields = indices.iter().filter_map(|&index| output?.schema.get(index));
     let fields: Vec<String> = fields
         .map(|field| format!("{} {}", field.name, field.column_type))

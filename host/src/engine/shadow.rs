@@ -3,16 +3,21 @@
 //! It runs on a thread of its own, behind a short queue. A batch that finds the queue full passes the candidate by, and is
 //! counted: what is live never waits for it. The report says how many rows would have come out otherwise, with examples.
 
+mod report;
+
+pub use report::{ShadowExample, ShadowReport};
+
 use super::stages::{Verdicts, ask_at, times};
 use crate::{
-    column::{Batch, Column, Value},
-    delivery::Deliveries,
     error::{Context, Error, Result},
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
+    model::{
+        column::{Batch, Column, Value},
+        delivery::Deliveries,
+    },
     plan::{NodeKind, Plan, StagePlan},
-    stage::{Instance, Patience, StageHost},
-    status::{ShadowExample, ShadowReport},
     text::printable,
+    wasm::{Instance, Patience, StageHost},
 };
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
@@ -190,8 +195,8 @@ fn run(instance: &mut Instance, todo: &Receiver<Work>, report: &Mutex<ShadowRepo
 /// The columns of a row that tell it apart, as far as that is known (the first ones), and those that the rule reads.
 fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
     const FIRST: usize = 2;
-    let edge = work.plan.nodes.get(work.at).map(|node| node.input);
-    let output = edge.and_then(|edge| work.plan.nodes.get(edge.node)?.outputs.get(edge.output));
+    let port = work.plan.nodes.get(work.at).map(|node| node.input);
+    let output = port.and_then(|port| work.plan.nodes.get(port.node)?.outputs.get(port.output));
     let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
     let columns = schema.iter().zip(&work.input.columns).enumerate();
     columns

@@ -6,15 +6,17 @@
 //! deadline.
 
 use super::{
-    Engine, Fates, MustUndo, Result, Step, failures::Failures, is_by_time, shadow::ShadowFeed, swap::in_force,
+    Engine, MustUndo, Outcomes, Result, Step, failures::Failures, is_timer_driven, shadow::ShadowFeed, swap::in_force,
 };
 use crate::{
-    column::{Batch, Column, RowKind},
-    delivery::{Deliveries, Rejected},
-    deployment::{TrialRecord, VersionChange},
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
+    model::{
+        column::{Batch, Column, RowKind},
+        delivery::{Deliveries, Rejected},
+        deployment::{TrialRecord, VersionChange},
+    },
     plan::{Node, NodeKind, StageColumn, StageOutput, StagePlan},
-    stage::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
+    wasm::{Instance, OutputRows, Patience, RejectedRow, StageFailure, StageHost},
 };
 use std::{mem, sync::Arc};
 
@@ -48,7 +50,7 @@ struct Trial {
     last_sequence: u64,
     /// The record of the last turn.
     told: TrialRecord,
-    /// How it stood at the checkpoint.
+    /// How it stood at the savepoint.
     kept: Option<(u64, usize)>,
 }
 
@@ -154,7 +156,7 @@ impl Stage {
         }
     }
 
-    pub(super) fn checkpoint(&mut self) {
+    pub(super) fn savepoint(&mut self) {
         if let Some(trial) = &mut self.trial {
             trial.kept = match trial.is_over() {
                 true => None,
@@ -435,12 +437,12 @@ impl Engine {
         node: &Node,
         input: &Batch,
         deliveries: &Deliveries,
-        fates: &mut Fates,
+        outcomes: &mut Outcomes,
     ) -> Result<Vec<Batch>, MustUndo> {
         let (NodeKind::Stage(plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
             return Ok(Vec::new());
         };
-        let input = fates.living(input);
+        let input = outcomes.living(input);
         if input.is_empty() {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
@@ -461,12 +463,12 @@ impl Engine {
             };
             Some((rejected, row))
         });
-        if is_by_time(&self.plan, node.input) {
+        if is_timer_driven(&self.plan, node.input) {
             // No event is to blame, and the rows would come again with the next one.
             let read = self.plan.nodes.get(node.input.node);
             let output = read.and_then(|read| read.outputs.get(node.input.output));
             let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
-            fates.reject_rows(rejected.collect(), schema, &input);
+            outcomes.reject_rows(rejected.collect(), schema, &input);
             return Ok(verdicts.outputs);
         }
         if plan.undoes {
@@ -475,7 +477,7 @@ impl Engine {
                 return Err(MustUndo(first));
             }
         }
-        rejected.for_each(|(rejected, _)| fates.reject(rejected));
+        rejected.for_each(|(rejected, _)| outcomes.reject(rejected));
         Ok(verdicts.outputs)
     }
 }
@@ -512,7 +514,7 @@ fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
             .filter_map(|&row| input.deliveries.get(row as usize).copied())
             .collect(),
         kinds: input.kinds.as_ref().map(|kinds| kinds_out(kinds, &rows)),
-        causes: None,
+        lineage: None,
     }
 }
 

@@ -5,11 +5,11 @@
 
 use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
 use crate::{
-    decode::Decoder,
-    deployment::{InForce, VersionChange},
     error::{Error, Result},
-    plan::{Edge, NodeKind, Plan, SinkPlan, StagePlan, Target},
-    stage::StageHost,
+    format::Decoder,
+    model::deployment::{InForce, VersionChange},
+    plan::{NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target},
+    wasm::StageHost,
 };
 use std::{mem, sync::Arc};
 
@@ -126,14 +126,14 @@ impl Engine {
                     operator.replace(plan.clone(), schema, output.readers);
                 }
                 (Step::IntervalJoin(operator), NodeKind::IntervalJoin(plan)) => operator.replace(plan.clone(), schema),
-                (Step::Sliding(operator), NodeKind::Sliding(plan)) => operator.replace(plan.clone(), schema),
+                (Step::OverWindow(operator), NodeKind::OverWindow(plan)) => operator.replace(plan.clone(), schema),
                 (Step::Window(operator), NodeKind::Window(plan)) => {
                     let schemas = node.outputs.iter().map(|output| output.schema.clone()).collect();
                     operator.replace(plan.clone(), schemas, output.readers);
                 }
                 (Step::OnCrossing(operator), NodeKind::OnCrossing(plan)) => operator.replace(plan.clone()),
                 (Step::Deduplicate(operator), NodeKind::Deduplicate(plan)) => operator.replace(plan.clone()),
-                (Step::VersionLookup(operator), NodeKind::VersionLookup(plan)) => {
+                (Step::TemporalJoin(operator), NodeKind::TemporalJoin(plan)) => {
                     operator.replace((**plan).clone(), schema);
                 }
                 _ => {}
@@ -158,7 +158,7 @@ impl Engine {
 fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
     for (before, after) in running.sinks.iter().zip(&plan.sinks) {
         let (before_columns, after_columns) = (sink_columns(before), sink_columns(after));
-        if before_columns != after_columns || edge_name(running, before.input) != edge_name(plan, after.input) {
+        if before_columns != after_columns || port_name(running, before.input) != port_name(plan, after.input) {
             let what = match &after.target {
                 Target::Table { name, .. } | Target::Append { name } => format!("table \"{name}\""),
                 Target::Subject { name } => format!("the messages on \"{name}\""),
@@ -187,9 +187,9 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn edge_name(plan: &Plan, edge: Edge) -> (String, String) {
-    let node = plan.nodes.get(edge.node);
-    let output = node.and_then(|node| node.outputs.get(edge.output));
+fn port_name(plan: &Plan, port: OutputPort) -> (String, String) {
+    let node = plan.nodes.get(port.node);
+    let output = node.and_then(|node| node.outputs.get(port.output));
     (
         node.map(|node| node.name.clone()).unwrap_or_default(),
         output.map(|output| output.name.clone()).unwrap_or_default(),

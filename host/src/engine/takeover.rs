@@ -8,9 +8,9 @@
 
 use super::{Engine, fingerprint};
 use crate::{
-    deployment::StoredVersion,
     error::{Error, Result},
-    plan::{Edge, Node, NodeKind, Plan, StagePlan, Target},
+    model::deployment::StoredVersion,
+    plan::{Node, NodeKind, OutputPort, Plan, StagePlan, Target},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -145,21 +145,21 @@ impl Made {
 }
 
 impl Reads {
-    fn of(plan: &Plan, edge: Edge) -> Self {
+    fn of(plan: &Plan, port: OutputPort) -> Self {
         let mut reads = Self {
             changelog_of: None,
             through: Vec::new(),
         };
-        let mut edge = edge;
-        while plan.is_changelog(edge)
-            && let Some(node) = plan.nodes.get(edge.node)
+        let mut port = port;
+        while plan.is_changelog(port)
+            && let Some(node) = plan.nodes.get(port.node)
         {
             let NodeKind::Stage(stage) = &node.kind else {
                 reads.changelog_of = Some(node.name.clone());
                 break;
             };
-            reads.through.push(Judge::of(node, edge, stage));
-            edge = node.input;
+            reads.through.push(Judge::of(node, port, stage));
+            port = node.input;
         }
         reads.through.reverse();
         reads
@@ -216,8 +216,8 @@ impl fmt::Display for Reads {
 }
 
 impl Judge {
-    fn of(node: &Node, edge: Edge, stage: &StagePlan) -> Self {
-        let output = node.outputs.get(edge.output);
+    fn of(node: &Node, port: OutputPort, stage: &StagePlan) -> Self {
+        let output = node.outputs.get(port.output);
         let parameters = stage.parameters.iter();
         Self {
             step: node.name.clone(),
@@ -266,9 +266,9 @@ impl Engine {
 }
 
 /// The steps that rows of an edge come through, or that set the lookup tables on the way.
-fn steps_before(plan: &Plan, edge: Edge) -> Vec<&str> {
+fn steps_before(plan: &Plan, port: OutputPort) -> Vec<&str> {
     let mut seen = vec![false; plan.nodes.len()];
-    let mut open = vec![edge.node];
+    let mut open = vec![port.node];
     while let Some(at) = open.pop() {
         let (Some(node), Some(seen)) = (plan.nodes.get(at), seen.get_mut(at)) else {
             continue;
@@ -276,10 +276,10 @@ fn steps_before(plan: &Plan, edge: Edge) -> Vec<&str> {
         if std::mem::replace(seen, true) {
             continue;
         }
-        open.extend(node.inputs().map(|edge| edge.node));
+        open.extend(node.inputs().map(|port| port.node));
         if let NodeKind::Lookup(lookup) = &node.kind {
             let table = plan.tables.get(lookup.table);
-            open.extend(table.and_then(|table| table.update.as_ref()).map(|(edge, _)| edge.node));
+            open.extend(table.and_then(|table| table.update.as_ref()).map(|(port, _)| port.node));
         }
     }
     let nodes = plan.nodes.iter().zip(seen);

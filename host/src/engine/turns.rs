@@ -2,14 +2,17 @@
 
 use super::{Engine, Step, fingerprint::CLOCK, swap};
 use crate::{
-    deployment::{StoredVersion, TrialRecord, VersionChange},
     error::{Error, Result},
     limits::STATE_BUCKETS,
+    model::{
+        deployment::{StoredVersion, TrialRecord, VersionChange},
+        rows::{KeyedRows, Message},
+        turn::{LogRow, Snapshot, Turn},
+    },
     operator::{StateMap, Stateful, clock::Clock, held_times::HeldTimes, lookup},
     plan::NodeKind,
-    sink::{KeyedRows, Message, Sink},
+    sink::Sink,
     state::take_entry,
-    turn::{LogRow, Snapshot, Turn},
 };
 use std::time::Duration;
 
@@ -56,7 +59,10 @@ impl Engine {
     }
 
     /// Ends the turn: everything since the one before, under the number `epoch`.
-    pub fn take_turn(&mut self, epoch: u64) -> Turn {
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub fn take_turn(&mut self, epoch: u64) -> Result<Turn> {
         let mut log = Vec::new();
         for (name, state) in self.states() {
             log.extend(state.log_changes().into_iter().map(|entries| LogRow {
@@ -65,9 +71,9 @@ impl Engine {
             }));
         }
         let log_bytes = log.iter().map(|row| row.entries.len()).sum();
-        let mut fold = std::mem::take(&mut self.fold);
-        let (snapshots, log_obsolete_through) = fold.advance(epoch, log_bytes, &self.states());
-        self.fold = fold;
+        let mut compaction = std::mem::take(&mut self.compaction);
+        let (snapshots, log_obsolete_through) = compaction.advance(epoch, log_bytes, &self.states());
+        self.compaction = compaction;
 
         let tables = self.tables.iter_mut().map(|table| {
             let mut rows = KeyedRows::default();
@@ -92,7 +98,7 @@ impl Engine {
         }
         let failures = self.take_failures();
         self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
-        Turn {
+        let turn = Turn {
             epoch,
             failures,
             changes,
@@ -113,7 +119,9 @@ impl Engine {
             log,
             snapshots,
             log_obsolete_through,
-        }
+        };
+        self.check()?;
+        Ok(turn)
     }
 
     // ---- state --------------------------------------------------------------------------------------------------------

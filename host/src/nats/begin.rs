@@ -2,14 +2,13 @@
 
 use super::{
     Nats,
-    range::first_at,
-    source::{get_stream, last_sequence},
+    source::{first_at, get_stream, last_sequence},
 };
 use crate::{
     definition::PublishFrom,
     error::{Error, Result},
+    model::subject::listed,
     plan::Plan,
-    subject::listed,
 };
 use std::{collections::BTreeMap, path::Path};
 

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    model::subject::is_subject,
     say,
-    subject::is_subject,
     text::printable,
 };
 use async_nats::{Client, ConnectOptions, Event, jetstream};

@@ -1,7 +1,7 @@
 //! Making streams and filling them, for the demo and for the developer of a rule; and looking at single messages.
 
 use super::Nats;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use async_nats::jetstream::{
     context::GetStreamErrorKind,
     stream::{Config, RawMessageErrorKind},
@@ -23,7 +23,7 @@ impl Nats {
         };
         let made = self.runtime.block_on(self.jetstream.create_stream(config));
         made.map(|_| ())
-            .map_err(|cause| Error::environment(format!("cannot make stream {name} at {}: {cause}", self.server)))
+            .environment(|| format!("cannot make stream {name} at {}", self.server))
     }
 
     /// Whether the server has a stream of that name.
@@ -98,8 +98,7 @@ impl Nats {
                         Ok(ack) => ack.await.map(|_| ()),
                         Err(error) => Err(error),
                     };
-                    stored
-                        .map_err(|cause| Error::environment(format!("cannot publish at {}: {cause}", self.server)))?;
+                    stored.environment(|| format!("cannot publish at {}", self.server))?;
                 }
             }
             Ok(())

@@ -10,12 +10,12 @@ mod round;
 
 use super::{BackOff, Nats};
 use crate::{
-    database::{Outbox, OutgoingMessage, StoredAt},
     error::{Context, Error, Result},
     fail_point,
     plan::Plan,
     say,
     source::Stop,
+    storage::sqlite::{Outbox, OutgoingMessage, StoredAt},
 };
 use async_nats::{
     connection::State,

@@ -15,8 +15,8 @@ pub use hosts::Hosts;
 
 use super::Nats;
 use crate::{
-    deployment::{Deployment, Outcome},
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
+    model::deployment::{Deployment, Outcome},
     say,
 };
 use async_nats::jetstream::{
@@ -529,5 +529,5 @@ fn shadow_key(pipeline: &str, step: &str) -> String {
 fn encode(value: &impl Serialize) -> Result<bytes::Bytes> {
     serde_json::to_vec(value)
         .map(Into::into)
-        .map_err(|cause| Error::environment(format!("cannot write JSON: {cause}")))
+        .environment(|| "cannot write JSON".to_owned())
 }

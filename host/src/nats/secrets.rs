@@ -5,7 +5,7 @@
 
 use crate::{
     error::{Error, Result},
-    input,
+    files::input,
     limits::CREDENTIALS_BYTES_MAX,
 };
 use std::{fmt, path::Path};

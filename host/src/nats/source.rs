@@ -26,10 +26,10 @@ mod watch;
 
 use super::{Nats, subjects, tick::Ticker};
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt, Scanned},
     error::{Error, Result},
-    source::{Cursor, Lag, Nudge, Scan, Source, Stop},
+    format::Decoder,
+    model::delivery::{DecodedBatch, Receipt, Scanned},
+    source::{Cursor, Lag, Scan, Source, Stop, Wake},
 };
 use async_nats::{
     Subject,
@@ -37,7 +37,7 @@ use async_nats::{
 };
 pub use options::{Consumer, Gap, JetStreamSourceOptions, Until};
 
-pub(super) use lookup::{get_stream, identity_of, last_sequence};
+pub(super) use lookup::{first_at, get_stream, identity_of, last_sequence, stored_at};
 
 use acknowledge::{JetStreamAcknowledge, Removal};
 use consumer::{Pull, Settings, pull_from};
@@ -121,7 +121,7 @@ pub struct JetStreamSource {
     ticker: Option<Ticker>,
     lag: Arc<Lag>,
     stop: Stop,
-    nudge: Nudge,
+    wake: Wake,
     /// After the pull, so that it is dropped last.
     _removal: Option<Removal>,
 }
@@ -261,7 +261,7 @@ impl JetStreamSource {
                 ticker: options.ticks.clone().map(|plan| Ticker::new(plan, options.position)),
                 lag,
                 stop,
-                nudge: Nudge::default(),
+                wake: Wake::default(),
                 options,
                 _removal: None,
             })
@@ -278,8 +278,8 @@ impl JetStreamSource {
     }
 
     /// Makes it give what it has at once.
-    pub fn nudge(&self) -> Nudge {
-        self.nudge.clone()
+    pub fn wake(&self) -> Wake {
+        self.wake.clone()
     }
 
     /// Sends the acks for what this source gave.
@@ -365,7 +365,7 @@ impl JetStreamSource {
             if is_over {
                 return Ok(Waited::End);
             }
-            if self.nudge.take() {
+            if self.wake.take() {
                 return Ok(Waited::Batch(Box::default()));
             }
             if let Some(found) = self.watch.take() {
@@ -482,7 +482,8 @@ impl Source for JetStreamSource {
         // Without the budget of cooperative tasks, which would cut batches short: this thread does nothing else.
         let batch = runtime.block_on(tokio::task::unconstrained(self.collect()))?;
         if let Some(batch) = &batch {
-            self.lag.handed_on((batch.deliveries.len() + batch.blanks.len()) as u64);
+            self.lag
+                .handed_on((batch.deliveries.len() + batch.empties.len()) as u64);
         }
         Ok(batch)
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    subject::{listed, overlap},
+    model::subject::{listed, overlap},
 };
 use async_nats::jetstream::stream::{Config, Source, SubjectTransform};
 

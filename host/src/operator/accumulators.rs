@@ -10,12 +10,18 @@ pub(super) use values::{Order, Values, push_value_key};
 
 use super::top::{Arrival, Ranking, Top};
 use crate::{
-    column::{Column, ColumnType, Value},
-    exact_sum::ExactSum,
+    error::note_defect,
+    model::{
+        column::{Column, ColumnType, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_length, take_bytes, take_length},
+    },
     plan::{AggregateSpec, Function, ms_in_us},
-    row::{cells, push_cell, push_length, take_bytes, take_length},
-    sketch::{Distinct, Quantiles},
-    state::{Keys, StateValue},
+    state::{
+        StateValue,
+        exact_sum::ExactSum,
+        sketch::{Distinct, Quantiles},
+    },
 };
 use std::cmp::Ordering;
 
@@ -175,7 +181,9 @@ impl Group {
             (Accumulator::Guest(..), _) => {}
             (Accumulator::Held(held), value) => hold(spec.function, held, change.time_us, value),
             (Accumulator::Distinct(distinct), value) => {
-                debug_assert!(!retracts, "the plan gives it rows that stay");
+                if retracts {
+                    note_defect("a row is taken back from an aggregate that only takes rows that stay");
+                }
                 distinct.add(value);
             }
             (Accumulator::Quantiles(quantiles), Value::Int(value)) => quantiles.apply(value as f64, retracts),
@@ -190,7 +198,7 @@ impl Group {
                     count(distinct, retracts);
                 }
             }
-            _ => debug_assert!(false, "the plan gives each accumulator values of its own type"),
+            _ => note_defect("an accumulator was given a value of another type than its own"),
         }
     }
 

@@ -18,16 +18,19 @@
 use super::{
     ChangelogBuilder, StateMap, Stateful,
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
-    clock::Passage,
-    expiry::{Course, Expiry, Forgets, TOUCHED},
+    clock::WatermarkProgress,
+    expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
     guests::{Asked, Guests, Refusal},
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_key, row_of_key},
+    },
     plan::{AggregatePlan, AggregateSpec, Readers},
-    row::{cells, push_key, row_of_key},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 use hashbrown::HashMap;
 use std::ops::Range;
@@ -40,7 +43,7 @@ pub struct Aggregate {
     readers: Readers,
     /// Whether changes of one batch may be told as one. Where groups are forgotten, it matters after which event one has no
     /// rows.
-    collapsible: bool,
+    compactable: bool,
     groups: KeyedState<Group>,
     values: Values,
     expiry: Option<Expiry>,
@@ -59,7 +62,7 @@ struct Touched {
     /// As it is now; absent when it has no rows.
     group: Option<Group>,
     /// The deliveries that touched it, ascending.
-    causes: Vec<u32>,
+    lineage: Vec<u32>,
     /// Where it is to be forgotten some time: when it was touched.
     touch_us: i64,
 }
@@ -77,7 +80,7 @@ impl Aggregate {
         let spreads = readers.spreads && guests.is_empty();
         Self {
             expiry: plan.ttl_us.map(|ttl_us| Expiry::new(ttl_us, seed).spread(spreads)),
-            collapsible: readers.collapsible && plan.ttl_us.is_none(),
+            compactable: readers.compactable && plan.ttl_us.is_none(),
             plan,
             schema,
             readers,
@@ -90,22 +93,22 @@ impl Aggregate {
     /// Goes on with the same state as an operator of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: AggregatePlan, schema: Schema, readers: Readers) {
         self.guests.replace(&plan.aggregates);
-        self.collapsible = readers.collapsible && plan.ttl_us.is_none();
+        self.compactable = readers.compactable && plan.ttl_us.is_none();
         (self.plan, self.schema, self.readers) = (plan, schema, readers);
     }
 
-    /// Takes in a changelog and gives what changed. A `ttl` needs a passage.
+    /// Takes in a changelog and gives what changed. A `ttl` needs the progress of the watermark.
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Result<Batch, Refusal> {
-        let mut course = Course::of(passage);
+    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
+        let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
-            expiry.begin(course.watermark_us());
+            expiry.begin(expiry_cursor.watermark_us());
         }
         let mut out = ChangelogBuilder::new(&self.schema, 64);
-        if self.collapsible {
-            out = out.with_causes();
+        if self.compactable {
+            out = out.with_lineage();
         }
         let plan = self.plan.clone();
         let changes = Changes::new(&plan, input);
@@ -134,27 +137,27 @@ impl Aggregate {
 
             for (at, step) in steps.iter().enumerate() {
                 let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
-                while let Some((mover, watermark_us)) = course.next_before(cause) {
-                    self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
+                while let Some((mover, watermark_us)) = expiry_cursor.next_before(cause) {
+                    self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
                 }
                 let key = step.key(&group_keys);
                 if !places.contains_key(key) {
-                    self.forget_if_overdue(key, &course, cause, &mut out);
+                    self.forget_if_overdue(key, &expiry_cursor, cause, &mut out);
                 }
                 let group = self.touch(key, &mut touched, &mut places);
                 let Some(Touched {
                     group,
-                    causes,
+                    lineage,
                     touch_us,
                     ..
                 }) = group
                 else {
                     break;
                 };
-                if causes.last() != Some(&cause) {
-                    causes.push(cause);
+                if lineage.last() != Some(&cause) {
+                    lineage.push(cause);
                 }
-                *touch_us = course.touch_us(cause).max(*touch_us);
+                *touch_us = expiry_cursor.touch_us(cause).max(*touch_us);
                 let counted = group.get_or_insert_with(|| Group::new(&plan.aggregates));
                 if !step.stays {
                     counted.count_row(step.retracts);
@@ -180,22 +183,28 @@ impl Aggregate {
                 let next_row = steps.get(at + 1).map_or(row, |step| step.row);
                 let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
                 let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
-                if next_row == input.len() || last_of_event && !self.collapsible {
+                if next_row == input.len() || last_of_event && !self.compactable {
                     self.tell(&mut touched, delivery, &mut out);
                     places.clear();
                 }
             }
         }
-        while let Some((mover, watermark_us)) = course.next_move() {
-            self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
+        while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
+            self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
         }
         Ok(out.finish())
     }
 
     /// A group that is due and still there is gone for the row of `delivery`. (Guests were asked of it as it is.)
-    fn forget_if_overdue(&mut self, key: &[u8], course: &Course<'_>, delivery: u32, out: &mut ChangelogBuilder) {
+    fn forget_if_overdue(
+        &mut self,
+        key: &[u8],
+        expiry_cursor: &ExpiryCursor<'_>,
+        delivery: u32,
+        out: &mut ChangelogBuilder,
+    ) {
         let Some(expiry) = &mut self.expiry else { return };
-        if self.guests.is_empty() && expiry.is_overdue(key, course.watermark_us()) {
+        if self.guests.is_empty() && expiry.is_overdue(key, expiry_cursor.watermark_us()) {
             expiry.forget(key);
             self.forget(key, delivery, out);
         }
@@ -218,7 +227,7 @@ impl Aggregate {
                     key: key.to_vec(),
                     before,
                     group,
-                    causes: Vec::new(),
+                    lineage: Vec::new(),
                     touch_us: i64::MIN,
                 });
                 touched.len() - 1
@@ -233,7 +242,7 @@ impl Aggregate {
             key,
             before,
             group,
-            causes,
+            lineage,
             touch_us,
         } in touched.drain(..)
         {
@@ -253,13 +262,13 @@ impl Aggregate {
             let mut push = |kind, result: &[u8]| {
                 // A group's key reads back as its cells, which then stand before the results.
                 out.push(kind, delivery, cells(&row_of_key(&key)).chain(cells(result)));
-                out.caused_by(&causes);
+                out.with_lineage_of(&lineage);
             };
             match (&before, &after) {
                 (None, Some(after)) => push(RowKind::Insert, after),
                 (Some(before), None) => push(RowKind::Delete, before),
                 (Some(before), Some(after)) => {
-                    if self.readers.before_needed {
+                    if self.readers.needs_update_before {
                         push(RowKind::UpdateBefore, before);
                     }
                     push(RowKind::UpdateAfter, after);
@@ -413,16 +422,16 @@ impl Forgets for Aggregate {
 }
 
 impl Stateful for Aggregate {
-    fn checkpoint(&mut self) {
-        self.groups.checkpoint();
-        self.values.checkpoint();
-        self.expiry.iter_mut().for_each(Expiry::checkpoint);
+    fn savepoint(&mut self) {
+        self.groups.savepoint();
+        self.values.savepoint();
+        self.expiry.iter_mut().for_each(Expiry::savepoint);
     }
 
-    fn keep(&mut self) {
-        self.groups.keep();
-        self.values.keep();
-        self.expiry.iter_mut().for_each(Expiry::keep);
+    fn release(&mut self) {
+        self.groups.release();
+        self.values.release();
+        self.expiry.iter_mut().for_each(Expiry::release);
     }
 
     fn rollback(&mut self) {

@@ -15,8 +15,7 @@
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
-    column::Batch,
-    delivery::Deliveries,
+    model::{column::Batch, delivery::Deliveries},
     plan::{EventTimePlan, MS_US, ms_in_us},
     state::{KeyedState, StateValue},
 };
@@ -36,7 +35,7 @@ pub struct Clock {
     inputs: usize,
     /// By input; and the watermark.
     latest: KeyedState<Latest>,
-    /// How many events were too far ahead since they were asked for, and up to the checkpoint.
+    /// How many events were too far ahead since they were asked for, and up to the savepoint.
     ahead: u64,
     ahead_before: u64,
 }
@@ -120,7 +119,7 @@ impl Clock {
         range: Range<u32>,
         events: &[Batch],
         alive: impl Fn(u32) -> bool,
-    ) -> Passage<'a> {
+    ) -> WatermarkProgress<'a> {
         let before: Vec<Latest> = (0..self.inputs).map(|input| self.get(key_of(input))).collect();
         let before_us = self.get(WATERMARK).event_us;
         let (mut inputs, mut watermark_us, mut moves) = (before.clone(), before_us, Vec::new());
@@ -153,7 +152,7 @@ impl Clock {
         }
         let watermark = |event_us| Latest { event_us, ..NEVER };
         self.set(WATERMARK, watermark(before_us), watermark(watermark_us));
-        Passage {
+        WatermarkProgress {
             deliveries,
             before_us,
             moves,
@@ -215,13 +214,13 @@ fn key_of(input: usize) -> [u8; 2] {
 }
 
 impl Stateful for Clock {
-    fn checkpoint(&mut self) {
+    fn savepoint(&mut self) {
         self.ahead_before = self.ahead;
-        self.latest.checkpoint();
+        self.latest.savepoint();
     }
 
-    fn keep(&mut self) {
-        self.latest.keep();
+    fn release(&mut self) {
+        self.latest.release();
     }
 
     fn rollback(&mut self) {
@@ -240,14 +239,14 @@ impl Stateful for Clock {
 
 /// The event times of some deliveries, and how the watermark moves among them.
 #[derive(Debug)]
-pub struct Passage<'a> {
+pub struct WatermarkProgress<'a> {
     deliveries: &'a Deliveries,
     before_us: i64,
     /// The deliveries that moved it, ascending, and where to.
     moves: Vec<(u32, i64)>,
 }
 
-impl Passage<'_> {
+impl WatermarkProgress<'_> {
     /// When a delivery happened.
     #[inline]
     pub fn time_us(&self, delivery: u32) -> i64 {
@@ -265,8 +264,8 @@ impl Passage<'_> {
     }
 
     /// The moves, from the first on.
-    pub fn walk(&self) -> Walk<'_> {
-        Walk {
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor {
             moves: self.moves.as_slice(),
         }
     }
@@ -274,11 +273,11 @@ impl Passage<'_> {
 
 /// The moves of a watermark that are still to come.
 #[derive(Debug)]
-pub struct Walk<'a> {
+pub struct Cursor<'a> {
     moves: &'a [(u32, i64)],
 }
 
-impl Walk<'_> {
+impl Cursor<'_> {
     /// The next move, if it comes before `delivery`: the delivery that made it, and the watermark from there on.
     #[inline]
     pub fn next_before(&mut self, delivery: u32) -> Option<(u32, i64)> {
@@ -301,7 +300,7 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{delivery::DeliveryTimes, plan::SECOND_US};
+    use crate::{model::delivery::DeliveryTimes, plan::SECOND_US};
 
     /// Where the watermark goes with events at these seconds, all of them stored at second 0 and in order.
     fn moves(clock: &mut Clock, seconds: &[i64]) -> Vec<(u32, i64)> {
@@ -318,11 +317,11 @@ mod tests {
             columns: Vec::new(),
             deliveries: (0..seconds.len() as u32).collect(),
             kinds: None,
-            causes: None,
+            lineage: None,
         };
-        let passage = clock.pass(&deliveries, 0..seconds.len() as u32, &[events], |_| true);
-        let mut walk = passage.walk();
-        std::iter::from_fn(|| walk.next_move())
+        let progress = clock.pass(&deliveries, 0..seconds.len() as u32, &[events], |_| true);
+        let mut cursor = progress.cursor();
+        std::iter::from_fn(|| cursor.next_move())
             .map(|(delivery, watermark_us)| (delivery, watermark_us / SECOND_US))
             .collect()
     }
@@ -340,7 +339,7 @@ mod tests {
         );
         assert_eq!(clock.take_ahead(), 2);
         // What is undone was not counted.
-        clock.checkpoint();
+        clock.savepoint();
         assert_eq!(moves(&mut clock, &[90]), []);
         clock.rollback();
         assert_eq!(clock.take_ahead(), 0);

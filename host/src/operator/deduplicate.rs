@@ -13,15 +13,19 @@
 
 use super::{
     StateMap, Stateful,
-    clock::{EventTime, Passage},
+    clock::{EventTime, WatermarkProgress},
     held_times::HeldTimes,
     timers::Timers,
 };
 use crate::{
-    column::{Batch, Column, Value},
+    error::note_defect,
+    model::{
+        column::{Batch, Column, Value},
+        keys::Keys,
+        row::{push_key, push_key_cell},
+    },
     plan::DeduplicatePlan,
-    row::{push_key, push_key_cell},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 
 /// The operator.
@@ -80,14 +84,14 @@ impl Deduplicate {
         self.plan = plan;
     }
 
-    /// Takes in rows, and gives those that pass; `within` a time, also those that are late. That needs a passage.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Vec<Batch> {
+    /// Takes in rows, and gives those that pass; `within` a time, also those that are late. That needs the progress of the watermark.
+    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
         let keys = input.pick(&self.plan.key);
         let (mut passed, mut late) = (Vec::new(), Vec::new());
-        match (&mut self.memory, passage) {
+        match (&mut self.memory, progress) {
             (Memory::ForEver(seen), _) => pass_first(seen, input, &keys, &mut passed),
-            (Memory::Within(recent), Some(passage)) => recent.pass(input, &keys, passage, &mut passed, &mut late),
-            (Memory::Within(_), None) => debug_assert!(false, "the plan says that this step follows the watermark"),
+            (Memory::Within(recent), Some(progress)) => recent.pass(input, &keys, progress, &mut passed, &mut late),
+            (Memory::Within(_), None) => note_defect("deduplicate was called without the watermark"),
         }
         let rows = [&passed, &late].into_iter();
         let outputs = rows.zip(&self.plan.passed);
@@ -124,28 +128,28 @@ impl Recent {
         &mut self,
         input: &Batch,
         keys: &[&Column],
-        passage: &Passage<'_>,
+        progress: &WatermarkProgress<'_>,
         passed: &mut Vec<u32>,
         late: &mut Vec<u32>,
     ) {
-        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
+        let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut ahead, mut ahead_to, mut key) = (Keys::default(), 0, Vec::new());
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             if row == ahead_to {
                 ahead.clear();
                 while let Some(&delivery) = input.deliveries.get(ahead_to).filter(|_| !ahead.is_full()) {
-                    for piece in self.pieces(passage.time_us(delivery)) {
+                    for piece in self.pieces(progress.time_us(delivery)) {
                         ahead.push(|key| push_entry_key(key, keys, ahead_to, piece));
                     }
                     ahead_to += 1;
                 }
                 self.passed.look_ahead(&mut ahead);
             }
-            while let Some((_, moved_us)) = walk.next_before(delivery) {
+            while let Some((_, moved_us)) = cursor.next_before(delivery) {
                 self.forget(moved_us);
                 watermark_us = moved_us;
             }
-            let time_us = passage.time_us(delivery);
+            let time_us = progress.time_us(delivery);
             if time_us < watermark_us {
                 late.push(row as u32);
                 continue;
@@ -169,7 +173,7 @@ impl Recent {
                 passed.push(row as u32);
             }
         }
-        while let Some((_, moved_us)) = walk.next_move() {
+        while let Some((_, moved_us)) = cursor.next_move() {
             self.forget(moved_us);
         }
     }
@@ -207,17 +211,17 @@ fn push_entry_key(key: &mut Vec<u8>, keys: &[&Column], row: usize, piece: i64) {
 }
 
 impl Stateful for Deduplicate {
-    fn checkpoint(&mut self) {
+    fn savepoint(&mut self) {
         match &mut self.memory {
-            Memory::ForEver(seen) => seen.checkpoint(),
-            Memory::Within(recent) => recent.passed.checkpoint(),
+            Memory::ForEver(seen) => seen.savepoint(),
+            Memory::Within(recent) => recent.passed.savepoint(),
         }
     }
 
-    fn keep(&mut self) {
+    fn release(&mut self) {
         match &mut self.memory {
-            Memory::ForEver(seen) => seen.keep(),
-            Memory::Within(recent) => recent.passed.keep(),
+            Memory::ForEver(seen) => seen.release(),
+            Memory::Within(recent) => recent.passed.release(),
         }
     }
 

@@ -11,12 +11,12 @@
 
 use super::{
     ChangelogBuilder, StateMap,
-    clock::{Passage, Walk},
+    clock::{Cursor, WatermarkProgress},
     timers::Timers,
 };
 use crate::{
-    column::Batch,
     limits::FORGOTTEN_AT_ONCE,
+    model::column::Batch,
     state::{KeyedState, StateValue},
 };
 
@@ -170,7 +170,7 @@ impl Expiry {
         self.moves.get(at).map(|&(_, sequence)| sequence)
     }
 
-    /// A row of `key` came, see [`Course::touch_us`].
+    /// A row of `key` came, see [`ExpiryCursor::touch_us`].
     pub(super) fn touch(&mut self, key: &[u8], time_us: i64) {
         let timers = &mut self.timers;
         let timer_us = time_us.saturating_add(self.ttl_us);
@@ -237,12 +237,12 @@ impl Expiry {
         Some((timer_us, keys))
     }
 
-    pub(super) fn checkpoint(&mut self) {
-        self.touched.checkpoint();
+    pub(super) fn savepoint(&mut self) {
+        self.touched.savepoint();
     }
 
-    pub(super) fn keep(&mut self) {
-        self.touched.keep();
+    pub(super) fn release(&mut self) {
+        self.touched.release();
     }
 
     pub(super) fn rollback(&mut self) {
@@ -280,32 +280,32 @@ impl Expiry {
 
 /// The watermark along the rows of a batch; for a step that does not follow it, none.
 #[derive(Debug)]
-pub(super) struct Course<'p> {
-    passage: Option<&'p Passage<'p>>,
-    walk: Option<Walk<'p>>,
+pub(super) struct ExpiryCursor<'p> {
+    progress: Option<&'p WatermarkProgress<'p>>,
+    cursor: Option<Cursor<'p>>,
     watermark_us: i64,
 }
 
-impl<'p> Course<'p> {
-    pub(super) fn of(passage: Option<&'p Passage<'p>>) -> Self {
+impl<'p> ExpiryCursor<'p> {
+    pub(super) fn of(progress: Option<&'p WatermarkProgress<'p>>) -> Self {
         Self {
-            passage,
-            walk: passage.map(Passage::walk),
-            watermark_us: passage.map_or(i64::MIN, Passage::before_us),
+            progress,
+            cursor: progress.map(WatermarkProgress::cursor),
+            watermark_us: progress.map_or(i64::MIN, WatermarkProgress::before_us),
         }
     }
 
-    /// The next move, if it comes before `delivery`, see [`Walk::next_before`].
+    /// The next move, if it comes before `delivery`, see [`Cursor::next_before`].
     #[inline]
     pub(super) fn next_before(&mut self, delivery: u32) -> Option<(u32, i64)> {
-        let moved = self.walk.as_mut()?.next_before(delivery)?;
+        let moved = self.cursor.as_mut()?.next_before(delivery)?;
         self.watermark_us = moved.1;
         Some(moved)
     }
 
     /// The next move.
     pub(super) fn next_move(&mut self) -> Option<(u32, i64)> {
-        let moved = self.walk.as_mut()?.next_move()?;
+        let moved = self.cursor.as_mut()?.next_move()?;
         self.watermark_us = moved.1;
         Some(moved)
     }
@@ -317,12 +317,12 @@ impl<'p> Course<'p> {
 
     /// The stream sequence of a delivery.
     pub(super) fn sequence(&self, delivery: u32) -> u64 {
-        self.passage.map_or(0, |passage| passage.sequence(delivery))
+        self.progress.map_or(0, |progress| progress.sequence(delivery))
     }
 
     /// When a row of `delivery` touches its key.
     pub(super) fn touch_us(&self, delivery: u32) -> i64 {
-        let time_us = self.passage.map_or(i64::MIN, |passage| passage.time_us(delivery));
+        let time_us = self.progress.map_or(i64::MIN, |progress| progress.time_us(delivery));
         time_us.max(self.watermark_us)
     }
 }

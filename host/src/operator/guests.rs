@@ -12,11 +12,13 @@
 
 use super::accumulators::Group;
 use crate::{
-    column::{Batch, Column, Value},
     limits::BATCH_EVENTS_MAX,
+    model::{
+        column::{Batch, Column, Value},
+        row::push_cell,
+    },
     plan::{AggregateGuest, AggregateSpec},
-    row::push_cell,
-    stage::{Accumulate, AggregateInstance, Refused, StageFailure, StageHost},
+    wasm::{Accumulate, AggregateInstance, Refused, StageFailure, StageHost},
 };
 use hashbrown::HashMap;
 use std::mem;

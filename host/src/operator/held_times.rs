@@ -3,9 +3,11 @@
 //! Such entries are converted as they are read back, once: whoever reads them writes the state anew (`Database::restore`).
 
 use crate::{
-    column::Value,
+    model::{
+        column::Value,
+        row::{push_key_cell, take_key_cell},
+    },
     plan::ms_in_us,
-    row::{push_key_cell, take_key_cell},
 };
 use std::ops::Range;
 

@@ -10,11 +10,15 @@
 //! - Restart: the state holds an entry for each row that may still find a partner. It goes when the watermark is past all
 //!   times that a partner could have.
 
-use super::{ChangelogBuilder, StateMap, Stateful, clock::Passage, held_times::HeldTimes, late_rows, timers::Timers};
+use super::{
+    ChangelogBuilder, StateMap, Stateful, clock::WatermarkProgress, held_times::HeldTimes, late_rows, timers::Timers,
+};
 use crate::{
-    column::{Batch, Column, Schema, Value},
+    model::{
+        column::{Batch, Column, Schema, Value},
+        row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
+    },
     plan::{IntervalJoinPlan, JoinSidePlan},
-    row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
     state::KeyedState,
 };
 use hashbrown::HashMap;
@@ -70,9 +74,9 @@ impl IntervalJoin {
     }
 
     /// Takes in rows of both edges, while the watermark moves. Gives the pairs, and the rows of each that were late.
-    pub fn update(&mut self, own: &Batch, with: &Batch, passage: &Passage<'_>) -> Vec<Batch> {
+    pub fn update(&mut self, own: &Batch, with: &Batch, progress: &WatermarkProgress<'_>) -> Vec<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, own.len().max(with.len()));
-        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
+        let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut late_own, mut late_with) = (Vec::new(), Vec::new());
         let plan = self.plan.clone();
         let (mut own_rows, mut with_rows) = (Rows::new(own, &plan.own), Rows::new(with, &plan.with));
@@ -81,11 +85,11 @@ impl IntervalJoin {
             .flatten()
             .min()
         {
-            while let Some((_, moved_us)) = walk.next_before(delivery) {
+            while let Some((_, moved_us)) = cursor.next_before(delivery) {
                 watermark_us = moved_us;
                 self.forget(watermark_us);
             }
-            let (time_us, sequence) = (passage.time_us(delivery), passage.sequence(delivery) as i64);
+            let (time_us, sequence) = (progress.time_us(delivery), progress.sequence(delivery) as i64);
             let is_late = time_us < watermark_us;
             for ordinal in 0.. {
                 let Some(row) = own_rows.next_of(delivery) else { break };
@@ -116,7 +120,7 @@ impl IntervalJoin {
                 }
             }
         }
-        while let Some((_, moved_us)) = walk.next_move() {
+        while let Some((_, moved_us)) = cursor.next_move() {
             self.forget(moved_us);
         }
         vec![
@@ -230,14 +234,14 @@ impl Side {
 }
 
 impl Stateful for IntervalJoin {
-    fn checkpoint(&mut self) {
-        self.own.rows.checkpoint();
-        self.with.rows.checkpoint();
+    fn savepoint(&mut self) {
+        self.own.rows.savepoint();
+        self.with.rows.savepoint();
     }
 
-    fn keep(&mut self) {
-        self.own.rows.keep();
-        self.with.rows.keep();
+    fn release(&mut self) {
+        self.own.rows.release();
+        self.with.rows.release();
     }
 
     fn rollback(&mut self) {

@@ -11,15 +11,18 @@
 
 use super::{
     ChangelogBuilder, StateMap, Stateful,
-    clock::Passage,
-    expiry::{Course, Expiry, Forgets, TOUCHED},
+    clock::WatermarkProgress,
+    expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, row_of_key},
+    },
     plan::{LastValuePlan, Readers},
-    row::{cells, push_cell, push_key, row_of_key},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 
 /// The operator.
@@ -51,15 +54,15 @@ impl LastValue {
         (self.plan, self.schema, self.readers) = (plan, schema, readers);
     }
 
-    /// Takes in events and gives what changed. A `ttl` needs a passage.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Batch {
-        let mut course = Course::of(passage);
+    /// Takes in events and gives what changed. A `ttl` needs the progress of the watermark.
+    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Batch {
+        let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
-            expiry.begin(course.watermark_us());
+            expiry.begin(expiry_cursor.watermark_us());
         }
         let mut out = ChangelogBuilder::new(
             &self.schema,
-            input.len() * if self.readers.before_needed { 2 } else { 1 },
+            input.len() * if self.readers.needs_update_before { 2 } else { 1 },
         );
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
@@ -74,20 +77,20 @@ impl LastValue {
                 }
                 self.rows.look_ahead(&mut ahead);
             }
-            while let Some((mover, watermark_us)) = course.next_before(delivery) {
-                self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
+            while let Some((mover, watermark_us)) = expiry_cursor.next_before(delivery) {
+                self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
             }
-            let (before_needed, expiry) = (self.readers.before_needed, &mut self.expiry);
+            let (needs_update_before, expiry) = (self.readers.needs_update_before, &mut self.expiry);
             self.rows.modify_next(&mut ahead, |key, current| {
                 let mut was_due = false;
                 if let Some(expiry) = expiry {
-                    if expiry.is_overdue(key, course.watermark_us())
+                    if expiry.is_overdue(key, expiry_cursor.watermark_us())
                         && let Some(row) = current.take()
                     {
                         was_due = true;
                         out.push(RowKind::Delete, delivery, cells(&row_of_key(key)).chain(cells(&row)));
                     }
-                    expiry.touch(key, course.touch_us(delivery));
+                    expiry.touch(key, expiry_cursor.touch_us(delivery));
                 }
                 merged.clear();
                 if deleted.is_some_and(|deleted| deleted.get(row) == Value::Boolean(true)) {
@@ -111,7 +114,7 @@ impl LastValue {
                 if merged == **before {
                     return false;
                 }
-                if before_needed {
+                if needs_update_before {
                     out.push(
                         RowKind::UpdateBefore,
                         delivery,
@@ -131,8 +134,8 @@ impl LastValue {
                 true
             });
         }
-        while let Some((mover, watermark_us)) = course.next_move() {
-            self.expire((mover, course.sequence(mover)), watermark_us, &mut out);
+        while let Some((mover, watermark_us)) = expiry_cursor.next_move() {
+            self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
         }
         out.finish()
     }
@@ -170,14 +173,14 @@ impl Forgets for LastValue {
 }
 
 impl Stateful for LastValue {
-    fn checkpoint(&mut self) {
-        self.rows.checkpoint();
-        self.expiry.iter_mut().for_each(Expiry::checkpoint);
+    fn savepoint(&mut self) {
+        self.rows.savepoint();
+        self.expiry.iter_mut().for_each(Expiry::savepoint);
     }
 
-    fn keep(&mut self) {
-        self.rows.keep();
-        self.expiry.iter_mut().for_each(Expiry::keep);
+    fn release(&mut self) {
+        self.rows.release();
+        self.expiry.iter_mut().for_each(Expiry::release);
     }
 
     fn rollback(&mut self) {

@@ -2,15 +2,17 @@
 //!
 //! - Emits: one row for each event whose key is in the table, in order of arrival; others are filtered.
 //! - Order: arrival. Where the pipeline itself updates the table, an event sees what the one before wrote, also within a
-//!   batch: the engine runs the steps between the lookup and the update in rounds, in each of which a key occurs once.
+//!   batch: the engine runs the steps between the lookup and the update in waves, in each of which a key occurs once.
 //! - Nulls: a null in the key joins nothing.
 //! - Restart: the table is read from the database, where each turn writes what it changed.
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
-    column::{Batch, Column, Field, Value},
+    model::{
+        column::{Batch, Column, Field, Value},
+        row::{cells, push_cell, push_key, push_key_cell},
+    },
     plan::{LookupPlan, TablePlan},
-    row::{cells, push_cell, push_key, push_key_cell},
     state::KeyedState,
 };
 use hashbrown::HashMap;
@@ -88,12 +90,12 @@ impl Table {
 }
 
 impl Stateful for Table {
-    fn checkpoint(&mut self) {
-        self.rows.checkpoint();
+    fn savepoint(&mut self) {
+        self.rows.savepoint();
     }
 
-    fn keep(&mut self) {
-        self.rows.keep();
+    fn release(&mut self) {
+        self.rows.release();
     }
 
     fn rollback(&mut self) {
@@ -110,16 +112,16 @@ impl Stateful for Table {
     }
 }
 
-/// The events of a batch that have a row in the table, cut into rounds in each of which a key occurs once.
+/// The events of a batch that have a row in the table, cut into waves in each of which a key occurs once.
 ///
 /// Joining does not depend on what rows the updates set, only on which keys there are, and updates set rows of keys that
 /// were found.
-pub fn rounds(plan: &LookupPlan, table: &Table, input: &Batch) -> Vec<Vec<u32>> {
+pub fn waves(plan: &LookupPlan, table: &Table, input: &Batch) -> Vec<Vec<u32>> {
     let keys = input.pick(&plan.on);
-    let mut rounds: Vec<Vec<u32>> = Vec::new();
+    let mut waves: Vec<Vec<u32>> = Vec::new();
     let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
     for row in hits(&keys, table, input.len()) {
-        let round = match plan.rounds {
+        let wave = match plan.waves {
             None => 0,
             Some(_) => {
                 let mut key = Vec::new();
@@ -129,12 +131,12 @@ pub fn rounds(plan: &LookupPlan, table: &Table, input: &Batch) -> Vec<Vec<u32>> 
                 *next - 1
             }
         };
-        match rounds.get_mut(round) {
+        match waves.get_mut(wave) {
             Some(rows) => rows.push(row),
-            None => rounds.push(vec![row]),
+            None => waves.push(vec![row]),
         }
     }
-    rounds
+    waves
 }
 
 fn hits(keys: &[&Column], table: &Table, rows: usize) -> Vec<u32> {
@@ -176,6 +178,6 @@ pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -
         columns: passed.chain(added.into_iter().map(Arc::new)).collect(),
         deliveries: input.deliveries.clone(),
         kinds: None,
-        causes: None,
+        lineage: None,
     }
 }

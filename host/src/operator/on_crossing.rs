@@ -19,14 +19,16 @@
 
 use super::{
     StateMap, Stateful,
-    clock::Passage,
-    expiry::{Course, Expiry, TOUCHED},
+    clock::WatermarkProgress,
+    expiry::{Expiry, ExpiryCursor, TOUCHED},
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, Value},
+    model::{
+        column::{Batch, Column, Value},
+        row::{push_key, push_length, take_bytes, take_length},
+    },
     plan::OnCrossingPlan,
-    row::{push_key, push_length, take_bytes, take_length},
     state::{KeyedState, StateValue},
 };
 use hashbrown::HashMap;
@@ -146,14 +148,14 @@ impl OnCrossing {
         self.plan = plan;
     }
 
-    /// Takes in rows, and gives those that raised a key, and those that cleared one. A `ttl` needs a passage.
-    pub fn update(&mut self, input: &Batch, passage: Option<&Passage<'_>>) -> Vec<Batch> {
-        let (mut crossed, mut course) = (Crossed::default(), Course::of(passage));
+    /// Takes in rows, and gives those that raised a key, and those that cleared one. A `ttl` needs the progress of the watermark.
+    pub fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Vec<Batch> {
+        let (mut crossed, mut expiry_cursor) = (Crossed::default(), ExpiryCursor::of(progress));
         match self.plan.retracts {
-            true => self.update_changes(input, &mut course, &mut crossed),
-            false => self.update_rows(input, &mut course, &mut crossed),
+            true => self.update_changes(input, &mut expiry_cursor, &mut crossed),
+            false => self.update_rows(input, &mut expiry_cursor, &mut crossed),
         }
-        while let Some((_, watermark_us)) = course.next_move() {
+        while let Some((_, watermark_us)) = expiry_cursor.next_move() {
             self.expire(watermark_us);
         }
         let rows = [&crossed.raised, &crossed.cleared].into_iter();
@@ -162,11 +164,11 @@ impl OnCrossing {
     }
 
     /// Rows that stand for themselves: each is the current row of its key.
-    fn update_rows(&mut self, input: &Batch, course: &mut Course<'_>, crossed: &mut Crossed) {
+    fn update_rows(&mut self, input: &Batch, expiry_cursor: &mut ExpiryCursor<'_>, crossed: &mut Crossed) {
         let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
         let mut key = Vec::new();
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_us)) = course.next_before(delivery) {
+            while let Some((_, watermark_us)) = expiry_cursor.next_before(delivery) {
                 self.expire(watermark_us);
             }
             key.clear();
@@ -186,18 +188,18 @@ impl OnCrossing {
                 *current = is_raised.then_some(level);
                 *current != before
             });
-            self.touch(&key, is_raised, course.touch_us(delivery));
+            self.touch(&key, is_raised, expiry_cursor.touch_us(delivery));
         }
     }
 
     /// A changelog: what counts is what an event leaves.
-    fn update_changes(&mut self, input: &Batch, course: &mut Course<'_>, crossed: &mut Crossed) {
+    fn update_changes(&mut self, input: &Batch, expiry_cursor: &mut ExpiryCursor<'_>, crossed: &mut Crossed) {
         let (keys, flags) = (input.pick(&self.plan.key), Flags::of(&self.plan, input));
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
         for (row, &delivery) in input.deliveries.iter().enumerate() {
-            while let Some((_, watermark_us)) = course.next_before(delivery) {
+            while let Some((_, watermark_us)) = expiry_cursor.next_before(delivery) {
                 self.expire(watermark_us);
             }
             key.clear();
@@ -235,7 +237,7 @@ impl OnCrossing {
             if input.deliveries.get(row + 1) != Some(&delivery) {
                 for touched in touched.drain(..) {
                     let is_there = self.settle(&touched, crossed);
-                    self.touch(&touched.key, is_there, course.touch_us(delivery));
+                    self.touch(&touched.key, is_there, expiry_cursor.touch_us(delivery));
                 }
                 places.clear();
             }
@@ -312,14 +314,14 @@ impl<'a> Flags<'a> {
 }
 
 impl Stateful for OnCrossing {
-    fn checkpoint(&mut self) {
-        self.levels.checkpoint();
-        self.expiry.iter_mut().for_each(Expiry::checkpoint);
+    fn savepoint(&mut self) {
+        self.levels.savepoint();
+        self.expiry.iter_mut().for_each(Expiry::savepoint);
     }
 
-    fn keep(&mut self) {
-        self.levels.keep();
-        self.expiry.iter_mut().for_each(Expiry::keep);
+    fn release(&mut self) {
+        self.levels.release();
+        self.expiry.iter_mut().for_each(Expiry::release);
     }
 
     fn rollback(&mut self) {
@@ -345,7 +347,7 @@ impl Stateful for OnCrossing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::{ColumnType, RowKind};
+    use crate::model::column::{ColumnType, RowKind};
     use std::sync::Arc;
 
     /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
@@ -361,7 +363,7 @@ mod tests {
             columns: vec![Arc::new(id), Arc::new(raise)],
             deliveries: vec![0, 0, 0, 1],
             kinds: Some(vec![RowKind::Insert, RowKind::Insert, RowKind::Delete, RowKind::Delete]),
-            causes: None,
+            lineage: None,
         };
         let plan = OnCrossingPlan {
             key: Vec::new(),

@@ -6,9 +6,11 @@
 //! sessions and slices are merged.
 
 use crate::{
-    column::{Batch, Column, RowKind, Value},
+    model::{
+        column::{Batch, Column, RowKind, Value},
+        row::{push_cell, push_key_cell, push_length, take_bytes, take_length},
+    },
     plan::TopPlan,
-    row::{push_cell, push_key_cell, push_length, take_bytes, take_length},
 };
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 //! - Nulls go through.
 //! - Restart: there is no state.
 
-use crate::{column::Batch, plan::UnionPlan};
+use crate::{model::column::Batch, plan::UnionPlan};
 
 /// The rows of `inputs`, which are the edges of `plan` in their order.
 pub fn union<'b>(plan: &UnionPlan, inputs: impl Iterator<Item = &'b Batch>) -> Batch {
@@ -16,7 +16,7 @@ pub fn union<'b>(plan: &UnionPlan, inputs: impl Iterator<Item = &'b Batch>) -> B
             .collect(),
         deliveries: input.deliveries.clone(),
         kinds: None,
-        causes: None,
+        lineage: None,
     });
     Batch::merge(parts.collect())
 }

@@ -24,12 +24,12 @@ mod slices;
 
 use super::{
     StateMap, Stateful,
-    clock::Passage,
+    clock::WatermarkProgress,
     guests::{Answers, Guests, Refusal},
     held_times::HeldTimes,
 };
 use crate::{
-    column::{Batch, Column, Schema, Value},
+    model::column::{Batch, Column, Schema, Value},
     plan::{Readers, WindowKind, WindowPlan},
 };
 use cut::Cut;
@@ -104,28 +104,28 @@ impl Window {
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    pub fn update(&mut self, input: &Batch, passage: &Passage<'_>) -> Result<Vec<Batch>, Refusal> {
-        let mut answers = self.answers(input, passage)?;
+    pub fn update(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Vec<Batch>, Refusal> {
+        let mut answers = self.answers(input, progress)?;
         let mut late = Vec::new();
         let out = match &mut self.kind {
-            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, passage, &mut answers, &mut late),
-            Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, passage, &mut late),
+            Kind::Cut(cut, windows) => windows.update_cut(&self.plan, cut, input, progress, &mut answers, &mut late),
+            Kind::Slices(cut, slices) => slices.update(&self.plan, cut, input, progress, &mut late),
             Kind::Sessions { gap_us, windows } => {
-                session::update(windows, &self.plan, *gap_us, input, passage, &mut answers, &mut late)
+                session::update(windows, &self.plan, *gap_us, input, progress, &mut answers, &mut late)
             }
         };
         Ok(vec![out, self.late_rows(input, &late)])
     }
 
     /// What the guests make of the rows.
-    fn answers(&mut self, input: &Batch, passage: &Passage<'_>) -> Result<Answers, Refusal> {
+    fn answers(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Answers, Refusal> {
         if self.guests.is_empty() {
             return Ok(Answers::default());
         }
         let (plan, guests) = (&self.plan, &self.guests);
         let asked = match &mut self.kind {
-            Kind::Cut(cut, windows) => asked::of_cut(guests, windows, plan, cut, input, passage),
-            Kind::Sessions { gap_us, windows } => asked::of_sessions(guests, windows, plan, *gap_us, input, passage),
+            Kind::Cut(cut, windows) => asked::of_cut(guests, windows, plan, cut, input, progress),
+            Kind::Sessions { gap_us, windows } => asked::of_sessions(guests, windows, plan, *gap_us, input, progress),
             Kind::Slices(..) => return Ok(Answers::default()),
         };
         self.guests.answer(asked, input)
@@ -145,17 +145,17 @@ impl Window {
 }
 
 impl Stateful for Window {
-    fn checkpoint(&mut self) {
+    fn savepoint(&mut self) {
         match &mut self.kind {
-            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.checkpoint(),
-            Kind::Slices(_, slices) => slices.checkpoint(),
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.savepoint(),
+            Kind::Slices(_, slices) => slices.savepoint(),
         }
     }
 
-    fn keep(&mut self) {
+    fn release(&mut self) {
         match &mut self.kind {
-            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.keep(),
-            Kind::Slices(_, slices) => slices.keep(),
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.release(),
+            Kind::Slices(_, slices) => slices.release(),
         }
     }
 

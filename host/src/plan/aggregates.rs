@@ -1,9 +1,9 @@
 //! Aggregates in a plan: their functions, and the columns that they read.
 
 use crate::{
-    column::ColumnType,
     definition::StageLimits,
-    stage::{AggregateModule, ParameterValue},
+    model::column::ColumnType,
+    wasm::{AggregateModule, ParameterValue},
 };
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Steps that pass rows on: all of them, or some, or with columns of others.
 
-use super::Edge;
+use super::OutputPort;
 
 /// `on_crossing`: the outputs are the rows that raised a key, and those that cleared one.
 #[derive(Clone, Debug)]
@@ -32,9 +32,9 @@ pub struct DeduplicatePlan {
 
 /// `lookup` in versions: the outputs are columns of the input and then of the versions; the late rows; the late versions.
 #[derive(Clone, Debug)]
-pub struct VersionLookupPlan {
+pub struct TemporalJoinPlan {
     /// Where the versions come from.
-    pub versions: Edge,
+    pub versions: OutputPort,
     /// The columns of the input that are looked up.
     pub on: Vec<usize>,
     /// The columns of the versions that have to equal them.
@@ -55,7 +55,7 @@ pub struct VersionLookupPlan {
 #[derive(Clone, Debug)]
 pub struct UnionPlan {
     /// The edges after the first, which is [`Node::input`](super::Node::input).
-    pub others: Vec<Edge>,
+    pub others: Vec<OutputPort>,
     /// For each of all edges the columns that go on.
     pub columns: Vec<Vec<usize>>,
 }

@@ -1,6 +1,6 @@
 //! Windows and joins by time in a plan.
 
-use super::{AggregateSpec, Edge, TimeColumn};
+use super::{AggregateSpec, OutputPort, TimeColumn};
 use crate::definition::BoundsUnit;
 
 /// `window`: the outputs are the group, the window's start and end, then the aggregates, or rank and columns of the rows that
@@ -87,7 +87,7 @@ pub enum Emit {
 #[derive(Clone, Debug)]
 pub struct IntervalJoinPlan {
     /// Where the other rows come from.
-    pub with_edge: Edge,
+    pub with_port: OutputPort,
     /// The step's own rows.
     pub own: JoinSidePlan,
     /// The others.
@@ -112,7 +112,7 @@ pub struct JoinSidePlan {
 /// `window` that slides: the first output is what is passed on of the input, then the aggregates; where it is one of time,
 /// the other is the rows that came too late.
 #[derive(Clone, Debug)]
-pub struct SlidingPlan {
+pub struct OverWindowPlan {
     /// The group.
     pub group: Vec<usize>,
     /// The columns that are passed on.
@@ -120,7 +120,7 @@ pub struct SlidingPlan {
     /// What is computed.
     pub aggregates: Vec<AggregateSpec>,
     /// How far back a row sees.
-    pub span: SlidingSpan,
+    pub span: OverWindowSpan,
     /// After how long without a row a group is forgotten. Only where so many rows are seen.
     pub ttl_us: Option<i64>,
     /// The column that holds a row's time; that of its event, when absent.
@@ -131,7 +131,7 @@ pub struct SlidingPlan {
 
 /// How far back a row sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlidingSpan {
+pub enum OverWindowSpan {
     /// So many rows of its group, itself included.
     Rows(u64),
     /// The rows of its group of so many microseconds.

@@ -6,11 +6,14 @@
 //!   state of the sink, one entry each.
 
 use crate::{
-    column::{Batch, RowKind},
+    model::{
+        column::{Batch, RowKind},
+        keys::Keys,
+        row::{push_cell, push_key},
+        rows::{KeyedRows, PendingRows},
+    },
     operator::StateMap,
-    row::{push_cell, push_key},
-    sink::{KeyedRows, rows::PendingRows},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -20,12 +23,12 @@ pub struct TableSink {
     columns: Vec<usize>,
     key: Vec<usize>,
     pending: PendingRows,
-    rivals: Option<Rivals>,
+    contenders: Option<Contenders>,
 }
 
 /// The rows that compete for primary keys.
 #[derive(Debug)]
-struct Rivals {
+struct Contenders {
     /// The columns that tell rows apart.
     rows_by: Vec<usize>,
     /// By primary key and row: the row, and when it changed.
@@ -68,7 +71,7 @@ impl StateValue for Rival {
 
 impl TableSink {
     pub(super) fn new(columns: Vec<usize>, key: Vec<usize>, rows_by: Option<Vec<usize>>, seed: u64) -> Self {
-        let rivals = rows_by.map(|rows_by| Rivals {
+        let contenders = rows_by.map(|rows_by| Contenders {
             rows_by,
             rows: KeyedState::new(seed),
             order: BTreeMap::new(),
@@ -78,21 +81,21 @@ impl TableSink {
             columns,
             key,
             pending: PendingRows::new(seed),
-            rivals,
+            contenders,
         }
     }
 
     pub(super) fn replace(&mut self, columns: Vec<usize>, key: Vec<usize>, rows_by: Option<&[usize]>) {
         (self.columns, self.key) = (columns, key);
-        if let (Some(rivals), Some(rows_by)) = (&mut self.rivals, rows_by) {
-            rivals.rows_by = rows_by.to_vec();
+        if let (Some(contenders), Some(rows_by)) = (&mut self.contenders, rows_by) {
+            contenders.rows_by = rows_by.to_vec();
         }
     }
 
     pub(super) fn collect(&mut self, input: &Batch, sequence_of: impl Fn(u32) -> u64) {
-        match &mut self.rivals {
+        match &mut self.contenders {
             None => self.collect_rows(input, sequence_of),
-            Some(rivals) => rivals.collect(input, &self.columns, &self.key, &mut self.pending, sequence_of),
+            Some(contenders) => contenders.collect(input, &self.columns, &self.key, &mut self.pending, sequence_of),
         }
     }
 
@@ -113,9 +116,9 @@ impl TableSink {
             if !retracts {
                 columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
             }
-            let causes = input.causes(row).iter().map(|&delivery| sequence_of(delivery));
+            let lineage = input.lineage(row).iter().map(|&delivery| sequence_of(delivery));
             self.pending
-                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()), causes);
+                .set_next(&mut ahead, (!retracts).then_some(bytes.as_slice()), lineage);
         }
     }
 
@@ -132,25 +135,30 @@ impl TableSink {
     }
 
     pub(super) fn state(&mut self) -> Option<&mut dyn StateMap> {
-        self.rivals.as_mut().map(|rivals| &mut rivals.rows as &mut dyn StateMap)
+        self.contenders
+            .as_mut()
+            .map(|contenders| &mut contenders.rows as &mut dyn StateMap)
     }
 
     pub(super) fn restored(&mut self) {
-        let Some(Rivals {
+        let Some(Contenders {
             rows, order, change, ..
-        }) = &mut self.rivals
+        }) = &mut self.contenders
         else {
             return;
         };
-        for (entry, rival) in rows.iter() {
-            let key = entry.get(..rival.key_len as usize).unwrap_or_default();
-            order.entry(key.into()).or_default().insert(rival.change, entry.into());
-            *change = rival.change.max(*change);
+        for (entry, contender) in rows.iter() {
+            let key = entry.get(..contender.key_len as usize).unwrap_or_default();
+            order
+                .entry(key.into())
+                .or_default()
+                .insert(contender.change, entry.into());
+            *change = contender.change.max(*change);
         }
     }
 }
 
-impl Rivals {
+impl Contenders {
     fn collect(
         &mut self,
         input: &Batch,
@@ -182,8 +190,8 @@ impl Rivals {
                 columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
             }
             let shown = self.change(&key, &entry, (!kind.retracts()).then_some(bytes.as_slice()));
-            let causes = input.causes(row).iter().map(|&delivery| sequence_of(delivery));
-            pending.set(&key, shown, causes);
+            let lineage = input.lineage(row).iter().map(|&delivery| sequence_of(delivery));
+            pending.set(&key, shown, lineage);
         }
     }
 
@@ -192,9 +200,9 @@ impl Rivals {
         self.change += 1;
         let (change, key_len) = (self.change, key.len() as u32);
         let mut before = None;
-        self.rows.modify(entry, |rival| {
-            before = rival.as_ref().map(|rival| rival.change);
-            *rival = row.map(|row| Rival {
+        self.rows.modify(entry, |contender| {
+            before = contender.as_ref().map(|contender| contender.change);
+            *contender = row.map(|row| Rival {
                 change,
                 key_len,
                 row: row.into(),
@@ -218,6 +226,6 @@ impl Rivals {
         if shown.is_none() {
             order.remove();
         }
-        self.rows.get(&shown?).map(|rival| &*rival.row)
+        self.rows.get(&shown?).map(|contender| &*contender.row)
     }
 }

@@ -8,11 +8,11 @@
 
 use super::{Event, EventLines, Source, Stop};
 use crate::{
-    decode::Decoder,
-    delivery::{DecodedBatch, Receipt},
     error::{Context, Error, Result},
-    input::Lines,
+    files::input::Lines,
+    format::Decoder,
     limits::{BATCH_EVENTS_MAX, BATCHES_QUEUED_MAX},
+    model::delivery::{DecodedBatch, Receipt},
 };
 use std::{
     collections::VecDeque,
@@ -285,7 +285,7 @@ impl FileSource {
         match self.events.read_within(&self.line, self.is_plain) {
             Event::Payload => decoder.push(sequence, None, &self.line),
             Event::Of(line) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
-            Event::Blank => decoder.count_blank(sequence),
+            Event::Empty => decoder.count_empty(sequence),
             Event::Refused(reason) => decoder.reject(sequence, &self.line, reason),
         }
     }

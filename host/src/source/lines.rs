@@ -2,8 +2,8 @@
 //! `{"subject": "…", "payload": …}`.
 
 use crate::{
-    decode::{Line, LineScanner, ObjectKind},
     error::{Error, Result},
+    format::{Line, LineScanner, ObjectKind},
 };
 use memchr::memmem::Finder;
 
@@ -24,7 +24,7 @@ pub enum Event<'l> {
     /// An event with its subject.
     Of(Line<'l>),
     /// Nothing.
-    Blank,
+    Empty,
     /// Of no use, for this reason.
     Refused(String),
 }
@@ -118,7 +118,7 @@ impl EventLines {
         }
         match self.scanner.read(line) {
             Ok(Some(line)) => Event::Of(line),
-            Ok(None) => Event::Blank,
+            Ok(None) => Event::Empty,
             Err(reason) => Event::Refused(reason),
         }
     }
@@ -154,7 +154,7 @@ mod tests {
         let found = match lines.read(line.as_bytes()) {
             Event::Payload => "a payload".to_owned(),
             Event::Of(line) => format!("{}: {}", line.subject, String::from_utf8_lossy(line.payload)),
-            Event::Blank => "blank".to_owned(),
+            Event::Empty => "empty".to_owned(),
             Event::Refused(reason) => reason,
         };
         assert_eq!(found, expected, "{line}");
@@ -190,7 +190,7 @@ mod tests {
             r#"{"seq": 1, "subject": "s.a", "payload": {}}"#,
             "s.a: {}",
         );
-        check(&mut with_subjects, "", "blank");
+        check(&mut with_subjects, "", "empty");
         check(
             &mut with_subjects,
             r#"{"a": 1}"#,

@@ -1,8 +1,8 @@
 //! The key of somebody who signs, from a file as `nsc` and `nk` write it.
 
 use crate::{
-    error::{Error, Result},
-    input,
+    error::{Context as _, Error, Result},
+    files::input,
     limits::CREDENTIALS_BYTES_MAX,
     text::printable,
 };
@@ -97,7 +97,7 @@ impl Key {
 
     pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let signed = self.pair.sign(bytes);
-        signed.map_err(|cause| Error::environment(format!("cannot sign with {}: {cause}", self.public)))
+        signed.environment(|| format!("cannot sign with {}", self.public))
     }
 }
 

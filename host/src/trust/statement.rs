@@ -4,7 +4,7 @@
 //! length and its bytes in UTF-8, what may be absent a byte before it, a list or table its length. Values of parameters have a letter for
 //! their type before them. So two deployments that differ in anything that decides what runs are never written alike.
 
-use crate::deployment::Deployment;
+use crate::model::deployment::Deployment;
 use std::collections::BTreeMap;
 use toml::Value;
 

@@ -60,7 +60,7 @@ fn a_database_that_was_left_alone_holds() {
     assert!(!told.contains("BROKEN"), "{told}");
     for line in [
         "pages",
-        "2001 events = 2000 applied + 0 filtered + 1 dead letters + 0 blank",
+        "2001 events = 2000 applied + 0 filtered + 1 dead letters + 0 empty",
         "1 held and 0 dropped of 1 counted, none after the position",
         "table by_name",
         "7 rows, as the state has them",
@@ -84,7 +84,7 @@ fn what_a_database_holds_is_shown() {
     for text in [
         "names from a file of events",
         "position 301",
-        "301 events = 300 applied + 0 filtered + 1 dead letters + 0 blank",
+        "301 events = 300 applied + 0 filtered + 1 dead letters + 0 empty",
         "state by-name/groups",
         "table all_rows",
     ] {

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     process::Stdio,
 };
-use weir::database::DatabaseFile;
+use weir::storage::sqlite::DatabaseFile;
 use weir_tests::{
     guest,
     table::{contents, query},

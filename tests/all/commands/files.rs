@@ -32,7 +32,7 @@ fn lines_with_subjects_are_read_in_a_pipeline_with_one_input() {
     let found = contents(&folder.path("p.db"));
     assert_eq!(rows(&folder), ["1 a", "2 "]);
     assert_eq!(
-        (found.counts.applied, found.counts.blank, found.counts.dead_letters),
+        (found.counts.applied, found.counts.empty, found.counts.dead_letters),
         (2, 1, 2)
     );
     let reasons = query(

@@ -168,7 +168,7 @@ pub(super) fn expected(deliveries: &[Delivery]) -> Expected {
             }
             Delivery::Broken { .. } | Delivery::Stray(_) => Some("decode"),
             Delivery::Blank(_) => {
-                expected.counts.blank += 1;
+                expected.counts.empty += 1;
                 continue;
             }
         };

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 use weir::{
-    column::{Batch, Column, Value},
     definition::File,
+    model::column::{Batch, Column, Value},
     operator::lookup::Table,
     plan::Plan,
 };
@@ -131,7 +131,7 @@ fn a_row_reads_the_same_before_and_after_a_restart() {
         columns: columns.collect(),
         deliveries: vec![0],
         kinds: None,
-        causes: None,
+        lineage: None,
     };
     let mut before = Table::new(plan.tables[0].clone(), 1);
     before.set(&batch, &[0, 1, 2, 3]);

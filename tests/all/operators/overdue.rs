@@ -5,11 +5,11 @@ use crate::weir;
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use weir::{
-    database::{Database, Messages, read_trace},
-    decode::Decoder,
     definition::File,
     engine::Engine,
+    format::Decoder,
     plan::Plan,
+    storage::sqlite::{Database, Messages, read_lineage},
 };
 use weir_tests::{
     replay::{hold, host},
@@ -93,12 +93,12 @@ impl Process {
         for (sequence, line) in (first..).zip(lines) {
             decoder.push(sequence, None, line.as_bytes());
         }
-        self.engine.process(decoder.take());
+        self.engine.process(decoder.take()).expect("no invariant breaks");
     }
 
     fn commit(&mut self) {
         let epoch = self.database.stored().epoch + 1;
-        let turn = self.engine.take_turn(epoch);
+        let turn = self.engine.take_turn(epoch).expect("no invariant breaks");
         self.database.commit(turn).expect("the turn can be written");
     }
 }
@@ -146,7 +146,7 @@ fn keys_that_are_left_for_later_are_gone_for_what_comes_after_a_restart_too() {
     assert_eq!((sizes["totals/groups"], sizes["totals/touched"]), (2, 2));
     let traced = |id: &str| {
         let key = [("id".to_owned(), Some(id.to_owned()))];
-        read_trace(&path, "latest", &key).expect("it can be read").sequences
+        read_lineage(&path, "latest", &key).expect("it can be read").sequences
     };
     assert_eq!(
         traced("0"),

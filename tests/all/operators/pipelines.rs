@@ -6,7 +6,7 @@
 use super::model::{self, Aggregate, Changes, Row, pick};
 use serde_json::Value as Json;
 use std::fmt::Write;
-use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
+use weir::model::column::ColumnType::{self, Boolean, Double, Int, Text};
 use weir_tests::table::Cell;
 
 /// The columns of the source.

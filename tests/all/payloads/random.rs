@@ -2,7 +2,7 @@
 
 use super::{column, decode, decoder, for_oracle, made::payload, number, unread};
 use weir::{
-    column::ColumnType::{Boolean, Double, Int, Text},
+    model::column::ColumnType::{Boolean, Double, Int, Text},
     plan::SourceColumn,
 };
 use weir_tests::{

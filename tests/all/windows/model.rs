@@ -44,7 +44,7 @@ pub(crate) struct Moment {
 
 /// What a window gives for each event, and what it holds in the end.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct RetryEvent {
     pub(crate) out: Changes,
     pub(crate) late: Changes,
     /// Whether some row of the event was not late.
@@ -90,7 +90,7 @@ pub(crate) fn moments(times_ms: &[Option<i64>], out_of_orderness_ms: i64) -> Vec
 
 impl Window {
     /// What it gives.
-    pub(crate) fn run(&self, input: &Changes, moments: &[Moment]) -> Told {
+    pub(crate) fn run(&self, input: &Changes, moments: &[Moment]) -> RetryEvent {
         match self.kind {
             Kind::SlidingRows(count) => self.slide_rows(count, input),
             Kind::SlidingTime(span_ms) => self.slide_times(span_ms, input, moments),
@@ -98,7 +98,7 @@ impl Window {
         }
     }
 
-    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Told {
+    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> RetryEvent {
         let all = self.all_windows(input, moments);
         let (mut held, mut told) = (Vec::new(), Found::new());
         let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ impl Window {
         }
         // One that was told and is empty now stays until that is told as well.
         let keys: BTreeSet<Key> = self.found(&held).into_keys().chain(told.into_keys()).collect();
-        Told {
+        RetryEvent {
             out,
             late,
             took,
@@ -307,7 +307,7 @@ impl Window {
 
     // ---- sliding windows ----------------------------------------------------------------------------------------------
 
-    fn slide_rows(&self, count: usize, input: &Changes) -> Told {
+    fn slide_rows(&self, count: usize, input: &Changes) -> RetryEvent {
         let mut seen: Vec<Held> = Vec::new();
         let (mut out, mut took) = (Vec::new(), Vec::new());
         for changes in input {
@@ -333,7 +333,7 @@ impl Window {
             let rows = groups.entry(held.group).or_default();
             *rows = count.min(*rows + 1);
         }
-        Told {
+        RetryEvent {
             late: vec![Vec::new(); out.len()],
             out,
             took,
@@ -341,7 +341,7 @@ impl Window {
         }
     }
 
-    fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> Told {
+    fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> RetryEvent {
         // In the order in which it is their turn, with whether they were told.
         let mut rows: Vec<(Held, bool)> = Vec::new();
         let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
@@ -394,7 +394,7 @@ impl Window {
         let held = rows
             .iter()
             .filter(|(held, _)| !is_past(held.time_ms + span_ms, last_ms));
-        Told {
+        RetryEvent {
             out,
             late,
             took,

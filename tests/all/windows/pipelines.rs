@@ -4,7 +4,7 @@
 
 use super::{
     cuts::Cut,
-    model::{Emit, Kind, Told, Window, moments},
+    model::{Emit, Kind, RetryEvent, Window, moments},
 };
 use crate::operators::{
     model::{self, Aggregate, Change, Changes, Row, pick},
@@ -12,7 +12,7 @@ use crate::operators::{
 };
 use jiff::Timestamp;
 use std::fmt::Write;
-use weir::column::ColumnType::{self, Boolean, Double, Int, Text};
+use weir::model::column::ColumnType::{self, Boolean, Double, Int, Text};
 use weir_tests::{guest, table::Cell};
 
 /// The columns of the source. `at` is when an event happened; `own` is what steps may take for the time of a row.
@@ -72,7 +72,7 @@ struct Node {
     /// The columns that tell rows apart; none for rows that stand for themselves.
     key: Option<Vec<usize>>,
     /// Whether rows come because time went on.
-    by_time: bool,
+    timer_driven: bool,
 }
 
 #[derive(Debug)]
@@ -226,7 +226,7 @@ impl Pipeline {
                 .map(|(name, column_type)| (name.to_owned(), column_type))
                 .to_vec(),
             key: None,
-            by_time: false,
+            timer_driven: false,
         }];
         if choices.below(3) == 0 {
             nodes.push(last_value(choices));
@@ -315,7 +315,7 @@ impl Pipeline {
         let mut late_rows = 0;
         for (at, node) in self.nodes.iter().enumerate().skip(1) {
             let input = &outputs[at - 1][0];
-            let came = |changes: &Vec<Change>| !changes.is_empty() && !self.nodes[at - 1].by_time;
+            let came = |changes: &Vec<Change>| !changes.is_empty() && !self.nodes[at - 1].timer_driven;
             outputs.push(match &node.operator {
                 Operator::LastValue { key, columns } => {
                     applied
@@ -325,7 +325,7 @@ impl Pipeline {
                     [model::last_value(input, key, columns), Vec::new()]
                 }
                 Operator::Window(window) => {
-                    let Told { out, late, took, held } = window.run(input, &moments);
+                    let RetryEvent { out, late, took, held } = window.run(input, &moments);
                     for ((applied, took), changes) in applied.iter_mut().zip(took).zip(input) {
                         *applied |= took && came(changes);
                     }
@@ -357,7 +357,7 @@ impl Pipeline {
         let sinks = self.sinks.iter().map(held).collect();
         for sink in &self.sinks {
             let at = if sink.late { sink.node - 1 } else { sink.node };
-            if !self.nodes[at].by_time {
+            if !self.nodes[at].timer_driven {
                 let rows = &outputs[sink.node][usize::from(sink.late)];
                 applied
                     .iter_mut()
@@ -533,7 +533,7 @@ fn last_value(choices: &mut Choices<'_>) -> Node {
             .collect(),
         key: Some((0..key.len()).collect()),
         operator: Operator::LastValue { key, columns },
-        by_time: false,
+        timer_driven: false,
     }
 }
 
@@ -601,7 +601,7 @@ fn window(choices: &mut Choices<'_>, calendar: &Calendar, input: &Node, number: 
         (0..=group.len() + usize::from(ends)).collect()
     });
     Node {
-        by_time: input.by_time || !matches!(kind, Kind::SlidingRows(_)),
+        timer_driven: input.timer_driven || !matches!(kind, Kind::SlidingRows(_)),
         columns,
         key,
         operator: Operator::Window(Box::new(Window {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use std::{fmt::Write, path::Path, sync::Arc};
-use weir::{database::read_trace, definition::File, plan::Plan};
+use weir::{definition::File, plan::Plan, storage::sqlite::read_lineage};
 use weir_tests::{
     replay::{Run, host},
     scratch,
@@ -111,7 +111,7 @@ fn sequences(database: &Path, row: &[Cell]) -> Vec<u64> {
         panic!("{row:?} is no result");
     };
     let key = [("id", id), ("window_start", start)].map(|(name, value)| (name.to_owned(), Some(value.to_string())));
-    read_trace(database, "t", &key)
+    read_lineage(database, "t", &key)
         .expect("the trace can be read")
         .sequences
 }

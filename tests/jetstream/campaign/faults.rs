@@ -53,7 +53,7 @@ pub(super) fn at(point: &'static str, random: &mut Random) -> Vec<Fault> {
     let passes = match point {
         "opening" | "opened" | "claimed" | "restored" => 2,
         "forget-published" | "in-swap" | "after-swap" => 1,
-        "restoring" | "in-fold" => 50,
+        "restoring" | "in-compaction" => 50,
         "between-publishes" => 20,
         "before-checkpoint" | "after-checkpoint" | "before-truncation" | "after-truncation" => 3,
         _ => 10,

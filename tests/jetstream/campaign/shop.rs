@@ -237,7 +237,7 @@ impl Model {
         match what {
             What::Malformed => return self.reject(n, "decode"),
             What::Blank => {
-                self.counts.blank += 1;
+                self.counts.empty += 1;
                 return;
             }
             What::Order { .. } if n.is_multiple_of(MALFORMED) => return self.reject(n, "judged"),

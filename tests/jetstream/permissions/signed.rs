@@ -5,9 +5,9 @@ use super::{World, credentials, password, settings};
 use crate::{signatures::ANN, wait_until};
 use std::{fs, sync::mpsc};
 use weir::{
-    deployment::Deployment,
+    model::deployment::Deployment,
     nats::{Nats, NatsOptions, Registry},
-    status::{HostStatus, StepStatus},
+    runtime::status::{HostStatus, StepStatus},
     trust::{Entry, Key},
 };
 

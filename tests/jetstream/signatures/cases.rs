@@ -2,7 +2,7 @@
 
 use super::{HOUR_MS, Host, now_ms};
 use weir::{
-    deployment::Deployment,
+    model::deployment::Deployment,
     trust::{Entry, Role},
 };
 use weir_tests::swaps::{PIPELINE, STEP};

@@ -6,9 +6,9 @@ use crate::{
 };
 use std::{cell::RefCell, sync::LazyLock};
 use weir::{
-    column::{ColumnType, Field, Value},
-    decode::Decoder,
     definition::TextFormat,
+    format::Decoder,
+    model::column::{ColumnType, Field, Value},
     plan::SourceColumn,
 };
 

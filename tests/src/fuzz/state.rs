@@ -2,7 +2,7 @@
 
 use crate::replay::host;
 use std::sync::{Arc, LazyLock};
-use weir::{decode::Decoder, definition::File, engine::Engine, plan::Plan};
+use weir::{definition::File, engine::Engine, format::Decoder, plan::Plan};
 
 /// A pipeline with every kind of state.
 const PIPELINE: &str = r#"
@@ -141,7 +141,7 @@ pub fn inputs(events: &[u8]) -> Vec<Vec<u8>> {
     let mut engine = engine();
     process(&mut engine, events);
     let names = states();
-    let turn = engine.take_turn(1);
+    let turn = engine.take_turn(1).expect("no invariant breaks");
     let rows = turn.log.iter().filter_map(|row| {
         let state = names.iter().position(|name| *name == row.state)?;
         Some([&[state as u8], row.entries.as_slice()].concat())
@@ -154,10 +154,10 @@ fn process(engine: &mut Engine, events: &[u8]) {
     for (sequence, event) in (1u64..).zip(events.split(|byte| *byte == b'\n')) {
         decoder.push(sequence, Some(0), event);
         if decoder.is_full() {
-            engine.process(decoder.take());
+            engine.process(decoder.take()).expect("no invariant breaks");
         }
     }
-    engine.process(decoder.take());
+    engine.process(decoder.take()).expect("no invariant breaks");
 }
 
 /// Entries of a state as a database could hold them that somebody made: they are refused, or held. (What a disk damaged

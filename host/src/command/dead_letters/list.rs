@@ -3,9 +3,10 @@
 use super::{LETTERS, Which, check_pipeline, shown};
 use crate::{
     command::picked::{list, payload_in_short, with_payload},
-    database::{StoredDeadLetter, read_dead_letters, read_pipelines},
     error::Result,
-    say, terminal,
+    say,
+    storage::sqlite::{StoredDeadLetter, read_dead_letters, read_pipelines},
+    terminal,
     text::printable,
 };
 use std::{path::PathBuf, process::ExitCode};

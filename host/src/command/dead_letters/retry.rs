@@ -4,12 +4,14 @@ use super::{LETTERS, Which, check_meant, shown, stage_host};
 use crate::{
     answer,
     command::{make_plan, parse_now, what_if::WhatIf},
-    database::DatabaseFile,
     definition::File,
     error::{Error, Result},
-    retry::{RetryReport, Told},
+    runtime::{
+        retry::{RetryEvent, RetryReport},
+        status::CountsStatus,
+    },
     say,
-    status::CountsStatus,
+    storage::sqlite::DatabaseFile,
     terminal::{self, Bars},
     text::printable,
 };
@@ -65,7 +67,7 @@ impl Retry {
             )));
         }
         let database = DatabaseFile::hold(&self.database)?;
-        let retry = crate::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let retry = crate::runtime::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
         let publishes = retry.publishes();
         let bars = Bars::begin();
         let bar = bars.add(
@@ -74,9 +76,9 @@ impl Retry {
         )?;
         let mut reasons = Reasons::default();
         let report = retry.run(&filter, |told| match told {
-            Told::Applied(sequence) => say!(Debug, "#{sequence}: applied"),
-            Told::Filtered(sequence) => say!(Debug, "#{sequence}: filtered"),
-            Told::Again(letter) => {
+            RetryEvent::Applied(sequence) => say!(Debug, "#{sequence}: applied"),
+            RetryEvent::Filtered(sequence) => say!(Debug, "#{sequence}: filtered"),
+            RetryEvent::Again(letter) => {
                 let reason = printable(&letter.reason);
                 say!(
                     Debug,
@@ -86,11 +88,11 @@ impl Retry {
                 );
                 reasons.count(format!("again, of step {}: {reason}", printable(&letter.step)));
             }
-            Told::Refused(letter, reason) => {
+            RetryEvent::Refused(letter, reason) => {
                 say!(Debug, "#{}: cannot be retried: {}", letter.sequence, printable(reason));
                 reasons.count(format!("cannot be retried: {}", printable(reason)));
             }
-            Told::Through(done, all) => {
+            RetryEvent::Through(done, all) => {
                 bar.set_length(all);
                 bar.set_position(done);
             }
@@ -152,9 +154,9 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         shown::thousands(counts.applied),
         shown::thousands(counts.filtered),
         shown::count(counts.dead_letters, "dead letter"),
-        match counts.blank {
+        match counts.empty {
             0 => String::new(),
-            blank => format!(", {} blank", shown::thousands(blank)),
+            empty => format!(", {} empty", shown::thousands(empty)),
         }
     )];
     let mut line = |number: u64, what: &str, note: &str| {
@@ -168,12 +170,12 @@ fn summary(report: &RetryReport, reasons: &Reasons, publishes: bool, dry_run: bo
         "row",
         "that came because time went on became dead letters",
     );
-    let fate = match (dry_run, publishes) {
+    let outcome = match (dry_run, publishes) {
         (true, _) => "would come of it",
         (false, true) => "wait in the outbox for the next `weir run`",
         (false, false) => "not sent: a replay tells nobody",
     };
-    line(report.messages, "message", fate);
+    line(report.messages, "message", outcome);
     line(
         report.republished,
         "row",

@@ -3,8 +3,8 @@
 use super::{check_pipeline, list, shown};
 use crate::{
     command::{picked::payload_text, write_failed},
-    database::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
     error::{Error, Result},
+    storage::sqlite::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
     terminal,
     text::printable,
 };

@@ -1,7 +1,7 @@
 //! The demo's screen: the tables as they fill. On a terminal it is drawn again and again in its place; through a pipe
 //! there is a line every few seconds, and the tables once at the end.
 
-use crate::{answer, command::show, database::read_table, error::Result, live::Live, say, terminal};
+use crate::{answer, command::show, error::Result, runtime::live::Live, say, storage::sqlite::read_table, terminal};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::{
     path::Path,

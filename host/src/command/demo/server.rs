@@ -3,7 +3,7 @@
 use crate::{
     command::supervise::{Supervised, not_started},
     error::{Context, Error, Result},
-    private_file,
+    files::private_file,
 };
 use std::{
     path::{Path, PathBuf},

@@ -3,10 +3,10 @@
 use super::Target;
 use crate::{
     command::show,
-    deployment::Deployment,
     error::{Error, Result},
-    stage::Module,
-    status::{HostStatus, StepStatus},
+    model::deployment::Deployment,
+    runtime::status::{HostStatus, StepStatus},
+    wasm::Module,
 };
 use std::collections::BTreeMap;
 

@@ -4,9 +4,9 @@ use super::{Patience, Target, until_next_look};
 use crate::{
     answer,
     command::show,
-    deployment::Deployment,
     error::{Error, Result},
-    status::{HostStatus, StepStatus},
+    model::deployment::Deployment,
+    runtime::status::{HostStatus, StepStatus},
     text::printable,
 };
 use std::{process::ExitCode, time::Instant};

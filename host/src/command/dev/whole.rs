@@ -2,18 +2,18 @@
 
 use crate::{
     command::{diff, test::Cases},
-    database::{Database, DatabaseFile, Messages, read_versions},
-    decode::Decoder,
     engine::Engine,
     error::{Context, Result},
+    files::private_file,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, StreamRange, Until},
-    pipeline::{self, Progress, Store, Swaps},
     plan::Plan,
-    private_file,
+    runtime::pipeline::{self, Progress, Store, Swaps},
     source::{NoAcknowledge, Stop},
-    stage::StageHost,
+    storage::sqlite::{Database, DatabaseFile, Messages, read_versions},
     terminal,
+    wasm::StageHost,
 };
 use std::{
     io::{BufWriter, Write},

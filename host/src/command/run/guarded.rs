@@ -1,12 +1,14 @@
 //! Databases of a run, with what is remembered beside them of guests that the host may die of.
 
 use crate::{
-    database::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
     say,
-    stage::StageHost,
-    watch::{Harm, Notes, PipelineWatch},
+    storage::sqlite::{DatabaseFile, Recovered, forget_harms, read_harms, watch_guests},
+    wasm::{
+        StageHost,
+        watch::{Harm, Notes, PipelineWatch},
+    },
 };
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! What a case leaves in batches of other sizes, which is to be the same.
 
 use super::{case::Case, outcome::Outcome, rows::Shape};
-use crate::{command::show, error::Result, stage::StageHost};
+use crate::{command::show, error::Result, wasm::StageHost};
 use serde_json::Value as Json;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use crate::{
     command::parse_now,
     error::{Context, Error, Result},
-    input,
+    files::input,
     limits::PIPELINE_BYTES_MAX,
 };
 use serde::Deserialize;

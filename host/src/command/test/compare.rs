@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
+    files::private_file,
     plan::Target,
-    private_file,
 };
 use serde_json::{Map, Value as Json, json};
 use std::{

@@ -3,23 +3,22 @@
 use super::{case::Case, rows::Shape};
 use crate::{
     command::{load_plan, table},
-    database::{
-        Database, DatabaseFile, LetterFilter, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows,
-    },
-    decode::Decoder,
     engine::Engine,
     error::{Error, Result},
-    input,
+    files::{input, private_file},
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    pipeline::{self, Progress, Store, Swaps},
+    model::turn::Counts,
     plan::{Now, Plan},
-    private_file,
+    runtime::pipeline::{self, Progress, Store, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    stage::StageHost,
-    turn::Counts,
+    storage::sqlite::{
+        Database, DatabaseFile, LetterFilter, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows,
+    },
+    wasm::StageHost,
 };
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, path::Path, sync::Arc};

@@ -2,9 +2,9 @@
 
 use super::mistake;
 use crate::{
-    column::{ColumnType, Field},
     error::Result,
-    input,
+    files::input,
+    model::column::{ColumnType, Field},
     plan::{Plan, Target},
 };
 use serde::{

@@ -6,8 +6,8 @@ use super::{
     encode, key,
 };
 use crate::{
-    deployment::Outcome,
     error::{Error, Result},
+    model::deployment::Outcome,
     nats::Nats,
     say,
 };

@@ -1,6 +1,6 @@
 //! What a source says to the server beside its pulls: what is committed, and that it is done.
 
-use crate::{delivery::Receipt, nats::Nats, source::Acknowledge};
+use crate::{model::delivery::Receipt, nats::Nats, source::Acknowledge};
 use async_nats::jetstream;
 
 /// Sends one ack per commit, for everything up to it.

@@ -7,12 +7,14 @@ use super::{
     stream::{Deleted, Holds, Others},
 };
 use crate::{
-    delivery::{DecodedBatch, Scanned},
     error::{Error, Result},
+    model::{
+        delivery::{DecodedBatch, Scanned},
+        subject::listed,
+    },
     nats::Nats,
     say,
     source::{Gone, Scan},
-    subject::listed,
 };
 use std::{
     sync::Arc,
@@ -333,7 +335,7 @@ impl JetStreamSource {
 
 /// The sequences of a batch, ascending.
 fn sequences_of(batch: &DecodedBatch) -> Vec<u64> {
-    let mut sequences = [batch.deliveries.sequences.as_slice(), &batch.blanks].concat();
+    let mut sequences = [batch.deliveries.sequences.as_slice(), &batch.empties].concat();
     sequences.sort_unstable();
     sequences
 }

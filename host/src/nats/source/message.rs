@@ -1,7 +1,7 @@
 //! One message as it comes: whether it is new, what it is, and which input takes it.
 
 use super::{JetStreamSource, consumer::Settings};
-use crate::{error::Result, nats::tick::is_tick, say, source::Seen, subject::matches, text::printable};
+use crate::{error::Result, model::subject::matches, nats::tick::is_tick, say, source::Seen, text::printable};
 use async_nats::jetstream::{Message, stream::RawMessageErrorKind};
 
 /// The header that a server puts in the place of a payload.
@@ -105,7 +105,7 @@ impl JetStreamSource {
                     say!(
                         Warning,
                         "weir: message {sequence} of stream {} has a header {SIZE_HEADER} and no payload, and the stream cannot be \
-                         asked whether it has one: {cause}; such messages are taken for blank ones",
+                         asked whether it has one: {cause}; such messages are taken for empty ones",
                         self.options.stream
                     );
                 }

@@ -1,7 +1,7 @@
 //! What a source reads, and where it begins and ends.
 
 use crate::{
-    delivery::Scanned,
+    model::delivery::Scanned,
     plan::{TickPlan, TombstonePlan},
 };
 

@@ -1,11 +1,11 @@
 //! What a stream holds, as its server tells it.
 
-use super::super::{Nats, range::first_at};
-use super::lookup::get_stream;
+use super::super::Nats;
+use super::lookup::{first_at, get_stream};
 use crate::{
     error::{Error, ErrorKind, Result},
+    model::subject::covers,
     source::Stored,
-    subject::covers,
 };
 use async_nats::jetstream;
 use serde::{Deserialize, Serialize};

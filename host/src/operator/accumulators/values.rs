@@ -2,11 +2,14 @@
 
 use super::Group;
 use crate::{
-    column::Value,
+    model::{
+        column::Value,
+        keys::Keys,
+        row::{push_key_cell, take_key_cell},
+    },
     operator::StateMap,
     plan::{AggregateSpec, Function},
-    row::{push_key_cell, take_key_cell},
-    state::{KeyedState, Keys},
+    state::KeyedState,
 };
 use std::{collections::BTreeSet, num::NonZeroU64, ops::Bound};
 
@@ -153,12 +156,12 @@ impl Values {
         }
     }
 
-    pub(in crate::operator) fn checkpoint(&mut self) {
-        self.counts.checkpoint();
+    pub(in crate::operator) fn savepoint(&mut self) {
+        self.counts.savepoint();
     }
 
-    pub(in crate::operator) fn keep(&mut self) {
-        self.counts.keep();
+    pub(in crate::operator) fn release(&mut self) {
+        self.counts.release();
     }
 
     pub(in crate::operator) fn rollback(&mut self, aggregates: &[AggregateSpec]) {

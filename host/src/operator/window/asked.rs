@@ -8,15 +8,17 @@ use super::{
     session::{session_key, start_of},
 };
 use crate::{
-    column::{Batch, Column},
+    model::{
+        column::{Batch, Column},
+        row::push_key,
+    },
     operator::{
         RowTimes,
         accumulators::Group,
-        clock::{Passage, Walk},
+        clock::{Cursor, WatermarkProgress},
         guests::{Asked, GroupNumber, Guests},
     },
     plan::WindowPlan,
-    row::push_key,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,10 +32,10 @@ pub(super) fn of_cut<'s>(
     plan: &WindowPlan,
     cut: &mut Cut,
     input: &Batch,
-    passage: &Passage<'_>,
+    progress: &WatermarkProgress<'_>,
 ) -> Asked<'s> {
     let mut asked = guests.ask();
-    let mut rows = Rows::new(plan, input, passage);
+    let mut rows = Rows::new(plan, input, progress);
     let (mut bounds, mut group, mut key) = (Vec::<Bounds>::new(), Vec::new(), Vec::new());
     for row in 0..input.len() {
         let Some(time_us) = rows.next(row) else { continue };
@@ -73,10 +75,10 @@ pub(super) fn of_sessions<'s>(
     plan: &WindowPlan,
     gap_us: i64,
     input: &Batch,
-    passage: &Passage<'_>,
+    progress: &WatermarkProgress<'_>,
 ) -> Asked<'s> {
     let mut asked = guests.ask();
-    let mut rows = Rows::new(plan, input, passage);
+    let mut rows = Rows::new(plan, input, progress);
     // By group, then start.
     let mut groups: HashMap<Vec<u8>, BTreeMap<i64, Session>> = HashMap::new();
     let mut group = Vec::new();
@@ -129,29 +131,29 @@ struct Rows<'a, 'b> {
     input: &'a Batch,
     groups: Vec<&'a Column>,
     times: RowTimes<'a>,
-    passage: &'b Passage<'b>,
-    walk: Walk<'b>,
+    progress: &'b WatermarkProgress<'b>,
+    cursor: Cursor<'b>,
     watermark_us: i64,
 }
 
 impl<'a, 'b> Rows<'a, 'b> {
-    fn new(plan: &WindowPlan, input: &'a Batch, passage: &'b Passage<'_>) -> Self {
+    fn new(plan: &WindowPlan, input: &'a Batch, progress: &'b WatermarkProgress<'_>) -> Self {
         Self {
             input,
             groups: input.pick(&plan.group),
             times: RowTimes::of(plan.time, input),
-            passage,
-            walk: passage.walk(),
-            watermark_us: passage.before_us(),
+            progress,
+            cursor: progress.cursor(),
+            watermark_us: progress.before_us(),
         }
     }
 
     /// Lets the watermark move on to where it is when `row` comes; gives the row's time.
     fn next(&mut self, row: usize) -> Option<i64> {
         let delivery = self.input.deliveries.get(row).copied().unwrap_or_default();
-        while let Some((_, watermark_us)) = self.walk.next_before(delivery) {
+        while let Some((_, watermark_us)) = self.cursor.next_before(delivery) {
             self.watermark_us = watermark_us;
         }
-        self.times.time_us(row, self.passage)
+        self.times.time_us(row, self.progress)
     }
 }

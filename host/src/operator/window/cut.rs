@@ -9,8 +9,8 @@
 //! when the clock first shows its end, or more.
 
 use crate::{
+    model::time_zone::offset_at,
     plan::{DAY_US, SECOND_US, WindowCut, WindowKind, ms_in_us},
-    time_zone::offset_at,
 };
 use std::ops::Range;
 

@@ -5,19 +5,22 @@ use super::{
     rows::{Row, columns},
 };
 use crate::{
-    column::{Batch, RowKind, Schema, Value},
     definition::BoundsUnit,
+    model::{
+        column::{Batch, RowKind, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
+    },
     operator::{
         ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
-        clock::Passage,
+        clock::WatermarkProgress,
         guests::Answers,
         timers::Timers,
         top::{each_change, results},
     },
     plan::{AggregateSpec, Emit, Readers, WindowKind, WindowPlan, ms_in_us},
-    row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 use std::{collections::BTreeSet, mem, ops::RangeBounds};
 
@@ -94,10 +97,10 @@ pub(super) struct Windows {
     waiting: Vec<Box<[u8]>>,
 }
 
-/// What is given of the passage of some rows.
+/// What is given of the progress of some rows.
 pub(super) struct Telling<'a, 'b> {
     input: &'a Batch,
-    walk: crate::operator::clock::Walk<'b>,
+    cursor: crate::operator::clock::Cursor<'b>,
     pub(super) watermark_us: i64,
     /// The delivery of the last row.
     delivery: Option<u32>,
@@ -137,11 +140,11 @@ impl Windows {
         plan: &WindowPlan,
         cut: &mut Cut,
         input: &Batch,
-        passage: &Passage<'_>,
+        progress: &WatermarkProgress<'_>,
         answers: &mut Answers,
         late: &mut Vec<u32>,
     ) -> Batch {
-        let mut telling = self.begin(input, passage);
+        let mut telling = self.begin(input, progress);
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
         let times = RowTimes::of(plan.time, input);
@@ -156,7 +159,7 @@ impl Windows {
             ends.clear();
             while next < input.len() && next - first < ROWS_AHEAD && !ahead.is_full() {
                 let from = bounds.len();
-                if let Some(time_us) = times.time_us(next, passage) {
+                if let Some(time_us) = times.time_us(next, progress) {
                     cut.push_windows(time_us, &mut bounds);
                 }
                 group.clear();
@@ -172,7 +175,7 @@ impl Windows {
             let mut from = 0;
             for (row, &end) in (first..next).zip(&ends) {
                 self.before(row, &mut telling);
-                let row = Row::of(input, &columns, row, &times, passage);
+                let row = Row::of(input, &columns, row, &times, progress);
                 let mut is_late = true;
                 for &bounds in bounds.get(from..end).unwrap_or_default() {
                     is_late &= !self.take_in(&row, bounds, &mut ahead, answers, telling.watermark_us);
@@ -267,12 +270,12 @@ impl Windows {
     // ---- time ---------------------------------------------------------------------------------------------------------
 
     /// Begins with the rows of `input`.
-    pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, passage: &'b Passage<'_>) -> Telling<'a, 'b> {
-        let out = ChangelogBuilder::new(&self.schema, 64).with_causes();
+    pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, progress: &'b WatermarkProgress<'_>) -> Telling<'a, 'b> {
+        let out = ChangelogBuilder::new(&self.schema, 64).with_lineage();
         Telling {
             input,
-            walk: passage.walk(),
-            watermark_us: passage.before_us(),
+            cursor: progress.cursor(),
+            watermark_us: progress.before_us(),
             delivery: None,
             out,
         }
@@ -285,10 +288,10 @@ impl Windows {
         if delivery == telling.delivery {
             return;
         }
-        if !self.readers.collapsible {
+        if !self.readers.compactable {
             self.tell_touched(telling);
         }
-        while let Some((mover, watermark_us)) = telling.walk.next_before(delivery.unwrap_or(0)) {
+        while let Some((mover, watermark_us)) = telling.cursor.next_before(delivery.unwrap_or(0)) {
             self.advance(mover, watermark_us, telling);
         }
         telling.delivery = delivery;
@@ -297,7 +300,7 @@ impl Windows {
     /// After the last row.
     pub(super) fn finish(&mut self, mut telling: Telling<'_, '_>) -> Batch {
         self.tell_touched(&mut telling);
-        while let Some((mover, watermark_us)) = telling.walk.next_move() {
+        while let Some((mover, watermark_us)) = telling.cursor.next_move() {
             self.advance(mover, watermark_us, &mut telling);
         }
         telling.out.finish()
@@ -355,9 +358,9 @@ impl Windows {
         // Deliveries ascend, and others may have been told of since the one that changed it.
         let last = telling.delivery.unwrap_or_default();
         for changes in touched.chunk_by(|(a, _), (b, _)| a == b) {
-            let causes: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
+            let lineage: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
             if let Some((key, _)) = changes.first() {
-                self.tell(key, last, &causes, &mut telling.out);
+                self.tell(key, last, &lineage, &mut telling.out);
             }
         }
         touched.clear();
@@ -365,7 +368,7 @@ impl Windows {
     }
 
     /// Tells how the results of a window differ from what was told before.
-    fn tell(&mut self, key: &[u8], delivery: u32, causes: &[u32], out: &mut ChangelogBuilder) {
+    fn tell(&mut self, key: &[u8], delivery: u32, lineage: &[u32], out: &mut ChangelogBuilder) {
         // What is told once is not kept.
         let keeps = self.emit != Emit::Close || self.lateness_us > 0;
         let is_session = self.sessions.is_some();
@@ -398,9 +401,9 @@ impl Windows {
             }
             let row = bounds.row_of(key);
             each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
-                if kind != RowKind::UpdateBefore || readers.before_needed {
+                if kind != RowKind::UpdateBefore || readers.needs_update_before {
                     out.push(kind, delivery, cells(&row).chain(cells(result)));
-                    out.caused_by(causes);
+                    out.with_lineage_of(lineage);
                 }
             });
             match after {
@@ -485,7 +488,7 @@ impl Windows {
         for told in results(window.told.as_deref(), self.ranked) {
             let cells = cells(&row).chain(cells(told));
             telling.out.push(RowKind::Delete, delivery, cells);
-            telling.out.caused_by(&[delivery]);
+            telling.out.with_lineage_of(&[delivery]);
         }
         Some(window)
     }
@@ -500,14 +503,14 @@ impl Windows {
 
     // ---- state --------------------------------------------------------------------------------------------------------
 
-    pub(super) fn checkpoint(&mut self) {
-        self.open.checkpoint();
-        self.values.checkpoint();
+    pub(super) fn savepoint(&mut self) {
+        self.open.savepoint();
+        self.values.savepoint();
     }
 
-    pub(super) fn keep(&mut self) {
-        self.open.keep();
-        self.values.keep();
+    pub(super) fn release(&mut self) {
+        self.open.release();
+        self.values.release();
     }
 
     pub(super) fn rollback(&mut self) {

@@ -1,11 +1,11 @@
 //! Rows on their way into windows.
 
 use crate::{
-    column::{Batch, Column},
+    model::column::{Batch, Column},
     operator::{
         RowTimes,
         accumulators::{Change, Group, Values, input_value},
-        clock::Passage,
+        clock::WatermarkProgress,
         top::{Arrival, Ranking},
     },
     plan::{AggregateSpec, WindowPlan},
@@ -42,11 +42,11 @@ impl<'a> Row<'a> {
         columns: &'a Columns<'a>,
         row: usize,
         times: &RowTimes<'_>,
-        passage: &Passage<'_>,
+        progress: &WatermarkProgress<'_>,
     ) -> Self {
         let delivery = input.deliveries.get(row).copied().unwrap_or_default();
         let arrival = columns.ranking.as_ref().map(|_| Arrival {
-            sequence: passage.sequence(delivery),
+            sequence: progress.sequence(delivery),
             ordinal: (row - input.deliveries.partition_point(|&other| other < delivery)) as u32,
         });
         Self {
@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
             delivery,
             arrival,
             columns,
-            time_us: times.time_us(row, passage).unwrap_or_default(),
+            time_us: times.time_us(row, progress).unwrap_or_default(),
             retracts: input.kind(row).retracts(),
         }
     }

@@ -9,10 +9,12 @@ use super::{
     rows::{Row, columns},
 };
 use crate::{
-    column::{Batch, Value},
-    operator::{RowTimes, accumulators::Group, clock::Passage, guests::Answers},
+    model::{
+        column::{Batch, Value},
+        row::{push_key, push_key_cell},
+    },
+    operator::{RowTimes, accumulators::Group, clock::WatermarkProgress, guests::Answers},
     plan::WindowPlan,
-    row::{push_key, push_key_cell},
 };
 use std::ops::Bound;
 
@@ -22,18 +24,18 @@ pub(super) fn update(
     plan: &WindowPlan,
     gap_us: i64,
     input: &Batch,
-    passage: &Passage<'_>,
+    progress: &WatermarkProgress<'_>,
     answers: &mut Answers,
     late: &mut Vec<u32>,
 ) -> Batch {
-    let mut telling = windows.begin(input, passage);
+    let mut telling = windows.begin(input, progress);
     let groups = input.pick(&plan.group);
     let columns = columns(plan, input);
     let times = RowTimes::of(plan.time, input);
     let mut group = Vec::new();
     for row in 0..input.len() {
         windows.before(row, &mut telling);
-        let Some(time_us) = times.time_us(row, passage) else {
+        let Some(time_us) = times.time_us(row, progress) else {
             late.push(row as u32);
             continue;
         };
@@ -58,7 +60,7 @@ pub(super) fn update(
             continue;
         }
 
-        let row = Row::of(input, &columns, row, &times, passage);
+        let row = Row::of(input, &columns, row, &times, progress);
         let key = session_key(&group, start_us);
         let mut merged = Vec::new();
         for other in joined.iter().filter(|other| **other != key) {
@@ -99,7 +101,7 @@ pub(super) fn session_key(group: &[u8], start_us: i64) -> Vec<u8> {
 /// Where a session of `group` begins, by its key.
 pub(super) fn start_of(key: &[u8], group: &[u8]) -> i64 {
     let mut start = key.get(group.len()..).unwrap_or_default();
-    match crate::row::take_key_cell(&mut start, &mut Vec::new()) {
+    match crate::model::row::take_key_cell(&mut start, &mut Vec::new()) {
         Some(Value::Int(start_us)) => start_us,
         _ => i64::MAX,
     }

@@ -9,19 +9,22 @@
 
 use super::cut::{Bounds, Cut};
 use crate::{
-    column::{Batch, Schema, Value},
     definition::BoundsUnit,
+    model::{
+        column::{Batch, Schema, Value},
+        keys::Keys,
+        row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
+    },
     operator::{
         ChangelogBuilder, RowTimes, StateMap,
         accumulators::{Group, Order, Values},
-        clock::Passage,
+        clock::WatermarkProgress,
         timers::Timers,
         top,
         window::rows::{Row, columns},
     },
     plan::{AggregateSpec, Emit, WindowKind, WindowPlan, ms_in_us},
-    row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
-    state::{KeyedState, Keys, StateValue},
+    state::{KeyedState, StateValue},
 };
 
 /// The open windows of all groups.
@@ -38,7 +41,7 @@ pub(super) struct Slices {
     values: Values,
     /// Groups that have rows in a window, by its end; windows of one end begin at different times where they cumulate.
     ends: Timers,
-    /// What was due since the checkpoint. A group may have a window end and keep all of its slices: it is then not among
+    /// What was due since the savepoint. A group may have a window end and keep all of its slices: it is then not among
     /// those that a rollback touches.
     due: Option<Vec<(i64, Box<[u8]>)>>,
 }
@@ -137,11 +140,11 @@ impl Slices {
         plan: &WindowPlan,
         cut: &mut Cut,
         input: &Batch,
-        passage: &Passage<'_>,
+        progress: &WatermarkProgress<'_>,
         late: &mut Vec<u32>,
     ) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 64);
-        let (mut walk, mut watermark_us) = (passage.walk(), passage.before_us());
+        let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         // Windows that had ended already: what a restart or an undo put there once more.
         while self.ends.take_due(watermark_us).is_some() {}
         let groups = input.pick(&plan.group);
@@ -159,11 +162,11 @@ impl Slices {
                 }
                 self.slices.look_ahead(&mut ahead);
             }
-            while let Some((mover, moved_us)) = walk.next_before(delivery) {
+            while let Some((mover, moved_us)) = cursor.next_before(delivery) {
                 watermark_us = moved_us;
                 self.advance(cut, mover, watermark_us, &mut out);
             }
-            let time_us = times.time_us(row, passage);
+            let time_us = times.time_us(row, progress);
             if !time_us.is_some_and(|time_us| step.contains(&time_us)) {
                 windows.clear();
                 step = time_us.map_or(0..0, |time_us| {
@@ -171,12 +174,12 @@ impl Slices {
                     cut.step_of(time_us)
                 });
             }
-            let row = Row::of(input, &columns, row, &times, passage);
+            let row = Row::of(input, &columns, row, &times, progress);
             if !self.take_in(&row, step.start, &windows, &mut ahead, watermark_us) {
                 late.push(row.row as u32);
             }
         }
-        while let Some((mover, moved_us)) = walk.next_move() {
+        while let Some((mover, moved_us)) = cursor.next_move() {
             self.advance(cut, mover, moved_us, &mut out);
         }
         out.finish_inserts()
@@ -301,13 +304,13 @@ impl Slices {
         }
     }
 
-    pub(super) fn checkpoint(&mut self) {
-        self.slices.checkpoint();
+    pub(super) fn savepoint(&mut self) {
+        self.slices.savepoint();
         self.due = Some(Vec::new());
     }
 
-    pub(super) fn keep(&mut self) {
-        self.slices.keep();
+    pub(super) fn release(&mut self) {
+        self.slices.release();
         self.due = None;
     }
 

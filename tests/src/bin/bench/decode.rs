@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
-    column::TextValues,
-    decode::Decoder,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    stage::{Compiler, StageHost},
+    model::column::TextValues,
+    wasm::{Compiler, StageHost},
 };
 
 /// Events that are decoded again and again: more than a batch, so that columns are made as in a run.

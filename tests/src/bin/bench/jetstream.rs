@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
-use weir::stage::{Compiler, StageHost};
+use weir::wasm::{Compiler, StageHost};
 use weir_tests::usage::{self, Usage};
 
 /// Messages in one pull, as `weir run` asks for them.

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the figures that Weir is held to, each beside a baseline that is measured in the same run.
 //!
 //! Read them as ratios: the machine, and whoever else works on it, moves a figure and its baseline alike. The events are
-//! made up from a seed ([`weir::sample`]), so every run measures the same ones.
+//! made up from a seed ([`weir::command::sample`]), so every run measures the same ones.
 
 mod decode;
 mod jetstream;

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use weir::{
+    command::sample::{Orders, PageVisits, Times},
     definition,
     plan::{Now, Plan},
-    sample::{Orders, PageVisits, Times},
-    stage::StageHost,
+    wasm::StageHost,
 };
 
 /// 2026-03-15T00:00:00 in Shanghai: the day on which all sample events lie.

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 use weir::{
-    column::{Column, Values},
-    decode::Decoder,
+    format::Decoder,
+    model::column::{Column, Values},
     plan::{NodeKind, StagePlan},
-    stage::{Compiler, Instance, ParameterValue, StageHost},
+    wasm::{Compiler, Instance, ParameterValue, StageHost},
 };
 use weir_guest::{Stage, abi};
 

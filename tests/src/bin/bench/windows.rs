@@ -15,12 +15,12 @@ use std::{
     time::Instant,
 };
 use weir::{
-    decode::Decoder,
     definition,
     engine::Engine,
+    format::Decoder,
     limits::BATCH_EVENTS_MAX,
     plan::Plan,
-    stage::{Compiler, StageHost},
+    wasm::{Compiler, StageHost},
 };
 use weir_tests::usage::{self, Usage};
 
@@ -265,7 +265,7 @@ impl InProcess {
         self.sequence += 1;
         self.decoder.push(self.sequence, None, &self.payload);
         if self.decoder.is_full() {
-            self.engine.process(self.decoder.take());
+            self.engine.process(self.decoder.take()).expect("no invariant breaks");
             if self.sequence.is_multiple_of(16 * BATCH_EVENTS_MAX as u64) {
                 self.turn();
             }
@@ -273,12 +273,12 @@ impl InProcess {
     }
 
     fn turn(&mut self) {
-        self.engine.process(self.decoder.take());
+        self.engine.process(self.decoder.take()).expect("no invariant breaks");
         self.epoch += 1;
-        let turn = self.engine.take_turn(self.epoch);
+        let turn = self.engine.take_turn(self.epoch).expect("no invariant breaks");
         let appended = turn.sinks.iter().flatten().map(|rows| match rows {
-            weir::sink::SinkRows::Appends(rows) => rows.len() as u64,
-            weir::sink::SinkRows::Upserts(_) => 0,
+            weir::model::rows::SinkRows::Appends(rows) => rows.len() as u64,
+            weir::model::rows::SinkRows::Upserts(_) => 0,
         });
         self.told += appended.sum::<u64>();
     }

@@ -1,0 +1,4 @@
+//! Files: those that somebody names, and those that Weir makes.
+
+pub mod input;
+pub mod private_file;

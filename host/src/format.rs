@@ -1,0 +1,406 @@
+//! Decode: payloads to columns.
+//!
+//! Where a source has several inputs, a delivery belongs to the one whose subject it came on, and its payload is read by
+//! that one's columns. The deliveries of a batch are those of all inputs, in the order of the stream; each input has the
+//! rows of its own.
+//!
+//! A payload is one JSON object. Every declared column is checked, also one that no step reads; only those that some
+//! step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
+
+mod columns;
+mod json;
+mod number;
+
+pub use columns::{ColumnBuilders, Decoded, Reject};
+pub use json::{Line, LineScanner, ObjectKind, Scanner};
+
+use crate::{
+    definition::TextFormat,
+    error::{Error, Result, note_defect},
+    limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
+    model::{
+        column::Batch,
+        delivery::{DecodedBatch, DeliveryTimes, Rejected},
+        subject,
+    },
+    plan::{Now, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
+    text::printable,
+};
+use std::ops::Range;
+
+/// The name under which the decoder rejects deliveries.
+pub const STEP: &str = "decode";
+
+/// The event times that are accepted, in microseconds: the years 0 to 9999.
+pub const EVENT_TIMES_US: Range<i64> = -62_167_219_200 * SECOND_US..253_402_300_800 * SECOND_US;
+
+/// Collects deliveries into a batch.
+#[derive(Debug)]
+pub struct Decoder {
+    inputs: Vec<Input>,
+    /// "Now" of every event, where it is fixed.
+    fixed_now_ms: Option<i64>,
+    events_max: usize,
+    batch: DecodedBatch,
+}
+
+/// One input: the columns of its payloads, under construction.
+#[derive(Debug)]
+struct Input {
+    subject: String,
+    columns: Vec<SourceColumn>,
+    formats: Vec<(usize, TextFormat)>,
+    /// The columns that hold "now", and when an event happened.
+    now_column: Option<usize>,
+    event_column: Option<TimeColumn>,
+    scanner: Scanner,
+    builders: ColumnBuilders,
+    /// The delivery of each row.
+    deliveries: Vec<u32>,
+    /// Rows that there is room for from the start.
+    rows: usize,
+}
+
+impl Decoder {
+    /// A decoder for the events of a pipeline, whose batches hold up to `events_max` deliveries.
+    ///
+    /// # Errors
+    /// When two columns of an input are read from one value.
+    pub fn of(plan: &Plan, events_max: usize) -> Result<Self> {
+        let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
+        // Several inputs share a batch, so each has room for its part, and grows where it has more.
+        let rows = events_max.div_ceil(plan.inputs.len().max(1));
+        let inputs = plan.inputs.iter().map(|input| {
+            let now_column = match &plan.now {
+                Now::Column(name) => input.columns.iter().position(|column| column.field.name == *name),
+                Now::StoreTime | Now::Fixed(_) => None,
+            };
+            Ok(Input {
+                now_column,
+                event_column: input.event_column,
+                ..Input::new(&input.subject, &input.columns, rows)?
+            })
+        });
+        let fixed_now_ms = match plan.now {
+            Now::Fixed(now_ms) => Some(now_ms),
+            Now::StoreTime | Now::Column(_) => None,
+        };
+        Ok(Self {
+            inputs: inputs.collect::<Result<_>>()?,
+            fixed_now_ms,
+            events_max,
+            batch: DecodedBatch::default(),
+        })
+    }
+
+    /// A decoder for rows of these columns, which are no events.
+    ///
+    /// # Errors
+    /// When two columns are read from one value.
+    pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
+        let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
+        Ok(Self {
+            inputs: vec![Input::new(">", columns, events_max)?],
+            fixed_now_ms: None,
+            events_max,
+            batch: DecodedBatch::default(),
+        })
+    }
+
+    /// The input that a message on `subject` belongs to. Where there is only one, everything does.
+    pub fn input_of(&self, subject: &str) -> Option<usize> {
+        match self.inputs.as_slice() {
+            [_] => Some(0),
+            inputs => inputs
+                .iter()
+                .position(|input| subject::matches(&input.subject, subject)),
+        }
+    }
+
+    /// The subject of each input, which may hold wildcards.
+    pub fn subjects(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.subject.clone()).collect()
+    }
+
+    /// Whether a payload of the only input may have a subject and a payload of its own, among the columns.
+    pub fn reads_envelopes(&self) -> bool {
+        let columns = self.inputs.iter().flat_map(|input| &input.columns);
+        let mut roots = columns.filter_map(|column| column.path.first());
+        roots.any(|root| root == "subject" || root == "payload")
+    }
+
+    /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
+    pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        let times = times(self.fixed_now_ms, store_time_ms);
+        self.take_in(0, None, sequence, times, payload);
+    }
+
+    /// Takes in one delivery of the input with this number, which came on `subject`; otherwise as [`Decoder::push`].
+    pub fn push_to(&mut self, input: usize, subject: &str, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+        let subject = (self.inputs.len() > 1).then_some(subject);
+        let times = times(self.fixed_now_ms, store_time_ms);
+        self.take_in(input, subject, sequence, times, payload);
+    }
+
+    /// Takes in a delivery once more, that was a dead letter. `now_ms` is what was "now" for it, unless the pipeline fixes
+    /// that or a column holds it.
+    pub fn push_again(
+        &mut self,
+        input: usize,
+        subject: Option<&str>,
+        sequence: u64,
+        (now_ms, store_ms): (i64, Option<i64>),
+        payload: &[u8],
+    ) {
+        let subject = subject.filter(|_| self.inputs.len() > 1);
+        let now_ms = self.fixed_now_ms.unwrap_or(now_ms);
+        let times = DeliveryTimes {
+            now_ms,
+            event_us: ms_in_us(now_ms),
+            store_ms,
+        };
+        self.take_in(input, subject, sequence, times, payload);
+    }
+
+    /// Takes in once more what a batch holds before a sequence.
+    pub fn push_before(&mut self, batch: &DecodedBatch, sequence: u64) {
+        let deliveries = &batch.deliveries;
+        let mut empties = batch.empties.iter().take_while(|&&empty| empty < sequence).peekable();
+        for (index, &of_delivery) in (0..).zip(&deliveries.sequences) {
+            while let Some(&empty) = empties.next_if(|&&empty| empty < of_delivery) {
+                self.count_empty(empty);
+            }
+            if of_delivery >= sequence {
+                break;
+            }
+            let stored_ms = deliveries.store_time_ms(index);
+            if batch.ticks.binary_search(&index).is_ok() {
+                self.push_tick(of_delivery, stored_ms.unwrap_or(0));
+                continue;
+            }
+            let subject = deliveries.subject(index).unwrap_or("");
+            let input = self.input_of(subject).unwrap_or(0);
+            self.push_to(
+                input,
+                subject,
+                of_delivery,
+                stored_ms,
+                deliveries.payloads.get(index as usize),
+            );
+        }
+        empties.for_each(|&empty| self.count_empty(empty));
+    }
+
+    /// Counts a delivery that has no payload, whose input does not matter.
+    pub fn count_empty(&mut self, sequence: u64) {
+        self.batch.last_sequence = sequence;
+        self.batch.empties.push(sequence);
+    }
+
+    /// Makes a dead letter of a delivery that belongs to no input.
+    pub fn reject(&mut self, sequence: u64, payload: &[u8], reason: String) {
+        self.batch.last_sequence = sequence;
+        let times = times(self.fixed_now_ms, None);
+        self.batch.reject(None, sequence, times, payload, reason);
+    }
+
+    fn take_in(
+        &mut self,
+        input: usize,
+        subject: Option<&str>,
+        sequence: u64,
+        mut times: DeliveryTimes,
+        payload: &[u8],
+    ) {
+        self.batch.last_sequence = sequence;
+        let inputs = self.inputs.len();
+        let Some(input) = self.inputs.get_mut(input) else {
+            note_defect(format_args!("event {sequence} is for input {input} of {inputs}"));
+            return;
+        };
+        let row = input.builders.rows();
+        let outcome = input.decode(row, times.store_ms, payload);
+        match outcome {
+            Ok(Decoded::Row) => {
+                input.set_times(row, &mut times);
+                let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
+                input.deliveries.push(delivery);
+            }
+            Ok(Decoded::Empty) => self.batch.empties.push(sequence),
+            Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
+        }
+    }
+
+    /// Takes in a tick: a message that is no event, and says how late it is.
+    pub fn push_tick(&mut self, sequence: u64, store_time_ms: i64) {
+        self.batch.last_sequence = sequence;
+        let times = DeliveryTimes {
+            event_us: ms_in_us(store_time_ms),
+            ..times(self.fixed_now_ms, Some(store_time_ms))
+        };
+        let delivery = self.batch.deliveries.push(None, sequence, times, &[]);
+        self.batch.ticks.push(delivery);
+    }
+
+    /// Whether the batch has to be taken before more is pushed.
+    pub fn is_full(&self) -> bool {
+        let deliveries = &self.batch.deliveries;
+        deliveries.len() + self.batch.empties.len() >= self.events_max
+            || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing was pushed since the last [`Decoder::take`].
+    pub fn is_empty(&self) -> bool {
+        self.batch.last_sequence == 0
+    }
+
+    /// The batch, and an empty one in its place.
+    pub fn take(&mut self) -> DecodedBatch {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.events = self.inputs.iter_mut().map(Input::take).collect();
+        batch
+    }
+}
+
+impl Input {
+    fn new(subject: &str, columns: &[SourceColumn], rows: usize) -> Result<Self> {
+        let formats = columns
+            .iter()
+            .enumerate()
+            .filter_map(|(index, column)| Some((index, column.format?)));
+        Ok(Self {
+            subject: subject.to_owned(),
+            scanner: Scanner::new(columns).map_err(Error::definition)?,
+            builders: ColumnBuilders::new(columns, rows),
+            formats: formats.collect(),
+            columns: columns.to_vec(),
+            now_column: None,
+            event_column: None,
+            deliveries: Vec::with_capacity(rows),
+            rows,
+        })
+    }
+
+    /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
+    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, Reject> {
+        let decoded = self.scanner.decode(payload, &mut self.builders)?;
+        if let Decoded::Row = decoded {
+            self.check_formats(row)?;
+            self.check_now(row, store_time_ms)?;
+            self.check_event_time(row)?;
+        }
+        Ok(decoded)
+    }
+
+    /// Puts the times in place that row number `row` holds.
+    fn set_times(&self, row: usize, times: &mut DeliveryTimes) {
+        if let Some(column) = self.now_column {
+            times.now_ms = self.builders.int(column, row).unwrap_or(times.now_ms);
+            times.event_us = ms_in_us(times.now_ms);
+        }
+        if let Some(TimeColumn { index, scale }) = self.event_column {
+            let event_us = self.builders.int(index, row).and_then(|value| scale.in_us(value));
+            times.event_us = event_us.unwrap_or(times.event_us);
+        }
+    }
+
+    /// An event without a time, or with one that no calendar has, has no place in any window; one that is finer than what
+    /// the host compares would change places with others.
+    fn check_event_time(&mut self, row: usize) -> Result<(), Reject> {
+        let Some(TimeColumn { index, scale }) = self.event_column else {
+            return Ok(());
+        };
+        let value = self.builders.int(index, row);
+        let found = match value.map(|value| (value, scale.in_us(value))) {
+            Some((_, Some(event_us))) if EVENT_TIMES_US.contains(&event_us) => return Ok(()),
+            Some((value, _)) => value.to_string(),
+            None => "null".to_owned(),
+        };
+        self.builders.drop_row();
+        let truncated = TimeScale {
+            truncates: true,
+            ..scale
+        };
+        let is_fine = value.is_some_and(|value| scale.in_us(value).is_none() && truncated.in_us(value).is_some());
+        let accepted = match is_fine {
+            true => "whole microseconds; truncate = true beside `unit` cuts what is finer".to_owned(),
+            false => format!(
+                "{} since 1970-01-01T00:00:00Z, of the years 0 to 9999",
+                scale.unit.plural()
+            ),
+        };
+        Err(Reject {
+            column: self.columns.get(index).map(|column| column.field.name.clone()),
+            reason: format!("found {found}, and it is the event time; accepted are {accepted}"),
+        })
+    }
+
+    fn check_formats(&mut self, row: usize) -> Result<(), Reject> {
+        let wrong = self.formats.iter().find_map(|&(index, TextFormat::Number)| {
+            let text = self.builders.text(index, row).filter(|text| !number::is_number(text))?;
+            let shown: String = String::from_utf8_lossy(text).chars().take(40).collect();
+            Some(Reject {
+                column: self.columns.get(index).map(|column| column.field.name.clone()),
+                reason: format!(
+                    "found the text \"{}\"; accepted is a finite number in decimal, or null",
+                    printable(&shown)
+                ),
+            })
+        });
+        match wrong {
+            None => Ok(()),
+            Some(reject) => {
+                self.builders.drop_row();
+                Err(reject)
+            }
+        }
+    }
+
+    /// Where a column is "now" and holds null, the store time steps in, if there is one.
+    fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
+        let Some(column) = self.now_column else { return Ok(()) };
+        if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
+            return Ok(());
+        }
+        self.builders.drop_row();
+        Err(Reject {
+            column: self.columns.get(column).map(|column| column.field.name.clone()),
+            reason: "found null, and it is \"now\"; accepted is a time in milliseconds where there is no store time"
+                .to_owned(),
+        })
+    }
+
+    /// The rows, and none in their place.
+    fn take(&mut self) -> Batch {
+        let builders = std::mem::replace(&mut self.builders, ColumnBuilders::new(&self.columns, self.rows));
+        Batch {
+            columns: builders.finish(),
+            deliveries: std::mem::take(&mut self.deliveries),
+            kinds: None,
+            lineage: None,
+        }
+    }
+}
+
+impl DecodedBatch {
+    /// Adds a delivery that is no event.
+    fn reject(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8], reason: String) {
+        let delivery = self.deliveries.push(subject, sequence, times, payload);
+        self.rejected.push(Rejected {
+            delivery,
+            step: STEP.to_owned(),
+            module: None,
+            reason,
+        });
+    }
+}
+
+/// The times of a delivery, as far as they are not in its payload.
+fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
+    let now_ms = fixed_now_ms.or(store_ms).unwrap_or(0);
+    DeliveryTimes {
+        now_ms,
+        event_us: ms_in_us(now_ms),
+        store_ms,
+    }
+}

@@ -1,0 +1,12 @@
+//! What passes between the parts: deliveries, columns, rows, turns, and the names of things. Values, and no behaviour
+//! beyond their own.
+
+pub mod column;
+pub mod delivery;
+pub mod deployment;
+pub mod keys;
+pub mod row;
+pub mod rows;
+pub mod subject;
+pub mod time_zone;
+pub mod turn;

@@ -1,0 +1,513 @@
+//! Columns: how events are held from decode to sink.
+//!
+//! The layout is the one of the contract (`wit/stage.wit`), so that a column goes to a guest as whole slices.
+
+use crate::error::note_defect;
+use std::{fmt, sync::Arc};
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// A signed integer of 64 bits.
+    Int,
+    /// A double.
+    Double,
+    /// True or false.
+    Boolean,
+    /// Text in UTF-8.
+    Text,
+}
+
+impl ColumnType {
+    /// All types, in the order in which messages list them.
+    pub const ALL: [Self; 4] = [Self::Int, Self::Double, Self::Boolean, Self::Text];
+
+    /// The name used in pipeline files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::Boolean => "boolean",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A named, typed column of an edge between two steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name, unique within its schema.
+    pub name: String,
+    /// The type.
+    pub column_type: ColumnType,
+    /// Whether rows may hold null here.
+    pub nullable: bool,
+}
+
+/// The columns of an edge, in order.
+pub type Schema = Vec<Field>;
+
+/// One cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// A double, never NaN.
+    Double(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// Text: valid UTF-8, held as bytes because nothing on the path looks into it.
+    Text(&'a [u8]),
+}
+
+impl Value<'_> {
+    /// Whether there is no value.
+    pub fn is_null(self) -> bool {
+        matches!(self, Self::Null)
+    }
+}
+
+/// Texts one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextValues {
+    /// One more entry than rows; row `i` is `data[offsets[i] .. offsets[i + 1]]`.
+    pub offsets: Vec<u32>,
+    /// UTF-8 without separators.
+    pub data: Vec<u8>,
+}
+
+impl Default for TextValues {
+    fn default() -> Self {
+        Self {
+            offsets: vec![0],
+            data: Vec::new(),
+        }
+    }
+}
+
+impl TextValues {
+    /// The bytes of `row`; empty beyond the last.
+    #[inline]
+    pub fn get(&self, row: usize) -> &[u8] {
+        match (self.offsets.get(row), self.offsets.get(row + 1)) {
+            (Some(&start), Some(&end)) => self.data.get(start as usize..end as usize).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Appends one text. The owner bounds a batch far below 2^32 bytes (see [`crate::limits::BATCH_BYTES_MAX`]).
+    #[inline]
+    pub fn push(&mut self, text: &[u8]) {
+        self.data.extend_from_slice(text);
+        self.offsets.push(self.data.len() as u32);
+    }
+}
+
+/// The values of a column, one per row; what stands at a null row has no meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Integers.
+    Int(Vec<i64>),
+    /// Doubles.
+    Double(Vec<f64>),
+    /// 0 or 1.
+    Boolean(Vec<u8>),
+    /// Texts.
+    Text(TextValues),
+}
+
+/// A column of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// One byte per row, 1 for a value and 0 for null; absent when no row is null.
+    pub validity: Option<Vec<u8>>,
+    /// The values.
+    pub values: Values,
+}
+
+impl Column {
+    /// An empty column with room for `rows`.
+    pub fn with_capacity(column_type: ColumnType, rows: usize) -> Self {
+        let values = match column_type {
+            ColumnType::Int => Values::Int(Vec::with_capacity(rows)),
+            ColumnType::Double => Values::Double(Vec::with_capacity(rows)),
+            ColumnType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
+            ColumnType::Text => {
+                let mut offsets = Vec::with_capacity(rows + 1);
+                offsets.push(0);
+                Values::Text(TextValues {
+                    offsets,
+                    data: Vec::with_capacity(rows * 16),
+                })
+            }
+        };
+        Self { validity: None, values }
+    }
+
+    /// The type.
+    pub fn column_type(&self) -> ColumnType {
+        match self.values {
+            Values::Int(_) => ColumnType::Int,
+            Values::Double(_) => ColumnType::Double,
+            Values::Boolean(_) => ColumnType::Boolean,
+            Values::Text(_) => ColumnType::Text,
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match &self.values {
+            Values::Int(values) => values.len(),
+            Values::Double(values) => values.len(),
+            Values::Boolean(values) => values.len(),
+            Values::Text(texts) => texts.offsets.len().saturating_sub(1),
+        }
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `row` is null. Rows beyond the last are.
+    #[inline]
+    pub fn is_null(&self, row: usize) -> bool {
+        match &self.validity {
+            Some(validity) => validity.get(row) != Some(&1),
+            None => row >= self.len(),
+        }
+    }
+
+    /// The cell at `row`; null beyond the last.
+    #[inline]
+    pub fn get(&self, row: usize) -> Value<'_> {
+        if let Some(validity) = &self.validity
+            && validity.get(row) != Some(&1)
+        {
+            return Value::Null;
+        }
+        match &self.values {
+            Values::Int(values) => values.get(row).map_or(Value::Null, |&value| Value::Int(value)),
+            Values::Double(values) => values.get(row).map_or(Value::Null, |&value| Value::Double(value)),
+            Values::Boolean(values) => values.get(row).map_or(Value::Null, |&value| Value::Boolean(value != 0)),
+            Values::Text(texts) if row + 1 < texts.offsets.len() => Value::Text(texts.get(row)),
+            Values::Text(_) => Value::Null,
+        }
+    }
+
+    /// Appends a cell.
+    ///
+    /// Callers are checked when the pipeline is planned, so a value of another type than the column's is a fault of Weir: it
+    /// stops the pipeline before the commit (until then its place holds null).
+    #[inline]
+    pub fn push(&mut self, value: Value<'_>) {
+        match (&mut self.values, value) {
+            (Values::Int(values), Value::Int(value)) => values.push(value),
+            (Values::Double(values), Value::Double(value)) => values.push(value),
+            (Values::Boolean(values), Value::Boolean(value)) => values.push(u8::from(value)),
+            (Values::Text(texts), Value::Text(value)) => texts.push(value),
+            (_, value) => {
+                if !value.is_null() {
+                    note_defect(format_args!(
+                        "a {value:?} was pushed to a column of {}",
+                        self.column_type()
+                    ));
+                }
+                return self.push_null();
+            }
+        }
+        if let Some(validity) = &mut self.validity {
+            validity.push(1);
+        }
+    }
+
+    /// Appends a null.
+    pub fn push_null(&mut self) {
+        let rows = self.len();
+        self.validity.get_or_insert_with(|| vec![1; rows]).push(0);
+        match &mut self.values {
+            Values::Int(values) => values.push(0),
+            Values::Double(values) => values.push(0.0),
+            Values::Boolean(values) => values.push(0),
+            Values::Text(texts) => texts.push(&[]),
+        }
+    }
+
+    /// Shortens the column to `rows`.
+    pub fn truncate(&mut self, rows: usize) {
+        if let Some(validity) = &mut self.validity {
+            validity.truncate(rows);
+        }
+        match &mut self.values {
+            Values::Int(values) => values.truncate(rows),
+            Values::Double(values) => values.truncate(rows),
+            Values::Boolean(values) => values.truncate(rows),
+            Values::Text(texts) => {
+                texts.offsets.truncate(rows + 1);
+                texts.data.truncate(texts.offsets.last().map_or(0, |&end| end as usize));
+            }
+        }
+    }
+
+    /// The given rows, in the given order.
+    #[must_use]
+    pub fn gather(&self, rows: &[u32]) -> Self {
+        let validity = self
+            .validity
+            .as_ref()
+            .map(|validity| {
+                rows.iter()
+                    .map(|&row| validity.get(row as usize).copied().unwrap_or(0))
+                    .collect::<Vec<_>>()
+            })
+            .filter(|validity| validity.contains(&0));
+        let values = match &self.values {
+            Values::Int(values) => Values::Int(gather(values, rows)),
+            Values::Double(values) => Values::Double(gather(values, rows)),
+            Values::Boolean(values) => Values::Boolean(gather(values, rows)),
+            Values::Text(texts) => {
+                let mut picked = TextValues {
+                    offsets: Vec::with_capacity(rows.len() + 1),
+                    data: Vec::with_capacity(rows.len() * 16),
+                };
+                picked.offsets.push(0);
+                for &row in rows {
+                    picked.push(texts.get(row as usize));
+                }
+                Values::Text(picked)
+            }
+        };
+        Self { validity, values }
+    }
+
+    /// Appends all rows of `other`, which has the same type.
+    pub fn extend(&mut self, other: &Self) {
+        if self.validity.is_some() || other.validity.is_some() {
+            let (rows, more) = (self.len(), other.len());
+            let validity = self.validity.get_or_insert_with(|| vec![1; rows]);
+            match &other.validity {
+                Some(other) => validity.extend_from_slice(other),
+                None => validity.resize(rows + more, 1),
+            }
+        }
+        match (&mut self.values, &other.values) {
+            (Values::Int(values), Values::Int(more)) => values.extend_from_slice(more),
+            (Values::Double(values), Values::Double(more)) => values.extend_from_slice(more),
+            (Values::Boolean(values), Values::Boolean(more)) => values.extend_from_slice(more),
+            (Values::Text(texts), Values::Text(more)) => {
+                let base = texts.data.len() as u32;
+                texts.data.extend_from_slice(&more.data);
+                texts.offsets.extend(more.offsets.iter().skip(1).map(|&end| base + end));
+            }
+            _ => note_defect("columns of different types were joined"),
+        }
+    }
+}
+
+fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
+    let value = |&row: &u32| {
+        let value = values.get(row as usize).copied();
+        value.unwrap_or_else(|| {
+            note_defect(format_args!("row {row} of {} was picked", values.len()));
+            T::default()
+        })
+    };
+    rows.iter().map(value).collect()
+}
+
+/// How a row of a changelog changes the table that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// The row is new.
+    Insert,
+    /// The row as it was before an update; always right before its [`RowKind::UpdateAfter`].
+    UpdateBefore,
+    /// The row as it is after an update.
+    UpdateAfter,
+    /// The row is gone.
+    Delete,
+}
+
+impl RowKind {
+    /// Whether the row is taken away rather than added.
+    #[inline]
+    pub fn retracts(self) -> bool {
+        matches!(self, Self::UpdateBefore | Self::Delete)
+    }
+}
+
+/// Rows of one edge: columns, where each row came from, and how it changes things.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// One column per field of the edge's schema.
+    pub columns: Vec<Arc<Column>>,
+    /// For each row the index of the delivery that caused it, ascending.
+    pub deliveries: Vec<u32>,
+    /// The kind of each row; absent when all are inserts.
+    pub kinds: Option<Vec<RowKind>>,
+    /// Where rows tell of several deliveries at once: all of them. Lost where rows are left out or put in another order.
+    pub lineage: Option<Arc<Lineage>>,
+}
+
+/// The deliveries that had part in each row of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Lineage {
+    /// For each row where its deliveries end.
+    pub ends: Vec<u32>,
+    /// The deliveries of all rows, one row after the other.
+    pub deliveries: Vec<u32>,
+}
+
+impl Lineage {
+    /// The deliveries that had part in `row`.
+    pub fn of(&self, row: usize) -> &[u32] {
+        let end = |row: usize| self.ends.get(row).map_or(0, |&end| end as usize);
+        let start = row.checked_sub(1).map_or(0, end);
+        self.deliveries.get(start..end(row)).unwrap_or_default()
+    }
+}
+
+/// No rows, to be borrowed.
+pub(crate) static NOTHING: Batch = Batch {
+    columns: Vec::new(),
+    deliveries: Vec::new(),
+    kinds: None,
+    lineage: None,
+};
+
+impl Batch {
+    /// The deliveries that had part in `row`.
+    pub fn lineage(&self, row: usize) -> &[u32] {
+        match &self.lineage {
+            Some(lineage) => lineage.of(row),
+            None => self.deliveries.get(row..=row).unwrap_or_default(),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// The kind of `row`.
+    #[inline]
+    pub fn kind(&self, row: usize) -> RowKind {
+        self.kinds
+            .as_ref()
+            .and_then(|kinds| kinds.get(row).copied())
+            .unwrap_or(RowKind::Insert)
+    }
+
+    /// The columns at `indices`, in that order. Where there are no rows, there may be none.
+    pub fn pick(&self, indices: &[usize]) -> Vec<&Column> {
+        self.picked(indices).map(|column| &**column).collect()
+    }
+
+    fn picked<'b>(&'b self, indices: &[usize]) -> impl Iterator<Item = &'b Arc<Column>> {
+        indices.iter().filter_map(|&index| {
+            let column = self.columns.get(index);
+            if column.is_none() && !self.is_empty() {
+                note_defect(format_args!("column {index} of {} was picked", self.columns.len()));
+            }
+            column
+        })
+    }
+
+    /// The given rows, in the given order.
+    #[must_use]
+    pub fn gather(&self, rows: &[u32]) -> Self {
+        if rows.len() == self.len() && rows.iter().enumerate().all(|(at, &row)| at == row as usize) {
+            return self.clone();
+        }
+        Self {
+            columns: self
+                .columns
+                .iter()
+                .map(|column| Arc::new(column.gather(rows)))
+                .collect(),
+            deliveries: gather(&self.deliveries, rows),
+            kinds: self.kinds.as_ref().map(|kinds| {
+                rows.iter()
+                    .filter_map(|&row| kinds.get(row as usize).copied())
+                    .collect()
+            }),
+            lineage: None,
+        }
+    }
+
+    /// The given rows with these columns alone, as rows that stand for themselves.
+    #[must_use]
+    pub fn rows_of(&self, rows: &[u32], columns: &[usize]) -> Self {
+        let whole = Self {
+            columns: self.picked(columns).cloned().collect(),
+            deliveries: self.deliveries.clone(),
+            kinds: None,
+            lineage: None,
+        };
+        whole.gather(rows)
+    }
+
+    /// Whether two rows have the same cells.
+    pub fn same_row(&self, a: u32, b: u32) -> bool {
+        let mut columns = self.columns.iter();
+        columns.all(|column| column.get(a as usize) == column.get(b as usize))
+    }
+
+    /// The rows whose delivery lies in `range`.
+    #[must_use]
+    pub fn of_deliveries(&self, range: std::ops::Range<u32>) -> Self {
+        let start = self.deliveries.partition_point(|&delivery| delivery < range.start);
+        let end = self.deliveries.partition_point(|&delivery| delivery < range.end);
+        self.gather(&(start as u32..end as u32).collect::<Vec<_>>())
+    }
+
+    /// All rows of `batches`, ordered by the delivery that caused them (rows of one delivery keep their order).
+    #[must_use]
+    pub fn merge(batches: Vec<Self>) -> Self {
+        let mut parts = batches.into_iter().filter(|batch| !batch.is_empty());
+        let Some(mut all) = parts.next() else {
+            return Self::default();
+        };
+        let mut alone = true;
+        for part in parts {
+            alone = false;
+            all.lineage = None;
+            if all.columns.len() != part.columns.len() {
+                note_defect(format_args!(
+                    "{} and {} columns were merged",
+                    all.columns.len(),
+                    part.columns.len()
+                ));
+            }
+            let before = all.len();
+            for (column, more) in all.columns.iter_mut().zip(&part.columns) {
+                Arc::make_mut(column).extend(more);
+            }
+            if all.kinds.is_some() || part.kinds.is_some() {
+                let mut kinds = all.kinds.take().unwrap_or_else(|| vec![RowKind::Insert; before]);
+                kinds.extend((0..part.len()).map(|row| part.kind(row)));
+                all.kinds = Some(kinds);
+            }
+            all.deliveries.extend_from_slice(&part.deliveries);
+        }
+        if alone {
+            return all;
+        }
+        let mut order: Vec<u32> = (0..all.len() as u32).collect();
+        order.sort_by_key(|&row| all.deliveries.get(row as usize).copied().unwrap_or(u32::MAX));
+        all.gather(&order)
+    }
+}

@@ -1,0 +1,175 @@
+//! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
+
+use crate::model::column::{Batch, NOTHING, TextValues};
+
+/// The deliveries of one batch, in the order of the stream.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    /// The stream sequence of each, strictly ascending.
+    pub sequences: Vec<u64>,
+    /// "Now" for each, in milliseconds since 1970-01-01T00:00:00Z.
+    pub times_ms: Vec<i64>,
+    /// When each happened, in microseconds since 1970-01-01T00:00:00Z; "now" where the pipeline does not say otherwise.
+    pub event_times_us: Vec<i64>,
+    /// When the source stored each, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
+    pub store_times_ms: Vec<Option<i64>>,
+    /// The subject of each, empty where it is of no input; left out as a whole where the source has only one input.
+    pub subjects: TextValues,
+    /// The payload of each. Kept until the batch is through, because a guest may still make a dead letter of it.
+    pub payloads: TextValues,
+}
+
+impl Deliveries {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Adds a delivery and returns its index. Either all deliveries of a source have a subject, but for those of no
+    /// input, or none has.
+    pub fn push(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8]) -> u32 {
+        if let Some(subject) = subject {
+            // Those before it that are of no input.
+            while self.subjects.offsets.len() <= self.sequences.len() {
+                self.subjects.push(b"");
+            }
+            self.subjects.push(subject.as_bytes());
+        }
+        self.sequences.push(sequence);
+        self.times_ms.push(times.now_ms);
+        self.event_times_us.push(times.event_us);
+        self.store_times_ms.push(times.store_ms);
+        self.payloads.push(payload);
+        (self.sequences.len() - 1) as u32
+    }
+
+    /// The stream sequence of delivery `index`; 0 beyond the last.
+    pub fn sequence(&self, index: u32) -> u64 {
+        self.sequences.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// The subject of delivery `index`, where the source has several inputs and it is of one of them.
+    pub fn subject(&self, index: u32) -> Option<&str> {
+        let subject = self.subjects.get(index as usize);
+        std::str::from_utf8(subject).ok().filter(|subject| !subject.is_empty())
+    }
+
+    /// When delivery `index` happened; the beginning of time beyond the last.
+    #[inline]
+    pub fn event_time_us(&self, index: u32) -> i64 {
+        self.event_times_us.get(index as usize).copied().unwrap_or(i64::MIN)
+    }
+
+    /// When delivery `index` was stored, where the source knows.
+    pub fn store_time_ms(&self, index: u32) -> Option<i64> {
+        self.store_times_ms.get(index as usize).copied().flatten()
+    }
+
+    /// "Now" for delivery `index`; 0 beyond the last.
+    pub fn time_ms(&self, index: u32) -> i64 {
+        self.times_ms.get(index as usize).copied().unwrap_or(0)
+    }
+}
+
+/// The times of a delivery, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryTimes {
+    /// "Now".
+    pub now_ms: i64,
+    /// When it happened.
+    pub event_us: i64,
+    /// When the source stored it, where it knows.
+    pub store_ms: Option<i64>,
+}
+
+/// A batch on its way from decode to the engine.
+#[derive(Debug, Default)]
+pub struct DecodedBatch {
+    /// What the source handed over, empty payloads left out.
+    pub deliveries: Deliveries,
+    /// The events among them, those of each input under its index in [`crate::plan::Plan::inputs`].
+    pub events: Vec<Batch>,
+    /// Those that are no events.
+    pub rejected: Vec<Rejected>,
+    /// Those that are ticks: no events, but they say how late it is.
+    pub ticks: Vec<u32>,
+    /// The sequences of payloads that were empty or white space, ascending.
+    pub empties: Vec<u64>,
+    /// The last sequence that was looked at; 0 when none was.
+    pub last_sequence: u64,
+    /// How far the source has looked.
+    pub scanned: Scanned,
+    /// What the source needs to acknowledge everything up to `last_sequence`.
+    pub receipt: Receipt,
+    /// Whether the source knows of more that waits right behind this: then a turn may wait for it, see
+    /// [`crate::runtime::pipeline`].
+    pub behind: bool,
+}
+
+impl DecodedBatch {
+    /// The events of an input; none beyond the last.
+    pub fn of_input(&self, input: usize) -> &Batch {
+        self.events.get(input).unwrap_or(&NOTHING)
+    }
+}
+
+/// How far a stream was looked at, whether or not messages of the pipeline's subjects were there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// No message of the subjects with a sequence up to this one waits, or was removed before it was read. At least the
+    /// position; 0 where the source does not say.
+    pub through: u64,
+    /// Messages that are missing up to this sequence are accepted to be missing: they were when the database was begun, or
+    /// somebody said so.
+    pub accepted: u64,
+}
+
+/// What a source wants back once everything up to a batch is committed.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// JetStream: the subject that takes the ack.
+    pub ack_subject: Option<String>,
+    /// File: hash of all bytes up to and with the last line, see [`crate::source::file`].
+    pub content_hash: u64,
+}
+
+/// A delivery that cannot be processed, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The index of the delivery in its batch.
+    pub delivery: u32,
+    /// The step that rejected it; `decode` for the decoder.
+    pub step: String,
+    /// The module version of that step, when it is a stage: SHA-256 of the component, in hexadecimal.
+    pub module: Option<String>,
+    /// A sentence for a person.
+    pub reason: String,
+}
+
+/// A rejected delivery as the database keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The stream sequence.
+    pub sequence: u64,
+    /// The subject that it came on, where the source has several inputs.
+    pub subject: Option<String>,
+    /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
+    pub time_ms: i64,
+    /// When the source stored it, where it knows.
+    pub store_ms: Option<i64>,
+    /// The step that rejected it.
+    pub step: String,
+    /// The module version of that step, when it is a stage.
+    pub module: Option<String>,
+    /// A sentence for a person.
+    pub reason: String,
+    /// The payload, byte for byte.
+    pub payload: Vec<u8>,
+    /// Whether it is no delivery but a row that came because time went on; `payload` then is that row as JSON.
+    pub is_row: bool,
+}

@@ -1,0 +1,541 @@
+//! From names to a graph: what each step reads and offers, with every check that needs no data.
+
+mod aggregate;
+mod approximate;
+mod build;
+mod circle;
+mod deduplicate;
+mod guest;
+mod interval_join;
+mod lookup;
+mod on_crossing;
+mod over_window;
+mod readers;
+mod sinks;
+mod source;
+mod stage;
+mod steps;
+mod temporal_join;
+mod time;
+mod time_column;
+mod top;
+mod trust;
+mod union;
+mod window;
+mod wire;
+
+pub use circle::check_circles;
+
+use crate::plan::{
+    Change, EventTimePlan, Function, KeepPlan, Now, OverWindowSpan, TickPlan, TimeColumn, TombstonePlan, Versions,
+};
+use crate::{
+    definition::{Definition, File, Name, PublishFrom, SourceColumn, StageLimits, TextFormat},
+    error::{Error, Result},
+    limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
+    model::{
+        column::{ColumnType, Field, Schema},
+        deployment::Deployment,
+    },
+    trust::Policy,
+    wasm::{AggregateModule, Module, ParameterValue, StageHost},
+};
+use std::{collections::BTreeMap, iter, ops::Range, slice, sync::Arc, time::Duration};
+
+/// An output of a step, as something to read from.
+use crate::plan::OutputPort;
+use {
+    deduplicate::ResolvedDeduplicate, interval_join::ResolvedIntervalJoin, on_crossing::ResolvedOnCrossing,
+    over_window::ResolvedOverWindow, temporal_join::ResolvedTemporalJoin, window::ResolvedWindow,
+};
+
+/// A step with names instead of indices.
+struct Resolved {
+    now: Now,
+    tombstones: Option<TombstonePlan>,
+    /// The first nodes are these.
+    inputs: Vec<ResolvedInput>,
+    event_time: EventTimePlan,
+    commit_at_most_every: Duration,
+    ticks: Option<TickPlan>,
+    nodes: Vec<ResolvedNode>,
+    tables: Vec<ResolvedTable>,
+    sinks: Vec<ResolvedSink>,
+    dead_letters: Option<String>,
+    keep: KeepPlan,
+    publish_from: BTreeMap<String, PublishFrom>,
+    trust: Policy,
+}
+
+struct ResolvedInput {
+    subject: String,
+    /// Where it is not "now" that says when an event happened.
+    event_column: Option<TimeColumn>,
+    columns: Vec<(Field, SourceColumn)>,
+}
+
+struct ResolvedNode {
+    name: String,
+    input: OutputPort,
+    kind: ResolvedKind,
+    outputs: Vec<ResolvedOutput>,
+}
+
+struct ResolvedOutput {
+    name: String,
+    schema: Schema,
+    /// For each column the one that it is an unchanged copy of, back to where it came into being.
+    origins: Vec<Origin>,
+    change: ResolvedChange,
+}
+
+/// The place at which a column came into being: step, output, index.
+type Origin = (usize, usize, usize);
+
+#[derive(Clone)]
+enum ResolvedChange {
+    Append,
+    Keyed(Option<Vec<String>>),
+}
+
+enum ResolvedKind {
+    Source,
+    Stage(Box<ResolvedStage>),
+    LastValue {
+        key: Vec<String>,
+        columns: Vec<String>,
+        ttl_us: Option<i64>,
+        deleted: Option<String>,
+    },
+    Aggregate {
+        group: Vec<String>,
+        aggregates: Vec<ResolvedAggregate>,
+        ttl_us: Option<i64>,
+    },
+    Lookup {
+        table: usize,
+        on: Vec<String>,
+        added: Vec<String>,
+    },
+    Window(Box<ResolvedWindow>),
+    IntervalJoin(Box<ResolvedIntervalJoin>),
+    OverWindow(Box<ResolvedOverWindow>),
+    OnCrossing(Box<ResolvedOnCrossing>),
+    Deduplicate(ResolvedDeduplicate),
+    TemporalJoin(Box<ResolvedTemporalJoin>),
+    Union {
+        /// The edges after the first.
+        others: Vec<OutputPort>,
+    },
+}
+
+impl ResolvedNode {
+    /// All edges that it reads.
+    fn inputs(&self) -> impl Iterator<Item = OutputPort> {
+        let others: &[OutputPort] = match &self.kind {
+            ResolvedKind::Union { others } => others,
+            ResolvedKind::IntervalJoin(join) => slice::from_ref(&join.with),
+            ResolvedKind::TemporalJoin(lookup) => slice::from_ref(&lookup.versions),
+            _ => &[],
+        };
+        iter::once(self.input).chain(others.iter().copied())
+    }
+}
+
+impl ResolvedKind {
+    /// Whether the step follows the watermark.
+    fn follows_time(&self) -> bool {
+        match self {
+            Self::IntervalJoin(_) => true,
+            Self::Deduplicate(deduplicate) => deduplicate.within_us.is_some(),
+            Self::OnCrossing(on_crossing) => on_crossing.ttl_us.is_some(),
+            Self::OverWindow(over_window) if over_window.ttl_us.is_some() => true,
+            _ => self.is_timer_driven(),
+        }
+    }
+
+    /// Whether rows of its first output may come because time went on.
+    fn is_timer_driven(&self) -> bool {
+        match self {
+            Self::Window(_) | Self::TemporalJoin(_) => true,
+            Self::OverWindow(over_window) => matches!(over_window.span, OverWindowSpan::Time(_)),
+            Self::LastValue { ttl_us, .. } | Self::Aggregate { ttl_us, .. } => ttl_us.is_some(),
+            _ => false,
+        }
+    }
+}
+
+struct ResolvedStage {
+    live: ResolvedGuest,
+    fallback: Option<ResolvedGuest>,
+    shadow: Option<ResolvedGuest>,
+}
+
+impl ResolvedStage {
+    fn guests(&self) -> impl Iterator<Item = &ResolvedGuest> {
+        [Some(&self.live), self.fallback.as_ref(), self.shadow.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+}
+
+struct ResolvedGuest {
+    module: Arc<Module>,
+    deployment: Deployment,
+    parameters: Vec<(String, ParameterValue)>,
+}
+
+struct ResolvedAggregate {
+    name: String,
+    function: Function,
+    column: Option<String>,
+    column_type: ColumnType,
+    coalesce: Option<f64>,
+    q: Option<f64>,
+    guest: Option<ResolvedAggregateGuest>,
+}
+
+impl ResolvedAggregate {
+    /// The columns of the input that it reads.
+    fn columns(&self) -> impl Iterator<Item = &String> {
+        let of_guest = self.guest.iter().flat_map(|guest| &guest.module.description.inputs);
+        self.column.iter().chain(of_guest.map(|field| &field.name))
+    }
+}
+
+struct ResolvedAggregateGuest {
+    module: Arc<AggregateModule>,
+    parameters: Vec<(String, ParameterValue)>,
+    limits: StageLimits,
+    retracts: bool,
+}
+
+struct ResolvedTable {
+    name: String,
+    columns: Vec<(Field, SourceColumn)>,
+    key_len: usize,
+    update: Option<OutputPort>,
+}
+
+struct ResolvedSink {
+    input: OutputPort,
+    columns: Vec<String>,
+    target: ResolvedTarget,
+}
+
+enum ResolvedTarget {
+    Table {
+        name: String,
+        primary_key: Vec<String>,
+        rows_by: Option<Vec<String>>,
+    },
+    Append {
+        name: String,
+    },
+    Subject {
+        name: String,
+    },
+}
+
+/// Prefix of the tables that Weir keeps for itself.
+const RESERVED: &str = "weir_";
+
+fn resolve(file: &File, definition: &Definition, host: &StageHost, versions: &Versions) -> Result<Resolved> {
+    let mut resolver = Resolver {
+        file,
+        definition,
+        versions,
+        inputs: Vec::new(),
+        nodes: Vec::new(),
+        tables: Vec::new(),
+    };
+    resolver.check_name(&definition.name, "a pipeline's name")?;
+    let (now, tombstones) = resolver.source()?;
+    resolver.event_columns()?;
+    resolver.tables()?;
+    for step in &definition.steps {
+        resolver.step(step.get_ref(), step.span(), host)?;
+    }
+    resolver.updates()?;
+    let sinks = resolver.sinks()?;
+    let event_time = resolver.event_time()?;
+    let commit_at_most_every = resolver.commit_at_most_every()?;
+    let ticks = resolver.ticks()?;
+    let dead_letters = resolver.dead_letters()?;
+    let keep = resolver.keep()?;
+    let publish_from = resolver.publish_from()?;
+    let trust = resolver.trust()?;
+    resolver.check_read(&sinks)?;
+    Ok(Resolved {
+        now,
+        tombstones,
+        inputs: resolver.inputs,
+        event_time,
+        commit_at_most_every,
+        ticks,
+        nodes: resolver.nodes,
+        tables: resolver.tables,
+        sinks,
+        dead_letters,
+        keep,
+        publish_from,
+        trust,
+    })
+}
+
+struct Resolver<'a> {
+    file: &'a File,
+    definition: &'a Definition,
+    versions: &'a Versions,
+    inputs: Vec<ResolvedInput>,
+    nodes: Vec<ResolvedNode>,
+    tables: Vec<ResolvedTable>,
+}
+
+/// The name of the pipeline, before anything else is looked at.
+fn name_of(file: &File) -> Result<String> {
+    let name = file.parse()?.name;
+    check_name_in(file, name.get_ref(), name.span(), "a pipeline's name")?;
+    Ok(name.into_inner())
+}
+
+/// Names become parts of consumers, files and messages, so they are kept plain.
+fn check_name_in(file: &File, text: &str, span: Range<usize>, what: &str) -> Result<()> {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if text.is_empty() || text.len() > 64 || !plain {
+        let accepted = "1 to 64 of the letters a-z and A-Z, digits, - and _";
+        return Err(file.error(Some(span), &format!("{what} is \"{text}\"; accepted are {accepted}")));
+    }
+    Ok(())
+}
+
+impl Resolver<'_> {
+    fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> Error {
+        self.file.error(Some(span), message.as_ref())
+    }
+
+    fn at(&self, name: &Name, message: impl AsRef<str>) -> Error {
+        self.error(name.span(), message)
+    }
+
+    fn check_name(&self, name: &Name, what: &str) -> Result<()> {
+        self.check_name_at(name.get_ref(), name.span(), what)
+    }
+
+    fn check_name_at(&self, text: &str, span: Range<usize>, what: &str) -> Result<()> {
+        check_name_in(self.file, text, span, what)
+    }
+
+    fn check_table_name(&self, name: &str, span: Range<usize>) -> Result<()> {
+        let mut chars = name.chars();
+        let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.len() <= 64;
+        let reserved =
+            name.to_ascii_lowercase().starts_with(RESERVED) || name.to_ascii_lowercase().starts_with("sqlite_");
+        if !plain || reserved {
+            let accepted = "a letter or _ and then up to 63 letters, digits and _; weir_… and sqlite_… are reserved";
+            return Err(self.error(span, format!("a table's name is \"{name}\"; accepted are {accepted}")));
+        }
+        Ok(())
+    }
+
+    // ---- columns and tables -------------------------------------------------------------------------------------------
+
+    /// What SQLite takes as a table: so many columns, of which so many are its key; names of columns that differ in case
+    /// alone are one, and none holds a control character.
+    fn check_table_columns<'n>(
+        &self,
+        table: &str,
+        names: impl Iterator<Item = &'n str>,
+        key_len: usize,
+        span: Range<usize>,
+    ) -> Result<()> {
+        let mut seen: Vec<&str> = Vec::new();
+        for name in names {
+            if name.contains(char::is_control) {
+                let message =
+                    format!("table \"{table}\" has a column {name:?}; SQLite takes no control characters in names");
+                return Err(self.error(span, message));
+            }
+            if let Some(other) = seen.iter().find(|other| other.eq_ignore_ascii_case(name)) {
+                let message =
+                    format!("table \"{table}\" has columns \"{other}\" and \"{name}\", which SQLite takes for one");
+                return Err(self.error(span, message));
+            }
+            seen.push(name);
+        }
+        for (count, most, what) in [
+            (seen.len(), TABLE_COLUMNS_MAX, "columns"),
+            (key_len, KEY_COLUMNS_MAX, "columns in its primary key"),
+        ] {
+            if count > most {
+                let message = format!("table \"{table}\" has {count} {what}; SQLite takes {most}");
+                return Err(self.error(span, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_columns(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
+        let mut paths: Vec<(Vec<&str>, &str)> = Vec::new();
+        for (name, column) in columns {
+            if name.get_ref().is_empty() || name.get_ref().contains(char::is_control) {
+                let accepted = "one or more characters, none of them a control character";
+                return Err(self.at(
+                    name,
+                    format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
+                ));
+            }
+            if column.format == Some(TextFormat::Number) && column.column_type != ColumnType::Text {
+                return Err(self.at(
+                    name,
+                    format!(
+                        "column \"{}\" has format = \"number\" and is {}; only text columns have a format",
+                        name.get_ref(),
+                        column.column_type
+                    ),
+                ));
+            }
+            let path: Vec<&str> = path(name, column);
+            if path.len() > PATH_NAMES_MAX {
+                let (name_text, found) = (name.get_ref(), path.len());
+                return Err(self.at(
+                    name,
+                    format!("column \"{name_text}\" has a path of {found} names; accepted are up to {PATH_NAMES_MAX}"),
+                ));
+            }
+            for (other, other_name) in &paths {
+                if other.starts_with(&path) || path.starts_with(other) {
+                    return Err(self.at(
+                        name,
+                        format!(
+                            "column \"{}\" is read from {}, which column \"{other_name}\" reads too; each value is one column",
+                            name.get_ref(),
+                            path.join(".")
+                        ),
+                    ));
+                }
+            }
+            paths.push((path, name.get_ref()));
+        }
+        Ok(())
+    }
+
+    fn tables(&mut self) -> Result<()> {
+        for (name, table) in &self.definition.tables {
+            self.check_table_name(name, table.span())?;
+            let table_span = table.span();
+            let table = table.get_ref();
+            self.check_columns(&table.columns.0)?;
+            let names = table.columns.0.iter().map(|(name, _)| name.get_ref().as_str());
+            self.check_table_columns(name, names, table.primary_key.len(), table_span.clone())?;
+            if self.tables.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
+                let message =
+                    format!("table \"{name}\" is there already; SQLite takes names that differ in case for one");
+                return Err(self.error(table_span, message));
+            }
+            self.distinct(&table.primary_key, "primary_key")?;
+            if table.primary_key.is_empty() {
+                return Err(self.error(
+                    table_span,
+                    format!("table \"{name}\" has no primary_key; name at least one column"),
+                ));
+            }
+            let schema: Schema = table
+                .columns
+                .0
+                .iter()
+                .map(|(name, column)| field(name, column, true))
+                .collect();
+            let mut columns = Vec::new();
+            for key in &table.primary_key {
+                let index = self.column(&schema, key, &format!("table \"{name}\""))?;
+                if let Some((name, column)) = table.columns.0.get(index) {
+                    columns.push((field(name, column, false), column.clone()));
+                }
+            }
+            for (name, column) in &table.columns.0 {
+                if !table.primary_key.iter().any(|key| key.get_ref() == name.get_ref()) {
+                    columns.push((field(name, column, true), column.clone()));
+                }
+            }
+            let key_len = table.primary_key.len();
+            self.tables.push(ResolvedTable {
+                name: name.clone(),
+                columns,
+                key_len,
+                update: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
+fn timer_driven(nodes: &[ResolvedNode]) -> Vec<Vec<bool>> {
+    let mut timer_driven: Vec<Vec<bool>> = Vec::new();
+    for node in nodes {
+        let is_timer_driven =
+            |port: OutputPort| timer_driven.get(port.node).and_then(|outputs| outputs.get(port.output)) == Some(&true);
+        let input_is = node.inputs().any(is_timer_driven);
+        let outputs = 0..node.outputs.len();
+        let outputs = outputs.map(|output| input_is || node.kind.is_timer_driven() && output == 0);
+        timer_driven.push(outputs.collect());
+    }
+    timer_driven
+}
+
+/// The same, of one of them.
+fn is_timer_driven(nodes: &[ResolvedNode], port: OutputPort) -> bool {
+    timer_driven(nodes)
+        .get(port.node)
+        .and_then(|outputs| outputs.get(port.output))
+        == Some(&true)
+}
+
+impl ResolvedTarget {
+    fn table(&self) -> Option<&String> {
+        match self {
+            Self::Table { name, .. } | Self::Append { name } => Some(name),
+            Self::Subject { .. } => None,
+        }
+    }
+}
+
+impl ResolvedChange {
+    fn wire(&self, schema: &Schema) -> Change {
+        match self {
+            Self::Append => Change::Append,
+            Self::Keyed(key) => Change::Keyed(key.as_ref().and_then(|key| {
+                key.iter()
+                    .map(|name| schema.iter().position(|field| field.name == *name))
+                    .collect()
+            })),
+        }
+    }
+}
+
+fn field(name: &Name, column: &SourceColumn, nullable: bool) -> Field {
+    Field {
+        name: name.get_ref().clone(),
+        column_type: column.column_type,
+        nullable,
+    }
+}
+
+/// The path of a column in the payload.
+fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
+    match &column.path {
+        Some(path) => path.iter().map(String::as_str).collect(),
+        None => vec![name.get_ref().as_str()],
+    }
+}
+
+fn list(schema: &Schema) -> String {
+    let names: Vec<String> = schema
+        .iter()
+        .map(|field| format!("{} ({})", field.name, field.column_type))
+        .collect();
+    names.join(", ")
+}

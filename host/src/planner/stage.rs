@@ -1,0 +1,399 @@
+//! Stages: what a rule says of itself against the columns that it is to read, and its parameters.
+
+use super::{
+    OutputPort, ResolvedChange, ResolvedGuest, ResolvedKind, ResolvedNode, ResolvedOutput, ResolvedStage, Resolver,
+    list,
+};
+use crate::{
+    definition::{Failures, Stage, StageLimits},
+    error::{Error, Result},
+    limits::{FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX},
+    model::{
+        column::{Field, Schema},
+        deployment::{Deployment, Whose},
+    },
+    plan::{StagePlan, StageVersion},
+    wasm::{Instance, Module, ParameterSpec, ParameterType, ParameterValue, StageHost},
+};
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
+
+impl Resolver<'_> {
+    pub(super) fn stage(
+        &self,
+        name: &str,
+        input: OutputPort,
+        stage: &Stage,
+        span: Range<usize>,
+        host: &StageHost,
+    ) -> Result<ResolvedNode> {
+        self.check_limits(&stage.limits)?;
+        self.check_failures(stage)?;
+        let versions = self.versions.get(name).cloned().unwrap_or_default();
+        let (live, outputs) = match &versions.live {
+            Some(version) => {
+                let host = host.at(version.deployment.whose(name));
+                self.version(name, input, version, &stage.limits, &host)?
+            }
+            None => {
+                let at_module =
+                    |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
+                let folder = self.file.path.parent().unwrap_or(Path::new(""));
+                let module = host
+                    .at(Whose::of_file(name))
+                    .load(&folder.join(stage.module.get_ref()))
+                    .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
+                let outputs = self.outputs(input, &module).map_err(at_module)?;
+                let given = stage
+                    .parameters
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.get_ref(), Some(value.span())));
+                let at_step = |at: Option<Range<usize>>, message: String| {
+                    self.error(at.unwrap_or(span.clone()), format!("step \"{name}\": {message}"))
+                };
+                let parameters = parameters_of(&module, given).map_err(|(at, message)| at_step(at, message))?;
+                let said = stage.parameters.iter();
+                let deployment = Deployment {
+                    parameters: said
+                        .map(|(name, value)| (name.clone(), value.get_ref().clone()))
+                        .collect(),
+                    ..Default::default()
+                };
+                let host = host.at(deployment.whose(name));
+                let guest = configured(&host, module, deployment, parameters, &stage.limits)
+                    .map_err(|cause| at_step(None, cause.to_string()).like(&cause))?;
+                (guest, outputs)
+            }
+        };
+        let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
+            let resolved = version.as_ref().map(|version| {
+                let host = host.at(whose(version.deployment.whose(name)));
+                self.version(name, input, version, &stage.limits, &host)
+            });
+            Ok(resolved.transpose()?.map(|(guest, _)| guest))
+        };
+        let fallback = beside(&versions.fallback, |whose| whose)?;
+        let shadow = beside(&versions.shadow, Whose::as_candidate)?;
+        Ok(ResolvedNode {
+            name: name.to_owned(),
+            input,
+            kind: ResolvedKind::Stage(Box::new(ResolvedStage { live, fallback, shadow })),
+            outputs,
+        })
+    }
+
+    /// A guest that is not from the pipeline file.
+    fn version(
+        &self,
+        step: &str,
+        input: OutputPort,
+        version: &StageVersion,
+        limits: &StageLimits,
+        host: &StageHost,
+    ) -> Result<(ResolvedGuest, Vec<ResolvedOutput>)> {
+        let at_module = |message: String| {
+            Error::definition(format!(
+                "module {} does not fit step \"{step}\" of pipeline {}: {message}",
+                version.module.short_digest(),
+                self.definition.name.get_ref()
+            ))
+        };
+        let outputs = self.outputs(input, &version.module).map_err(at_module)?;
+        let given = version
+            .deployment
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value, None));
+        let parameters = parameters_of(&version.module, given).map_err(|(_, message)| at_module(message))?;
+        let (module, deployment) = (version.module.clone(), version.deployment.clone());
+        let guest = configured(host, module, deployment, parameters, limits)
+            .map_err(|cause| at_module(cause.to_string()).like(&cause))?;
+        Ok((guest, outputs))
+    }
+
+    /// What the rule gives of the rows of `input`.
+    ///
+    /// # Errors
+    /// What of the rule does not fit.
+    fn outputs(&self, input: OutputPort, module: &Module) -> Result<Vec<ResolvedOutput>, String> {
+        let whose = self.port_name(input);
+        let input_output = self.output(input).map_err(|error| error.to_string())?;
+        let schema = &input_output.schema;
+        let description = &module.description;
+        check_reads("rule", &description.name, &description.inputs, schema, &whose)?;
+        let changelog = !matches!(input_output.change, ResolvedChange::Append);
+        if changelog && description.reads_time {
+            return Err(format!(
+                "the rule {} reads the time, but {whose} sends a changelog: what it said of a row could not be taken \
+                 back at another time",
+                description.name
+            ));
+        }
+
+        let mut outputs = Vec::new();
+        for (number, output) in description.outputs.iter().enumerate() {
+            let mut fields = Vec::new();
+            let mut origins = Vec::new();
+            for (from, to) in &output.passed {
+                let Some(index) = schema.iter().position(|field| field.name == *from) else {
+                    return Err(format!(
+                        "the rule {} passes column \"{from}\" on, which {whose} does not have; there are {}",
+                        description.name,
+                        list(schema)
+                    ));
+                };
+                if let (Some(field), Some(origin)) = (schema.get(index), input_output.origins.get(index)) {
+                    fields.push(Field {
+                        name: to.clone(),
+                        ..field.clone()
+                    });
+                    origins.push(*origin);
+                }
+            }
+            for computed in &output.computed {
+                origins.push((self.nodes.len(), number, fields.len()));
+                fields.push(computed.clone());
+            }
+            let change = match &input_output.change {
+                ResolvedChange::Append => ResolvedChange::Append,
+                ResolvedChange::Keyed(key) => ResolvedChange::Keyed(key.as_ref().and_then(|key| {
+                    let renamed = |column: &String| {
+                        output
+                            .passed
+                            .iter()
+                            .find(|(from, _)| from == column)
+                            .map(|(_, to)| to.clone())
+                    };
+                    key.iter().map(renamed).collect()
+                })),
+            };
+            outputs.push(ResolvedOutput {
+                name: output.name.clone(),
+                schema: fields,
+                origins,
+                change,
+            });
+        }
+        Ok(outputs)
+    }
+
+    fn check_failures(&self, stage: &Stage) -> Result<()> {
+        let Some(given) = &stage.failures else { return Ok(()) };
+        let Failures { most, of } = *given.get_ref();
+        if (1..=FAILURES_OF_MAX).contains(&of) && most <= of {
+            return Ok(());
+        }
+        Err(self.error(
+            given.span(),
+            format!(
+                "key `failures`: {most} of {of} rows; accepted are 1 to {FAILURES_OF_MAX} rows, and up to as many that may fail"
+            ),
+        ))
+    }
+
+    pub(super) fn check_limits(&self, limits: &StageLimits) -> Result<()> {
+        let bounds = [
+            ("memory_mib", &limits.memory_mib, GUEST_MEMORY_MIB_MAX),
+            ("output_mib", &limits.output_mib, GUEST_MEMORY_MIB_MAX),
+            ("deadline_ms", &limits.deadline_ms, 60_000),
+        ];
+        for (key, given, most) in bounds {
+            if let Some(given) = given
+                && !(1..=most).contains(given.get_ref())
+            {
+                let value = given.get_ref();
+                return Err(self.error(
+                    given.span(),
+                    format!("key `{key}` is {value}; accepted are 1 to {most}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a guest can read what it wants to of the columns of `whose`; `kind` is what people call it.
+///
+/// # Errors
+/// Which column does not fit.
+pub(super) fn check_reads(
+    kind: &str,
+    name: &str,
+    inputs: &[Field],
+    schema: &Schema,
+    whose: &str,
+) -> Result<(), String> {
+    for wanted in inputs {
+        let (column, column_type) = (&wanted.name, wanted.column_type);
+        let Some(found) = schema.iter().find(|field| field.name == *column) else {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" ({column_type}), which {whose} does not have; there are {}",
+                list(schema)
+            ));
+        };
+        if found.column_type != column_type {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" as {column_type}, but it is {} in {whose}",
+                found.column_type
+            ));
+        }
+        if found.nullable && !wanted.nullable {
+            return Err(format!(
+                "the {kind} {name} reads column \"{column}\" as {column_type} without nulls, but it may be null in \
+                 {whose}; let the {kind} take an Option"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A guest that took its parameters; or that this host does not run any more, which says so where it is to be run.
+fn configured(
+    host: &StageHost,
+    module: Arc<Module>,
+    deployment: Deployment,
+    parameters: Vec<(String, ParameterValue)>,
+    limits: &StageLimits,
+) -> Result<ResolvedGuest> {
+    let mut instance = Instance::new(host, module.clone(), parameters.clone(), limits);
+    if instance.refusal().is_none() {
+        instance
+            .configure()
+            .map_err(|failure| failure.error(format!("the rule {}: {failure}", module.description.name)))?;
+    }
+    Ok(ResolvedGuest {
+        module,
+        deployment,
+        parameters,
+    })
+}
+
+impl StageVersion {
+    /// Whether it is the module of that digest with these parameters: those that the rule has of itself count as much as
+    /// those that are set.
+    pub fn is(&self, digest: &str, parameters: &BTreeMap<String, toml::Value>) -> bool {
+        is_same(&self.module, &self.deployment.parameters, digest, parameters)
+    }
+
+    /// Every parameter of it, those that the rule has of itself included; nothing where they do not fit.
+    pub fn all_parameters(&self) -> Option<Vec<(String, ParameterValue)>> {
+        let set = self.deployment.parameters.iter();
+        parameters_of(&self.module, set.map(|(name, value)| (name.as_str(), value, None))).ok()
+    }
+}
+
+impl StagePlan {
+    /// See [`StageVersion::is`].
+    pub fn is(&self, digest: &str, parameters: &BTreeMap<String, toml::Value>) -> bool {
+        is_same(&self.module, &self.deployment.parameters, digest, parameters)
+    }
+}
+
+fn is_same(
+    module: &Module,
+    set: &BTreeMap<String, toml::Value>,
+    digest: &str,
+    parameters: &BTreeMap<String, toml::Value>,
+) -> bool {
+    let all = |set: &BTreeMap<String, toml::Value>| {
+        let given = set.iter().map(|(name, value)| (name.as_str(), value, None));
+        parameters_of(module, given).ok()
+    };
+    module.digest == digest && all(set).is_some_and(|set| all(parameters) == Some(set))
+}
+
+/// What is wrong, and where what was given stands in the file, if it does.
+pub(super) type Wrong = (Option<Range<usize>>, String);
+
+fn parameters_of<'v>(
+    module: &Module,
+    given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
+) -> Result<Vec<(String, ParameterValue)>, Wrong> {
+    let description = &module.description;
+    parameters("rule", &description.name, &description.parameters, given)
+}
+
+/// Every parameter of a guest, with the value that is given, or that the guest itself gives it; `kind` is what people
+/// call it.
+///
+/// # Errors
+/// What is wrong with which, and the place of what was given.
+pub(super) fn parameters<'v>(
+    kind: &str,
+    name: &str,
+    specs: &[ParameterSpec],
+    given: impl Iterator<Item = (&'v str, &'v toml::Value, Option<Range<usize>>)>,
+) -> Result<Vec<(String, ParameterValue)>, Wrong> {
+    let guest = name;
+    let mut values: BTreeMap<&str, (&toml::Value, Option<Range<usize>>)> = BTreeMap::new();
+    for (name, value, at) in given {
+        if !specs.iter().any(|spec| spec.name == name) {
+            let known: Vec<String> = specs
+                .iter()
+                .map(|spec| format!("{} ({})", spec.name, spec.parameter_type))
+                .collect();
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            };
+            return Err((at, format!("the {kind} {guest} has no parameter \"{name}\"; {known}")));
+        }
+        values.insert(name, (value, at));
+    }
+    let mut parameters = Vec::new();
+    for spec in specs {
+        let accepted = spec.parameter_type.described();
+        let value = match (values.remove(spec.name.as_str()), &spec.default) {
+            (Some((value, at)), _) => parameter(value, spec.parameter_type).ok_or_else(|| {
+                (
+                    at,
+                    format!("parameter \"{}\" is {value}; accepted is {accepted}", spec.name),
+                )
+            })?,
+            (None, Some(default)) => default.clone(),
+            (None, None) => {
+                return Err((
+                    None,
+                    format!(
+                        "parameter \"{}\" is missing; accepted is {accepted} ({})",
+                        spec.name, spec.doc
+                    ),
+                ));
+            }
+        };
+        parameters.push((spec.name.clone(), value));
+    }
+    Ok(parameters)
+}
+
+/// The value of a parameter as the rule wants it; an integer is also a double.
+fn parameter(value: &toml::Value, wanted: ParameterType) -> Option<ParameterValue> {
+    let double = |value: &toml::Value| match value {
+        toml::Value::Float(value) => Some(*value).filter(|value| value.is_finite()),
+        toml::Value::Integer(value) => Some(*value as f64),
+        _ => None,
+    };
+    Some(match wanted {
+        ParameterType::Int => ParameterValue::Int(value.as_integer()?),
+        ParameterType::Double => ParameterValue::Double(double(value)?),
+        ParameterType::Boolean => ParameterValue::Boolean(value.as_bool()?),
+        ParameterType::Text => ParameterValue::Text(value.as_str()?.to_owned()),
+        ParameterType::IntList => ParameterValue::IntList(
+            value
+                .as_array()?
+                .iter()
+                .map(toml::Value::as_integer)
+                .collect::<Option<_>>()?,
+        ),
+        ParameterType::DoubleList => {
+            ParameterValue::DoubleList(value.as_array()?.iter().map(double).collect::<Option<_>>()?)
+        }
+        ParameterType::TextList => ParameterValue::TextList(
+            value
+                .as_array()?
+                .iter()
+                .map(|text| text.as_str().map(str::to_owned))
+                .collect::<Option<_>>()?,
+        ),
+    })
+}

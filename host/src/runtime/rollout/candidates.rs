@@ -1,0 +1,77 @@
+//! Candidates: versions that run beside a step and decide nothing.
+
+use super::{InFlight, Worker};
+use crate::{
+    engine::{Shadow, ShadowReport, Successor},
+    error::{ErrorKind, Result},
+    limits::BATCH_EVENTS_MAX,
+    model::deployment::Deployment,
+    plan::Plan,
+    say,
+    trust::Role,
+};
+use std::sync::Arc;
+
+impl Worker {
+    pub(super) fn roll_out_shadow(&mut self, step: String, candidate: Option<Deployment>) {
+        match self.prepare_shadow(&step, candidate.as_ref()) {
+            Ok(None) => {}
+            Ok(Some((successor, plan))) => {
+                let version = None;
+                self.send(successor, InFlight { step, version, plan });
+            }
+            Err(error) if error.kind() == ErrorKind::Environment => {
+                self.wanted_shadows.entry(step.clone()).or_insert(candidate);
+                self.wait_for(Role::Candidate, &step, &error);
+            }
+            Err(error) => {
+                say!(
+                    Warning,
+                    "weir: the candidate for step {step} of pipeline {} is refused: {error}",
+                    self.running.name
+                );
+                let report = ShadowReport {
+                    candidate: candidate.unwrap_or_default(),
+                    refused: Some(error.to_string()),
+                    ..Default::default()
+                };
+                self.refused_shadows.insert(step, report);
+                self.report();
+            }
+        }
+    }
+
+    /// The plan with a candidate beside a step, or without; nothing where that changes nothing.
+    fn prepare_shadow(&mut self, step: &str, candidate: Option<&Deployment>) -> Result<Option<(Successor, Arc<Plan>)>> {
+        self.refused_shadows.remove(step);
+        if let Some(candidate) = candidate {
+            self.check_trusted_candidate(step, candidate)?;
+        }
+        let running = self.shadows.get(step).map(|shadow| shadow.report().candidate);
+        if running.as_ref() == candidate {
+            return Ok(None);
+        }
+        let shadow = match candidate {
+            None => None,
+            Some(deployment) => Some(self.version_of(step, deployment)?),
+        };
+        let mut versions = self.versions.clone();
+        versions.entry(step.to_owned()).or_default().shadow = shadow;
+        let plan = Arc::new(self.base.again(&self.host, &versions)?);
+        let mut successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
+        let feed = match candidate {
+            None => {
+                self.shadows.remove(step);
+                None
+            }
+            Some(_) => {
+                let (shadow, feed) = Shadow::start(&plan, step, &self.host)?;
+                self.shadows.insert(step.to_owned(), shadow);
+                Some(feed)
+            }
+        };
+        successor.shadows.push((step.to_owned(), feed));
+        self.versions = versions;
+        Ok(Some((successor, plan)))
+    }
+}

@@ -1,0 +1,3 @@
+//! Where turns go, and what people read of them afterwards.
+
+pub mod sqlite;

@@ -1,0 +1,91 @@
+//! Tables against the state that they were made of.
+
+use super::super::{schema::quote, value_of};
+use crate::{
+    engine::Engine,
+    model::{
+        column::{ColumnType, Value},
+        row::{cells, push_cell},
+    },
+    plan::{SinkPlan, Target},
+    text::printable,
+};
+use rusqlite::Connection;
+use std::collections::HashSet;
+
+/// The table that a sink writes.
+pub(super) fn name(sink: &SinkPlan) -> Option<&str> {
+    match &sink.target {
+        Target::Table { name, .. } | Target::Append { name } => Some(name),
+        Target::Subject { .. } => None,
+    }
+}
+
+/// What differs between the rows of `table` and those that the engine says, and how many there are; nothing where the state
+/// does not tell.
+pub(super) fn compare(
+    connection: &Connection,
+    number: usize,
+    sink: &SinkPlan,
+    table: &str,
+    engine: &Engine,
+) -> rusqlite::Result<Option<(Vec<String>, usize)>> {
+    let mut expected: HashSet<Vec<u8>> = HashSet::new();
+    if !engine.table_rows(number, |row| {
+        expected.insert(as_stored(&row));
+    }) {
+        return Ok(None);
+    }
+    let rows_expected = expected.len();
+    let names: Vec<String> = sink.columns.iter().map(|(field, _)| quote(&field.name)).collect();
+    let booleans: Vec<bool> = sink
+        .columns
+        .iter()
+        .map(|(field, _)| field.column_type == ColumnType::Boolean)
+        .collect();
+    let mut select = connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quote(table)))?;
+    let mut rows = select.query([])?;
+    let mut faults = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut found = Vec::new();
+        for (index, boolean) in booleans.iter().enumerate() {
+            push_cell(&mut found, value_of(row.get_ref(index)?, *boolean));
+        }
+        if !expected.remove(&as_stored(&found)) {
+            faults.push(format!("has {}, and the state does not", shown(sink, &found)));
+        }
+    }
+    let mut missing: Vec<String> = expected
+        .iter()
+        .map(|row| format!("has no {}, and the state does", shown(sink, row)))
+        .collect();
+    missing.sort_unstable();
+    faults.extend(missing);
+    Ok(Some((faults, rows_expected)))
+}
+
+/// SQLite has one zero.
+fn as_stored(row: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(row.len());
+    for cell in cells(row) {
+        match cell {
+            Value::Double(0.0) => push_cell(&mut stored, Value::Double(0.0)),
+            cell => push_cell(&mut stored, cell),
+        }
+    }
+    stored
+}
+
+fn shown(sink: &SinkPlan, row: &[u8]) -> String {
+    let cells = sink.columns.iter().zip(cells(row)).map(|((field, _), value)| {
+        let value = match value {
+            Value::Null => "null".to_owned(),
+            Value::Int(value) => value.to_string(),
+            Value::Double(value) => format!("{value:?}"),
+            Value::Boolean(value) => value.to_string(),
+            Value::Text(text) => printable(&String::from_utf8_lossy(text)),
+        };
+        format!("{} = {value}", field.name)
+    });
+    format!("({})", cells.collect::<Vec<_>>().join(", "))
+}

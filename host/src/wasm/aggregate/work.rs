@@ -1,0 +1,289 @@
+//! What is asked of an aggregate, in parts that can be cut anywhere.
+
+use super::{
+    answer::{self, Checked, checked},
+    description::AggregateDescription,
+    instance::Refused,
+};
+use crate::{
+    limits::GUEST_CALL_STATE_BYTES_MAX,
+    model::column::{Column, TextValues},
+    wasm::{
+        bindings::aggregate::{AggregateComponent, exports::weir::stage::aggregate as abi},
+        call::StageFailure,
+        context::GuestContext,
+        guest::Guest,
+        translate::of_aggregate::lower,
+    },
+};
+use std::{borrow::Cow, ops::Range};
+use wasmtime::Store;
+
+/// Rows, and the groups that they belong to.
+#[derive(Clone, Copy, Debug)]
+pub struct Accumulate<'a> {
+    /// The states of groups, before the first row; empty for a group that has no row yet.
+    pub states: &'a [&'a [u8]],
+    /// For each row the number of its group's state.
+    pub groups: &'a [u32],
+    /// For each row 1 where it is taken back and else 0; absent when none is. None may be where the description says so.
+    pub retracts: Option<&'a [u8]>,
+    /// The columns of the description, in order.
+    pub columns: &'a [&'a Column],
+}
+
+/// What rows came to.
+#[derive(Debug, PartialEq)]
+pub struct Accumulated {
+    /// How many rows were taken in, from the first on.
+    pub applied: u32,
+    /// The states of all groups after them.
+    pub states: Vec<Box<[u8]>>,
+    /// The result of its group after each row that was taken in.
+    pub results: Column,
+    /// What is wrong with the row that comes next, if there is one left. It has left no trace.
+    pub refused: Option<Refused>,
+}
+
+/// What pairs of states were merged to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The merged states of the pairs before the first that could not be merged.
+    pub states: Vec<Box<[u8]>>,
+    /// What is wrong with the pair that comes next, if there is one left.
+    pub refused: Option<Refused>,
+}
+
+/// The results of states.
+#[derive(Debug, PartialEq)]
+pub struct Results {
+    /// Those of the states before the first that has none.
+    pub column: Column,
+    /// What is wrong with the state that comes next, if there is one left.
+    pub refused: Option<Refused>,
+}
+
+/// Why a part was not done.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Its states are too much for one call.
+    TooMuch,
+    /// The call failed.
+    Failed(StageFailure),
+    /// The guest rejects something.
+    Rejected(answer::Rejected),
+}
+
+/// Work of which a part can be done, as long as those before it are.
+pub(super) trait Work {
+    /// Has a part done, and keeps what came of it.
+    fn call(
+        &mut self,
+        guest: &mut Guest<AggregateComponent>,
+        description: &AggregateDescription,
+        part: Range<usize>,
+    ) -> Result<(), Stopped>;
+}
+
+fn ask<Given, T>(
+    guest: &mut Guest<AggregateComponent>,
+    call: impl FnOnce(&AggregateComponent, &mut Store<GuestContext>) -> wasmtime::Result<Given>,
+    check: impl FnOnce(Given) -> Checked<T>,
+) -> Result<T, Stopped> {
+    match guest.work(call, check) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(rejected)) => Err(Stopped::Rejected(rejected)),
+        Err(failure) => Err(Stopped::Failed(failure)),
+    }
+}
+
+/// States as one call takes them.
+///
+/// # Errors
+/// They are too much for one call.
+fn concatenated<'a>(states: impl Iterator<Item = &'a [u8]>) -> Result<TextValues, Stopped> {
+    let mut all = TextValues::default();
+    for state in states {
+        if all.data.len() + state.len() > GUEST_CALL_STATE_BYTES_MAX {
+            return Err(Stopped::TooMuch);
+        }
+        all.push(state);
+    }
+    Ok(all)
+}
+
+fn param(states: &TextValues) -> abi::StatesParam<'_> {
+    abi::StatesParam {
+        offsets: &states.offsets,
+        data: &states.data,
+    }
+}
+
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+/// [`Accumulate`], and how far it is.
+pub(super) struct Rows<'a> {
+    asked: Accumulate<'a>,
+    states: Vec<Cow<'a, [u8]>>,
+    results: Column,
+    /// For each group its number within a call, while that call is made.
+    numbers: Vec<Option<u32>>,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(asked: Accumulate<'a>, description: &AggregateDescription) -> Self {
+        Self {
+            asked,
+            states: asked.states.iter().map(|state| Cow::Borrowed(*state)).collect(),
+            results: Column::with_capacity(description.result.column_type, 0),
+            numbers: vec![None; asked.states.len()],
+        }
+    }
+
+    pub(super) fn finish(self, refused: Option<Refused>) -> Accumulated {
+        Accumulated {
+            applied: self.results.len() as u32,
+            states: self.states.into_iter().map(|state| state.into_owned().into()).collect(),
+            results: self.results,
+            refused,
+        }
+    }
+
+    /// The groups of the rows, numbered in the order in which they come, and for each row that number.
+    fn numbered(&mut self, rows: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let mut members = Vec::new();
+        let mut groups = Vec::with_capacity(rows.len());
+        for &group in rows {
+            debug_assert!((group as usize) < self.states.len(), "a row of a group without a state");
+            let Some(number) = self.numbers.get_mut(group as usize) else {
+                continue;
+            };
+            groups.push(*number.get_or_insert_with(|| {
+                members.push(group);
+                members.len() as u32 - 1
+            }));
+        }
+        for &group in &members {
+            if let Some(number) = self.numbers.get_mut(group as usize) {
+                *number = None;
+            }
+        }
+        (members, groups)
+    }
+}
+
+impl Work for Rows<'_> {
+    fn call(
+        &mut self,
+        guest: &mut Guest<AggregateComponent>,
+        description: &AggregateDescription,
+        part: Range<usize>,
+    ) -> Result<(), Stopped> {
+        let rows = part.len();
+        let asked = self.asked;
+        let (members, groups) = self.numbered(asked.groups.get(part.clone()).unwrap_or_default());
+        let states = members.iter().filter_map(|&group| self.states.get(group as usize));
+        let states = concatenated(states.map(|state| &**state))?;
+
+        let whole = rows == asked.groups.len();
+        let taken: Vec<u32> = (part.start as u32..part.end as u32).collect();
+        let parts: Vec<Column> = match whole {
+            true => Vec::new(),
+            false => asked.columns.iter().map(|column| column.gather(&taken)).collect(),
+        };
+        let columns: Vec<abi::ColumnParam<'_>> = match whole {
+            true => asked.columns.iter().map(|column| lower(column)).collect(),
+            false => parts.iter().map(lower).collect(),
+        };
+        let batch = abi::Batch {
+            groups: &groups,
+            states: param(&states),
+            retracts: asked.retracts.map(|retracts| retracts.get(part).unwrap_or_default()),
+            columns: &columns,
+        };
+        let (states, results) = ask(
+            guest,
+            |aggregate, store| aggregate.weir_stage_aggregate().call_accumulate(store, batch),
+            |given| {
+                checked(given, rows, |given| {
+                    Ok((
+                        answer::states(given.states, members.len())?,
+                        answer::results(given.results, description.result, rows)?,
+                    ))
+                })
+            },
+        )?;
+
+        for (number, &group) in members.iter().enumerate() {
+            if let Some(state) = self.states.get_mut(group as usize) {
+                *state = Cow::Owned(states.get(number).to_vec());
+            }
+        }
+        match self.results.is_empty() {
+            true => self.results = results,
+            false => self.results.extend(&results),
+        }
+        Ok(())
+    }
+}
+
+// ---- pairs ----------------------------------------------------------------------------------------------------------
+
+/// Pairs of states to be merged, and how far that is.
+pub(super) struct Pairs<'a> {
+    pub(super) into: &'a [&'a [u8]],
+    pub(super) from: &'a [&'a [u8]],
+    pub(super) merged: Vec<Box<[u8]>>,
+}
+
+impl Work for Pairs<'_> {
+    fn call(
+        &mut self,
+        guest: &mut Guest<AggregateComponent>,
+        _: &AggregateDescription,
+        part: Range<usize>,
+    ) -> Result<(), Stopped> {
+        let pairs = part.len();
+        let states = |of: &[&[u8]]| concatenated(of.get(part.clone()).unwrap_or_default().iter().copied());
+        let (into, from) = (states(self.into)?, states(self.from)?);
+        if pairs > 1 && into.data.len() + from.data.len() > GUEST_CALL_STATE_BYTES_MAX {
+            return Err(Stopped::TooMuch);
+        }
+        let (into, from) = (param(&into), param(&from));
+        let merged = ask(
+            guest,
+            |aggregate, store| aggregate.weir_stage_aggregate().call_merge(store, into, from),
+            |given| checked(given, pairs, |given| answer::states(given, pairs)),
+        )?;
+        self.merged.extend((0..pairs).map(|pair| merged.get(pair).into()));
+        Ok(())
+    }
+}
+
+// ---- states ---------------------------------------------------------------------------------------------------------
+
+/// States whose results are wanted, and how far that is.
+pub(super) struct States<'a> {
+    pub(super) states: &'a [&'a [u8]],
+    pub(super) results: Column,
+}
+
+impl Work for States<'_> {
+    fn call(
+        &mut self,
+        guest: &mut Guest<AggregateComponent>,
+        description: &AggregateDescription,
+        part: Range<usize>,
+    ) -> Result<(), Stopped> {
+        let count = part.len();
+        let states = concatenated(self.states.get(part).unwrap_or_default().iter().copied())?;
+        let states = param(&states);
+        let results = ask(
+            guest,
+            |aggregate, store| aggregate.weir_stage_aggregate().call_results(store, states),
+            |given| checked(given, count, |given| answer::results(given, description.result, count)),
+        )?;
+        self.results.extend(&results);
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! For tests alone: the check of a guest's answer, without a guest.
+
+use super::{
+    answer::Answer,
+    bindings::exports::weir::stage::stage as abi,
+    description::{Description, OutputSpec},
+};
+use crate::model::column::{ColumnType, Field};
+
+/// Reads an answer out of `bytes`, as a guest could give it, and checks it as one to `row_count` rows of a rule whose outputs
+/// have these columns. The bytes hold numbers of four bits where a guest has larger ones, so that short inputs mean much.
+///
+/// # Errors
+/// Which promise of the contract it breaks.
+pub fn check_answer(bytes: &[u8], row_count: u32, outputs: &[Vec<(ColumnType, bool)>]) -> Result<Answer, String> {
+    let description = Description {
+        name: "fuzzed".to_owned(),
+        version: "0".to_owned(),
+        doc: String::new(),
+        inputs: Vec::new(),
+        reads_time: false,
+        outputs: outputs
+            .iter()
+            .enumerate()
+            .map(|(number, columns)| OutputSpec {
+                name: format!("o{number}"),
+                passed: Vec::new(),
+                computed: columns
+                    .iter()
+                    .enumerate()
+                    .map(|(column, &(column_type, nullable))| Field {
+                        name: format!("c{column}"),
+                        column_type,
+                        nullable,
+                    })
+                    .collect(),
+            })
+            .collect(),
+        parameters: Vec::new(),
+    };
+    let mut given = Given(bytes);
+    let answer = abi::Answer {
+        outputs: given.list(|given| abi::OutputRows {
+            rows: given.list(Given::number),
+            computed: given.list(Given::column),
+        }),
+        rejected: given.list(|given| abi::RejectedRow {
+            row: given.number(),
+            reason: String::from_utf8_lossy(&given.list(Given::byte)).into_owned(),
+        }),
+    };
+    Answer::from_guest(answer, row_count, &description)
+}
+
+/// What is left of the input; of its end come zeros.
+struct Given<'a>(&'a [u8]);
+
+impl Given<'_> {
+    fn byte(&mut self) -> u8 {
+        let (byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *byte
+    }
+
+    /// Mostly small; now and then at the ends of what there is.
+    fn number(&mut self) -> u32 {
+        match self.byte() {
+            255 => u32::MAX,
+            254 => i32::MAX as u32,
+            byte => u32::from(byte & 15),
+        }
+    }
+
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let count = self.byte() & 15;
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn column(&mut self) -> abi::ColumnResult {
+        let kind = self.byte();
+        abi::ColumnResult {
+            validity: (kind & 4 > 0).then(|| self.list(Self::byte)),
+            values: match kind & 3 {
+                0 => abi::ColumnValuesResult::Int(self.list(|given| i64::from(given.number()))),
+                1 => abi::ColumnValuesResult::Double(self.list(|given| match given.byte() {
+                    255 => f64::NAN,
+                    254 => f64::INFINITY,
+                    byte => f64::from(byte),
+                })),
+                2 => abi::ColumnValuesResult::Boolean(self.list(Self::byte)),
+                _ => abi::ColumnValuesResult::Text(abi::TextValuesResult {
+                    offsets: self.list(Self::number),
+                    data: self.list(Self::byte),
+                }),
+            },
+        }
+    }
+}
