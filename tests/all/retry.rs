@@ -7,7 +7,7 @@ use weir::{
     definition::File,
     model::turn::Counts,
     plan::Plan,
-    runtime::retry::{Acknowledged, Retry, RetryReport},
+    runtime::retry::{Retry, RetryEvent, RetryReport},
     storage::LetterFilter,
 };
 use weir_tests::{
@@ -71,11 +71,11 @@ fn retry(text: &str, database: &Path, filter: &LetterFilter, keeps: bool) -> (Re
     let mut told = Vec::new();
     let report = retry.run(filter, |word| {
         told.push(match word {
-            Acknowledged::Applied(sequence) => format!("{sequence} applied"),
-            Acknowledged::Filtered(sequence) => format!("{sequence} filtered"),
-            Acknowledged::Again(letter) => format!("{} again", letter.sequence),
-            Acknowledged::Refused(letter, _) => format!("{} refused", letter.sequence),
-            Acknowledged::Through(..) => return,
+            RetryEvent::Applied(sequence) => format!("{sequence} applied"),
+            RetryEvent::Filtered(sequence) => format!("{sequence} filtered"),
+            RetryEvent::Again(letter) => format!("{} again", letter.sequence),
+            RetryEvent::Refused(letter, _) => format!("{} refused", letter.sequence),
+            RetryEvent::Through(..) => return,
         });
     });
     (report.expect("the letters can be retried"), told)
