@@ -14,7 +14,7 @@ use weir::{
     engine::Engine,
     format::Decoder,
     plan::Plan,
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{Location, Messages},
     wasm::{Compiler, StageHost},
 };
 
@@ -69,11 +69,11 @@ fn run(path: &Path, events: &[&str]) -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(Plan::build(&File::from_text("orders.toml", PIPELINE), &host)?);
 
     // Where it runs into, and what is there already: tables, state, position.
-    let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Drop)?;
-    database.claim("the list of this example")?;
-    let stored = database.stored().clone();
+    let mut storage = Location::from(path).hold()?.open(plan.clone(), Messages::Drop)?;
+    storage.claim("the list of this example")?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), &host, stored.seed)?;
-    database.restore(&mut engine)?;
+    storage.load(&mut engine)?;
 
     let mut decoder = Decoder::of(&plan, 4096)?;
     for (sequence, event) in (1..).zip(events).filter(|(sequence, _)| *sequence > stored.position) {
@@ -88,7 +88,7 @@ fn run(path: &Path, events: &[&str]) -> Result<(), Box<dyn Error>> {
         eprintln!("event {}: {}", letter.sequence, letter.reason);
     }
     // All or nothing. After this, a queue may forget the events.
-    database.commit(turn)?;
+    storage.commit(turn)?;
     Ok(())
 }
 

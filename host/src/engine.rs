@@ -12,6 +12,7 @@ mod fingerprint;
 mod guests;
 mod operators;
 mod outcomes;
+mod restore;
 mod shadow;
 mod stages;
 mod swap;
@@ -22,7 +23,6 @@ mod waves;
 pub use failures::Stopped;
 pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
-pub use takeover::Made;
 
 use crate::{
     error::{Error, OrDefect, Result, take_defect},

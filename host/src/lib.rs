@@ -83,11 +83,12 @@ pub mod operator;
 
 pub mod sink;
 
-pub mod engine;
-
-// Where that goes: one transaction, the server.
+// Where turns go. The engine takes its state back from there.
 pub mod storage;
 
+pub mod engine;
+
+// The server.
 pub mod nats;
 
 // What runs the guests that a plan names. All above knows it by the traits of `plan` alone.

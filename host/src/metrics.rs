@@ -109,6 +109,8 @@ declare! {
         "Rows that came too late for a step.";
     dead_rows: Counter = "weir_dead_rows_total", "rows",
         "Rows that came because time went on, and that a rule could not take.";
+    undecoded_events: Counter = "weir_undecoded_events_total", "events",
+        "Events that are dead letters since no step could read their payloads.";
     failed_rows: Counter = "weir_failed_rows_total", "rows",
         "Rows that made a guest trap, run too long or answer wrongly.";
     received_bytes: Counter = "weir_received_bytes_total", "bytes",
@@ -308,8 +310,9 @@ impl Metrics {
     /// Takes note of what a turn holds that is no count of its own. It is committed afterwards.
     pub(crate) fn count_turn(&self, turn: &Turn) -> Committing {
         for letter in &turn.dead_letters {
-            if let Some(step) = self.step(&letter.step) {
-                step.step.dead_letters.add(1);
+            match self.step(&letter.step) {
+                Some(step) => step.step.dead_letters.add(1),
+                None => self.pipeline.undecoded_events.add(1),
             }
         }
         for (step, rows) in &turn.late_rows {

@@ -11,7 +11,7 @@ use weir::{
     definition::File,
     engine::Successor,
     plan::{Plan, StepVersions, Versions},
-    storage::sqlite::Messages,
+    storage::Messages,
 };
 use weir_tests::{
     guest,

@@ -12,7 +12,7 @@ use weir::{
     engine::{Engine, Successor},
     format::Decoder,
     plan::{Plan, StageVersion, StepVersions, Versions},
-    storage::sqlite::{Database, Messages},
+    storage::Messages,
 };
 use weir_tests::{
     guest,
@@ -215,7 +215,9 @@ table = "labelled"
     let folder = scratch();
     let path = folder.path().join("shop.db");
     let hold = hold(&path).expect("nobody else holds the database");
-    let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be made");
+    let mut database = hold
+        .open(plan.clone(), Messages::Drop)
+        .expect("the database can be made");
     database.claim("a test").expect("it is new");
     let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the rule takes its parameters");
     engine.begin(0, &[]);

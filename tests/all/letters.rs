@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use weir::{
     definition::File,
     plan::Plan,
-    storage::sqlite::{Audit, LetterFilter, Messages, Outbox, Verdict, drop_dead_letters, read_dead_letters},
+    storage::{LetterFilter, Messages, StoredDeadLetter, Verdict},
 };
 use weir_tests::{
     guest,
     replay::{hold, host, replay_with},
     scratch,
+    stored::inspect,
 };
 
 /// Events in the order of their times, a minute between two; the rule rejects every second one.
@@ -44,18 +45,19 @@ fn process(text: &str, database: &Path, last: usize, batch: usize) {
 
 fn held(database: &Path) -> Vec<u64> {
     let mut held = Vec::new();
-    read_dead_letters(database, &LetterFilter::default(), |letter| {
+    let mut each = |letter: StoredDeadLetter| {
         held.push(letter.sequence);
         Ok(())
-    })
-    .expect("they can be read");
+    };
+    let read = inspect(database).dead_letters(&LetterFilter::default(), &mut each);
+    read.expect("they can be read");
     held
 }
 
 /// Whether the database holds together; how many were let go.
 #[track_caller]
 fn let_go(database: &Path) -> u64 {
-    let audit = Audit::open(database).expect("it can be opened");
+    let audit = inspect(database).snapshot().expect("it can be opened");
     let pipelines = audit.pipelines().expect("it can be read");
     let (name, stored) = &pipelines[0];
     for check in audit.check_pipeline(name, stored) {
@@ -108,7 +110,7 @@ fn one_that_waits_to_be_published_is_stored_once_and_not_let_go() {
     assert_eq!(held(&database), all);
     assert_eq!(let_go(&database), 0);
     let file = hold(&database).expect("nobody holds it");
-    let outbox = Outbox::open(&file, "p").expect("it can be opened");
+    let outbox = file.outbox("p").expect("it can be opened");
     let waiting = || {
         outbox
             .oldest(100, usize::MAX, &Default::default())
@@ -125,7 +127,7 @@ fn one_that_waits_to_be_published_is_stored_once_and_not_let_go() {
         to: Some(4),
         ..LetterFilter::default()
     };
-    let dropped = drop_dead_letters(&file, &filter).expect("it can be written");
+    let dropped = file.drop_dead_letters(&filter).expect("it can be written");
     assert_eq!(dropped, 2);
     let payloads: Vec<Vec<u8>> = waiting().into_iter().map(|letter| letter.payload).collect();
     assert_eq!(payloads, expected);

@@ -23,6 +23,7 @@ mod retry;
 mod rules;
 mod signatures;
 mod simulation;
+mod storages;
 mod swaps;
 mod takeovers;
 mod time;

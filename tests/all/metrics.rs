@@ -5,12 +5,12 @@ use weir::{
     engine::Engine,
     format::Decoder,
     metrics::{Metrics, Sample, Value},
-    runtime::pipeline::{self, Store, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{Database, Messages},
+    storage::Messages,
 };
 use weir_tests::{
     replay::{hold, host},
@@ -39,15 +39,14 @@ fn a_run_measures_what_went_through_it() {
     let events: Vec<String> = (1..=MALFORMED + 3).map(payload).collect();
     let events = events.join("\n") + "\nbroken\n";
     fs::write(&input, &events).expect("the input can be written");
-    let mut database = Database::open(&hold(&path).unwrap(), plan.clone(), Messages::Drop).unwrap();
-    database.claim(IDENTITY).unwrap();
+    let mut storage = hold(&path).unwrap().open(plan.clone(), Messages::Drop).unwrap();
+    storage.claim(IDENTITY).unwrap();
     let mut engine = Engine::new(plan.clone(), host(), 1).unwrap();
-    database.restore(&mut engine).unwrap();
+    storage.load(&mut engine).unwrap();
     let metrics = engine.metrics().clone();
     let decoder = Decoder::of(&plan, 16).unwrap();
-    let source = FileSource::open(&input, decoder, 0, database.stored().content_hash, Stop::default()).unwrap();
-    let store = Store::Database(Box::new(database));
-    drop(pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()).unwrap());
+    let source = FileSource::open(&input, decoder, 0, storage.stored().content_hash, Stop::default()).unwrap();
+    drop(pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).unwrap());
 
     let numbers = numbers(&metrics);
     let is = |name: &str, number: u64| {
@@ -61,6 +60,7 @@ fn a_run_measures_what_went_through_it() {
     is("weir_events_total outcome=dead_letter", 2);
     is("weir_events_total outcome=empty", 0);
     is("weir_dead_letters_held", 2);
+    is("weir_undecoded_events_total", 1);
     is("weir_position_sequence", good + 2);
     is("weir_received_bytes_total", events.len() as u64 - (good + 2));
     is(&format!("weir_step_dead_letters_total step={STEP}"), 1);

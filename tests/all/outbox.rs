@@ -9,7 +9,7 @@ use std::{
 use weir::{
     definition::File,
     plan::Plan,
-    storage::sqlite::{Messages, Outbox, OutgoingMessage, StoredAt},
+    storage::{Messages, Outbox, OutgoingMessage, StoredAt},
 };
 use weir_tests::{
     replay::{hold, host, replay_with},
@@ -30,14 +30,17 @@ columns = ["n"]
 const EVENTS: usize = 40;
 
 /// An outbox with the messages of some events, each larger than the one before.
-fn outbox() -> (tempfile::TempDir, Outbox) {
+fn outbox() -> (tempfile::TempDir, Box<dyn Outbox>) {
     let folder = scratch();
     let (input, database) = (folder.path().join("events.jsonl"), folder.path().join("p.db"));
     let line = |n: usize| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(100 * n));
     fs::write(&input, (0..EVENTS).map(line).collect::<String>()).expect("a file of the test can be written");
     let plan = Plan::build(&File::from_text("p.toml", PIPELINE), host()).expect("the pipeline fits");
     replay_with(&Arc::new(plan), &input, &database, 7, Messages::Outbox).expect("it runs");
-    let outbox = Outbox::open(&hold(&database).expect("nobody holds it"), "p").expect("it can be opened");
+    let outbox = hold(&database)
+        .expect("nobody holds it")
+        .outbox("p")
+        .expect("it can be opened");
     (folder, outbox)
 }
 
@@ -45,7 +48,7 @@ fn ids(messages: &[OutgoingMessage]) -> Vec<i64> {
     messages.iter().map(|message| message.id).collect()
 }
 
-fn all(outbox: &Outbox, without: &BTreeSet<String>) -> Vec<OutgoingMessage> {
+fn all(outbox: &dyn Outbox, without: &BTreeSet<String>) -> Vec<OutgoingMessage> {
     outbox
         .oldest(usize::MAX >> 1, usize::MAX, without)
         .expect("it can be read")
@@ -55,7 +58,7 @@ fn all(outbox: &Outbox, without: &BTreeSet<String>) -> Vec<OutgoingMessage> {
 fn no_more_is_read_than_can_be_held() {
     let (_folder, outbox) = outbox();
     let none = BTreeSet::new();
-    let all = all(&outbox, &none);
+    let all = all(&*outbox, &none);
     assert_eq!(all.len(), 2 * EVENTS);
     for bytes in [0, 1, 100, 5000, 20_000, usize::MAX] {
         let read = outbox.oldest(50, bytes, &none).expect("it can be read");
@@ -74,7 +77,7 @@ fn no_more_is_read_than_can_be_held() {
 fn what_was_published_goes_and_nothing_else() {
     let (_folder, outbox) = outbox();
     let without = |subject: &str| BTreeSet::from([subject.to_owned()]);
-    let (of_a, of_b) = (all(&outbox, &without("b")), all(&outbox, &without("a")));
+    let (of_a, of_b) = (all(&*outbox, &without("b")), all(&*outbox, &without("a")));
     let mut subjects = outbox.subjects().expect("it can be read");
     subjects.sort();
     assert_eq!(subjects, ["a", "b"]);
@@ -101,8 +104,8 @@ fn what_was_published_goes_and_nothing_else() {
         .filter(|index| ![2, 9].contains(index))
         .map(|index| of_a[index].id)
         .collect();
-    assert_eq!(ids(&all(&outbox, &without("b"))), left);
-    assert_eq!(ids(&all(&outbox, &without("a"))), ids(&of_b));
+    assert_eq!(ids(&all(&*outbox, &without("b"))), left);
+    assert_eq!(ids(&all(&*outbox, &without("a"))), ids(&of_b));
     assert_eq!(outbox.last_stored("a").expect("it can be read"), Some(stored(17)));
     assert_eq!(outbox.last_stored("b").expect("it can be read"), None);
 }

@@ -8,7 +8,7 @@ use weir::{
     model::turn::Counts,
     plan::Plan,
     runtime::retry::{Retry, RetryEvent, RetryReport},
-    storage::sqlite::LetterFilter,
+    storage::LetterFilter,
 };
 use weir_tests::{
     guest,
@@ -67,7 +67,7 @@ fn plan(text: &str) -> Plan {
 #[track_caller]
 fn retry(text: &str, database: &Path, filter: &LetterFilter, keeps: bool) -> (RetryReport, Vec<String>) {
     let file = hold(database).expect("nobody else holds the database");
-    let retry = Retry::open(&file, host(), plan(text), "", keeps).expect("the database is that of the pipeline");
+    let retry = Retry::open(&*file, host(), plan(text), "", keeps).expect("the database is that of the pipeline");
     let mut told = Vec::new();
     let report = retry.run(filter, |word| {
         told.push(match word {

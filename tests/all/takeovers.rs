@@ -9,13 +9,14 @@ use weir::{
     error::Result,
     format::Decoder,
     plan::Plan,
-    runtime::pipeline::{Store, Swaps},
+    runtime::pipeline::Swaps,
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{Database, Messages, read_versions},
+    storage::Messages,
 };
+use weir_tests::stored::read_versions;
 use weir_tests::{
     guest,
     replay::{hold, host},
@@ -56,16 +57,15 @@ fn plan(text: String) -> Arc<Plan> {
 fn run(plan: &Arc<Plan>, folder: &Path, events: &str) -> Result<()> {
     let (input, path) = (folder.join("events.jsonl"), folder.join("changes.db"));
     fs::write(&input, events).expect("the input can be written");
-    let mut database = Database::open(&hold(&path)?, plan.clone(), Messages::Drop)?;
-    database.claim(IDENTITY)?;
-    let stored = database.stored().clone();
+    let mut storage = hold(&path)?.open(plan.clone(), Messages::Drop)?;
+    storage.claim(IDENTITY)?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
-    database.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     engine.begin(stored.position, &read_versions(&path, &plan.name)?);
     let decoder = Decoder::of(plan, 2)?;
     let source = FileSource::open(&input, decoder, stored.position, stored.content_hash, Stop::default())?;
-    let store = Store::Database(Box::new(database));
-    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()).map(drop)
+    weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// A copy of the guest that is another module, and does the same.

@@ -9,7 +9,7 @@ use crate::{
     wait_until,
 };
 use std::{fs, path::Path, time::Duration};
-use weir::storage::sqlite::{read_harms, read_versions};
+use weir_tests::stored::{read_harms, read_versions};
 use weir_tests::swaps::{self, PIPELINE, STEP, pipeline_text};
 
 /// How often a version may kill its host at one place.

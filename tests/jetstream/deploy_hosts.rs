@@ -7,7 +7,7 @@ use crate::{
     wait_until,
 };
 use std::fs;
-use weir::storage::sqlite::read_versions;
+use weir_tests::stored::read_versions;
 use weir_tests::{
     seed::with_seed,
     swaps::{PIPELINE, check, pipeline_text},

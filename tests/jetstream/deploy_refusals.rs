@@ -8,7 +8,7 @@ use crate::{
 };
 use expect_test::{Expect, expect};
 use std::{fs, fs::File};
-use weir::storage::sqlite::read_versions;
+use weir_tests::stored::read_versions;
 use weir_tests::{
     guest,
     nats::NatsServer,

@@ -2,7 +2,8 @@
 
 use crate::versions::{NO_TRIAL, Swapped, deploy, deploy_to, from_where};
 use std::time::Instant;
-use weir::{model::deployment::StoredVersion, storage::sqlite::read_versions};
+use weir::model::deployment::StoredVersion;
+use weir_tests::stored::read_versions;
 use weir_tests::{
     nats::NatsServer,
     scratch,

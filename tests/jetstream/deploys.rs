@@ -147,7 +147,7 @@ fn deployments_take_effect_one_after_the_other() {
     );
 
     // Labels are given by hand: what was put back in force says what it said the first time.
-    let versions = weir::storage::sqlite::read_versions(&setup.database(), swaps::PIPELINE).unwrap();
+    let versions = weir_tests::stored::read_versions(&setup.database(), swaps::PIPELINE).unwrap();
     assert_eq!(
         from_where(&versions),
         [(0, 1), (1, 101), (2, 201), (3, 301), (4, 401), (5, 501)]

@@ -6,7 +6,7 @@ use crate::{
     versions::{Swapped, from_where, steps, wait_for_status},
 };
 use std::{fs, path::Path};
-use weir::storage::sqlite::read_versions;
+use weir_tests::stored::read_versions;
 use weir_tests::{
     swaps::{self, PIPELINE, pipeline_text},
     table::query,

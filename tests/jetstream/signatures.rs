@@ -12,9 +12,9 @@ use std::fs;
 use weir::{
     model::deployment::Deployment,
     runtime::status::StepStatus,
-    storage::sqlite::read_versions,
     trust::{Entry, Key},
 };
+use weir_tests::stored::read_versions;
 use weir_tests::{
     guest,
     swaps::{MALFORMED, PIPELINE, STEP, digest, pipeline_text},

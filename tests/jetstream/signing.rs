@@ -7,7 +7,8 @@ use crate::{
 use expect_test::{Expect, expect};
 use serde_json::Value as Json;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
-use weir::{model::deployment::Deployment, storage::sqlite::read_versions, trust::Key};
+use weir::{model::deployment::Deployment, trust::Key};
+use weir_tests::stored::read_versions;
 use weir_tests::{
     guest,
     swaps::{self, PIPELINE, STEP, digest},

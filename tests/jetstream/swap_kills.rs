@@ -12,10 +12,8 @@ use std::{
     thread,
     time::Duration,
 };
-use weir::{
-    model::deployment::StoredVersion,
-    storage::sqlite::{read_harms, read_versions},
-};
+use weir::model::deployment::StoredVersion;
+use weir_tests::stored::{read_harms, read_versions};
 use weir_tests::{
     seed::{Random, with_seed},
     swaps::{PIPELINE, STEP, check, text_with_second},

@@ -13,12 +13,12 @@ use weir::{
     format::Decoder,
     operator::lookup,
     plan::{Now, Plan},
-    runtime::pipeline::{Store, Swaps},
+    runtime::pipeline::Swaps,
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{Backend, Location, Messages},
     wasm::{Compiler, StageHost},
 };
 
@@ -68,16 +68,15 @@ pub fn replay(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize) -> 
 /// # Errors
 /// What `weir replay` would say.
 pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize, messages: Messages) -> Result<()> {
-    let mut database = Database::open(&hold(database)?, plan.clone(), messages)?;
-    database.claim(IDENTITY)?;
-    let stored = database.stored().clone();
+    let mut storage = hold(database)?.open(plan.clone(), messages)?;
+    storage.claim(IDENTITY)?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     engine.set_forgotten_at_once(batch);
-    database.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     let decoder = Decoder::of(plan, batch)?;
     let source = FileSource::open(input, decoder, stored.position, stored.content_hash, Stop::default())?;
-    let store = Store::Database(Box::new(database));
-    weir::runtime::pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()).map(drop)
+    weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).map(drop)
 }
 
 /// How many entries each state of a database has, by its name: what a pipeline would begin with.
@@ -87,9 +86,11 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
 #[track_caller]
 pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
     let hold = hold(database).expect("nobody else holds the database");
-    let database = Database::open(&hold, plan.clone(), Messages::Outbox).expect("the database can be opened");
-    let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
-    database.restore(&mut engine).expect("the state can be read");
+    let mut storage = hold
+        .open(plan.clone(), Messages::Outbox)
+        .expect("the database can be opened");
+    let mut engine = Engine::new(plan.clone(), host(), storage.stored().seed).expect("the plan can run");
+    storage.load(&mut engine).expect("the state can be read");
     engine.state_sizes()
 }
 
@@ -100,10 +101,10 @@ pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
 ///
 /// # Errors
 /// When it is held for longer.
-pub fn hold(database: &Path) -> Result<DatabaseFile> {
+pub fn hold(database: &Path) -> Result<Arc<dyn Backend>> {
     let begun = Instant::now();
     loop {
-        match DatabaseFile::hold(database) {
+        match Location::from(database).hold() {
             Err(_) if begun.elapsed() < LOCK_MAX => std::thread::park_timeout(Duration::from_millis(1)),
             outcome => return outcome,
         }
@@ -135,8 +136,12 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         table.set(batch.of_input(0), &columns);
     }
     let hold = hold(database).expect("nobody else holds the database");
-    let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("the database can be opened");
-    database.load_table(0, &mut table).expect("the table can be written");
+    let mut storage = hold
+        .open(plan.clone(), Messages::Drop)
+        .expect("the database can be opened");
+    storage
+        .set_table(0, table.take_changes())
+        .expect("the table can be written");
 }
 
 /// A whole run over a new database: lookup rows if there are any, then `lines` in one go, or stopped after each of

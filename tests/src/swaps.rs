@@ -1,5 +1,6 @@
 //! A stream without end, and versions of a rule that are swapped in while it runs.
 
+use crate::stored::{read_lineage, read_versions};
 use crate::{
     guest,
     replay::{hold, host},
@@ -25,9 +26,9 @@ use weir::{
         deployment::{Committed, Deployment, StoredVersion},
     },
     plan::{Plan, StageVersion, StepVersions, Versions},
-    runtime::pipeline::{self, Store, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{Acknowledge, Source, Wake},
-    storage::sqlite::{Database, Messages, read_lineage, read_versions},
+    storage::Messages,
 };
 
 /// The step that is swapped.
@@ -271,9 +272,9 @@ impl Source for Endless {
 
 /// Keeps what it is told of commits.
 #[derive(Clone, Debug, Default)]
-pub struct RetryEvent(pub Arc<Mutex<Vec<Committed>>>);
+pub struct Acknowledged(pub Arc<Mutex<Vec<Committed>>>);
 
-impl RetryEvent {
+impl Acknowledged {
     /// How long each swap held up the data path, in order of length.
     ///
     /// # Panics
@@ -286,7 +287,7 @@ impl RetryEvent {
     }
 }
 
-impl Acknowledge for RetryEvent {
+impl Acknowledge for Acknowledged {
     fn committed(&mut self, _: u64, _: &Receipt) {}
 
     fn versions_committed(&mut self, committed: Committed) {
@@ -307,10 +308,10 @@ pub fn run(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     swap: impl FnOnce(&dyn Fn(Successor)) + Send,
 ) -> Result<()> {
-    start(plan, database, batch, last, told, None, Some(swap))
+    start(plan, database, batch, last, acknowledged, None, Some(swap))
 }
 
 /// Swaps nothing in.
@@ -325,10 +326,10 @@ pub fn run_from(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     successor: Option<Successor>,
 ) -> Result<()> {
-    start(plan, database, batch, last, told, successor, None::<Nothing>)
+    start(plan, database, batch, last, acknowledged, successor, None::<Nothing>)
 }
 
 fn start(
@@ -336,16 +337,16 @@ fn start(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     first: Option<Successor>,
     swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
 ) -> Result<()> {
     let known = read_versions(database, &plan.name)?;
-    let mut store = Database::open(&hold(database)?, plan.clone(), Messages::Drop)?;
-    store.claim("numbers")?;
-    let stored = store.stored().clone();
+    let mut storage = hold(database)?.open(plan.clone(), Messages::Drop)?;
+    storage.claim("numbers")?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
-    store.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     engine.begin(stored.position, &known);
     if let Some(first) = first {
         drop(engine.swap(first));
@@ -370,8 +371,7 @@ fn start(
             }
             end.store(true, Ordering::Relaxed);
         });
-        let store = Store::Database(Box::new(store));
-        pipeline::run(source, engine, store, told.clone(), swaps).map(drop)
+        pipeline::run(source, engine, storage, acknowledged.clone(), swaps).map(drop)
     })
 }
 

@@ -6,6 +6,8 @@
 
 use std::ffi::OsString;
 
+use crate::build::Build;
+use crate::costs;
 use crate::error::{Error, Result};
 use crate::process;
 use crate::say::say;
@@ -61,7 +63,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         .args(["build", "--release", "--bins", "--target", &triple, "--target-dir"])
         .arg(&folder)
         .env("RUSTFLAGS", INSTRUMENTED);
-    process::run(&mut build)?;
+    Build::new("fuzz targets", build, &costs::OPTIMISED).run()?;
     for target in targets {
         let found = folder.join("corpus").join(target);
         std::fs::create_dir_all(&found)

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::build::Build;
+use crate::costs;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::say::say;
@@ -50,18 +52,28 @@ impl Default for Profile {
     }
 }
 
-/// Builds every guest of the workspace to `target/guests/<package>.wasm`.
+/// The core modules of all guests of the workspace, as cargo made them.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    guests: Vec<Manifest>,
+    /// Where the components go.
+    components: PathBuf,
+    /// Where cargo builds.
+    build: PathBuf,
+    /// Where cargo put the modules.
+    folder: PathBuf,
+}
+
+/// The build of every guest of the workspace to a core module, or nothing where there is no guest.
 ///
 /// # Errors
-/// If cargo or the component tool fails, with their own words on standard error. Components that were made before stay
-/// as they are, and so does the older component of a guest that fails.
-pub(crate) fn build(target: &WasmTarget, profile: &Profile) -> Result<()> {
+/// If the workspace or the compiler cannot be read.
+pub(crate) fn plan(target: &WasmTarget, profile: &Profile) -> Result<Option<(Build, Modules)>> {
     let guests = find_all(&workspace::root())?;
     if guests.is_empty() {
         say("guests", "none: no cdylib in guests/ or tests/guests/");
-        return Ok(());
+        return Ok(None);
     }
-
     let components = workspace::target().join("guests");
     // Apart from the host's own folder: the two may have different compilers and would lock each other out.
     let build = components.join("build");
@@ -71,36 +83,65 @@ pub(crate) fn build(target: &WasmTarget, profile: &Profile) -> Result<()> {
     for guest in &guests {
         cargo.args(["-p", &guest.package]);
     }
-    process::run(&mut cargo)?;
+    let folder = build.join(crate::wasm_target::TRIPLE).join(profile.folder());
+    let modules = Modules {
+        guests,
+        components,
+        build,
+        folder,
+    };
+    Ok(Some((Build::new("guests", cargo, &costs::GUESTS), modules)))
+}
 
-    let modules = build.join(crate::wasm_target::TRIPLE).join(profile.folder());
-    let mut stale = Vec::new();
-    for guest in &guests {
-        let component = Component {
-            module: modules.join(guest.library_file()).with_extension("wasm"),
-            file: components.join(&guest.package).with_extension("wasm"),
-            partial: components.join(format!(".{}.wasm.part", guest.package)),
-            note: build.join(&guest.package).with_extension(NOTE_EXTENSION),
-        };
-        let origin = Origin::of(&component.module)?;
-        if !component.is_made_from(&origin) {
-            stale.push((component, origin));
+impl Modules {
+    /// Makes a component of each module that is newer than its component: `target/guests/<package>.wasm`.
+    ///
+    /// # Errors
+    /// If the component tool fails to build or to work. Components that were made before stay as they are, and so does the
+    /// older component of a guest that fails.
+    pub(crate) fn make_components(&self) -> Result<()> {
+        let Modules {
+            guests,
+            components,
+            build,
+            folder,
+        } = self;
+        let mut stale = Vec::new();
+        for guest in guests {
+            let component = Component {
+                module: folder.join(guest.library_file()).with_extension("wasm"),
+                file: components.join(&guest.package).with_extension("wasm"),
+                partial: components.join(format!(".{}.wasm.part", guest.package)),
+                note: build.join(&guest.package).with_extension(NOTE_EXTENSION),
+            };
+            let origin = Origin::of(&component.module)?;
+            if !component.is_made_from(&origin) {
+                stale.push((component, origin));
+            }
         }
-    }
-    if !stale.is_empty() {
-        // Built by itself, to show its progress: the first time takes a minute.
-        process::run(process::cargo().args(["build", "-p", COMPONENT_TOOL]))?;
-    }
-    for (component, origin) in &stale {
-        component.make(origin)?;
-    }
-    remove_orphans(&guests, &components, &build)?;
+        if !stale.is_empty() {
+            component_tool().run()?;
+        }
+        for (component, origin) in &stale {
+            component.make(origin)?;
+        }
+        remove_orphans(guests, components, build)?;
 
-    say(
-        "guests",
-        format_args!("{} in target/guests ({} new)", guests.len(), stale.len()),
-    );
-    Ok(())
+        say(
+            "guests",
+            format_args!("{} in target/guests ({} new)", guests.len(), stale.len()),
+        );
+        Ok(())
+    }
+}
+
+/// A cargo that works on the component tool.
+///
+/// Of the whole workspace, so that what the tool is made of is compiled with the features that the tests have, and once.
+fn component_tool() -> Build {
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--workspace", "--bin", COMPONENT_TOOL]);
+    Build::new("component tool", cargo, &costs::COMPONENT_TOOL)
 }
 
 /// Removes the components of guests that are no more, which a pipeline might go on finding.
@@ -188,7 +229,7 @@ impl Component {
     /// Makes it. It appears under its name in one step: a host that looks at the folder never loads half of one.
     fn make(&self, origin: &Origin) -> Result<()> {
         let mut tool = process::cargo();
-        tool.args(["run", "--quiet", "-p", COMPONENT_TOOL, "--"])
+        tool.args(["run", "--quiet", "--workspace", "--bin", COMPONENT_TOOL, "--"])
             .arg(&self.module)
             .arg("-o")
             .arg(&self.partial);

@@ -5,6 +5,8 @@
 //! on standard error; standard output belongs to the program that is run.
 
 mod apt;
+mod build;
+mod costs;
 mod deny;
 mod docs;
 mod error;
@@ -13,6 +15,7 @@ mod guests;
 mod manifest;
 mod nats_server;
 mod process;
+mod progress;
 mod say;
 mod setup;
 mod venv;
@@ -20,9 +23,10 @@ mod version;
 mod wasm_target;
 mod workspace;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
+use build::Build;
 use error::Result;
 use guests::Profile;
 
@@ -47,6 +51,9 @@ Commands:
   fuzz [target…] [--seconds N]
                            run fuzz targets on libFuzzer, 60 s each: decode, answer, pipeline, state
   help                     print this
+
+What cargo says while it builds is in target/log. A release binary has no debug information: for the lines of a
+backtrace or of a profile, build the same code with `cargo build --profile profiling -p weir`.
 
 Examples:
   cargo xtask demo                         see the three reference scenarios run
@@ -77,24 +84,35 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        ("setup", []) => setup::run().map(|_| ()),
+        ("setup", []) => setup::run(None).map(|_| ()),
         ("guests", []) => build_guests(&Profile::default()),
         ("guests", [option, name]) if option == "--profile" => build_guests(&Profile::named(&name.to_string_lossy())),
-        ("demo", _) => with_nats_server(
-            cargo(["run", "--release", "-p", "weir", "--bin", "weir", "--", "demo"]),
-            args,
-        ),
+        ("demo", _) => {
+            let build = cargo(&["build", "-p", "weir", "--bin", "weir"]);
+            let demo = cargo(&["run", "--quiet", "-p", "weir", "--bin", "weir", "--", "demo"]);
+            with_nats_server(Some(Build::new("weir", build, &costs::HOST)), demo, args)
+        }
         // Beside --workspace, cargo passes over a package that is named.
-        ("test", _) if names_package(args) => with_nats_server(cargo(["test"]), args),
-        ("test", _) => with_nats_server(cargo(["test", "--workspace"]), args),
+        ("test", _) if names_package(args) => with_nats_server(tests(&[], args), cargo(&["test"]), args),
+        ("test", _) => with_nats_server(tests(&["--workspace"], args), cargo(&["test", "--workspace"]), args),
         ("campaign", _) => match campaign(args) {
-            Ok(command) => with_nats_server(command, &[] as &[OsString]),
+            Ok(command) => with_nats_server(tests(&CAMPAIGN, &[]), command, &[]),
             Err(problem) => return usage(&problem),
         },
-        ("bench", _) => with_nats_server(
-            cargo(["run", "--release", "-p", "weir-tests", "--bin", "bench", "--"]),
-            args,
-        ),
+        ("bench", _) => {
+            let build = cargo(&["build", "--release", "-p", "weir-tests", "--bin", "bench"]);
+            let bench = cargo(&[
+                "run",
+                "--release",
+                "--quiet",
+                "-p",
+                "weir-tests",
+                "--bin",
+                "bench",
+                "--",
+            ]);
+            with_nats_server(Some(Build::new("bench", build, &costs::OPTIMISED)), bench, args)
+        }
         ("deny", _) => deny::run(args),
         ("docs", []) => docs::run(),
         ("fuzz", _) => fuzz::run(args),
@@ -114,15 +132,23 @@ fn main() -> ExitCode {
 
 /// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
 fn build_guests(profile: &Profile) -> Result<()> {
-    guests::build(&wasm_target::find_or_install()?, profile)
+    let Some((build, modules)) = guests::plan(&wasm_target::find_or_install()?, profile)? else {
+        return Ok(());
+    };
+    build.run()?;
+    modules.make_components()
 }
+
+/// The tests that a campaign is one of.
+const CAMPAIGN: [&str; 4] = ["-p", "weir-tests", "--test", "jetstream"];
 
 /// The test that kills what runs, or that deploys what means harm, for as often as `args` say.
 ///
 /// # Errors
 /// What is wrong with them.
 fn campaign(args: &[OsString]) -> std::result::Result<Command, String> {
-    let mut command = cargo(["test", "-p", "weir-tests", "--test", "jetstream"]);
+    let mut command = cargo(&["test"]);
+    command.args(CAMPAIGN);
     let is_hostile = args.iter().any(|option| option == "--hostile");
     command.args([if is_hostile { "hostile::" } else { "campaign::" }, "--", "--nocapture"]);
     for pair in args.chunks(2) {
@@ -147,19 +173,36 @@ fn names_package(args: &[OsString]) -> bool {
         .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
+/// The build of the tests that `cargo test` with these arguments runs, or nothing where it builds none or has its own to say.
+fn tests(packages: &[&str], args: &[OsString]) -> Option<Build> {
+    const OWN: [&str; 6] = ["--doc", "--help", "-h", "--quiet", "-q", "--message-format"];
+    let own: Vec<&OsString> = args.iter().take_while(|arg| *arg != "--").collect();
+    if own
+        .iter()
+        .any(|arg| OWN.contains(&arg.to_string_lossy().split('=').next().unwrap_or_default()))
+    {
+        return None;
+    }
+    let mut command = cargo(&["test", "--no-run"]);
+    command
+        .args(packages)
+        .args(own.iter().filter(|arg| **arg != "--no-run"));
+    Some(Build::new("tests", command, &costs::TESTS))
+}
+
 /// A cargo of the user's own toolchain, run at the root of the workspace.
-fn cargo<const N: usize>(args: [&str; N]) -> Command {
+fn cargo(args: &[&str]) -> Command {
     let mut command = process::cargo();
     command.args(args);
     command
 }
 
-/// Sets up, then becomes `command` with the user's `args`, so that its exit code is ours.
+/// Sets up and builds, then becomes `command` with the user's `args`, so that its exit code is ours.
 ///
 /// # Errors
 /// Only if the set-up failed or the program could not be started: otherwise this does not return.
-fn with_nats_server<S: AsRef<OsStr>>(mut command: Command, args: &[S]) -> Result<()> {
-    let server = setup::run()?;
+fn with_nats_server(build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
+    let server = setup::run(build)?;
     command.args(args).env("NATS_SERVER", server.path);
     match process::become_program(command)? {}
 }
@@ -168,4 +211,38 @@ fn with_nats_server<S: AsRef<OsStr>>(mut command: Command, args: &[S]) -> Result
 fn usage(problem: &str) -> ExitCode {
     eprint!("error: {problem}\n\n{HELP}");
     ExitCode::from(EXIT_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &str, expect: Option<&str>) {
+        let args: Vec<OsString> = args.split_whitespace().map(OsString::from).collect();
+        let built = tests(&["--workspace"], &args).map(|build| build.words());
+        let built = built
+            .as_deref()
+            .and_then(|words| words.split_once(' '))
+            .map(|(_, args)| args);
+        assert_eq!(built, expect, "{args:?}");
+    }
+
+    #[test]
+    fn the_tests_are_built_as_they_will_run() {
+        check("", Some("test --no-run --workspace"));
+        check(
+            "--test all windows",
+            Some("test --no-run --workspace --test all windows"),
+        );
+        check("--no-run", Some("test --no-run --workspace"));
+        check("-- --doc --nocapture", Some("test --no-run --workspace"));
+    }
+
+    #[test]
+    fn nothing_is_built_before_a_cargo_that_has_its_own_to_say() {
+        check("--doc", None);
+        check("-p weir --help", None);
+        check("--message-format=json", None);
+    }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::workspace;
 
 /// Lines of a failed program's output that an error repeats: enough for the reason, which comes last.
-const FAILURE_LINES_MAX: usize = 12;
+pub(crate) const FAILURE_LINES_MAX: usize = 12;
 
 /// Runs `command` with our own input and output, for what a person may want to watch.
 ///
@@ -127,12 +127,12 @@ pub(crate) fn words(command: &Command) -> String {
     words.join(" ")
 }
 
-fn not_started(command: &Command, error: &io::Error) -> Error {
+pub(crate) fn not_started(command: &Command, error: &io::Error) -> Error {
     Error::new(format!("cannot start `{}`: {error}", words(command)))
 }
 
 /// The last `count` lines of `text` that say something, each on a line of its own and indented.
-fn last_lines(text: &str, count: usize) -> String {
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim_end)

@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     model::column::Field,
     plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
+    storage::Location,
     text::{duration, printable},
 };
 use serde_json::{Value as Json, json};
@@ -24,7 +25,7 @@ pub(super) struct Check {
     pipeline: PathBuf,
     /// The database of the pipeline, for what is deployed in place of what the file says. [default: NAME.db in this folder]
     #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -41,9 +42,7 @@ impl Check {
         for line in draw(&plan) {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
         }
-        let database = self
-            .database
-            .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
+        let database = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
         let overridden = overridden::lines(&plan, &self.pipeline, &self.nats, &database)?;
         if !overridden.is_empty() {
             writeln!(out).map_err(|cause| write_failed(&cause))?;

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     error::Result,
-    storage::sqlite::{DatabaseFile, LetterFilter, drop_dead_letters},
+    storage::{LetterFilter, Location},
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 const LETTERS: Kind = Kind {
     one: "dead letter",
@@ -92,7 +92,7 @@ impl Which {
 )]
 pub(super) struct Drop {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// Those of this pipeline.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
@@ -108,7 +108,7 @@ impl Drop {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
         check_meant(LETTERS, filter.is_all(), self.all, "drop")?;
-        let dropped = drop_dead_letters(&DatabaseFile::hold(&self.database)?, &filter)?;
+        let dropped = self.database.hold()?.drop_dead_letters(&filter)?;
         answer_dropped(LETTERS, &self.database, dropped)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -16,7 +16,7 @@ use crate::{
     plan::Plan,
     runtime::live::{Live, LiveOptions, Ready},
     source::Stop,
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{Location, Messages},
     wasm::StageHost,
 };
 use screen::Screen;
@@ -108,7 +108,7 @@ impl Demo {
                 nats.publish_all(&flow.next(count))?;
                 published += count;
             }
-            screen.draw(&lives, published)?;
+            screen.draw(&home, &lives, published)?;
             let committed: u64 = lives.iter().map(|live| live.metrics.events()).sum();
             let caught_up = published >= self.events && committed >= published && !self.keep_running;
             if stop.is_set() || caught_up || lives.iter().any(Live::is_finished) {
@@ -146,7 +146,7 @@ fn due(events: u64, elapsed: Duration, keep_running: bool) -> u64 {
 fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: &Stop) -> Result<Vec<Live>> {
     let mut lives = Vec::new();
     for plan in plans {
-        let file = DatabaseFile::hold(&home.join(format!("{}.db", plan.name)))?;
+        let file = Location::in_folder(home, &plan.name).hold()?;
         if let Some(table) = plan.tables.first() {
             let mut rows = lookup::Table::new(table.clone(), 1);
             let mut decoder = Decoder::of_columns(&table.columns, BATCH_EVENTS_MAX)?;
@@ -160,7 +160,8 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
                 decoder.take().of_input(0),
                 &(0..table.columns.len()).collect::<Vec<_>>(),
             );
-            Database::open(&file, plan.clone(), Messages::Drop)?.load_table(0, &mut rows)?;
+            let mut storage = file.open(plan.clone(), Messages::Drop)?;
+            storage.set_table(0, rows.take_changes())?;
         }
         let options = LiveOptions {
             until_caught_up: false,

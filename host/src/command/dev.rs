@@ -27,7 +27,7 @@ use crate::{
         status::HostStatus,
     },
     source::{Event, EventLines, Stop},
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{Location, Messages},
     wasm::StageHost,
 };
 use std::{
@@ -72,7 +72,7 @@ pub(super) struct Dev {
     input: Option<PathBuf>,
     /// The database of the pipeline, which is kept; else it is one that is removed at the end.
     #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
     /// Swap a version in although a case fails.
     #[arg(long)]
     keep_going: bool,
@@ -441,14 +441,14 @@ impl Session {
     fn start(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
         self.check_alone(&plan.name)?;
         self.starts += 1;
-        let path = match &self.dev.database {
-            Some(path) => path.clone(),
-            None => self.home.join(format!("{}-{}.db", plan.name, self.starts)),
+        let location = match &self.dev.database {
+            Some(location) => location.clone(),
+            None => Location::in_folder(&self.home, &format!("{}-{}", plan.name, self.starts)),
         };
-        let is_new = !path.exists();
-        let file = DatabaseFile::hold(&path)?;
+        let is_new = !location.exists();
+        let backend = location.hold()?;
         if let (true, Some(cases)) = (is_new, cases) {
-            cases.load_start(plan, &mut Database::open(&file, plan.clone(), Messages::Outbox)?)?;
+            cases.load_start(plan, &mut *backend.open(plan.clone(), Messages::Outbox)?)?;
         }
         let options = LiveOptions {
             until_caught_up: false,
@@ -468,7 +468,7 @@ impl Session {
         };
         let last = StreamRange::find(&self.nats, &plan.stream, &plan.subjects(), None, None)?.last;
         let stop = Stop::default();
-        let live = Ready::open(&self.nats, &self.host, plan.clone(), &file, options, &stop)?.start()?;
+        let live = Ready::open(&self.nats, &self.host, plan.clone(), &backend, options, &stop)?.start()?;
         self.running = Some(Running {
             live,
             stop,
@@ -480,7 +480,7 @@ impl Session {
             .registry
             .hosts::<HostStatus>(Some(&plan.name))?
             .iter()
-            .any(|host| host.database == path.display().to_string())
+            .any(|host| host.database == location.to_string())
         {
             self.check_running()?;
             if self.stop.is_set() {
@@ -507,7 +507,7 @@ impl Session {
             }
             thread::sleep(LOOK);
         }
-        answer!("pipeline {} runs, into {}", plan.name, path.display())?;
+        answer!("pipeline {} runs, into {location}", plan.name)?;
         Ok(())
     }
 

@@ -4,14 +4,13 @@ use super::{show::thousands, write_failed};
 use crate::{
     command::terminal,
     error::Result,
-    storage::sqlite::{DatabasePair, Difference, PairedTable, SharedTable, Side, StoredCell, Tally},
+    storage::{Difference, Location, PairedTable, SharedTable, Side, SnapshotPair, StoredCell, Tally},
     text::printable,
 };
 use console::{measure_text_width, truncate_str};
 use serde_json::{Map, Value as Json, json};
 use std::{
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -37,9 +36,9 @@ const DIFFERENT: u8 = 3;
 )]
 pub(super) struct Diff {
     /// The first SQLite file.
-    a: PathBuf,
+    a: Location,
     /// The second.
-    b: PathBuf,
+    b: Location,
     /// Only this table, and no dead letters; may be said several times.
     #[arg(long = "table", value_name = "NAME")]
     tables: Vec<String>,
@@ -50,7 +49,7 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let pair = DatabasePair::open(&self.a, &self.b)?;
+        let pair = SnapshotPair::open(&self.a, &self.b)?;
         let tables = pair.tables(&self.tables)?;
         let mut out = BufWriter::new(terminal::stdout());
         let differs = match terminal::is_json() {
@@ -65,7 +64,7 @@ impl Diff {
         })
     }
 
-    fn write_json(&self, pair: &DatabasePair, tables: &[PairedTable], out: &mut impl Write) -> Result<bool> {
+    fn write_json(&self, pair: &SnapshotPair, tables: &[PairedTable], out: &mut impl Write) -> Result<bool> {
         let limit = self.limit.unwrap_or(usize::MAX) as u64;
         let mut write = |object: Json| writeln!(out, "{object}").map_err(|cause| write_failed(&cause));
         let mut differs = false;
@@ -126,22 +125,20 @@ impl Diff {
         Ok(differs)
     }
 
-    fn write_text(&self, pair: &DatabasePair, tables: &[PairedTable], out: &mut impl Write) -> Result<bool> {
+    fn write_text(&self, pair: &SnapshotPair, tables: &[PairedTable], out: &mut impl Write) -> Result<bool> {
         let limit = self.limit.unwrap_or(EXAMPLES);
         let mut page = Page::new(out);
-        for (side, path) in [(Side::A, &self.a), (Side::B, &self.b)] {
+        for (side, location) in [(Side::A, &self.a), (Side::B, &self.b)] {
             let mark = if side == Side::A { '-' } else { '+' };
-            let standings = pair.standings(side)?;
-            if standings.is_empty() {
-                page.line(&format!("{mark} {}", path.display()))?;
+            let pipelines = pair.pipelines(side)?;
+            if pipelines.is_empty() {
+                page.line(&format!("{mark} {location}"))?;
             }
-            for standing in standings {
-                let source = standing.source.as_deref().unwrap_or("nothing yet");
+            for (pipeline, stored) in pipelines {
+                let source = stored.source.as_deref().unwrap_or("nothing yet");
                 page.heading(&format!(
-                    "{mark} {}: {} up to sequence {}, from {}",
-                    path.display(),
-                    standing.pipeline,
-                    standing.position,
+                    "{mark} {location}: {pipeline} up to sequence {}, from {}",
+                    stored.position,
                     printable(source)
                 ))?;
             }
@@ -153,8 +150,8 @@ impl Diff {
 }
 
 /// Writes what one database has in the place of another: what was added, removed and changed.
-pub(super) fn write_changes(before: &Path, after: &Path, out: &mut impl Write) -> Result<()> {
-    let pair = DatabasePair::open(before, after)?;
+pub(super) fn write_changes(before: &Location, after: &Location, out: &mut impl Write) -> Result<()> {
+    let pair = SnapshotPair::open(before, after)?;
     let mut page = Page::new(out);
     page.kinds = ["removed", "added"];
     page.tables(&pair, &pair.tables(&[])?, before, after, EXAMPLES)?;
@@ -201,10 +198,10 @@ impl<'o, W: Write> Page<'o, W> {
     /// Each table with what differs in it; whether anything does.
     fn tables(
         &mut self,
-        pair: &DatabasePair,
+        pair: &SnapshotPair,
         tables: &[PairedTable],
-        a: &Path,
-        b: &Path,
+        a: &Location,
+        b: &Location,
         limit: usize,
     ) -> Result<bool> {
         let mut differs = false;
@@ -214,11 +211,7 @@ impl<'o, W: Write> Page<'o, W> {
                 PairedTable::Only { side, name, rows } => {
                     differs = true;
                     let file = if *side == Side::A { a } else { b };
-                    self.line(&format!(
-                        "{name}: {} rows, only in {}",
-                        thousands(*rows),
-                        file.display()
-                    ))?;
+                    self.line(&format!("{name}: {} rows, only in {file}", thousands(*rows)))?;
                 }
                 PairedTable::OtherKey { name, a, b } => {
                     differs = true;
@@ -241,7 +234,7 @@ impl<'o, W: Write> Page<'o, W> {
     }
 
     /// The dead letters that only one has; whether there are any.
-    fn dead_letters(&mut self, pair: &DatabasePair, limit: usize) -> Result<bool> {
+    fn dead_letters(&mut self, pair: &SnapshotPair, limit: usize) -> Result<bool> {
         let mut examples = Examples::default();
         let tally = pair.compare_dead_letters(|difference| {
             examples.keep(difference, limit);

@@ -6,12 +6,12 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
-    storage::sqlite::{RowLineage, read_lineage, read_versions},
+    storage::{Location, RowLineage},
     text::printable,
     trust::Policy,
 };
 use serde_json::json;
-use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, process::ExitCode};
 
 /// Says by which events and which versions of rules a row of a table was made.
 ///
@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 )]
 pub(super) struct Explain {
     /// The database.
-    database: PathBuf,
+    database: Location,
     /// The table.
     table: String,
     /// The key of the row: NAME=VALUE for each of its columns, or NAME alone for null.
@@ -50,8 +50,9 @@ impl Explain {
                 None => (text.clone(), None),
             })
             .collect();
-        let lineage = read_lineage(&self.database, &self.table, &key)?;
-        let versions = read_versions(&self.database, &lineage.pipeline)?;
+        let database = self.database.inspect();
+        let lineage = database.lineage(&self.table, &key)?;
+        let versions = database.versions(&lineage.pipeline)?;
         let decided = decided(&versions, &lineage);
         let mut out = terminal::stdout();
         let text = match terminal::is_json() {

@@ -16,39 +16,46 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
+    filter::{LevelFilter, ParseError, Targets},
     layer::{Context, Layer, SubscriberExt},
     util::SubscriberInitExt,
 };
 
 /// Shows events of the library from now on, up to `loudest`.
 pub(super) fn begin(loudest: Level) {
-    let of_weir = Targets::new().with_target(
-        "weir",
-        match loudest {
-            Level::Error => LevelFilter::ERROR,
-            Level::Warning => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
-        },
-    );
+    let loudest = match loudest {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warning => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    };
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    let (filter, broken) = match asked.parse::<Targets>() {
-        Ok(asked) => (with(of_weir, &asked), None),
-        Err(cause) => (of_weir, Some(cause)),
+    let (shown, broken) = match filter(loudest, &asked) {
+        Ok(shown) => (shown, None),
+        Err(cause) => (of_weir(loudest), Some(cause)),
     };
     // Somebody who embeds the command may have a subscriber already.
-    let _ = tracing_subscriber::registry().with(filter).with(Lines).try_init();
+    let _ = tracing_subscriber::registry().with(shown).with(Lines).try_init();
     if let Some(cause) = broken {
-        say!(Warning, "weir: RUST_LOG is {asked:?} and is passed over: {cause}");
+        say!(Warning, "weir: RUST_LOG is {asked:?}, which is passed over: {cause}");
     }
 }
 
-/// What is shown by default, and what was asked for, which wins.
-fn with(filter: Targets, asked: &Targets) -> Targets {
+/// What is shown where nobody asks for more.
+fn of_weir(loudest: LevelFilter) -> Targets {
+    Targets::new().with_target("weir", loudest)
+}
+
+/// What is shown where `asked` says what else; it wins.
+fn filter(loudest: LevelFilter, asked: &str) -> Result<Targets, ParseError> {
+    // Parsed, an empty text would show the errors of all crates.
+    if asked.trim().is_empty() {
+        return Ok(of_weir(loudest));
+    }
+    let asked: Targets = asked.parse()?;
     let others = asked.default_level().unwrap_or(LevelFilter::OFF);
     let targets = asked.iter().map(|(target, level)| (target.to_owned(), level));
-    filter.with_default(others).with_targets(targets)
+    Ok(of_weir(loudest).with_default(others).with_targets(targets))
 }
 
 /// Writes each event as a line.
@@ -98,22 +105,24 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_wins_over_the_default() {
-        let of_weir = || Targets::new().with_target("weir", LevelFilter::INFO);
-        let shows = |asked: &str, target: &str, level| {
-            let asked: Targets = asked.parse().expect("it is well-formed");
-            with(of_weir(), &asked).would_enable(target, &level)
-        };
+        use tracing::Level;
         for (asked, target, level, shown) in [
-            ("", "weir::nats", tracing::Level::INFO, true),
-            ("", "weir::nats", tracing::Level::DEBUG, false),
-            ("", "async_nats", tracing::Level::ERROR, false),
-            ("async_nats=warn", "weir::nats", tracing::Level::INFO, true),
-            ("async_nats=warn", "async_nats::connector", tracing::Level::WARN, true),
-            ("weir=debug", "weir::nats", tracing::Level::DEBUG, true),
-            ("weir::nats=error", "weir::nats", tracing::Level::WARN, false),
-            ("weir::nats=error", "weir::rule", tracing::Level::WARN, true),
+            ("", "weir::nats", Level::INFO, true),
+            ("", "weir::nats", Level::DEBUG, false),
+            ("", "async_nats", Level::ERROR, false),
+            ("async_nats=warn", "weir::nats", Level::INFO, true),
+            ("async_nats=warn", "async_nats", Level::WARN, true),
+            ("weir=debug", "weir::nats", Level::DEBUG, true),
+            ("weir::nats=error", "weir::nats", Level::WARN, false),
+            ("weir::nats=error", "weir::rule", Level::WARN, true),
         ] {
-            assert_eq!(shows(asked, target, level), shown, "{asked:?} {target} {level}");
+            let targets = filter(LevelFilter::INFO, asked).expect("it is well-formed");
+            assert_eq!(
+                targets.would_enable(target, &level),
+                shown,
+                "{asked:?} {target} {level}"
+            );
         }
+        assert!(filter(LevelFilter::INFO, "weir=loud").is_err());
     }
 }

@@ -7,13 +7,11 @@ use super::{
 use crate::{
     command::terminal::{self, say},
     error::Result,
-    storage::sqlite::{
-        DatabaseFile, MessageFilter, WaitingMessage, drop_messages, read_message_counts, read_outbox, read_pipelines,
-    },
+    storage::{Location, MessageFilter, WaitingMessage},
     text::printable,
 };
 use serde_json::json;
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 const MESSAGES: Kind = Kind {
     one: "message",
@@ -77,7 +75,7 @@ impl Which {
 )]
 pub(super) struct List {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// Those of this pipeline.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
@@ -93,15 +91,15 @@ impl List {
             MESSAGES,
             &self.database,
             filter.is_all(),
-            |each| read_outbox(&self.database, &filter, each),
+            |each| self.database.inspect().messages(&filter, each),
             json,
             in_short,
         )?;
         if terminal::is_json() {
             return Ok(ExitCode::SUCCESS);
         }
-        for (name, _) in read_pipelines(&self.database)? {
-            let dropped = read_message_counts(&self.database, &name)?.dropped;
+        for (name, _) in self.database.inspect().pipelines()? {
+            let dropped = self.database.inspect().message_counts(&name)?.dropped;
             if dropped > 0 {
                 say!(
                     Info,
@@ -148,7 +146,7 @@ fn in_short(message: &WaitingMessage) -> String {
 )]
 pub(super) struct Drop {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// Those of this pipeline.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
@@ -164,7 +162,7 @@ impl Drop {
         check_pipeline(&self.database, self.pipeline.as_deref())?;
         let filter = self.which.filter(self.pipeline);
         check_meant(MESSAGES, filter.is_all(), self.all, "drop")?;
-        let dropped = drop_messages(&DatabaseFile::hold(&self.database)?, &filter)?;
+        let dropped = self.database.hold()?.drop_messages(&filter)?;
         answer_dropped(MESSAGES, &self.database, dropped)?;
         Ok(ExitCode::SUCCESS)
     }

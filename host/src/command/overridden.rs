@@ -7,7 +7,7 @@ use crate::{
     nats::{Nats, Registry},
     plan::{NodeKind, Plan},
     runtime::rollout::Overridden,
-    storage::sqlite::read_versions,
+    storage::Location,
 };
 use std::{
     net::{TcpStream, ToSocketAddrs},
@@ -26,7 +26,7 @@ const USUAL: &str = "127.0.0.1:4222";
 ///
 /// # Errors
 /// When a server that was named cannot be reached, or the database is damaged.
-pub(super) fn lines(plan: &Plan, file: &Path, nats: &NatsArguments, database: &Path) -> Result<Vec<String>> {
+pub(super) fn lines(plan: &Plan, file: &Path, nats: &NatsArguments, database: &Location) -> Result<Vec<String>> {
     let registry = match NatsArguments::names_server() {
         true => Registry::find(&Nats::connect(&nats.options()?)?)?,
         false if is_there(USUAL) => {
@@ -35,7 +35,7 @@ pub(super) fn lines(plan: &Plan, file: &Path, nats: &NatsArguments, database: &P
         }
         false => None,
     };
-    let known = read_versions(database, &plan.name)?;
+    let known = database.inspect().versions(&plan.name)?;
     let mut lines = Vec::new();
     for node in &plan.nodes {
         let NodeKind::Stage(of_file) = &node.kind else { continue };

@@ -4,14 +4,11 @@ use super::{show as shown, write_failed};
 use crate::{
     command::terminal::{self, answer, say},
     error::{Error, Result},
-    storage::sqlite::read_pipelines,
+    storage::Location,
     text::printable,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::io::{BufWriter, Write};
 
 /// Characters of a payload that a list shows; --json has all of it.
 const SHOWN_CHARACTERS: usize = 100;
@@ -30,14 +27,13 @@ pub(super) struct Kind {
 }
 
 /// A pipeline that is named has to be in the database, which is there.
-pub(super) fn check_pipeline(database: &Path, pipeline: Option<&str>) -> Result<()> {
-    let known = read_pipelines(database)?;
+pub(super) fn check_pipeline(database: &Location, pipeline: Option<&str>) -> Result<()> {
+    let known = database.inspect().pipelines()?;
     match pipeline {
         Some(pipeline) if !known.iter().any(|(name, _)| name == pipeline) => {
             let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
             Err(Error::definition(format!(
-                "database {} has no pipeline \"{pipeline}\"; it has {}",
-                database.display(),
+                "database {database} has no pipeline \"{pipeline}\"; it has {}",
                 known.join(", ")
             )))
         }
@@ -59,7 +55,7 @@ pub(super) fn check_meant(kind: Kind, is_everything: bool, all: bool, verb: &str
 /// Writes what `read` gives, each on its own: in JSON, or in short. Says so where there is nothing.
 pub(super) fn list<T>(
     kind: Kind,
-    database: &Path,
+    database: &Location,
     is_everything: bool,
     read: impl FnOnce(&mut dyn FnMut(T) -> Result<()>) -> Result<()>,
     json: impl Fn(&T) -> String,
@@ -79,14 +75,13 @@ pub(super) fn list<T>(
     out.flush().map_err(|cause| write_failed(&cause))?;
     if is_empty && !terminal::is_json() {
         let none = if is_everything { kind.none } else { kind.none_such };
-        say!(Info, "{none} in {}", database.display());
+        say!(Info, "{none} in {database}");
     }
     Ok(())
 }
 
 /// Answers how many were dropped.
-pub(super) fn answer_dropped(kind: Kind, database: &Path, dropped: u64) -> Result<()> {
-    let database = database.display();
+pub(super) fn answer_dropped(kind: Kind, database: &Location, dropped: u64) -> Result<()> {
     if terminal::is_json() {
         return terminal::stdout().json(&json!({ "database": database.to_string(), "dropped": dropped }));
     }

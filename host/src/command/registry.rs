@@ -7,10 +7,10 @@ use crate::{
     error::{Error, Result},
     model::deployment::Deployment,
     nats::{Nats, Registry as NatsRegistry},
-    storage::sqlite::{read_module, read_pipelines, read_versions},
+    storage::Location,
 };
 use serde_json::json;
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 /// Looks after the registry: modules and deployments, as NATS keeps them.
 #[derive(Debug, clap::Subcommand)]
@@ -45,7 +45,7 @@ pub(super) struct Make {
 #[command(after_help = "Example:\n  weir registry restore premium-drop.db --nats nats://127.0.0.1:4222")]
 pub(super) struct Restore {
     /// The database.
-    database: PathBuf,
+    database: Location,
     #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
@@ -75,12 +75,10 @@ impl Make {
 
 impl Restore {
     fn run(self) -> Result<ExitCode> {
-        let pipelines = read_pipelines(&self.database)?;
+        let database = self.database.inspect();
+        let pipelines = database.pipelines()?;
         if pipelines.is_empty() {
-            return Err(Error::mismatch(format!(
-                "database {} has no pipeline",
-                self.database.display()
-            )));
+            return Err(Error::mismatch(format!("database {} has no pipeline", self.database)));
         }
         let nats = Nats::connect(&self.nats.options()?)?;
         let streams = pipelines.iter().filter_map(|(_, stored)| {
@@ -91,7 +89,7 @@ impl Restore {
         registry.say_fewer();
         for (pipeline, _) in &pipelines {
             let mut steps: BTreeMap<String, BTreeMap<u64, (Deployment, String)>> = BTreeMap::new();
-            for version in read_versions(&self.database, pipeline)? {
+            for version in database.versions(pipeline)? {
                 if version.deployment.version > 0 {
                     let of_step = steps.entry(version.step).or_default();
                     of_step.insert(version.deployment.version, (version.deployment, version.digest));
@@ -102,7 +100,7 @@ impl Restore {
                 for (version, (deployment, digest)) in &versions {
                     if deployment.digest.is_some() {
                         // One that nobody can name any more may be gone from the database.
-                        let Ok(component) = read_module(&self.database, digest) else {
+                        let Ok(component) = database.module(digest) else {
                             continue;
                         };
                         registry.put_module(digest, &component)?;

@@ -18,14 +18,14 @@ use crate::{
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, Place, StreamRange, Until},
     plan::{Now, Plan},
     runtime::{
-        pipeline::{self, Store, Swaps},
+        pipeline::{self, Swaps},
         status::CountsStatus,
     },
     source::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
-    storage::sqlite::{Database, DatabaseFile, Messages, StoredPipeline, read_versions},
+    storage::{Discard, Location, Messages, Storage, StoredPipeline},
     wasm::StageHost,
 };
 use serde_json::json;
@@ -73,7 +73,7 @@ pub(super) struct Replay {
     to: Option<Place>,
     /// The SQLite file to fill; made when it is missing.
     #[arg(long, value_name = "FILE", required_unless_present = "discard")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
     /// "Now" for every event, in RFC 3339; needed where a rule reads the time and a file has no store times.
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     now: Option<jiff::Timestamp>,
@@ -160,7 +160,7 @@ struct Replaying {
     host: StageHost,
     plan: Arc<Plan>,
     changes: Changes,
-    database: Option<PathBuf>,
+    database: Option<Location>,
     batch: usize,
 }
 
@@ -171,8 +171,8 @@ impl Replaying {
             terminal::begin_log();
         }
         let mut lines = Lines::open(input)?;
-        let (store, stored) = self.store(IDENTITY, || lines.check_text())?;
-        let engine = self.engine(&store, &stored)?;
+        let (mut storage, stored) = self.store(IDENTITY, || lines.check_text())?;
+        let engine = self.engine(&mut *storage, &stored)?;
         let (position, hash) = (stored.position, stored.content_hash);
         let stop = Stop::default();
         signals::stop(&stop)?;
@@ -192,7 +192,7 @@ impl Replaying {
             _ => Amounts::SoFar("{bytes}"),
         };
         let bar = Bar::start(amounts, source.size().unwrap_or(0), metrics.clone(), done)?;
-        self.drive(source, engine, store, bar)?;
+        self.drive(source, engine, storage, bar)?;
         let left = left.load(Ordering::Relaxed);
         if left > 0 {
             say!(
@@ -214,7 +214,7 @@ impl Replaying {
     fn stream(self, nats: &Nats, from: Option<Place>, to: Option<Place>) -> Result<ExitCode> {
         let plan = &self.plan;
         let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), from, to)?;
-        let (store, stored) = self.store(&range.identity, || range.check_whole())?;
+        let (mut storage, stored) = self.store(&range.identity, || range.check_whole())?;
         if let Some(removed) = &range.removed {
             say!(Warning, "weir: {removed}");
         }
@@ -224,7 +224,7 @@ impl Replaying {
                 stored.position, range.to
             )));
         }
-        let engine = self.engine(&store, &stored)?;
+        let engine = self.engine(&mut *storage, &stored)?;
         let position = stored.position.max(range.first - 1);
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
@@ -267,7 +267,7 @@ impl Replaying {
         let length = range.last.saturating_sub(position);
         let amounts = Amounts::Of("{human_pos}/{human_len} sequences");
         let bar = Bar::start(amounts, length, metrics.clone(), done)?;
-        self.drive(source, engine, store, bar)?;
+        self.drive(source, engine, storage, bar)?;
         if stop.is_set() {
             return Err(Error::environment(format!(
                 "stopped after sequence {} of {}; the same command goes on from there",
@@ -280,33 +280,31 @@ impl Replaying {
 
     /// The database, claimed for a source, or nothing at all; and where it stands. One that holds nothing yet is taken only
     /// where the source can `begin`.
-    fn store(&self, source: &str, mut begin: impl FnMut() -> Result<()>) -> Result<(Store, StoredPipeline)> {
-        let Some(path) = &self.database else {
+    fn store(&self, source: &str, mut begin: impl FnMut() -> Result<()>) -> Result<(Box<dyn Storage>, StoredPipeline)> {
+        let Some(location) = &self.database else {
             begin()?;
-            let nothing = StoredPipeline {
-                seed: 1,
-                ..Default::default()
-            };
-            return Ok((Store::Discard, nothing));
+            let nothing = Discard::default();
+            let stored = nothing.stored().clone();
+            return Ok((Box::new(nothing), stored));
         };
-        if !path.exists() {
+        if !location.exists() {
             begin()?;
         }
-        let mut database = Database::open(&DatabaseFile::hold(path)?, self.plan.clone(), Messages::Drop)?;
-        if database.stored().position == 0 {
+        let mut storage = location.hold()?.open(self.plan.clone(), Messages::Drop)?;
+        if storage.stored().position == 0 {
             begin()?;
         }
         // What another rule made of the beginning would not go with what this one makes of the rest.
-        database.claim(&format!("{source}{}", self.changes.suffix()))?;
-        let stored = database.stored().clone();
-        Ok((Store::Database(Box::new(database)), stored))
+        storage.claim(&format!("{source}{}", self.changes.suffix()))?;
+        let stored = storage.stored().clone();
+        Ok((storage, stored))
     }
 
-    fn engine(&self, store: &Store, stored: &StoredPipeline) -> Result<Engine> {
+    fn engine(&self, storage: &mut dyn Storage, stored: &StoredPipeline) -> Result<Engine> {
         let mut engine = Engine::new(self.plan.clone(), &self.host, stored.seed)?;
-        if let Store::Database(database) = store {
-            database.restore(&mut engine)?;
-            engine.begin(stored.position, &read_versions(database.path(), &self.plan.name)?);
+        if let Some(location) = &self.database {
+            storage.load(&mut engine)?;
+            engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?);
         }
         Ok(engine)
     }
@@ -316,10 +314,10 @@ impl Replaying {
     }
 
     /// Runs the source to its end, and sums up.
-    fn drive(&self, source: impl Source, engine: Engine, store: Store, bar: Bar) -> Result<()> {
+    fn drive(&self, source: impl Source, engine: Engine, storage: Box<dyn Storage>, bar: Bar) -> Result<()> {
         let metrics = engine.metrics().clone();
         let begun = Instant::now();
-        let outcome = pipeline::run(source, engine, store, NoAcknowledge, Swaps::none());
+        let outcome = pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none());
         let elapsed = begun.elapsed();
         bar.finish();
         drop(outcome?);
@@ -328,13 +326,13 @@ impl Replaying {
         if terminal::is_json() {
             return terminal::stdout().json(&json!({
                 "pipeline": self.plan.name,
-                "database": self.database.as_ref().map(|path| path.display().to_string()),
+                "database": self.database.as_ref().map(Location::to_string),
                 "position": metrics.pipeline.position.get(),
                 "counts": CountsStatus::from(metrics.counts()),
                 "messages": messages,
                 "step_metrics": metrics.step_numbers(),
                 "module_metrics": metrics.module_numbers(),
-                "tables": self.database.as_ref().map(|path| show::tables_as_json(path, &self.plan.name)).transpose()?,
+                "tables": self.database.as_ref().map(|location| show::tables_as_json(location, &self.plan.name)).transpose()?,
                 "seconds": elapsed.as_secs_f64(),
             }));
         }

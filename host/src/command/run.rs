@@ -22,7 +22,7 @@ use crate::{
         status::CountsStatus,
     },
     source::Stop,
-    storage::sqlite::{DatabaseFile, read_message_counts},
+    storage::{Backend, Location},
     trust::Policy,
     wasm::StageHost,
 };
@@ -55,7 +55,7 @@ pub(super) struct Run {
     pipelines: Vec<PathBuf>,
     /// The SQLite file, made when it is missing.
     #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
     /// "Now" for every event, in RFC 3339, in place of the time at which each message was stored.
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     now: Option<jiff::Timestamp>,
@@ -195,20 +195,20 @@ impl Run {
             match live.finish() {
                 Ok(report) if terminal::is_json() => terminal::stdout().json(&json!({
                     "pipeline": plan.name,
-                    "database": database.path().display().to_string(),
+                    "database": database.location().to_string(),
                     "position": metrics.pipeline.position.get(),
                     "counts": CountsStatus::from(metrics.counts()),
                     "published": report.published,
                     "dead": report.dead,
                     "waiting": report.waiting,
                     "reason": report.reason,
-                    "tables": show::tables_as_json(database.path(), &plan.name)?,
+                    "tables": show::tables_as_json(&database.location(), &plan.name)?,
                     "seconds": begun.elapsed().as_secs_f64(),
                 }))?,
                 Ok(report) => {
-                    let note = messages_note(&report, read_message_counts(database.path(), &plan.name)?.unpublished);
+                    let note = messages_note(&report, database.inspect().message_counts(&plan.name)?.unpublished);
                     let messages = note.as_deref().map(|note| (report.published, note));
-                    let tables = show::tables(database.path(), &plan.name)?;
+                    let tables = show::tables(&database.location(), &plan.name)?;
                     let summary = show::summary(&plan.name, metrics.counts(), messages, begun.elapsed());
                     say!(Info, "{summary}\n{tables}");
                 }
@@ -242,8 +242,8 @@ impl Run {
                 path.display()
             )));
         }
-        let of_it = || PathBuf::from(format!("{name}.db"));
-        let (database, host) = guarded.hold(&self.database.clone().unwrap_or_else(of_it), &name)?;
+        let location = self.database.clone().unwrap_or_else(|| Location::of_pipeline(&name));
+        let (database, host) = guarded.hold(&location, &name)?;
         let plan = make_plan(&file, &host, self.now, &Versions::new())?;
         let plan = Arc::new(Plan {
             trust: plan.trust.and(trust),
@@ -258,7 +258,7 @@ struct Opened {
     plan: Arc<Plan>,
     /// Watches its guests.
     host: StageHost,
-    database: DatabaseFile,
+    database: Arc<dyn Backend>,
 }
 
 /// Says what a pipeline reads and writes that has started.
@@ -270,7 +270,7 @@ fn say_started(live: Live) -> Live {
         live.plan.stream,
         listed(&live.plan.subjects()),
         live.consumer,
-        live.database.path().display(),
+        live.database.location(),
         live.metrics.pipeline.position.get() + 1
     );
     for (subject, first) in &live.first {

@@ -6,10 +6,11 @@ use crate::{
     metrics::{ModuleNumbers, StepNumbers},
     model::{deployment::Signer, turn::Counts},
     source::Waiting,
+    storage::Location,
     text::printable_up_to,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// A text of the registry: whoever may write there may have written anything, of any length. --json has it whole.
 pub(super) fn told(text: &str) -> String {
@@ -194,8 +195,8 @@ pub(super) fn modules(modules: &[ModuleNumbers]) -> Vec<String> {
 }
 
 /// One line per table with its number of rows.
-pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
-    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
+pub(super) fn tables(database: &Location, pipeline: &str) -> Result<String> {
+    let sizes = database.inspect().table_sizes(pipeline)?;
     let width = sizes.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(13);
     let lines = sizes
         .iter()
@@ -204,8 +205,8 @@ pub(super) fn tables(database: &Path, pipeline: &str) -> Result<String> {
 }
 
 /// The number of rows of each table.
-pub(super) fn tables_as_json(database: &Path, pipeline: &str) -> Result<serde_json::Value> {
-    let sizes = crate::storage::sqlite::table_sizes(database, pipeline)?;
+pub(super) fn tables_as_json(database: &Location, pipeline: &str) -> Result<serde_json::Value> {
+    let sizes = database.inspect().table_sizes(pipeline)?;
     Ok(sizes
         .into_iter()
         .map(|(name, rows)| (name, rows.into()))

@@ -4,7 +4,7 @@ use crate::{
     command::terminal::say,
     error::{Context, Result},
     source::Stop,
-    storage::sqlite,
+    storage,
     wasm::watch,
 };
 use std::{
@@ -116,7 +116,7 @@ fn obey_from(
                 at_once();
                 // What is at work now dies of this, and of nothing else.
                 watch::leave();
-                sqlite::leave();
+                storage::leave();
                 std::process::exit(130);
             }
             asked = true;

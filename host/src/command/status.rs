@@ -10,19 +10,13 @@ use crate::{
     },
     nats::{Hosts, Nats, Registry},
     runtime::status::{CountsStatus, HostStatus, StepStatus},
-    storage::sqlite::{Audit, FileSize, Kept, StoredPipeline, read_harms, read_versions, table_sizes},
+    storage::{FileSize, Kept, Location, StoredPipeline},
     text::printable,
     trust::Policy,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
 
 /// Shows the running pipelines: what each step runs since which sequence, how far they are, and what failed. Or what a
 /// database holds.
@@ -39,7 +33,7 @@ use std::{
 )]
 pub(super) struct Status {
     /// A database to show, in place of what runs.
-    database: Option<PathBuf>,
+    database: Option<Location>,
     #[command(flatten)]
     nats: NatsArguments,
 }
@@ -233,29 +227,25 @@ struct Held {
     tables: Vec<(String, u64)>,
 }
 
-fn stored(database: &Path, as_json: bool) -> Result<ExitCode> {
-    let audit = Audit::open(database)?;
-    let file = audit.file()?;
+fn stored(database: &Location, as_json: bool) -> Result<ExitCode> {
+    let snapshot = database.snapshot()?;
+    let file = snapshot.size()?;
     let mut out = terminal::stdout();
     if !as_json {
         let log = match file.log_bytes {
             0 => String::new(),
             bytes => format!(" and {} beside it that are not in it yet", show::bytes(bytes)),
         };
-        let text = format!(
-            "{}: {}{log}, layout {}",
-            database.display(),
-            show::bytes(file.bytes),
-            file.layout
-        );
+        let text = format!("{database}: {}{log}, layout {}", show::bytes(file.bytes), file.layout);
         writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
     }
-    for (name, stored) in audit.pipelines()? {
+    let inspect = database.inspect();
+    for (name, stored) in snapshot.pipelines()? {
         let held = Held {
-            kept: audit.kept(&name, &stored)?,
-            versions: read_versions(database, &name)?,
-            harms: read_harms(database, &name)?,
-            tables: table_sizes(database, &name)?,
+            kept: snapshot.kept(&name, &stored)?,
+            versions: inspect.versions(&name)?,
+            harms: inspect.harms(&name)?,
+            tables: inspect.table_sizes(&name)?,
             name,
             stored,
         };
@@ -277,7 +267,7 @@ impl Held {
             .collect()
     }
 
-    fn json(&self, database: &Path, file: FileSize) -> serde_json::Value {
+    fn json(&self, database: &Location, file: FileSize) -> serde_json::Value {
         let states = self
             .kept
             .states
@@ -296,7 +286,7 @@ impl Held {
         });
         json!({
             "pipeline": self.name,
-            "database": database.display().to_string(),
+            "database": database.to_string(),
             "layout": file.layout,
             "bytes": file.bytes,
             "wal_bytes": file.log_bytes,

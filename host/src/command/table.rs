@@ -9,7 +9,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     operator::lookup,
     plan::TablePlan,
-    storage::sqlite::{Database, DatabaseFile, Messages},
+    storage::{Location, Messages},
     text::printable,
 };
 use serde_json::json;
@@ -52,7 +52,7 @@ pub(super) struct Load {
     input: PathBuf,
     /// The SQLite file; made when it is missing. By default that of `weir run`.
     #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    database: Option<Location>,
 }
 
 impl Load {
@@ -92,17 +92,15 @@ impl Load {
             }
         })?;
 
-        let path = self
-            .database
-            .unwrap_or_else(|| PathBuf::from(format!("{}.db", plan.name)));
-        let mut database = Database::open(&DatabaseFile::hold(&path)?, plan.clone(), Messages::Drop)?;
-        database.load_table(index, &mut table)?;
+        let location = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
+        let mut storage = location.hold()?.open(plan.clone(), Messages::Drop)?;
+        storage.set_table(index, table.take_changes())?;
         if terminal::is_json() {
             terminal::stdout().json(&json!({
                 "kind": "table",
                 "pipeline": plan.name,
                 "table": self.table,
-                "database": path.display().to_string(),
+                "database": location.to_string(),
                 "rows": rows,
                 "refused": refused,
             }))?;
@@ -112,7 +110,7 @@ impl Load {
             "loaded {} rows into table {} of {}",
             show::thousands(rows),
             self.table,
-            path.display()
+            location
         )?;
         if refused > 0 {
             say!(

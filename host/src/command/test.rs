@@ -12,7 +12,7 @@ use crate::{
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
     source::Stop,
-    storage::sqlite::Database,
+    storage::Storage,
     text::printable,
     wasm::StageHost,
 };
@@ -95,8 +95,8 @@ impl Cases {
 
     /// Fills the lookup tables of a new database with the rows that the cases start with; of two with one key the later
     /// case's stays.
-    pub(super) fn load_start(&self, plan: &Plan, database: &mut Database) -> Result<()> {
-        self.cases.iter().try_for_each(|case| case.load_start(plan, database))
+    pub(super) fn load_start(&self, plan: &Plan, storage: &mut dyn Storage) -> Result<()> {
+        self.cases.iter().try_for_each(|case| case.load_start(plan, storage))
     }
 
     /// Runs them and says what came of each; how many failed.

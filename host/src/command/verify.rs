@@ -5,7 +5,7 @@ use crate::{
     command::terminal,
     engine::Engine,
     error::{Error, Result},
-    storage::sqlite::{Audit, Check, Verdict},
+    storage::{Check, Location, Verdict},
     text::printable,
 };
 use serde_json::json;
@@ -25,7 +25,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 )]
 pub(super) struct Verify {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// A pipeline of the database; several may be given.
     #[arg(long, value_name = "FILE")]
     pipeline: Vec<PathBuf>,
@@ -43,8 +43,8 @@ impl Verify {
                 plans.push((Arc::new(load_plan(file, &host, None)?), host.clone()));
             }
         }
-        let audit = Audit::open(&self.database)?;
-        let stored = audit.pipelines()?;
+        let snapshot = self.database.snapshot()?;
+        let stored = snapshot.pipelines()?;
         if let Some((plan, _)) = plans
             .iter()
             .find(|(plan, _)| stored.iter().all(|(name, _)| *name != plan.name))
@@ -52,16 +52,17 @@ impl Verify {
             let known: Vec<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::definition(format!(
                 "database {} has no pipeline \"{}\"; it has {}",
-                self.database.display(),
+                self.database,
                 plan.name,
                 known.join(", ")
             )));
         }
-        let mut broken = self.tell(None, &[audit.check_file(), audit.check_schema()])?;
+        let mut broken = self.tell(None, &[snapshot.check_file(), snapshot.check_schema()])?;
         for (name, stored) in &stored {
-            let mut checks = audit.check_pipeline(name, stored);
+            let mut checks = snapshot.check_pipeline(name, stored);
             for (plan, host) in plans.iter().filter(|(plan, _)| plan.name == *name) {
-                checks.extend(audit.check_tables(plan, Engine::new(plan.clone(), host, stored.seed)?));
+                let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
+                checks.extend(snapshot.check_tables(plan, &mut engine));
             }
             broken |= self.tell(Some((name, stored.position)), &checks)?;
         }
@@ -77,7 +78,7 @@ impl Verify {
         let mut line = |text: String| writeln!(out, "{text}").map_err(|cause| write_failed(&cause));
         if !terminal::is_json() {
             line(match pipeline {
-                None => format!("database {}", self.database.display()),
+                None => format!("database {}", self.database),
                 Some((name, position)) => {
                     format!("pipeline {}, position {}", printable(name), show::thousands(position))
                 }

@@ -1,4 +1,4 @@
-//! The rows that a table has to have, as the state says it: what [`crate::storage::sqlite::Audit`] holds tables to.
+//! The rows that a table has to have, as the state says it: what [`crate::storage::Snapshot`] holds tables to.
 
 use super::{Engine, Step};
 use crate::{limits::STATE_BUCKETS, model::row::push_cell, plan::Target};

@@ -9,8 +9,9 @@ use crate::{
     error::{Error, Result},
     model::subject::listed,
     plan::Plan,
+    storage::Location,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// What was said of a database that is new, for all subjects of its pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub fn first_published(
     nats: &Nats,
     plan: &Plan,
     beginning: Beginning,
-    database: &Path,
+    database: &Location,
 ) -> Result<BTreeMap<String, u64>> {
     let subjects = plan.subjects();
     nats.runtime.clone().block_on(async {
@@ -62,7 +63,7 @@ pub fn first_published(
                          on, --publish-from 1 to publish all of it, or --publish-from with a sequence or an instant (RFC 3339); \
                          `publish_from` of the sink, or of [dead_letters], says the same in the pipeline file",
                         plan.name,
-                        database.display(),
+                        database,
                         plan.stream,
                         listed(&subjects)
                     )));

@@ -14,7 +14,7 @@ use crate::{
     fail_point,
     plan::Plan,
     source::Stop,
-    storage::sqlite::{Outbox, OutgoingMessage, StoredAt},
+    storage::{Outbox, OutgoingMessage, StoredAt},
 };
 use async_nats::{
     connection::State,
@@ -75,7 +75,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(nats: &Nats, outbox: Outbox, plan: Arc<Plan>, stop: Stop) -> Result<Self> {
+    pub fn start(nats: &Nats, outbox: Box<dyn Outbox>, plan: Arc<Plan>, stop: Stop) -> Result<Self> {
         let (wake, woken) = sync_channel(1);
         let worker = Worker {
             nats: nats.clone(),
@@ -111,7 +111,7 @@ impl Publisher {
 
 struct Worker {
     nats: Nats,
-    outbox: Outbox,
+    outbox: Box<dyn Outbox>,
     plan: Arc<Plan>,
     subjects: BTreeMap<String, Subject>,
     /// Dead letters that are too large for the server or the stream, by their places in the outbox: these go without their

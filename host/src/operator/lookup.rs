@@ -11,6 +11,7 @@ use crate::{
     model::{
         column::{Batch, Column, Field, Value},
         row::{cells, push_cell, push_key, push_key_cell},
+        rows::KeyedRows,
     },
     plan::{LookupPlan, TablePlan},
     state::KeyedState,
@@ -47,6 +48,13 @@ impl Table {
     /// The rows, each with all of the table's columns, by key.
     pub fn rows(&mut self) -> &mut KeyedState<Box<[u8]>> {
         &mut self.rows
+    }
+
+    /// Hands over the rows that were set since the last call.
+    pub fn take_changes(&mut self) -> KeyedRows {
+        let mut rows = KeyedRows::default();
+        self.rows.take_changes(|key, row| rows.push(key, row.map(|row| &**row)));
+        rows
     }
 
     /// Puts a row in place while the table is read from the database.

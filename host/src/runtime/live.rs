@@ -4,7 +4,7 @@ use crate::{
     engine::Engine,
     error::{Context, Error, Result},
     format::Decoder,
-    limits::{BATCH_EVENTS_MAX, PAGE_BYTES_SMALL, SMALL_PAGES_MESSAGES_MAX},
+    limits::{BATCH_EVENTS_MAX, SMALL_PAGES_MESSAGES_MAX},
     metrics::Metrics,
     model::{delivery::Receipt, deployment::Committed},
     nats::{
@@ -13,11 +13,11 @@ use crate::{
     },
     plan::Plan,
     runtime::{
-        pipeline::{self, Store, Swaps},
+        pipeline::{self, Swaps},
         rollout::{self, Deployments, Prepared, Rollout, RolloutEvent, Subject},
     },
     source::{Acknowledge, Lag, Stop, Waiting},
-    storage::sqlite::{Database, DatabaseFile, Messages, Outbox, read_versions},
+    storage::{Backend, Messages, Storage},
     wasm::StageHost,
 };
 use std::{
@@ -54,10 +54,10 @@ pub struct LiveOptions {
 /// A pipeline that could be opened, and has not begun.
 pub struct Ready {
     nats: Nats,
-    file: DatabaseFile,
+    backend: Arc<dyn Backend>,
     stop: Stop,
     plan: Arc<Plan>,
-    database: Database,
+    storage: Box<dyn Storage>,
     engine: Engine,
     rollout: Prepared,
     source: JetStreamSource,
@@ -79,7 +79,7 @@ pub struct Live {
     /// Its plan.
     pub plan: Arc<Plan>,
     /// Its database.
-    pub database: DatabaseFile,
+    pub database: Arc<dyn Backend>,
     /// How far it is.
     pub metrics: Arc<Metrics>,
     /// The consumer's name.
@@ -101,25 +101,26 @@ impl Ready {
         nats: &Nats,
         host: &StageHost,
         plan: Arc<Plan>,
-        file: &DatabaseFile,
+        backend: &Arc<dyn Backend>,
         options: LiveOptions,
         stop: &Stop,
     ) -> Result<Self> {
         let host = &host.for_pipeline(plan.guest_counts())?;
-        let recovered = file.recover()?;
-        let mut known = read_versions(file.path(), &plan.name)?;
+        let recovered = backend.recover()?;
+        let held = backend.inspect();
+        let mut known = held.versions(&plan.name)?;
         let base = plan;
         let rollout::Start { plan, taken_back } =
-            rollout::begin_of_database(&base, host, file.path(), &known, options.again)?;
+            rollout::begin_of_database(&base, host, &*held, &known, options.again)?;
         let plan = Arc::new(plan);
-        if file.is_empty()? {
+        if backend.is_empty()? {
             let subjects = plan.subjects();
             let stored = patiently(stop, || JetStreamSource::stored(nats, &plan.stream, &subjects))?;
             if stored <= SMALL_PAGES_MESSAGES_MAX {
-                file.make(PAGE_BYTES_SMALL)?;
+                backend.make_small()?;
             }
         }
-        let mut database = Database::open(file, plan.clone(), Messages::Outbox)?;
+        let mut storage = backend.open(plan.clone(), Messages::Outbox)?;
         drop(recovered);
         let (reads, published) = (
             plan.subjects(),
@@ -130,15 +131,15 @@ impl Ready {
             JetStreamSource::check_subjects(nats, &plan.stream, &reads, &published)?;
             JetStreamSource::identity(nats, &plan.stream, &reads)
         })?;
-        if plan.publishes() && !database.is_settled() {
+        if plan.publishes() && !storage.is_settled() {
             let beginning = options.beginning;
-            let first = patiently(stop, || first_published(nats, &plan, beginning, file.path()))?;
-            database.settle(&first)?;
+            let first = patiently(stop, || first_published(nats, &plan, beginning, &backend.location()))?;
+            storage.settle(&first)?;
         }
-        database.claim(&identity)?;
-        let stored = database.stored().clone();
+        storage.claim(&identity)?;
+        let stored = storage.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
-        database.restore(&mut engine)?;
+        storage.load(&mut engine)?;
         for (step, reason) in taken_back {
             if let Some(last) = known.iter_mut().rfind(|known| known.step == step) {
                 last.trial.taken_back = Some(reason);
@@ -156,8 +157,8 @@ impl Ready {
         };
         let subject = Subject {
             host: format!("{:08x}", stored.seed as u32),
-            database: file.path().display().to_string(),
-            file: file.clone(),
+            database: backend.location().to_string(),
+            backend: backend.clone(),
             metrics: metrics.clone(),
             lag: Arc::default(),
         };
@@ -190,10 +191,10 @@ impl Ready {
         })?;
         Ok(Self {
             nats: nats.clone(),
-            file: file.clone(),
+            backend: backend.clone(),
             stop: stop.clone(),
             plan,
-            database,
+            storage,
             engine,
             rollout,
             source,
@@ -209,28 +210,28 @@ impl Ready {
     pub fn start(self) -> Result<Live> {
         let Self {
             nats,
-            file,
+            backend,
             stop,
             plan,
-            database,
+            storage,
             engine,
             rollout,
             source,
             consumer,
             metrics,
         } = self;
-        let position = database.stored().position;
+        let position = storage.stored().position;
         let publisher = match plan.publishes() {
             true => Some(Publisher::start(
                 &nats,
-                Outbox::open(&file, &plan.name)?,
+                backend.outbox(&plan.name)?,
                 plan.clone(),
                 stop.clone(),
             )?),
             false => None,
         };
         let subjects = plan.published_subjects().into_iter();
-        let first = subjects.map(|subject| (subject.to_owned(), database.first_published(subject)));
+        let first = subjects.map(|subject| (subject.to_owned(), storage.first_published(subject)));
         let first = first.filter(|(_, first)| *first > position + 1).collect();
         let lag = source.lag();
         let (sender, events) = Rollout::channel();
@@ -241,7 +242,7 @@ impl Ready {
             versions: sender.clone(),
         };
         let (rollout, swaps) = rollout.start(lag.clone(), source.wake(), (sender, events))?;
-        let patience = match database.is_stopped()? {
+        let patience = match storage.is_stopped()? {
             true => STOPPED_PATIENCE,
             false => Duration::ZERO,
         };
@@ -251,7 +252,7 @@ impl Ready {
         let thread = std::thread::Builder::new()
             .name(format!("weir-{name}"))
             .spawn(move || {
-                let outcome = pipeline::run(source, engine, Store::Database(Box::new(database)), acknowledge, swaps);
+                let outcome = pipeline::run(source, engine, storage, acknowledge, swaps);
                 rollout.finish();
                 let report = publisher.map_or(Ok(PublisherReport::default()), Publisher::finish);
                 // The acks of the last turn are on their way; a server that is gone does not need them.
@@ -262,7 +263,7 @@ impl Ready {
             .environment(|| "cannot start a thread".to_owned())?;
         Ok(Live {
             plan,
-            database: file,
+            database: backend,
             metrics,
             consumer,
             first,

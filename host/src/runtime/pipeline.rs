@@ -24,7 +24,7 @@ use crate::{
     metrics::Metrics,
     model::{delivery::DecodedBatch, deployment::Committed, turn::Turn},
     source::{Acknowledge, Source, Wake},
-    storage::sqlite::Database,
+    storage::Storage,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use recognition::Recognition;
@@ -34,24 +34,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where turns go.
-#[derive(Debug)]
-pub enum Store {
-    /// Into a database.
-    Database(Box<Database>),
-    /// Nowhere: to measure what the rest costs.
-    Discard,
-}
-
-impl Store {
-    /// Says how many dead letters it holds. What cannot be read is not known.
-    fn count_letters(&self, metrics: &Metrics) {
-        if let Self::Database(database) = self {
-            metrics
-                .pipeline
-                .dead_letters_held
-                .set(database.dead_letters_held().ok());
-        }
+/// Says how many dead letters a storage holds. What cannot be read is not known.
+fn count_letters(storage: &dyn Storage, metrics: &Metrics) {
+    if storage.keeps() {
+        metrics.pipeline.dead_letters_held.set(storage.dead_letters_held().ok());
     }
 }
 
@@ -87,12 +73,12 @@ impl Swaps {
 pub fn run(
     source: impl Source,
     engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
     swaps: Swaps,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::new(engine.plan());
-    drive(source, engine, store, acknowledge, swaps, recognition)
+    drive(source, engine, storage, acknowledge, swaps, recognition)
 }
 
 /// As [`run`], over events that ran before: what was said of them is not said again.
@@ -102,29 +88,26 @@ pub fn run(
 pub fn run_again(
     source: impl Source,
     engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let recognition = Recognition::done();
-    drive(source, engine, store, acknowledge, Swaps::none(), recognition)
+    drive(source, engine, storage, acknowledge, Swaps::none(), recognition)
 }
 
 fn drive(
     mut source: impl Source,
     mut engine: Engine,
-    store: Store,
+    storage: Box<dyn Storage>,
     acknowledge: impl Acknowledge + 'static,
     swaps: Swaps,
     mut recognition: Recognition,
-) -> Result<Store> {
-    let epoch = match &store {
-        Store::Database(database) => database.stored().epoch,
-        Store::Discard => {
-            engine.leave_unlogged();
-            0
-        }
-    };
-    store.count_letters(engine.metrics());
+) -> Result<Box<dyn Storage>> {
+    let epoch = storage.stored().epoch;
+    if !storage.keeps() {
+        engine.leave_unlogged();
+    }
+    count_letters(&*storage, engine.metrics());
     let Swaps {
         successors,
         retired,
@@ -138,7 +121,7 @@ fn drive(
     let (idle, committer_idle) = bounded::<()>(1);
 
     let committer = Committer {
-        store,
+        storage,
         acknowledge,
         metrics: metrics.clone(),
     };
@@ -188,17 +171,15 @@ fn drive(
     let engine = join(engine);
     let committed = join(committer);
     // A commit that failed is the cause of all that stopped after it.
-    let mut store = committed??;
+    let mut storage = committed??;
     if let Some((stopped, mut turn)) = engine?? {
         turn.receipt = source.receipt_at(turn.position)?;
         let counts = turn.counts;
-        if let Store::Database(database) = &mut store {
-            database.commit(turn)?;
-        }
+        storage.commit(turn)?;
         metrics.count(counts);
         return Err(stopped.error());
     }
-    outcome.map(|()| store)
+    outcome.map(|()| storage)
 }
 
 /// A batch on its way to the engine.
@@ -294,20 +275,20 @@ fn commit_turns(
     mut committer: Committer<impl Acknowledge>,
     closed: &Receiver<Turn>,
     idle: &Sender<()>,
-) -> Result<Store> {
+) -> Result<Box<dyn Storage>> {
     let _ = idle.try_send(());
     while let Ok(turn) = closed.recv() {
         committer.commit(turn)?;
         let _ = idle.try_send(());
     }
-    Ok(committer.store)
+    Ok(committer.storage)
 }
 
 /// The last step of the data path: turns are committed, and the source is told of each.
 #[derive(Debug)]
 pub struct Committer<A> {
     /// Where turns go.
-    pub store: Store,
+    pub storage: Box<dyn Storage>,
     /// Who is told.
     pub acknowledge: A,
     /// Where they are counted.
@@ -329,10 +310,7 @@ impl<A: Acknowledge> Committer<A> {
         };
         let begun = Instant::now();
         fail_point::pass("before-commit");
-        match &mut self.store {
-            Store::Database(database) => database.commit(turn)?,
-            Store::Discard => drop(turn),
-        }
+        self.storage.commit(turn)?;
         fail_point::pass("after-commit");
         if !versions.changes.is_empty() {
             fail_point::pass("after-swap");
@@ -342,7 +320,7 @@ impl<A: Acknowledge> Committer<A> {
         fail_point::pass("after-ack");
         self.metrics.committed(&committing, begun.elapsed());
         if has_letters {
-            self.store.count_letters(&self.metrics);
+            count_letters(&*self.storage, &self.metrics);
         }
         if !versions.changes.is_empty() || !versions.pauses.is_empty() {
             self.acknowledge.versions_committed(versions);

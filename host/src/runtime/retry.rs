@@ -22,9 +22,7 @@ use crate::{
     plan::{Now, Plan},
     runtime::rollout,
     source::{Event, EventLines, file::IDENTITY},
-    storage::sqlite::{
-        Database, DatabaseFile, LetterFilter, Messages, StoredDeadLetter, read_pipelines, read_versions,
-    },
+    storage::{Backend, LetterFilter, Messages, Storage, StoredDeadLetter},
     wasm::StageHost,
 };
 use std::sync::Arc;
@@ -32,7 +30,7 @@ use std::sync::Arc;
 /// Retries dead letters of one pipeline in a database that nothing else holds meanwhile.
 #[derive(Debug)]
 pub struct Retry {
-    database: Database,
+    storage: Box<dyn Storage>,
     engine: Engine,
     plan: Arc<Plan>,
     origin: Origin,
@@ -95,36 +93,36 @@ impl Retry {
     ///
     /// # Errors
     /// When the database has no such pipeline, was filled from something else, or does not fit the pipeline any more.
-    pub fn open(file: &DatabaseFile, host: &StageHost, base: Plan, changes: &str, keeps: bool) -> Result<Self> {
-        let path = file.path();
-        let recovered = file.recover()?;
-        let pipelines = read_pipelines(path)?;
+    pub fn open(backend: &dyn Backend, host: &StageHost, base: Plan, changes: &str, keeps: bool) -> Result<Self> {
+        let location = backend.location();
+        let recovered = backend.recover()?;
+        let held = backend.inspect();
+        let pipelines = held.pipelines()?;
         let Some((_, stored)) = pipelines.iter().find(|(name, _)| *name == base.name) else {
             let known: Vec<&str> = pipelines.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::mismatch(format!(
-                "database {} has no pipeline \"{}\"; it has {}",
-                path.display(),
+                "database {location} has no pipeline \"{}\"; it has {}",
                 base.name,
                 known.join(", ")
             )));
         };
         let origin = Origin::of(stored.source.as_deref().unwrap_or_default(), &base, changes)
-            .map_err(|error| error.context(format!("database {}", path.display())))?;
-        let mut known = read_versions(path, &base.name)?;
+            .map_err(|error| error.context(format!("database {location}")))?;
+        let mut known = held.versions(&base.name)?;
         known.iter_mut().for_each(|version| version.trial.left = 0);
         let plan = Arc::new(match origin {
-            Origin::Stream => rollout::plan_of_database(&base, host, path, &known, false)?,
+            Origin::Stream => rollout::plan_of_database(&base, host, &*held, &known, false)?,
             Origin::PastOfStream | Origin::File => base,
         });
         let messages = match origin {
             Origin::Stream => Messages::Outbox,
             Origin::PastOfStream | Origin::File => Messages::Drop,
         };
-        let database = Database::open(file, plan.clone(), messages)?;
+        let mut storage = backend.open(plan.clone(), messages)?;
         drop(recovered);
-        let stored = database.stored();
+        let stored = storage.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
-        database.restore(&mut engine)?;
+        storage.load(&mut engine)?;
         engine.begin(stored.position, &known);
         engine.leave_failures_uncounted();
         // Where nothing is kept, each letter is told of on its own; batches do not change what becomes of it.
@@ -134,7 +132,7 @@ impl Retry {
             Origin::Stream | Origin::PastOfStream => None,
         };
         Ok(Self {
-            database,
+            storage,
             engine,
             plan,
             origin,
@@ -158,15 +156,15 @@ impl Retry {
     /// When the database cannot be read or written. Letters of turns that were committed before are retried then, and all
     /// others are as they were.
     pub fn run(mut self, filter: &LetterFilter, mut report: impl FnMut(RetryEvent<'_>)) -> Result<RetryReport> {
-        self.report.republished = self.database.publish_again(filter, self.keeps)?;
-        let names = self.database.letters(filter)?;
+        self.report.republished = self.storage.publish_again(filter, self.keeps)?;
+        let names = self.storage.letters(filter)?;
         let all = names.len() as u64;
         for (through, name) in (0..).zip(names) {
             if name.is_row == Some(true) {
                 self.report.rows += 1;
                 continue;
             }
-            let letter = self.database.letter(name.id)?;
+            let letter = self.storage.letter(name.id)?;
             match self.push(&letter) {
                 Ok(()) => self.taken.push(RetriedLetter {
                     id: name.id,
@@ -247,7 +245,7 @@ impl Retry {
             return Ok(());
         }
         self.engine.process(self.decoder.take())?;
-        let mut turn = self.engine.take_turn(self.database.stored().epoch + 1)?;
+        let mut turn = self.engine.take_turn(self.storage.stored().epoch + 1)?;
         // Where the source goes on is not for letters to say.
         (turn.position, turn.receipt) = (0, Receipt::default());
         turn.retried = std::mem::take(&mut self.taken);
@@ -258,7 +256,7 @@ impl Retry {
             report(RetryEvent::Again(letter));
         }
         if self.keeps {
-            return self.database.commit(turn);
+            return self.storage.commit(turn);
         }
         match (turn.retried.as_slice(), turn.counts) {
             ([letter], Counts { applied: 1, .. }) => report(RetryEvent::Applied(letter.sequence)),

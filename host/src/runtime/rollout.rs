@@ -32,7 +32,7 @@ use crate::{
         status::{FailedVersion, StepStatus},
     },
     source::{Lag, Wake},
-    storage::sqlite::{DatabaseFile, Outbox},
+    storage::{Backend, Outbox},
     trust::Role,
     wasm::StageHost,
 };
@@ -113,7 +113,7 @@ pub struct Subject {
     /// The database, as the host was told of it.
     pub database: String,
     /// The same, held.
-    pub file: DatabaseFile,
+    pub backend: Arc<dyn Backend>,
     /// How far the pipeline is.
     pub metrics: Arc<Metrics>,
     /// How many messages wait.
@@ -316,7 +316,7 @@ struct Worker {
     waiting: BTreeMap<(Role, String), Waiting>,
     reported: Option<Instant>,
     /// Opened when it is first looked at.
-    outbox: Option<Outbox>,
+    outbox: Option<Box<dyn Outbox>>,
     /// How many deliveries were committed at an instant, from which on the speed is measured.
     counted: (u64, Instant),
     events_per_s: u64,

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     process::Stdio,
 };
-use weir::storage::sqlite::DatabaseFile;
+use weir_tests::replay::hold;
 use weir_tests::{
     guest,
     table::{contents, query},
@@ -272,7 +272,7 @@ fn a_retry_says_what_became_of_each() {
     );
     let outcome = folder.weir(&format!("{retry} --all -v")).ends_with(3);
     outcome.says("#2: a dead letter again, of step decode: found `broken`");
-    let held = DatabaseFile::hold(&folder.path("p.db")).expect("nobody else holds it");
+    let held = hold(&folder.path("p.db")).expect("nobody else holds it");
     let outcome = folder.weir(&format!("{retry} --all")).ends_with(1);
     outcome.says("database p.db is in use by another weir; stop that one first");
     let outcome = folder.weir("dead-letters drop p.db --all").ends_with(1);

@@ -9,8 +9,9 @@ use weir::{
     engine::Engine,
     format::Decoder,
     plan::Plan,
-    storage::sqlite::{Database, Messages, read_lineage},
+    storage::{Messages, Storage},
 };
+use weir_tests::stored::read_lineage;
 use weir_tests::{
     replay::{hold, host},
     scratch,
@@ -69,7 +70,7 @@ fn event(t: u64, id: u64, x: Option<u64>) -> String {
 /// What runs between two crashes. No step forgets more than three keys at once.
 struct Process {
     plan: Arc<Plan>,
-    database: Database,
+    database: Box<dyn Storage>,
     engine: Engine,
 }
 
@@ -78,11 +79,11 @@ impl Process {
         let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
         let plan = Arc::new(plan);
         let hold = hold(path).expect("nobody else holds the database");
-        let mut database = Database::open(&hold, plan.clone(), Messages::Drop).expect("it can be opened");
+        let mut database = hold.open(plan.clone(), Messages::Drop).expect("it can be opened");
         database.claim("a test").expect("it is the test's");
         let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
         engine.set_forgotten_at_once(3);
-        database.restore(&mut engine).expect("the state can be read");
+        database.load(&mut engine).expect("the state can be read");
         engine.begin(database.stored().position, &[]);
         Self { plan, database, engine }
     }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use std::{fmt::Write, path::Path, sync::Arc};
-use weir::{definition::File, plan::Plan, storage::sqlite::read_lineage};
+use weir::{definition::File, plan::Plan};
+use weir_tests::stored::read_lineage;
 use weir_tests::{
     replay::{Run, host},
     scratch,

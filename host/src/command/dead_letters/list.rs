@@ -5,10 +5,10 @@ use crate::{
     command::picked::{list, payload_in_short, with_payload},
     command::terminal::{self, say},
     error::Result,
-    storage::sqlite::{StoredDeadLetter, read_dead_letters, read_pipelines},
+    storage::{Location, StoredDeadLetter},
     text::printable,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 /// Lists the deliveries that could not be processed, with sequence, reason and payload.
 ///
@@ -19,7 +19,7 @@ use std::{path::PathBuf, process::ExitCode};
 )]
 pub(in crate::command) struct List {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// Those of this pipeline.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
@@ -35,14 +35,17 @@ impl List {
             LETTERS,
             &self.database,
             filter.is_all(),
-            |each| read_dead_letters(&self.database, &filter, each),
+            |each| self.database.inspect().dead_letters(&filter, each),
             json,
             in_short,
         )?;
         if terminal::is_json() {
             return Ok(ExitCode::SUCCESS);
         }
-        let dropped: u64 = read_pipelines(&self.database)?
+        let dropped: u64 = self
+            .database
+            .inspect()
+            .pipelines()?
             .iter()
             .map(|(_, stored)| stored.dropped)
             .sum();
@@ -51,7 +54,7 @@ impl List {
                 Info,
                 "{} of {} were dropped",
                 shown::count(dropped, "dead letter"),
-                self.database.display()
+                self.database
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use crate::{
         retry::{RetryEvent, RetryReport},
         status::CountsStatus,
     },
-    storage::sqlite::DatabaseFile,
+    storage::Location,
     text::printable,
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -34,7 +34,7 @@ pub(in crate::command) struct Retry {
     pipeline: PathBuf,
     /// The SQLite file that holds the dead letters, of `weir run` or `weir replay`.
     #[arg(long, value_name = "FILE")]
-    database: PathBuf,
+    database: Location,
     #[command(flatten)]
     which: Which,
     /// All of the pipeline's.
@@ -59,13 +59,10 @@ impl Retry {
         let changes = self.what_if.changes(&file, &host)?;
         let plan = make_plan(&file, &host, self.now, &changes.versions)?;
         if !self.database.exists() {
-            return Err(Error::environment(format!(
-                "there is no database {}",
-                self.database.display()
-            )));
+            return Err(Error::environment(format!("there is no database {}", self.database)));
         }
-        let database = DatabaseFile::hold(&self.database)?;
-        let retry = crate::runtime::retry::Retry::open(&database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let database = self.database.hold()?;
+        let retry = crate::runtime::retry::Retry::open(&*database, &host, plan, &changes.suffix(), !self.dry_run)?;
         let publishes = retry.publishes();
         let bars = Bars::begin();
         let bar = bars.add(

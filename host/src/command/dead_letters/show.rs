@@ -5,10 +5,10 @@ use crate::{
     command::terminal,
     command::{picked::payload_text, write_failed},
     error::{Error, Result},
-    storage::sqlite::{LetterFilter, PUBLISH, StoredDeadLetter, read_dead_letters},
+    storage::{LetterFilter, Location, PUBLISH, StoredDeadLetter},
     text::printable,
 };
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 /// Bytes of a payload that is no text, on a line.
 const LINE_BYTES: usize = 32;
@@ -21,7 +21,7 @@ const LINE_BYTES: usize = 32;
 #[command(after_help = "Example:\n  weir dead-letters show hourly-orders.db 40213")]
 pub(in crate::command) struct Show {
     /// The SQLite file.
-    database: PathBuf,
+    database: Location,
     /// The sequence of its message; in a replay of a file the number of the line.
     sequence: u64,
     /// Of this pipeline.
@@ -39,7 +39,7 @@ impl Show {
             ..Default::default()
         };
         let mut texts = Vec::new();
-        read_dead_letters(&self.database, &filter, |letter| {
+        self.database.inspect().dead_letters(&filter, &mut |letter| {
             texts.push(match terminal::is_json() {
                 true => list::json(&letter),
                 false => in_full(&letter),
@@ -49,8 +49,7 @@ impl Show {
         if texts.is_empty() {
             return Err(Error::environment(format!(
                 "there is no dead letter with sequence {} in {}; `weir dead-letters list` lists those that there are",
-                self.sequence,
-                self.database.display()
+                self.sequence, self.database
             )));
         }
         writeln!(

@@ -6,7 +6,7 @@ use crate::{
     command::terminal::{self, answer, say},
     error::Result,
     runtime::live::Live,
-    storage::sqlite::read_table,
+    storage::Location,
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::{
@@ -66,11 +66,7 @@ impl Screen {
     }
 
     /// Shows how far the pipelines are.
-    pub(super) fn draw(&mut self, lives: &[Live], published: u64) -> Result<()> {
-        let home = lives
-            .first()
-            .and_then(|live| live.database.path().parent())
-            .unwrap_or(Path::new("."));
+    pub(super) fn draw(&mut self, home: &Path, lives: &[Live], published: u64) -> Result<()> {
         let Some(drawn) = &self.drawn else {
             if self.last_line.elapsed() >= LINE_EVERY {
                 self.last_line = Instant::now();
@@ -124,8 +120,8 @@ impl Screen {
         let width = terminal::width().map_or(WIDTH_MAX, |width| width.min(WIDTH_MAX.into()) as u16);
         let mut lines = Vec::new();
         for (database, table, order, title) in TABLES {
-            let path = home.join(format!("{database}.db"));
-            let (names, rows) = read_table(&path, table, order, rows_max)?;
+            let database = Location::in_folder(home, database).inspect();
+            let (names, rows) = database.first_rows(table, order, rows_max)?;
             let mut drawn = Table::new();
             drawn
                 .load_style(presets::UTF8_FULL_CONDENSED)

@@ -10,14 +10,14 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     nats::{Consumer, Gap, JetStreamSource, JetStreamSourceOptions, Nats, StreamRange, Until},
     plan::Plan,
-    runtime::pipeline::{self, Store, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{NoAcknowledge, Stop},
-    storage::sqlite::{Database, DatabaseFile, Messages, read_versions},
+    storage::{Location, Messages, Storage},
     wasm::StageHost,
 };
 use std::{
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -32,17 +32,17 @@ impl Whole {
     pub(super) fn new(plan: Arc<Plan>, cases: Option<&Cases>) -> Result<Self> {
         let folder = private_file::temporary_folder("weir-dev-")?;
         let whole = Self { plan, folder };
-        let mut database = whole.open()?;
-        cases.map_or(Ok(()), |cases| cases.load_start(&whole.plan, &mut database))?;
+        let mut storage = whole.open()?;
+        cases.map_or(Ok(()), |cases| cases.load_start(&whole.plan, &mut *storage))?;
         Ok(whole)
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("whole.db")
+    fn location(&self) -> Location {
+        Location::in_folder(self.folder.path(), "whole")
     }
 
-    fn open(&self) -> Result<Database> {
-        Database::open(&DatabaseFile::hold(&self.path())?, self.plan.clone(), Messages::Drop)
+    fn open(&self) -> Result<Box<dyn Storage>> {
+        self.location().hold()?.open(self.plan.clone(), Messages::Drop)
     }
 
     /// Goes on to the last event that the stream holds now, as `weir replay --from-stream` would; how many events there
@@ -50,13 +50,13 @@ impl Whole {
     pub(super) fn catch_up(&self, nats: &Nats, host: &StageHost, stop: &Stop) -> Result<u64> {
         let plan = &self.plan;
         let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), None, None)?;
-        let mut database = self.open()?;
-        database.claim(&range.identity)?;
-        let stored = database.stored().clone();
+        let mut storage = self.open()?;
+        storage.claim(&range.identity)?;
+        let stored = storage.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
-        database.restore(&mut engine)?;
-        engine.begin(stored.position, &read_versions(database.path(), &plan.name)?);
-        let before = database.counts().events;
+        storage.load(&mut engine)?;
+        engine.begin(stored.position, &self.location().inspect().versions(&plan.name)?);
+        let before = stored.counts.events;
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
             subjects: plan.subjects(),
@@ -73,15 +73,14 @@ impl Whole {
         let decoder = Decoder::of(plan, BATCH_EVENTS_MAX)?;
         let source = JetStreamSource::open(nats, options, decoder, stop.clone())?;
         let metrics = engine.metrics().clone();
-        let store = Store::Database(Box::new(database));
-        drop(pipeline::run(source, engine, store, NoAcknowledge, Swaps::none())?);
+        drop(pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none())?);
         Ok(before + metrics.events())
     }
 
     /// Shows what is otherwise in these tables than in those of another version.
     pub(super) fn show_changes_since(&self, before: &Self) -> Result<()> {
         let mut out = BufWriter::new(terminal::stdout());
-        diff::write_changes(&before.path(), &self.path(), &mut out)?;
+        diff::write_changes(&before.location(), &self.location(), &mut out)?;
         out.flush().map_err(|cause| crate::command::write_failed(&cause))
     }
 }

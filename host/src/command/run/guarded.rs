@@ -5,23 +5,20 @@ use crate::{
     error::Result,
     limits::{GUEST_DEATHS_IN_A_ROW_MAX, GUEST_DEATHS_MAX},
     model::harm::Harm,
-    storage::sqlite::{DatabaseFile, Recovered, enter_harms, forget_harms, read_harms},
+    storage::{Backend, HostFile, Location, Recovered},
     wasm::{
         StageHost,
         watch::{Notes, PipelineWatch},
     },
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// The databases that are held.
 pub(super) struct Guarded<'h> {
     host: &'h StageHost,
     /// Whether what the host died of may run again.
     again: bool,
-    held: Vec<(PathBuf, DatabaseFile, Arc<Notes>)>,
+    held: Vec<(Location, Arc<dyn Backend>, Arc<Notes>)>,
     /// What a crash left in write-ahead logs is taken in once, and stays so until the pipelines are open.
     recovered: Vec<Recovered>,
 }
@@ -41,26 +38,27 @@ impl<'h> Guarded<'h> {
         drop(self.recovered);
     }
 
-    /// Holds the database at `path`, in which several pipelines may be, and gives a host that watches the guests of one.
-    pub(super) fn hold(&mut self, path: &Path, pipeline: &str) -> Result<(DatabaseFile, StageHost)> {
-        let known = self.held.iter().find(|(known, ..)| known == path);
+    /// Holds the database at `location`, in which several pipelines may be, and gives a host that watches the guests of one.
+    pub(super) fn hold(&mut self, location: &Location, pipeline: &str) -> Result<(Arc<dyn Backend>, StageHost)> {
+        let known = self.held.iter().find(|(known, ..)| known == location);
         let (database, notes) = match known {
             Some((_, database, notes)) => (database.clone(), notes.clone()),
             None => {
-                let database = DatabaseFile::hold(path)?;
+                let database = location.hold()?;
                 self.recovered.push(database.recover()?);
-                let (notes, left) = Notes::open(&database.beside("-guest"), database.path(), database.clone())?;
-                let died = enter_harms(&database, left)?;
+                let HostFile { path, like } = database.notes();
+                let (notes, left) = Notes::open(&path, &like, database.clone())?;
+                let died = database.enter_harms(left)?;
                 notes.clear()?;
                 died.iter().for_each(say_died);
-                self.held.push((path.to_owned(), database.clone(), notes.clone()));
+                self.held.push((location.clone(), database.clone(), notes.clone()));
                 (database, notes)
             }
         };
         if self.again {
-            forget_harms(&database, pipeline, None)?;
+            database.forget_harms(pipeline, None)?;
         }
-        let harms = read_harms(path, pipeline)?;
+        let harms = database.inspect().harms(pipeline)?;
         let watch = PipelineWatch::new(notes, pipeline, harms);
         Ok((database, self.host.with_watch(Arc::new(watch))))
     }

@@ -10,14 +10,12 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::turn::Counts,
     plan::{Now, Plan},
-    runtime::pipeline::{self, Store, Swaps},
+    runtime::pipeline::{self, Swaps},
     source::{
         NoAcknowledge, Stop,
         file::{FileSource, IDENTITY},
     },
-    storage::sqlite::{
-        Database, DatabaseFile, LetterFilter, Messages, Outbox, StoredDeadLetter, read_dead_letters, read_rows,
-    },
+    storage::{LetterFilter, Location, Messages, Storage, StoredDeadLetter},
     wasm::StageHost,
 };
 use serde_json::Value as Json;
@@ -59,21 +57,22 @@ impl Outcome {
         }
         let plan = Arc::new(plan);
         let folder = private_file::temporary_folder("weir-test-")?;
-        let path = folder.path().join("case.db");
-        let counts = replay(case, &plan, host, &path, (batch, times))?;
+        let location = Location::in_folder(folder.path(), "case");
+        let counts = replay(case, &plan, host, &location, (batch, times))?;
+        let database = location.inspect();
 
         let mut tables = Vec::new();
         for shape in Shape::all(&plan) {
-            let rows = read_rows(&path, &shape.name)?;
+            let rows = database.rows(&shape.name)?;
             let rows = rows.into_iter().map(|row| shape.found(row)).collect();
             tables.push((shape, rows));
         }
         let mut dead_letters = Vec::new();
-        read_dead_letters(&path, &LetterFilter::default(), |letter| {
+        database.dead_letters(&LetterFilter::default(), &mut |letter| {
             dead_letters.push(letter);
             Ok(())
         })?;
-        let outbox = Outbox::open(&DatabaseFile::hold(&path)?, &plan.name)?;
+        let outbox = location.hold()?.outbox(&plan.name)?;
         let messages = outbox.oldest(outbox.waiting()? as usize, usize::MAX, &BTreeSet::new())?;
         // Dead letters are compared as such.
         let messages = messages.into_iter().filter(|message| !message.is_letter());
@@ -103,23 +102,22 @@ fn replay(
     case: &Case,
     plan: &Arc<Plan>,
     host: &StageHost,
-    path: &Path,
+    location: &Location,
     (batch, times): (usize, Times),
 ) -> Result<Counts> {
-    let mut database = Database::open(&DatabaseFile::hold(path)?, plan.clone(), Messages::Outbox)?;
-    case.load_start(plan, &mut database)?;
-    database.claim(IDENTITY)?;
-    let stored = database.stored().clone();
+    let mut storage = location.hold()?.open(plan.clone(), Messages::Outbox)?;
+    case.load_start(plan, &mut *storage)?;
+    storage.claim(IDENTITY)?;
+    let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
-    database.restore(&mut engine)?;
+    storage.load(&mut engine)?;
     let decoder = Decoder::of(plan, batch)?;
     input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
     let metrics = engine.metrics().clone();
-    let store = Store::Database(Box::new(database));
     let ran = match times {
-        Times::First => pipeline::run(source, engine, store, NoAcknowledge, Swaps::none()),
-        Times::Again => pipeline::run_again(source, engine, store, NoAcknowledge),
+        Times::First => pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()),
+        Times::Again => pipeline::run_again(source, engine, storage, NoAcknowledge),
     };
     drop(ran?);
     Ok(metrics.counts())
@@ -127,7 +125,7 @@ fn replay(
 
 impl Case {
     /// Sets the rows of lookup tables with which the case begins.
-    pub(super) fn load_start(&self, plan: &Plan, database: &mut Database) -> Result<()> {
+    pub(super) fn load_start(&self, plan: &Plan, storage: &mut dyn Storage) -> Result<()> {
         for (name, file) in &self.start {
             input::check_file(file, "", INPUT_BYTES_MAX)?;
             let index = start_table(plan, name.as_deref(), file)?;
@@ -139,7 +137,7 @@ impl Case {
                 refused.get_or_insert_with(|| super::mistake(file, line as usize, reason));
             })?;
             refused.map_or(Ok(()), Err)?;
-            database.load_table(index, &mut rows)?;
+            storage.set_table(index, rows.take_changes())?;
         }
         Ok(())
     }

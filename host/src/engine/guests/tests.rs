@@ -7,6 +7,8 @@ use crate::{
     model::{
         column::{Column, ColumnType, Field, Value},
         guest::{Answer, OutputRows, OutputSpec, RejectedRow},
+        row::take_cell,
+        rows::SinkRows,
         turn::Turn,
     },
     plan::{Plan, double::Closures},
@@ -29,13 +31,13 @@ fn value(column: &Column, row: usize) -> i64 {
 }
 
 /// Runs a pipeline over the payloads, one delivery each from sequence 1 on.
-fn run(host: &Closures, steps: &str, payloads: &[&str]) -> Turn {
+fn run(host: &Closures, step: &str, sink: &str, payloads: &[&str]) -> Turn {
     let text = format!(
         r#"
             name = "numbers"
-            source = {{ stream = "S", subject = "numbers", columns = {{ n = "int" }} }}
-            step = [{steps}]
-            sink = [{{ subject = "out" }}]
+            source = {{ stream = "S", subject = "numbers", columns = {{ k = "int", n = "int" }} }}
+            step = [{step}]
+            sink = [{sink}]
         "#
     );
     let plan = Arc::new(Plan::build(&File::from_text("numbers.toml", text), host).expect("it is a pipeline"));
@@ -94,7 +96,8 @@ fn a_closure_is_a_stage() {
     let host = Closures::default().with_stage("halves", vec![int("n", true)], vec![output], halves);
     let turn = run(
         &host,
-        r#"{ name = "halves", module = "halves" }"#,
+        r#"{ name = "halves", stage = { module = "halves" } }"#,
+        r#"{ subject = "out" }"#,
         &[r#"{"n": 4}"#, r#"{"n": 5}"#, r#"{"n": -6}"#, r#"{"n": 8}"#],
     );
     assert_eq!(messages(&turn), [r#"{"n":4,"half":2}"#, r#"{"n":8,"half":4}"#]);
@@ -114,10 +117,18 @@ fn a_closure_is_an_aggregate() {
     });
     let turn = run(
         &host,
-        r#"{ name = "products", aggregate = { group_by = [], columns = { product = { module = "product" } } } }"#,
-        &[r#"{"n": 4}"#, r#"{"n": 0}"#, r#"{"n": 5}"#],
+        r#"{ name = "products", aggregate = { group_by = ["k"], columns = { product = { module = "product" } } } }"#,
+        r#"{ table = "products", primary_key = ["k"] }"#,
+        &[r#"{"k": 1, "n": 4}"#, r#"{"k": 1, "n": 0}"#, r#"{"k": 1, "n": 5}"#],
     );
     assert_eq!(dead_letters(&turn), [(2, "nothing can take a zero back")]);
-    let last = messages(&turn).pop().expect("there is a result");
-    assert!(last.contains(r#""product":20"#), "{last}");
+    let Some(SinkRows::Upserts(rows)) = &turn.sinks[0] else {
+        panic!("a table by key has rows: {:?}", turn.sinks);
+    };
+    let cells = rows.sorted().map(|(_, row)| {
+        let mut row = row.expect("no row goes");
+        let mut cell = || take_cell(&mut row).map(|cell| format!("{cell:?}"));
+        [cell(), cell()].map(Option::unwrap_or_default)
+    });
+    assert_eq!(cells.collect::<Vec<_>>(), [["Int(1)", "Int(20)"]]);
 }

@@ -4,7 +4,7 @@
 //! A message is known to be stored by its own name alone. That one behind it is there is no proof: the stream may have
 //! refused this one.
 
-use crate::{nats::Nats, storage::sqlite::StoredAt};
+use crate::{nats::Nats, storage::StoredAt};
 use async_nats::{
     header::NATS_MESSAGE_ID,
     jetstream::{

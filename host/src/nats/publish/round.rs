@@ -5,7 +5,7 @@
 //! server refuses all that stand behind a message that it refused, and the order of the subject stands. Where others publish
 //! into the same stream in between, it refuses too much; what is refused so is sent again, fewer at a time.
 
-use crate::{fail_point, nats::Nats, storage::sqlite::OutgoingMessage};
+use crate::{fail_point, nats::Nats, storage::OutgoingMessage};
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
     header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_MESSAGE_ID},

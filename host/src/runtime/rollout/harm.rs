@@ -9,11 +9,9 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, StoredVersion},
     plan::{Plan, StageVersion, StepVersions},
-    storage::sqlite::forget_harms,
+    storage::Inspect,
     wasm::StageHost,
 };
-use std::path::Path;
-
 /// What to do where nothing runs.
 const WAYS_OUT: &str = "deploy another version, name another module or other parameters in the pipeline file, or say --again to \
                         run it once more";
@@ -34,7 +32,7 @@ pub(super) fn refusal_of_module(host: &StageHost, step: &str, deployment: &Deplo
 pub(super) struct RefusedStep<'s> {
     pub(super) base: &'s Plan,
     pub(super) host: &'s StageHost,
-    pub(super) database: &'s Path,
+    pub(super) database: &'s dyn Inspect,
     pub(super) step: &'s str,
     /// What decided over its rows, in order.
     pub(super) known: Vec<&'s StoredVersion>,
@@ -128,7 +126,7 @@ impl Worker {
     pub(super) fn look_at_guests(&self) {
         let Some(watch) = self.host.watch() else { return };
         for harm in watch.look(self.subject.metrics.last_commit()) {
-            if let Err(error) = forget_harms(&self.subject.file, &self.running.name, Some(&harm)) {
+            if let Err(error) = self.subject.backend.forget_harms(&self.running.name, Some(&harm)) {
                 tracing::warn!(pipeline = self.running.name, "pipeline {}: {error}", self.running.name);
             }
         }

@@ -5,7 +5,6 @@ use crate::{
     engine::Shadow,
     model::deployment::Outcome,
     runtime::status::{HostStatus, StepStatus},
-    storage::sqlite::Outbox,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -69,7 +68,7 @@ impl Worker {
             return None;
         }
         if self.outbox.is_none() {
-            self.outbox = Outbox::open(&self.subject.file, &self.running.name).ok();
+            self.outbox = self.subject.backend.outbox(&self.running.name).ok();
         }
         self.outbox.as_ref()?.waiting().ok()
     }

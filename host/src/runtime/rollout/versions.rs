@@ -6,10 +6,10 @@ use crate::{
     model::deployment::{Deployment, StoredVersion},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     runtime::status::{FailedVersion, StepStatus},
-    storage::sqlite::read_module,
+    storage::Inspect,
     wasm::{Binary, StageHost},
 };
-use std::{fmt, path::Path};
+use std::fmt;
 
 /// The versions with which a pipeline starts: those that its database knows to be in force, where they were deployed; else
 /// what its file says. Where that is something else than decided last, it is on trial, and falls back on what did.
@@ -20,7 +20,7 @@ use std::{fmt, path::Path};
 pub fn plan_of_database(
     base: &Plan,
     host: &StageHost,
-    database: &Path,
+    database: &dyn Inspect,
     known: &[StoredVersion],
     again: bool,
 ) -> Result<Plan> {
@@ -43,7 +43,7 @@ pub struct Start {
 pub fn begin_of_database(
     base: &Plan,
     host: &StageHost,
-    database: &Path,
+    database: &dyn Inspect,
     known: &[StoredVersion],
     again: bool,
 ) -> Result<Start> {
@@ -116,7 +116,7 @@ pub fn begin_of_database(
                      module or other parameters, or say --again to put it on trial once more",
                     node.name,
                     base.name,
-                    database.display(),
+                    database.location(),
                     why(taken_back)
                 )));
             }
@@ -151,7 +151,7 @@ pub fn begin_of_database(
     let plan = plan.map_err(|error: Error| {
         error.context(format!(
             "database {} knows of deployed modules that the pipeline file does not go with any more",
-            database.display()
+            database.location()
         ))
     })?;
     Ok(Start { plan, taken_back: died })
@@ -169,7 +169,7 @@ fn live_of(
     of_file: &StagePlan,
     last: &StoredVersion,
     host: &StageHost,
-    database: &Path,
+    database: &dyn Inspect,
 ) -> Result<StageVersion> {
     let deployment = &last.deployment;
     match &deployment.digest {
@@ -213,12 +213,12 @@ pub(super) fn digest_of<'v>(
 /// A version that is kept in the database.
 pub(super) fn load_stored(
     host: &StageHost,
-    database: &Path,
+    database: &dyn Inspect,
     step: &str,
     deployment: &Deployment,
     digest: &str,
 ) -> Result<StageVersion> {
-    let binary = Binary::stored(digest, read_module(database, digest)?)?;
+    let binary = Binary::stored(digest, database.module(digest)?)?;
     Ok(StageVersion {
         module: host.at(deployment.whose(step)).load_deployed(&binary)?,
         deployment: Deployment {

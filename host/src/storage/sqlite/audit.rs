@@ -4,19 +4,23 @@
 mod checks;
 mod tables;
 
-pub use checks::{Check, Verdict};
-
 use super::{
-    Database, StoredPipeline,
-    dead_letters::{LetterCounts, letter_counts},
+    dead_letters::letter_counts,
     failure::Sqlite,
     file::beside,
     is_intact,
-    outbox::{MessageCounts, message_counts},
+    outbox::message_counts,
     read::{self, open_weir},
     read_only::Reader,
+    schema::quote,
 };
-use crate::{error::Result, model::keys::Place, state::take_entry};
+use crate::{
+    error::Result,
+    model::keys::Place,
+    plan::Plan,
+    state::take_entry,
+    storage::{Check, Contents, FileSize, Kept, Location, RowStream, Snapshot, StateSize, StoredPipeline, TableShape},
+};
 use rusqlite::Connection;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,56 +30,9 @@ use std::{
 
 /// A database as it is at one moment.
 #[derive(Debug)]
-pub struct Audit {
-    connection: Reader,
-    path: PathBuf,
-}
-
-/// A database file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileSize {
-    /// The layout of Weir's own tables.
-    pub layout: i64,
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Bytes of the write-ahead log beside it; 0 where there is none.
-    pub log_bytes: u64,
-}
-
-/// What a pipeline keeps to go on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Each state, by its name: the step, and which of its states.
-    pub states: BTreeMap<String, StateSize>,
-    /// Rows of the state log.
-    pub log_rows: u64,
-    /// Their bytes.
-    pub log_bytes: u64,
-    /// Buckets that are written whole.
-    pub snapshot_rows: u64,
-    /// Their bytes.
-    pub snapshot_bytes: u64,
-    /// Bytes of the trace.
-    pub trace_bytes: u64,
-    /// Messages that wait to be published.
-    pub outbox: u64,
-    /// What is known of the messages that do not.
-    pub messages: MessageCounts,
-    /// Dead letters.
-    pub dead_letters: LetterCounts,
-    /// The steps whose module failed too often, so that the pipeline stopped: on how many of how many rows.
-    pub stopped: Vec<(String, u64, u64)>,
-    /// What does not fit: entries that cannot be read, or stand in another bucket than their key's.
-    pub faults: Vec<String>,
-}
-
-/// The size of one state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateSize {
-    /// Keys that have a value.
-    pub entries: u64,
-    /// Bytes of these keys and values, as they are encoded.
-    pub bytes: u64,
+pub(in crate::storage) struct Audit {
+    pub(super) connection: Reader,
+    pub(super) path: PathBuf,
 }
 
 impl Audit {
@@ -83,7 +40,7 @@ impl Audit {
     ///
     /// # Errors
     /// When it is not there, is not Weir's, or cannot be read.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(in crate::storage) fn open(path: &Path) -> Result<Self> {
         let connection = open_weir(path)?;
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
@@ -94,11 +51,21 @@ impl Audit {
         })
     }
 
-    /// The file.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn file(&self) -> Result<FileSize> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        read(&self.connection).sqlite(|| self.cannot_read())
+    }
+
+    pub(super) fn cannot_read(&self) -> String {
+        format!("cannot read database {}", self.path.display())
+    }
+}
+
+impl Snapshot for Audit {
+    fn location(&self) -> Location {
+        self.path.as_path().into()
+    }
+
+    fn size(&self) -> Result<FileSize> {
         let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         let real_path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let log = beside(&real_path, "-wal");
@@ -109,24 +76,52 @@ impl Audit {
         })
     }
 
-    /// The pipelines in it, by name.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn pipelines(&self) -> Result<Vec<(String, StoredPipeline)>> {
+    fn pipelines(&self) -> Result<Vec<(String, StoredPipeline)>> {
         self.read(read::pipelines)
     }
 
-    /// What `pipeline` keeps. Every entry is read once: some million of them a second, and they are in memory meanwhile.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn kept(&self, pipeline: &str, stored: &StoredPipeline) -> Result<Kept> {
+    fn kept(&self, pipeline: &str, stored: &StoredPipeline) -> Result<Kept> {
         self.read(|connection| kept(connection, pipeline, stored.seed))
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        read(&self.connection).sqlite(|| format!("cannot read database {}", self.path.display()))
+    fn check_file(&self) -> Check {
+        self.file()
+    }
+
+    fn check_schema(&self) -> Check {
+        self.schema()
+    }
+
+    fn check_pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
+        self.pipeline(pipeline, stored)
+    }
+
+    fn check_tables(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
+        self.tables_of(plan, state)
+    }
+
+    fn tables(&self) -> Result<BTreeMap<String, TableShape>> {
+        self.shapes()
+    }
+
+    fn table_size(&self, table: &str) -> Result<u64> {
+        let query = format!("SELECT count(*) FROM {}", quote(table));
+        self.read(|connection| connection.query_row(&query, [], |row| row.get::<_, i64>(0)))
+            .map(|rows| rows as u64)
+    }
+
+    fn scan(
+        &self,
+        table: &str,
+        columns: &[String],
+        sorted: usize,
+        with: &mut dyn FnMut(&mut dyn RowStream) -> Result<()>,
+    ) -> Result<()> {
+        self.scan_table(table, columns, sorted, with)
+    }
+
+    fn scan_dead_letters(&self, with: &mut dyn FnMut(&mut dyn RowStream) -> Result<()>) -> Result<()> {
+        self.scan_letters(with)
     }
 }
 

@@ -2,74 +2,18 @@
 
 mod kept;
 
-pub use kept::LetterCounts;
 pub(super) use kept::{bound, count, letter_counts};
 
 use super::{Database, DatabaseFile, connect, failure::Sqlite, filter, owner, read::open_weir, schema};
-use crate::{error::Result, model::delivery::DeadLetter};
+use crate::{
+    error::Result,
+    model::delivery::DeadLetter,
+    storage::{LetterFilter, LetterName, StoredDeadLetter},
+};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::path::Path;
 
-/// A dead letter in a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredDeadLetter {
-    /// The pipeline.
-    pub pipeline: String,
-    /// The stream sequence; in a replay of a file the number of the line.
-    pub sequence: u64,
-    /// The subject that it came on, where the pipeline has several inputs.
-    pub subject: Option<String>,
-    /// What was "now" for it, in milliseconds since 1970-01-01T00:00:00Z.
-    pub time_ms: i64,
-    /// When the message was stored, in the same unit; nothing where the source did not know, or an older layout did not
-    /// say.
-    pub store_ms: Option<i64>,
-    /// The step that rejected it.
-    pub step: String,
-    /// The module version of that step, when it is a stage.
-    pub module: Option<String>,
-    /// Why.
-    pub reason: String,
-    /// The payload, byte for byte.
-    pub payload: Vec<u8>,
-    /// Whether it is a row that came because time went on, and no event; nothing where an older layout did not say.
-    pub is_row: Option<bool>,
-    /// How often it was retried.
-    pub retries: u64,
-}
-
-/// A dead letter without what may be large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LetterName {
-    /// Its place among the dead letters.
-    pub id: i64,
-    /// See [`StoredDeadLetter::is_row`].
-    pub is_row: Option<bool>,
-}
-
-/// Which dead letters are meant: those that all of it fits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LetterFilter {
-    /// Of this pipeline.
-    pub pipeline: Option<String>,
-    /// Rejected by this step.
-    pub step: Option<String>,
-    /// Rejected by a module whose digest begins so.
-    pub module: Option<String>,
-    /// With this text in the reason.
-    pub reason: Option<String>,
-    /// From this sequence on.
-    pub from: Option<u64>,
-    /// Up to this sequence.
-    pub to: Option<u64>,
-}
-
 impl LetterFilter {
-    /// Whether every dead letter fits.
-    pub fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The condition in SQL, with its values.
     fn condition(&self) -> (String, Vec<Value>) {
         filter::all_of([
@@ -151,7 +95,7 @@ pub(super) fn leave_payloads(transaction: &Transaction<'_>, condition: &str, val
 ///
 /// # Errors
 /// When the file is no database of Weir, or `each` fails.
-pub fn read_dead_letters(
+pub(in crate::storage) fn read_dead_letters(
     path: &Path,
     filter: &LetterFilter,
     mut each: impl FnMut(StoredDeadLetter) -> Result<()>,
@@ -183,7 +127,7 @@ pub fn read_dead_letters(
 ///
 /// # Errors
 /// When the file is no database of Weir, or cannot be written. It then is as it was.
-pub fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u64> {
+pub(super) fn drop_dead_letters(file: &DatabaseFile, filter: &LetterFilter) -> Result<u64> {
     let path = file.path();
     let wrap = || format!("cannot drop dead letters of {}", path.display());
     drop(open_weir(path)?);
@@ -227,12 +171,7 @@ fn drop_letters(connection: &mut Connection, filter: &LetterFilter, owner: i64) 
 const OF_PUBLISH: &str = "step = 'publish' AND module IS NULL AND is_row = 1";
 
 impl Database {
-    /// Puts rows that the server did not take, of the dead letters that `filter` lets through, into the outbox once more,
-    /// behind what waits there, and gives how many. Without `keeps` it only counts them.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written. It then is as it was.
-    pub fn publish_again(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
+    pub(super) fn republish(&mut self, filter: &LetterFilter, keeps: bool) -> Result<u64> {
         let pipeline = self.plan.name.clone();
         let filter = LetterFilter {
             pipeline: Some(pipeline.clone()),
@@ -277,11 +216,7 @@ impl Database {
         publish().sqlite(|| format!("cannot write database {}", self.path().display()))
     }
 
-    /// The dead letters of the pipeline that `filter` lets through, in order of their sequences.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn letters(&self, filter: &LetterFilter) -> Result<Vec<LetterName>> {
+    pub(super) fn letter_names(&self, filter: &LetterFilter) -> Result<Vec<LetterName>> {
         let filter = LetterFilter {
             pipeline: Some(self.plan.name.clone()),
             ..filter.clone()
@@ -301,11 +236,7 @@ impl Database {
         read().sqlite(|| format!("cannot read dead letters of {}", self.path().display()))
     }
 
-    /// The dead letter at that place.
-    ///
-    /// # Errors
-    /// When it is not there, or cannot be read.
-    pub fn letter(&self, id: i64) -> Result<StoredDeadLetter> {
+    pub(super) fn letter_at(&self, id: i64) -> Result<StoredDeadLetter> {
         let query = format!("SELECT {COLUMNS} FROM weir_dead_letter WHERE id = ?1");
         self.connection
             .prepare_cached(&query)

@@ -14,7 +14,38 @@ impl<T> Sqlite<T> for rusqlite::Result<T> {
         self.map_err(|cause| {
             let advice = cause.sqlite_error_code().and_then(advice);
             let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
-            Error::environment(format!("{}: {cause}{advice}", context()))
+            Error::environment(format!("{}: {cause}{advice}", context())).caused_by(cause)
+        })
+    }
+}
+
+/// What comes of writing: SQLite may fail, and what is to be written may be what cannot be.
+pub(super) type Written<T = ()> = std::result::Result<T, Failure>;
+
+/// Why a transaction is rolled back.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Sqlite(rusqlite::Error),
+    Defect(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(cause: rusqlite::Error) -> Self {
+        Self::Sqlite(cause)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(defect: Error) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+impl<T> Sqlite<T> for Written<T> {
+    fn sqlite(self, context: impl FnOnce() -> String) -> Result<T> {
+        self.or_else(|failure| match failure {
+            Failure::Sqlite(cause) => Err(cause).sqlite(context),
+            Failure::Defect(defect) => Err(defect.context(context())),
         })
     }
 }

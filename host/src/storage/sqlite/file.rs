@@ -76,7 +76,7 @@ impl Made {
 }
 
 /// Removes the databases that this process made and wrote nothing to: it ends now, and nothing came of them.
-pub fn leave() {
+pub(in crate::storage) fn leave() {
     // Who has it looks at files now, of which none is known here yet.
     let Ok(held) = HELD.try_lock() else { return };
     for (identity, made) in held.iter() {
@@ -88,7 +88,7 @@ pub fn leave() {
 
 /// A database that one process holds. Several pipelines of that process may be in it.
 #[derive(Clone, Debug)]
-pub struct DatabaseFile {
+pub(in crate::storage) struct DatabaseFile {
     path: PathBuf,
     /// Held until the last pipeline is done.
     held: Arc<Held>,
@@ -106,18 +106,12 @@ struct Held {
     owner: i64,
 }
 
-/// A database that was brought in order after a crash. See [`DatabaseFile::recover`].
-#[derive(Debug)]
-pub struct Recovered {
-    _connection: Connection,
-}
-
 impl DatabaseFile {
     /// Takes hold of the database at `path`, which is made when it is missing.
     ///
     /// # Errors
     /// When another process holds it, or the file or its folder cannot be written to.
-    pub fn hold(path: &Path) -> Result<Self> {
+    pub(in crate::storage) fn hold(path: &Path) -> Result<Self> {
         let shown = path.display();
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, found, is_new) = loop {
@@ -201,22 +195,20 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// When the file is no database, or damaged.
-    pub fn recover(&self) -> Result<Recovered> {
+    pub(super) fn take_in_log(&self) -> Result<Connection> {
         let path = self.path();
         let connection = open(path)?;
         connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
             .sqlite(|| format!("cannot read database {}", path.display()))?;
-        Ok(Recovered {
-            _connection: connection,
-        })
+        Ok(connection)
     }
 
     /// Whether there is nothing in it yet.
     ///
     /// # Errors
     /// When it cannot be looked at.
-    pub fn is_empty(&self) -> Result<bool> {
+    pub(super) fn has_no_bytes(&self) -> Result<bool> {
         let path = self.path();
         let found = fs::metadata(path).environment(|| format!("cannot open database {}", path.display()))?;
         Ok(found.len() == 0)
@@ -227,7 +219,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn make(&self, page_bytes: u32) -> Result<()> {
+    pub(super) fn make(&self, page_bytes: u32) -> Result<()> {
         let path = self.path();
         let make = || {
             let connection = open(path)?;
@@ -235,11 +227,11 @@ impl DatabaseFile {
                 .execute_batch(&format!("PRAGMA page_size = {page_bytes}; PRAGMA journal_mode = WAL;"))
                 .sqlite(|| format!("cannot make database {}", path.display()))
         };
-        if self.is_empty()? { make() } else { Ok(()) }
+        if self.has_no_bytes()? { make() } else { Ok(()) }
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(in crate::storage) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -250,7 +242,7 @@ impl DatabaseFile {
     }
 
     /// A file beside the database, such as the log of SQLite: `-wal`.
-    pub fn beside(&self, suffix: &str) -> PathBuf {
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         beside(&self.held.real_path, suffix)
     }
 

@@ -34,7 +34,7 @@ const COLUMNS: &str =
 ///
 /// # Errors
 /// When the database cannot be written, or the file is no database.
-pub fn enter_harms(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
+pub(super) fn enter_harms(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
     let path = file.path();
     let wrap = || format!("cannot enter in database {} what the host died of", path.display());
     // Who opens it for the pipeline says what is wrong with a file of somebody else.
@@ -78,7 +78,7 @@ pub fn enter_harms(file: &DatabaseFile, left: Vec<Note>) -> Result<Vec<Harm>> {
 ///
 /// # Errors
 /// When the database is damaged.
-pub fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
+pub(in crate::storage) fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -99,7 +99,7 @@ pub fn read_harms(path: &Path, pipeline: &str) -> Result<Vec<Harm>> {
 ///
 /// # Errors
 /// When the database cannot be written.
-pub fn forget_harms(file: &DatabaseFile, pipeline: &str, guest: Option<&Harm>) -> Result<()> {
+pub(super) fn forget_harms(file: &DatabaseFile, pipeline: &str, guest: Option<&Harm>) -> Result<()> {
     let path = file.path();
     let wrap = || format!("cannot write database {}", path.display());
     let connection = open(path)?;
@@ -232,7 +232,7 @@ mod tests {
         let file = DatabaseFile::hold(&folder.path().join("a.db")).expect("it can be held");
         assert_eq!(enter_harms(&file, Vec::new()).expect("there is nothing"), []);
         assert!(
-            file.is_empty().expect("it can be looked at"),
+            file.has_no_bytes().expect("it can be looked at"),
             "nothing is made for nothing"
         );
         enter_harms(&file, vec![note(1, "a"), note(1, "b")]).expect("they are entered");

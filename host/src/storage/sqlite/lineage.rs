@@ -13,6 +13,7 @@ use crate::{
         row::{push_key_cell, push_length, take_bytes, take_length},
         rows::KeyedRows,
     },
+    storage::{RowLineage, TracedRow},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, types::ValueRef};
 use std::{collections::BTreeMap, path::Path};
@@ -90,43 +91,16 @@ pub(super) fn forget(transaction: &Transaction<'_>, pipeline: &str, bytes: u64) 
     Ok(left)
 }
 
-/// What is known of a row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RowLineage {
-    /// The pipeline that writes the table.
-    pub pipeline: String,
-    /// The stream that the pipeline reads, as the database knows it.
-    pub source: String,
-    /// The columns of the key, and the row as it is now, if there is one.
-    pub row: TracedRow,
-    /// The sequences of the events that changed it, in the order in which they did, as far as the trace reaches. They ascend,
-    /// but for those of dead letters that were retried.
-    pub sequences: Vec<u64>,
-    /// Those that were retried, each with the sequence behind which it took effect.
-    pub retried: BTreeMap<u64, u64>,
-    /// Where the trace begins; 0 when it reaches back to the first event.
-    pub first_sequence: u64,
-    /// The last sequence that is committed.
-    pub position: u64,
-    /// The steps that rows of the table come through, where the database knows.
-    pub steps: Option<Vec<String>>,
-}
-
-/// A row, in words.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TracedRow {
-    /// The names of the key's columns.
-    pub key: Vec<String>,
-    /// The columns with their values; none when the row is not there.
-    pub columns: Option<Vec<(String, String)>>,
-}
-
 /// Reads by which events the row of `table` with this key was made. The key has a text per column of the table's key, or
 /// nothing for null, each with the column's name.
 ///
 /// # Errors
 /// When there is no such database or table, or the key is not one of the table's.
-pub fn read_lineage(path: &Path, table: &str, key: &[(String, Option<String>)]) -> Result<RowLineage> {
+pub(in crate::storage) fn read_lineage(
+    path: &Path,
+    table: &str,
+    key: &[(String, Option<String>)],
+) -> Result<RowLineage> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     let owner: Option<String> = connection
@@ -156,7 +130,7 @@ pub fn read_lineage(path: &Path, table: &str, key: &[(String, Option<String>)]) 
     let stored = super::read::pipeline(&connection, &pipeline)
         .sqlite(wrap)?
         .unwrap_or_default();
-    lineage.steps = super::made::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
+    lineage.steps = super::fingerprints::steps_of(&connection, &pipeline, table).sqlite(wrap)?;
     (lineage.position, lineage.source) = (stored.position, stored.source.unwrap_or_default());
     lineage.first_sequence = connection
         .query_row(

@@ -6,7 +6,7 @@ mod waiting;
 
 use names::MessageNames;
 pub(super) use outgoing::Outgoing;
-pub use waiting::{MessageFilter, WaitingMessage, drop_messages, read_outbox};
+pub(super) use waiting::{drop_messages, read_outbox};
 
 use super::{DatabaseFile, checkpoint, connect, dead_letters, failure::Sqlite, owner, read::open_weir};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     fail_point,
     model::delivery::DeadLetter,
     plan::Plan,
+    storage::{self, MessageCounts, OutgoingMessage, PUBLISH, StoredAt},
     text::printable,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter, types::Value};
@@ -23,56 +24,11 @@ use std::{
     path::Path,
 };
 
-/// The step of dead letters that are messages: rows that the server will never take.
-pub const PUBLISH: &str = "publish";
-
-/// A message to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutgoingMessage {
-    /// Its place in the outbox.
-    pub id: i64,
-    /// The subject.
-    pub subject: String,
-    /// The name by which the server drops a second copy.
-    pub message_id: String,
-    /// What is published: the row as a JSON object, or the payload of a dead letter.
-    pub payload: Vec<u8>,
-    /// Names and values beside the message id; none but with a dead letter.
-    pub headers: Vec<(String, String)>,
-}
-
-impl OutgoingMessage {
-    /// Whether it is a dead letter.
-    pub fn is_letter(&self) -> bool {
-        !self.headers.is_empty()
-    }
-}
-
-/// Where a stream holds a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAt {
-    /// The stream.
-    pub stream: String,
-    /// The sequence of the message in it.
-    pub sequence: u64,
-}
-
-/// What is known of the messages of a pipeline beside those that wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Messages that were not published, since they lie before the event from which on messages are.
-    pub unpublished: u64,
-    /// Rows that the server will never take, which are dead letters of step [`PUBLISH`].
-    pub dead: u64,
-    /// Messages that somebody dropped.
-    pub dropped: u64,
-}
-
 /// What is known of the messages of a pipeline in the database at `path`.
 ///
 /// # Errors
 /// When the file is no database of Weir.
-pub fn read_message_counts(path: &Path, pipeline: &str) -> Result<MessageCounts> {
+pub(super) fn read_message_counts(path: &Path, pipeline: &str) -> Result<MessageCounts> {
     let connection = open_weir(path)?;
     message_counts(&connection, pipeline).sqlite(|| format!("cannot read database {}", path.display()))
 }
@@ -166,7 +122,7 @@ fn headers(plan: &Plan, letter: &DeadLetter, retries: u64) -> Vec<(&'static str,
 
 /// The outbox of one pipeline, on a connection of its own.
 #[derive(Debug)]
-pub struct Outbox {
+pub(in crate::storage) struct Outbox {
     connection: Connection,
     pipeline: String,
     file: DatabaseFile,
@@ -177,7 +133,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub fn open(file: &DatabaseFile, pipeline: &str) -> Result<Self> {
+    pub(in crate::storage) fn open(file: &DatabaseFile, pipeline: &str) -> Result<Self> {
         let connection = connect(file.path())?;
         owner::take(&connection, Some(pipeline), file.owner())
             .sqlite(|| format!("cannot write the outbox of {}", file.path().display()))?;
@@ -191,13 +147,10 @@ impl Outbox {
     fn path(&self) -> &Path {
         self.file.path()
     }
+}
 
-    /// The oldest messages, up to `count` of them and to the one with which their payloads have `bytes`, but for those to
-    /// the subjects `without`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn oldest(&self, count: usize, bytes: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
+impl storage::Outbox for Outbox {
+    fn oldest(&self, count: usize, bytes: usize, without: &BTreeSet<String>) -> Result<Vec<OutgoingMessage>> {
         let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let marks = vec!["?"; without.len()].join(", ");
         let mut statement = self
@@ -237,11 +190,7 @@ impl Outbox {
         Ok(messages)
     }
 
-    /// The subjects that messages wait for.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn subjects(&self) -> Result<Vec<String>> {
+    fn subjects(&self) -> Result<Vec<String>> {
         let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let mut statement = self
             .connection
@@ -251,11 +200,7 @@ impl Outbox {
         subjects.collect::<rusqlite::Result<_>>().sqlite(wrap)
     }
 
-    /// The names of the oldest messages to `subject`, up to `count` of them, with their places in the outbox.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn names(&self, subject: &str, count: usize) -> Result<HashMap<String, i64>> {
+    fn names(&self, subject: &str, count: usize) -> Result<HashMap<String, i64>> {
         let wrap = || format!("cannot read the outbox of {}", self.path().display());
         let mut statement = self
             .connection
@@ -271,11 +216,7 @@ impl Outbox {
         names.collect::<rusqlite::Result<_>>().sqlite(wrap)
     }
 
-    /// Where the last message to `subject` is that is known to be stored: whatever left the outbox stands there or before.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn last_stored(&self, subject: &str) -> Result<Option<StoredAt>> {
+    fn last_stored(&self, subject: &str) -> Result<Option<StoredAt>> {
         let query = "SELECT stream, sequence FROM weir_subject
                      WHERE pipeline = ?1 AND subject = ?2 AND stream IS NOT NULL AND sequence IS NOT NULL";
         self.connection
@@ -289,11 +230,7 @@ impl Outbox {
             .sqlite(|| format!("cannot read the outbox of {}", self.path().display()))
     }
 
-    /// How many messages wait.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn waiting(&self) -> Result<u64> {
+    fn waiting(&self) -> Result<u64> {
         self.connection
             .query_row(
                 "SELECT count(*) FROM weir_outbox WHERE pipeline = ?1",
@@ -304,13 +241,7 @@ impl Outbox {
             .sqlite(|| format!("cannot read the outbox of {}", self.path().display()))
     }
 
-    /// Removes messages that the server has, each by its place. `stored` says for subjects where the last message is that
-    /// is known to be stored.
-    ///
-    /// # Errors
-    /// When the database cannot be written, or another process wrote to it. The messages are published again then, and
-    /// dropped by the server.
-    pub fn remove(&self, ids: &[i64], stored: &BTreeMap<String, StoredAt>) -> Result<()> {
+    fn remove(&self, ids: &[i64], stored: &BTreeMap<String, StoredAt>) -> Result<()> {
         let wrap = || format!("cannot write the outbox of {}", self.path().display());
         if ids.is_empty() && stored.is_empty() {
             return Ok(());
@@ -341,12 +272,7 @@ impl Outbox {
         transaction.commit().sqlite(wrap)
     }
 
-    /// Makes a dead letter of step [`PUBLISH`] of a row that the server will never take, for this reason. Where the pipeline
-    /// publishes dead letters, so is this one.
-    ///
-    /// # Errors
-    /// When the database cannot be written. The row is in the outbox then, as it was.
-    pub fn bury(&self, plan: &Plan, message: &OutgoingMessage, reason: &str) -> Result<()> {
+    fn bury(&self, plan: &Plan, message: &OutgoingMessage, reason: &str) -> Result<()> {
         let wrap = || format!("cannot write the outbox of {}", self.path().display());
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sqlite(wrap)?;
         owner::check_owner(&transaction, self.file.path(), &self.pipeline, self.file.owner())?;

@@ -5,8 +5,11 @@
 //! So whoever opens a pipeline for writing stores a number of its own with it, and a transaction that finds another number,
 //! or another turn than the one that it left, ends with an error and changes nothing.
 
-use super::{StoredPipeline, failure::Sqlite};
-use crate::error::{Error, Result};
+use super::failure::Sqlite;
+use crate::{
+    error::{Error, Result},
+    storage::StoredPipeline,
+};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 

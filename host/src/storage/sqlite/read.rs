@@ -4,30 +4,10 @@ use super::{connect_read_only, failure::Sqlite, read_only::Reader, schema::quote
 use crate::{
     error::{Error, Result},
     model::{delivery::Scanned, turn::Counts},
+    storage::StoredPipeline,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 use std::path::Path;
-
-/// What the last commit of a pipeline left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredPipeline {
-    /// The source that it was filled from; absent before the first start.
-    pub source: Option<String>,
-    /// The last stream sequence whose effects are committed; 0 for none.
-    pub position: u64,
-    /// The number of the last turn.
-    pub epoch: u64,
-    /// For a file: the hash of all bytes up to and with the line `position`.
-    pub content_hash: u64,
-    /// Seeds the hashes of keys; 0 before the first start.
-    pub seed: u64,
-    /// What became of all deliveries so far.
-    pub counts: Counts,
-    /// Dead letters, and rows among them, that somebody dropped: the others are all kept.
-    pub dropped: u64,
-    /// How far its stream was looked at; 0 before anything was, and for a file.
-    pub scanned: Scanned,
-}
 
 pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<Option<StoredPipeline>> {
     // A database that is only read is left in the layout that it has.
@@ -125,7 +105,7 @@ pub(super) fn write_pipeline(
 ///
 /// # Errors
 /// When the file is no database of Weir.
-pub fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
+pub(super) fn read_pipelines(path: &Path) -> Result<Vec<(String, StoredPipeline)>> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     pipelines(&connection).sqlite(wrap)
@@ -148,7 +128,7 @@ pub(super) fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<(String
 ///
 /// # Errors
 /// When the database cannot be read, or there is no such table.
-pub fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>> {
+pub(super) fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::Value>>> {
     let wrap = || format!("cannot read table {table} of database {}", path.display());
     let connection = open_weir(path)?;
     let mut statement = connection
@@ -198,7 +178,7 @@ pub(super) fn open_weir(path: &Path) -> Result<Reader> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
+pub(in crate::storage) fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
     let wrap = || format!("cannot read database {}", path.display());
     let connection = open_weir(path)?;
     let mut statement = connection
@@ -221,7 +201,12 @@ pub fn table_sizes(path: &Path, pipeline: &str) -> Result<Vec<(String, u64)>> {
 ///
 /// # Errors
 /// When the database cannot be read, or there is no such table or column.
-pub fn read_table(path: &Path, table: &str, order: &str, rows_max: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+pub(in crate::storage) fn read_table(
+    path: &Path,
+    table: &str,
+    order: &str,
+    rows_max: usize,
+) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     let wrap = || format!("cannot read table {table} of database {}", path.display());
     let connection = open_weir(path)?;
     let query = format!("SELECT * FROM {} ORDER BY {order} LIMIT {rows_max}", quote(table));

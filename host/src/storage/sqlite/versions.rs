@@ -114,7 +114,7 @@ fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
 ///
 /// # Errors
 /// When the database is damaged.
-pub fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> {
+pub(in crate::storage) fn read_versions(path: &Path, pipeline: &str) -> Result<Vec<StoredVersion>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -198,7 +198,7 @@ fn set_ends(versions: &mut [StoredVersion]) {
 ///
 /// # Errors
 /// When it cannot be read, or is not there.
-pub fn read_module(path: &Path, digest: &str) -> Result<Vec<u8>> {
+pub(super) fn read_module(path: &Path, digest: &str) -> Result<Vec<u8>> {
     let wrap = || format!("cannot read module {digest} in database {}", path.display());
     let found: Option<Vec<u8>> = open_weir(path)?
         .query_row("SELECT component FROM weir_module WHERE digest = ?1", [digest], |row| {

@@ -96,7 +96,7 @@ fn replay(
 
 /// Whether all events are in the database, so that no figure is of less work than it says.
 pub(crate) fn check_database(database: &Path, scenario: Scenario, events: u64) -> Result<()> {
-    let (names, rows) = weir::storage::sqlite::read_table(database, "weir_pipeline", "name", 1)?;
+    let (names, rows) = weir_tests::stored::inspect(database).first_rows("weir_pipeline", "name", 1)?;
     let count = |of: &str| -> Result<u64> {
         let column = names.iter().position(|name| name == of).ok_or("a count is missing")?;
         Ok(rows
@@ -109,7 +109,7 @@ pub(crate) fn check_database(database: &Path, scenario: Scenario, events: u64) -
     if found != events || dead_letters > 0 || applied < events / 2 {
         return Err(format!("of {events} events {found} came, {applied} were applied, {dead_letters} rejected").into());
     }
-    let sizes = weir::storage::sqlite::table_sizes(database, scenario.name())?;
+    let sizes = weir_tests::stored::inspect(database).table_sizes(scenario.name())?;
     match sizes.iter().all(|(_, rows)| *rows > 0) {
         true => Ok(()),
         false => Err(format!("a table is empty: {sizes:?}").into()),

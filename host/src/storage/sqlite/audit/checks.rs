@@ -1,77 +1,25 @@
 //! The checks of an audit.
 
-use super::{Audit, Database, StoredPipeline, tables};
+use super::{Audit, tables};
 use crate::{
-    engine::Engine,
     error::Result,
     plan::Plan,
-    storage::sqlite::{
-        dead_letters::letter_counts,
-        definitions::{self, Others},
-        failure::Sqlite,
-        outbox, schema,
-        versions::named_components,
+    storage::{
+        Check, Contents, Part, Snapshot, StoredPipeline, Verdict,
+        sqlite::{
+            dead_letters::letter_counts,
+            definitions::{self, Others},
+            failure::Sqlite,
+            fingerprints, load, outbox, schema,
+            versions::named_components,
+        },
     },
 };
 use rusqlite::Connection;
-use std::sync::Arc;
-
-/// Faults of one check that are told; further ones are counted.
-const FAULTS_TOLD: usize = 10;
-
-/// Something that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What.
-    pub what: String,
-    /// What came of it.
-    pub verdict: Verdict,
-}
-
-/// What came of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds; with what was counted.
-    Holds(String),
-    /// It does not, for these reasons.
-    Broken(Vec<String>),
-    /// The database alone cannot tell, for this reason.
-    Unknown(String),
-}
-
-impl Check {
-    /// A check that holds where there are no faults.
-    fn new(what: impl Into<String>, faults: Vec<String>, counted: impl FnOnce() -> String) -> Self {
-        Self {
-            what: what.into(),
-            verdict: match faults.is_empty() {
-                true => Verdict::Holds(counted()),
-                false => Verdict::Broken(told(faults)),
-            },
-        }
-    }
-
-    /// A check that could not be made because the database cannot be read is one that failed.
-    fn made(what: &str, made: Result<Self>) -> Self {
-        made.unwrap_or_else(|error| Self {
-            what: what.to_owned(),
-            verdict: Verdict::Broken(vec![error.to_string()]),
-        })
-    }
-}
-
-fn told(mut faults: Vec<String>) -> Vec<String> {
-    let more = faults.len().saturating_sub(FAULTS_TOLD);
-    faults.truncate(FAULTS_TOLD);
-    if more > 0 {
-        faults.push(format!("and {more} more"));
-    }
-    faults
-}
 
 impl Audit {
-    /// Whether the pages of the file and its indexes are sound, as SQLite sees it.
-    pub fn check_file(&self) -> Check {
+    /// Whether the pages of the file and its indexes are sound.
+    pub(super) fn file(&self) -> Check {
         let what = "pages";
         let checked = self.read(|connection| {
             let mut check = connection.prepare("PRAGMA integrity_check(10)")?;
@@ -87,9 +35,7 @@ impl Audit {
         )
     }
 
-    /// Whether the tables are as they were made. Those of pipelines that have no file here are looked through for what
-    /// was added.
-    pub fn check_schema(&self) -> Check {
+    pub(super) fn schema(&self) -> Check {
         let what = "schema";
         let checked = self.read(|c| definitions::faults(c, schema::layout(c)?, &[], Others::Checked));
         Check::made(
@@ -98,8 +44,7 @@ impl Audit {
         )
     }
 
-    /// Whether what is kept of `pipeline` holds together.
-    pub fn check_pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
+    pub(super) fn pipeline(&self, pipeline: &str, stored: &StoredPipeline) -> Vec<Check> {
         let outcome = |what: &str, faults: Result<(Vec<String>, String)>| {
             Check::made(
                 what,
@@ -124,8 +69,7 @@ impl Audit {
         ]
     }
 
-    /// Whether the state is that of `plan`, and the tables are what the state says. The engine has no state yet.
-    pub fn check_tables(&self, plan: &Arc<Plan>, mut engine: Engine) -> Vec<Check> {
+    pub(super) fn tables_of(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
         let made = schema::made_tables(plan);
         match self.read(|c| definitions::faults(c, schema::layout(c)?, &made, Others::Ignored)) {
             Ok(faults) if faults.is_empty() => {}
@@ -138,24 +82,27 @@ impl Audit {
             }
         }
         let restored = (|| {
-            super::super::made::compare(&self.connection, &engine.made(), engine.plan())?;
-            let older = super::super::made::in_ms(&self.connection, &plan.name);
-            for state in older.sqlite(|| "cannot read what the state was made for".to_owned())? {
-                engine.restores_ms(&state);
+            let (connection, pipeline) = (&self.connection, &plan.name);
+            for part in [Part::States, Part::Readers] {
+                fingerprints::check(connection, pipeline, part, state)?;
             }
-            Database::restore_from(&self.connection, &self.path, &plan.name, &mut engine)
+            let older = fingerprints::in_ms(connection, pipeline);
+            for name in older.sqlite(|| "cannot read what the state was made for".to_owned())? {
+                state.restores_ms(&name);
+            }
+            load::fill(connection, &self.path, plan, state)
         })();
         if let Err(error) = restored {
             return vec![Check::made("state of the pipeline file", Err(error))];
         }
-        let entries: usize = engine.state_sizes().iter().map(|(_, entries)| entries).sum();
+        let entries = state.state_entries();
         let mut checks = vec![Check::new("state of the pipeline file", Vec::new(), || {
             format!("{entries} values of its types")
         })];
         for (number, sink) in plan.sinks.iter().enumerate() {
             let Some(table) = tables::name(sink) else { continue };
             let what = format!("table {table}");
-            checks.push(match self.read(|c| tables::compare(c, number, sink, table, &engine)) {
+            checks.push(match self.read(|c| tables::compare(c, number, sink, table, state)) {
                 Ok(None) => Check {
                     what,
                     verdict: Verdict::Unknown(

@@ -2,12 +2,12 @@
 
 use super::super::{schema::quote, value_of};
 use crate::{
-    engine::Engine,
     model::{
         column::{ColumnType, Value},
         row::{cells, push_cell},
     },
     plan::{SinkPlan, Target},
+    storage::Contents,
     text::printable,
 };
 use rusqlite::Connection;
@@ -21,17 +21,17 @@ pub(super) fn name(sink: &SinkPlan) -> Option<&str> {
     }
 }
 
-/// What differs between the rows of `table` and those that the engine says, and how many there are; nothing where the state
+/// What differs between the rows of `table` and those that the state says, and how many there are; nothing where it
 /// does not tell.
 pub(super) fn compare(
     connection: &Connection,
     number: usize,
     sink: &SinkPlan,
     table: &str,
-    engine: &Engine,
+    state: &dyn Contents,
 ) -> rusqlite::Result<Option<(Vec<String>, usize)>> {
     let mut expected: HashSet<Vec<u8>> = HashSet::new();
-    if !engine.table_rows(number, |row| {
+    if !state.table_rows(number, &mut |row| {
         expected.insert(as_stored(&row));
     }) {
         return Ok(None);

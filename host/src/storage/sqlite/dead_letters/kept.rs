@@ -1,21 +1,10 @@
 //! How many dead letters are held, and that they are not too many.
 
-use crate::plan::KeepPlan;
+use crate::{plan::KeepPlan, storage::LetterCounts};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 /// Dead letters that are looked at in one go for some that can go.
 const LOOK_AT_ONCE: i64 = 4096;
-
-/// The dead letters of a pipeline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LetterCounts {
-    /// Those that are held.
-    pub held: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
-    /// Those that were let go, since no more are kept.
-    pub let_go: u64,
-}
 
 pub(in crate::storage::sqlite) fn letter_counts(
     connection: &Connection,

@@ -2,8 +2,10 @@
 
 use super::{MessageNames, write_letters};
 use crate::{
+    error::{OrDefect, Result},
     model::{delivery::DeadLetter, rows::Message},
     plan::{Plan, Target},
+    storage::sqlite::failure::Written,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::collections::BTreeMap;
@@ -87,17 +89,21 @@ impl Outgoing {
         messages: &[Message],
         letters: Vec<(i64, DeadLetter)>,
         retries: impl Fn(u64) -> u64,
-    ) -> rusqlite::Result<()> {
+    ) -> Written {
         let mut unpublished = 0;
-        let places: Vec<Option<(&str, u64, String)>> =
-            (0..plan.sinks.len()).map(|sink| self.place(plan, sink)).collect();
+        let places = (0..plan.sinks.len()).map(|sink| self.place(plan, sink));
+        let places: Vec<Option<(&str, u64, String)>> = places.collect::<Result<_>>()?;
         let mut insert = transaction.prepare_cached(
             "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         for message in messages {
-            let Some(Some((subject, first, place))) = places.get(message.sink) else {
-                continue;
-            };
+            let place = places.get(message.sink).and_then(Option::as_ref);
+            let (subject, first, place) = place.or_defect(|| {
+                format!(
+                    "a message of event {} is for sink {}, which is no subject",
+                    message.sequence, message.sink
+                )
+            })?;
             if message.sequence < *first {
                 unpublished += 1;
                 continue;
@@ -120,16 +126,14 @@ impl Outgoing {
 
     /// Where the messages of a sink go, from which event on, and what causes them beside the event: the step, its output
     /// and the sink.
-    fn place<'p>(&self, plan: &'p Plan, sink: usize) -> Option<(&'p str, u64, String)> {
-        let found = plan.sinks.get(sink)?;
+    fn place<'p>(&self, plan: &'p Plan, sink: usize) -> Result<Option<(&'p str, u64, String)>> {
+        let found = plan.sinks.get(sink).or_defect(|| format!("sink {sink} is not there"))?;
         let Target::Subject { name: subject, .. } = &found.target else {
-            return None;
+            return Ok(None);
         };
         let node = plan.nodes.get(found.input.node);
-        let step = node.map_or("", |node| node.name.as_str());
-        let output = node
-            .and_then(|node| node.outputs.get(found.input.output))
-            .map_or("", |output| output.name.as_str());
-        Some((subject, self.first(subject), format!("{step}.{output}#{sink}")))
+        let output = node.and_then(|node| Some((&node.name, &node.outputs.get(found.input.output)?.name)));
+        let (step, output) = output.or_defect(|| format!("sink {sink} reads {:?}, which is not there", found.input))?;
+        Ok(Some((subject, self.first(subject), format!("{step}.{output}#{sink}"))))
     }
 }

@@ -2,47 +2,15 @@
 
 use crate::{
     error::Result,
-    storage::sqlite::{DatabaseFile, connect, failure::Sqlite, filter, owner, read::open_weir, schema},
+    storage::{
+        MessageFilter, WaitingMessage,
+        sqlite::{DatabaseFile, connect, failure::Sqlite, filter, owner, read::open_weir, schema},
+    },
 };
 use rusqlite::{Connection, TransactionBehavior, params_from_iter, types::Value};
 use std::path::Path;
 
-/// A message that waits to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitingMessage {
-    /// The pipeline.
-    pub pipeline: String,
-    /// The subject that it is for.
-    pub subject: String,
-    /// The name by which a server drops a second copy.
-    pub message_id: String,
-    /// The stream sequence of the event that caused it.
-    pub sequence: u64,
-    /// Whether it is a dead letter, and no row.
-    pub is_letter: bool,
-    /// What is published.
-    pub payload: Vec<u8>,
-}
-
-/// Which messages are meant: those that all of it fits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageFilter {
-    /// Of this pipeline.
-    pub pipeline: Option<String>,
-    /// For this subject.
-    pub subject: Option<String>,
-    /// Caused by events from this sequence on.
-    pub from: Option<u64>,
-    /// Caused by events up to this sequence.
-    pub to: Option<u64>,
-}
-
 impl MessageFilter {
-    /// Whether every message fits.
-    pub fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The condition in SQL, with its values.
     fn condition(&self) -> (String, Vec<Value>) {
         filter::all_of([
@@ -59,7 +27,7 @@ impl MessageFilter {
 ///
 /// # Errors
 /// When the file is no database of Weir, or `each` fails.
-pub fn read_outbox(
+pub(in crate::storage::sqlite) fn read_outbox(
     path: &Path,
     filter: &MessageFilter,
     mut each: impl FnMut(WaitingMessage) -> Result<()>,
@@ -104,7 +72,7 @@ pub fn read_outbox(
 ///
 /// # Errors
 /// When the file is no database of Weir, or cannot be written. It then is as it was.
-pub fn drop_messages(file: &DatabaseFile, filter: &MessageFilter) -> Result<u64> {
+pub(in crate::storage::sqlite) fn drop_messages(file: &DatabaseFile, filter: &MessageFilter) -> Result<u64> {
     let path = file.path();
     let wrap = || format!("cannot drop messages of {}", path.display());
     drop(open_weir(path)?);

@@ -1,56 +1,73 @@
 //! What states, and the readers of changelogs, were made for.
 
-use super::{StoredPipeline, failure::Sqlite, versions};
+use super::{failure::Sqlite, versions};
 use crate::{
-    engine::{Engine, Made},
     error::Result,
-    plan::Plan,
+    storage::{Part, Remembered, Restore, StoredPipeline},
 };
 use rusqlite::{Connection, OptionalExtension};
+use std::collections::BTreeMap;
 
-/// Whether an engine may go on with what the pipeline has in the database, and remembers what it makes from here on: of
-/// `what`, states or readers.
+/// Has an engine check one part of what the pipeline has in the database, and remembers what it makes of that from here on.
 ///
 /// # Errors
-/// Why it may not. Nothing is written then.
-pub(super) fn check(
+/// Why it may not go on. Nothing is written then.
+pub(super) fn take_over(
     connection: &Connection,
+    pipeline: &str,
     stored: &StoredPipeline,
-    engine: &mut Engine,
-    what: impl Fn(&Made) -> bool,
+    part: Part,
+    into: &mut dyn Restore,
 ) -> Result<()> {
-    let wrap = || "cannot write what the state was made for".to_owned();
-    let made: Vec<Made> = engine.made().into_iter().filter(what).collect();
     // Before the first event nothing was made yet.
-    if stored.position > 0 {
-        compare(connection, &made, engine.plan())?;
-    }
-    for Made { name, by, .. } in &made {
+    let fingerprints = match stored.position {
+        0 => into.take_over(part, None)?,
+        _ => check(connection, pipeline, part, into)?,
+    };
+    for (name, fingerprint) in &fingerprints {
         connection
             .execute(
                 "INSERT INTO weir_state (pipeline, state, fingerprint, in_us) VALUES (?1, ?2, ?3, 1)
                  ON CONFLICT (pipeline, state) DO UPDATE SET fingerprint = ?3 WHERE fingerprint <> ?3",
-                (&engine.plan().name, name, by),
+                (pipeline, name, fingerprint),
             )
-            .sqlite(wrap)?;
+            .sqlite(|| "cannot write what the state was made for".to_owned())?;
     }
     Ok(())
+}
+
+/// Has an engine check one part of what the pipeline has in the database. Gives what it makes of that from here on.
+///
+/// # Errors
+/// Why it may not go on.
+pub(super) fn check(
+    connection: &Connection,
+    pipeline: &str,
+    part: Part,
+    into: &mut dyn Restore,
+) -> Result<Vec<(String, String)>> {
+    let read = || -> rusqlite::Result<BTreeMap<String, String>> {
+        let mut statement = connection.prepare("SELECT state, fingerprint FROM weir_state WHERE pipeline = ?1")?;
+        let fingerprints = statement.query_map([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        fingerprints.collect()
+    };
+    let remembered = Remembered {
+        fingerprints: read().sqlite(|| "cannot read what the state was made for".to_owned())?,
+        versions: &|| versions::of_pipeline(connection, pipeline),
+    };
+    into.take_over(part, Some(&remembered))
 }
 
 /// What follows the name of a table where it is remembered which steps its rows come through.
 const STEPS: &str = "/steps";
 
 /// Remembers through which steps the rows of each table come, for those who ask how a row was made.
-pub(super) fn remember_steps(connection: &Connection, engine: &Engine) -> rusqlite::Result<()> {
-    for (table, steps) in engine.steps_of_tables() {
+pub(super) fn remember_steps(connection: &Connection, pipeline: &str, of: &dyn Restore) -> rusqlite::Result<()> {
+    for (table, steps) in of.steps_of_tables() {
         let steps = serde_json::to_string(&steps);
         connection.execute(
             "INSERT OR REPLACE INTO weir_state (pipeline, state, fingerprint) VALUES (?1, ?2, ?3)",
-            (
-                &engine.plan().name,
-                format!("table {table}{STEPS}"),
-                steps.unwrap_or_default(),
-            ),
+            (pipeline, format!("table {table}{STEPS}"), steps.unwrap_or_default()),
         )?;
     }
     Ok(())
@@ -66,29 +83,6 @@ pub(super) fn steps_of(connection: &Connection, pipeline: &str, table: &str) -> 
         )
         .optional()?;
     Ok(found.and_then(|steps| serde_json::from_str(&steps).ok()))
-}
-
-/// Whether what is remembered may be gone on with.
-///
-/// # Errors
-/// Why not.
-pub(super) fn compare(connection: &Connection, made: &[Made], plan: &Plan) -> Result<()> {
-    let wrap = || "cannot read what the state was made for".to_owned();
-    for made in made {
-        let held: Option<String> = connection
-            .query_row(
-                "SELECT fingerprint FROM weir_state WHERE pipeline = ?1 AND state = ?2",
-                (&plan.name, &made.name),
-                |row| row.get(0),
-            )
-            .optional()
-            .sqlite(wrap)?;
-        match held {
-            Some(held) => made.may_follow(&held)?,
-            None => made.may_follow_versions(plan, &versions::of_pipeline(connection, &plan.name)?)?,
-        }
-    }
-    Ok(())
 }
 
 /// The states whose times an older Weir wrote in milliseconds.
