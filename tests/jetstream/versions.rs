@@ -148,7 +148,16 @@ impl Swapped {
         text = masked(&text, "MACHINE ", |c: char| c.is_ascii_digit(), "PID");
         text = masked(&text, "$O.weir-modules.C.", |c| c.is_ascii_alphanumeric(), "PART");
         text = masked(&text, "\"host\":\"", |c| c.is_ascii_hexdigit(), "HOST");
-        for member in ["events_per_s", "said_ms", "commit_age_ms"] {
+        // How events are cut into batches does as well.
+        for member in [
+            "events_per_s",
+            "said_ms",
+            "commit_age_ms",
+            "busy_ms",
+            "calls",
+            "state_bytes",
+            "rows_out\":{\"out",
+        ] {
             text = masked(&text, &format!("\"{member}\":"), |c| c.is_ascii_digit(), "N");
         }
         text = masked(&text, "\"pause_us\":", |c| c.is_ascii_digit(), "N");
