@@ -163,7 +163,7 @@ fn each_outside_system_is_named_in_one_place() {
                     let rest = source.name.strip_prefix(*place);
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 };
-                if !places.iter().any(|place| is_in(&place)) {
+                if !places.iter().any(is_in) {
                     let line = source.text[..at].matches('\n').count() + 1;
                     wrong.push(format!(
                         "host/src/{}.rs:{line} names {name}; accepted is {}",

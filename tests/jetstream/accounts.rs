@@ -157,7 +157,7 @@ fn a_stream_of_another_account_is_reached_under_a_prefix() {
 fn at_once(checks: &[&(dyn Fn() + Sync)]) {
     thread::scope(|scope| {
         for check in checks {
-            scope.spawn(|| check());
+            scope.spawn(check);
         }
     });
 }

@@ -22,10 +22,14 @@ pub(crate) struct Closures {
 }
 
 /// What a stage answers to so many rows of its columns.
-struct Judge(Box<dyn Fn(u32, &[&Column]) -> Answer + Send + Sync>);
+struct Judge(Box<JudgeRows>);
+
+type JudgeRows = dyn Fn(u32, &[&Column]) -> Answer + Send + Sync;
 
 /// What becomes of a group, which is a number, with a value that comes (`false`) or goes (`true`).
-struct Take(Box<dyn Fn(i64, Value<'_>, bool) -> Result<i64, String> + Send + Sync>);
+struct Take(Box<TakeValue>);
+
+type TakeValue = dyn Fn(i64, Value<'_>, bool) -> Result<i64, String> + Send + Sync;
 
 impl Closures {
     /// With a stage that reads `inputs` and has `outputs`.
