@@ -8,7 +8,10 @@
 //! makes them count exactly once is the order of the steps: read the position, process what is after it, commit, and only
 //! then let the queue forget.
 
-#![allow(clippy::disallowed_macros, reason = "a program prints as it likes; the library never does")]
+#![allow(
+    clippy::disallowed_macros,
+    reason = "a program prints as it likes; the library never does"
+)]
 
 use std::{error::Error, path::Path, sync::Arc};
 use weir::{

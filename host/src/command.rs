@@ -1,7 +1,7 @@
 //! The `weir` command: arguments in, exit code out.
 //!
 //! clap is named here and in `command/`. Each subcommand is a file. Results go to standard output, everything else
-//! (progress, errors) to standard error, both through [`terminal`].
+//! (progress, errors) to standard error, both through `terminal.rs`.
 
 mod build;
 mod check;

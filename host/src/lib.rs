@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A pipeline file becomes a [`Plan`](plan::Plan): steps whose columns, types and keys are known to fit. The plan runs in
-//! an [`Engine`](engine::Engine), which takes batches of deliveries and gives [turns](turn::Turn); a turn is committed as
-//! one transaction, and its position with it. [`pipeline`] is that path on one screen, so read it first. The modules below
+//! an [`Engine`](engine::Engine), which takes batches of deliveries and gives [turns](model::turn::Turn); a turn is committed as
+//! one transaction, and its position with it. [`runtime::pipeline`] is that path on one screen, so read it first. The modules below
 //! stand in the order in which the data meets them: what is held, what a pipeline is, where events come from, what
 //! happens to them, where rows go, and what drives it all. `docs/ARCHITECTURE.md` goes through them one by one, with
 //! what each may rely on.
