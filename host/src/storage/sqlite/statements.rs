@@ -137,7 +137,9 @@ impl TableStatements {
                 let mut number = 0;
                 while let Some(value) = take_key_cell(&mut rest, &mut text) {
                     number += 1;
-                    bind(&mut delete, number, value)?;
+                    if number <= self.key.len() {
+                        bind(&mut delete, number, value)?;
+                    }
                 }
                 if number != self.key.len() || !rest.is_empty() {
                     let (name, wanted) = (&self.name, self.key.len());
