@@ -54,24 +54,21 @@ fn states() -> Vec<String> {
 /// What states come to over some events: an input for each state, as the log has it.
 ///
 /// # Panics
-/// When a step has nothing to show.
+/// When a state has nothing to show.
 pub fn inputs() -> Vec<Vec<u8>> {
     let mut engine = engine();
     process(&mut engine);
     let names = states();
     let turn = engine.take_turn(1).expect("no invariant breaks");
+    let mut filled = vec![false; names.len()];
     let rows = turn.log.iter().filter_map(|row| {
         let state = names.iter().position(|name| *name == row.state)?;
+        filled[state] = true;
         Some([&[state as u8], row.entries.as_slice()].concat())
     });
-    let inputs: Vec<Vec<u8>> = rows.collect();
-    // Some states are of functions that a step need not have; but no step has nothing.
-    let step = |state: &usize| names[*state].split('/').next();
-    let filled: Vec<_> = inputs.iter().map(|input| step(&input[0].into())).collect();
-    let empty: Vec<_> = (0..names.len())
-        .filter(|state| !filled.contains(&step(state)))
-        .collect();
-    assert!(empty.is_empty(), "steps that hold nothing: {empty:?} of {names:?}");
+    let inputs = rows.collect();
+    let empty: Vec<_> = names.iter().zip(filled).filter(|(_, filled)| !filled).collect();
+    assert!(empty.is_empty(), "states that nothing is in: {empty:?}");
     inputs
 }
 

@@ -110,8 +110,7 @@ impl Flow {
     };
 }
 
-/// Payloads that no pipeline with event time can decode; the first one only where that is a column of its own, since an event
-/// that has no `now` happened when it was stored.
+/// Payloads that no pipeline with event time can decode.
 const BROKEN: [&str; 4] = ["{}", "broken", r#"{"k": "k1", "at": 1"#, r#"{"k": 1, "at": "1"}"#];
 
 /// What was published.
@@ -168,10 +167,7 @@ impl Pipeline {
         // The last of the numbers, since bytes that are missing are 0.
         let mut once_in = |events: usize| events > 0 && choices.below(events) == events - 1;
         let what = match (once_in(flow.broken), once_in(flow.blank)) {
-            (true, _) => {
-                let by_now = self.time.as_ref().is_some_and(|time| time.by_now);
-                What::Broken(choices.one_of(&BROKEN[usize::from(by_now)..]))
-            }
+            (true, _) => What::Broken(choices.one_of(&BROKEN)),
             (_, true) => What::Blank,
             _ => What::Row(self.row(input, flow, progress.events, steps, choices)),
         };

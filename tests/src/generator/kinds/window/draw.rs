@@ -116,11 +116,11 @@ fn window(choices: &mut Choices<'_>, place: &Place<'_>, calendar: &Calendar, kin
 fn time(choices: &mut Choices<'_>, input: &Edge, kind: &Kind) -> Option<Option<usize>> {
     let (own, start) = (input.column(OWN), input.column("window_start"));
     match (kind, choices.below(3)) {
-        (Kind::SlidingRows(_), _) => Some(None),
         // Results of windows have bounds; what slides has what its input has.
         _ if is_of_window(input) => start.or(own).map(Some),
         // Which rows of other changelogs are taken back, and when, is for tests of their own.
         _ if input.key.is_some() => own.filter(|_| input.of == "last_value").map(Some),
+        (Kind::SlidingRows(_), _) => Some(None),
         (_, 0) => Some(own),
         _ => Some(None),
     }
