@@ -136,8 +136,7 @@ impl Campaign {
         client.make_alerts(Duration::from_secs(120));
         let folder = scratch();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file can be written");
-        let shop = Shop::new(random.number());
-        write("shop.toml", &shop.pipeline_text());
+        write("shop.toml", &shop::pipeline_text());
         let swapped =
             swaps::text_in_rounds(NO_TRIAL, "[\"label\"]") + "[[sink]]\nfrom = \"known\"\ntable = \"before\"\n";
         write("swapped.toml", &swapped);
@@ -151,7 +150,7 @@ impl Campaign {
         Self {
             publisher: Publisher::start(server),
             folder,
-            shop,
+            shop: Shop::new(random.number()),
             events: Counted::default(),
             version: 0,
             kills: BTreeMap::new(),

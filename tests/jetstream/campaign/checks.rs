@@ -2,7 +2,7 @@
 
 use super::{
     Campaign, STREAMS,
-    shop::{CLEARED, PIPELINE, RAISED, model::Model},
+    shop::{CLEARED, Model, PIPELINE, RAISED},
 };
 use crate::{
     kills::outbox,
