@@ -76,6 +76,22 @@ impl Build {
     /// # Errors
     /// If cargo cannot be started or does not succeed; the error names the file.
     pub(crate) fn run(self) -> Result<()> {
+        self.progress().map(|_| ())
+    }
+
+    /// The same, for a build of one program: where it is.
+    ///
+    /// # Errors
+    /// Those of [`Build::run`], and if cargo does not say which program it built.
+    pub(crate) fn program(self) -> Result<PathBuf> {
+        let words = self.words();
+        let progress = self.progress()?;
+        let program = progress.executable().map(Path::to_path_buf);
+        program.ok_or_else(|| Error::new(format!("`{words}` does not say where the program is that it built")))
+    }
+
+    /// Builds, and returns what cargo said of it.
+    fn progress(self) -> Result<Progress> {
         let words = self.words();
         let Build {
             what,
@@ -106,7 +122,7 @@ impl Build {
             .map_err(|error| Error::new(format!("cannot wait for `{words}`: {error}")))?;
         view.end(status.success());
         if status.success() {
-            return Ok(());
+            return Ok(view.progress);
         }
         let said = match view.has_shown {
             true => String::new(),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::build::Build;
@@ -120,10 +121,10 @@ impl Modules {
             }
         }
         if !stale.is_empty() {
-            component_tool().run()?;
-        }
-        for (component, origin) in &stale {
-            component.make(origin)?;
+            let tool = component_tool().program()?;
+            for (component, origin) in &stale {
+                component.make(&tool, origin)?;
+            }
         }
         remove_orphans(guests, components, build)?;
 
@@ -135,7 +136,7 @@ impl Modules {
     }
 }
 
-/// A cargo that works on the component tool.
+/// The build of the tool that makes components.
 ///
 /// Of the whole workspace, so that what the tool is made of is compiled with the features that the tests have, and once.
 fn component_tool() -> Build {
@@ -227,13 +228,10 @@ impl Component {
     }
 
     /// Makes it. It appears under its name in one step: a host that looks at the folder never loads half of one.
-    fn make(&self, origin: &Origin) -> Result<()> {
-        let mut tool = process::cargo();
-        tool.args(["run", "--quiet", "--workspace", "--bin", COMPONENT_TOOL, "--"])
-            .arg(&self.module)
-            .arg("-o")
-            .arg(&self.partial);
-        process::read(&mut tool)?;
+    fn make(&self, tool: &Path, origin: &Origin) -> Result<()> {
+        let mut command = Command::new(tool);
+        command.arg(&self.module).arg("-o").arg(&self.partial);
+        process::read(&mut command)?;
         fs::rename(&self.partial, &self.file).map_err(|error| file_error("write", &self.file, &error))?;
         // Last: without the note, or with an older one, it is made again and nothing is lost.
         fs::write(&self.note, origin.to_string()).map_err(|error| file_error("write", &self.note, &error))

@@ -4,6 +4,7 @@
 //! and the build is the same.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 /// Processor seconds that a crate takes to compile when nothing is known of it.
 const SECONDS_USUAL: f64 = 0.8;
@@ -21,6 +22,8 @@ pub(crate) struct Progress {
     compiled: usize,
     /// Processor seconds that they took, by the figures.
     spent: f64,
+    /// The program that was built last, or was there already.
+    executable: Option<PathBuf>,
 }
 
 impl Progress {
@@ -37,6 +40,7 @@ impl Progress {
         if !line.starts_with(r#"{"reason":"compiler-artifact""#) {
             return;
         }
+        self.executable = executable_of_artifact(line).or(self.executable.take());
         let seconds = name_of_artifact(line).and_then(|name| self.costly.remove(&*name));
         if line.contains(r#""fresh":false"#) {
             self.compiled += 1;
@@ -61,6 +65,11 @@ impl Progress {
         }
         self.doing = doing.trim_end().to_owned();
         Line::Bar
+    }
+
+    /// The program that was built last, or was there already.
+    pub(crate) fn executable(&self) -> Option<&Path> {
+        self.executable.as_deref()
     }
 
     /// Units that are done and units that there are, once cargo has said it.
@@ -138,6 +147,20 @@ fn name_of_artifact(line: &str) -> Option<String> {
         ""
     };
     Some(format!("{name}{suffix}"))
+}
+
+/// The path of the program that a `compiler-artifact` is, if it is one.
+fn executable_of_artifact(line: &str) -> Option<PathBuf> {
+    let (_, path) = line.split_once(r#""executable":""#)?;
+    let mut unescaped = String::new();
+    let mut chars = path.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(unescaped.into()),
+            '\\' => unescaped.push(chars.next()?),
+            c => unescaped.push(c),
+        }
+    }
 }
 
 /// `line` without what makes a terminal change colours or clear lines.
@@ -242,6 +265,14 @@ mod tests {
             Some("weir")
         );
         assert_eq!(name_of_artifact(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+
+    #[test]
+    fn the_program_that_was_built_is_known() {
+        let mut progress = Progress::default();
+        progress.note_message(r#"{"reason":"compiler-artifact","executable":"/a \"b\"/c","fresh":true}"#);
+        progress.note_message(r#"{"reason":"compiler-artifact","executable":null,"fresh":true}"#);
+        assert_eq!(progress.executable(), Some(Path::new("/a \"b\"/c")));
     }
 
     #[test]
