@@ -230,4 +230,22 @@ mod tests {
             "out   7  +  ann  2000  3000  10",
         );
     }
+
+    #[test]
+    fn a_window_that_lost_its_rows_is_none_also_where_nobody_reads_what_it_computes() {
+        let columns = "user = \"text\", at = \"int\"";
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], columns = [\"at\"] } },
+                            { name = \"seen\", window = { hopping = { size = \"2 s\", every = \"1 s\" }, time = \"at\", columns = { n = { count = \"*\" } } } }]
+                    sink = [{ table = \"seen\", columns = [\"window_start\"] }]";
+        let mut seen = Tested::new(columns, step);
+        seen.check(
+            "#  kind  ms    user  at
+             1  +     1000  ann   1000
+             2  -     1500  ann   1000
+             3  +     2500  bob   2500
+             4  +     9000  cid   9000",
+            "out  4  +  1000  3000
+             out  4  +  2000  4000",
+        );
+    }
 }

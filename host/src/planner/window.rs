@@ -331,6 +331,7 @@ impl BoundOperator for BoundWindow {
         Box::new(WindowPlan {
             group: layout.own(&self.group),
             aggregates: layout.aggregates(&self.aggregates, self.retracts),
+            retracts: self.retracts,
             top: self.top.as_ref().map(|top| TopPlan {
                 n: top.n,
                 by: layout.index(layout.node.input, &top.by),
@@ -353,8 +354,10 @@ impl BoundOperator for BoundWindow {
 pub struct WindowPlan {
     /// The group.
     pub group: Vec<usize>,
-    /// What is computed.
+    /// What is computed, and read by somebody.
     pub aggregates: Vec<AggregateSpec>,
+    /// Whether rows of the input may be taken away again. Also where nothing is computed: a window without rows is none.
+    pub retracts: bool,
     /// The rows that are kept; then nothing is computed.
     pub top: Option<TopPlan>,
     /// The windows.
@@ -427,6 +430,14 @@ pub enum Emit {
     Early(i64),
 }
 
+impl WindowPlan {
+    /// Whether a row falls into several windows, each of which is emitted once.
+    pub fn overlap_and_end_once(&self) -> bool {
+        let overlap = matches!(self.kind, WindowKind::Aligned { size_us, every_us, .. } if size_us > every_us);
+        overlap && self.emit == Emit::Close && self.lateness_us == 0
+    }
+}
+
 impl OperatorPlan for WindowPlan {
     fn follows_time(&self) -> bool {
         true
@@ -459,11 +470,9 @@ impl OperatorPlan for WindowPlan {
                 format!("{cut} windows of {size} every {every} by {zone} from {offset}")
             }
         };
-        let changes = if self.aggregates.iter().any(|spec| spec.retracts) {
-            " of a changelog"
-        } else {
-            ""
-        };
+        // Where nothing is computed, databases of windows that do not overlap hold it without these words.
+        let says = !self.aggregates.is_empty() || self.overlap_and_end_once();
+        let changes = if self.retracts && says { " of a changelog" } else { "" };
         let kept = match &self.top {
             None => function_states(&self.aggregates, names_modules),
             Some(top) => {

@@ -24,7 +24,7 @@ use crate::{
         window::rows::{Row, columns},
     },
     plan::{AggregateSpec, ms_in_us},
-    planner::window::{Emit, WindowKind, WindowPlan},
+    planner::window::WindowPlan,
     state::{KeyedState, StateValue},
 };
 
@@ -109,12 +109,8 @@ pub(super) fn run_in_us(bytes: &[u8]) -> Option<Vec<u8>> {
 impl Slices {
     /// Whether the windows of `plan` can be made of slices, and overlap.
     pub(super) fn fit(plan: &WindowPlan) -> bool {
-        let overlap = matches!(plan.kind, WindowKind::Aligned { size_us, every_us, .. } if size_us > every_us);
-        let add_up = plan
-            .aggregates
-            .iter()
-            .all(|spec| !spec.retracts && !spec.tells_values_apart() && spec.guest.is_none());
-        overlap && add_up && plan.emit == Emit::Close && plan.lateness_us == 0
+        let adds_up = |spec: &AggregateSpec| !spec.tells_values_apart() && spec.guest.is_none();
+        plan.overlap_and_end_once() && !plan.retracts && plan.aggregates.iter().all(adds_up)
     }
 
     pub(super) fn new(plan: &WindowPlan, schema: Schema, seed: u64) -> Self {
