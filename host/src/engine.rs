@@ -25,7 +25,7 @@ pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
 
 use crate::{
-    error::{Error, OrDefect, Result, take_defect},
+    error::{Error, OrDefect, Result, note_defect, take_defect},
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     metrics::Metrics,
     model::{
@@ -550,10 +550,16 @@ fn follow<'p, 'a>(
 
 /// The rows on an edge; none where nothing came through.
 fn of(edges: &Edges, port: OutputPort) -> &Batch {
-    edges
-        .get(port.node)
-        .and_then(|outputs| outputs.get(port.output))
-        .unwrap_or(&NOTHING)
+    match edges.get(port.node).map(Vec::as_slice) {
+        Some([]) => &NOTHING,
+        outputs => outputs.and_then(|outputs| outputs.get(port.output)).unwrap_or_else(|| {
+            note_defect(format_args!(
+                "output {} of step {} is read and is not there",
+                port.output, port.node
+            ));
+            &NOTHING
+        }),
+    }
 }
 
 /// Whether rows of an edge may come because time went on.

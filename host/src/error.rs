@@ -171,7 +171,6 @@ impl<T, E: fmt::Display + Into<Box<dyn StdError + Send + Sync>>> Context<T> for 
 }
 
 /// What is always there, by the plan that was checked or by the line above.
-#[allow(dead_code, reason = "for what steps and storage look up by number")]
 pub(crate) trait OrDefect<T> {
     /// # Errors
     /// [`ErrorKind::Defect`], where it is not there: `what` is not.

@@ -2,6 +2,7 @@
 
 use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
+    error::OrDefect,
     model::{column::Batch, delivery::Rejected},
     operator::guests::Refusal,
     plan::Node,
@@ -22,8 +23,16 @@ impl Engine {
         outcomes: &mut Outcomes,
     ) -> Result<Batch, Cut> {
         let delivery = input.deliveries.get(refusal.row as usize).copied();
+        let beyond = || {
+            format!(
+                "row {} of {} of step \"{}\" is refused",
+                refusal.row,
+                input.len(),
+                node.name
+            )
+        };
         let rejected = Rejected {
-            delivery: delivery.unwrap_or(part.range.start),
+            delivery: delivery.or_defect(beyond)?,
             step: node.name.clone(),
             module: Some(refusal.module),
             reason: refusal.reason,

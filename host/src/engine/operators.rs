@@ -36,9 +36,9 @@ impl Engine {
                 Ok(outputs) => break outputs,
                 Err(ProcessError::Defect(defect)) => return Err(defect.into()),
                 Err(ProcessError::Refused(refusal)) => {
-                    if let Some(input) = batches.first_mut() {
-                        *input = self.without_refused(node, input, refusal, part, outcomes)?;
-                    }
+                    let first = batches.first_mut();
+                    let input = first.or_defect(|| format!("step \"{}\" refuses a row and reads none", node.name))?;
+                    *input = self.without_refused(node, input, refusal, part, outcomes)?;
                 }
             }
         };
