@@ -38,6 +38,7 @@ use crate::{
 use aggregate::Aggregate;
 use clock::WatermarkProgress;
 use deduplicate::Deduplicate;
+use expiry::TOUCHED;
 use guests::{Guests, Refusal};
 use held_times::HeldTimes;
 use interval_join::IntervalJoin;
@@ -216,22 +217,32 @@ impl From<Error> for ProcessError {
 
 /// The state of an operator, as the turn and the restart see it.
 pub trait Stateful {
-    /// Starts to keep old values, until [`Stateful::release`] or [`Stateful::rollback`].
-    fn savepoint(&mut self);
-    /// What happened since the savepoint stays.
-    fn release(&mut self);
-    /// Puts everything back to what it was at the savepoint.
-    fn rollback(&mut self);
     /// The keyed states, each with its name within the operator.
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)>;
-    /// Where the entries of the state of this name hold times, if they do.
-    fn held_times(&self, state: &str) -> Option<HeldTimes>;
+    /// Starts to keep old values, until [`Stateful::release`] or [`Stateful::rollback`].
+    fn savepoint(&mut self) {
+        self.states().into_iter().for_each(|(_, state)| state.savepoint());
+    }
+    /// What happened since the savepoint stays.
+    fn release(&mut self) {
+        self.states().into_iter().for_each(|(_, state)| state.release());
+    }
+    /// Puts everything back to what it was at the savepoint. What is kept beside the states is built again from them.
+    fn rollback(&mut self);
+    /// Where the entries of the state of this name hold times, if they do. Those of keys that expire do.
+    fn held_times(&self, state: &str) -> Option<HeldTimes> {
+        (state == TOUCHED).then(HeldTimes::first_in_values)
+    }
     /// Called once after all entries were restored.
     fn restored(&mut self) {}
 }
 
 /// A [`KeyedState`] without its type: bytes in, bytes out.
 pub trait StateMap {
+    /// See [`KeyedState::savepoint`].
+    fn savepoint(&mut self);
+    /// See [`KeyedState::release`].
+    fn release(&mut self);
     /// How many keys have a value.
     fn live(&self) -> usize;
     /// Memory that its hash tables take.
@@ -249,6 +260,14 @@ pub trait StateMap {
 }
 
 impl<V: StateValue> StateMap for KeyedState<V> {
+    fn savepoint(&mut self) {
+        KeyedState::savepoint(self);
+    }
+
+    fn release(&mut self) {
+        KeyedState::release(self);
+    }
+
     fn live(&self) -> usize {
         self.len()
     }

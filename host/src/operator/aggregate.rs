@@ -21,7 +21,6 @@ use super::{
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
     guests::{Asked, Guests, Refusal},
-    held_times::HeldTimes,
 };
 use crate::{
     error::Result,
@@ -433,26 +432,10 @@ impl Forgets for Aggregate {
 }
 
 impl Stateful for Aggregate {
-    fn savepoint(&mut self) {
-        self.groups.savepoint();
-        self.values.savepoint();
-        self.expiry.iter_mut().for_each(Expiry::savepoint);
-    }
-
-    fn release(&mut self) {
-        self.groups.release();
-        self.values.release();
-        self.expiry.iter_mut().for_each(Expiry::release);
-    }
-
     fn rollback(&mut self) {
         self.groups.rollback(|_, _| {});
         self.values.rollback(&self.plan.aggregates);
         self.expiry.iter_mut().for_each(Expiry::rollback);
-    }
-
-    fn held_times(&self, state: &str) -> Option<HeldTimes> {
-        (state == TOUCHED).then(HeldTimes::first_in_values)
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

@@ -214,20 +214,6 @@ fn push_entry_key(key: &mut Vec<u8>, keys: &[&Column], row: usize, piece: i64) {
 }
 
 impl Stateful for Deduplicate {
-    fn savepoint(&mut self) {
-        match &mut self.memory {
-            Memory::ForEver(seen) => seen.savepoint(),
-            Memory::Within(recent) => recent.passed.savepoint(),
-        }
-    }
-
-    fn release(&mut self) {
-        match &mut self.memory {
-            Memory::ForEver(seen) => seen.release(),
-            Memory::Within(recent) => recent.passed.release(),
-        }
-    }
-
     fn rollback(&mut self) {
         match &mut self.memory {
             Memory::ForEver(seen) => seen.rollback(|_, _| {}),

@@ -237,14 +237,6 @@ impl Expiry {
         Some((timer_us, keys))
     }
 
-    pub(super) fn savepoint(&mut self) {
-        self.touched.savepoint();
-    }
-
-    pub(super) fn release(&mut self) {
-        self.touched.release();
-    }
-
     pub(super) fn rollback(&mut self) {
         let mut back: Vec<Box<[u8]>> = Vec::new();
         self.touched.rollback(|key, live| {

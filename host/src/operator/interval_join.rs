@@ -250,16 +250,6 @@ impl Side {
 }
 
 impl Stateful for IntervalJoin {
-    fn savepoint(&mut self) {
-        self.own.rows.savepoint();
-        self.with.rows.savepoint();
-    }
-
-    fn release(&mut self) {
-        self.own.rows.release();
-        self.with.rows.release();
-    }
-
     fn rollback(&mut self) {
         self.own.rollback();
         self.with.rollback();

@@ -11,7 +11,6 @@ use super::{
     Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     expiry::{Expiry, ExpiryCursor, TOUCHED},
     guests::Guests,
-    held_times::HeldTimes,
 };
 use crate::{
     error::Result,
@@ -116,23 +115,9 @@ impl Lag {
 }
 
 impl Stateful for Lag {
-    fn savepoint(&mut self) {
-        self.rows.savepoint();
-        self.expiry.iter_mut().for_each(Expiry::savepoint);
-    }
-
-    fn release(&mut self) {
-        self.rows.release();
-        self.expiry.iter_mut().for_each(Expiry::release);
-    }
-
     fn rollback(&mut self) {
         self.rows.rollback(|_, _| {});
         self.expiry.iter_mut().for_each(Expiry::rollback);
-    }
-
-    fn held_times(&self, state: &str) -> Option<HeldTimes> {
-        (state == TOUCHED).then(HeldTimes::first_in_values)
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

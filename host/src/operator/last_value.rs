@@ -14,7 +14,6 @@ use super::{
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
     guests::Guests,
-    held_times::HeldTimes,
 };
 use crate::{
     error::Result,
@@ -188,23 +187,9 @@ impl Forgets for LastValue {
 }
 
 impl Stateful for LastValue {
-    fn savepoint(&mut self) {
-        self.rows.savepoint();
-        self.expiry.iter_mut().for_each(Expiry::savepoint);
-    }
-
-    fn release(&mut self) {
-        self.rows.release();
-        self.expiry.iter_mut().for_each(Expiry::release);
-    }
-
     fn rollback(&mut self) {
         self.rows.rollback(|_, _| {});
         self.expiry.iter_mut().for_each(Expiry::rollback);
-    }
-
-    fn held_times(&self, state: &str) -> Option<HeldTimes> {
-        (state == TOUCHED).then(HeldTimes::first_in_values)
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

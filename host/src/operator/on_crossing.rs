@@ -22,7 +22,6 @@ use super::{
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, TOUCHED},
     guests::Guests,
-    held_times::HeldTimes,
 };
 use crate::{
     error::Result,
@@ -328,23 +327,9 @@ impl<'a> Flags<'a> {
 }
 
 impl Stateful for OnCrossing {
-    fn savepoint(&mut self) {
-        self.levels.savepoint();
-        self.expiry.iter_mut().for_each(Expiry::savepoint);
-    }
-
-    fn release(&mut self) {
-        self.levels.release();
-        self.expiry.iter_mut().for_each(Expiry::release);
-    }
-
     fn rollback(&mut self) {
         self.levels.rollback(|_, _| {});
         self.expiry.iter_mut().for_each(Expiry::rollback);
-    }
-
-    fn held_times(&self, state: &str) -> Option<HeldTimes> {
-        (state == TOUCHED).then(HeldTimes::first_in_values)
     }
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {

@@ -368,20 +368,6 @@ impl Operator for OverWindow {
 }
 
 impl Stateful for OverWindow {
-    fn savepoint(&mut self) {
-        self.rows.savepoint();
-        self.groups.savepoint();
-        self.values.savepoint();
-        self.expiry.iter_mut().for_each(Expiry::savepoint);
-    }
-
-    fn release(&mut self) {
-        self.rows.release();
-        self.groups.release();
-        self.values.release();
-        self.expiry.iter_mut().for_each(Expiry::release);
-    }
-
     fn rollback(&mut self) {
         let mut touched: Vec<Box<[u8]>> = Vec::new();
         self.rows.rollback(|key, _| touched.push(key.into()));

@@ -345,16 +345,6 @@ impl Waiting {
 }
 
 impl Stateful for TemporalJoin {
-    fn savepoint(&mut self) {
-        self.versions.rows.savepoint();
-        self.waiting.rows.savepoint();
-    }
-
-    fn release(&mut self) {
-        self.versions.rows.release();
-        self.waiting.rows.release();
-    }
-
     fn rollback(&mut self) {
         let Versions { rows, order, .. } = &mut self.versions;
         let mut back: Vec<Box<[u8]>> = Vec::new();
