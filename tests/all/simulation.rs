@@ -5,12 +5,11 @@
 //! acks, with a database on disk. Only who calls them when is decided here, and what lies between stream and cursor.
 //! `WEIR_CASES=100` simulates a hundred times as many.
 
-mod events;
 mod server;
 
-use events::{Event, PIPELINE, events, expected, payload};
 use server::{Message, Server};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -29,6 +28,11 @@ use weir::{
     storage::Messages,
 };
 use weir_tests::{
+    generator::{
+        Flow, From, Knobs, Pipeline, Slot,
+        choices::Choices,
+        kinds::{ANY, KINDS},
+    },
     replay::{hold, host},
     seed::{Random, of_run},
     table::{Contents, contents, query},
@@ -39,6 +43,32 @@ const SIMULATIONS: u64 = 1000;
 
 /// Events of one.
 const EVENTS: usize = 40;
+
+/// Keyed state, groups, windows with late rows and alerts in each; besides, two steps of any kind.
+const KNOBS: Knobs<'static> = {
+    const ALWAYS: (usize, usize) = (1, 1);
+    const fn slot(kinds: &'static [&'static str], happens: (usize, usize), from: From) -> Slot {
+        Slot { kinds, happens, from }
+    }
+    Knobs {
+        timed: true,
+        every_sink: true,
+        slots: &[
+            slot(&["last_value"], ALWAYS, From::Source),
+            slot(&["aggregate"], ALWAYS, From::Last),
+            slot(&["tumbling"], ALWAYS, From::Source),
+            slot(&["on_crossing"], ALWAYS, From::Source),
+            slot(&[ANY], (2, 3), From::Any),
+            slot(&[ANY], (2, 3), From::Any),
+        ],
+    }
+};
+
+/// Events in some disorder, and payloads that are none.
+const FLOW: Flow = Flow {
+    broken: 15,
+    ..Flow::RANDOM
+};
 
 /// Steps of one in which something may go wrong.
 const FAULTY_STEPS: u32 = 200;
@@ -55,6 +85,8 @@ struct Happened {
     twice: AtomicU64,
     gaps: AtomicU64,
     commits: AtomicU64,
+    /// How many steps there were of each kind.
+    kinds: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 fn count(counter: &AtomicU64) {
@@ -335,9 +367,16 @@ fn folder() -> tempfile::TempDir {
     builder.unwrap_or_else(|_| weir_tests::scratch())
 }
 
-fn one(plan: &Arc<Plan>, seed: u64, happened: &Happened) {
+fn one(seed: u64, happened: &Happened) {
     let mut random = Random::new(seed);
-    let events: Vec<Event> = events(&mut random, EVENTS);
+    let mut choices = Choices::of_seed(random.number());
+    let pipeline = Pipeline::draw(&mut choices, &KNOBS);
+    for kind in pipeline.kinds() {
+        *locked(&happened.kinds).entry(kind).or_default() += 1;
+    }
+    let plan = Plan::build(&File::from_text("simulated.toml", pipeline.toml()), host());
+    let plan = Arc::new(plan.unwrap_or_else(|error| panic!("{error}\n{}", pipeline.toml())));
+    let events = pipeline.events(EVENTS, &FLOW, &mut choices);
     let mut sequence = 0;
     let messages: Vec<Message> = events
         .iter()
@@ -347,32 +386,22 @@ fn one(plan: &Arc<Plan>, seed: u64, happened: &Happened) {
             Message {
                 sequence,
                 stored_ms: 7 * sequence as i64,
-                payload: payload(event),
+                payload: pipeline.payload(event, false).into_bytes(),
             }
         })
         .collect();
+    let sequences: Vec<u64> = messages.iter().map(|message| message.sequence).collect();
     let folder = folder();
     let (disturbed, straight) = (folder.path().join("a.db"), folder.path().join("b.db"));
-    undisturbed(plan, &straight, &messages);
-    simulate(plan, &disturbed, messages, &mut random, happened);
-    let (found, straight) = (left(&disturbed), left(&straight));
-    assert_eq!(found, straight, "with faults, and without");
-    let (tables, alerts) = expected(&events);
-    for (name, rows) in tables {
-        let mut found = found.0.tables[name].rows.clone();
-        found.sort();
-        assert_eq!(found, rows, "{name}: found, and expected");
-    }
-    assert_eq!(found.1, alerts, "alerts: found, and expected");
-    assert_eq!(
-        found.0.counts.dead_letters as usize,
-        events.iter().flatten().count().abs_diff(EVENTS)
-    );
+    undisturbed(&plan, &straight, &messages);
+    simulate(&plan, &disturbed, messages, &mut random, happened);
+    assert_eq!(left(&disturbed), left(&straight), "with faults, and without");
+    let expected = pipeline.expected(&events);
+    expected.check(&plan, &disturbed, |number| sequences[number - 1]);
 }
 
 #[test]
 fn faults_and_crashes_leave_no_trace() {
-    let plan = Arc::new(Plan::build(&File::from_text("simulated.toml", PIPELINE), host()).expect("it fits"));
     let cases: u64 = std::env::var("WEIR_CASES").map_or(1, |cases| cases.parse().expect("WEIR_CASES is a number"));
     let (simulations, happened, begun) = (SIMULATIONS * cases, Happened::default(), Instant::now());
     let (next, threads) = (
@@ -388,8 +417,7 @@ fn faults_and_crashes_leave_no_trace() {
                         break;
                     }
                     let seed = of_run().wrapping_mul(1 << 32).wrapping_add(number);
-                    let simulated =
-                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(&plan, seed, &happened)));
+                    let simulated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed, &happened)));
                     assert!(
                         simulated.is_ok(),
                         "simulation {number} with WEIR_SEED={} went wrong: what differs is above",
@@ -415,5 +443,9 @@ fn faults_and_crashes_leave_no_trace() {
             times.load(Ordering::Relaxed) > simulations / 4,
             "hardly any {what}: {happened:?}"
         );
+    }
+    let kinds = locked(&happened.kinds);
+    for kind in KINDS.iter().filter(|kind| kind.has_model) {
+        assert!(kinds.contains_key(kind.name), "no step is {}: {kinds:?}", kind.name);
     }
 }

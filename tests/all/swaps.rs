@@ -22,7 +22,7 @@ use weir_tests::{
     scratch,
     seed::with_seed,
     swaps::{
-        MALFORMED, PIPELINE, RetryEvent, STEP, check, key_of, known_keys, plan, plan_in_rounds, plan_undone, run,
+        Acknowledged, MALFORMED, PIPELINE, STEP, check, key_of, known_keys, plan, plan_in_rounds, plan_undone, run,
         run_from, version, with,
     },
     table::contents,
@@ -70,7 +70,7 @@ fn a_thousand_swaps_under_load() {
     let base = plan(NO_TRIAL).unwrap();
     let scratch = scratch();
     let database = scratch.path().join("swapped.db");
-    let told = RetryEvent::default();
+    let told = Acknowledged::default();
     run(&base, &database, 256, 1, &told, |send| {
         let sender = Sender::new(&base, send);
         (1..=SWAPS).for_each(|number| sender.swap(version(&base, number, "")));
@@ -112,7 +112,7 @@ fn modules_that_nothing_names_any_more_are_let_go() {
     let database = scratch.path().join("swapped.db");
     let mut modules = Vec::new();
     let mut deploy = |numbers: RangeInclusive<u64>| {
-        run(&base, &database, 256, 1, &RetryEvent::default(), |send| {
+        run(&base, &database, 256, 1, &Acknowledged::default(), |send| {
             let sender = Sender::new(&base, send);
             for number in numbers {
                 let bytes = another(&base.stage(STEP).unwrap().module.bytes, number);
@@ -172,7 +172,7 @@ fn swaps_and_restarts_in_turn() {
                 &database,
                 batch,
                 last,
-                &RetryEvent::default(),
+                &Acknowledged::default(),
                 |send| {
                     for _ in 0..swaps {
                         number += 1;
@@ -213,7 +213,7 @@ fn trials<T>(base: &Arc<Plan>, fails: &str, look: impl Fn(&Path) -> T) -> [T; 4]
             load_table(base, known_keys().as_bytes(), &database);
         }
         // The first run ends before the version that fails comes, so that it comes at the same event each time.
-        run_from(base, &database, 1000, 1000, &RetryEvent::default(), None).unwrap();
+        run_from(base, &database, 1000, 1000, &Acknowledged::default(), None).unwrap();
         let bad = version(base, 1, fails);
         let stage = base.stage(STEP).unwrap();
         let good = StageVersion {
@@ -222,7 +222,7 @@ fn trials<T>(base: &Arc<Plan>, fails: &str, look: impl Fn(&Path) -> T) -> [T; 4]
         };
         let next = with(base, bad, Some(good)).unwrap();
         let successor = Successor::prepare(base, next, host(), batch as usize).unwrap();
-        run_from(base, &database, batch, 5000, &RetryEvent::default(), Some(successor)).unwrap();
+        run_from(base, &database, batch, 5000, &Acknowledged::default(), Some(successor)).unwrap();
         look(&database)
     })
 }
@@ -311,7 +311,15 @@ fn a_candidate_sees_the_same_rows_and_decides_nothing() {
     successor.shadows.push((STEP.to_owned(), Some(feed)));
     let scratch = scratch();
     let database = scratch.path().join("swapped.db");
-    run_from(&base, &database, 1000, 100_000, &RetryEvent::default(), Some(successor)).unwrap();
+    run_from(
+        &base,
+        &database,
+        1000,
+        100_000,
+        &Acknowledged::default(),
+        Some(successor),
+    )
+    .unwrap();
     let (versions, last) = check(&database);
     assert_eq!(versions.len(), 1, "no version changed");
 

@@ -9,7 +9,12 @@ use async_nats::ConnectOptions;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
 use sha2::{Digest, Sha256};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
 use tempfile::TempDir;
 use weir_tests::{command::Outcome, nats::NatsServer, pipeline, scratch};
 
@@ -17,6 +22,8 @@ use weir_tests::{command::Outcome, nats::NatsServer, pipeline, scratch};
 struct Setup {
     server: NatsServer,
     folder: TempDir,
+    /// How many runs there were: each has a folder of its own, so that they may run beside each other.
+    runs: AtomicU32,
 }
 
 impl Setup {
@@ -29,29 +36,33 @@ impl Setup {
         Self {
             server,
             folder: scratch(),
+            runs: AtomicU32::new(0),
         }
     }
 
-    fn run(&self, who: &str, options: &[&str]) -> Run {
+    fn run(&self, folder: &Path, who: &str, options: &[&str]) -> Run {
         let url = self.server.url_of(who);
         let url = if who.is_empty() { self.server.url() } else { url };
-        Run::new(self.folder.path(), &url, [pipeline("last-page")]).with(options)
+        Run::new(folder, &url, [pipeline("last-page")]).with(options)
     }
 
     #[track_caller]
     fn accepts(&self, who: &str, options: &[&str]) {
-        self.run(who, options).catch_up().ends_with(0);
-        assert_eq!(position(&self.database(), "last-page"), 1);
-        fs::remove_file(self.database()).expect("there is a database");
+        let folder = self.folder_of_run();
+        self.run(&folder, who, options).catch_up().ends_with(0);
+        assert_eq!(position(&folder.join("last-page.db"), "last-page"), 1);
     }
 
     #[track_caller]
     fn refuses(&self, code: i32, who: &str, options: &[&str]) -> Outcome {
-        self.run(who, options).catch_up().ends_with(code)
+        self.run(&self.folder_of_run(), who, options).catch_up().ends_with(code)
     }
 
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("last-page.db")
+    fn folder_of_run(&self) -> PathBuf {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let folder = self.folder.path().join(format!("run-{number}"));
+        fs::create_dir(&folder).expect("a folder can be made");
+        folder
     }
 
     fn write(&self, name: &str, text: &str) -> String {
@@ -95,38 +106,60 @@ fn as_owner() -> ConnectOptions {
 
 #[test]
 fn what_an_account_or_a_user_may_not_is_named_with_what_would_mend_it() {
-    let setup = Setup::start(ACCOUNTS, as_owner());
-    setup.accepts("owner:owner", &[]);
-    setup
-        .refuses(1, "bare:bare", &[])
-        .says("there is no JetStream for this account at nats://127.0.0.1")
-        .says("use the credentials of an account that has it");
-    setup
-        .refuses(1, "unheard:unheard", &[])
-        .says("this user may not subscribe to _INBOX.>")
-        .says("--inbox-prefix");
-    setup.accepts("unheard:unheard", &["--inbox-prefix", "answers."]);
-    setup
-        .refuses(1, "unasking:unasking", &[])
-        .says("this user may not publish to $JS.API.STREAM.INFO.INSURANCE");
-    setup
-        .refuses(1, "unmaking:unmaking", &[])
-        .says("this user may not publish to $JS.API.CONSUMER.CREATE.INSURANCE");
-    // It need not be allowed to ask for the account.
-    setup.accepts("unsaying:unsaying", &[]);
+    let setup = &Setup::start(ACCOUNTS, as_owner());
+    at_once(&[
+        &|| setup.accepts("owner:owner", &[]),
+        &|| {
+            let outcome = setup.refuses(1, "bare:bare", &[]);
+            outcome
+                .says("there is no JetStream for this account at nats://127.0.0.1")
+                .says("use the credentials of an account that has it");
+        },
+        &|| {
+            let outcome = setup.refuses(1, "unheard:unheard", &[]);
+            outcome
+                .says("this user may not subscribe to _INBOX.>")
+                .says("--inbox-prefix");
+        },
+        &|| setup.accepts("unheard:unheard", &["--inbox-prefix", "answers."]),
+        &|| {
+            let outcome = setup.refuses(1, "unasking:unasking", &[]);
+            outcome.says("this user may not publish to $JS.API.STREAM.INFO.INSURANCE");
+        },
+        &|| {
+            let outcome = setup.refuses(1, "unmaking:unmaking", &[]);
+            outcome.says("this user may not publish to $JS.API.CONSUMER.CREATE.INSURANCE");
+        },
+        // It need not be allowed to ask for the account.
+        &|| setup.accepts("unsaying:unsaying", &[]),
+    ]);
 }
 
 #[test]
 fn a_stream_of_another_account_is_reached_under_a_prefix() {
-    let setup = Setup::start(ACCOUNTS, as_owner());
-    setup.accepts("guest:guest", &["--js-api-prefix", "OWNED.API"]);
-    setup
-        .refuses(1, "guest:guest", &["--js-api-prefix", "OTHER.API."])
-        .says("nothing answers under OTHER.API at")
-        .says("as this account imports it");
-    setup
-        .refuses(2, "guest:guest", &["--js-api-prefix", "OWNED.*"])
-        .says("--js-api-prefix is \"OWNED.*\"");
+    let setup = &Setup::start(ACCOUNTS, as_owner());
+    at_once(&[
+        &|| setup.accepts("guest:guest", &["--js-api-prefix", "OWNED.API"]),
+        &|| {
+            let outcome = setup.refuses(1, "guest:guest", &["--js-api-prefix", "OTHER.API."]);
+            outcome
+                .says("nothing answers under OTHER.API at")
+                .says("as this account imports it");
+        },
+        &|| {
+            let outcome = setup.refuses(2, "guest:guest", &["--js-api-prefix", "OWNED.*"]);
+            outcome.says("--js-api-prefix is \"OWNED.*\"");
+        },
+    ]);
+}
+
+/// Makes checks beside each other: each waits for what a server never answers.
+fn at_once(checks: &[&(dyn Fn() + Sync)]) {
+    thread::scope(|scope| {
+        for check in checks {
+            scope.spawn(check);
+        }
+    });
 }
 
 #[test]

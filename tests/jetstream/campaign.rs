@@ -136,7 +136,8 @@ impl Campaign {
         client.make_alerts(Duration::from_secs(120));
         let folder = scratch();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file can be written");
-        write("shop.toml", &shop::pipeline_text());
+        let shop = Shop::new(random.number());
+        write("shop.toml", &shop.pipeline_text());
         let swapped =
             swaps::text_in_rounds(NO_TRIAL, "[\"label\"]") + "[[sink]]\nfrom = \"known\"\ntable = \"before\"\n";
         write("swapped.toml", &swapped);
@@ -150,7 +151,7 @@ impl Campaign {
         Self {
             publisher: Publisher::start(server),
             folder,
-            shop: Shop::new(random.number()),
+            shop,
             events: Counted::default(),
             version: 0,
             kills: BTreeMap::new(),

@@ -8,8 +8,9 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
-use weir_tests::{nats::NatsServer, scratch, table::query};
+use weir_tests::{nats::NatsServer, table::query};
 
 /// What stands at the end of each round.
 const WAITS: &str = "\nwatching ";
@@ -56,29 +57,67 @@ fn check(shown: &str, parts: &[&str]) {
     }
 }
 
-/// A new rule that was built once, which takes as long as all that it stands on.
+/// A new rule that was built, in a folder that is the test's until this is dropped.
+pub(crate) struct NewRule {
+    place: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl NewRule {
+    /// The folder that the rule's is in.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The folder of the rule.
+    fn folder(&self) -> PathBuf {
+        self.place.join(RULE)
+    }
+}
+
+/// The name of the rule.
+const RULE: &str = "large-orders";
+
+/// Makes a new rule, and builds it.
+///
+/// All that a rule stands on is built anew for every path that the rule has, which takes as long as many a test. So the
+/// tests take turns in one folder, and what cargo made there stays for the next, and for the next run of the tests.
 #[track_caller]
-pub(crate) fn new_rule(folder: &Path) -> PathBuf {
+pub(crate) fn new_rule() -> NewRule {
+    static TURNS: Mutex<()> = Mutex::new(());
+    let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let rules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-rule");
+    let (place, kept) = (rules.join("place"), rules.join("target"));
+    let target = place.join(RULE).join("target");
+    if target.exists() {
+        let _ = fs::remove_dir_all(&kept);
+        fs::rename(&target, &kept).expect("a folder can be moved");
+    }
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir_all(&place).expect("a folder can be made");
     let run = |arguments: &[&str]| {
         let offline = [("CARGO_NET_OFFLINE", "true")];
-        weir().run_in_with(folder, arguments, &offline).ends_with(0)
+        weir().run_in_with(&place, arguments, &offline).ends_with(0)
     };
-    run(&["new", "large-orders"]);
-    run(&["build", "large-orders"]);
-    folder.join("large-orders")
+    run(&["new", RULE]);
+    if kept.exists() {
+        fs::rename(&kept, &target).expect("a folder can be moved");
+    }
+    run(&["build", RULE]);
+    NewRule { place, _turn: turn }
 }
 
 /// One rule for both, since the first build takes long.
 #[test]
 fn a_rule_is_written_while_its_pipeline_runs() {
-    let folder = scratch();
-    let rule = new_rule(folder.path());
+    let made = new_rule();
+    let (place, rule) = (made.place(), made.folder());
     let pipeline = fs::read(rule.join("pipeline.toml")).unwrap();
-    events_that_come_meet_the_new_version(folder.path(), &rule);
+    events_that_come_meet_the_new_version(place, &rule);
     fs::write(rule.join("pipeline.toml"), &pipeline).unwrap();
-    cases_of_several_inputs_are_published(folder.path(), &rule);
+    cases_of_several_inputs_are_published(place, &rule);
     fs::write(rule.join("pipeline.toml"), pipeline).unwrap();
-    it_is_changed_broken_and_mended(folder.path(), &rule);
+    it_is_changed_broken_and_mended(place, &rule);
 }
 
 /// With a server of its own.

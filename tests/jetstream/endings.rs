@@ -68,10 +68,9 @@ fn a_build_that_is_interrupted_or_killed_leaves_nothing_running() {
 
 #[test]
 fn the_server_of_dev_ends_with_it_when_it_is_killed() {
-    let scratch = scratch();
-    new_rule(scratch.path());
+    let rule = new_rule();
     let mark = format!("server-of-dev-{}", std::process::id());
-    let run = Run::dev(scratch.path(), "large-orders");
+    let run = Run::dev(rule.place(), "large-orders");
     let mut running = run.with_variable("WEIR_TEST_MARK", &mark).start();
     running.wait_for_shown(0, "\nwatching ");
     let servers = || {
@@ -87,11 +86,10 @@ fn the_server_of_dev_ends_with_it_when_it_is_killed() {
 
 #[test]
 fn a_server_of_the_environment_is_left_alone_by_dev() {
-    let scratch = scratch();
-    new_rule(scratch.path());
+    let rule = new_rule();
     let server = NatsServer::start();
     let client = Client::connect(&server.url());
-    let run = Run::dev(scratch.path(), "large-orders").with(["--once"]);
+    let run = Run::dev(rule.place(), "large-orders").with(["--once"]);
     run.with_variable("NATS_URL", &server.url()).start().end().ends_with(0);
     assert_eq!(client.stream_names(), Vec::<String>::new());
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`command`] runs the `weir` binary; [`replay`] runs a pipeline in this process, which is faster.
 //! - [`table`] reads tables, dead letters and counts out of a database; equality is to the byte.
+//! - [`generator`] draws pipelines and their events, and says what they have to leave.
 //! - [`golden`] finds the cases under `guests/*/cases`, and compares a database with what they expect.
 //! - [`oracle`] decodes payloads a second time, slowly, without a line of the host's decoder.
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
@@ -15,6 +16,7 @@
 pub mod command;
 pub mod replay;
 
+pub mod generator;
 pub mod golden;
 pub mod made;
 pub mod oracle;

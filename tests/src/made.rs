@@ -240,7 +240,7 @@ pub fn targets(count: usize, random: &mut Random) -> String {
 pub fn types(count: usize) -> String {
     let mut text = String::new();
     for number in 0..count {
-        // RetryEvent apart by which of their parameters are wide.
+        // Told apart by which of their parameters are wide.
         let parameters: String = (0..20)
             .map(|bit| if number >> bit & 1 == 1 { " i64" } else { " i32" })
             .collect();

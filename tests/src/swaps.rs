@@ -272,9 +272,9 @@ impl Source for Endless {
 
 /// Keeps what it is told of commits.
 #[derive(Clone, Debug, Default)]
-pub struct RetryEvent(pub Arc<Mutex<Vec<Committed>>>);
+pub struct Acknowledged(pub Arc<Mutex<Vec<Committed>>>);
 
-impl RetryEvent {
+impl Acknowledged {
     /// How long each swap held up the data path, in order of length.
     ///
     /// # Panics
@@ -287,7 +287,7 @@ impl RetryEvent {
     }
 }
 
-impl Acknowledge for RetryEvent {
+impl Acknowledge for Acknowledged {
     fn committed(&mut self, _: u64, _: &Receipt) {}
 
     fn versions_committed(&mut self, committed: Committed) {
@@ -308,10 +308,10 @@ pub fn run(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     swap: impl FnOnce(&dyn Fn(Successor)) + Send,
 ) -> Result<()> {
-    start(plan, database, batch, last, told, None, Some(swap))
+    start(plan, database, batch, last, acknowledged, None, Some(swap))
 }
 
 /// Swaps nothing in.
@@ -326,10 +326,10 @@ pub fn run_from(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     successor: Option<Successor>,
 ) -> Result<()> {
-    start(plan, database, batch, last, told, successor, None::<Nothing>)
+    start(plan, database, batch, last, acknowledged, successor, None::<Nothing>)
 }
 
 fn start(
@@ -337,7 +337,7 @@ fn start(
     database: &Path,
     batch: u64,
     last: u64,
-    told: &RetryEvent,
+    acknowledged: &Acknowledged,
     first: Option<Successor>,
     swap: Option<impl FnOnce(&dyn Fn(Successor)) + Send>,
 ) -> Result<()> {
@@ -371,7 +371,7 @@ fn start(
             }
             end.store(true, Ordering::Relaxed);
         });
-        pipeline::run(source, engine, storage, told.clone(), swaps).map(drop)
+        pipeline::run(source, engine, storage, acknowledged.clone(), swaps).map(drop)
     })
 }
 

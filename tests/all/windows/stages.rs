@@ -3,16 +3,19 @@
 //! What comes because time went on is not the doing of the event that moved it: the *row* is kept as a dead letter, the
 //! event takes effect, and the windows after it go on.
 
-use super::model::{Emit, Kind, Window, moments};
-use crate::{
-    operators::model::{Aggregate, Change},
-    windows::cuts::Cut,
-};
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::Arc;
 use weir::{definition::File, plan::Plan};
 use weir_tests::{
+    generator::{
+        calendar::moments,
+        kinds::window::{
+            cuts::Cut,
+            model::{Emit, Kind, Window},
+        },
+        model::{Aggregate, Change},
+    },
     guest,
     replay::{Run, host},
     seed::check_property,

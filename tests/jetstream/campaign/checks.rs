@@ -2,7 +2,7 @@
 
 use super::{
     Campaign, STREAMS,
-    shop::{CLEARED, Model, PIPELINE, RAISED},
+    shop::{CLEARED, PIPELINE, RAISED, model::Model},
 };
 use crate::{
     kills::outbox,

@@ -1,12 +1,28 @@
-//! A pipeline with an operator of each kind, its events, and a plain model of what it leaves: one event at a time, nothing
-//! but maps and lists.
+//! A pipeline with an operator of each kind, its events, and what they leave.
+
+pub(super) mod model;
 
 use crate::events::Event;
-use std::{collections::BTreeMap, fmt::Write as _};
-use weir_tests::{
-    guest,
-    seed::Random,
-    table::{Cell, Counts, Table},
+use model::Model;
+use weir_tests::generator::{
+    self, Flow, Pipeline,
+    calendar::{AT, Calendar, EventTime, Unit},
+    choices::Choices,
+    events::{Back, Input, Progress, Values},
+    kinds::{
+        aggregate::Aggregate,
+        functions::Functions,
+        interval_join::IntervalJoin,
+        last_value::LastValue,
+        on_crossing::OnCrossing,
+        versions::Versions,
+        window::{
+            WindowStep,
+            cuts::Cut,
+            model::{Emit, Kind, Window},
+        },
+    },
+    sinks::Target,
 };
 
 /// The stream, and the subjects of its two inputs.
@@ -22,356 +38,161 @@ pub(super) const RAISED: &str = "alerts.raised";
 pub(super) const CLEARED: &str = "alerts.cleared";
 
 /// The rule rejects orders whose number this divides, after all others have seen them.
-const MALFORMED: u64 = 97;
+const MALFORMED: i64 = 97;
 
-/// How far out of order events may come, how long a window is, how far a payment may be from its order, and how much
-/// event time passes from one event to the next.
+/// How far out of order events may come, how long a window is, and how far a payment may be from its order.
 const OUT_OF_ORDERNESS_MS: i64 = 2_000;
 const WINDOW_MS: i64 = 10_000;
 const INTERVAL_MS: i64 = 300;
-const STEP_MS: i64 = 20;
 
-/// The pipeline file.
-pub(super) fn pipeline_text() -> String {
-    format!(
-        r#"
-name = "{PIPELINE}"
-event_time = {{ column = "at", out_of_orderness = "{OUT_OF_ORDERNESS_MS} ms" }}
+/// Event time goes on by a little from one event to the next. One in twenty comes later than it may, some of them after
+/// their window.
+const FLOW: Flow = Flow {
+    nulls: 0,
+    forward: &[20],
+    back: Back::Below(OUT_OF_ORDERNESS_MS as usize),
+    behind: (20, WINDOW_MS as usize),
+    broken: 50,
+    blank: 200,
+};
 
-[source]
-stream = "{STREAM}"
-[source.input.orders]
-subject = "{ORDERS}"
-columns = {{ n = "int", k = "text", at = "int", high = "boolean" }}
-[source.input.payments]
-subject = "{PAYMENTS}"
-columns = {{ k = "text", at = "int", paid = "int" }}
+/// The inputs, by their numbers.
+const OF_ORDERS: usize = 0;
+const OF_PAYMENTS: usize = 1;
 
-[[step]]
-name = "peaks"
-from = "orders"
-on_crossing = {{ key = ["k"], raise = "high" }}
+const ORDER: &[(&str, Values)] = &[
+    ("n", Values::Number),
+    ("k", Values::Key(11)),
+    (AT, Values::EventTime),
+    ("high", Values::True(1, 3)),
+];
+const PAYMENT: &[(&str, Values)] = &[
+    ("k", Values::Key(11)),
+    (AT, Values::EventTime),
+    ("paid", Values::Below(1_000)),
+];
 
-[[step]]
-name = "judged"
-from = "orders"
-stage = {{ module = "{}", parameters = {{ malformed = {MALFORMED} }} }}
+/// The pipeline.
+fn pipeline() -> Pipeline {
+    let time = EventTime {
+        calendar: Calendar::of_milliseconds(0),
+        unit: Unit::Milliseconds,
+        out_of_orderness_ms: OUT_OF_ORDERNESS_MS,
+        by_now: false,
+    };
+    let input = |name, subject, columns| Input { name, subject, columns };
+    let inputs = vec![input("orders", ORDERS, ORDER), input("payments", PAYMENTS, PAYMENT)];
+    let mut shop = Pipeline::new(PIPELINE, STREAM, inputs, Some(time));
 
-[[step]]
-name = "totals"
-[step.aggregate]
-group_by = ["k"]
-columns = {{ orders = {{ count = "*" }}, total = {{ sum = "n" }}, largest = {{ max = "n" }} }}
+    let (key, raise) = (vec![1], 3);
+    let crossing = OnCrossing { key, raise, hold: None };
+    let peaks = shop.add("on_crossing", "peaks", OF_ORDERS, Box::new(crossing));
+    let rule = Versions {
+        parameters: format!("malformed = {MALFORMED}"),
+        rejected: MALFORMED,
+        n: 0,
+        is_read: true,
+    };
+    let judged = shop.add("judge", "judged", OF_ORDERS, Box::new(rule));
+    let label = shop.own_edge(judged);
+    let group = vec![label.column("k").expect("the rule passes it on")];
+    let [count, total] = [("orders", "count", "*"), ("total", "sum", "n")];
+    let of_key = Functions::of(label, &[count, total, ("largest", "max", "n")]);
+    let of_window = Functions::of(label, &[count, total]);
+    let totals = Aggregate {
+        group: group.clone(),
+        functions: of_key,
+    };
+    let totals = shop.add("aggregate", "totals", judged, Box::new(totals));
+    let (key, columns) = (vec![0], vec![2]);
+    let last = shop.add("last_value", "last", OF_PAYMENTS, Box::new(LastValue { key, columns }));
+    let windows = shop.add("tumbling", "windows", judged, Box::new(tumbling(group, of_window)));
+    let join = IntervalJoin {
+        with: OF_PAYMENTS,
+        on: "k",
+        interval_ms: INTERVAL_MS,
+        columns: vec!["paid"],
+    };
+    let paid = shop.add("interval_join", "paid", judged, Box::new(join));
 
-[[step]]
-name = "last"
-from = "payments"
-last_value = {{ key = ["k"], columns = ["paid"] }}
-
-[[step]]
-name = "windows"
-from = "judged"
-[step.window]
-tumbling = "{WINDOW_MS} ms"
-group_by = ["k"]
-columns = {{ orders = {{ count = "*" }}, total = {{ sum = "n" }} }}
-
-[[step]]
-name = "paid"
-from = "judged"
-[step.interval_join]
-with = "payments"
-on = {{ k = "k" }}
-earliest = "-{INTERVAL_MS} ms"
-latest = "{INTERVAL_MS} ms"
-columns = ["paid"]
-
-[[sink]]
-from = "totals"
-table = "totals"
-primary_key = ["k"]
-
-[[sink]]
-from = "last"
-table = "last_payments"
-primary_key = ["k"]
-
-[[sink]]
-from = "windows"
-table = "windows"
-
-[[sink]]
-from = "windows.late"
-table = "late_for_windows"
-
-[[sink]]
-from = "paid"
-table = "paid"
-columns = ["n", "k", "paid"]
-
-[[sink]]
-from = "paid.late"
-table = "late_orders"
-
-[[sink]]
-from = "paid.late_with"
-table = "late_payments"
-
-[[sink]]
-from = "peaks"
-subject = "{RAISED}"
-columns = ["n", "k"]
-
-[[sink]]
-from = "peaks.cleared"
-subject = "{CLEARED}"
-columns = ["n", "k"]
-"#,
-        guest("versions").display()
-    )
+    let by_key = || Target::Table(vec![0]);
+    shop.sink("totals", (totals, 0), by_key(), &[]);
+    shop.sink("last_payments", (last, 0), by_key(), &[]);
+    shop.sink("windows", (windows, 0), Target::Append, &[]);
+    shop.sink("late_for_windows", (windows, 1), Target::Append, &[]);
+    shop.sink("paid", (paid, 0), Target::Append, &["n", "k", "paid"]);
+    shop.sink("late_orders", (paid, 1), Target::Append, &[]);
+    shop.sink("late_payments", (paid, 2), Target::Append, &[]);
+    shop.sink(RAISED, (peaks, 0), Target::Subject, &["n", "k"]);
+    shop.sink(CLEARED, (peaks, 1), Target::Subject, &["n", "k"]);
+    shop
 }
 
-/// What an event is.
-#[derive(Clone, Debug)]
-enum What {
-    Order { k: String, at: i64, high: bool },
-    Payment { k: String, at: i64, paid: i64 },
-    Malformed,
-    Blank,
+fn tumbling(group: Vec<usize>, functions: Functions) -> WindowStep {
+    let window = Window {
+        kind: Kind::Cut(Cut {
+            cumulating: false,
+            size_ms: WINDOW_MS,
+            every_ms: WINDOW_MS,
+            offset_ms: 0,
+            zone: None,
+            tick_ms: 1,
+        }),
+        group,
+        aggregates: functions.aggregates,
+        time: None,
+        emit: Emit::Close,
+        lateness_ms: 0,
+        retracts: false,
+    };
+    let names = functions.names;
+    WindowStep { window, names }
 }
 
 /// Events of the pipeline, from a seed, and what they make.
 #[derive(Debug)]
 pub(super) struct Shop {
-    random: Random,
-    made: Vec<(What, Event)>,
+    pipeline: Pipeline,
+    choices: Choices<'static>,
+    progress: Progress,
+    made: Vec<generator::Event>,
 }
 
 impl Shop {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            random: Random::new(seed),
+            pipeline: pipeline(),
+            choices: Choices::of_seed(seed),
+            progress: Progress::default(),
             made: Vec::new(),
         }
+    }
+
+    /// The pipeline file.
+    pub(super) fn pipeline_text(&self) -> String {
+        self.pipeline.toml()
     }
 
     /// The next events of the stream.
     pub(super) fn make(&mut self, count: usize) -> Vec<Event> {
         let first = self.made.len();
         for _ in 0..count {
-            let made = self.next();
+            let made = self.pipeline.event(&FLOW, &mut self.progress, &mut self.choices);
             self.made.push(made);
         }
-        self.made[first..].iter().map(|(_, event)| event.clone()).collect()
-    }
-
-    fn next(&mut self) -> (What, Event) {
-        let n = self.made.len() as u64 + 1;
-        let random = &mut self.random;
-        // One in twenty comes later than it may, some of them after their window.
-        let behind = random.below(OUT_OF_ORDERNESS_MS as usize) as i64;
-        let too_late = i64::from(random.once_in(20)) * random.below(WINDOW_MS as usize) as i64;
-        let at = n as i64 * STEP_MS - behind - too_late;
-        let k = format!("k{}", random.below(11));
-        if random.once_in(50) {
-            let payload = *random.pick(&[&r#"{"k": "k1", "at": 1"#, &r#"{"k": 1, "at": 1}"#, &r#"{"k": "k1"}"#]);
-            return (What::Malformed, (ORDERS, payload.as_bytes().to_vec()));
-        }
-        if random.once_in(200) {
-            return (What::Blank, (PAYMENTS, b" ".to_vec()));
-        }
-        if random.once_in(2) {
-            let paid = random.below(1_000) as i64;
-            let payload = format!(r#"{{"k": "{k}", "at": {at}, "paid": {paid}}}"#);
-            (What::Payment { k, at, paid }, (PAYMENTS, payload.into_bytes()))
-        } else {
-            let high = random.once_in(3);
-            let payload = format!(r#"{{"n": {n}, "k": "{k}", "at": {at}, "high": {high}}}"#);
-            (What::Order { k, at, high }, (ORDERS, payload.into_bytes()))
-        }
+        let published = |event: &generator::Event| {
+            let subject = self.pipeline.inputs[event.input].subject;
+            (subject, self.pipeline.payload(event, false).into_bytes())
+        };
+        self.made[first..].iter().map(published).collect()
     }
 
     /// What all events together leave.
     pub(super) fn model(&self) -> Model {
         let mut model = Model::default();
-        for (index, (what, _)) in self.made.iter().enumerate() {
-            model.take(index as u64 + 1, what);
+        for (n, event) in (1..).zip(&self.made) {
+            model.take(n, event);
         }
         model
     }
-}
-
-/// An order or a payment that may still find a partner: its time, and its number or what was paid.
-type Waiting = BTreeMap<String, Vec<(i64, i64)>>;
-
-/// What the events leave.
-#[derive(Debug, Default)]
-pub(super) struct Model {
-    latest: [Option<i64>; 2],
-    raised_keys: BTreeMap<String, bool>,
-    totals: BTreeMap<String, [i64; 3]>,
-    last: BTreeMap<String, i64>,
-    open: BTreeMap<(i64, String), [i64; 2]>,
-    orders: Waiting,
-    payments: Waiting,
-    windows: Vec<Vec<Cell>>,
-    late_for_windows: Vec<Vec<Cell>>,
-    paid: Vec<Vec<Cell>>,
-    late_orders: Vec<Vec<Cell>>,
-    late_payments: Vec<Vec<Cell>>,
-    /// Payloads of messages, by subject.
-    pub(super) raised: Vec<String>,
-    pub(super) cleared: Vec<String>,
-    /// Sequence and step of each dead letter.
-    pub(super) dead_letters: Vec<(u64, &'static str)>,
-    pub(super) counts: Counts,
-}
-
-fn text(value: &str) -> Cell {
-    Cell::Text(value.to_owned())
-}
-
-impl Model {
-    fn take(&mut self, n: u64, what: &What) {
-        self.counts.events += 1;
-        match what {
-            What::Malformed => return self.reject(n, "decode"),
-            What::Blank => {
-                self.counts.empty += 1;
-                return;
-            }
-            What::Order { .. } if n.is_multiple_of(MALFORMED) => return self.reject(n, "judged"),
-            What::Order { k, at, high } => {
-                self.order(n as i64, k, *at, *high);
-                self.move_time(0, *at);
-            }
-            What::Payment { k, at, paid } => {
-                self.payment(k, *at, *paid);
-                self.move_time(1, *at);
-            }
-        }
-        self.counts.applied += 1;
-    }
-
-    fn reject(&mut self, n: u64, step: &'static str) {
-        self.counts.dead_letters += 1;
-        self.dead_letters.push((n, step));
-    }
-
-    /// No event is expected any more that is older.
-    fn watermark(&self) -> i64 {
-        match self.latest {
-            [Some(orders), Some(payments)] => orders.min(payments) - OUT_OF_ORDERNESS_MS,
-            _ => i64::MIN,
-        }
-    }
-
-    fn order(&mut self, n: i64, k: &str, at: i64, high: bool) {
-        let was_high = self.raised_keys.insert(k.to_owned(), high).unwrap_or(false);
-        if high != was_high {
-            let told = if high { &mut self.raised } else { &mut self.cleared };
-            told.push(format!(r#"{{"n":{n},"k":"{k}"}}"#));
-        }
-
-        let [orders, total, largest] = self.totals.entry(k.to_owned()).or_default();
-        (*orders, *total, *largest) = (*orders + 1, *total + n, n);
-
-        // The label is that of the only version there is.
-        let judged = vec![Cell::Int(n), text(k), Cell::Int(0)];
-        let end = at.div_euclid(WINDOW_MS) * WINDOW_MS + WINDOW_MS;
-        if end <= self.watermark() {
-            self.late_for_windows.push(judged.clone());
-            self.counts.late_rows += 1;
-        } else {
-            let [orders, total] = self.open.entry((end, k.to_owned())).or_default();
-            (*orders, *total) = (*orders + 1, *total + n);
-        }
-
-        if at < self.watermark() {
-            self.late_orders.push(judged);
-            self.counts.late_rows += 1;
-        } else {
-            for (_, paid) in partners(&self.payments, k, at) {
-                self.paid.push(vec![Cell::Int(n), text(k), Cell::Int(paid)]);
-            }
-            self.orders.entry(k.to_owned()).or_default().push((at, n));
-        }
-    }
-
-    fn payment(&mut self, k: &str, at: i64, paid: i64) {
-        self.last.insert(k.to_owned(), paid);
-        if at < self.watermark() {
-            self.late_payments.push(vec![text(k), Cell::Int(at), Cell::Int(paid)]);
-            self.counts.late_rows += 1;
-        } else {
-            for (_, n) in partners(&self.orders, k, at) {
-                self.paid.push(vec![Cell::Int(n), text(k), Cell::Int(paid)]);
-            }
-            self.payments.entry(k.to_owned()).or_default().push((at, paid));
-        }
-    }
-
-    fn move_time(&mut self, input: usize, at: i64) {
-        self.latest[input] = self.latest[input].max(Some(at));
-        let watermark = self.watermark();
-        while let Some(window) = self.open.first_entry().filter(|window| window.key().0 <= watermark) {
-            let ((end, k), [orders, total]) = window.remove_entry();
-            let times = [Cell::Int(end - WINDOW_MS), Cell::Int(end)];
-            let row = [text(&k)].into_iter().chain(times);
-            self.windows
-                .push(row.chain([Cell::Int(orders), Cell::Int(total)]).collect());
-        }
-        // Whatever comes from now on and is not late finds no partner among these.
-        for waiting in [&mut self.orders, &mut self.payments] {
-            for rows in waiting.values_mut() {
-                rows.retain(|(at, _)| at + INTERVAL_MS >= watermark);
-            }
-        }
-    }
-
-    /// The tables, as they should be read.
-    pub(super) fn tables(&self) -> BTreeMap<String, Table> {
-        let totals = self.totals.iter().map(|(k, totals)| {
-            let totals = totals.map(Cell::Int);
-            [text(k)].into_iter().chain(totals).collect()
-        });
-        let last = self.last.iter().map(|(k, paid)| vec![text(k), Cell::Int(*paid)]);
-        let table = |name: &str, columns: &str, rows: Vec<Vec<Cell>>| {
-            let columns = columns.split(' ').map(str::to_owned).collect();
-            (name.to_owned(), Table { columns, rows })
-        };
-        BTreeMap::from([
-            table("totals", "k orders total largest", totals.collect()),
-            table("last_payments", "k paid", last.collect()),
-            table(
-                "windows",
-                "k window_start window_end orders total",
-                self.windows.clone(),
-            ),
-            table("late_for_windows", "n k label", self.late_for_windows.clone()),
-            table("paid", "n k paid", self.paid.clone()),
-            table("late_orders", "n k label", self.late_orders.clone()),
-            table("late_payments", "k at paid", self.late_payments.clone()),
-        ])
-    }
-
-    /// How much of everything there is.
-    pub(super) fn summary(&self) -> String {
-        let mut summary = format!("{} events of {STREAM}:", self.counts.events);
-        for (name, table) in self.tables() {
-            let _ = write!(summary, " {} in {name},", table.rows.len());
-        }
-        let alerts = self.raised.len() + self.cleared.len();
-        let _ = write!(summary, " {alerts} alerts, {} dead letters", self.dead_letters.len());
-        summary
-    }
-}
-
-/// The rows of a key that are close to `at`, in the order of their times; of one time, in that of arrival.
-fn partners(waiting: &Waiting, k: &str, at: i64) -> Vec<(i64, i64)> {
-    let rows = waiting.get(k).map(Vec::as_slice).unwrap_or_default();
-    let close = |row: &&(i64, i64)| (row.0 - at).abs() <= INTERVAL_MS;
-    let mut found: Vec<_> = rows.iter().filter(close).copied().collect();
-    found.sort_by_key(|(at, _)| *at);
-    found
 }

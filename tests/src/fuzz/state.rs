@@ -1,127 +1,45 @@
 //! The state log of a database, read back.
 
-use crate::replay::host;
+use crate::{
+    generator::{
+        Flow, Pipeline,
+        calendar::AT,
+        choices::Choices,
+        events::{Input, TIMED_COLUMNS, Values},
+    },
+    replay::host,
+};
 use std::sync::{Arc, LazyLock};
 use weir::{definition::File, engine::Engine, format::Decoder, plan::Plan};
 
-/// A pipeline with every kind of state.
-const PIPELINE: &str = r#"
-name = "states"
-event_time = { column = "at" }
-source = { stream = "S", subject = "s", columns = { k = "int", g = "text", n = "double", at = "int", on = "boolean" } }
-
-[[step]]
-name = "latest"
-last_value = { key = ["k"], ttl = "1 h" }
-
-[[step]]
-name = "totals"
-[step.aggregate]
-group_by = ["g"]
-columns = { rows = { count = "*" }, sum = { sum = "n" }, least = { min = "n" }, different = { count_distinct = "k" } }
-
-[[step]]
-name = "sketches"
-from = "source"
-[step.aggregate]
-group_by = ["g"]
-columns = { about = { approx_count_distinct = "k" }, median = { quantile = "n", q = 0.5 } }
-
-[[step]]
-name = "tumbling"
-from = "source"
-window = { tumbling = "1 min", group_by = ["k"], columns = { first = { first = "g" }, total = { sum = "n" } }, emit = "update", lateness = "1 min" }
-
-[[step]]
-name = "hopping"
-from = "source"
-window = { hopping = { size = "1 min", every = "10 s" }, group_by = ["k"], columns = { rows = { count = "*" } } }
-
-[[step]]
-name = "sessions"
-from = "source"
-window = { session = { gap = "10 s" }, group_by = ["k"], columns = { rows = { count = "*" }, last = { last = "g" } } }
-
-[[step]]
-name = "best"
-from = "source"
-window = { tumbling = "1 min", group_by = ["g"], top = { n = 2, by = "n", columns = ["k"] } }
-
-[[step]]
-name = "sliding"
-from = "source"
-window = { sliding = { rows = 3 }, group_by = ["k"], columns = { mean = { avg = "n" } } }
-
-[[step]]
-name = "hour"
-from = "source"
-window = { sliding = { time = "1 h" }, group_by = ["k"], columns = { mean_of_hour = { avg = "n" } } }
-
-[[step]]
-name = "once"
-from = "source"
-deduplicate = { key = ["k"], within = "1 min" }
-
-[[step]]
-name = "alerts"
-from = "source"
-on_crossing = { key = ["k"], raise = "on" }
-
-[[sink]]
-from = "totals"
-table = "totals"
-primary_key = ["g"]
-
-[[sink]]
-from = "latest"
-table = "by_group"
-primary_key = ["g"]
-
-[[sink]]
-from = "sketches"
-table = "sketches"
-primary_key = ["g"]
-
-[[sink]]
-from = "tumbling"
-table = "tumbling"
-primary_key = ["k", "window_start"]
-
-[[sink]]
-from = "hopping"
-table = "hopping"
-
-[[sink]]
-from = "sessions"
-table = "sessions"
-
-[[sink]]
-from = "best"
-table = "best"
-
-[[sink]]
-from = "sliding"
-table = "sliding"
-
-[[sink]]
-from = "hour"
-table = "hour"
-
-[[sink]]
-from = "once"
-table = "once"
-
-[[sink]]
-from = "alerts"
-table = "alerts"
-"#;
+/// A pipeline with every kind of state: a step of each kind over two inputs, always the same.
+static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
+    let events = Input {
+        name: "events",
+        subject: "events",
+        columns: TIMED_COLUMNS,
+    };
+    let payments = Input {
+        name: "payments",
+        subject: "payments",
+        columns: &[
+            ("k", Values::Texts(&["a", "a\0", ""])),
+            (AT, Values::EventTime),
+            ("paid", Values::Below(1000)),
+        ],
+    };
+    Pipeline::of_every_kind(&mut Choices::of_seed(SEED), vec![events, payments])
+});
 
 static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
-    let file = File::from_text("states.toml", PIPELINE);
+    let file = File::from_text("states.toml", PIPELINE.toml());
     Arc::new(Plan::build(&file, host()).unwrap_or_else(|error| panic!("{error}")))
 });
 
-/// The seed of the states: where keys belong depends on it.
+/// How many events fill the states.
+const EVENTS: usize = 60;
+
+/// The seed of the pipeline, of its events, and of the states: where keys belong depends on it.
 const SEED: u64 = 7;
 
 fn engine() -> Engine {
@@ -133,29 +51,36 @@ fn states() -> Vec<String> {
     engine().state_sizes().into_iter().map(|(name, _)| name).collect()
 }
 
-/// What states come to over these lines of events: an input for each state, as the log has it.
+/// What states come to over some events: an input for each state, as the log has it.
 ///
 /// # Panics
-/// When the lines are no events.
-pub fn inputs(events: &[u8]) -> Vec<Vec<u8>> {
+/// When a step has nothing to show.
+pub fn inputs() -> Vec<Vec<u8>> {
     let mut engine = engine();
-    process(&mut engine, events);
+    process(&mut engine);
     let names = states();
     let turn = engine.take_turn(1).expect("no invariant breaks");
     let rows = turn.log.iter().filter_map(|row| {
         let state = names.iter().position(|name| *name == row.state)?;
         Some([&[state as u8], row.entries.as_slice()].concat())
     });
-    rows.collect()
+    let inputs: Vec<Vec<u8>> = rows.collect();
+    // Some states are of functions that a step need not have; but no step has nothing.
+    let step = |state: &usize| names[*state].split('/').next();
+    let filled: Vec<_> = inputs.iter().map(|input| step(&input[0].into())).collect();
+    let empty: Vec<_> = (0..names.len())
+        .filter(|state| !filled.contains(&step(state)))
+        .collect();
+    assert!(empty.is_empty(), "steps that hold nothing: {empty:?} of {names:?}");
+    inputs
 }
 
-fn process(engine: &mut Engine, events: &[u8]) {
-    let mut decoder = Decoder::of(&PLAN, 64).expect("the plan can be decoded for");
-    for (sequence, event) in (1u64..).zip(events.split(|byte| *byte == b'\n')) {
-        decoder.push(sequence, Some(0), event);
-        if decoder.is_full() {
-            engine.process(decoder.take()).expect("no invariant breaks");
-        }
+fn process(engine: &mut Engine) {
+    let mut decoder = Decoder::of(&PLAN, EVENTS).expect("the plan can be decoded for");
+    let events = PIPELINE.events(EVENTS, &Flow::RANDOM, &mut Choices::of_seed(SEED));
+    for (sequence, event) in (1..).zip(events) {
+        let (subject, payload) = (PIPELINE.inputs[event.input].subject, PIPELINE.payload(&event, false));
+        decoder.push_to(event.input, subject, sequence, Some(0), payload.as_bytes());
     }
     engine.process(decoder.take()).expect("no invariant breaks");
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use weir::{engine::Successor, limits::BATCH_EVENTS_MAX};
 use weir_tests::{
     replay::host,
-    swaps::{RetryEvent, check, plan, run, version, with},
+    swaps::{Acknowledged, check, plan, run, version, with},
 };
 
 const SWAPS: u64 = 1000;
@@ -20,7 +20,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let base = plan("{ rows = 0 }")?;
     let folder = tempfile::tempdir()?;
     let database = folder.path().join("swapped.db");
-    let told = RetryEvent::default();
+    let told = Acknowledged::default();
     let begun = Instant::now();
     run(&base, &database, BATCH, 1, &told, |send| {
         let mut running = base.clone();

@@ -3,7 +3,7 @@
 use num_bigint::{BigInt, Sign};
 
 /// The exact sum of finite doubles, rounded once, to nearest, ties to even; infinite beyond the largest double.
-pub(crate) fn sum(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn sum(values: impl Iterator<Item = f64>) -> f64 {
     let units: BigInt = values.map(units).sum();
     // n · 2^-1074 is n · 5^1074 · 10^-1074.
     let decimal = format!("{}e-1074", units * BigInt::from(5).pow(1074));
@@ -11,12 +11,12 @@ pub(crate) fn sum(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The mean of finite doubles: the exact quotient of their exact sum, rounded once. It is finite, also where the sum is not.
-pub(crate) fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
+pub(super) fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
     quotient(values.clone().map(units).sum::<BigInt>(), values.count())
 }
 
 /// The same of integers.
-pub(crate) fn mean_of_ints(sum: i128, count: usize) -> f64 {
+pub(super) fn mean_of_ints(sum: i128, count: usize) -> f64 {
     quotient(BigInt::from(sum) << 1074u32, count)
 }
 

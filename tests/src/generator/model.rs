@@ -2,38 +2,47 @@
 //! are computed anew for every event. Nothing here is shared with the engine.
 
 use super::exact;
+use crate::table::Cell;
 use std::collections::BTreeSet;
-use weir_tests::table::Cell;
 
 /// Cells in the order of a schema.
-pub(crate) type Row = Vec<Cell>;
+pub type Row = Vec<Cell>;
 
 /// A change of one row.
 #[derive(Clone, Debug)]
-pub(crate) enum Change {
+pub enum Change {
+    /// A row that is new.
     Insert(Row),
+    /// A row, and what takes its place.
     Update(Row, Row),
+    /// A row that goes.
     Delete(Row),
 }
 
 /// For each event the changes that it makes, in order.
-pub(crate) type Changes = Vec<Vec<Change>>;
+pub type Changes = Vec<Vec<Change>>;
 
 /// What an aggregate computes of which column, with nulls counted as `coalesce`; no column counts rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Aggregate {
-    pub(crate) function: &'static str,
-    pub(crate) column: Option<usize>,
-    pub(crate) coalesce: Option<Cell>,
+pub struct Aggregate {
+    /// The function, as the file names it.
+    pub function: &'static str,
+    /// The column of the input.
+    pub column: Option<usize>,
+    /// What stands for a null.
+    pub coalesce: Option<Cell>,
 }
 
 /// Every event stands for itself.
-pub(crate) fn source(events: &[Row]) -> Changes {
+pub fn source(events: &[Row]) -> Changes {
     events.iter().map(|event| vec![Change::Insert(event.clone())]).collect()
 }
 
 /// Per key and column the last value that was not null.
-pub(crate) fn last_value(input: &Changes, key: &[usize], columns: &[usize]) -> Changes {
+///
+/// # Panics
+/// When the input is a changelog.
+pub fn last_value(input: &Changes, key: &[usize], columns: &[usize]) -> Changes {
     let mut rows: Vec<Row> = Vec::new();
     let mut update = |event: &Row| {
         let key = pick_key(event, key);
@@ -49,16 +58,21 @@ pub(crate) fn last_value(input: &Changes, key: &[usize], columns: &[usize]) -> C
         }
         (*row != before).then(|| Change::Update(before, row.clone()))
     };
-    let events = input.iter().map(|changes| match &changes[..] {
-        [Change::Insert(event)] => update(event).into_iter().collect(),
-        [] => Vec::new(),
+    let mut updates = |change: &Change| match change {
+        Change::Insert(event) => update(event),
         _ => panic!("last_value reads events"),
-    });
+    };
+    let events = input
+        .iter()
+        .map(|changes| changes.iter().filter_map(&mut updates).collect());
     events.collect()
 }
 
 /// The groups of the rows that there are.
-pub(crate) fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregate]) -> Changes {
+///
+/// # Panics
+/// When something is taken away that was not there.
+pub fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregate]) -> Changes {
     let mut rows: Vec<Row> = Vec::new();
     let result = |rows: &[Row], key: &Row| {
         let members: Vec<&Row> = rows.iter().filter(|row| pick_key(row, group) == *key).collect();
@@ -102,7 +116,10 @@ pub(crate) fn aggregate(input: &Changes, group: &[usize], aggregates: &[Aggregat
 }
 
 /// The result of an aggregate over some rows.
-pub(crate) fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
+///
+/// # Panics
+/// When there is no such function.
+pub fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
     let Some(column) = aggregate.column else {
         return Cell::Int(rows.len() as i64);
     };
@@ -150,7 +167,7 @@ pub(crate) fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
 
 /// A table by primary key over a changelog whose rows are told apart by `rows_by`: of the rows of one primary key the one
 /// that changed last.
-pub(crate) fn table(input: &Changes, primary_key: &[usize], rows_by: &[usize]) -> Vec<Row> {
+pub fn table(input: &Changes, primary_key: &[usize], rows_by: &[usize]) -> Vec<Row> {
     // In the order of their last changes.
     let mut rows: Vec<&Row> = Vec::new();
     for change in input.iter().flatten() {
@@ -165,12 +182,12 @@ pub(crate) fn table(input: &Changes, primary_key: &[usize], rows_by: &[usize]) -
 }
 
 /// A table by primary key over events.
-pub(crate) fn upserts(input: &Changes, primary_key: &[usize]) -> Vec<Row> {
+pub fn upserts(input: &Changes, primary_key: &[usize]) -> Vec<Row> {
     last_of_each(&inserted(input), primary_key)
 }
 
 /// A table without a key over events.
-pub(crate) fn appends(input: &Changes) -> Vec<Row> {
+pub fn appends(input: &Changes) -> Vec<Row> {
     inserted(input).into_iter().cloned().collect()
 }
 
@@ -194,16 +211,18 @@ fn last_of_each(rows: &[&Row], key: &[usize]) -> Vec<Row> {
         .collect()
 }
 
-pub(crate) fn pick(row: &Row, columns: &[usize]) -> Row {
+/// These cells of a row.
+pub fn pick(row: &Row, columns: &[usize]) -> Row {
     columns.iter().map(|&column| row[column].clone()).collect()
 }
 
-fn pick_key(row: &Row, columns: &[usize]) -> Row {
+/// The same, as a key.
+pub fn pick_key(row: &Row, columns: &[usize]) -> Row {
     columns.iter().map(|&column| key_cell(&row[column])).collect()
 }
 
 /// Both zeros are one key, and one value.
-pub(crate) fn key_cell(cell: &Cell) -> Cell {
+pub fn key_cell(cell: &Cell) -> Cell {
     match cell {
         Cell::Double(0.0) => Cell::Double(0.0),
         other => other.clone(),

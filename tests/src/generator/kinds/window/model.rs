@@ -1,66 +1,82 @@
 //! What windows mean, over whole inputs: after every event everything is computed anew from the rows that there are.
 
 use super::cuts::{Bounds, Cut};
-use crate::operators::model::{self, Aggregate, Change, Changes, Row, key_cell};
+use crate::{
+    generator::{
+        calendar::Moment,
+        model::{self, Aggregate, Change, Changes, Row, pick_key},
+    },
+    table::Cell,
+};
 use std::collections::{BTreeMap, BTreeSet};
-use weir_tests::table::Cell;
 
 /// A `window`.
 #[derive(Clone, Debug)]
-pub(crate) struct Window {
-    pub(crate) kind: Kind,
-    pub(crate) group: Vec<usize>,
-    pub(crate) aggregates: Vec<Aggregate>,
+pub struct Window {
+    /// How it is cut.
+    pub kind: Kind,
+    /// The columns of its groups.
+    pub group: Vec<usize>,
+    /// What it computes.
+    pub aggregates: Vec<Aggregate>,
     /// The column that holds a row's time; that of its event, when absent.
-    pub(crate) time: Option<usize>,
-    pub(crate) emit: Emit,
-    pub(crate) lateness_ms: i64,
+    pub time: Option<usize>,
+    /// When it tells of its results.
+    pub emit: Emit,
+    /// For how long after its end it takes rows.
+    pub lateness_ms: i64,
     /// Whether the input is a changelog.
-    pub(crate) retracts: bool,
+    pub retracts: bool,
 }
 
+/// How a window is cut.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// By the clock.
     Cut(Cut),
-    Session { gap_ms: i64 },
+    /// By silence.
+    Session {
+        /// How long the silence is.
+        gap_ms: i64,
+    },
+    /// By how many rows of its group a row sees.
     SlidingRows(usize),
+    /// By how far back a row sees.
     SlidingTime(i64),
 }
 
+/// When a window tells of its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Emit {
+pub enum Emit {
+    /// When it ends.
     Close,
+    /// With every change.
     Update,
+    /// At multiples of so many milliseconds, and when it ends.
     Early(i64),
-}
-
-/// When an event happened, and the watermark before and after it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) time_ms: i64,
-    pub(crate) before_ms: i64,
-    pub(crate) after_ms: i64,
 }
 
 /// What a window gives for each event, and what it holds in the end.
 #[derive(Debug)]
-pub(crate) struct RetryEvent {
-    pub(crate) out: Changes,
-    pub(crate) late: Changes,
+pub struct Told {
+    /// The rows of its results.
+    pub out: Changes,
+    /// The rows that came too late.
+    pub late: Changes,
     /// Whether some row of the event was not late.
-    pub(crate) took: Vec<bool>,
+    pub took: Vec<bool>,
     /// How many groups of windows, or rows, are held.
-    pub(crate) held: usize,
+    pub held: usize,
 }
 
 /// A row that a window holds.
 #[derive(Clone, Debug)]
-struct Held {
-    group: Row,
+pub(super) struct Held {
+    pub(super) group: Row,
     /// None for sessions.
-    bounds: Option<Bounds>,
-    time_ms: i64,
-    row: Row,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) time_ms: i64,
+    pub(super) row: Row,
 }
 
 /// A group and the bounds of its window. Sessions that have one start are the same, wherever they end.
@@ -70,27 +86,18 @@ type Key = (Row, i64, Option<i64>);
 type Found = BTreeMap<Key, (i64, Row)>;
 
 /// Whether a window has got so far.
-fn is_past(ms: i64, watermark_ms: i64) -> bool {
+pub(super) fn is_past(ms: i64, watermark_ms: i64) -> bool {
     ms <= watermark_ms
 }
 
-/// The watermark after each event: the latest time so far, less what is allowed. Nothing stands for a dead letter.
-pub(crate) fn moments(times_ms: &[Option<i64>], out_of_orderness_ms: i64) -> Vec<Moment> {
-    let watermark_ms = |at: usize| {
-        let latest = times_ms[..at].iter().flatten().max();
-        latest.map_or(i64::MIN, |latest| latest - out_of_orderness_ms)
-    };
-    let moment = |at: usize| Moment {
-        time_ms: times_ms[at].unwrap_or_default(),
-        before_ms: watermark_ms(at),
-        after_ms: watermark_ms(at + 1),
-    };
-    (0..times_ms.len()).map(moment).collect()
-}
-
 impl Window {
+    /// Whether each row has a window of its own.
+    pub(super) fn slides(&self) -> bool {
+        matches!(self.kind, Kind::SlidingRows(_) | Kind::SlidingTime(_))
+    }
+
     /// What it gives.
-    pub(crate) fn run(&self, input: &Changes, moments: &[Moment]) -> RetryEvent {
+    pub fn run(&self, input: &Changes, moments: &[Moment]) -> Told {
         match self.kind {
             Kind::SlidingRows(count) => self.slide_rows(count, input),
             Kind::SlidingTime(span_ms) => self.slide_times(span_ms, input, moments),
@@ -98,7 +105,7 @@ impl Window {
         }
     }
 
-    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> RetryEvent {
+    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Told {
         let all = self.all_windows(input, moments);
         let (mut held, mut told) = (Vec::new(), Found::new());
         let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,7 +145,7 @@ impl Window {
         }
         // One that was told and is empty now stays until that is told as well.
         let keys: BTreeSet<Key> = self.found(&held).into_keys().chain(told.into_keys()).collect();
-        RetryEvent {
+        Told {
             out,
             late,
             took,
@@ -162,7 +169,7 @@ impl Window {
         }
     }
 
-    fn time(&self, row: &Row, moment: &Moment) -> Option<i64> {
+    pub(super) fn time(&self, row: &Row, moment: &Moment) -> Option<i64> {
         match self.time.map(|column| &row[column]) {
             None => Some(moment.time_ms),
             Some(Cell::Int(time_ms)) => Some(*time_ms),
@@ -304,109 +311,6 @@ impl Window {
         }
         row
     }
-
-    // ---- sliding windows ----------------------------------------------------------------------------------------------
-
-    fn slide_rows(&self, count: usize, input: &Changes) -> RetryEvent {
-        let mut seen: Vec<Held> = Vec::new();
-        let (mut out, mut took) = (Vec::new(), Vec::new());
-        for changes in input {
-            let mut tells = Vec::new();
-            for (row, _) in single(changes) {
-                let group = pick_key(&row, &self.group);
-                seen.push(Held {
-                    group: group.clone(),
-                    bounds: None,
-                    time_ms: 0,
-                    row: row.clone(),
-                });
-                let of_group: Vec<&Held> = seen.iter().filter(|held| held.group == group).collect();
-                tells.push(Change::Insert(
-                    self.slid(row, &of_group[of_group.len().saturating_sub(count)..]),
-                ));
-            }
-            took.push(!tells.is_empty());
-            out.push(tells);
-        }
-        let mut groups: BTreeMap<Row, usize> = BTreeMap::new();
-        for held in seen {
-            let rows = groups.entry(held.group).or_default();
-            *rows = count.min(*rows + 1);
-        }
-        RetryEvent {
-            late: vec![Vec::new(); out.len()],
-            out,
-            took,
-            held: groups.into_values().sum(),
-        }
-    }
-
-    fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> RetryEvent {
-        // In the order in which it is their turn, with whether they were told.
-        let mut rows: Vec<(Held, bool)> = Vec::new();
-        let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
-        for (changes, moment) in input.iter().zip(moments) {
-            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
-            let mut tell = |rows: &mut Vec<(Held, bool)>, watermark_ms: i64| {
-                for at in 0..rows.len() {
-                    let (held, is_told) = &rows[at];
-                    if !is_told && is_past(held.time_ms, watermark_ms) {
-                        let seen: Vec<&Held> = rows[..=at].iter().map(|(other, _)| other).collect();
-                        let seen: Vec<&Held> = seen
-                            .into_iter()
-                            .filter(|other| other.group == held.group && other.time_ms > held.time_ms - span_ms)
-                            .collect();
-                        tells.push(Change::Insert(self.slid(held.row.clone(), &seen)));
-                        rows[at].1 = true;
-                    }
-                }
-            };
-            for (row, _) in single(changes) {
-                match self.time(&row, moment).filter(|&time_ms| time_ms >= moment.before_ms) {
-                    None => lates.push(Change::Insert(row)),
-                    Some(time_ms) => {
-                        takes = true;
-                        let at = rows.partition_point(|(held, _)| held.time_ms <= time_ms);
-                        let group = pick_key(&row, &self.group);
-                        let bounds = None;
-                        rows.insert(
-                            at,
-                            (
-                                Held {
-                                    group,
-                                    bounds,
-                                    time_ms,
-                                    row,
-                                },
-                                false,
-                            ),
-                        );
-                        tell(&mut rows, moment.before_ms);
-                    }
-                }
-            }
-            tell(&mut rows, moment.after_ms);
-            out.push(tells);
-            late.push(lates);
-            took.push(takes);
-        }
-        let last_ms = moments.last().map_or(i64::MIN, |moment| moment.after_ms);
-        let held = rows
-            .iter()
-            .filter(|(held, _)| !is_past(held.time_ms + span_ms, last_ms));
-        RetryEvent {
-            out,
-            late,
-            took,
-            held: held.count(),
-        }
-    }
-
-    /// A row with the aggregates over those that it sees.
-    fn slid(&self, row: Row, seen: &[&Held]) -> Row {
-        let results = self.aggregates.iter().map(|aggregate| compute(aggregate, seen));
-        row.into_iter().chain(results).collect()
-    }
 }
 
 /// Rows of a group that are bridged, by their numbers.
@@ -441,7 +345,7 @@ fn sessions(held: &[Held], gap_ms: i64) -> Vec<Session> {
 }
 
 /// Changes as rows that come and rows that go.
-fn single(changes: &[Change]) -> Vec<(Row, bool)> {
+pub(super) fn single(changes: &[Change]) -> Vec<(Row, bool)> {
     let rows = changes.iter().flat_map(|change| match change {
         Change::Insert(row) => vec![(row.clone(), false)],
         Change::Update(before, after) => vec![(before.clone(), true), (after.clone(), false)],
@@ -451,7 +355,7 @@ fn single(changes: &[Change]) -> Vec<(Row, bool)> {
 }
 
 /// An aggregate over rows in order of arrival.
-fn compute(aggregate: &Aggregate, rows: &[&Held]) -> Cell {
+pub(super) fn compute(aggregate: &Aggregate, rows: &[&Held]) -> Cell {
     let column = aggregate.column.unwrap_or_default();
     let values = rows.iter().filter(|held| held.row[column] != Cell::Null);
     let found = match aggregate.function {
@@ -464,8 +368,4 @@ fn compute(aggregate: &Aggregate, rows: &[&Held]) -> Cell {
         }
     };
     found.map_or(Cell::Null, |held| held.row[column].clone())
-}
-
-fn pick_key(row: &Row, columns: &[usize]) -> Row {
-    columns.iter().map(|&column| key_cell(&row[column])).collect()
 }

@@ -4,18 +4,23 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// How windows are cut. All durations are multiples of the tick, and clocks change at ticks.
 #[derive(Clone, Debug)]
-pub(crate) struct Cut {
-    pub(crate) cumulating: bool,
-    pub(crate) size_ms: i64,
+pub struct Cut {
+    /// Whether windows begin together and grow.
+    pub cumulating: bool,
+    /// How long a window is.
+    pub size_ms: i64,
     /// How far apart windows begin; of cumulating ones, end.
-    pub(crate) every_ms: i64,
-    pub(crate) offset_ms: i64,
-    pub(crate) zone: Option<&'static str>,
-    pub(crate) tick_ms: i64,
+    pub every_ms: i64,
+    /// By how much windows begin later than the clock says.
+    pub offset_ms: i64,
+    /// Whose clock it is; UTC, when absent.
+    pub zone: Option<&'static str>,
+    /// What all instants are multiples of at which clocks change or windows begin.
+    pub tick_ms: i64,
 }
 
 /// A window: its first instant, and the first after it.
-pub(crate) type Bounds = (i64, i64);
+pub type Bounds = (i64, i64);
 
 /// An instant, and what the clock shows then; and what it would show if it had not just been changed.
 struct Tick {
@@ -30,8 +35,28 @@ const DAY_MS: i64 = 86_400_000;
 const MONDAY_MS: i64 = 4 * DAY_MS;
 
 impl Cut {
+    /// Its lines in the file.
+    pub(super) fn write(&self) -> String {
+        let (size_ms, every_ms) = (self.size_ms, self.every_ms);
+        let kind = if self.cumulating { "cumulating" } else { "hopping" };
+        let mut text = match size_ms == every_ms && !self.cumulating {
+            true => format!("tumbling = \"{size_ms} ms\"\n"),
+            false => format!("{kind} = {{ size = \"{size_ms} ms\", every = \"{every_ms} ms\" }}\n"),
+        };
+        if let Some(zone) = self.zone {
+            text += &format!("zone = {zone:?}\n");
+        }
+        if self.offset_ms != 0 {
+            text += &format!("offset = \"{} ms\"\n", self.offset_ms);
+        }
+        text
+    }
+
     /// All windows that hold an instant from `first_ms` to `last_ms`, and some around them.
-    pub(crate) fn windows(&self, first_ms: i64, last_ms: i64) -> Vec<Bounds> {
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn windows(&self, first_ms: i64, last_ms: i64) -> Vec<Bounds> {
         let ticks = self.ticks(first_ms, last_ms);
         if self.cumulating {
             let starts = self.beginnings(&ticks, self.size_ms);

@@ -1,0 +1,111 @@
+//! What sliding windows mean: each row with those before it that it sees.
+
+use super::model::{Held, Told, Window, compute, is_past, single};
+use crate::generator::{
+    calendar::Moment,
+    model::{Change, Changes, Row, pick_key},
+};
+use std::collections::BTreeMap;
+
+impl Window {
+    pub(super) fn slide_rows(&self, count: usize, input: &Changes) -> Told {
+        let mut seen: Vec<Held> = Vec::new();
+        let (mut out, mut took) = (Vec::new(), Vec::new());
+        for changes in input {
+            let mut tells = Vec::new();
+            for (row, _) in single(changes) {
+                let group = pick_key(&row, &self.group);
+                seen.push(Held {
+                    group: group.clone(),
+                    bounds: None,
+                    time_ms: 0,
+                    row: row.clone(),
+                });
+                let of_group: Vec<&Held> = seen.iter().filter(|held| held.group == group).collect();
+                tells.push(Change::Insert(
+                    self.slid(row, &of_group[of_group.len().saturating_sub(count)..]),
+                ));
+            }
+            took.push(!tells.is_empty());
+            out.push(tells);
+        }
+        let mut groups: BTreeMap<Row, usize> = BTreeMap::new();
+        for held in seen {
+            let rows = groups.entry(held.group).or_default();
+            *rows = count.min(*rows + 1);
+        }
+        Told {
+            late: vec![Vec::new(); out.len()],
+            out,
+            took,
+            held: groups.into_values().sum(),
+        }
+    }
+
+    pub(super) fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> Told {
+        // In the order in which it is their turn, with whether they were told.
+        let mut rows: Vec<(Held, bool)> = Vec::new();
+        let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
+        for (changes, moment) in input.iter().zip(moments) {
+            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
+            let mut tell = |rows: &mut Vec<(Held, bool)>, watermark_ms: i64| {
+                for at in 0..rows.len() {
+                    let (held, is_told) = &rows[at];
+                    if !is_told && is_past(held.time_ms, watermark_ms) {
+                        let seen: Vec<&Held> = rows[..=at].iter().map(|(other, _)| other).collect();
+                        let seen: Vec<&Held> = seen
+                            .into_iter()
+                            .filter(|other| other.group == held.group && other.time_ms > held.time_ms - span_ms)
+                            .collect();
+                        tells.push(Change::Insert(self.slid(held.row.clone(), &seen)));
+                        rows[at].1 = true;
+                    }
+                }
+            };
+            for (row, _) in single(changes) {
+                match self.time(&row, moment).filter(|&time_ms| time_ms >= moment.before_ms) {
+                    None => lates.push(Change::Insert(row)),
+                    Some(time_ms) => {
+                        takes = true;
+                        let at = rows.partition_point(|(held, _)| held.time_ms <= time_ms);
+                        let group = pick_key(&row, &self.group);
+                        let bounds = None;
+                        rows.insert(
+                            at,
+                            (
+                                Held {
+                                    group,
+                                    bounds,
+                                    time_ms,
+                                    row,
+                                },
+                                false,
+                            ),
+                        );
+                        tell(&mut rows, moment.before_ms);
+                    }
+                }
+            }
+            tell(&mut rows, moment.after_ms);
+            out.push(tells);
+            late.push(lates);
+            took.push(takes);
+        }
+        let last_ms = moments.last().map_or(i64::MIN, |moment| moment.after_ms);
+        let held = rows
+            .iter()
+            .filter(|(held, _)| !is_past(held.time_ms + span_ms, last_ms));
+        Told {
+            out,
+            late,
+            took,
+            held: held.count(),
+        }
+    }
+
+    /// A row with the aggregates over those that it sees.
+    fn slid(&self, row: Row, seen: &[&Held]) -> Row {
+        let results = self.aggregates.iter().map(|aggregate| compute(aggregate, seen));
+        row.into_iter().chain(results).collect()
+    }
+}
