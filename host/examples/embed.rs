@@ -88,7 +88,7 @@ fn run(path: &Path, events: &[&str]) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     engine.process(decoder.take())?;
-    let turn = engine.take_turn(stored.epoch + 1)?;
+    let turn = engine.take_turn(stored.turn + 1)?;
     for letter in &turn.dead_letters {
         eprintln!("event {}: {}", letter.sequence, letter.reason);
     }

@@ -99,7 +99,7 @@ struct Process {
     decoder: Decoder,
     engine: Engine,
     committer: Committer<Acks>,
-    epoch: u64,
+    turns: u64,
     /// Taken, and not committed yet.
     turn: Option<Turn>,
 }
@@ -178,7 +178,7 @@ impl World<'_> {
                 },
                 metrics,
             },
-            epoch: stored.epoch,
+            turns: stored.turn,
             turn: None,
         }
     }
@@ -253,8 +253,8 @@ impl Process {
 
     fn take_turn(&mut self) {
         if self.turn.is_none() && self.engine.has_turn() {
-            self.epoch += 1;
-            self.turn = Some(self.engine.take_turn(self.epoch).expect("no invariant breaks"));
+            self.turns += 1;
+            self.turn = Some(self.engine.take_turn(self.turns).expect("no invariant breaks"));
         }
     }
 

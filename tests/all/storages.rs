@@ -62,7 +62,7 @@ impl Made {
             decoder.push(sequence, None, payload.as_bytes());
         }
         engine.process(decoder.take()).unwrap();
-        engine.take_turn(storage.stored().epoch + 1).unwrap()
+        engine.take_turn(storage.stored().turn + 1).unwrap()
     }
 }
 
@@ -106,7 +106,7 @@ fn each_goes_on_after_a_restart_with_what_was_committed() {
             storage.commit(turn).unwrap();
         }
         let stored = storage.stored();
-        assert_eq!((stored.position, stored.epoch), (5, 2));
+        assert_eq!((stored.position, stored.turn), (5, 2));
         let counts = stored.counts;
         assert_eq!(
             (counts.events, counts.applied, counts.filtered, counts.dead_letters),

@@ -292,7 +292,7 @@ impl Held {
             "wal_bytes": file.log_bytes,
             "source": self.stored.source,
             "position": self.stored.position,
-            "turn": self.stored.epoch,
+            "turn": self.stored.turn,
             "counts": CountsStatus::from(self.stored.counts),
             "versions": versions.collect::<Vec<_>>(),
             "states": states.collect::<serde_json::Map<_, _>>(),
@@ -333,7 +333,7 @@ impl Held {
             format!(
                 "  position {}, turn {}",
                 show::thousands(self.stored.position),
-                show::thousands(self.stored.epoch)
+                show::thousands(self.stored.turn)
             ),
             format!(
                 "  {} = {} applied + {} filtered + {} dead letters + {} empty",

@@ -14,7 +14,7 @@ use crate::{
 /// Which bucket of which state was written last, and when.
 #[derive(Debug, Default)]
 pub(super) struct LogCompaction {
-    /// For each state and bucket: the epoch of its last snapshot, and whether that held anything.
+    /// For each state and bucket: the turn of its last snapshot, and whether that held anything.
     buckets: Vec<(u64, bool)>,
     next: usize,
     /// What the log pays for; below zero, what it has to pay back.
@@ -22,10 +22,10 @@ pub(super) struct LogCompaction {
 }
 
 impl LogCompaction {
-    /// The snapshots to write in turn `epoch`, which appends `log_bytes`, and the epoch up to which the log is obsolete.
+    /// The snapshots to write in turn `number`, which appends `log_bytes`, and the turn up to which the log is obsolete.
     pub(super) fn advance(
         &mut self,
-        epoch: u64,
+        number: u64,
         log_bytes: usize,
         states: &[(String, &mut dyn StateMap)],
     ) -> (Vec<Snapshot>, u64) {
@@ -46,14 +46,14 @@ impl LogCompaction {
             let entries = state.log_bucket(at % STATE_BUCKETS);
             self.credit_bytes -= entries.len() as i64;
             if !entries.is_empty() || bucket.1 {
-                *bucket = (epoch, !entries.is_empty());
+                *bucket = (number, !entries.is_empty());
                 snapshots.push(Snapshot {
                     state: name.clone(),
                     bucket: at % STATE_BUCKETS,
                     entries,
                 });
             } else {
-                bucket.0 = epoch;
+                bucket.0 = number;
             }
         }
         if is_time {
@@ -61,7 +61,7 @@ impl LogCompaction {
             self.credit_bytes = self.credit_bytes.min(0);
         }
         // A row of the log is obsolete once every bucket was written at or after it.
-        let obsolete = self.buckets.iter().map(|(epoch, _)| *epoch).min().unwrap_or(epoch);
+        let obsolete = self.buckets.iter().map(|(number, _)| *number).min().unwrap_or(number);
         (snapshots, obsolete)
     }
 }

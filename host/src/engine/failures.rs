@@ -24,7 +24,7 @@ pub(super) struct Failures {
     bound: FailureBound,
     count: FailureCount,
     /// As of the last turn; nothing where that does not know of this version yet.
-    told: Option<FailureCount>,
+    logged: Option<FailureCount>,
     /// The delivery of each row that was judged since the open part began.
     rows: Vec<u32>,
     /// Those of them on which the guest failed, as places in `rows`, and why.
@@ -80,7 +80,7 @@ impl Failures {
         Self {
             bound,
             count: FailureCount::default(),
-            told: None,
+            logged: None,
             rows: Vec::new(),
             failed: Vec::new(),
         }
@@ -206,7 +206,7 @@ impl Engine {
             let Step::Stage(stage) = step else { return None };
             let is_stopped = stopped == Some(node.name.as_str());
             let count = stage.failures.count;
-            let is_known = stage.failures.told.replace(count) == Some(count);
+            let is_known = stage.failures.logged.replace(count) == Some(count);
             (!is_known || is_stopped).then(|| StepFailures {
                 step: node.name.clone(),
                 count,
@@ -221,7 +221,7 @@ impl Engine {
         let at = self.plan.nodes.iter().position(|node| node.name == step);
         if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
             stage.failures.count = count;
-            stage.failures.told = Some(count);
+            stage.failures.logged = Some(count);
         }
     }
 

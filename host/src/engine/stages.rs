@@ -51,7 +51,7 @@ struct Trial {
     /// Where the version was taken back.
     last_sequence: u64,
     /// The record of the last turn.
-    told: TrialRecord,
+    logged: TrialRecord,
     /// How it stood at the savepoint.
     kept: Option<(u64, usize)>,
 }
@@ -101,7 +101,7 @@ impl Stage {
                 };
                 Some(Trial {
                     fallback: guest(fallback)?,
-                    told: record.clone(),
+                    logged: record.clone(),
                     record,
                     last_sequence: 0,
                     kept: None,
@@ -149,7 +149,7 @@ impl Stage {
         match &mut self.trial {
             Some(trial) if record.left > 0 => {
                 trial.record = record.clone();
-                trial.told = record.clone();
+                trial.logged = record.clone();
             }
             _ => self.trial = None,
         }
@@ -184,7 +184,7 @@ impl Stage {
 
     /// Whether the trial ended since the last turn, one way or the other.
     pub(super) fn ended_trial(&self) -> bool {
-        let ended = |trial: &Trial| trial.record != trial.told && trial.is_over();
+        let ended = |trial: &Trial| trial.record != trial.logged && trial.is_over();
         self.trial.as_ref().is_some_and(ended)
     }
 
@@ -192,7 +192,7 @@ impl Stage {
     pub(super) fn take_changes(&mut self, plan: &StagePlan) -> (Vec<VersionChange>, u64) {
         let mut changes = Vec::new();
         if let Some(trial) = &mut self.trial
-            && trial.record != trial.told
+            && trial.record != trial.logged
         {
             changes.push(VersionChange::Trial(trial.record.clone()));
             if trial.record.taken_back.is_some()
@@ -201,7 +201,7 @@ impl Stage {
                 let first_sequence = trial.last_sequence + 1;
                 changes.push(in_force(&trial.record.step, fallback, first_sequence, 0));
             }
-            trial.told = trial.record.clone();
+            trial.logged = trial.record.clone();
         }
         // One that passed is on its own from here on.
         if self

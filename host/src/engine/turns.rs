@@ -58,11 +58,11 @@ impl Engine {
         !self.changes.is_empty() || self.steps.iter().any(ended_trial)
     }
 
-    /// Ends the turn: everything since the one before, under the number `epoch`.
+    /// Ends the turn: everything since the one before, as number `number`.
     ///
     /// # Errors
     /// As [`Engine::process`].
-    pub fn take_turn(&mut self, epoch: u64) -> Result<Turn> {
+    pub fn take_turn(&mut self, number: u64) -> Result<Turn> {
         let mut log = Vec::new();
         for (name, state) in self.states() {
             log.extend(state.log_changes().into_iter().map(|entries| LogRow {
@@ -73,7 +73,7 @@ impl Engine {
         self.measure_state();
         let log_bytes = log.iter().map(|row| row.entries.len()).sum();
         let mut compaction = std::mem::take(&mut self.compaction);
-        let (snapshots, log_obsolete_through) = compaction.advance(epoch, log_bytes, &self.states());
+        let (snapshots, log_obsolete_through) = compaction.advance(number, log_bytes, &self.states());
         self.compaction = compaction;
 
         let tables = self.tables.iter_mut().map(|table| {
@@ -100,7 +100,7 @@ impl Engine {
         let failures = self.take_failures();
         self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
         let turn = Turn {
-            epoch,
+            number,
             failures,
             changes,
             pauses: Vec::new(),

@@ -57,7 +57,7 @@ impl Counts {
 #[derive(Debug, Default)]
 pub struct Turn {
     /// The number of the turn, from 1, over the life of the database.
-    pub epoch: u64,
+    pub number: u64,
     /// The last stream sequence that is covered.
     pub position: u64,
     /// What the source needs to acknowledge it.
@@ -87,7 +87,7 @@ pub struct Turn {
     pub log: Vec<LogRow>,
     /// Buckets that are written whole, so that older rows of the log can go.
     pub snapshots: Vec<Snapshot>,
-    /// Rows of the log up to this epoch are not needed any more.
+    /// Rows of the log up to this turn are not needed any more.
     pub log_obsolete_through: u64,
     /// What happened to the versions of stages.
     pub changes: Vec<VersionChange>,

@@ -104,22 +104,22 @@ impl Group {
 
     /// Takes over what the guest that is aggregate `number` makes of the group; the state where it is known already.
     pub(super) fn set_guest(&mut self, number: usize, state: Option<Box<[u8]>>, result: &[u8]) {
-        let Some(Accumulator::Guest(held, told)) = self.accumulators.get_mut(number) else {
+        let Some(Accumulator::Guest(held, emitted)) = self.accumulators.get_mut(number) else {
             return;
         };
         if let Some(state) = state {
             *held = state;
         }
-        match told.len() == result.len() {
-            true => told.copy_from_slice(result),
-            false => *told = result.into(),
+        match emitted.len() == result.len() {
+            true => emitted.copy_from_slice(result),
+            false => *emitted = result.into(),
         }
     }
 
     /// Forgets what the guest that is aggregate `number` made of rows that are all gone.
     pub(super) fn forget_guest(&mut self, number: usize) {
-        if let Some(Accumulator::Guest(held, told)) = self.accumulators.get_mut(number) {
-            (*held, *told) = Default::default();
+        if let Some(Accumulator::Guest(held, emitted)) = self.accumulators.get_mut(number) {
+            (*held, *emitted) = Default::default();
         }
     }
 

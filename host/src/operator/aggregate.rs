@@ -42,7 +42,7 @@ pub struct Aggregate {
     plan: AggregatePlan,
     schema: Schema,
     readers: Readers,
-    /// Whether changes of one batch may be told as one. Where groups are forgotten, it matters after which event one has no
+    /// Whether changes of one batch may be emitted as one. Where groups are forgotten, it matters after which event one has no
     /// rows.
     compactable: bool,
     groups: KeyedState<Group>,
@@ -51,7 +51,7 @@ pub struct Aggregate {
     guests: Guests,
 }
 
-/// A group that changed and whose change was not told yet. It is held here meanwhile, and not looked up for each row.
+/// A group that changed and whose change was not emitted yet. It is held here meanwhile, and not looked up for each row.
 #[derive(Debug)]
 struct Touched {
     key: Vec<u8>,
@@ -148,7 +148,7 @@ impl Aggregate {
                 let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
                 let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
                 if next_row == input.len() || last_of_event && !self.compactable {
-                    self.tell(&mut touched, delivery, &mut out);
+                    self.emit(&mut touched, delivery, &mut out);
                     places.clear();
                 }
             }
@@ -202,8 +202,8 @@ impl Aggregate {
         touched.get_mut(at)
     }
 
-    /// Puts the touched groups back into the state, and tells what became of them.
-    fn tell(&mut self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
+    /// Puts the touched groups back into the state, and emits how they changed.
+    fn emit(&mut self, touched: &mut Vec<Touched>, delivery: u32, out: &mut ChangelogBuilder) {
         for Touched {
             key,
             before,

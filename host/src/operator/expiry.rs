@@ -37,7 +37,7 @@ pub trait Forgets {
     /// Which keys are due, where it forgets any.
     fn expiry(&mut self) -> Option<&mut Expiry>;
 
-    /// Room for what it tells.
+    /// Room for what it emits.
     fn changelog(&self) -> ChangelogBuilder;
 
     /// Drops what there is of a key, and adds the delete of its row to `out`.

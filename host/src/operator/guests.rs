@@ -3,7 +3,7 @@
 //! A guest is asked about all rows of a batch before the operator takes in the first: the operator goes through its rows
 //! and notes what of them goes into which group (`Asked`), the guests answer in as few calls as there can be
 //! (`Guests::answer`), and then the operator takes the rows in and finds the answer to each (`Answers::give`). So
-//! what a row comes to is known in time for those who are told of every change; and where a guest refuses a row, nothing
+//! what a row comes to is known in time for readers of every change; and where a guest refuses a row, nothing
 //! has happened yet.
 //!
 //! - A state is part of its group's entry, and with it the result after the last row.

@@ -7,12 +7,12 @@
 //!   per crossing.
 //! - Order: arrival. Where rows stand for themselves, each is the current row of its key, and each counts. Over a
 //!   changelog what an event leaves counts: an update is one change, and rows that an event moves about within a key make
-//!   no crossing on the way. Keys are told in the order in which the event touched them.
+//!   no crossing on the way. Keys are emitted in the order in which the event touched them.
 //! - The row that raised a key is the last one of its event that did. The row that cleared it is the last one of the key
 //!   that its event touched: the row after an update; for a row that is gone, the row as it was.
 //! - Late rows: there are none, since an event's own time does not matter.
 //! - With a `ttl`, a raised key for which no row came for so long of event time is forgotten (see
-//!   `expiry.rs`). Nothing is told of it: no row cleared the key, it fell silent. The next row that raises it raises it anew.
+//!   `expiry.rs`). Nothing is emitted for it: no row cleared the key, it fell silent. The next row that raises it raises it anew.
 //! - Nulls: in `raise` and `hold` a null is false; a null in the key is one key like any other.
 //! - Restart: the state holds an entry per key that is raised (over a changelog, that has a row which raises or holds it),
 //!   so nothing changes.
@@ -232,7 +232,7 @@ impl OnCrossing {
         }
     }
 
-    /// All rows of an event are counted: tells whether a key crossed. Says whether anything is kept of it.
+    /// Called once all rows of an event are counted: emits the key if it crossed. Says whether anything is kept of it.
     fn settle(&mut self, touched: &Touched, crossed: &mut Crossed) -> bool {
         let mut is_there = false;
         self.levels.modify(&touched.key, |current| {
@@ -352,7 +352,7 @@ mod tests {
     };
     use std::sync::Arc;
 
-    /// Operators tell each row once per event, so a row seldom goes with the event that it came with.
+    /// Operators emit each row once per event, so a row seldom goes with the event that it came with.
     #[test]
     fn a_row_that_went_with_its_own_event_did_not_raise_the_key() {
         let mut id = Column::with_capacity(ColumnType::Int, 4);

@@ -6,10 +6,10 @@
 //! - Late rows: with `time`, a row before the watermark has missed its turn. It goes to the output `late`, is counted, and
 //!   no other row sees it. So does one whose time (the column of key `time`) is null.
 //! - Nulls: as in `aggregate`. A null in the group is one group like any other.
-//! - Restart: the state holds an entry for each row that may still be seen or is still to be told, and the accumulators of
+//! - Restart: the state holds an entry for each row that may still be seen or is still to be emitted, and the accumulators of
 //!   each group. With `time` they go when the watermark is T past them; with `rows` the last N of a group stay.
 //! - With `rows` and a `ttl`, a group for which no row came for so long of event time is forgotten (see `expiry.rs`): its next
-//!   row sees no others. Nothing is told of that.
+//!   row sees no others. Nothing is emitted for that.
 
 use super::{
     Applied, Build, ChangelogBuilder, Inputs, Operator, Outputs, ProcessError, RowTimes, StateMap, Stateful,
@@ -37,21 +37,21 @@ use std::collections::BTreeMap;
 pub struct OverWindow {
     plan: OverWindowPlan,
     schema: Schema,
-    /// By group, then time, sequence and ordinal, or number: whether a row is still to be told; if so what is passed on;
+    /// By group, then time, sequence and ordinal, or number: whether a row is still to be emitted; if so what is passed on;
     /// and what aggregates see of it.
     rows: KeyedState<Box<[u8]>>,
-    /// By group: over the rows that the last one told saw and that were not taken away since.
+    /// By group: over the rows that the last one emitted saw and that were not taken away since.
     groups: KeyedState<Tail>,
     values: Values,
-    /// Rows that are still to be told, in their order, by key.
+    /// Rows that are still to be emitted, in their order, by key.
     waiting: BTreeMap<Turn, Box<[u8]>>,
-    /// When rows that were told are seen no more.
+    /// When rows that were emitted are seen no more.
     ends: Timers,
     /// Only with `rows`.
     expiry: Option<Expiry>,
 }
 
-/// In front of a row that is still to be told, and of one that was.
+/// In front of a row that is still to be emitted, and of one that was.
 const WAITS: Value<'static> = Value::Boolean(true);
 const TOLD: Value<'static> = Value::Boolean(false);
 
@@ -191,7 +191,7 @@ impl OverWindow {
         late
     }
 
-    /// Lets rows go and tells others, in the order of time, up to the watermark.
+    /// Lets rows go and emits others, in the order of time, up to the watermark.
     fn advance(&mut self, span_us: i64, watermark_us: i64, delivery: u32, out: &mut ChangelogBuilder) {
         while let Some(entry) = self.waiting.first_entry() {
             let turn = *entry.key();
@@ -200,7 +200,7 @@ impl OverWindow {
             }
             let key = entry.remove();
             self.forget(turn.0);
-            self.tell(span_us, turn, &key, delivery, out);
+            self.emit(span_us, turn, &key, delivery, out);
         }
         self.forget(watermark_us);
     }
@@ -218,7 +218,7 @@ impl OverWindow {
     }
 
     /// It is a row's turn.
-    fn tell(&mut self, span_us: i64, turn: Turn, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
+    fn emit(&mut self, span_us: i64, turn: Turn, key: &[u8], delivery: u32, out: &mut ChangelogBuilder) {
         let passed = self.plan.passed.len();
         let mut waits: Box<[u8]> = Box::default();
         let mut seen = Vec::new();
@@ -252,7 +252,7 @@ impl OverWindow {
         }
     }
 
-    /// Adds what aggregates see of a row that is told, or takes it away. A group without rows goes.
+    /// Adds what aggregates see of a row that is emitted, or takes it away. A group without rows goes.
     fn count(&mut self, group: &[u8], seen: &[u8], retracts: bool, next: Option<u64>) {
         let Self {
             plan, groups, values, ..
@@ -299,7 +299,7 @@ impl OverWindow {
         key.len() - rest.len()
     }
 
-    /// Expects a row again: to be told, or to be seen no more.
+    /// Expects a row again: to be emitted, or to be seen no more.
     fn expect(&mut self, key: &[u8]) {
         let OverWindowSpan::Time(span_us) = self.plan.span else {
             return;

@@ -176,17 +176,17 @@ pub(super) fn results(results: Option<&[u8]>, ranked: bool) -> impl Iterator<Ite
     })
 }
 
-/// Calls `each` with what makes the results that were told those that there are now: of ranked rows, rank by rank.
-pub(super) fn each_change(told: Option<&[u8]>, now: Option<&[u8]>, ranked: bool, mut each: impl FnMut(RowKind, &[u8])) {
-    let (mut told, mut now) = (results(told, ranked), results(now, ranked));
+/// Calls `each` with the changes that turn the results emitted last into those of now: of ranked rows, rank by rank.
+pub(super) fn each_change(emitted: Option<&[u8]>, now: Option<&[u8]>, ranked: bool, mut each: impl FnMut(RowKind, &[u8])) {
+    let (mut emitted, mut now) = (results(emitted, ranked), results(now, ranked));
     loop {
-        match (told.next(), now.next()) {
+        match (emitted.next(), now.next()) {
             (None, None) => return,
             (None, Some(now)) => each(RowKind::Insert, now),
-            (Some(told), None) => each(RowKind::Delete, told),
-            (Some(told), Some(now)) if told == now => {}
-            (Some(told), Some(now)) => {
-                each(RowKind::UpdateBefore, told);
+            (Some(emitted), None) => each(RowKind::Delete, emitted),
+            (Some(emitted), Some(now)) if emitted == now => {}
+            (Some(emitted), Some(now)) => {
+                each(RowKind::UpdateBefore, emitted);
                 each(RowKind::UpdateAfter, now);
             }
         }

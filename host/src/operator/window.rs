@@ -2,14 +2,14 @@
 //!
 //! - Emits: with `emit = "close"` one row per group and window, once the watermark is at the window's end, in the order of
 //!   ends, then of groups. With `"update"` a changelog: a row when its result changed, and nothing at the end, where it
-//!   is told already. With `early` a changelog too: what changed, each time the watermark passes a multiple of the
+//!   is emitted already. With `early` a changelog too: what changed, each time the watermark passes a multiple of the
 //!   interval, and the rest at the end.
-//! - Late rows: a window takes rows in until the watermark is `lateness` past its end; what changes after its end is told
+//! - Late rows: a window takes rows in until the watermark is `lateness` past its end; what changes after its end is emitted
 //!   at once. A row that no window takes in any more goes to the output `late`, and is counted. So does one whose time
 //!   (the column of key `time`) is null.
 //! - Nulls: as in `aggregate`; `first` and `last` skip them. A null in the group is one group like any other. A row that is
 //!   to be ranked by a null has no rank.
-//! - Ranked rows (`top`) are told one by one, each with its rank; where they change, those ranks whose rows are others now.
+//! - Ranked rows (`top`) are emitted one by one, each with its rank; where they change, those ranks whose rows are others now.
 //! - A row that a guest among the aggregates refuses is told to the caller, and nothing is taken in.
 //! - Retractions take a row out of the windows that it is in. A window that loses the last row of a group loses the group.
 //! - Restart: the state holds an entry per group and open window (of windows that overlap, per group, where slices add
@@ -106,7 +106,7 @@ impl Operator for Window {
 }
 
 impl Window {
-    /// Takes in rows, while the watermark moves. Gives what there is to tell, and the rows that were late.
+    /// Takes in rows, while the watermark moves. Returns what to emit, and the rows that were late.
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.

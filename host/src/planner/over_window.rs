@@ -71,19 +71,19 @@ impl OverWindow {
         ];
         for (key, given) in others {
             if let Some(given) = given {
-                let why = "such a window begins anew for each row, and tells it once";
+                let why = "such a window begins anew for each row, and emits it once";
                 return Err(binder.at(given, format!("key `{key}` does not go with {written}: {why}")));
             }
         }
         if let Some(unit) = &window.bounds_unit {
-            let why = "such a window has no bounds of its own to tell";
+            let why = "such a window has no bounds of its own to emit";
             return Err(binder.error(
                 unit.span(),
                 format!("key `bounds_unit` does not go with {written}: {why}"),
             ));
         }
         if let Some(emit) = &window.emit {
-            let why = "such a window tells each row once";
+            let why = "such a window emits each row once";
             return Err(binder.error(emit.span(), format!("key `emit` does not go with {written}: {why}")));
         }
 

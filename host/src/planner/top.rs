@@ -63,7 +63,7 @@ impl Binder<'_> {
         if retracts {
             let message = format!(
                 "step \"{name}\": top keeps the first rows alone and cannot say which one follows when one of them goes, \
-                 but {whose} sends a changelog; accepted are single rows, such as those of a window that tells its \
+                 but {whose} sends a changelog; accepted are single rows, such as those of a window that emits its \
                  results once"
             );
             return Err(self.error(span, message));

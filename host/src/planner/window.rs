@@ -194,8 +194,8 @@ impl Window {
         }
 
         let group = texts(&self.group_by);
-        let told_once = emit == Emit::Close && lateness_us == 0;
-        let change = match told_once {
+        let emitted_once = emit == Emit::Close && lateness_us == 0;
+        let change = match emitted_once {
             true => BoundChange::Append,
             false => {
                 let mut key = group.clone();
@@ -313,7 +313,7 @@ impl BoundOperator for BoundWindow {
     fn without_time(&self, node: &BoundNode) -> Option<String> {
         let out = node.outputs.first();
         let changes = out.is_some_and(|output| !matches!(output.change, BoundChange::Append));
-        changes.then(|| format!("let the window \"{}\" tell each result once", node.name))
+        changes.then(|| format!("let the window \"{}\" emit each result once", node.name))
     }
 
     fn provenance(&self, node: &BoundNode, column: &str) -> Provenance {
@@ -419,7 +419,7 @@ pub enum WindowCut {
     Cumulating,
 }
 
-/// When the results of a window are told.
+/// When a window emits its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// Once it has ended.
@@ -661,14 +661,14 @@ impl Binder<'_> {
         })
     }
 
-    /// Where the bounds of windows are told in milliseconds, no two windows may be told as one.
+    /// Where the bounds of windows are emitted in milliseconds, no two windows may be emitted as one.
     fn check_shown(&self, window: &Window, text: &Name, key: &str, fits: bool) -> Result<()> {
         let in_us = matches!(&window.bounds_unit, Some(unit) if *unit.get_ref() == BoundsUnit::Microseconds);
         if fits || in_us {
             return Ok(());
         }
         let message = format!(
-            "key `{key}` is \"{}\", and windows tell their bounds in whole milliseconds; say bounds_unit = \"us\" beside it",
+            "key `{key}` is \"{}\", and windows emit their bounds in whole milliseconds; say bounds_unit = \"us\" beside it",
             text.get_ref()
         );
         Err(self.at(text, message))

@@ -103,7 +103,7 @@ fn drive(
     swaps: Swaps,
     mut recognition: Recognition,
 ) -> Result<Box<dyn Storage>> {
-    let epoch = storage.stored().epoch;
+    let number = storage.stored().turn;
     if !storage.keeps() {
         engine.leave_unlogged();
     }
@@ -127,7 +127,7 @@ fn drive(
     };
     let committer = spawn("weir-commit", move || commit_turns(committer, &closed, &idle))?;
     let engine = spawn("weir-engine", move || {
-        let left = collect_turns(engine, epoch, &decoded, &committer_idle, &turns, &retired);
+        let left = collect_turns(engine, number, &decoded, &committer_idle, &turns, &retired);
         // The source may wait for an event that does not come.
         woken.set();
         left
@@ -196,7 +196,7 @@ struct EngineMessage {
 /// A defect of Weir: the turn that was open is dropped.
 fn collect_turns(
     mut engine: Engine,
-    mut epoch: u64,
+    mut number: u64,
     decoded: &Receiver<EngineMessage>,
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
@@ -223,10 +223,10 @@ fn collect_turns(
         let wait = rests.max(fills);
         let waits = open && !full && !engine.has_changes() && pauses.is_empty() && !wait.is_zero();
         if idle && (engine.has_turn() || !pauses.is_empty()) && !waits {
-            epoch += 1;
+            number += 1;
             let turn = Turn {
                 pauses: std::mem::take(&mut pauses),
-                ..engine.take_turn(epoch)?
+                ..engine.take_turn(number)?
             };
             if turns.send(turn).is_err() {
                 return Ok(None); // The committer failed, and says why.
@@ -250,7 +250,7 @@ fn collect_turns(
                     engine.process(batch)?;
                     if let Some(stopped) = engine.stopped().cloned() {
                         let pauses = std::mem::take(&mut pauses);
-                        let turn = engine.take_turn(epoch + 1)?;
+                        let turn = engine.take_turn(number + 1)?;
                         return Ok(Some((stopped, Turn { pauses, ..turn })));
                     }
                 }

@@ -245,7 +245,7 @@ impl Retry {
             return Ok(());
         }
         self.engine.process(self.decoder.take())?;
-        let mut turn = self.engine.take_turn(self.storage.stored().epoch + 1)?;
+        let mut turn = self.engine.take_turn(self.storage.stored().turn + 1)?;
         // Where the source goes on is not for letters to say.
         (turn.position, turn.receipt) = (0, Receipt::default());
         turn.retried = std::mem::take(&mut self.taken);

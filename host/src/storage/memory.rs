@@ -169,9 +169,9 @@ impl Storage for MemoryStorage {
         for (table, rows) in plan.tables.iter().zip(&turn.tables) {
             self.set_rows(&table.name, rows);
         }
-        self.log.retain(|(epoch, _)| *epoch > turn.log_obsolete_through);
-        if turn.epoch > turn.log_obsolete_through {
-            self.log.extend(turn.log.into_iter().map(|row| (turn.epoch, row)));
+        self.log.retain(|(number, _)| *number > turn.log_obsolete_through);
+        if turn.number > turn.log_obsolete_through {
+            self.log.extend(turn.log.into_iter().map(|row| (turn.number, row)));
         }
         for snapshot in turn.snapshots {
             self.snapshots

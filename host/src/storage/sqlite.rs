@@ -179,7 +179,7 @@ impl Storage for Database {
             content_hash: stored.content_hash,
         };
         self.commit(Turn {
-            epoch: stored.epoch,
+            number: stored.turn,
             position: stored.position,
             receipt,
             sinks: self.plan.sinks.iter().map(|_| None).collect(),

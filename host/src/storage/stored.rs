@@ -13,7 +13,7 @@ pub struct StoredPipeline {
     /// The last stream sequence whose effects are committed; 0 for none.
     pub position: u64,
     /// The number of the last turn.
-    pub epoch: u64,
+    pub turn: u64,
     /// For a file: the hash of all bytes up to and with the line `position`.
     pub content_hash: u64,
     /// Seeds the hashes of keys; 0 before the first start.
@@ -30,7 +30,7 @@ impl StoredPipeline {
     /// Where it stands after a turn.
     pub(super) fn after(&self, turn: &Turn) -> Self {
         let mut stored = self.clone();
-        stored.epoch = turn.epoch;
+        stored.turn = turn.number;
         // Dead letters that are retried have no position: theirs are below it.
         stored.position = turn.position.max(stored.position);
         if turn.position > 0 {

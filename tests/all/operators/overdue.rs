@@ -98,8 +98,8 @@ impl Process {
     }
 
     fn commit(&mut self) {
-        let epoch = self.database.stored().epoch + 1;
-        let turn = self.engine.take_turn(epoch).expect("no invariant breaks");
+        let number = self.database.stored().turn + 1;
+        let turn = self.engine.take_turn(number).expect("no invariant breaks");
         self.database.commit(turn).expect("the turn can be written");
     }
 }
@@ -137,7 +137,7 @@ fn keys_that_are_left_for_later_are_gone_for_what_comes_after_a_restart_too() {
         process.engine.forget_due();
         process.commit();
     }
-    assert_eq!(process.database.stored().epoch, 4);
+    assert_eq!(process.database.stored().turn, 4);
     assert!(!process.engine.has_turn());
     let rows = |table: &str, columns: &str| query(&path, &format!("SELECT concat({columns}) FROM {table} ORDER BY id"));
     assert_eq!(rows("latest", "id, ' ', t, ' ', x"), ["9 2000 ", "100 2000 7"]);
@@ -221,10 +221,10 @@ fn keys_that_are_due_at_one_event_go_in_several_turns() {
     replay("few.jsonl");
     let database = folder.path().join("p.db");
     let number = |question: &str| query(&database, question)[0].parse::<u64>().expect("it is a number");
-    let epoch = "SELECT CAST(epoch AS TEXT) FROM weir_pipeline";
-    let before = number(epoch);
+    let turn = "SELECT CAST(epoch AS TEXT) FROM weir_pipeline";
+    let before = number(turn);
     replay("all.jsonl");
-    let after = number(epoch);
+    let after = number(turn);
     assert!(after >= before + 2, "{before} turns before, and {after} after");
     for table in ["latest", "totals"] {
         let ids = query(&database, &format!("SELECT CAST(id AS TEXT) FROM {table}"));

@@ -192,7 +192,7 @@ fn the_time_of_a_window_has_the_unit_of_its_column() {
         ),
         (
             r#"window = { tumbling = "1500 us", time = "at", columns = { rows = { count = "*" } } }"#,
-            "key `tumbling` is \"1500 us\", and windows tell their bounds in whole milliseconds; say bounds_unit = \"us\" beside it",
+            "key `tumbling` is \"1500 us\", and windows emit their bounds in whole milliseconds; say bounds_unit = \"us\" beside it",
         ),
     ] {
         let pipeline = format!("{SECONDS}{window}\n[[sink]]\nfrom = \"hours\"\ntable = \"hours\"\n");

@@ -15,7 +15,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The earliest and the latest instant that windows are told of: far beyond any calendar, and far from the end of 64 bits.
+/// The earliest and the latest instant that windows reach: far beyond any calendar, and far from the end of 64 bits.
 const INSTANT_US_MAX: i64 = 1 << 60;
 
 /// By how much a clock is put back at most: the farthest that two time zones are apart.

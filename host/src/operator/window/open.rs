@@ -1,4 +1,4 @@
-//! Windows that are open: what they hold, when they end, and what was told of them.
+//! Windows that are open: what they hold, when they end, and what they emitted.
 
 use super::{
     cut::{Bounds, Cut},
@@ -31,9 +31,9 @@ pub(super) struct Open {
     /// The first instant after the window.
     pub(super) end_us: i64,
     pub(super) group: Group,
-    /// Its results as they were told last, those of a session with its end in front, those of ranked rows each behind its
+    /// Its results as they were emitted last, those of a session with its end in front, those of ranked rows each behind its
     /// length. Only where they may change afterwards.
-    pub(super) told: Option<Box<[u8]>>,
+    pub(super) emitted: Option<Box<[u8]>>,
     /// Whether it waits for the next interval already. Not kept.
     pub(super) waits: bool,
 }
@@ -41,14 +41,14 @@ pub(super) struct Open {
 impl StateValue for Open {
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.end_us.to_le_bytes());
-        push_length(bytes, self.told.as_ref().map_or(0, |told| told.len() + 1));
-        bytes.extend_from_slice(self.told.as_deref().unwrap_or_default());
+        push_length(bytes, self.emitted.as_ref().map_or(0, |emitted| emitted.len() + 1));
+        bytes.extend_from_slice(self.emitted.as_deref().unwrap_or_default());
         self.group.encode(bytes);
     }
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
         let end_us = i64::from_le_bytes(take_bytes(&mut bytes, 8)?.try_into().ok()?);
-        let told = match take_length(&mut bytes)? {
+        let emitted = match take_length(&mut bytes)? {
             0 => None,
             length => Some(take_bytes(&mut bytes, length - 1)?.into()),
         };
@@ -56,7 +56,7 @@ impl StateValue for Open {
         Some(Self {
             end_us,
             group,
-            told,
+            emitted,
             waits: false,
         })
     }
@@ -89,14 +89,14 @@ pub(super) struct Windows {
     pub(super) values: Values,
     /// When windows end, and when they go.
     timers: Timers,
-    /// Keys whose results may differ from what was told, with the delivery that changed them: to be told at once.
+    /// Keys whose results may differ from what was emitted, with the delivery that changed them: to be emitted at once.
     touched: Vec<(Box<[u8]>, u32)>,
-    /// The same, to be told at the next interval.
+    /// The same, to be emitted at the next interval.
     waiting: Vec<Box<[u8]>>,
 }
 
 /// What is given of the progress of some rows.
-pub(super) struct Telling<'a, 'b> {
+pub(super) struct Emitting<'a, 'b> {
     input: &'a Batch,
     cursor: crate::operator::clock::Cursor<'b>,
     pub(super) watermark_us: i64,
@@ -142,7 +142,7 @@ impl Windows {
         answers: &mut Answers,
         late: &mut Vec<u32>,
     ) -> Batch {
-        let mut telling = self.begin(input, progress);
+        let mut emitting = self.begin(input, progress);
         let groups = input.pick(&plan.group);
         let columns = columns(plan, input);
         let times = RowTimes::of(plan.time, input);
@@ -164,11 +164,11 @@ impl Windows {
         }) {
             let mut from = 0;
             for (row, &end) in rows.zip(&ends) {
-                self.before(row, &mut telling);
+                self.before(row, &mut emitting);
                 let row = Row::of(input, &columns, row, &times, progress);
                 let mut is_late = true;
                 for &bounds in bounds.get(from..end).unwrap_or_default() {
-                    is_late &= !self.take_in(&row, bounds, &mut ahead, answers, telling.watermark_us);
+                    is_late &= !self.take_in(&row, bounds, &mut ahead, answers, emitting.watermark_us);
                 }
                 if is_late {
                     late.push(row.row as u32);
@@ -178,7 +178,7 @@ impl Windows {
             bounds.clear();
             ends.clear();
         }
-        self.finish(telling)
+        self.finish(emitting)
     }
 
     /// Adds a row to the window whose key is the next of `ahead`, or takes it away. False when that is over.
@@ -221,7 +221,7 @@ impl Windows {
                     current.insert(Open {
                         end_us: bounds.end_us,
                         group: Group::new(aggregates),
-                        told: None,
+                        emitted: None,
                         waits: false,
                     })
                 }
@@ -239,8 +239,8 @@ impl Windows {
                 }
                 _ => touched.push((key.into(), row.delivery)),
             }
-            // One that was told has to be told once more that it is gone.
-            if window.group.rows == 0 && window.told.is_none() {
+            // One that was emitted has to be deleted downstream.
+            if window.group.rows == 0 && window.emitted.is_none() {
                 *current = None;
             }
             true
@@ -262,9 +262,9 @@ impl Windows {
     // ---- time ---------------------------------------------------------------------------------------------------------
 
     /// Begins with the rows of `input`.
-    pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, progress: &'b WatermarkProgress<'_>) -> Telling<'a, 'b> {
+    pub(super) fn begin<'a, 'b>(&self, input: &'a Batch, progress: &'b WatermarkProgress<'_>) -> Emitting<'a, 'b> {
         let out = ChangelogBuilder::new(&self.schema, 64).with_lineage();
-        Telling {
+        Emitting {
             input,
             cursor: progress.cursor(),
             watermark_us: progress.before_us(),
@@ -273,52 +273,52 @@ impl Windows {
         }
     }
 
-    /// Before a row: tells what the event before it changed, and lets the watermark move on to where it is now.
+    /// Before a row: emits what the event before it changed, and lets the watermark move on to where it is now.
     #[inline]
-    pub(super) fn before(&mut self, row: usize, telling: &mut Telling<'_, '_>) {
-        let delivery = telling.input.deliveries.get(row).copied();
-        if delivery == telling.delivery {
+    pub(super) fn before(&mut self, row: usize, emitting: &mut Emitting<'_, '_>) {
+        let delivery = emitting.input.deliveries.get(row).copied();
+        if delivery == emitting.delivery {
             return;
         }
         if !self.readers.compactable {
-            self.tell_touched(telling);
+            self.emit_touched(emitting);
         }
-        while let Some((mover, watermark_us)) = telling.cursor.next_before(delivery.unwrap_or(0)) {
-            self.advance(mover, watermark_us, telling);
+        while let Some((mover, watermark_us)) = emitting.cursor.next_before(delivery.unwrap_or(0)) {
+            self.advance(mover, watermark_us, emitting);
         }
-        telling.delivery = delivery;
+        emitting.delivery = delivery;
     }
 
     /// After the last row.
-    pub(super) fn finish(&mut self, mut telling: Telling<'_, '_>) -> Batch {
-        self.tell_touched(&mut telling);
-        while let Some((mover, watermark_us)) = telling.cursor.next_move() {
-            self.advance(mover, watermark_us, &mut telling);
+    pub(super) fn finish(&mut self, mut emitting: Emitting<'_, '_>) -> Batch {
+        self.emit_touched(&mut emitting);
+        while let Some((mover, watermark_us)) = emitting.cursor.next_move() {
+            self.advance(mover, watermark_us, &mut emitting);
         }
-        telling.out.finish()
+        emitting.out.finish()
     }
 
     /// The watermark moved: windows end, and go.
     #[inline]
-    fn advance(&mut self, delivery: u32, watermark_us: i64, telling: &mut Telling<'_, '_>) {
-        let before_us = mem::replace(&mut telling.watermark_us, watermark_us);
+    fn advance(&mut self, delivery: u32, watermark_us: i64, emitting: &mut Emitting<'_, '_>) {
+        let before_us = mem::replace(&mut emitting.watermark_us, watermark_us);
         let is_early = |every_us| before_us.div_euclid(every_us) < watermark_us.div_euclid(every_us);
-        let tells_early = matches!(self.emit, Emit::Early(every_us) if is_early(every_us)) && !self.waiting.is_empty();
-        // What rows changed is told first, as their doing. It waits only where changes may be told as one.
-        if tells_early || self.timers.is_due(watermark_us) {
-            self.tell_touched(telling);
+        let emits_early = matches!(self.emit, Emit::Early(every_us) if is_early(every_us)) && !self.waiting.is_empty();
+        // What rows changed is emitted first, as their doing. It waits only where changes may be emitted as one.
+        if emits_early || self.timers.is_due(watermark_us) {
+            self.emit_touched(emitting);
         }
         while let Some((due_us, keys)) = self.timers.take_due(watermark_us) {
             for key in keys {
-                self.end(&key, due_us, delivery, watermark_us, &mut telling.out);
+                self.end(&key, due_us, delivery, watermark_us, &mut emitting.out);
             }
         }
-        if tells_early {
+        if emits_early {
             let mut waiting = mem::take(&mut self.waiting);
             waiting.sort_unstable();
             waiting.dedup();
             for key in waiting {
-                self.tell(&key, delivery, &[delivery], &mut telling.out);
+                self.emit(&key, delivery, &[delivery], &mut emitting.out);
             }
         }
     }
@@ -332,7 +332,7 @@ impl Windows {
             return; // A session that grew meanwhile; it is due at its end, in the order of ends.
         }
         let goes_us = end_us.saturating_add(self.lateness_us);
-        self.tell(key, delivery, &[delivery], out);
+        self.emit(key, delivery, &[delivery], out);
         if goes_us <= watermark_us {
             self.remove(key);
         } else {
@@ -340,28 +340,28 @@ impl Windows {
         }
     }
 
-    fn tell_touched(&mut self, telling: &mut Telling<'_, '_>) {
+    fn emit_touched(&mut self, emitting: &mut Emitting<'_, '_>) {
         if self.touched.is_empty() {
             return;
         }
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        // Deliveries ascend, and others may have been told of since the one that changed it.
-        let last = telling.delivery.unwrap_or_default();
+        // Deliveries ascend, and rows of others may have been emitted since the one that changed it.
+        let last = emitting.delivery.unwrap_or_default();
         for changes in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let lineage: Vec<u32> = changes.iter().map(|(_, delivery)| *delivery).collect();
             if let Some((key, _)) = changes.first() {
-                self.tell(key, last, &lineage, &mut telling.out);
+                self.emit(key, last, &lineage, &mut emitting.out);
             }
         }
         touched.clear();
         self.touched = touched;
     }
 
-    /// Tells how the results of a window differ from what was told before.
-    fn tell(&mut self, key: &[u8], delivery: u32, lineage: &[u32], out: &mut ChangelogBuilder) {
-        // What is told once is not kept.
+    /// Emits how the results of a window differ from what was emitted before.
+    fn emit(&mut self, key: &[u8], delivery: u32, lineage: &[u32], out: &mut ChangelogBuilder) {
+        // What is emitted once is not kept.
         let keeps = self.emit != Emit::Close || self.lateness_us > 0;
         let is_session = self.sessions.is_some();
         let Self {
@@ -388,11 +388,11 @@ impl Windows {
                 }
                 after = Some(results);
             }
-            if window.told.as_deref() == after.as_deref() {
+            if window.emitted.as_deref() == after.as_deref() {
                 return false;
             }
             let row = bounds.row_of(key);
-            each_change(window.told.as_deref(), after.as_deref(), *ranked, |kind, result| {
+            each_change(window.emitted.as_deref(), after.as_deref(), *ranked, |kind, result| {
                 if kind != RowKind::UpdateBefore || readers.needs_update_before {
                     out.push(kind, delivery, cells(&row).chain(cells(result)));
                     out.with_lineage_of(lineage);
@@ -400,7 +400,7 @@ impl Windows {
             });
             match after {
                 None => *current = None,
-                Some(after) if keeps => window.told = Some(after.into()),
+                Some(after) if keeps => window.emitted = Some(after.into()),
                 Some(_) => return false,
             }
             true
@@ -418,7 +418,7 @@ impl Windows {
         found.filter_map(|key| Some((&**key, self.open.get(key)?)))
     }
 
-    /// Lets `change` alter a session, or make it, and has it told when it is time.
+    /// Lets `change` alter a session, or make it, and emits it when it is time.
     pub(super) fn change_session(
         &mut self,
         key: &[u8],
@@ -465,8 +465,8 @@ impl Windows {
         });
     }
 
-    /// Takes a session out, to be merged into another; tells that it is gone if it was told.
-    pub(super) fn take_out(&mut self, key: &[u8], delivery: u32, telling: &mut Telling<'_, '_>) -> Option<Open> {
+    /// Takes a session out, to be merged into another; emits deletes if it was emitted.
+    pub(super) fn take_out(&mut self, key: &[u8], delivery: u32, emitting: &mut Emitting<'_, '_>) -> Option<Open> {
         let mut taken = None;
         self.open.modify(key, |current| {
             taken = current.take();
@@ -477,10 +477,10 @@ impl Windows {
         }
         let window = taken?;
         let row = self.bounds.row_of(key);
-        for told in results(window.told.as_deref(), self.ranked) {
-            let cells = cells(&row).chain(cells(told));
-            telling.out.push(RowKind::Delete, delivery, cells);
-            telling.out.with_lineage_of(&[delivery]);
+        for emitted in results(window.emitted.as_deref(), self.ranked) {
+            let cells = cells(&row).chain(cells(emitted));
+            emitting.out.push(RowKind::Delete, delivery, cells);
+            emitting.out.with_lineage_of(&[delivery]);
         }
         Some(window)
     }
@@ -526,7 +526,7 @@ impl Windows {
         keys.iter().for_each(|key| self.expect(key));
     }
 
-    /// Makes sure that a window is told, ends and goes when it is time. One that is over already is due at once.
+    /// Makes sure that a window emits, ends and goes when it is time. One that is over already is due at once.
     fn expect(&mut self, key: &[u8]) {
         if let Some(window) = self.open.get(key) {
             self.timers.add_again(window.end_us, key);

@@ -28,13 +28,13 @@ pub(super) fn update(
     answers: &mut Answers,
     late: &mut Vec<u32>,
 ) -> Batch {
-    let mut telling = windows.begin(input, progress);
+    let mut emitting = windows.begin(input, progress);
     let groups = input.pick(&plan.group);
     let columns = columns(plan, input);
     let times = RowTimes::of(plan.time, input);
     let mut group = Vec::new();
     for row in 0..input.len() {
-        windows.before(row, &mut telling);
+        windows.before(row, &mut emitting);
         let Some(time_us) = times.time_us(row, progress) else {
             late.push(row as u32);
             continue;
@@ -55,7 +55,7 @@ pub(super) fn update(
             start_us = start_us.min(start_of(key, &group));
             joined.push(key.to_vec());
         }
-        if windows.is_over(end_us, telling.watermark_us) {
+        if windows.is_over(end_us, emitting.watermark_us) {
             late.push(row as u32);
             continue;
         }
@@ -64,18 +64,18 @@ pub(super) fn update(
         let key = session_key(&group, start_us);
         let mut merged = Vec::new();
         for other in joined.iter().filter(|other| **other != key) {
-            let session = windows.take_out(other, row.delivery, &mut telling);
+            let session = windows.take_out(other, row.delivery, &mut emitting);
             merged.extend(session.map(|session| (other, session)));
         }
         windows.change_session(
             &key,
             row.delivery,
-            telling.watermark_us,
+            emitting.watermark_us,
             |current, values, aggregates| {
                 let session = current.get_or_insert_with(|| Open {
                     end_us,
                     group: Group::new(aggregates),
-                    told: None,
+                    emitted: None,
                     waits: false,
                 });
                 session.end_us = end_us;
@@ -88,7 +88,7 @@ pub(super) fn update(
             },
         );
     }
-    windows.finish(telling)
+    windows.finish(emitting)
 }
 
 /// The key of a session of `group`.

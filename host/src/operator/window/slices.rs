@@ -4,7 +4,7 @@
 //! counts in its slice alone, and the slices are added up when a window ends: that costs a row as much as one window
 //! does, however many there are that hold it.
 //!
-//! It takes results that are told once, at the end, and aggregates of the host's own that add up from accumulators alone.
+//! It takes results that are emitted once, at the end, and aggregates of the host's own that add up from accumulators alone.
 //! Others keep an entry per window, see [`super::open`]: so do guests, to which rows come in the order of their arrival.
 
 use super::cut::{Bounds, Cut};
@@ -246,7 +246,7 @@ impl Slices {
             windows.sort_unstable_by_key(|window| window.start_us);
             for group in groups {
                 for &window in &windows {
-                    self.tell(&group, window, delivery, out);
+                    self.emit(&group, window, delivery, out);
                 }
                 self.slices.modify(&group, |current| {
                     let Some(run) = current else { return false };
@@ -262,7 +262,7 @@ impl Slices {
         }
     }
 
-    fn tell(&mut self, group: &[u8], window: Bounds, delivery: u32, out: &mut ChangelogBuilder) {
+    fn emit(&mut self, group: &[u8], window: Bounds, delivery: u32, out: &mut ChangelogBuilder) {
         let Self {
             aggregates,
             slices,

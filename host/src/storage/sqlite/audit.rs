@@ -193,7 +193,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
     ))?;
     let mut rows = log.query([pipeline])?;
     while let Some(row) = rows.next()? {
-        let (state, epoch, part): (String, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let (state, number, part): (String, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
         let entries = row.get_ref(1)?.as_blob()?;
         kept.log_rows += 1;
         kept.log_bytes += entries.len() as u64;
@@ -201,7 +201,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
         let held = states.entry(state).or_default();
         if !each_entry(entries, |key, value| hold(held, key, value)) || !intact {
             kept.faults.push(format!(
-                "part {part} of turn {epoch} of the state log is not what was written: its bytes are damaged"
+                "part {part} of turn {number} of the state log is not what was written: its bytes are damaged"
             ));
         }
     }

@@ -26,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 impl Database {
     pub(super) fn commit_turn(&mut self, turn: Turn) -> Result<()> {
         let path = self.path().display().to_string();
-        let epoch = turn.epoch;
-        let wrap = || format!("cannot commit turn {epoch} to database {path}");
+        let number = turn.number;
+        let wrap = || format!("cannot commit turn {number} to database {path}");
         check_turn(&self.plan, &turn).map_err(|error| error.context(wrap()))?;
         // Before, so that nothing is written beside the file; and after, so that nothing is acknowledged that is in none.
         self.opened.check()?;
@@ -100,7 +100,7 @@ impl Parts<'_> {
                 (_, None) => {}
                 (Some(statements), Some(SinkRows::Upserts(rows))) => {
                     statements.upsert_all(transaction, &rows)?;
-                    trace_bytes += lineage::write(transaction, pipeline, turn.epoch, &statements.name, &rows, behind)?;
+                    trace_bytes += lineage::write(transaction, pipeline, turn.number, &statements.name, &rows, behind)?;
                 }
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(transaction, rows)?,
                 (None, Some(_)) => return Err(Error::defect("a sink that is no table has rows").into()),
@@ -124,10 +124,10 @@ impl Parts<'_> {
             )?;
             for (part, row) in turn.log.iter().enumerate() {
                 let sum = checksum(&row.state, &row.entries);
-                insert.execute((pipeline, turn.epoch as i64, part as i64, &row.state, &row.entries, sum))?;
+                insert.execute((pipeline, turn.number as i64, part as i64, &row.state, &row.entries, sum))?;
                 let id = transaction.last_insert_rowid();
-                let (epoch, first, _) = logged.unwrap_or((turn.epoch, id, id));
-                logged = Some((epoch, first, id));
+                let (number, first, _) = logged.unwrap_or((turn.number, id, id));
+                logged = Some((number, first, id));
             }
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO weir_state_snapshot (pipeline, state, bucket, entries, checksum) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -147,7 +147,7 @@ impl Parts<'_> {
             }
             let mut delete = transaction.prepare_cached("DELETE FROM weir_state_log WHERE id BETWEEN ?1 AND ?2")?;
             let turns = self.log.iter().chain(&logged);
-            for (_, first, last) in turns.take_while(|(epoch, ..)| *epoch <= turn.log_obsolete_through) {
+            for (_, first, last) in turns.take_while(|(number, ..)| *number <= turn.log_obsolete_through) {
                 delete.execute((first, last))?;
                 obsolete += 1;
             }

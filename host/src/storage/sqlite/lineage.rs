@@ -33,7 +33,7 @@ pub(super) fn bytes(connection: &Connection, pipeline: &str) -> rusqlite::Result
 pub(super) fn write(
     transaction: &Transaction<'_>,
     pipeline: &str,
-    epoch: u64,
+    number: u64,
     table: &str,
     rows: &KeyedRows,
     behind: Option<u64>,
@@ -58,7 +58,7 @@ pub(super) fn write(
         .prepare_cached(
             "INSERT INTO weir_trace (pipeline, epoch, name, first_sequence, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute((pipeline, epoch as i64, table, first_sequence as i64, &entries))?;
+        .execute((pipeline, number as i64, table, first_sequence as i64, &entries))?;
     Ok(entries.len() as u64)
 }
 

@@ -32,13 +32,13 @@ pub(super) fn check(
     left: Option<&StoredPipeline>,
 ) -> Result<()> {
     let found = find(connection, path, pipeline)?;
-    let expected = left.map(|left| (owner, left.epoch, left.position));
+    let expected = left.map(|left| (owner, left.turn, left.position));
     match found == expected {
         true => Ok(()),
         false => Err(intruded(
             path,
             pipeline,
-            found.map(|(_, epoch, position)| (epoch, position)),
+            found.map(|(_, number, position)| (number, position)),
         )),
     }
 }
@@ -50,7 +50,7 @@ pub(super) fn check_owner(connection: &Connection, path: &Path, pipeline: &str, 
         found => Err(intruded(
             path,
             pipeline,
-            found.map(|(_, epoch, position)| (epoch, position)),
+            found.map(|(_, number, position)| (number, position)),
         )),
     }
 }
@@ -70,8 +70,8 @@ fn find(connection: &Connection, path: &Path, pipeline: &str) -> Result<Option<(
 
 fn intruded(path: &Path, pipeline: &str, found: Option<(u64, u64)>) -> Error {
     let stands = match found {
-        Some((epoch, position)) => {
-            format!("is at turn {epoch}, position {position}, and not where this process left it")
+        Some((number, position)) => {
+            format!("is at turn {number}, position {position}, and not where this process left it")
         }
         None => "is not there any more".to_owned(),
     };

@@ -32,7 +32,7 @@ pub(super) fn pipeline(connection: &Connection, name: &str) -> rusqlite::Result<
                 Ok(StoredPipeline {
                     source: row.get(0)?,
                     position: unsigned(1)?,
-                    epoch: unsigned(2)?,
+                    turn: unsigned(2)?,
                     content_hash: unsigned(3)?,
                     seed: unsigned(4)?,
                     counts: Counts {
@@ -82,7 +82,7 @@ pub(super) fn write_pipeline(
             name,
             &stored.source,
             stored.position as i64,
-            stored.epoch as i64,
+            stored.turn as i64,
             stored.content_hash as i64,
             stored.seed as i64,
             counts.events as i64,

@@ -167,10 +167,10 @@ fn drive(
             reader = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).ok();
         }
         let now = reader.as_ref().and_then(|reader| position(reader).ok());
-        if let Some((position, epoch)) = now {
+        if let Some((position, turn)) = now {
             let until = usize::try_from(position)?.min(published.len());
             let new = published.get(seen..until).unwrap_or_default();
-            if let Some((from, bytes, epoch_before)) = start {
+            if let Some((from, bytes, turn_before)) = start {
                 latencies.extend(new.iter().map(Instant::elapsed));
                 let elapsed: Duration = Instant::elapsed(&from);
                 if elapsed >= MEASURED {
@@ -178,12 +178,12 @@ fn drive(
                     latencies.sort_unstable();
                     return Ok(Measured {
                         megabytes_per_second: written as f64 / 1e6 / elapsed.as_secs_f64(),
-                        turns_per_second: (epoch - epoch_before) as f64 / elapsed.as_secs_f64(),
+                        turns_per_second: (turn - turn_before) as f64 / elapsed.as_secs_f64(),
                         latencies,
                     });
                 }
             } else if elapsed >= BEFORE {
-                start = Some((Instant::now(), written(running.0.id())?, epoch));
+                start = Some((Instant::now(), written(running.0.id())?, turn));
             }
             seen = until.max(seen);
         } else if elapsed > BEFORE * 4 {

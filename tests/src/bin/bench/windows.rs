@@ -238,7 +238,7 @@ struct InProcess {
     decoder: Decoder,
     engine: Engine,
     sequence: u64,
-    epoch: u64,
+    turns: u64,
     payload: Vec<u8>,
     told: u64,
 }
@@ -254,7 +254,7 @@ impl InProcess {
             decoder,
             engine,
             sequence: 0,
-            epoch: 0,
+            turns: 0,
             payload: Vec::new(),
             told: 0,
         })
@@ -274,8 +274,8 @@ impl InProcess {
 
     fn turn(&mut self) {
         self.engine.process(self.decoder.take()).expect("no invariant breaks");
-        self.epoch += 1;
-        let turn = self.engine.take_turn(self.epoch).expect("no invariant breaks");
+        self.turns += 1;
+        let turn = self.engine.take_turn(self.turns).expect("no invariant breaks");
         let appended = turn.sinks.iter().flatten().map(|rows| match rows {
             weir::model::rows::SinkRows::Appends(rows) => rows.len() as u64,
             weir::model::rows::SinkRows::Upserts(_) => 0,

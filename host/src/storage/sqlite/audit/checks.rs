@@ -179,13 +179,13 @@ fn log(connection: &Connection, pipeline: &str, stored: &StoredPipeline) -> rusq
     let mut rows = turns.query([pipeline])?;
     let (mut faults, mut count) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let (epoch, parts, first, last): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let (number, parts, first, last): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         count += 1;
-        if epoch as u64 > stored.epoch {
-            faults.push(format!("turn {epoch} comes after the last one, {}", stored.epoch));
+        if number as u64 > stored.turn {
+            faults.push(format!("turn {number} comes after the last one, {}", stored.turn));
         }
         if first != 0 || last != parts - 1 {
-            faults.push(format!("turn {epoch} has {parts} parts, numbered {first} to {last}"));
+            faults.push(format!("turn {number} has {parts} parts, numbered {first} to {last}"));
         }
     }
     let unknown: i64 = connection.query_row(
