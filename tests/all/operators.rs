@@ -21,7 +21,7 @@ use weir_tests::{
         model,
     },
     replay::{Run, host, state_sizes},
-    scratch,
+    scratch_in_memory,
     seed::check_property,
     table::{Contents, contents, query},
 };
@@ -63,7 +63,7 @@ fn run_counting_states(
 ) -> (Contents, u64, BTreeMap<String, usize>) {
     let plan = Plan::build(&File::from_text("p.toml", pipeline), host()).expect("the pipeline is fine");
     let plan = Arc::new(plan);
-    let folder = scratch();
+    let folder = scratch_in_memory();
     let database = folder.path().join("p.db");
     let run = Run {
         plan: &plan,

@@ -91,3 +91,14 @@ pub fn scratch() -> tempfile::TempDir {
         .tempdir()
         .expect("a temporary folder can be made")
 }
+
+/// The same for databases by the thousand, in memory where the system has a place for that: each would wait for the disk
+/// several times, to be safe from a power cut that no such test makes.
+///
+/// # Panics
+/// When none can be made.
+pub fn scratch_in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = tempfile::Builder::new().prefix("weir-test-").tempdir_in(memory);
+    folder.unwrap_or_else(|_| scratch())
+}

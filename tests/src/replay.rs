@@ -167,7 +167,7 @@ impl Run<'_> {
     /// When something fails that is no dead letter.
     #[track_caller]
     pub fn contents(&self) -> Contents {
-        let folder = crate::scratch();
+        let folder = crate::scratch_in_memory();
         let database = folder.path().join("test.db");
         self.into_database(&database);
         contents(&database)

@@ -177,7 +177,12 @@ pub(super) fn results(results: Option<&[u8]>, ranked: bool) -> impl Iterator<Ite
 }
 
 /// Calls `each` with the changes that turn the results emitted last into those of now: of ranked rows, rank by rank.
-pub(super) fn each_change(emitted: Option<&[u8]>, now: Option<&[u8]>, ranked: bool, mut each: impl FnMut(RowKind, &[u8])) {
+pub(super) fn each_change(
+    emitted: Option<&[u8]>,
+    now: Option<&[u8]>,
+    ranked: bool,
+    mut each: impl FnMut(RowKind, &[u8]),
+) {
     let (mut emitted, mut now) = (results(emitted, ranked), results(now, ranked));
     loop {
         match (emitted.next(), now.next()) {

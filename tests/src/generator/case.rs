@@ -3,7 +3,7 @@
 use super::{Event, Flow, Knobs, Pipeline, choices::Choices, events::Progress};
 use crate::{
     replay::{Run, host},
-    scratch,
+    scratch_in_memory,
 };
 use proptest::prelude::*;
 use std::{fmt, ops::Range, sync::Arc};
@@ -69,7 +69,7 @@ impl Case {
             batches: &self.batches,
             stops: &self.stops,
         };
-        let folder = scratch();
+        let folder = scratch_in_memory();
         let database = folder.path().join("p.db");
         run.into_database(&database);
         let expected = self.pipeline.expected(&self.events);
