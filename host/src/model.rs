@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod deployment;
 pub mod guest;
 pub mod harm;
+pub mod ids;
 pub mod keys;
 pub mod row;
 pub mod rows;
