@@ -32,6 +32,7 @@ use crate::{
         column::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
         deployment::{VersionChange, Whose},
+        ids::{IdVec, TableId},
         turn::Counts,
     },
     operator::{
@@ -55,7 +56,7 @@ pub struct Engine {
     plan: Arc<Plan>,
     metrics: Arc<Metrics>,
     steps: Vec<Step>,
-    tables: Vec<lookup::Table>,
+    tables: IdVec<TableId, lookup::Table>,
     /// Where some step follows the watermark.
     clock: Option<Clock>,
     sinks: Vec<Sink>,
@@ -155,11 +156,7 @@ impl Engine {
         for node in &plan.nodes {
             steps.push(Self::step(node, host, seed, &metrics)?);
         }
-        let tables: Vec<_> = plan
-            .tables
-            .iter()
-            .map(|table| lookup::Table::new(table.clone(), seed))
-            .collect();
+        let tables = plan.tables.map(|_, table| lookup::Table::new(table.clone(), seed));
         let sinks: Vec<_> = plan
             .sinks
             .iter()

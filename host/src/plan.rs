@@ -20,6 +20,7 @@ use crate::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
         guest::{Module, ParameterValue},
+        ids::{IdVec, TableId},
     },
     trust::Policy,
 };
@@ -66,7 +67,7 @@ pub struct Plan {
     /// The first step that reads "now", if any.
     pub time_reader: Option<String>,
     /// Lookup tables.
-    pub tables: Vec<TablePlan>,
+    pub tables: IdVec<TableId, TablePlan>,
     /// The inputs, each under its index in [`Plan::inputs`], and then the steps.
     pub nodes: Vec<Node>,
     /// Where rows go.
@@ -461,8 +462,8 @@ pub enum StageColumn {
 /// `lookup`: the output is columns of the input, then columns of the table.
 #[derive(Clone, Debug)]
 pub struct LookupPlan {
-    /// The index of the table in [`Plan::tables`].
-    pub table: usize,
+    /// The table.
+    pub table: TableId,
     /// For each column of the table's key the column of the input.
     pub on: Vec<usize>,
     /// The columns of the input that go on.

@@ -42,6 +42,7 @@ use crate::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
         guest::{AggregateModule, Module, ParameterValue},
+        ids::{IdVec, TableId},
     },
     trust::Policy,
 };
@@ -97,7 +98,7 @@ struct Bound {
     commit_at_most_every: Duration,
     ticks: Option<TickPlan>,
     nodes: Vec<BoundNode>,
-    tables: Vec<BoundTable>,
+    tables: IdVec<TableId, BoundTable>,
     sinks: Vec<BoundSink>,
     dead_letters: Option<String>,
     keep: KeepPlan,
@@ -257,7 +258,7 @@ fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions
         versions,
         inputs: Vec::new(),
         nodes: Vec::new(),
-        tables: Vec::new(),
+        tables: IdVec::new(),
     };
     binder.check_name(&definition.name, "a pipeline's name")?;
     let (now, tombstones) = binder.source()?;
@@ -299,7 +300,7 @@ struct Binder<'a> {
     versions: &'a Versions,
     inputs: Vec<BoundInput>,
     nodes: Vec<BoundNode>,
-    tables: Vec<BoundTable>,
+    tables: IdVec<TableId, BoundTable>,
 }
 
 /// The name of the pipeline, before anything else is looked at.

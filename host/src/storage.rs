@@ -40,7 +40,7 @@ pub use stored::{Messages, StoredPipeline};
 
 use crate::{
     error::Result,
-    model::{rows::KeyedRows, turn::Turn},
+    model::{ids::TableId, rows::KeyedRows, turn::Turn},
 };
 use std::{collections::BTreeMap, fmt};
 use turn_check::check_turn;
@@ -112,11 +112,11 @@ pub trait Storage: fmt::Debug + Send {
     /// What is stored then is what the turn before left.
     fn commit(&mut self, turn: Turn) -> Result<()>;
 
-    /// Writes rows of the lookup table with this number in the plan, over those of the same key, all or none.
+    /// Writes rows of a lookup table, over those of the same key, all or none.
     ///
     /// # Errors
     /// As [`Storage::commit`].
-    fn set_table(&mut self, table: usize, rows: KeyedRows) -> Result<()>;
+    fn set_table(&mut self, table: TableId, rows: KeyedRows) -> Result<()>;
 
     /// Whether the pipeline stopped because a module failed too often, and has not gone on since.
     ///

@@ -9,6 +9,7 @@ use weir::{
     format::Decoder,
     model::{
         column::Value,
+        ids::{Id, IdVec, TableId},
         row::{push_cell, push_key_cell},
         rows::{KeyedRows, SinkRows},
         turn::Turn,
@@ -91,7 +92,7 @@ fn names() -> KeyedRows {
 fn each_goes_on_after_a_restart_with_what_was_committed() {
     let made = Made::new();
     for mut storage in made.storages() {
-        storage.set_table(0, names()).unwrap();
+        storage.set_table(TableId::FIRST, names()).unwrap();
         storage.claim("a test").unwrap();
         assert_eq!(storage.claim("another").unwrap_err().kind(), ErrorKind::Mismatch);
         for payloads in [
@@ -153,7 +154,7 @@ fn what_the_plan_has_no_place_for_ends_before_the_commit() {
         ("a message of event 1 is for sink 0 (", |turn| turn.messages[0].sink = 0),
         ("a turn has 2 sinks, and the plan 3 (", |turn| turn.sinks.truncate(2)),
         ("a turn has 0 lookup tables, and the plan 1 (", |turn| {
-            turn.tables.clear()
+            turn.tables = IdVec::new();
         }),
         (
             "sink 1, Append { name: \"seen\" }, has rows of another kind (",
@@ -164,7 +165,7 @@ fn what_the_plan_has_no_place_for_ends_before_the_commit() {
     ];
     let made = Made::new();
     for mut storage in made.storages() {
-        storage.set_table(0, names()).unwrap();
+        storage.set_table(TableId::FIRST, names()).unwrap();
         storage.claim("a test").unwrap();
         let before = storage.stored().clone();
         for (expected, broken) in &breaks {
@@ -184,7 +185,7 @@ fn what_the_plan_has_no_place_for_ends_before_the_commit() {
 fn a_row_that_is_not_one_of_its_table_is_rolled_back() {
     let made = Made::new();
     let [_, mut storage] = made.storages();
-    storage.set_table(0, names()).unwrap();
+    storage.set_table(TableId::FIRST, names()).unwrap();
     storage.claim("a test").unwrap();
     let mut wrong = cells(&["a"]);
     push_cell(&mut wrong, Value::Int(1));
@@ -202,18 +203,21 @@ fn a_row_that_is_not_one_of_its_table_is_rolled_back() {
         let mut rows = KeyedRows::default();
         rows.push(&key("0"), Some(&cells(&["0", "Zoe"])));
         rows.push(&key("a"), Some(&row));
-        let error = storage.set_table(0, rows).unwrap_err();
+        let error = storage.set_table(TableId::FIRST, rows).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Defect);
         assert!(error.to_string().contains(expected), "{error}");
     }
     let mut rows = KeyedRows::default();
     rows.push(&[key("a"), key("b")].concat(), None);
-    let error = storage.set_table(0, rows).unwrap_err();
+    let error = storage.set_table(TableId::FIRST, rows).unwrap_err();
     assert!(
         error.to_string().contains("a key of table names has 2 cells of 1 ("),
         "{error}"
     );
-    assert_eq!(storage.set_table(1, names()).unwrap_err().kind(), ErrorKind::Defect);
+    assert_eq!(
+        storage.set_table(TableId::of(1), names()).unwrap_err().kind(),
+        ErrorKind::Defect
+    );
     let held = Location::in_folder(made.folder.path(), "visits")
         .inspect()
         .rows("names")
@@ -233,7 +237,7 @@ fn the_tables_are_the_same_in_each() {
     let [_, mut sqlite] = made.storages();
     let storages: [&mut dyn Storage; 2] = [&mut memory, &mut *sqlite];
     for storage in storages {
-        storage.set_table(0, names()).unwrap();
+        storage.set_table(TableId::FIRST, names()).unwrap();
         storage.claim("a test").unwrap();
         let turn = made.turn(storage, &payloads);
         storage.commit(turn).unwrap();

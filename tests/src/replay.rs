@@ -11,6 +11,7 @@ use weir::{
     engine::Engine,
     error::Result,
     format::Decoder,
+    model::ids::TableId,
     operator::lookup,
     plan::{Now, Plan},
     runtime::pipeline::Swaps,
@@ -117,7 +118,7 @@ pub fn hold(database: &Path) -> Result<Arc<dyn Backend>> {
 /// When the pipeline has not one table, or a row does not fit it.
 #[track_caller]
 pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
-    let [table_plan] = &plan.tables[..] else {
+    let [table_plan] = plan.tables.as_slice() else {
         panic!("{} lookup tables", plan.tables.len())
     };
     let mut table = lookup::Table::new(table_plan.clone(), 1);
@@ -140,7 +141,7 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         .open(plan.clone(), Messages::Drop)
         .expect("the database can be opened");
     storage
-        .set_table(0, table.take_changes())
+        .set_table(TableId::FIRST, table.take_changes())
         .expect("the table can be written");
 }
 

@@ -11,6 +11,7 @@ use crate::{
     files::private_file,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
+    model::ids::TableId,
     nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
@@ -147,7 +148,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
     let mut lives = Vec::new();
     for plan in plans {
         let file = Location::in_folder(home, &plan.name).hold()?;
-        if let Some(table) = plan.tables.first() {
+        if let Some(table) = plan.tables.as_slice().first() {
             let mut rows = lookup::Table::new(table.clone(), 1);
             let mut decoder = Decoder::of_columns(&table.columns, BATCH_EVENTS_MAX)?;
             let mut row = Vec::new();
@@ -161,7 +162,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
                 &(0..table.columns.len()).collect::<Vec<_>>(),
             );
             let mut storage = file.open(plan.clone(), Messages::Drop)?;
-            storage.set_table(0, rows.take_changes())?;
+            storage.set_table(TableId::FIRST, rows.take_changes())?;
         }
         let options = LiveOptions {
             until_caught_up: false,

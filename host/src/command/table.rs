@@ -59,7 +59,7 @@ impl Load {
     fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
         let plan = Arc::new(load_plan(&self.pipeline, &host, None)?);
-        let Some(index) = plan.tables.iter().position(|table| table.name == self.table) else {
+        let Some((id, table_plan)) = plan.tables.find(|table| table.name == self.table) else {
             let known: Vec<&str> = plan.tables.iter().map(|table| table.name.as_str()).collect();
             let known = if known.is_empty() {
                 "it has none".to_owned()
@@ -70,9 +70,6 @@ impl Load {
                 "pipeline {} has no lookup table \"{}\"; {known}",
                 plan.name, self.table
             )));
-        };
-        let Some(table_plan) = plan.tables.get(index) else {
-            return Ok(ExitCode::FAILURE);
         };
         let mut refused = 0u64;
         let (mut table, rows) = read_rows(table_plan, &self.input, |line, reason| {
@@ -94,7 +91,7 @@ impl Load {
 
         let location = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
         let mut storage = location.hold()?.open(plan.clone(), Messages::Drop)?;
-        storage.set_table(index, table.take_changes())?;
+        storage.set_table(id, table.take_changes())?;
         if terminal::is_json() {
             terminal::stdout().json(&json!({
                 "kind": "table",

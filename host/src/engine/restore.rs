@@ -7,6 +7,7 @@ use crate::{
     error::{Result, note_defect},
     model::{
         column::Value,
+        ids::TableId,
         turn::{FailureCount, Snapshot},
     },
     storage::{Contents, Part, Remembered, Restore},
@@ -45,7 +46,7 @@ impl Restore for Engine {
         Self::restored(self);
     }
 
-    fn table_row(&mut self, table: usize, row: &[Value<'_>]) {
+    fn table_row(&mut self, table: TableId, row: &[Value<'_>]) {
         match self.tables().get_mut(table) {
             Some(table) => table.restore(row.iter().copied()),
             None => note_defect(format_args!(

@@ -6,6 +6,7 @@ use crate::{
     limits::STATE_BUCKETS,
     model::{
         deployment::{StoredVersion, TrialRecord, VersionChange},
+        ids::{IdVec, TableId},
         rows::{KeyedRows, Message},
         turn::{LogRow, Snapshot, Turn},
     },
@@ -295,7 +296,7 @@ impl Engine {
     }
 
     /// The lookup tables, to be filled before the first batch.
-    pub fn tables(&mut self) -> &mut [lookup::Table] {
+    pub fn tables(&mut self) -> &mut IdVec<TableId, lookup::Table> {
         &mut self.tables
     }
 }

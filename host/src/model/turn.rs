@@ -3,6 +3,7 @@
 use crate::model::{
     delivery::{DeadLetter, Receipt, Scanned},
     deployment::VersionChange,
+    ids::{IdVec, TableId},
     rows::{KeyedRows, Message, SinkRows},
 };
 use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
@@ -75,7 +76,7 @@ pub struct Turn {
     /// For each sink of the plan its rows; nothing for a subject.
     pub sinks: Vec<Option<SinkRows>>,
     /// For each lookup table of the plan the rows that the pipeline set.
-    pub tables: Vec<KeyedRows>,
+    pub tables: IdVec<TableId, KeyedRows>,
     /// Messages to publish after the commit.
     pub messages: Vec<Message>,
     /// Deliveries that could not be processed.

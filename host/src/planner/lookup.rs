@@ -1,13 +1,16 @@
 //! `lookup`: a join with a table. See [`crate::operator::lookup`]. With `versions_from` it is a `temporal_join`.
 
 use super::{
-    Binder, BoundChange, BoundKind, BoundNode, BoundOutput, Layout, Reads, StepAt, StepKeys,
+    Binder, BoundChange, BoundKind, BoundNode, BoundOutput, BoundTable, Layout, Reads, StepAt, StepKeys,
     temporal_join::TemporalJoin,
 };
 use crate::{
     definition::Name,
     error::Result,
-    model::column::{Field, Schema},
+    model::{
+        column::{Field, Schema},
+        ids::TableId,
+    },
     plan::LookupPlan,
 };
 use serde::Deserialize;
@@ -59,11 +62,8 @@ impl StepKeys for Lookup {
         binder.append_only(input, step, table_name)?;
         let whose = binder.port_name(input);
         let source = binder.output(input)?;
-        let Some(table) = binder
-            .tables
-            .iter()
-            .position(|table| table.name == *table_name.get_ref())
-        else {
+        let is_it = |table: &BoundTable| table.name == *table_name.get_ref();
+        let Some((table, found)) = binder.tables.find(is_it) else {
             let known: Vec<&str> = binder.tables.iter().map(|table| table.name.as_str()).collect();
             let known = if known.is_empty() {
                 "none is declared".to_owned()
@@ -75,9 +75,6 @@ impl StepKeys for Lookup {
                 table_name,
                 format!("key `table`: there is no table \"{table}\"; {known}"),
             ));
-        };
-        let Some(found) = binder.tables.get(table) else {
-            return Err(binder.error(step.span(), "no such table"));
         };
         let key: Vec<&Field> = found
             .columns
@@ -178,8 +175,8 @@ impl StepKeys for Lookup {
 
 /// The step, by the names of its columns.
 pub(super) struct BoundLookup {
-    /// The index of the table.
-    pub(super) table: usize,
+    /// The table.
+    pub(super) table: TableId,
     /// For each column of the table's key the column that has to equal it.
     pub(super) on: Vec<String>,
     /// The table's columns that are added.

@@ -9,6 +9,7 @@ use crate::{
     model::{
         column::{Field, Schema},
         guest::OutputSpec,
+        ids::TableId,
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
@@ -70,7 +71,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
         followed: bound.nodes.iter().any(|node| node.kind.follows_time()),
         ..bound.event_time
     };
-    let tables: Vec<TablePlan> = bound.tables.iter().map(|table| physical.table(table)).collect();
+    let tables = bound.tables.map(|_, table| physical.table(table));
     let sinks: Vec<SinkPlan> = bound.sinks.iter().map(|sink| physical.sink(sink)).collect();
     let nodes: Vec<Node> = bound
         .nodes
@@ -461,7 +462,7 @@ impl<'a> Layout<'a> {
     }
 
     /// A lookup table.
-    pub(super) fn table(&self, table: usize) -> Option<&'a BoundTable> {
+    pub(super) fn table(&self, table: TableId) -> Option<&'a BoundTable> {
         self.physical.bound.tables.get(table)
     }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     definition::{Name, PublishFrom},
-    error::Result,
+    error::{OrDefect, Result},
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
     model::subject,
     plan::{KeepPlan, MS_US},
@@ -16,13 +16,16 @@ impl Binder<'_> {
     /// Tables that the pipeline updates: the row that is set must be the one that was looked up, or events of one batch
     /// could not be told to be independent of each other.
     pub(super) fn updates(&mut self) -> Result<()> {
-        for (number, (name, defined)) in self.definition.tables.iter().enumerate() {
+        for (id, (name, defined)) in self.tables.ids().zip(&self.definition.tables) {
             let Some(from) = &defined.get_ref().update_from else {
                 continue;
             };
             let port = self.port(Some(from), 0, from.span())?;
             let output = self.output(port)?;
-            let Some(table) = self.tables.get(number) else { continue };
+            let table = self
+                .tables
+                .get(id)
+                .or_defect(|| format!("table \"{name}\" is not bound"))?;
             if !matches!(output.change, BoundChange::Append) {
                 let whose = self.port_name(port);
                 return Err(self.at(
@@ -59,7 +62,7 @@ impl Binder<'_> {
                 .nodes
                 .iter()
                 .enumerate()
-                .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup(lookup) if lookup.table == number))
+                .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup(lookup) if lookup.table == id))
                 .map(|(at, _)| at)
                 .collect();
             let &[lookup] = lookups.as_slice() else {
@@ -72,7 +75,7 @@ impl Binder<'_> {
                 ));
             };
             self.check_round(from, name, port, lookup)?;
-            if let Some(table) = self.tables.get_mut(number) {
+            if let Some(table) = self.tables.get_mut(id) {
                 table.update = Some(port);
             }
         }

@@ -3,7 +3,7 @@
 use super::{LetterFilter, LetterName, Restore, Storage, StoredDeadLetter, StoredPipeline};
 use crate::{
     error::{Error, Result},
-    model::{rows::KeyedRows, turn::Turn},
+    model::{ids::TableId, rows::KeyedRows, turn::Turn},
 };
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl Storage for Discard {
         Ok(())
     }
 
-    fn set_table(&mut self, _: usize, _: KeyedRows) -> Result<()> {
+    fn set_table(&mut self, _: TableId, _: KeyedRows) -> Result<()> {
         Ok(())
     }
 

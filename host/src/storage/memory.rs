@@ -7,6 +7,7 @@ use crate::{
     error::{Error, OrDefect, Result},
     model::{
         column::Value,
+        ids::TableId,
         row::cells,
         rows::{KeyedRows, Message, SinkRows},
         turn::{FailureCount, LogRow, Turn},
@@ -136,10 +137,10 @@ impl Storage for MemoryStorage {
             into.entries(&row.state, &row.entries)?;
         }
         into.restored();
-        for (number, table) in self.plan.tables.iter().enumerate() {
+        for (id, table) in self.plan.tables.iter_enumerated() {
             if let Some(Rows::Keyed(rows)) = self.tables.get(&table.name) {
                 for row in rows.values() {
-                    into.table_row(number, &cells(row).collect::<Vec<_>>());
+                    into.table_row(id, &cells(row).collect::<Vec<_>>());
                 }
             }
         }
@@ -202,7 +203,7 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn set_table(&mut self, table: usize, rows: KeyedRows) -> Result<()> {
+    fn set_table(&mut self, table: TableId, rows: KeyedRows) -> Result<()> {
         let plan = self.plan.clone();
         let table = plan
             .tables

@@ -5,6 +5,7 @@ use crate::{
     model::{
         column::Value,
         deployment::StoredVersion,
+        ids::TableId,
         turn::{FailureCount, Snapshot},
     },
 };
@@ -39,8 +40,8 @@ pub trait Restore {
     /// All snapshots and the log were given.
     fn restored(&mut self);
 
-    /// Takes a row of a lookup table, by its number in the plan, with a value for each of its columns.
-    fn table_row(&mut self, table: usize, row: &[Value<'_>]);
+    /// Takes a row of a lookup table, with a value for each of its columns.
+    fn table_row(&mut self, table: TableId, row: &[Value<'_>]);
 
     /// All lookup tables were given.
     fn tables_restored(&mut self);

@@ -36,7 +36,7 @@ pub(super) use inspector::Inspector;
 use crate::{
     error::{Context, Error, OrDefect, Result},
     fail_point,
-    model::{column::Value, delivery::Receipt, rows::KeyedRows, turn::Turn},
+    model::{column::Value, delivery::Receipt, ids::TableId, rows::KeyedRows, turn::Turn},
     plan::Plan,
     storage::{LetterFilter, LetterName, Messages, Restore, Storage, StoredDeadLetter, StoredPipeline},
 };
@@ -168,8 +168,8 @@ impl Storage for Database {
         self.commit_turn(turn)
     }
 
-    fn set_table(&mut self, table: usize, rows: KeyedRows) -> Result<()> {
-        let mut tables = vec![KeyedRows::default(); self.plan.tables.len()];
+    fn set_table(&mut self, table: TableId, rows: KeyedRows) -> Result<()> {
+        let mut tables = self.plan.tables.map(|_, _| KeyedRows::default());
         *tables
             .get_mut(table)
             .or_defect(|| format!("lookup table {table} is not there"))? = rows;

@@ -122,20 +122,23 @@ fn events_meet_the_row_of_their_key_and_set_it() {
 fn a_row_reads_the_same_before_and_after_a_restart() {
     let plan = Plan::build(&File::from_text("p.toml", by_two_columns(false)), host()).unwrap();
     let values = [Value::Text(b"a"), Value::Int(1), Value::Null, Value::Double(-0.0)];
-    let columns = values.iter().zip(&plan.tables[0].columns).map(|(value, column)| {
-        let mut cells = Column::with_capacity(column.field.column_type, 1);
-        cells.push(*value);
-        Arc::new(cells)
-    });
+    let columns = values
+        .iter()
+        .zip(&plan.tables.as_slice()[0].columns)
+        .map(|(value, column)| {
+            let mut cells = Column::with_capacity(column.field.column_type, 1);
+            cells.push(*value);
+            Arc::new(cells)
+        });
     let batch = Batch {
         columns: columns.collect(),
         deliveries: vec![0],
         kinds: None,
         lineage: None,
     };
-    let mut before = Table::new(plan.tables[0].clone(), 1);
+    let mut before = Table::new(plan.tables.as_slice()[0].clone(), 1);
     before.set(&batch, &[0, 1, 2, 3]);
-    let mut after = Table::new(plan.tables[0].clone(), 1);
+    let mut after = Table::new(plan.tables.as_slice()[0].clone(), 1);
     // As SQLite gives it back: it keeps one zero.
     after.restore([Value::Text(b"a"), Value::Int(1), Value::Null, Value::Double(0.0)].into_iter());
     let rows = |table: &mut Table| {

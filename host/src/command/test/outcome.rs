@@ -8,8 +8,8 @@ use crate::{
     files::{input, private_file},
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    model::turn::Counts,
-    plan::{Now, Plan},
+    model::{ids::TableId, turn::Counts},
+    plan::{Now, Plan, TablePlan},
     runtime::pipeline::{self, Swaps},
     source::{
         NoAcknowledge, Stop,
@@ -128,27 +128,23 @@ impl Case {
     pub(super) fn load_start(&self, plan: &Plan, storage: &mut dyn Storage) -> Result<()> {
         for (name, file) in &self.start {
             input::check_file(file, "", INPUT_BYTES_MAX)?;
-            let index = start_table(plan, name.as_deref(), file)?;
-            let Some(table_plan) = plan.tables.get(index) else {
-                continue;
-            };
+            let (id, table_plan) = start_table(plan, name.as_deref(), file)?;
             let mut refused = None;
             let (mut rows, _) = table::read_rows(table_plan, file, |line, reason| {
                 refused.get_or_insert_with(|| super::mistake(file, line as usize, reason));
             })?;
             refused.map_or(Ok(()), Err)?;
-            storage.set_table(index, rows.take_changes())?;
+            storage.set_table(id, rows.take_changes())?;
         }
         Ok(())
     }
 }
 
 /// The lookup table that a file fills.
-fn start_table(plan: &Plan, name: Option<&str>, file: &Path) -> Result<usize> {
-    let found = match (name, plan.tables.as_slice()) {
-        (None, [_]) => Some(0),
-        (None, _) => None,
-        (Some(name), tables) => tables.iter().position(|table| table.name == name),
+fn start_table<'p>(plan: &'p Plan, name: Option<&str>, file: &Path) -> Result<(TableId, &'p TablePlan)> {
+    let found = match name {
+        None => plan.tables.find(|_| plan.tables.len() == 1),
+        Some(name) => plan.tables.find(|table| table.name == name),
     };
     found.ok_or_else(|| {
         let names: Vec<String> = plan

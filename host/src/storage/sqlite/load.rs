@@ -6,6 +6,7 @@ use crate::{
     fail_point,
     model::{
         column::{ColumnType, Value},
+        ids::TableId,
         turn::FailureCount,
     },
     plan::{Plan, TablePlan},
@@ -106,20 +107,15 @@ pub(super) fn fill(connection: &Connection, path: &Path, plan: &Plan, into: &mut
         }
     }
     into.restored();
-    for (number, table) in plan.tables.iter().enumerate() {
-        fill_table(connection, number, table, into).sqlite(wrap)?;
+    for (id, table) in plan.tables.iter_enumerated() {
+        fill_table(connection, id, table, into).sqlite(wrap)?;
     }
     into.tables_restored();
     fail_point::pass("restored");
     Ok(())
 }
 
-fn fill_table(
-    connection: &Connection,
-    number: usize,
-    table: &TablePlan,
-    into: &mut dyn Restore,
-) -> rusqlite::Result<()> {
+fn fill_table(connection: &Connection, id: TableId, table: &TablePlan, into: &mut dyn Restore) -> rusqlite::Result<()> {
     let columns: Vec<String> = table.columns.iter().map(|c| schema::quote(&c.field.name)).collect();
     let query = format!("SELECT {} FROM {}", columns.join(", "), schema::quote(&table.name));
     let mut statement = connection.prepare(&query)?;
@@ -130,7 +126,7 @@ fn fill_table(
             let is_boolean = column.field.column_type == ColumnType::Boolean;
             values.push(value_of(row.get_ref(index)?, is_boolean));
         }
-        into.table_row(number, &values);
+        into.table_row(id, &values);
     }
     Ok(())
 }

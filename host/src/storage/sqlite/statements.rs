@@ -5,6 +5,7 @@ use crate::{
     error::{Error, OrDefect, Result},
     model::{
         column::{ColumnType, Field, Value},
+        ids::{IdVec, TableId},
         row::{cells, take_key_cell},
         rows::KeyedRows,
     },
@@ -17,7 +18,7 @@ use rusqlite::{CachedStatement, Transaction, types::Null};
 pub(super) struct Statements {
     /// None for a subject.
     pub(super) sinks: Vec<Option<TableStatements>>,
-    pub(super) tables: Vec<TableStatements>,
+    pub(super) tables: IdVec<TableId, TableStatements>,
 }
 
 #[derive(Debug)]
