@@ -32,7 +32,7 @@ use crate::{
         column::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
         deployment::{VersionChange, Whose},
-        ids::{IdVec, TableId},
+        ids::{IdVec, SinkId, TableId},
         turn::Counts,
     },
     operator::{
@@ -59,7 +59,7 @@ pub struct Engine {
     tables: IdVec<TableId, lookup::Table>,
     /// Where some step follows the watermark.
     clock: Option<Clock>,
-    sinks: Vec<Sink>,
+    sinks: IdVec<SinkId, Sink>,
     compaction: LogCompaction,
     /// Whether some stage, or an aggregate that is a guest, may reject an event that already changed state, or fail too often
     /// at one.
@@ -157,12 +157,7 @@ impl Engine {
             steps.push(Self::step(node, host, seed, &metrics)?);
         }
         let tables = plan.tables.map(|_, table| lookup::Table::new(table.clone(), seed));
-        let sinks: Vec<_> = plan
-            .sinks
-            .iter()
-            .enumerate()
-            .map(|(index, sink)| Sink::new(index, sink, seed))
-            .collect();
+        let sinks = plan.sinks.map(|id, sink| Sink::new(id, sink, seed));
         let undoes = plan.nodes.iter().any(|node| match &node.kind {
             NodeKind::Stage(stage) => stage.undoes,
             // A stage that fails too often may do so in a later wave.

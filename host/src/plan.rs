@@ -20,7 +20,7 @@ use crate::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
         guest::{Module, ParameterValue},
-        ids::{IdVec, TableId},
+        ids::{IdVec, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -71,7 +71,7 @@ pub struct Plan {
     /// The inputs, each under its index in [`Plan::inputs`], and then the steps.
     pub nodes: Vec<Node>,
     /// Where rows go.
-    pub sinks: Vec<SinkPlan>,
+    pub sinks: IdVec<SinkId, SinkPlan>,
     /// The subject that dead letters are published to, if any.
     pub dead_letters: Option<String>,
     /// How many dead letters the database keeps.

@@ -42,7 +42,7 @@ use crate::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
         guest::{AggregateModule, Module, ParameterValue},
-        ids::{IdVec, TableId},
+        ids::{IdVec, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -99,7 +99,7 @@ struct Bound {
     ticks: Option<TickPlan>,
     nodes: Vec<BoundNode>,
     tables: IdVec<TableId, BoundTable>,
-    sinks: Vec<BoundSink>,
+    sinks: IdVec<SinkId, BoundSink>,
     dead_letters: Option<String>,
     keep: KeepPlan,
     publish_from: BTreeMap<String, PublishFrom>,

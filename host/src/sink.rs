@@ -11,6 +11,7 @@ use crate::{
     error::note_defect,
     model::{
         column::{Batch, Column, Value},
+        ids::SinkId,
         row::push_cell,
         rows::{Message, SinkRows},
     },
@@ -32,7 +33,7 @@ pub enum Sink {
 
 impl Sink {
     /// A sink with nothing in it.
-    pub fn new(index: usize, plan: &SinkPlan, seed: u64) -> Self {
+    pub fn new(id: SinkId, plan: &SinkPlan, seed: u64) -> Self {
         let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
         match &plan.target {
             Target::Table {
@@ -53,7 +54,7 @@ impl Sink {
             Target::Subject { .. } => {
                 let names = plan.columns.iter().map(|(field, _)| field.name.clone()).collect();
                 Self::Subject(SubjectSink {
-                    index,
+                    id,
                     names,
                     columns,
                     messages: Vec::new(),
@@ -176,7 +177,7 @@ impl AppendSink {
 /// A subject.
 #[derive(Debug)]
 pub struct SubjectSink {
-    index: usize,
+    id: SinkId,
     names: Vec<String>,
     columns: Vec<usize>,
     messages: Vec<Message>,
@@ -196,7 +197,7 @@ impl SubjectSink {
             self.bytes += payload.len();
             self.messages.push(Message {
                 sequence,
-                sink: self.index,
+                sink: self.id,
                 ordinal,
                 payload,
             });

@@ -1,7 +1,7 @@
 //! What every storage promises, held to each of them.
 
 use serde_json::json;
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 use weir::{
     definition::File,
     engine::Engine,
@@ -9,7 +9,7 @@ use weir::{
     format::Decoder,
     model::{
         column::Value,
-        ids::{Id, IdVec, TableId},
+        ids::{Id, IdVec, SinkId, TableId},
         row::{push_cell, push_key_cell},
         rows::{KeyedRows, SinkRows},
         turn::Turn,
@@ -115,7 +115,7 @@ fn each_goes_on_after_a_restart_with_what_was_committed() {
         );
         // The state says what the tables have to hold.
         let turn = made.turn(&mut *storage, &[r#"{"user": "a", "page": "end"}"#]);
-        let Some(Some(SinkRows::Upserts(pages))) = turn.sinks.first() else {
+        let Some(Some(SinkRows::Upserts(pages))) = turn.sinks.get(SinkId::FIRST) else {
             panic!("{turn:?}")
         };
         let ann: Vec<_> = pages.sorted().collect();
@@ -150,16 +150,22 @@ fn each_goes_on_after_a_restart_with_what_was_committed() {
 fn what_the_plan_has_no_place_for_ends_before_the_commit() {
     type Break = fn(&mut Turn);
     let breaks: [(&str, Break); 5] = [
-        ("a message of event 1 is for sink 7 (", |turn| turn.messages[0].sink = 7),
-        ("a message of event 1 is for sink 0 (", |turn| turn.messages[0].sink = 0),
-        ("a turn has 2 sinks, and the plan 3 (", |turn| turn.sinks.truncate(2)),
+        ("a message of event 1 is for sink 7 (", |turn| {
+            turn.messages[0].sink = SinkId::of(7)
+        }),
+        ("a message of event 1 is for sink 0 (", |turn| {
+            turn.messages[0].sink = SinkId::FIRST
+        }),
+        ("a turn has 2 sinks, and the plan 3 (", |turn| {
+            turn.sinks = take(&mut turn.sinks).into_iter().take(2).collect()
+        }),
         ("a turn has 0 lookup tables, and the plan 1 (", |turn| {
             turn.tables = IdVec::new();
         }),
         (
             "sink 1, Append { name: \"seen\" }, has rows of another kind (",
             |turn| {
-                turn.sinks[1] = Some(SinkRows::Upserts(KeyedRows::default()));
+                *turn.sinks.get_mut(SinkId::of(1)).unwrap() = Some(SinkRows::Upserts(KeyedRows::default()));
             },
         ),
     ];

@@ -1,26 +1,34 @@
 //! The rows that a table has to have, as the state says it: what [`crate::storage::Snapshot`] holds tables to.
 
 use super::{Engine, Step};
-use crate::{limits::STATE_BUCKETS, model::row::push_cell, plan::Target};
+use crate::{
+    error::{OrDefect, Result},
+    limits::STATE_BUCKETS,
+    model::{ids::SinkId, row::push_cell},
+    plan::Target,
+};
 
 impl Engine {
-    /// Calls `each` with the rows of the sink number `sink` as they have to be, in no order; each has a cell for each
+    /// Calls `each` with the rows of a sink as they have to be, in no order; each has a cell for each
     /// column. Says whether the state tells them: it does where the sink is a table by primary key that reads an operator
     /// whose state holds its rows, and these are not told apart by another key.
-    pub fn table_rows(&self, sink: usize, mut each: impl FnMut(Vec<u8>)) -> bool {
-        let Some(plan) = self.plan.sinks.get(sink) else {
-            return false;
-        };
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it has no such sink.
+    pub fn table_rows(&self, sink: SinkId, mut each: impl FnMut(Vec<u8>)) -> Result<bool> {
+        let plan = self.plan.sinks.get(sink);
+        let plan = plan.or_defect(|| format!("sink {sink} is not there"))?;
         if !matches!(&plan.target, Target::Table { rows_by: None, .. }) || plan.input.output > 0 {
-            return false;
+            return Ok(false);
         }
+        let step = self.steps.get(plan.input.node);
+        let Step::Operator(operator) = step.or_defect(|| format!("sink {sink} reads a step that is not there"))? else {
+            return Ok(false);
+        };
         let places: Vec<usize> = plan.columns.iter().map(|(_, place)| *place).collect();
         for bucket in 0..STATE_BUCKETS {
-            let Some(Step::Operator(operator)) = self.steps.get(plan.input.node) else {
-                return false;
-            };
             let Some(rows) = operator.contents(bucket) else {
-                return false;
+                return Ok(false);
             };
             let columns = rows.pick(&places);
             for row in 0..rows.len() {
@@ -29,6 +37,6 @@ impl Engine {
                 each(cells);
             }
         }
-        true
+        Ok(true)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Result, note_defect},
     model::{
         column::Value,
-        ids::TableId,
+        ids::{SinkId, TableId},
         turn::{FailureCount, Snapshot},
     },
     storage::{Contents, Part, Remembered, Restore},
@@ -75,7 +75,7 @@ impl Contents for Engine {
         self.state_sizes().iter().map(|(_, entries)| entries).sum()
     }
 
-    fn table_rows(&self, sink: usize, each: &mut dyn FnMut(Vec<u8>)) -> bool {
+    fn table_rows(&self, sink: SinkId, each: &mut dyn FnMut(Vec<u8>)) -> Result<bool> {
         Self::table_rows(self, sink, each)
     }
 }

@@ -1,7 +1,10 @@
 //! Rows by key, the latest of each, in one piece of memory: a turn has as many as a hundred thousand, and to give back
 //! each of them alone, on another thread than it was taken on, costs more than to write it.
 
-use crate::model::keys::{Keys, Place};
+use crate::model::{
+    ids::SinkId,
+    keys::{Keys, Place},
+};
 use hashbrown::HashTable;
 use std::{hint::black_box, mem, ops::Range};
 
@@ -37,8 +40,8 @@ impl SinkRows {
 pub struct Message {
     /// The stream sequence of the event that caused it.
     pub sequence: u64,
-    /// The index of the sink in the plan.
-    pub sink: usize,
+    /// The sink.
+    pub sink: SinkId,
     /// Which of several messages of that event and sink it is, from 0.
     pub ordinal: u32,
     /// The row as a JSON object.

@@ -3,7 +3,7 @@
 use crate::model::{
     delivery::{DeadLetter, Receipt, Scanned},
     deployment::VersionChange,
-    ids::{IdVec, TableId},
+    ids::{IdVec, SinkId, TableId},
     rows::{KeyedRows, Message, SinkRows},
 };
 use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
@@ -74,7 +74,7 @@ pub struct Turn {
     /// Where the watermark stands, where some step follows it.
     pub watermark_ms: Option<i64>,
     /// For each sink of the plan its rows; nothing for a subject.
-    pub sinks: Vec<Option<SinkRows>>,
+    pub sinks: IdVec<SinkId, Option<SinkRows>>,
     /// For each lookup table of the plan the rows that the pipeline set.
     pub tables: IdVec<TableId, KeyedRows>,
     /// Messages to publish after the commit.

@@ -9,7 +9,7 @@ use crate::{
     model::{
         column::{Field, Schema},
         guest::OutputSpec,
-        ids::TableId,
+        ids::{IdVec, SinkId, TableId},
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
@@ -72,7 +72,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
         ..bound.event_time
     };
     let tables = bound.tables.map(|_, table| physical.table(table));
-    let sinks: Vec<SinkPlan> = bound.sinks.iter().map(|sink| physical.sink(sink)).collect();
+    let sinks = bound.sinks.map(|_, sink| physical.sink(sink));
     let nodes: Vec<Node> = bound
         .nodes
         .iter()
@@ -208,7 +208,7 @@ impl Physical<'_> {
         }
     }
 
-    fn node(&self, at: usize, node: &BoundNode, sinks: &[SinkPlan]) -> Node {
+    fn node(&self, at: usize, node: &BoundNode, sinks: &IdVec<SinkId, SinkPlan>) -> Node {
         let outputs = node
             .outputs
             .iter()
@@ -239,7 +239,7 @@ impl Physical<'_> {
         }
     }
 
-    fn readers(&self, port: OutputPort, schema: &[Field], change: &Change, sinks: &[SinkPlan]) -> Readers {
+    fn readers(&self, port: OutputPort, schema: &[Field], change: &Change, sinks: &IdVec<SinkId, SinkPlan>) -> Readers {
         let Change::Keyed(Some(key)) = change else {
             return Readers::OF_EVERY_CHANGE;
         };

@@ -1,7 +1,11 @@
 //! Who reads what: the step that a sink stands under, and steps that nobody reads.
 
 use super::{Binder, BoundKind, BoundNode, BoundSink, OutputPort};
-use crate::{definition::Name, error::Result};
+use crate::{
+    definition::Name,
+    error::Result,
+    model::ids::{IdVec, SinkId},
+};
 use std::ops::Range;
 
 impl Binder<'_> {
@@ -24,7 +28,7 @@ impl Binder<'_> {
     /// Of an operator that is its first output. The others (`late`, `cleared`) are asked for where they are wanted: late rows
     /// are counted without a reader, and most alerts are not interested in their end. Inputs need no reader: their events
     /// move the watermark, and one may be there for ticks alone.
-    pub(super) fn check_read(&self, sinks: &[BoundSink]) -> Result<()> {
+    pub(super) fn check_read(&self, sinks: &IdVec<SinkId, BoundSink>) -> Result<()> {
         let inputs = self.inputs.len();
         let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(BoundNode::inputs).collect();
         read.extend(sinks.iter().map(|sink| sink.input));

@@ -7,7 +7,10 @@ use crate::{
     definition::{Name, PublishFrom},
     error::{OrDefect, Result},
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
-    model::subject,
+    model::{
+        ids::{Id, IdVec, SinkId},
+        subject,
+    },
     plan::{KeepPlan, MS_US},
 };
 use std::collections::BTreeMap;
@@ -135,8 +138,8 @@ impl Binder<'_> {
         Ok(())
     }
 
-    pub(super) fn sinks(&self) -> Result<Vec<BoundSink>> {
-        let mut sinks: Vec<BoundSink> = Vec::new();
+    pub(super) fn sinks(&self) -> Result<IdVec<SinkId, BoundSink>> {
+        let mut sinks: IdVec<SinkId, BoundSink> = IdVec::new();
         if self.definition.sinks.is_empty() {
             return Err(self.file.error(Some(0..0), "there is no [[sink]]; name at least one"));
         }
@@ -169,14 +172,12 @@ impl Binder<'_> {
                     let name = table.get_ref().clone();
                     // SQLite takes names that differ in case for one.
                     let same = |other: &str| other.eq_ignore_ascii_case(&name);
-                    let sink_before = sinks
-                        .iter()
-                        .position(|other| other.target.table().is_some_and(|other| same(other)));
-                    if let Some(before) = sink_before {
+                    let is_same = |other: &BoundSink| other.target.table().is_some_and(|other| same(other));
+                    if let Some(before) = sinks.position(is_same) {
                         let message = format!(
                             "table \"{name}\" is that of the sink in line {} already; give each a table of its own, and put rows \
                              of several steps together with a step of kind `union`",
-                            self.line_of_sink(before)
+                            self.line_of_sink(before)?
                         );
                         return Err(self.at(table, message));
                     }
@@ -226,9 +227,14 @@ impl Binder<'_> {
     }
 
     /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.
-    fn check_published_once(&self, before: &[BoundSink], rows: (OutputPort, &[String]), subject: &Name) -> Result<()> {
+    fn check_published_once(
+        &self,
+        before: &IdVec<SinkId, BoundSink>,
+        rows: (OutputPort, &[String]),
+        subject: &Name,
+    ) -> Result<()> {
         let (input, columns) = rows;
-        let twin = before.iter().position(|other| {
+        let twin = before.position(|other| {
             let same_columns =
                 other.columns.len() == columns.len() && other.columns.iter().all(|column| columns.contains(column));
             let same_subject = matches!(&other.target, BoundTarget::Subject { name } if name == subject.get_ref());
@@ -241,7 +247,7 @@ impl Binder<'_> {
                 format!(
                     "the sink in line {} publishes the same rows of {} to \"{}\" already; leave one out, or give it another `from` \
                      or `subject`",
-                    self.line_of_sink(twin),
+                    self.line_of_sink(twin)?,
                     self.port_name(input),
                     subject.get_ref()
                 ),
@@ -250,9 +256,10 @@ impl Binder<'_> {
     }
 
     /// Where a sink stands, for a message about another one.
-    fn line_of_sink(&self, sink: usize) -> usize {
-        let sink = self.definition.sinks.get(sink);
-        sink.map_or(1, |sink| self.file.line(sink.span().start))
+    fn line_of_sink(&self, sink: SinkId) -> Result<usize> {
+        let defined = self.definition.sinks.get(sink.number());
+        let defined = defined.or_defect(|| format!("sink {sink} is not defined"))?;
+        Ok(self.file.line(defined.span().start))
     }
 
     /// Where dead letters are published. The source must not take them in: a payload that cannot be processed would come

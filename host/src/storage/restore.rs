@@ -5,7 +5,7 @@ use crate::{
     model::{
         column::Value,
         deployment::StoredVersion,
-        ids::TableId,
+        ids::{SinkId, TableId},
         turn::{FailureCount, Snapshot},
     },
 };
@@ -58,9 +58,12 @@ pub trait Contents: Restore {
     /// How many entries its states have.
     fn state_entries(&mut self) -> usize;
 
-    /// Calls `each` with the rows of the sink number `sink` as they have to be, in no order; each has a cell for each
+    /// Calls `each` with the rows of a sink as they have to be, in no order; each has a cell for each
     /// column. Gives whether the state tells them.
-    fn table_rows(&self, sink: usize, each: &mut dyn FnMut(Vec<u8>)) -> bool;
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it has no such sink.
+    fn table_rows(&self, sink: SinkId, each: &mut dyn FnMut(Vec<u8>)) -> Result<bool>;
 }
 
 /// What is checked and remembered together.

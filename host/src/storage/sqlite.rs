@@ -182,7 +182,7 @@ impl Storage for Database {
             number: stored.turn,
             position: stored.position,
             receipt,
-            sinks: self.plan.sinks.iter().map(|_| None).collect(),
+            sinks: self.plan.sinks.map(|_, _| None),
             tables,
             ..Default::default()
         })

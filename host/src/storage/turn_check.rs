@@ -23,14 +23,14 @@ pub(super) fn check_turn(plan: &Plan, turn: &Turn) -> Result<()> {
             "a turn has {found} lookup tables, and the plan {wanted}"
         )));
     }
-    for (number, (sink, rows)) in plan.sinks.iter().zip(&turn.sinks).enumerate() {
+    for ((id, sink), rows) in plan.sinks.iter_enumerated().zip(&turn.sinks) {
         match (&sink.target, rows) {
             (_, None)
             | (Target::Table { .. }, Some(SinkRows::Upserts(_)))
             | (Target::Append { .. }, Some(SinkRows::Appends(_))) => {}
             (target, Some(_)) => {
                 return Err(Error::defect(format_args!(
-                    "sink {number}, {target:?}, has rows of another kind"
+                    "sink {id}, {target:?}, has rows of another kind"
                 )));
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, OrDefect, Result},
     model::{
         column::{ColumnType, Field, Value},
-        ids::{IdVec, TableId},
+        ids::{IdVec, SinkId, TableId},
         row::{cells, take_key_cell},
         rows::KeyedRows,
     },
@@ -17,7 +17,7 @@ use rusqlite::{CachedStatement, Transaction, types::Null};
 #[derive(Debug)]
 pub(super) struct Statements {
     /// None for a subject.
-    pub(super) sinks: Vec<Option<TableStatements>>,
+    pub(super) sinks: IdVec<SinkId, Option<TableStatements>>,
     pub(super) tables: IdVec<TableId, TableStatements>,
 }
 

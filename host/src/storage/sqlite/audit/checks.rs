@@ -99,10 +99,14 @@ impl Audit {
         let mut checks = vec![Check::new("state of the pipeline file", Vec::new(), || {
             format!("{entries} values of its types")
         })];
-        for (number, sink) in plan.sinks.iter().enumerate() {
+        for (id, sink) in plan.sinks.iter_enumerated() {
             let Some(table) = tables::name(sink) else { continue };
             let what = format!("table {table}");
-            checks.push(match self.read(|c| tables::compare(c, number, sink, table, state)) {
+            let compared = tables::expected(id, state).and_then(|expected| {
+                let compare = |rows| self.read(|connection| tables::compare(connection, sink, table, rows));
+                expected.map(compare).transpose()
+            });
+            checks.push(match compared {
                 Ok(None) => Check {
                     what,
                     verdict: Verdict::Unknown(

@@ -2,8 +2,10 @@
 
 use super::super::{schema::quote, value_of};
 use crate::{
+    error::Result,
     model::{
         column::{ColumnType, Value},
+        ids::SinkId,
         row::{cells, push_cell},
     },
     plan::{SinkPlan, Target},
@@ -21,21 +23,22 @@ pub(super) fn name(sink: &SinkPlan) -> Option<&str> {
     }
 }
 
-/// What differs between the rows of `table` and those that the state says, and how many there are; nothing where it
-/// does not tell.
+/// The rows of a sink that the state says; nothing where it does not tell.
+pub(super) fn expected(sink: SinkId, state: &dyn Contents) -> Result<Option<HashSet<Vec<u8>>>> {
+    let mut expected: HashSet<Vec<u8>> = HashSet::new();
+    let is_told = state.table_rows(sink, &mut |row| {
+        expected.insert(as_stored(&row));
+    })?;
+    Ok(is_told.then_some(expected))
+}
+
+/// What differs between the rows of `table` and those that are expected, and how many these are.
 pub(super) fn compare(
     connection: &Connection,
-    number: usize,
     sink: &SinkPlan,
     table: &str,
-    state: &dyn Contents,
-) -> rusqlite::Result<Option<(Vec<String>, usize)>> {
-    let mut expected: HashSet<Vec<u8>> = HashSet::new();
-    if !state.table_rows(number, &mut |row| {
-        expected.insert(as_stored(&row));
-    }) {
-        return Ok(None);
-    }
+    mut expected: HashSet<Vec<u8>>,
+) -> rusqlite::Result<(Vec<String>, usize)> {
     let rows_expected = expected.len();
     let names: Vec<String> = sink.columns.iter().map(|(field, _)| quote(&field.name)).collect();
     let booleans: Vec<bool> = sink
@@ -61,7 +64,7 @@ pub(super) fn compare(
         .collect();
     missing.sort_unstable();
     faults.extend(missing);
-    Ok(Some((faults, rows_expected)))
+    Ok((faults, rows_expected))
 }
 
 /// SQLite has one zero.

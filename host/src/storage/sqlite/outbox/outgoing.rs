@@ -3,7 +3,11 @@
 use super::{MessageNames, write_letters};
 use crate::{
     error::{OrDefect, Result},
-    model::{delivery::DeadLetter, rows::Message},
+    model::{
+        delivery::DeadLetter,
+        ids::{IdVec, SinkId},
+        rows::Message,
+    },
     plan::{Plan, Target},
     storage::sqlite::failure::Written,
 };
@@ -91,8 +95,8 @@ impl Outgoing {
         retries: impl Fn(u64) -> u64,
     ) -> Written {
         let mut unpublished = 0;
-        let places = (0..plan.sinks.len()).map(|sink| self.place(plan, sink));
-        let places: Vec<Option<(&str, u64, String)>> = places.collect::<Result<_>>()?;
+        let places = plan.sinks.ids().map(|sink| self.place(plan, sink));
+        let places: IdVec<SinkId, Option<(&str, u64, String)>> = places.collect::<Result<_>>()?;
         let mut insert = transaction.prepare_cached(
             "INSERT INTO weir_outbox (pipeline, subject, message_id, sequence, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -126,7 +130,7 @@ impl Outgoing {
 
     /// Where the messages of a sink go, from which event on, and what causes them beside the event: the step, its output
     /// and the sink.
-    fn place<'p>(&self, plan: &'p Plan, sink: usize) -> Result<Option<(&'p str, u64, String)>> {
+    fn place<'p>(&self, plan: &'p Plan, sink: SinkId) -> Result<Option<(&'p str, u64, String)>> {
         let found = plan.sinks.get(sink).or_defect(|| format!("sink {sink} is not there"))?;
         let Target::Subject { name: subject, .. } = &found.target else {
             return Ok(None);
