@@ -32,7 +32,7 @@ use crate::{
         column::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
         deployment::{VersionChange, Whose},
-        ids::{IdVec, SinkId, TableId},
+        ids::{Id, IdVec, InputId, NodeId, SinkId, TableId},
         turn::Counts,
     },
     operator::{
@@ -119,7 +119,7 @@ struct Part<'a> {
     deliveries: &'a Deliveries,
     range: Range<u32>,
     /// Of each input.
-    events: Vec<Batch>,
+    events: IdVec<InputId, Batch>,
 }
 
 /// The rows on each edge while a batch passes.
@@ -329,7 +329,12 @@ impl Engine {
     /// And a part in which an event has to be undone is rolled back and cut in front of that event; the next parts are
     /// short and grow again, so that many such events do not cost the whole batch each. Gives the delivery in front of which
     /// it ended: there are no more, or a guest failed too often.
-    fn process_parts(&mut self, events: &[Batch], deliveries: &Deliveries, outcomes: &mut Outcomes) -> Result<u32> {
+    fn process_parts(
+        &mut self,
+        events: &IdVec<InputId, Batch>,
+        deliveries: &Deliveries,
+        outcomes: &mut Outcomes,
+    ) -> Result<u32> {
         let largest = deliveries.payloads.offsets.windows(2).map(|w| match w {
             [start, end] => (end - start) as usize,
             _ => 0,
@@ -346,9 +351,9 @@ impl Engine {
                 deliveries,
                 range: start..stop,
                 events: if start == 0 && stop == end {
-                    events.to_vec()
+                    events.clone()
                 } else {
-                    events.iter().map(|events| events.of_deliveries(start..stop)).collect()
+                    events.map(|_, events| events.of_deliveries(start..stop))
                 },
             };
             let mark = outcomes.mark();
@@ -455,7 +460,7 @@ impl Engine {
             let input = of(&edges, node.input);
             let output = match &node.kind {
                 NodeKind::Source => {
-                    let events = part.events.get(at).cloned();
+                    let events = part.events.get(NodeId::of(at).input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,

@@ -21,6 +21,7 @@ use crate::{
     model::{
         column::Batch,
         delivery::{DecodedBatch, DeliveryTimes, Rejected},
+        ids::{IdVec, InputId},
         subject,
     },
     plan::{Now, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
@@ -37,7 +38,7 @@ pub const EVENT_TIMES_US: Range<i64> = -62_167_219_200 * SECOND_US..253_402_300_
 /// Collects deliveries into a batch.
 #[derive(Debug)]
 pub struct Decoder {
-    inputs: Vec<Input>,
+    inputs: IdVec<InputId, Input>,
     /// "Now" of every event, where it is fixed.
     fixed_now_ms: Option<i64>,
     events_max: usize,
@@ -100,7 +101,7 @@ impl Decoder {
     pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
         Ok(Self {
-            inputs: vec![Input::new(">", columns, events_max)?],
+            inputs: vec![Input::new(">", columns, events_max)?].into(),
             fixed_now_ms: None,
             events_max,
             batch: DecodedBatch::default(),
@@ -108,12 +109,10 @@ impl Decoder {
     }
 
     /// The input that a message on `subject` belongs to. Where there is only one, everything does.
-    pub fn input_of(&self, subject: &str) -> Option<usize> {
-        match self.inputs.as_slice() {
-            [_] => Some(0),
-            inputs => inputs
-                .iter()
-                .position(|input| subject::matches(&input.subject, subject)),
+    pub fn input_of(&self, subject: &str) -> Option<InputId> {
+        match self.inputs.len() {
+            1 => Some(InputId::FIRST),
+            _ => self.inputs.position(|input| subject::matches(&input.subject, subject)),
         }
     }
 
@@ -132,11 +131,18 @@ impl Decoder {
     /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
     pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
         let times = times(self.fixed_now_ms, store_time_ms);
-        self.take_in(0, None, sequence, times, payload);
+        self.take_in(InputId::FIRST, None, sequence, times, payload);
     }
 
-    /// Takes in one delivery of the input with this number, which came on `subject`; otherwise as [`Decoder::push`].
-    pub fn push_to(&mut self, input: usize, subject: &str, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
+    /// Takes in one delivery of an input, which came on `subject`; otherwise as [`Decoder::push`].
+    pub fn push_to(
+        &mut self,
+        input: InputId,
+        subject: &str,
+        sequence: u64,
+        store_time_ms: Option<i64>,
+        payload: &[u8],
+    ) {
         let subject = (self.inputs.len() > 1).then_some(subject);
         let times = times(self.fixed_now_ms, store_time_ms);
         self.take_in(input, subject, sequence, times, payload);
@@ -146,7 +152,7 @@ impl Decoder {
     /// that or a column holds it.
     pub fn push_again(
         &mut self,
-        input: usize,
+        input: InputId,
         subject: Option<&str>,
         sequence: u64,
         (now_ms, store_ms): (i64, Option<i64>),
@@ -179,7 +185,7 @@ impl Decoder {
                 continue;
             }
             let subject = deliveries.subject(index).unwrap_or("");
-            let input = self.input_of(subject).unwrap_or(0);
+            let input = self.input_of(subject).unwrap_or(InputId::FIRST);
             self.push_to(
                 input,
                 subject,
@@ -206,7 +212,7 @@ impl Decoder {
 
     fn take_in(
         &mut self,
-        input: usize,
+        input: InputId,
         subject: Option<&str>,
         sequence: u64,
         mut times: DeliveryTimes,

@@ -20,7 +20,7 @@ use crate::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
         guest::{Module, ParameterValue},
-        ids::{IdVec, SinkId, TableId},
+        ids::{IdVec, InputId, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -55,7 +55,7 @@ pub struct Plan {
     /// What becomes of messages that say that a key was deleted.
     pub tombstones: Option<TombstonePlan>,
     /// What is read of the stream: at least one, in the order of their subjects, which do not overlap.
-    pub inputs: Vec<Input>,
+    pub inputs: IdVec<InputId, Input>,
     /// What "now" is.
     pub now: Now,
     /// How far the times of events are trusted.

@@ -42,7 +42,7 @@ use crate::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
         guest::{AggregateModule, Module, ParameterValue},
-        ids::{IdVec, SinkId, TableId},
+        ids::{IdVec, InputId, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -93,7 +93,7 @@ struct Bound {
     now: Now,
     tombstones: Option<TombstonePlan>,
     /// The first nodes are these.
-    inputs: Vec<BoundInput>,
+    inputs: IdVec<InputId, BoundInput>,
     event_time: EventTimePlan,
     commit_at_most_every: Duration,
     ticks: Option<TickPlan>,
@@ -256,7 +256,7 @@ fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions
         file,
         definition,
         versions,
-        inputs: Vec::new(),
+        inputs: IdVec::new(),
         nodes: Vec::new(),
         tables: IdVec::new(),
     };
@@ -298,7 +298,7 @@ struct Binder<'a> {
     file: &'a File,
     definition: &'a Definition<'a>,
     versions: &'a Versions,
-    inputs: Vec<BoundInput>,
+    inputs: IdVec<InputId, BoundInput>,
     nodes: Vec<BoundNode>,
     tables: IdVec<TableId, BoundTable>,
 }

@@ -11,6 +11,7 @@ use weir::{
     definition::File,
     engine::{Engine, Successor},
     format::Decoder,
+    model::ids::{Id, InputId},
     plan::{Plan, StageVersion, StepVersions, Versions},
     storage::Messages,
 };
@@ -223,8 +224,14 @@ table = "labelled"
     engine.begin(0, &[]);
     let push_both = |decoder: &mut Decoder, sequence: u64| {
         let order = format!("{{\"id\": {sequence}, \"name\": \"n\"}}");
-        decoder.push_to(0, "shop.orders", sequence, Some(0), order.as_bytes());
-        decoder.push_to(1, "shop.payments", sequence + 1, Some(0), b"{\"k\": \"a\", \"n\": 7}");
+        decoder.push_to(InputId::FIRST, "shop.orders", sequence, Some(0), order.as_bytes());
+        decoder.push_to(
+            InputId::of(1),
+            "shop.payments",
+            sequence + 1,
+            Some(0),
+            b"{\"k\": \"a\", \"n\": 7}",
+        );
     };
     let mut decoder = Decoder::of(&plan, 4096).expect("the columns are fine");
     push_both(&mut decoder, 1);

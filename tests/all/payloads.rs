@@ -12,7 +12,10 @@ use std::sync::Arc;
 use weir::{
     definition::TextFormat,
     format::Decoder,
-    model::column::{Column, ColumnType, Field, Value},
+    model::{
+        column::{Column, ColumnType, Field, Value},
+        ids::InputId,
+    },
     plan::SourceColumn,
 };
 use weir_tests::{
@@ -71,7 +74,7 @@ fn decode(decoder: &mut Decoder, columns: &[SourceColumn], payloads: &[&[u8]]) -
     for rejected in &batch.rejected {
         found[place(rejected.delivery)] = (Outcome::Reject, rejected.reason.clone());
     }
-    let events = batch.of_input(0);
+    let events = batch.of_input(InputId::FIRST);
     let mut held = events.columns.iter();
     let held: Vec<Option<&Arc<Column>>> = columns.iter().map(|c| held.next_if(c.materialised)).collect();
     for (row, &delivery) in events.deliveries.iter().enumerate() {

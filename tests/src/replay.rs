@@ -11,7 +11,7 @@ use weir::{
     engine::Engine,
     error::Result,
     format::Decoder,
-    model::ids::TableId,
+    model::ids::{InputId, TableId},
     operator::lookup,
     plan::{Now, Plan},
     runtime::pipeline::Swaps,
@@ -134,7 +134,7 @@ pub fn load_table(plan: &Arc<Plan>, rows: &[u8], database: &Path) {
         }
         let batch = decoder.take();
         assert_eq!(batch.rejected, [], "every row fits the table");
-        table.set(batch.of_input(0), &columns);
+        table.set(batch.of_input(InputId::FIRST), &columns);
     }
     let hold = hold(database).expect("nobody else holds the database");
     let mut storage = hold

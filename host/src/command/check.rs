@@ -4,7 +4,10 @@ use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_
 use crate::{
     command::terminal,
     error::Result,
-    model::column::Field,
+    model::{
+        column::Field,
+        ids::{Id, NodeId},
+    },
     plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
     storage::Location,
     text::{duration, printable},
@@ -252,7 +255,7 @@ fn what(plan: &Plan, node: &Node) -> String {
     let at = At { plan, node };
     match &node.kind {
         NodeKind::Source => {
-            let input = plan.inputs.get(node.input.node);
+            let input = plan.inputs.get(NodeId::of(node.input.node).input());
             let subject = input.map_or("?", |input| input.subject.as_str());
             format!("stream {}, subject {subject}, json", plan.stream)
         }

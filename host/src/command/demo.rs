@@ -11,7 +11,7 @@ use crate::{
     files::private_file,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    model::ids::TableId,
+    model::ids::{InputId, TableId},
     nats::{Beginning, Gap, Nats, NatsOptions, Registry},
     operator::lookup,
     plan::Plan,
@@ -158,7 +158,7 @@ fn start(nats: &Nats, host: &StageHost, plans: &[Arc<Plan>], home: &Path, stop: 
                 decoder.push(number, None, &row);
             }
             rows.set(
-                decoder.take().of_input(0),
+                decoder.take().of_input(InputId::FIRST),
                 &(0..table.columns.len()).collect::<Vec<_>>(),
             );
             let mut storage = file.open(plan.clone(), Messages::Drop)?;

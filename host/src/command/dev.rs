@@ -354,7 +354,7 @@ impl Session {
         let mut published = 0;
         while lines.next_into(&mut line)? {
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            messages.push(match (events.read(line), plan.inputs.first()) {
+            messages.push(match (events.read(line), plan.inputs.as_slice().first()) {
                 (Event::Of(line), _) => (line.subject.to_owned(), line.payload.to_owned()),
                 (Event::Payload, Some(input)) => (input.subject.clone(), line.to_owned()),
                 (Event::Empty | Event::Payload, _) => continue,

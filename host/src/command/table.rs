@@ -7,6 +7,7 @@ use crate::{
     files::input::Lines,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
+    model::ids::InputId,
     operator::lookup,
     plan::TablePlan,
     storage::{Location, Messages},
@@ -150,7 +151,7 @@ pub(super) fn read_rows(
             refused.push((batch.deliveries.sequence(rejected.delivery), rejected.reason.clone()));
         }
         let mut kept = Vec::new();
-        let events = batch.of_input(0);
+        let events = batch.of_input(InputId::FIRST);
         for row in 0..events.len() {
             let null = (0..plan.key_len).find(|&key| events.columns.get(key).is_none_or(|c| c.is_null(row)));
             match null.and_then(|key| plan.columns.get(key)) {

@@ -1,6 +1,9 @@
 //! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
 
-use crate::model::column::{Batch, NOTHING, TextValues};
+use crate::model::{
+    column::{Batch, NOTHING, TextValues},
+    ids::{IdVec, InputId},
+};
 
 /// The deliveries of one batch, in the order of the stream.
 #[derive(Debug, Default)]
@@ -92,8 +95,8 @@ pub struct DeliveryTimes {
 pub struct DecodedBatch {
     /// What the source handed over, empty payloads left out.
     pub deliveries: Deliveries,
-    /// The events among them, those of each input under its index in [`crate::plan::Plan::inputs`].
-    pub events: Vec<Batch>,
+    /// The events among them, those of each input under its index.
+    pub events: IdVec<InputId, Batch>,
     /// Those that are no events.
     pub rejected: Vec<Rejected>,
     /// Those that are ticks: no events, but they say how late it is.
@@ -112,7 +115,7 @@ pub struct DecodedBatch {
 
 impl DecodedBatch {
     /// The events of an input; none beyond the last.
-    pub fn of_input(&self, input: usize) -> &Batch {
+    pub fn of_input(&self, input: InputId) -> &Batch {
         self.events.get(input).unwrap_or(&NOTHING)
     }
 }

@@ -148,8 +148,14 @@ impl<I: Id, T> IdVec<I, T> {
         items.map(|(number, item)| (I::of(number), item))
     }
 
+    /// The items, each with its index, to change them.
+    pub fn iter_mut_enumerated(&mut self) -> impl DoubleEndedIterator<Item = (I, &mut T)> + ExactSizeIterator {
+        let items = self.items.iter_mut().enumerate();
+        items.map(|(number, item)| (I::of(number), item))
+    }
+
     /// A list of as many items, each made of one of these and its index.
-    pub fn map<U>(&self, mut make: impl FnMut(I, &T) -> U) -> IdVec<I, U> {
+    pub fn map<'v, U>(&'v self, mut make: impl FnMut(I, &'v T) -> U) -> IdVec<I, U> {
         self.iter_enumerated().map(|(id, item)| make(id, item)).collect()
     }
 }

@@ -15,7 +15,11 @@
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
-    model::{column::Batch, delivery::Deliveries},
+    model::{
+        column::Batch,
+        delivery::Deliveries,
+        ids::{Id, IdVec, InputId},
+    },
     plan::{EventTimePlan, MS_US, ms_in_us},
     state::{KeyedState, StateValue},
 };
@@ -117,22 +121,23 @@ impl Clock {
         &mut self,
         deliveries: &'a Deliveries,
         range: Range<u32>,
-        events: &[Batch],
+        events: &IdVec<InputId, Batch>,
         alive: impl Fn(u32) -> bool,
     ) -> WatermarkProgress<'a> {
-        let before: Vec<Latest> = (0..self.inputs).map(|input| self.get(key_of(input))).collect();
+        let inputs = (0..self.inputs).map(InputId::of);
+        let before: IdVec<InputId, Latest> = inputs.map(|input| self.get(key_of(input))).collect();
         let before_us = self.get(WATERMARK).event_us;
         let (mut inputs, mut watermark_us, mut moves) = (before.clone(), before_us, Vec::new());
-        let mut events: Vec<&[u32]> = events.iter().map(|events| events.deliveries.as_slice()).collect();
+        let mut events = events.map(|_, events| events.deliveries.as_slice());
         for delivery in range {
             let mut input = None;
-            for (number, events) in events.iter_mut().enumerate() {
+            for (id, events) in events.iter_mut_enumerated() {
                 // A delivery may be several events of its input.
                 while let Some((&first, rest)) = events.split_first()
                     && first <= delivery
                 {
                     if first == delivery {
-                        input = Some(number);
+                        input = Some(id);
                     }
                     *events = rest;
                 }
@@ -147,8 +152,8 @@ impl Clock {
                 moves.push((delivery, watermark_us));
             }
         }
-        for (number, (before, after)) in before.iter().zip(&inputs).enumerate() {
-            self.set(key_of(number), *before, *after);
+        for ((input, before), after) in before.iter_enumerated().zip(&inputs) {
+            self.set(key_of(input), *before, *after);
         }
         let watermark = |event_us| Latest { event_us, ..NEVER };
         self.set(WATERMARK, watermark(before_us), watermark(watermark_us));
@@ -160,7 +165,13 @@ impl Clock {
     }
 
     /// An event of one input, or a tick, which is of all.
-    fn follow(&mut self, deliveries: &Deliveries, delivery: u32, input: Option<usize>, inputs: &mut [Latest]) {
+    fn follow(
+        &mut self,
+        deliveries: &Deliveries,
+        delivery: u32,
+        input: Option<InputId>,
+        inputs: &mut IdVec<InputId, Latest>,
+    ) {
         let event_us = deliveries.event_time_us(delivery);
         let stored_ms = deliveries.store_time_ms(delivery);
         let is_believed = match (self.plan.ahead_max_us, stored_ms) {
@@ -168,8 +179,8 @@ impl Clock {
             _ => true,
         };
         self.ahead += u64::from(!is_believed);
-        for (number, latest) in inputs.iter_mut().enumerate() {
-            let is_of_it = input.is_none_or(|input| input == number);
+        for (id, latest) in inputs.iter_mut_enumerated() {
+            let is_of_it = input.is_none_or(|input| input == id);
             if is_of_it && is_believed {
                 latest.event_us = latest.event_us.max(event_us);
             }
@@ -185,7 +196,7 @@ impl Clock {
     }
 
     /// Where the inputs have come to that are not idle when something is stored at `stored_ms`.
-    fn reached_us(&self, inputs: &[Latest], stored_ms: Option<i64>) -> i64 {
+    fn reached_us(&self, inputs: &IdVec<InputId, Latest>, stored_ms: Option<i64>) -> i64 {
         let is_idle = |latest: &&Latest| match (self.plan.idle_after_us, stored_ms) {
             (Some(idle_us), Some(stored_ms)) => ms_in_us(stored_ms.saturating_sub(latest.stored_ms)) > idle_us,
             _ => false,
@@ -209,8 +220,8 @@ impl Clock {
     }
 }
 
-fn key_of(input: usize) -> [u8; 2] {
-    (input as u16).to_be_bytes()
+fn key_of(input: InputId) -> [u8; 2] {
+    (input.number() as u16).to_be_bytes()
 }
 
 impl Stateful for Clock {
@@ -319,7 +330,7 @@ mod tests {
             kinds: None,
             lineage: None,
         };
-        let progress = clock.pass(&deliveries, 0..seconds.len() as u32, &[events], |_| true);
+        let progress = clock.pass(&deliveries, 0..seconds.len() as u32, &vec![events].into(), |_| true);
         let mut cursor = progress.cursor();
         std::iter::from_fn(|| cursor.next_move())
             .map(|(delivery, watermark_us)| (delivery, watermark_us / SECOND_US))

@@ -96,7 +96,7 @@ impl Tested {
             }],
             _ => batches.to_vec(),
         };
-        let progress = self.clock.pass(deliveries, all, &events, |_| true);
+        let progress = self.clock.pass(deliveries, all, &events.into(), |_| true);
         let progress = self.plan.nodes[self.at].follows_time().then_some(&progress);
         self.operator.process(Inputs { batches, progress }).unwrap()
     }

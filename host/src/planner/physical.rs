@@ -9,7 +9,7 @@ use crate::{
     model::{
         column::{Field, Schema},
         guest::OutputSpec,
-        ids::{IdVec, SinkId, TableId},
+        ids::{IdVec, InputId, SinkId, TableId},
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
@@ -66,7 +66,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
             event_column: input.event_column,
         }
     });
-    let inputs: Vec<Input> = inputs.collect();
+    let inputs: IdVec<InputId, Input> = inputs.collect();
     let event_time = EventTimePlan {
         followed: bound.nodes.iter().any(|node| node.kind.follows_time()),
         ..bound.event_time

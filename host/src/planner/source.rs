@@ -7,6 +7,7 @@ use crate::{
     limits::INPUTS_MAX,
     model::{
         column::{ColumnType, Schema},
+        ids::{Id, InputId},
         subject::{is_filter, overlap},
     },
     plan::{Now, TombstonePlan},
@@ -221,7 +222,7 @@ impl<'d> Binder<'d> {
                 }
             },
             DefinedNow::Column(name) => {
-                let all: Vec<usize> = (0..self.inputs.len()).collect();
+                let all: Vec<InputId> = self.inputs.ids().collect();
                 self.check_input_times(name, "now.column", TimeUnit::Milliseconds, &all)?;
                 Ok(Now::Column(name.get_ref().clone()))
             }
@@ -229,11 +230,14 @@ impl<'d> Binder<'d> {
     }
 
     /// Whether these inputs have a column of this name that can hold times in `unit`; `key` is what names it.
-    pub(super) fn check_input_times(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[usize]) -> Result<()> {
+    pub(super) fn check_input_times(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[InputId]) -> Result<()> {
         let (text, accepted) = (name.get_ref(), format!("an int of {}", unit.plural()));
         let mut flaws = Vec::new();
-        for &at in inputs {
-            let port = OutputPort { node: at, output: 0 };
+        for input in inputs {
+            let port = OutputPort {
+                node: input.node().number(),
+                output: 0,
+            };
             let schema = &self.output(port)?.schema;
             let found = schema.iter().find(|field| field.name == *text);
             let whose = self.port_name(port);

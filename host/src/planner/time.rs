@@ -3,9 +3,12 @@
 use super::Binder;
 use crate::{
     definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
-    error::Result,
+    error::{OrDefect, Result},
     limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
-    model::subject,
+    model::{
+        ids::{Id, InputId},
+        subject,
+    },
     plan::{DAY_US, EventTimePlan, MS_US, TickPlan, TimeColumn, TimeScale},
     text::duration,
 };
@@ -70,9 +73,8 @@ impl Binder<'_> {
     /// Where each of the inputs says when its events happened.
     pub(super) fn event_columns(&mut self) -> Result<()> {
         for (input, column) in self.named_event_columns()? {
-            if let Some(input) = self.inputs.get_mut(input) {
-                input.event_column = Some(column);
-            }
+            let bound = self.inputs.get_mut(input);
+            bound.or_defect(|| format!("input {input} is not bound"))?.event_column = Some(column);
         }
         Ok(())
     }
@@ -137,16 +139,20 @@ impl Binder<'_> {
     }
 
     /// The columns that say it: what an input names itself, or else what the pipeline names for all.
-    fn named_event_columns(&self) -> Result<Vec<(usize, TimeColumn)>> {
+    fn named_event_columns(&self) -> Result<Vec<(InputId, TimeColumn)>> {
         let of_pipeline = self.definition.event_time.as_ref().map(Spanned::get_ref);
         let unit = of_pipeline.map(|given| given.unit).unwrap_or_default();
         let truncates = of_pipeline.is_some_and(|given| given.truncate);
-        let own = |input: usize| {
+        let own = |input: InputId| {
             let inputs = self.definition.source.get_ref().inputs.as_ref()?.get_ref();
-            inputs.get(&self.nodes.get(input)?.name)?.get_ref().event_time.as_ref()
+            inputs
+                .get(&self.nodes.get(input.node().number())?.name)?
+                .get_ref()
+                .event_time
+                .as_ref()
         };
         let mut columns = Vec::new();
-        for input in 0..self.inputs.len() {
+        for input in self.inputs.ids() {
             if let Some(own) = own(input) {
                 let scale = TimeScale {
                     unit: own.unit.unwrap_or(unit),
@@ -156,7 +162,7 @@ impl Binder<'_> {
             }
         }
         if let Some(shared) = of_pipeline.and_then(|given| given.column.as_ref()) {
-            let others: Vec<usize> = (0..self.inputs.len()).filter(|&input| own(input).is_none()).collect();
+            let others: Vec<InputId> = self.inputs.ids().filter(|&input| own(input).is_none()).collect();
             if others.is_empty() {
                 let message = "key `event_time.column`: every input names a column of its own; leave this one out";
                 return Err(self.at(shared, message));
@@ -173,8 +179,8 @@ impl Binder<'_> {
         name: &Name,
         key: &str,
         scale: TimeScale,
-        inputs: &[usize],
-    ) -> Result<Vec<(usize, TimeColumn)>> {
+        inputs: &[InputId],
+    ) -> Result<Vec<(InputId, TimeColumn)>> {
         self.check_input_times(name, key, scale.unit, inputs)?;
         if scale.unit != TimeUnit::Milliseconds
             && matches!(&self.definition.now, DefinedNow::Column(now) if now.get_ref() == name.get_ref())
@@ -187,12 +193,13 @@ impl Binder<'_> {
             );
             return Err(self.at(name, message));
         }
-        let column = |&input: &usize| {
-            let mut columns = self.inputs.get(input)?.columns.iter();
-            let index = columns.position(|(field, _)| field.name == *name.get_ref())?;
-            Some((input, TimeColumn { index, scale }))
-        };
-        Ok(inputs.iter().filter_map(column).collect())
+        let columns = inputs.iter().map(|&input| {
+            let mut columns = self.inputs.get(input).into_iter().flat_map(|bound| &bound.columns);
+            let index = columns.position(|(field, _)| field.name == *name.get_ref());
+            let index = index.or_defect(|| format!("input {input} has no column \"{}\"", name.get_ref()))?;
+            Ok((input, TimeColumn { index, scale }))
+        });
+        columns.collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     model::{
         delivery::{DeadLetter, Receipt},
+        ids::InputId,
         subject::{listed, matches},
         turn::{Counts, RetriedLetter},
     },
@@ -212,7 +213,7 @@ impl Retry {
         let inputs = &self.plan.inputs;
         let (input, subject, payload) = match (&letter.subject, &mut self.lines) {
             (Some(subject), _) => {
-                let input = inputs.iter().position(|input| matches(&input.subject, subject));
+                let input = inputs.position(|input| matches(&input.subject, subject));
                 let input = input.ok_or_else(|| {
                     format!(
                         "it came on subject {subject}, which the pipeline does not read any more; it reads {}",
@@ -222,12 +223,12 @@ impl Retry {
                 (input, Some(subject.as_str()), letter.payload.as_slice())
             }
             (None, Some(lines)) => match lines.read_alone(&letter.payload) {
-                Event::Payload => (0, None, letter.payload.as_slice()),
+                Event::Payload => (InputId::FIRST, None, letter.payload.as_slice()),
                 Event::Of(line) => (line.input, Some(line.subject), line.payload),
                 Event::Empty => return Err("it is an empty line".to_owned()),
                 Event::Refused(reason) => return Err(reason),
             },
-            (None, None) if inputs.len() == 1 => (0, None, letter.payload.as_slice()),
+            (None, None) if inputs.len() == 1 => (InputId::FIRST, None, letter.payload.as_slice()),
             (None, None) => {
                 return Err(format!(
                     "it is not known on which subject it came, and the pipeline reads {}",

@@ -8,7 +8,10 @@ use std::{cell::RefCell, sync::LazyLock};
 use weir::{
     definition::TextFormat,
     format::Decoder,
-    model::column::{ColumnType, Field, Value},
+    model::{
+        column::{ColumnType, Field, Value},
+        ids::InputId,
+    },
     plan::SourceColumn,
 };
 
@@ -72,7 +75,7 @@ fn outcomes(decoder: &mut Decoder, payloads: &[&[u8]]) -> Vec<Outcome> {
     for rejected in &batch.rejected {
         found[place(rejected.delivery)] = Outcome::Reject;
     }
-    let events = batch.of_input(0);
+    let events = batch.of_input(InputId::FIRST);
     for (row, &delivery) in events.deliveries.iter().enumerate() {
         let cells = events.columns.iter().map(|column| match column.get(row) {
             Value::Null => Cell::Null,

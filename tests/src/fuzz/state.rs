@@ -10,7 +10,13 @@ use crate::{
     replay::host,
 };
 use std::sync::{Arc, LazyLock};
-use weir::{definition::File, engine::Engine, format::Decoder, plan::Plan};
+use weir::{
+    definition::File,
+    engine::Engine,
+    format::Decoder,
+    model::ids::{Id, InputId},
+    plan::Plan,
+};
 
 /// A pipeline with every kind of state: a step of each kind over two inputs, always the same.
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
@@ -80,7 +86,7 @@ fn process(engine: &mut Engine) {
     let events = PIPELINE.events(EVENTS, &Flow::RANDOM, &mut Choices::of_seed(SEED));
     for (sequence, event) in (1..).zip(events) {
         let (subject, payload) = (PIPELINE.inputs[event.input].subject, PIPELINE.payload(&event, false));
-        decoder.push_to(event.input, subject, sequence, Some(0), payload.as_bytes());
+        decoder.push_to(InputId::of(event.input), subject, sequence, Some(0), payload.as_bytes());
     }
     engine.process(decoder.take()).expect("no invariant breaks");
 }

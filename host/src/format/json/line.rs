@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     limits::REASON_BYTES_MAX,
-    model::subject::{is_subject, matches},
+    model::{
+        ids::{IdVec, InputId},
+        subject::{is_subject, matches},
+    },
     text::printable,
 };
 
@@ -22,7 +25,7 @@ const ACCEPTED: &str = "accepted is {\"subject\": \"…\", \"payload\": …}";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'l> {
     /// The input that the subject belongs to.
-    pub input: usize,
+    pub input: InputId,
     /// The subject.
     pub subject: &'l str,
     /// The payload, as it stands there.
@@ -33,7 +36,7 @@ pub struct Line<'l> {
 #[derive(Debug)]
 pub struct LineScanner {
     /// The subjects of the inputs.
-    inputs: Vec<String>,
+    inputs: IdVec<InputId, String>,
     /// Has no columns; it puts faults in words.
     words: Scanner,
     nesting: Nesting,
@@ -86,7 +89,7 @@ impl LineScanner {
     /// Never, as far as anybody knows: it makes a [`Scanner`], without columns.
     pub fn new(inputs: Vec<String>) -> Result<Self, String> {
         Ok(Self {
-            inputs,
+            inputs: inputs.into(),
             words: Scanner::new(&[])?,
             nesting: Nesting::default(),
             name: Vec::new(),
@@ -119,8 +122,10 @@ impl LineScanner {
         let payload = members.payload.and_then(|(start, end)| line.get(start..end));
         match (subject, payload) {
             (Some(subject), Some(payload)) => {
-                let mut inputs = self.inputs.iter();
-                match inputs.position(|input| is_subject(subject) && matches(input, subject)) {
+                match self
+                    .inputs
+                    .position(|input| is_subject(subject) && matches(input, subject))
+                {
                     Some(input) => Ok(Some(Line {
                         input,
                         subject,
@@ -209,11 +214,11 @@ impl LineScanner {
 }
 
 /// Why a subject is that of no input.
-fn no_input(subject: &str, inputs: &[String]) -> String {
+fn no_input(subject: &str, inputs: &IdVec<InputId, String>) -> String {
     let mut characters = subject.chars();
     let shown: String = characters.by_ref().take(SUBJECT_SHOWN).collect();
     let (shown, more) = (printable(&shown), characters.next().map_or("", |_| "…"));
-    let known = inputs.join(", ");
+    let known = inputs.as_slice().join(", ");
     let mut reason = format!("the line: the subject \"{shown}{more}\" is that of no input; there are {known}");
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
@@ -222,6 +227,7 @@ fn no_input(subject: &str, inputs: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Line, LineScanner};
+    use crate::model::ids::{Id, InputId};
 
     fn scanner() -> LineScanner {
         let inputs = ["s", "shop.*"].map(str::to_owned);
@@ -237,7 +243,7 @@ mod tests {
         let expected = expected
             .map(|line| {
                 line.map(|(subject, payload)| Line {
-                    input: usize::from(subject != "s"),
+                    input: InputId::of(usize::from(subject != "s")),
                     subject,
                     payload: payload.as_bytes(),
                 })

@@ -1,7 +1,13 @@
 //! One message as it comes: whether it is new, what it is, and which input takes it.
 
 use super::{JetStreamSource, consumer::Settings};
-use crate::{error::Result, model::subject::matches, nats::tick::is_tick, source::Seen, text::printable};
+use crate::{
+    error::Result,
+    model::{ids::InputId, subject::matches},
+    nats::tick::is_tick,
+    source::Seen,
+    text::printable,
+};
 use async_nats::jetstream::{Message, stream::RawMessageErrorKind};
 
 /// The header that a server puts in the place of a payload.
@@ -48,7 +54,7 @@ impl JetStreamSource {
     }
 
     /// Takes in that the key which is a subject was deleted.
-    fn take_tombstone(&mut self, input: usize, subject: &str, sequence: u64, stored_ms: i64) {
+    fn take_tombstone(&mut self, input: InputId, subject: &str, sequence: u64, stored_ms: i64) {
         match &self.options.tombstones {
             Some(tombstones) => {
                 let payload = tombstones.payload(subject);
@@ -67,7 +73,7 @@ impl JetStreamSource {
     }
 
     /// The input of a message; nothing where none wants it, so that the consumer is not the one that was made.
-    fn input_of(&mut self, subject: &str) -> Option<usize> {
+    fn input_of(&mut self, subject: &str) -> Option<InputId> {
         let input = self.decoder.input_of(subject)?;
         if self.subject == subject {
             return Some(input);

@@ -1,6 +1,7 @@
 //! Column pruning: columns that nobody reads are not held.
 
 use crate::{
+    model::ids::Id,
     plan::OutputPort,
     planner::{Bound, BoundChange, BoundKind, BoundTarget},
 };
@@ -40,14 +41,28 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
         }
     }
     if let crate::plan::Now::Column(column) = &bound.now {
-        for node in 0..bound.inputs.len() {
-            need(&mut held, OutputPort { node, output: 0 }, &mut [column].into_iter());
+        for input in bound.inputs.ids() {
+            need(
+                &mut held,
+                OutputPort {
+                    node: input.node().number(),
+                    output: 0,
+                },
+                &mut [column].into_iter(),
+            );
         }
     }
-    for (node, input) in bound.inputs.iter().enumerate() {
+    for (id, input) in bound.inputs.iter_enumerated() {
         let column = input.event_column.and_then(|column| input.columns.get(column.index));
         let name = column.map(|(field, _)| &field.name);
-        need(&mut held, OutputPort { node, output: 0 }, &mut name.into_iter());
+        need(
+            &mut held,
+            OutputPort {
+                node: id.node().number(),
+                output: 0,
+            },
+            &mut name.into_iter(),
+        );
     }
     for (at, node) in bound.nodes.iter().enumerate().rev() {
         let wanted = held.get(at).cloned().unwrap_or_default();

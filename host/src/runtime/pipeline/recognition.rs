@@ -5,7 +5,7 @@
 //! warning was given. Whatever comes after that costs nothing.
 
 use crate::{
-    model::delivery::DecodedBatch,
+    model::{delivery::DecodedBatch, ids::InputId},
     plan::{Input, Plan},
     text::printable,
 };
@@ -30,7 +30,7 @@ pub(super) struct Recognition {
 
 #[derive(Debug)]
 struct Watched {
-    input: usize,
+    input: InputId,
     /// Whose events they are: nothing where there is one input alone.
     whose: String,
     paths: Vec<Vec<String>>,
@@ -44,12 +44,10 @@ struct Watched {
 impl Recognition {
     pub(super) fn new(plan: &Plan) -> Self {
         let has_several = plan.inputs.len() > 1;
-        let inputs = plan.inputs.iter().enumerate();
+        let inputs = plan.inputs.iter_enumerated();
         Self {
             pipeline: plan.name.clone(),
-            watched: inputs
-                .map(|(number, input)| Watched::new(number, input, has_several))
-                .collect(),
+            watched: inputs.map(|(id, input)| Watched::new(id, input, has_several)).collect(),
         }
     }
 
@@ -79,7 +77,7 @@ impl Recognition {
 }
 
 impl Watched {
-    fn new(number: usize, input: &Input, has_several: bool) -> Self {
+    fn new(id: InputId, input: &Input, has_several: bool) -> Self {
         let named = input.columns.iter().map(|column| {
             let (name, path) = (&column.field.name, column.path.join("."));
             match *name == path {
@@ -88,7 +86,7 @@ impl Watched {
             }
         });
         Self {
-            input: number,
+            input: id,
             whose: match has_several {
                 true => format!(" of input \"{}\" ({})", input.name, printable(&input.subject)),
                 false => String::new(),

@@ -13,7 +13,7 @@ use std::{
 use weir::{
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    model::column::TextValues,
+    model::{column::TextValues, ids::InputId},
     wasm::{Compiler, StageHost},
 };
 
@@ -71,10 +71,10 @@ fn decode_all(decoder: &mut Decoder, payloads: &TextValues) -> Result<Duration> 
     for at in 0..EVENTS {
         decoder.push(at as u64 + 1, None, payloads.get(at));
         if decoder.is_full() {
-            rows += black_box(decoder.take()).of_input(0).len();
+            rows += black_box(decoder.take()).of_input(InputId::FIRST).len();
         }
     }
-    rows += decoder.take().of_input(0).len();
+    rows += decoder.take().of_input(InputId::FIRST).len();
     let elapsed = begun.elapsed();
     if rows == EVENTS {
         Ok(elapsed)

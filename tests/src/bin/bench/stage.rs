@@ -16,6 +16,7 @@ use weir::{
     model::{
         column::{Column, Values},
         guest::ParameterValue,
+        ids::InputId,
     },
     plan::{NodeKind, StagePlan},
     wasm::{Compiler, Instance, StageHost},
@@ -55,7 +56,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             decoder.push(sequence, None, &payload);
         }
         let decoded = decoder.take();
-        let events = decoded.of_input(0);
+        let events = decoded.of_input(InputId::FIRST);
         let columns: Vec<&Column> = stage
             .inputs
             .iter()
