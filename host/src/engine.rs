@@ -32,7 +32,7 @@ use crate::{
         column::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
         deployment::{VersionChange, Whose},
-        ids::{Id, IdVec, InputId, NodeId, SinkId, TableId},
+        ids::{IdVec, InputId, NodeId, SinkId, TableId},
         turn::Counts,
     },
     operator::{
@@ -55,7 +55,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 pub struct Engine {
     plan: Arc<Plan>,
     metrics: Arc<Metrics>,
-    steps: Vec<Step>,
+    steps: IdVec<NodeId, Step>,
     tables: IdVec<TableId, lookup::Table>,
     /// Where some step follows the watermark.
     clock: Option<Clock>,
@@ -123,7 +123,7 @@ struct Part<'a> {
 }
 
 /// The rows on each edge while a batch passes.
-type Edges = Vec<Vec<Batch>>;
+type Edges = IdVec<NodeId, Vec<Batch>>;
 
 /// Why a pass did not go through.
 enum Cut {
@@ -152,10 +152,8 @@ impl Engine {
             (node.name.as_str(), outputs)
         });
         let metrics = Arc::new(Metrics::new(&plan.name, names));
-        let mut steps = Vec::with_capacity(plan.nodes.len());
-        for node in &plan.nodes {
-            steps.push(Self::step(node, host, seed, &metrics)?);
-        }
+        let steps = plan.nodes.iter().map(|node| Self::step(node, host, seed, &metrics));
+        let steps = steps.collect::<Result<_>>()?;
         let tables = plan.tables.map(|_, table| lookup::Table::new(table.clone(), seed));
         let sinks = plan.sinks.map(|id, sink| Sink::new(id, sink, seed));
         let undoes = plan.nodes.iter().any(|node| match &node.kind {
@@ -443,12 +441,12 @@ impl Engine {
         // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
         // rejected is undone, so that it is known by then which events those are.
         let mut progress: Option<WatermarkProgress<'_>> = None;
-        let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
-        let mut done = vec![false; plan.nodes.len()];
+        let mut edges: Edges = plan.nodes.map(|_, _| Vec::new());
+        let mut done = plan.nodes.map(|_, _| false);
         // What cannot be undone must not have happened by the time that a guest is found to fail too often. All stages then
         // stand in front of the first step that keeps something.
         let mut is_checked = false;
-        for (at, node) in plan.nodes.iter().enumerate() {
+        for (at, node) in plan.nodes.iter_enumerated() {
             if done.get(at) == Some(&true) {
                 continue; // It ran in the waves of a lookup.
             }
@@ -460,7 +458,7 @@ impl Engine {
             let input = of(&edges, node.input);
             let output = match &node.kind {
                 NodeKind::Source => {
-                    let events = part.events.get(NodeId::of(at).input()).cloned();
+                    let events = part.events.get(at.input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
                 NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,
@@ -492,8 +490,8 @@ impl Engine {
         Ok(edges)
     }
 
-    /// Counts the time since `begun` for the step number `at`. The time of a lookup holds that of the steps in its waves.
-    fn was_busy(&self, at: usize, begun: Instant) {
+    /// Counts the time since `begun` for the step `at`. The time of a lookup holds that of the steps in its waves.
+    fn was_busy(&self, at: NodeId, begun: Instant) {
         if let Some(step) = self.metrics.steps().get(at) {
             step.step.busy.add(begun.elapsed());
         }

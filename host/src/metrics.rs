@@ -27,6 +27,7 @@ use crate::{
     limits::{MEASURED_STEPS_MAX, MEASURED_VERSIONS_MAX},
     model::{
         guest::GuestFailure,
+        ids::{IdVec, NodeId},
         rows::{KeyedRows, SinkRows},
         turn::{Counts, Turn},
     },
@@ -212,7 +213,7 @@ pub struct Metrics {
     name: String,
     /// Those of the pipeline as a whole.
     pub pipeline: PipelineMetrics,
-    steps: Vec<Step>,
+    steps: IdVec<NodeId, Step>,
     modules: Mutex<Vec<Arc<ModuleVersion>>>,
     /// When the last commit ended, from here on: a clock of the machine that is set must not move it.
     begun: Instant,
@@ -286,7 +287,7 @@ impl Metrics {
     }
 
     /// The steps, in the order of the plan.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &IdVec<NodeId, Step> {
         &self.steps
     }
 

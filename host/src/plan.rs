@@ -20,7 +20,7 @@ use crate::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
         guest::{Module, ParameterValue},
-        ids::{IdVec, InputId, SinkId, TableId},
+        ids::{IdVec, InputId, NodeId, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -68,8 +68,8 @@ pub struct Plan {
     pub time_reader: Option<String>,
     /// Lookup tables.
     pub tables: IdVec<TableId, TablePlan>,
-    /// The inputs, each under its index in [`Plan::inputs`], and then the steps.
-    pub nodes: Vec<Node>,
+    /// The inputs, each under its own number (see [`InputId::node`]), and then the steps.
+    pub nodes: IdVec<NodeId, Node>,
     /// Where rows go.
     pub sinks: IdVec<SinkId, SinkPlan>,
     /// The subject that dead letters are published to, if any.
@@ -254,8 +254,8 @@ pub struct TablePlan {
 /// An output of a step, as something to read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OutputPort {
-    /// The index of the step in [`Plan::nodes`].
-    pub node: usize,
+    /// The step.
+    pub node: NodeId,
     /// The index of the output in [`Node::outputs`].
     pub output: usize,
 }
@@ -472,7 +472,7 @@ pub struct LookupPlan {
     pub added: Vec<usize>,
     /// Where the pipeline updates the table: the steps from here to the one that does it. They run in waves, in each
     /// of which a key occurs once.
-    pub waves: Option<Vec<usize>>,
+    pub waves: Option<Vec<NodeId>>,
 }
 
 /// How many dead letters a database keeps: the newest, up to all of these bounds; and those that wait to be published.

@@ -42,7 +42,7 @@ use crate::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
         guest::{AggregateModule, Module, ParameterValue},
-        ids::{IdVec, InputId, SinkId, TableId},
+        ids::{IdVec, InputId, NodeId, SinkId, TableId},
     },
     trust::Policy,
 };
@@ -97,7 +97,7 @@ struct Bound {
     event_time: EventTimePlan,
     commit_at_most_every: Duration,
     ticks: Option<TickPlan>,
-    nodes: Vec<BoundNode>,
+    nodes: IdVec<NodeId, BoundNode>,
     tables: IdVec<TableId, BoundTable>,
     sinks: IdVec<SinkId, BoundSink>,
     dead_letters: Option<String>,
@@ -129,7 +129,7 @@ struct BoundOutput {
 }
 
 /// The place at which a column came into being: step, output, index.
-type Origin = (usize, usize, usize);
+type Origin = (NodeId, usize, usize);
 
 #[derive(Clone)]
 enum BoundChange {
@@ -257,7 +257,7 @@ fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions
         definition,
         versions,
         inputs: IdVec::new(),
-        nodes: Vec::new(),
+        nodes: IdVec::new(),
         tables: IdVec::new(),
     };
     binder.check_name(&definition.name, "a pipeline's name")?;
@@ -299,7 +299,7 @@ struct Binder<'a> {
     definition: &'a Definition<'a>,
     versions: &'a Versions,
     inputs: IdVec<InputId, BoundInput>,
-    nodes: Vec<BoundNode>,
+    nodes: IdVec<NodeId, BoundNode>,
     tables: IdVec<TableId, BoundTable>,
 }
 
@@ -484,8 +484,8 @@ impl Binder<'_> {
 }
 
 /// For each step and output whether rows of it may come because time went on. Rows that are late come with their events.
-fn timer_driven(nodes: &[BoundNode]) -> Vec<Vec<bool>> {
-    let mut timer_driven: Vec<Vec<bool>> = Vec::new();
+fn timer_driven(nodes: &IdVec<NodeId, BoundNode>) -> IdVec<NodeId, Vec<bool>> {
+    let mut timer_driven: IdVec<NodeId, Vec<bool>> = IdVec::new();
     for node in nodes {
         let is_timer_driven =
             |port: OutputPort| timer_driven.get(port.node).and_then(|outputs| outputs.get(port.output)) == Some(&true);
@@ -498,7 +498,7 @@ fn timer_driven(nodes: &[BoundNode]) -> Vec<Vec<bool>> {
 }
 
 /// The same, of one of them.
-fn is_timer_driven(nodes: &[BoundNode], port: OutputPort) -> bool {
+fn is_timer_driven(nodes: &IdVec<NodeId, BoundNode>, port: OutputPort) -> bool {
     timer_driven(nodes)
         .get(port.node)
         .and_then(|outputs| outputs.get(port.output))

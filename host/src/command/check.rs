@@ -113,8 +113,9 @@ fn draw(plan: &Plan) -> Vec<String> {
     lines.extend(event_time(plan));
     lines.extend(trust(plan));
     lines.push(String::new());
-    for (at, node) in plan.nodes.iter().enumerate() {
-        let title = wrap(&title(plan, node), WIDTH - 4);
+    let mut nodes = plan.nodes.iter_enumerated().peekable();
+    while let Some((at, node)) = nodes.next() {
+        let title = wrap(&title(plan, at, node), WIDTH - 4);
         lines.extend(
             title
                 .iter()
@@ -146,7 +147,7 @@ fn draw(plan: &Plan) -> Vec<String> {
                 lines.push(format!("  ├─► {}", describe_sink(sink)));
             }
         }
-        match plan.nodes.get(at + 1).map(|next| &next.kind) {
+        match nodes.peek().map(|(_, next)| &next.kind) {
             Some(NodeKind::Source) => lines.push(String::new()),
             Some(_) => lines.push("  ▼".to_owned()),
             None => {}
@@ -240,9 +241,9 @@ fn as_json(plan: &Plan) -> Json {
     object
 }
 
-fn title(plan: &Plan, node: &Node) -> String {
+fn title(plan: &Plan, at: NodeId, node: &Node) -> String {
     let read: Vec<String> = node.inputs().filter_map(|port| port_name(plan, port)).collect();
-    let follows = follows(plan, node) && read.iter().all(|name| !name.contains('.'));
+    let follows = follows(at, node) && read.iter().all(|name| !name.contains('.'));
     let from = match follows {
         true => String::new(),
         false => format!("   ◄ {}", read.join(", ")),
@@ -255,7 +256,7 @@ fn what(plan: &Plan, node: &Node) -> String {
     let at = At { plan, node };
     match &node.kind {
         NodeKind::Source => {
-            let input = plan.inputs.get(NodeId::of(node.input.node).input());
+            let input = plan.inputs.get(node.input.node.input());
             let subject = input.map_or("?", |input| input.subject.as_str());
             format!("stream {}, subject {subject}, json", plan.stream)
         }
@@ -297,13 +298,9 @@ fn port_name(plan: &Plan, port: OutputPort) -> Option<String> {
 }
 
 /// Whether a step reads the step that stands right above it, and no other.
-fn follows(plan: &Plan, node: &Node) -> bool {
-    let at = plan
-        .nodes
-        .iter()
-        .position(|other| std::ptr::eq(other, node))
-        .unwrap_or(0);
-    matches!(node.kind, NodeKind::Source) || node.inputs().all(|port| port.node + 1 == at)
+fn follows(at: NodeId, node: &Node) -> bool {
+    let is_above = |port: OutputPort| port.node.number() + 1 == at.number();
+    matches!(node.kind, NodeKind::Source) || node.inputs().all(is_above)
 }
 
 fn describe_output(output: &Output) -> String {

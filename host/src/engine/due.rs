@@ -32,7 +32,7 @@ impl Engine {
     pub fn forget_due(&mut self) {
         let Some(clock) = &self.clock else { return };
         let (watermark_us, last) = (clock.watermark_us(), self.last_sequence);
-        for (node, step) in self.steps.iter_mut().enumerate() {
+        for (node, step) in self.steps.iter_mut_enumerated() {
             if !step.has_due(watermark_us) {
                 continue;
             }

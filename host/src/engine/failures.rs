@@ -218,7 +218,7 @@ impl Engine {
 
     /// Goes on counting where the last turn was.
     pub fn restore_failures(&mut self, step: &str, count: FailureCount) {
-        let at = self.plan.nodes.iter().position(|node| node.name == step);
+        let at = self.plan.nodes.position(|node| node.name == step);
         if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
             stage.failures.count = count;
             stage.failures.logged = Some(count);

@@ -3,17 +3,17 @@
 use super::{Cut, Edges, Engine, Outcomes, Part, Step, follow, is_timer_driven, of};
 use crate::{
     error::{Error, OrDefect},
-    model::column::Batch,
+    model::{column::Batch, ids::NodeId},
     operator::{Inputs, ProcessError, clock::WatermarkProgress},
     plan::Node,
 };
 
 impl Engine {
-    /// Runs the operator of `node`, the step number `at`, over the rows of its inputs whose events are no dead letters. Every
+    /// Runs the operator of `node`, the step `at`, over the rows of its inputs whose events are no dead letters. Every
     /// call of an operator goes through here.
     pub(super) fn operator<'a>(
         &mut self,
-        at: usize,
+        at: NodeId,
         node: &Node,
         edges: &Edges,
         progress: &mut Option<WatermarkProgress<'a>>,

@@ -16,6 +16,7 @@ use crate::{
         column::{Batch, Column, Value},
         delivery::Deliveries,
         guest::Patience,
+        ids::NodeId,
     },
     plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
     text::printable,
@@ -56,7 +57,7 @@ pub struct ShadowFeed {
 #[derive(Debug)]
 struct Work {
     plan: Arc<Plan>,
-    at: usize,
+    at: NodeId,
     input: Batch,
     times_ms: Vec<i64>,
     /// Of each row.
@@ -117,7 +118,7 @@ impl ShadowFeed {
     }
 
     /// Shows a batch to the candidate, unless it is behind.
-    pub(super) fn offer(&self, plan: Arc<Plan>, at: usize, input: &Batch, deliveries: &Deliveries, live: Verdicts) {
+    pub(super) fn offer(&self, plan: Arc<Plan>, at: NodeId, input: &Batch, deliveries: &Deliveries, live: Verdicts) {
         let rows = input.len() as u64;
         if self.work.is_full() {
             self.shed.fetch_add(rows, Ordering::Relaxed);
@@ -144,7 +145,7 @@ impl ShadowFeed {
 }
 
 /// The stage, and the candidate beside it.
-fn candidate_of(plan: &Plan, at: usize) -> Option<(&StagePlan, &StagePlan)> {
+fn candidate_of(plan: &Plan, at: NodeId) -> Option<(&StagePlan, &StagePlan)> {
     match &plan.nodes.get(at)?.kind {
         NodeKind::Stage(stage) => Some((stage, stage.shadow.as_deref()?)),
         _ => None,

@@ -17,6 +17,7 @@ use crate::{
         delivery::{Deliveries, Rejected},
         deployment::{TrialRecord, VersionChange},
         guest::{GuestFailure, OutputRows, Patience, RejectedRow},
+        ids::NodeId,
     },
     plan::{GuestHost, Node, NodeKind, RunningStage, StageColumn, StageOutput, StagePlan},
 };
@@ -437,10 +438,10 @@ impl Engine {
         })
     }
 
-    /// Runs the stage `node`, the step number `at`, over the rows of `input` whose event is no dead letter.
+    /// Runs the stage `node`, the step `at`, over the rows of `input` whose event is no dead letter.
     pub(super) fn stage(
         &mut self,
-        at: usize,
+        at: NodeId,
         node: &Node,
         input: &Batch,
         deliveries: &Deliveries,

@@ -7,7 +7,10 @@ use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
 use crate::{
     error::{Error, Result},
     format::Decoder,
-    model::deployment::{InForce, VersionChange},
+    model::{
+        deployment::{InForce, VersionChange},
+        ids::NodeId,
+    },
     plan::{GuestHost, NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target},
 };
 use std::{mem, sync::Arc};
@@ -16,8 +19,8 @@ use std::{mem, sync::Arc};
 #[derive(Debug)]
 pub struct Successor {
     plan: Arc<Plan>,
-    /// Those that run something else than before, by the number of the step.
-    stages: Vec<(usize, Stage)>,
+    /// Those that run something else than before.
+    stages: Vec<(NodeId, Stage)>,
     /// For the source, which takes it out.
     pub decoder: Option<Decoder>,
     /// Candidates that see from now on what a step sees, by the name of the step; nothing where one is to end.
@@ -41,7 +44,7 @@ impl Successor {
     pub fn prepare(running: &Plan, plan: Arc<Plan>, host: &dyn GuestHost, batch_events: usize) -> Result<Self> {
         Self::check(running, &plan)?;
         let mut stages = Vec::new();
-        for (at, (before, node)) in running.nodes.iter().zip(&plan.nodes).enumerate() {
+        for ((at, before), node) in running.nodes.iter_enumerated().zip(&plan.nodes) {
             let (NodeKind::Stage(old), NodeKind::Stage(new)) = (&before.kind, &node.kind) else {
                 continue;
             };
@@ -113,7 +116,7 @@ impl Engine {
             retired_shadows.extend(running.set_shadow(shadow));
         }
         for (name, shadow) in shadows {
-            let at = plan.nodes.iter().position(|node| node.name == name);
+            let at = plan.nodes.position(|node| node.name == name);
             if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
                 let measured = shadow.as_ref().and_then(ShadowFeed::measured);
                 measured.into_iter().for_each(|module| self.metrics.add_module(module));

@@ -262,7 +262,7 @@ impl Engine {
 
 /// The steps that rows of an edge come through, or that set the lookup tables on the way.
 fn steps_before(plan: &Plan, port: OutputPort) -> Vec<&str> {
-    let mut seen = vec![false; plan.nodes.len()];
+    let mut seen = plan.nodes.map(|_, _| false);
     let mut open = vec![port.node];
     while let Some(at) = open.pop() {
         let (Some(node), Some(seen)) = (plan.nodes.get(at), seen.get_mut(at)) else {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{definition::File, error::ErrorKind, format::Decoder, plan::double::Closures};
+use crate::{definition::File, error::ErrorKind, format::Decoder, model::ids::Id, plan::double::Closures};
 
 /// A plan whose table reads a column that is not there, as no planner makes one.
 fn broken() -> (Plan, Closures) {
@@ -89,8 +89,8 @@ fn what_is_measured_adds_up_along_the_edges_however_events_are_cut_into_batches(
         for (node, step) in plan.nodes.iter().zip(&numbers) {
             assert_eq!(node.name, step.step);
             let read = |port: OutputPort| {
-                let output = &plan.nodes[port.node].outputs[port.output];
-                numbers[port.node].rows_out[&output.name]
+                let output = plan.output(port).unwrap();
+                numbers[port.node.number()].rows_out[&output.name]
             };
             let expected: u64 = match node.kind {
                 NodeKind::Source => step.rows_out.values().sum(),

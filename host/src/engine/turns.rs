@@ -172,7 +172,7 @@ impl Engine {
         if step == CLOCK {
             return self.clock.as_ref()?.held_times(name);
         }
-        let at = self.plan.nodes.iter().position(|node| node.name == step)?;
+        let at = self.plan.nodes.position(|node| node.name == step)?;
         self.steps.get_mut(at)?.operator()?.held_times(name)
     }
 

@@ -3,7 +3,7 @@
 use super::{Cut, Edges, Engine, Outcomes, Step, of};
 use crate::{
     error::{Error, OrDefect},
-    model::{column::Batch, delivery::Deliveries},
+    model::{column::Batch, delivery::Deliveries, ids::NodeId},
     operator::lookup,
     plan::{Node, NodeKind},
 };
@@ -14,10 +14,10 @@ impl Engine {
     /// once. Gives the rows of all of them, in order of arrival.
     pub(super) fn lookup(
         &mut self,
-        at: usize,
+        at: NodeId,
         node: &Node,
         input: &Batch,
-        path: &[usize],
+        path: &[NodeId],
         deliveries: &Deliveries,
         outcomes: &mut Outcomes,
     ) -> Result<Edges, Cut> {
@@ -27,12 +27,8 @@ impl Engine {
         };
         let no_table = || format!("step \"{}\" looks up a table that is not there", node.name);
         let waves = lookup::waves(lookup, self.tables.get(lookup.table).or_defect(no_table)?, input);
-        let mut collected: Vec<Vec<Vec<Batch>>> = plan
-            .nodes
-            .iter()
-            .map(|node| vec![Vec::new(); node.outputs.len()])
-            .collect();
-        let mut keep = |step: usize, rows: Vec<Batch>| {
+        let mut collected = plan.nodes.map(|_, node| vec![Vec::new(); node.outputs.len()]);
+        let mut keep = |step: NodeId, rows: Vec<Batch>| {
             if let Some(outputs) = collected.get_mut(step) {
                 outputs
                     .iter_mut()
@@ -41,8 +37,8 @@ impl Engine {
             }
         };
         for rows in waves {
-            let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
-            let mut set = |edges: &mut Edges, step: usize, rows: Vec<Batch>| {
+            let mut edges: Edges = plan.nodes.map(|_, _| Vec::new());
+            let mut set = |edges: &mut Edges, step: NodeId, rows: Vec<Batch>| {
                 keep(step, rows.clone());
                 if let Some(port) = edges.get_mut(step) {
                     *port = rows;

@@ -111,8 +111,14 @@ impl<I: Id, T> IdVec<I, T> {
 
     /// Adds an item, and gives its index.
     pub fn push(&mut self, item: T) -> I {
+        let id = self.next_id();
         self.items.push(item);
-        I::of(self.items.len() - 1)
+        id
+    }
+
+    /// The index that the next item gets.
+    pub fn next_id(&self) -> I {
+        I::of(self.items.len())
     }
 
     /// The item at an index.

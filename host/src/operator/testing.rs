@@ -20,6 +20,7 @@ use crate::{
     model::{
         column::{Batch, Column, ColumnType, RowKind, Schema, Value},
         delivery::{Deliveries, DeliveryTimes},
+        ids::NodeId,
     },
     operator::Stateful,
     plan::{Node, OutputPort, Plan, double::Closures},
@@ -32,7 +33,7 @@ const SEED: u64 = 7;
 /// An operator, with the step that it runs.
 pub(super) struct Tested {
     plan: Plan,
-    at: usize,
+    at: NodeId,
     operator: Box<dyn Operator>,
     clock: Clock,
 }
@@ -49,9 +50,9 @@ impl Tested {
     }
 
     fn of(plan: Plan) -> Self {
-        let at = plan.nodes.len() - 1;
+        let (at, node) = plan.nodes.iter_enumerated().next_back().unwrap();
         Self {
-            operator: build(&plan.nodes[at], Guests::default(), SEED).unwrap(),
+            operator: build(node, Guests::default(), SEED).unwrap(),
             clock: Clock::new(plan.event_time, plan.inputs.len(), SEED),
             plan,
             at,
@@ -59,7 +60,7 @@ impl Tested {
     }
 
     fn node(&self) -> &Node {
-        &self.plan.nodes[self.at]
+        self.plan.nodes.get(self.at).unwrap()
     }
 
     /// Takes in the rows of a table.
@@ -97,7 +98,7 @@ impl Tested {
             _ => batches.to_vec(),
         };
         let progress = self.clock.pass(deliveries, all, &events.into(), |_| true);
-        let progress = self.plan.nodes[self.at].follows_time().then_some(&progress);
+        let progress = self.node().follows_time().then_some(&progress);
         self.operator.process(Inputs { batches, progress }).unwrap()
     }
 
@@ -123,7 +124,7 @@ impl Tested {
     /// Another plan of the same step takes over.
     pub(super) fn replan(&mut self, columns: &str, pipeline: &str) {
         self.plan = plan(&one_subject(columns), pipeline);
-        self.operator.replan(&self.plan.nodes[self.at]).unwrap();
+        self.operator.replan(self.plan.nodes.get(self.at).unwrap()).unwrap();
     }
 
     /// How many entries there are in all states.

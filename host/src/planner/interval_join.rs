@@ -37,7 +37,7 @@ pub(super) struct IntervalJoin {
 impl StepKeys for IntervalJoin {
     fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
         let (name, input) = (step.name(), step.input(binder)?);
-        let with = binder.port(Some(&self.with), 0, self.with.span())?;
+        let with = binder.port(&self.with)?;
         let (own, other) = (binder.output(input)?, binder.output(with)?);
         let (own_name, other_name) = (binder.port_name(input), binder.port_name(with));
         for (port, whose) in [(own, &own_name), (other, &other_name)] {
@@ -116,7 +116,7 @@ impl StepKeys for IntervalJoin {
                     ),
                 ));
             }
-            origins.push((binder.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.next_id(), 0, schema.len()));
             let mut field = other.schema.iter().find(|field| field.name == *column).cloned();
             if let Some(field) = &mut field {
                 field.nullable &= !compared(column);

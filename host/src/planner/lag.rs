@@ -65,7 +65,7 @@ impl StepKeys for Lag {
                 );
                 return Err(binder.at(name, message));
             }
-            origins.push((binder.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.next_id(), 0, schema.len()));
             let field = source.schema.get(index).map(|of| Field {
                 name: name.get_ref().clone(),
                 column_type: of.column_type,

@@ -155,7 +155,7 @@ impl StepKeys for Lookup {
                     ),
                 ));
             }
-            origins.push((binder.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.next_id(), 0, schema.len()));
             schema.extend(table_schema.iter().find(|field| field.name == *column).cloned());
         }
         let output = BoundOutput {

@@ -134,7 +134,7 @@ impl OverWindow {
                     ),
                 ));
             }
-            origins.push((binder.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.next_id(), 0, schema.len()));
             schema.push(field);
             aggregates.push(bound);
         }

@@ -9,7 +9,7 @@ use crate::{
     model::{
         column::{Field, Schema},
         guest::OutputSpec,
-        ids::{IdVec, InputId, SinkId, TableId},
+        ids::{Id, IdVec, InputId, NodeId, SinkId, TableId},
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
@@ -28,7 +28,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
             held.extend(formatted.map(|(field, _)| field.name.clone()));
         }
     }
-    let schemas: Vec<Vec<Schema>> = bound
+    let schemas: IdVec<NodeId, Vec<Schema>> = bound
         .nodes
         .iter()
         .zip(&held)
@@ -73,12 +73,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
     };
     let tables = bound.tables.map(|_, table| physical.table(table));
     let sinks = bound.sinks.map(|_, sink| physical.sink(sink));
-    let nodes: Vec<Node> = bound
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| physical.node(at, node, &sinks))
-        .collect();
+    let nodes = bound.nodes.map(|id, node| physical.node(id, node, &sinks));
     // Without a column for it, the time of an event is "now"; and all inputs move the one watermark.
     let has_now = inputs.iter().any(|input| input.event_column.is_none());
     let follows_now = |kind: &BoundKind| kind.follows_time() && has_now;
@@ -122,9 +117,9 @@ fn source_column(field: &Field, column: &definition::SourceColumn, materialised:
 }
 
 struct Physical<'a> {
-    timer_driven: Vec<Vec<bool>>,
+    timer_driven: IdVec<NodeId, Vec<bool>>,
     bound: &'a Bound,
-    schemas: &'a [Vec<Schema>],
+    schemas: &'a IdVec<NodeId, Vec<Schema>>,
 }
 
 impl Physical<'_> {
@@ -208,7 +203,7 @@ impl Physical<'_> {
         }
     }
 
-    fn node(&self, at: usize, node: &BoundNode, sinks: &IdVec<SinkId, SinkPlan>) -> Node {
+    fn node(&self, at: NodeId, node: &BoundNode, sinks: &IdVec<SinkId, SinkPlan>) -> Node {
         let outputs = node
             .outputs
             .iter()
@@ -275,7 +270,7 @@ impl Physical<'_> {
         }
     }
 
-    fn kind(&self, at: usize, node: &BoundNode) -> NodeKind {
+    fn kind(&self, at: NodeId, node: &BoundNode) -> NodeKind {
         let layout = Layout {
             physical: self,
             at,
@@ -299,7 +294,7 @@ impl Physical<'_> {
     }
 
     /// The steps after `start` up to and with `end`, which comes from it.
-    fn path(&self, start: usize, end: usize) -> Vec<usize> {
+    fn path(&self, start: NodeId, end: NodeId) -> Vec<NodeId> {
         let mut path = Vec::new();
         let mut at = end;
         while at != start {
@@ -313,7 +308,7 @@ impl Physical<'_> {
         path
     }
 
-    fn guest(&self, at: usize, node: &BoundNode, stage: &BoundStage, guest: &BoundGuest) -> StagePlan {
+    fn guest(&self, at: NodeId, node: &BoundNode, stage: &BoundStage, guest: &BoundGuest) -> StagePlan {
         let description = &guest.module.description;
         StagePlan {
             module: guest.module.clone(),
@@ -331,7 +326,7 @@ impl Physical<'_> {
     }
 
     /// The outputs of the step, as a guest with these outputs fills them.
-    fn stage_outputs(&self, at: usize, node: &BoundNode, given: &[OutputSpec]) -> Vec<StageOutput> {
+    fn stage_outputs(&self, at: NodeId, node: &BoundNode, given: &[OutputSpec]) -> Vec<StageOutput> {
         let outputs = node.outputs.iter().enumerate();
         outputs
             .map(|(number, bound)| {
@@ -365,12 +360,11 @@ impl Physical<'_> {
     }
 
     /// Whether an operator's state or a table may have taken in an event before this step sees it.
-    fn undoes(&self, at: usize) -> bool {
+    fn undoes(&self, at: NodeId) -> bool {
         self.bound
             .nodes
-            .iter()
-            .enumerate()
-            .take(at)
+            .iter_enumerated()
+            .take(at.number())
             .any(|(earlier, node)| match &node.kind {
                 BoundKind::Source | BoundKind::Stage(_) => false,
                 BoundKind::Lookup(lookup) => {
@@ -385,7 +379,7 @@ impl Physical<'_> {
 /// Where the columns of a step lie, and of what it reads.
 pub(super) struct Layout<'a> {
     physical: &'a Physical<'a>,
-    at: usize,
+    at: NodeId,
     /// The step.
     pub(super) node: &'a BoundNode,
 }
@@ -467,7 +461,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The steps after this one up to and with `end`, which comes from it.
-    pub(super) fn path_to(&self, end: usize) -> Vec<usize> {
+    pub(super) fn path_to(&self, end: NodeId) -> Vec<NodeId> {
         self.physical.path(self.at, end)
     }
 }

@@ -4,7 +4,7 @@ use super::{Binder, BoundKind, BoundNode, BoundSink, OutputPort};
 use crate::{
     definition::Name,
     error::Result,
-    model::ids::{IdVec, SinkId},
+    model::ids::{Id, IdVec, NodeId, SinkId},
 };
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ impl Binder<'_> {
     /// What a sink reads: the output that `from` names, or that of the step right above it in the file; above the first step,
     /// the only input.
     pub(super) fn edge_or_above(&self, from: Option<&Name>, span: Range<usize>) -> Result<OutputPort> {
-        let above = self.steps_above(&span);
-        self.edge_or_at(from, (self.inputs.len() + above).saturating_sub(1), span)
+        self.edge_or_at(from, self.node_above(&span), span)
     }
 
-    /// How many steps stand above a place in the file.
-    fn steps_above(&self, span: &Range<usize>) -> usize {
+    /// The step right above a place in the file; above the first step, the last input.
+    fn node_above(&self, span: &Range<usize>) -> NodeId {
         let steps = self.definition.steps.iter();
-        steps.filter(|step| step.span().start < span.start).count()
+        let above = steps.filter(|step| step.span().start < span.start).count();
+        NodeId::of((self.inputs.len() + above).saturating_sub(1))
     }
 
     /// Checks that what a step gives is read by another step, a sink, or a table with `update_from`: who wrote the step
@@ -33,7 +33,7 @@ impl Binder<'_> {
         let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(BoundNode::inputs).collect();
         read.extend(sinks.iter().map(|sink| sink.input));
         read.extend(self.tables.iter().filter_map(|table| table.update));
-        let nodes = self.nodes.iter().enumerate().skip(inputs);
+        let nodes = self.nodes.iter_enumerated().skip(inputs);
         for ((at, node), step) in nodes.zip(&self.definition.steps) {
             let outputs = match node.kind {
                 BoundKind::Stage(_) => node.outputs.len(),
@@ -66,7 +66,7 @@ impl Binder<'_> {
         let Some(sink) = above.max_by_key(|sink| sink.span().start) else {
             return String::new();
         };
-        let read = (self.inputs.len() + self.steps_above(&sink.span())).saturating_sub(1);
+        let read = self.node_above(&sink.span());
         let whose = self.port_name(OutputPort { node: read, output: 0 });
         let line = self.file.line(sink.span().start);
         format!(" (the sink in line {line} has none and reads {whose}, right above it)")

@@ -8,7 +8,7 @@ use crate::{
     error::{OrDefect, Result},
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
     model::{
-        ids::{Id, IdVec, SinkId},
+        ids::{Id, IdVec, NodeId, SinkId},
         subject,
     },
     plan::{KeepPlan, MS_US},
@@ -23,7 +23,7 @@ impl Binder<'_> {
             let Some(from) = &defined.get_ref().update_from else {
                 continue;
             };
-            let port = self.port(Some(from), 0, from.span())?;
+            let port = self.port(from)?;
             let output = self.output(port)?;
             let table = self
                 .tables
@@ -61,10 +61,9 @@ impl Binder<'_> {
                     ));
                 }
             }
-            let lookups: Vec<usize> = self
+            let lookups: Vec<NodeId> = self
                 .nodes
-                .iter()
-                .enumerate()
+                .iter_enumerated()
                 .filter(|(_, node)| matches!(&node.kind, BoundKind::Lookup(lookup) if lookup.table == id))
                 .map(|(at, _)| at)
                 .collect();
@@ -86,7 +85,7 @@ impl Binder<'_> {
     }
 
     /// Whether `edge` comes from the step `lookup` by stages alone, with the looked-up key unchanged.
-    fn check_round(&self, from: &Name, table_name: &str, port: OutputPort, lookup: usize) -> Result<()> {
+    fn check_round(&self, from: &Name, table_name: &str, port: OutputPort, lookup: NodeId) -> Result<()> {
         let mut at = port.node;
         while at != lookup {
             let Some(node) = self.nodes.get(at) else { break };

@@ -7,7 +7,7 @@ use crate::{
     limits::INPUTS_MAX,
     model::{
         column::{ColumnType, Schema},
-        ids::{Id, InputId},
+        ids::InputId,
         subject::{is_filter, overlap},
     },
     plan::{Now, TombstonePlan},
@@ -50,8 +50,8 @@ impl<'d> Binder<'d> {
         }
         // What is stored by the number of an input stays its own whatever it is called: a database belongs to the subjects.
         inputs.sort_by_key(|input| input.subject.get_ref());
-        for (at, input) in inputs.iter().enumerate() {
-            self.take_in(at, input);
+        for input in &inputs {
+            self.take_in(input);
         }
         Ok((self.now()?, self.tombstones()?))
     }
@@ -135,13 +135,14 @@ impl<'d> Binder<'d> {
         self.check_columns(&input.columns.0)
     }
 
-    fn take_in(&mut self, at: usize, input: &Written<'_>) {
+    fn take_in(&mut self, input: &Written<'_>) {
+        let node = self.inputs.next_id().node();
         let columns = input.columns.0.iter();
         let columns: Vec<_> = columns
             .map(|(name, column)| (field(name, column, true), column.clone()))
             .collect();
         let schema: Schema = columns.iter().map(|(field, _)| field.clone()).collect();
-        let origins = (0..schema.len()).map(|column| (at, 0, column)).collect();
+        let origins = (0..schema.len()).map(|column| (node, 0, column)).collect();
         self.inputs.push(BoundInput {
             subject: input.subject.get_ref().clone(),
             event_column: None,
@@ -149,7 +150,7 @@ impl<'d> Binder<'d> {
         });
         self.nodes.push(BoundNode {
             name: input.name.to_owned(),
-            input: OutputPort { node: at, output: 0 },
+            input: OutputPort { node, output: 0 },
             kind: BoundKind::Source,
             outputs: vec![BoundOutput {
                 name: "out".to_owned(),
@@ -235,7 +236,7 @@ impl<'d> Binder<'d> {
         let mut flaws = Vec::new();
         for input in inputs {
             let port = OutputPort {
-                node: input.node().number(),
+                node: input.node(),
                 output: 0,
             };
             let schema = &self.output(port)?.schema;

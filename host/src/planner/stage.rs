@@ -181,7 +181,7 @@ impl Binder<'_> {
                 }
             }
             for computed in &output.computed {
-                origins.push((self.nodes.len(), number, fields.len()));
+                origins.push((self.nodes.next_id(), number, fields.len()));
                 fields.push(computed.clone());
             }
             let change = match &input_output.change {

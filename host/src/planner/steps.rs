@@ -3,8 +3,11 @@
 use super::{Binder, BoundChange, BoundKind, BoundOutput, OutputPort, StepAt, list, source::ONLY_INPUT};
 use crate::{
     definition::{Name, Step},
-    error::{Error, Result},
-    model::column::Schema,
+    error::{OrDefect, Result},
+    model::{
+        column::Schema,
+        ids::{Id, NodeId},
+    },
 };
 use std::ops::Range;
 
@@ -12,8 +15,8 @@ impl Binder<'_> {
     pub(super) fn check_step_name(&self, step: &Step<'_>) -> Result<()> {
         self.check_name(&step.name, "a step's name")?;
         let name = step.name.get_ref();
-        if let Some(other) = self.nodes.iter().position(|node| node.name == *name) {
-            let (what, names) = match other < self.inputs.len() {
+        if let Some((_, other)) = self.nodes.find(|node| node.name == *name) {
+            let (what, names) = match matches!(other.kind, BoundKind::Source) {
                 true => ("an input", "inputs and steps"),
                 false => ("a step", "steps"),
             };
@@ -27,12 +30,15 @@ impl Binder<'_> {
 
     /// The output that `from` names, or that of the step before; before the first step, of the only input.
     pub(super) fn edge_or_before(&self, from: Option<&Name>, span: Range<usize>) -> Result<OutputPort> {
-        self.edge_or_at(from, self.nodes.len().saturating_sub(1), span)
+        self.edge_or_at(from, NodeId::of(self.nodes.len().saturating_sub(1)), span)
     }
 
     /// The output that `from` names, or that of the node `before`.
-    pub(super) fn edge_or_at(&self, from: Option<&Name>, before: usize, span: Range<usize>) -> Result<OutputPort> {
-        if from.is_none() && before > 0 && before < self.inputs.len() {
+    pub(super) fn edge_or_at(&self, from: Option<&Name>, before: NodeId, span: Range<usize>) -> Result<OutputPort> {
+        if let Some(from) = from {
+            return self.port(from);
+        }
+        if before > NodeId::FIRST && before.number() < self.inputs.len() {
             let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(self.error(
                 span,
@@ -42,35 +48,33 @@ impl Binder<'_> {
                 ),
             ));
         }
-        self.port(from, before, span)
+        self.port_of(before, None, span)
     }
 
     /// The output that `from` names: `step`, or `step.output`.
-    pub(super) fn port(&self, from: Option<&Name>, default: usize, span: Range<usize>) -> Result<OutputPort> {
-        let (node, output, span) = match from {
-            None => (default, None, span),
-            Some(from) => {
-                let text = from.get_ref();
-                let (step, output) = match text.split_once('.') {
-                    Some((step, output)) => (step, Some(output)),
-                    None => (text.as_str(), None),
-                };
-                let Some(node) = self.nodes.iter().position(|node| node.name == step) else {
-                    let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-                    return Err(self.at(
-                        from,
-                        format!(
-                            "there is no step \"{step}\" before this; there are {}",
-                            known.join(", ")
-                        ),
-                    ));
-                };
-                (node, output, from.span())
-            }
+    pub(super) fn port(&self, from: &Name) -> Result<OutputPort> {
+        let text = from.get_ref();
+        let (step, output) = match text.split_once('.') {
+            Some((step, output)) => (step, Some(output)),
+            None => (text.as_str(), None),
         };
-        let Some(found) = self.nodes.get(node) else {
-            return Ok(OutputPort { node, output: 0 });
+        let Some(node) = self.nodes.position(|node| node.name == step) else {
+            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            return Err(self.at(
+                from,
+                format!(
+                    "there is no step \"{step}\" before this; there are {}",
+                    known.join(", ")
+                ),
+            ));
         };
+        self.port_of(node, output, from.span())
+    }
+
+    /// An output of a node: that of this name, or its own. `span` is where it is asked for.
+    fn port_of(&self, node: NodeId, output: Option<&str>, span: Range<usize>) -> Result<OutputPort> {
+        let found = self.nodes.get(node);
+        let found = found.or_defect(|| format!("there is no step {node} before this"))?;
         let known = || {
             found
                 .outputs
@@ -109,7 +113,7 @@ impl Binder<'_> {
 
     pub(super) fn output(&self, port: OutputPort) -> Result<&BoundOutput> {
         let output = self.nodes.get(port.node).and_then(|node| node.outputs.get(port.output));
-        output.ok_or_else(|| Error::definition("a step reads from a step that is not there"))
+        output.or_defect(|| format!("output {} of step {} is read and is not there", port.output, port.node))
     }
 
     pub(super) fn port_name(&self, port: OutputPort) -> String {
@@ -118,7 +122,7 @@ impl Binder<'_> {
                 let output = node.outputs.get(port.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)
             }
-            Some(node) if port.node >= self.inputs.len() => format!("step \"{}\"", node.name),
+            Some(node) if !matches!(node.kind, BoundKind::Source) => format!("step \"{}\"", node.name),
             Some(node) if node.name != ONLY_INPUT => format!("input \"{}\"", node.name),
             _ => "the source".to_owned(),
         }
@@ -174,7 +178,9 @@ impl Binder<'_> {
 
     /// The only output of an operator that sends a changelog by `key`; its columns come into being here.
     pub(super) fn keyed_output(&self, schema: Schema, key: Vec<String>) -> BoundOutput {
-        let origins = (0..schema.len()).map(|column| (self.nodes.len(), 0, column)).collect();
+        let origins = (0..schema.len())
+            .map(|column| (self.nodes.next_id(), 0, column))
+            .collect();
         BoundOutput {
             name: "out".to_owned(),
             schema,

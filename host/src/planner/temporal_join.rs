@@ -36,7 +36,7 @@ impl StepKeys for TemporalJoin {
         let (name, input) = (step.name(), step.input(binder)?);
         binder.append_only(input, step, &self.versions_from)?;
         let (whose, source) = (binder.port_name(input), binder.output(input)?);
-        let versions = binder.port(Some(&self.versions_from), 0, self.versions_from.span())?;
+        let versions = binder.port(&self.versions_from)?;
         let (of_versions, found) = (binder.port_name(versions), binder.output(versions)?);
         if !matches!(found.change, BoundChange::Append) {
             let message = format!(
@@ -88,7 +88,7 @@ impl StepKeys for TemporalJoin {
                 );
                 return Err(binder.at(&self.versions_from, message));
             }
-            origins.push((binder.nodes.len(), 0, schema.len()));
+            origins.push((binder.nodes.next_id(), 0, schema.len()));
             schema.extend(found.schema.iter().find(|field| field.name == *column).cloned());
         }
         let out = BoundOutput {

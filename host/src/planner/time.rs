@@ -5,10 +5,7 @@ use crate::{
     definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
     error::{OrDefect, Result},
     limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
-    model::{
-        ids::{Id, InputId},
-        subject,
-    },
+    model::{ids::InputId, subject},
     plan::{DAY_US, EventTimePlan, MS_US, TickPlan, TimeColumn, TimeScale},
     text::duration,
 };
@@ -146,7 +143,7 @@ impl Binder<'_> {
         let own = |input: InputId| {
             let inputs = self.definition.source.get_ref().inputs.as_ref()?.get_ref();
             inputs
-                .get(&self.nodes.get(input.node().number())?.name)?
+                .get(&self.nodes.get(input.node())?.name)?
                 .get_ref()
                 .event_time
                 .as_ref()

@@ -7,10 +7,7 @@ use super::{Binder, BoundKind, Origin, OutputPort, Provenance, window::Window};
 use crate::{
     definition::{Now, TimeUnit},
     error::Result,
-    model::{
-        column::ColumnType,
-        ids::{Id, NodeId},
-    },
+    model::column::ColumnType,
     plan::TimeScale,
 };
 
@@ -88,7 +85,7 @@ impl Binder<'_> {
         let name = &at.outputs.get(number)?.schema.get(column)?.name;
         match &at.kind {
             BoundKind::Source => {
-                let of_events = self.inputs.get(NodeId::of(node).input())?.event_column;
+                let of_events = self.inputs.get(node.input())?.event_column;
                 let of_now = matches!(&self.definition.now, Now::Column(now) if now.get_ref() == name);
                 match of_events.filter(|of_events| of_events.index == column) {
                     Some(of_events) => Some(of_events.scale),

@@ -28,7 +28,7 @@ impl StepKeys for Union {
         let mut inputs: Vec<OutputPort> = Vec::new();
         let mut schema = Schema::new();
         for of in &self.0 {
-            let port = binder.port(Some(of), 0, of.span())?;
+            let port = binder.port(of)?;
             let (whose, output) = (binder.port_name(port), binder.output(port)?);
             if !matches!(output.change, BoundChange::Append) {
                 let message = format!(
@@ -58,7 +58,7 @@ impl StepKeys for Union {
             return Err(binder.error(step.span(), message));
         }
         let origins = (0..schema.len())
-            .map(|column| (binder.nodes.len(), 0, column))
+            .map(|column| (binder.nodes.next_id(), 0, column))
             .collect();
         let output = BoundOutput {
             name: "out".to_owned(),

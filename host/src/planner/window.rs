@@ -210,7 +210,7 @@ impl Window {
             }
         };
         let origins = (0..schema.len())
-            .map(|column| (binder.nodes.len(), 0, column))
+            .map(|column| (binder.nodes.next_id(), 0, column))
             .collect();
         let out = BoundOutput {
             name: "out".to_owned(),
@@ -532,7 +532,7 @@ impl Binder<'_> {
         let source = self.output(input)?;
         let (mut schema, mut origins) = (source.schema.clone(), source.origins.clone());
         if retracts {
-            origins.push((self.nodes.len(), 1, schema.len()));
+            origins.push((self.nodes.next_id(), 1, schema.len()));
             schema.push(Field {
                 name: RETRACTS.to_owned(),
                 column_type: ColumnType::Boolean,

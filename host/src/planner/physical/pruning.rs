@@ -1,22 +1,18 @@
 //! Column pruning: columns that nobody reads are not held.
 
 use crate::{
-    model::ids::Id,
+    model::ids::{IdVec, NodeId},
     plan::OutputPort,
     planner::{Bound, BoundChange, BoundKind, BoundTarget},
 };
 use std::collections::BTreeSet;
 
 /// For each step and output the names of the columns that somebody reads.
-pub(super) type ReadColumns = Vec<Vec<BTreeSet<String>>>;
+pub(super) type ReadColumns = IdVec<NodeId, Vec<BTreeSet<String>>>;
 
 /// Walks from the sinks back to the inputs.
 pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
-    let mut held: ReadColumns = bound
-        .nodes
-        .iter()
-        .map(|node| vec![BTreeSet::new(); node.outputs.len()])
-        .collect();
+    let mut held: ReadColumns = bound.nodes.map(|_, node| vec![BTreeSet::new(); node.outputs.len()]);
     let need = |held: &mut ReadColumns, port: OutputPort, names: &mut dyn Iterator<Item = &String>| {
         if let Some(set) = held.get_mut(port.node).and_then(|outputs| outputs.get_mut(port.output)) {
             set.extend(names.cloned());
@@ -45,7 +41,7 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
             need(
                 &mut held,
                 OutputPort {
-                    node: input.node().number(),
+                    node: input.node(),
                     output: 0,
                 },
                 &mut [column].into_iter(),
@@ -58,13 +54,13 @@ pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
         need(
             &mut held,
             OutputPort {
-                node: id.node().number(),
+                node: id.node(),
                 output: 0,
             },
             &mut name.into_iter(),
         );
     }
-    for (at, node) in bound.nodes.iter().enumerate().rev() {
+    for (at, node) in bound.nodes.iter_enumerated().rev() {
         let wanted = held.get(at).cloned().unwrap_or_default();
         match &node.kind {
             BoundKind::Source => {}
