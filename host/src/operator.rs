@@ -336,7 +336,7 @@ impl<'a> RowTimes<'a> {
     #[inline]
     fn time_us(&self, row: usize, progress: &WatermarkProgress<'_>) -> Option<i64> {
         match self.column {
-            None => Some(progress.time_us(self.input.deliveries.get(row).copied().unwrap_or(u32::MAX))),
+            None => Some(progress.time_us(self.input.delivery(row))),
             Some((column, scale)) => match column.get(row) {
                 Value::Int(value) => scale.in_us(value),
                 _ => None,

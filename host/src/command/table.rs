@@ -157,7 +157,7 @@ pub(super) fn read_rows(
             match null.and_then(|key| plan.columns.get(key)) {
                 None => kept.push(row as u32),
                 Some(column) => {
-                    let delivery = events.deliveries.get(row).copied().unwrap_or(0);
+                    let delivery = events.delivery(row);
                     let reason = format!("column \"{}\" of the primary key is null", column.field.name);
                     refused.push((batch.deliveries.sequence(delivery), reason));
                 }

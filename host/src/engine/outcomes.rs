@@ -1,6 +1,7 @@
 //! What becomes of the deliveries of a batch: each is applied, filtered, or a dead letter.
 
 use crate::{
+    error::note_defect,
     model::{
         column::{Batch, Column, Field},
         delivery::Rejected,
@@ -61,8 +62,9 @@ impl Outcomes {
         self.applied = mark.applied;
         self.dead_rows.truncate(mark.dead_rows);
         for rejected in self.rejected.drain(mark.rejected.min(self.rejected.len())..) {
-            if let Some(dead) = self.dead.get_mut(rejected.delivery as usize) {
-                *dead = false;
+            match self.dead.get_mut(rejected.delivery as usize) {
+                Some(dead) => *dead = false,
+                None => beyond(rejected.delivery),
             }
         }
     }
@@ -76,14 +78,24 @@ impl Outcomes {
     }
 
     pub(super) fn is_alive(&self, delivery: u32) -> bool {
-        self.dead.get(delivery as usize) == Some(&false)
+        !self.is_dead(delivery)
+    }
+
+    fn is_dead(&self, delivery: u32) -> bool {
+        self.dead.get(delivery as usize).copied().unwrap_or_else(|| {
+            beyond(delivery);
+            true
+        })
     }
 
     pub(super) fn reject(&mut self, rejected: Rejected) {
-        if let Some(dead) = self.dead.get_mut(rejected.delivery as usize)
-            && !std::mem::replace(dead, true)
-        {
-            self.rejected.push(rejected);
+        match self.dead.get_mut(rejected.delivery as usize) {
+            Some(true) => {}
+            Some(dead) => {
+                *dead = true;
+                self.rejected.push(rejected);
+            }
+            None => beyond(rejected.delivery),
         }
     }
 
@@ -110,8 +122,9 @@ impl Outcomes {
 
     fn apply_each(&mut self, deliveries: &[u32]) {
         for &delivery in deliveries {
-            if let Some(applied) = self.applied.get_mut(delivery as usize) {
-                *applied = true;
+            match self.applied.get_mut(delivery as usize) {
+                Some(applied) => *applied = true,
+                None => beyond(delivery),
             }
         }
     }
@@ -129,11 +142,16 @@ impl Outcomes {
 
     /// The rows whose event is no dead letter.
     pub(super) fn living(&self, rows: &Batch) -> Batch {
-        let dead = |delivery: u32| self.dead.get(delivery as usize) == Some(&true);
-        if !rows.deliveries.iter().any(|&delivery| dead(delivery)) {
+        if !rows.deliveries.iter().any(|&delivery| self.is_dead(delivery)) {
             return rows.clone();
         }
-        let alive = (0..rows.len() as u32).filter(|&row| rows.deliveries.get(row as usize).is_some_and(|&d| !dead(d)));
+        let alive = (0..rows.len() as u32).filter(|&row| self.is_alive(rows.delivery(row as usize)));
         rows.gather(&alive.collect::<Vec<_>>())
     }
+}
+
+/// Notes that a row names a delivery that the batch does not have.
+#[cold]
+fn beyond(delivery: u32) {
+    note_defect(format_args!("there is no delivery {delivery} in the batch"));
 }

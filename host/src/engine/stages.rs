@@ -338,8 +338,7 @@ impl Trial {
 }
 
 fn sequence_of(input: &Batch, row: u32, deliveries: &Deliveries) -> u64 {
-    let delivery = input.deliveries.get(row as usize).copied();
-    delivery.map_or(0, |delivery| deliveries.sequence(delivery))
+    deliveries.sequence(input.delivery(row as usize))
 }
 
 /// Verdicts over the parts of a batch, in order.
@@ -464,15 +463,15 @@ impl Engine {
             shadow.offer(plan, at, &input, deliveries, verdicts);
         }
         let module = &stage.deciding(plan).module;
-        let mut rejected = verdicts.rejected.into_iter().filter_map(|rejected| {
+        let mut rejected = verdicts.rejected.into_iter().map(|rejected| {
             let row = rejected.row;
             let rejected = Rejected {
-                delivery: *input.deliveries.get(row as usize)?,
+                delivery: input.delivery(row as usize),
                 step: node.name.clone(),
                 module: Some(module.digest.clone()),
                 reason: rejected.reason,
             };
-            Some((rejected, row))
+            (rejected, row)
         });
         if is_timer_driven(&self.plan, node.input) {
             // No event is to blame, and the rows would come again with the next one.
@@ -520,26 +519,21 @@ fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
     });
     Batch {
         columns: columns.collect(),
-        deliveries: rows
-            .iter()
-            .filter_map(|&row| input.deliveries.get(row as usize).copied())
-            .collect(),
-        kinds: input.kinds.as_ref().map(|kinds| kinds_out(kinds, &rows)),
+        deliveries: rows.iter().map(|&row| input.delivery(row as usize)).collect(),
+        kinds: input.kinds.as_ref().map(|_| kinds_out(input, &rows)),
         lineage: None,
     }
 }
 
 /// The kinds of the rows that a stage kept of a changelog. Where it kept only one half of an update, the row came or
 /// went for those who read on.
-fn kinds_out(kinds: &[RowKind], rows: &[u32]) -> Vec<RowKind> {
+fn kinds_out(input: &Batch, rows: &[u32]) -> Vec<RowKind> {
     let kept = |row: Option<u32>| row.is_some_and(|row| rows.binary_search(&row).is_ok());
     rows.iter()
-        .filter_map(|&row| {
-            Some(match *kinds.get(row as usize)? {
-                RowKind::UpdateBefore if !kept(row.checked_add(1)) => RowKind::Delete,
-                RowKind::UpdateAfter if !kept(row.checked_sub(1)) => RowKind::Insert,
-                kind => kind,
-            })
+        .map(|&row| match input.kind(row as usize) {
+            RowKind::UpdateBefore if !kept(row.checked_add(1)) => RowKind::Delete,
+            RowKind::UpdateAfter if !kept(row.checked_sub(1)) => RowKind::Insert,
+            kind => kind,
         })
         .collect()
 }

@@ -369,9 +369,17 @@ pub struct Lineage {
 impl Lineage {
     /// The deliveries that had part in `row`.
     pub fn of(&self, row: usize) -> &[u32] {
-        let end = |row: usize| self.ends.get(row).map_or(0, |&end| end as usize);
-        let start = row.checked_sub(1).map_or(0, end);
-        self.deliveries.get(start..end(row)).unwrap_or_default()
+        let end = |row: usize| self.ends.get(row).map(|&end| end as usize);
+        let start = row.checked_sub(1).map_or(Some(0), end);
+        let range = start.zip(end(row));
+        let deliveries = range.and_then(|(start, end)| self.deliveries.get(start..end));
+        deliveries.unwrap_or_else(|| {
+            note_defect(format_args!(
+                "the lineage of row {row} of {} was asked for",
+                self.ends.len()
+            ));
+            &[]
+        })
     }
 }
 
@@ -388,7 +396,10 @@ impl Batch {
     pub fn lineage(&self, row: usize) -> &[u32] {
         match &self.lineage {
             Some(lineage) => lineage.of(row),
-            None => self.deliveries.get(row..=row).unwrap_or_default(),
+            None => match self.deliveries.get(row..=row) {
+                Some(delivery) => delivery,
+                None => self.beyond(row, &[]),
+            },
         }
     }
 
@@ -405,10 +416,28 @@ impl Batch {
     /// The kind of `row`.
     #[inline]
     pub fn kind(&self, row: usize) -> RowKind {
-        self.kinds
-            .as_ref()
-            .and_then(|kinds| kinds.get(row).copied())
-            .unwrap_or(RowKind::Insert)
+        match self.kinds.as_ref().map(|kinds| kinds.get(row)) {
+            None => RowKind::Insert,
+            Some(Some(&kind)) => kind,
+            Some(None) => self.beyond(row, RowKind::Insert),
+        }
+    }
+
+    /// The delivery that caused `row`.
+    #[inline]
+    pub fn delivery(&self, row: usize) -> u32 {
+        match self.deliveries.get(row) {
+            Some(&delivery) => delivery,
+            None => self.beyond(row, 0),
+        }
+    }
+
+    /// Notes that a row was asked for that is not there. Nobody sees `instead`: no turn is given after that.
+    #[cold]
+    #[inline(never)]
+    fn beyond<T>(&self, row: usize, instead: T) -> T {
+        note_defect(format_args!("row {row} of {} was asked for", self.len()));
+        instead
     }
 
     /// The columns at `indices`, in that order. Where there are no rows, there may be none.
@@ -416,7 +445,7 @@ impl Batch {
         self.picked(indices).map(|column| &**column).collect()
     }
 
-    fn picked<'b>(&'b self, indices: &[usize]) -> impl Iterator<Item = &'b Arc<Column>> {
+    pub(crate) fn picked<'b>(&'b self, indices: &[usize]) -> impl Iterator<Item = &'b Arc<Column>> {
         indices.iter().filter_map(|&index| {
             let column = self.columns.get(index);
             if column.is_none() && !self.is_empty() {
@@ -439,11 +468,10 @@ impl Batch {
                 .map(|column| Arc::new(column.gather(rows)))
                 .collect(),
             deliveries: gather(&self.deliveries, rows),
-            kinds: self.kinds.as_ref().map(|kinds| {
-                rows.iter()
-                    .filter_map(|&row| kinds.get(row as usize).copied())
-                    .collect()
-            }),
+            kinds: self
+                .kinds
+                .as_ref()
+                .map(|_| rows.iter().map(|&row| self.kind(row as usize)).collect()),
             lineage: None,
         }
     }
@@ -514,7 +542,7 @@ impl Batch {
             return all;
         }
         let mut order: Vec<u32> = (0..all.len() as u32).collect();
-        order.sort_by_key(|&row| all.deliveries.get(row as usize).copied().unwrap_or(u32::MAX));
+        order.sort_by_key(|&row| all.delivery(row as usize));
         all.gather(&order)
     }
 }

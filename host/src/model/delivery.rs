@@ -1,8 +1,11 @@
 //! Deliveries: messages as the source handed them over, and what becomes of those that cannot be processed.
 
-use crate::model::{
-    column::{Batch, NOTHING, TextValues},
-    ids::{IdVec, InputId},
+use crate::{
+    error::note_defect,
+    model::{
+        column::{Batch, NOTHING, TextValues},
+        ids::{IdVec, InputId},
+    },
 };
 
 /// The deliveries of one batch, in the order of the stream.
@@ -51,9 +54,13 @@ impl Deliveries {
         (self.sequences.len() - 1) as u32
     }
 
-    /// The stream sequence of delivery `index`; 0 beyond the last.
+    /// The stream sequence of delivery `index`.
+    #[inline]
     pub fn sequence(&self, index: u32) -> u64 {
-        self.sequences.get(index as usize).copied().unwrap_or(0)
+        match self.sequences.get(index as usize) {
+            Some(&sequence) => sequence,
+            None => self.beyond(index, 0),
+        }
     }
 
     /// The subject of delivery `index`, where the source has several inputs and it is of one of them.
@@ -62,20 +69,39 @@ impl Deliveries {
         std::str::from_utf8(subject).ok().filter(|subject| !subject.is_empty())
     }
 
-    /// When delivery `index` happened; the beginning of time beyond the last.
+    /// When delivery `index` happened.
     #[inline]
     pub fn event_time_us(&self, index: u32) -> i64 {
-        self.event_times_us.get(index as usize).copied().unwrap_or(i64::MIN)
+        match self.event_times_us.get(index as usize) {
+            Some(&event_us) => event_us,
+            None => self.beyond(index, i64::MIN),
+        }
     }
 
     /// When delivery `index` was stored, where the source knows.
+    #[inline]
     pub fn store_time_ms(&self, index: u32) -> Option<i64> {
-        self.store_times_ms.get(index as usize).copied().flatten()
+        match self.store_times_ms.get(index as usize) {
+            Some(&store_ms) => store_ms,
+            None => self.beyond(index, None),
+        }
     }
 
-    /// "Now" for delivery `index`; 0 beyond the last.
+    /// "Now" for delivery `index`.
+    #[inline]
     pub fn time_ms(&self, index: u32) -> i64 {
-        self.times_ms.get(index as usize).copied().unwrap_or(0)
+        match self.times_ms.get(index as usize) {
+            Some(&now_ms) => now_ms,
+            None => self.beyond(index, 0),
+        }
+    }
+
+    /// Notes that something was asked of a delivery that is not there. Nobody sees `instead`: no turn is given after that.
+    #[cold]
+    #[inline(never)]
+    fn beyond<T>(&self, index: u32, instead: T) -> T {
+        note_defect(format_args!("delivery {index} of {} was asked for", self.len()));
+        instead
     }
 }
 
@@ -174,4 +200,33 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
     /// Whether it is no delivery but a row that came because time went on; `payload` then is that row as JSON.
     pub is_row: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::take_defect;
+
+    #[test]
+    fn what_is_asked_of_a_delivery_that_is_not_there_is_a_defect() {
+        let mut deliveries = Deliveries::default();
+        let times = DeliveryTimes {
+            now_ms: 1,
+            event_us: 2,
+            store_ms: None,
+        };
+        let last = deliveries.push(None, 7, times, b"{}");
+        let known: [fn(&Deliveries, u32) -> bool; 4] = [
+            |deliveries, index| deliveries.sequence(index) == 7,
+            |deliveries, index| deliveries.event_time_us(index) == 2,
+            |deliveries, index| deliveries.store_time_ms(index).is_none(),
+            |deliveries, index| deliveries.time_ms(index) == 1,
+        ];
+        for is_known in known {
+            assert!(is_known(&deliveries, last) && take_defect().is_ok());
+            is_known(&deliveries, last + 1);
+            let defect = take_defect().unwrap_err().to_string();
+            assert!(defect.starts_with("delivery 1 of 1 was asked for ("), "{defect}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ impl Aggregate {
         }) {
             self.values.look_ahead(&mut ahead);
             for (at, step) in steps.iter().enumerate() {
-                let cause = input.deliveries.get(step.row).copied().unwrap_or_default();
+                let cause = input.delivery(step.row);
                 while let Some((mover, watermark_us)) = expiry_cursor.next_before(cause) {
                     self.expire((mover, expiry_cursor.sequence(mover)), watermark_us, &mut out);
                 }
@@ -145,7 +145,7 @@ impl Aggregate {
                 }
 
                 let next_row = steps.get(at + 1).map_or(rows.end, |step| step.row);
-                let delivery = input.deliveries.get(step.row).copied().unwrap_or_default();
+                let delivery = input.delivery(step.row);
                 let last_of_event = input.deliveries.get(next_row) != Some(&delivery);
                 if next_row == input.len() || last_of_event && !self.compactable {
                     self.emit(&mut touched, delivery, &mut out);

@@ -136,7 +136,7 @@ impl Recent {
         let (mut cursor, mut watermark_us) = (progress.cursor(), progress.before_us());
         let (mut ahead, mut key) = (Keys::default(), Vec::new());
         let push = |recent: &Self, ahead: &mut Keys, row: usize| {
-            let delivery = input.deliveries.get(row).copied().unwrap_or_default();
+            let delivery = input.delivery(row);
             for piece in recent.pieces(progress.time_us(delivery)) {
                 ahead.push(|key| push_entry_key(key, keys, row, piece));
             }

@@ -150,7 +150,7 @@ impl<'a, 'b> Rows<'a, 'b> {
 
     /// Lets the watermark move on to where it is when `row` comes; gives the row's time.
     fn next(&mut self, row: usize) -> Option<i64> {
-        let delivery = self.input.deliveries.get(row).copied().unwrap_or_default();
+        let delivery = self.input.delivery(row);
         while let Some((_, watermark_us)) = self.cursor.next_before(delivery) {
             self.watermark_us = watermark_us;
         }

@@ -276,17 +276,17 @@ impl Windows {
     /// Before a row: emits what the event before it changed, and lets the watermark move on to where it is now.
     #[inline]
     pub(super) fn before(&mut self, row: usize, emitting: &mut Emitting<'_, '_>) {
-        let delivery = emitting.input.deliveries.get(row).copied();
-        if delivery == emitting.delivery {
+        let delivery = emitting.input.delivery(row);
+        if emitting.delivery == Some(delivery) {
             return;
         }
         if !self.readers.compactable {
             self.emit_touched(emitting);
         }
-        while let Some((mover, watermark_us)) = emitting.cursor.next_before(delivery.unwrap_or(0)) {
+        while let Some((mover, watermark_us)) = emitting.cursor.next_before(delivery) {
             self.advance(mover, watermark_us, emitting);
         }
-        emitting.delivery = delivery;
+        emitting.delivery = Some(delivery);
     }
 
     /// After the last row.

@@ -45,7 +45,7 @@ impl<'a> Row<'a> {
         times: &RowTimes<'_>,
         progress: &WatermarkProgress<'_>,
     ) -> Self {
-        let delivery = input.deliveries.get(row).copied().unwrap_or_default();
+        let delivery = input.delivery(row);
         let arrival = columns.ranking.as_ref().map(|_| Arrival {
             sequence: progress.sequence(delivery),
             ordinal: (row - input.deliveries.partition_point(|&other| other < delivery)) as u32,
