@@ -455,33 +455,29 @@ impl Engine {
                 is_checked = true;
             }
             let begun = Instant::now();
-            let input = of(&edges, node.input);
             let output = match &node.kind {
                 NodeKind::Source => {
                     let events = part.events.get(at.input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
-                NodeKind::Stage(_) => self.stage(at, node, input, deliveries, outcomes)?,
+                NodeKind::Stage(_) => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
                 NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
                 NodeKind::Lookup(lookup) => {
-                    let input = outcomes.living(input);
+                    let input = outcomes.living(of(&edges, node.input));
                     let path = lookup.waves.clone().unwrap_or_default();
                     let mut waves = self.lookup(at, node, &input, &path, deliveries, outcomes)?;
+                    let mut rows_of = |step: NodeId| {
+                        let rows = waves.get_mut(step).map(std::mem::take);
+                        rows.or_defect(|| format!("lookup \"{}\" gives no rows of step {step}", node.name))
+                    };
                     for &step in &path {
-                        if let (Some(port), Some(rows), Some(done)) =
-                            (edges.get_mut(step), waves.get_mut(step), done.get_mut(step))
-                        {
-                            *port = std::mem::take(rows);
-                            *done = true;
-                        }
+                        set(&mut edges, step, rows_of(step)?)?;
+                        set(&mut done, step, true)?;
                     }
-                    let rows = waves.get_mut(at).map(std::mem::take);
-                    rows.or_defect(|| format!("lookup \"{}\" gives no rows", node.name))?
+                    rows_of(at)?
                 }
             };
-            if let Some(port) = edges.get_mut(at) {
-                *port = output;
-            }
+            set(&mut edges, at, output)?;
             self.was_busy(at, begun);
         }
         if !is_checked {
@@ -543,25 +539,28 @@ fn follow<'p, 'a>(
     progress.as_ref()
 }
 
-/// The rows on an edge; none where nothing came through.
+/// The rows on an edge, whose step has run.
 fn of(edges: &Edges, port: OutputPort) -> &Batch {
-    match edges.get(port.node).map(Vec::as_slice) {
-        Some([]) => &NOTHING,
-        outputs => outputs.and_then(|outputs| outputs.get(port.output)).unwrap_or_else(|| {
-            note_defect(format_args!(
-                "output {} of step {} is read and is not there",
-                port.output, port.node
-            ));
-            &NOTHING
-        }),
-    }
+    let outputs = edges.get(port.node);
+    outputs.and_then(|outputs| outputs.get(port.output)).unwrap_or_else(|| {
+        note_defect(format_args!(
+            "output {} of step {} is read and is not there",
+            port.output, port.node
+        ));
+        &NOTHING
+    })
+}
+
+/// Puts what a step gives in its place.
+fn set<T>(of_steps: &mut IdVec<NodeId, T>, step: NodeId, gives: T) -> Result<()> {
+    let place = of_steps.get_mut(step);
+    *place.or_defect(|| format!("there is no step {step}"))? = gives;
+    Ok(())
 }
 
 /// Whether rows of an edge may come because time went on.
 fn is_timer_driven(plan: &Plan, port: OutputPort) -> bool {
-    let node = plan.nodes.get(port.node);
-    node.and_then(|node| node.outputs.get(port.output))
-        .is_some_and(|output| output.timer_driven)
+    plan.output(port).is_some_and(|output| output.timer_driven)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::{Engine, Step};
 use crate::{
+    error::note_defect,
     operator::{Forgets, Forgotten, clock::Clock},
     plan::OutputPort,
 };
@@ -45,7 +46,15 @@ impl Engine {
             let port = OutputPort { node, output: 0 };
             for (sink, plan) in self.sinks.iter_mut().zip(&self.plan.sinks) {
                 if plan.input == port {
-                    sink.collect(&rows, |event| events.get(event as usize).copied().unwrap_or(last));
+                    sink.collect(&rows, |event| {
+                        events.get(event as usize).copied().unwrap_or_else(|| {
+                            note_defect(format_args!(
+                                "a key that is due goes by event {event} of {}",
+                                events.len()
+                            ));
+                            last
+                        })
+                    });
                 }
             }
         }

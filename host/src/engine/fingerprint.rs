@@ -1,6 +1,7 @@
 //! What each state was built for: where this changes, the state of a database does not fit any more.
 
 use crate::{
+    error::note_defect,
     model::subject::listed,
     plan::{At, Plan, typed},
 };
@@ -23,15 +24,23 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
             .sinks
             .iter()
             .find(|sink| matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table));
-        return sink
-            .map(|sink| typed(sink.columns.iter().map(|(field, _)| field)))
-            .unwrap_or_default();
+        return match sink {
+            Some(sink) => typed(sink.columns.iter().map(|(field, _)| field)),
+            None => of_nothing(state),
+        };
     }
     let Some(node) = plan.nodes.iter().find(|node| node.name == step) else {
-        return String::new();
+        return of_nothing(state);
     };
     let operator = node.kind.operator();
     operator.map_or_else(String::new, |operator| {
         operator.fingerprint(At { plan, node }, names_modules)
     })
+}
+
+/// States are named by the plan that is asked of them.
+#[cold]
+fn of_nothing(state: &str) -> String {
+    note_defect(format_args!("state \"{state}\" is of no step and no table"));
+    String::new()
 }

@@ -45,9 +45,7 @@ impl Engine {
         if !timer_driven {
             return Err(Cut::Undo(rejected));
         }
-        let read = self.plan.nodes.get(node.input.node);
-        let output = read.and_then(|read| read.outputs.get(node.input.output));
-        let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
+        let schema = self.plan.schema(node.input);
         outcomes.reject_rows(vec![(rejected, refusal.row)], schema, input);
         let others = (0..input.len() as u32).filter(|&row| row != refusal.row);
         Ok(input.gather(&others.collect::<Vec<_>>()))

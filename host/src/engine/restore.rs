@@ -4,7 +4,7 @@
 
 use super::{Engine, takeover::Made};
 use crate::{
-    error::{Result, note_defect},
+    error::{Result, note_defect, take_defect},
     model::{
         column::Value,
         ids::{SinkId, TableId},
@@ -27,6 +27,7 @@ impl Restore for Engine {
                 }
             }
         }
+        take_defect()?;
         Ok(made.into_iter().map(|made| (made.name, made.by)).collect())
     }
 

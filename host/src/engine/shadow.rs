@@ -203,8 +203,7 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
 fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
     const FIRST: usize = 2;
     let port = work.plan.nodes.get(work.at).map(|node| node.input);
-    let output = port.and_then(|port| work.plan.nodes.get(port.node)?.outputs.get(port.output));
-    let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
+    let schema = port.map(|port| work.plan.schema(port)).unwrap_or_default();
     let columns = schema.iter().zip(&work.input.columns).enumerate();
     columns
         .filter(|(at, _)| *at < FIRST || stage.inputs.contains(at))

@@ -475,10 +475,7 @@ impl Engine {
         });
         if is_timer_driven(&self.plan, node.input) {
             // No event is to blame, and the rows would come again with the next one.
-            let read = self.plan.nodes.get(node.input.node);
-            let output = read.and_then(|read| read.outputs.get(node.input.output));
-            let schema = output.map(|output| output.schema.as_slice()).unwrap_or_default();
-            outcomes.reject_rows(rejected.collect(), schema, &input);
+            outcomes.reject_rows(rejected.collect(), self.plan.schema(node.input), &input);
             return Ok(verdicts.outputs);
         }
         if plan.undoes {

@@ -5,7 +5,7 @@
 
 use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, take_defect},
     format::Decoder,
     model::{
         deployment::{InForce, VersionChange},
@@ -72,7 +72,8 @@ impl Successor {
     /// What would not be the same.
     pub fn check(running: &Plan, plan: &Plan) -> Result<()> {
         check_same(running, plan)?;
-        takeover::check(running, plan)
+        takeover::check(running, plan)?;
+        take_defect()
     }
 }
 
@@ -91,14 +92,13 @@ impl Engine {
         } = successor;
         let (mut retired, mut retired_shadows) = (Vec::new(), Vec::new());
         for (at, stage) in stages {
-            let (Some(node), Some(before)) = (plan.nodes.get(at), self.plan.nodes.get(at)) else {
-                continue;
-            };
-            let (NodeKind::Stage(new), NodeKind::Stage(old)) = (&node.kind, &before.kind) else {
-                continue;
-            };
-            let Some(Step::Stage(running)) = self.steps.get_mut(at) else {
-                continue;
+            let (node, before) = (plan.nodes.get(at), self.plan.nodes.get(at));
+            let (Some((node, NodeKind::Stage(new))), Some(NodeKind::Stage(old)), Some(Step::Stage(running))) = (
+                node.map(|node| (node, &node.kind)),
+                before.map(|before| &before.kind),
+                self.steps.get_mut(at),
+            ) else {
+                return Err(Error::defect(format!("step {at} is swapped as a stage and is none")));
             };
             // What happened to the version that goes is told first.
             let (changes, failed_rows) = running.take_changes(old);
@@ -177,8 +177,7 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
 }
 
 fn port_name(plan: &Plan, port: OutputPort) -> (String, String) {
-    let node = plan.nodes.get(port.node);
-    let output = node.and_then(|node| node.outputs.get(port.output));
+    let (node, output) = (plan.nodes.get(port.node), plan.output(port));
     (
         node.map(|node| node.name.clone()).unwrap_or_default(),
         output.map(|output| output.name.clone()).unwrap_or_default(),

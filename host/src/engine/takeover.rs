@@ -8,7 +8,7 @@
 
 use super::{Engine, fingerprint};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, note_defect},
     model::deployment::StoredVersion,
     plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, Target},
 };
@@ -161,7 +161,7 @@ impl Reads {
                 reads.changelog_of = Some(node.name.clone());
                 break;
             };
-            reads.through.push(Judge::of(node, port, stage));
+            reads.through.push(Judge::of(plan, node, port, stage));
             port = node.input;
         }
         reads.through.reverse();
@@ -219,12 +219,11 @@ impl fmt::Display for Reads {
 }
 
 impl Judge {
-    fn of(node: &Node, port: OutputPort, stage: &StagePlan) -> Self {
-        let output = node.outputs.get(port.output);
+    fn of(plan: &Plan, node: &Node, port: OutputPort, stage: &StagePlan) -> Self {
         let parameters = stage.parameters.iter();
         Self {
             step: node.name.clone(),
-            output: output.map(|output| output.name.clone()).unwrap_or_default(),
+            output: plan.output(port).map(|output| output.name.clone()).unwrap_or_default(),
             module: stage.module.digest.clone(),
             parameters: listed(parameters.map(|(name, value)| format!("{name} = {value}"))),
         }
@@ -266,6 +265,7 @@ fn steps_before(plan: &Plan, port: OutputPort) -> Vec<&str> {
     let mut open = vec![port.node];
     while let Some(at) = open.pop() {
         let (Some(node), Some(seen)) = (plan.nodes.get(at), seen.get_mut(at)) else {
+            note_defect(format_args!("step {at} is read and is not there"));
             continue;
         };
         if std::mem::replace(seen, true) {
@@ -274,6 +274,12 @@ fn steps_before(plan: &Plan, port: OutputPort) -> Vec<&str> {
         open.extend(node.inputs().map(|port| port.node));
         if let NodeKind::Lookup(lookup) = &node.kind {
             let table = plan.tables.get(lookup.table);
+            if table.is_none() {
+                note_defect(format_args!(
+                    "step \"{}\" looks up a table that is not there",
+                    node.name
+                ));
+            }
             open.extend(table.and_then(|table| table.update.as_ref()).map(|(port, _)| port.node));
         }
     }

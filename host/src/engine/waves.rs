@@ -1,13 +1,13 @@
 //! Lookups whose table the steps behind them update: the rows of a batch go in waves, in each of which a key occurs once.
 
-use super::{Cut, Edges, Engine, Outcomes, Step, of};
+use super::{Cut, Edges, Engine, Outcomes, Step, of, set};
 use crate::{
-    error::{Error, OrDefect},
+    error::{Error, OrDefect, Result},
     model::{column::Batch, delivery::Deliveries, ids::NodeId},
     operator::lookup,
     plan::{Node, NodeKind},
 };
-use std::time::Instant;
+use std::{slice, time::Instant};
 
 impl Engine {
     /// A lookup, with the steps on `path` up to the one that updates its table, in waves in each of which a key occurs
@@ -28,35 +28,29 @@ impl Engine {
         let no_table = || format!("step \"{}\" looks up a table that is not there", node.name);
         let waves = lookup::waves(lookup, self.tables.get(lookup.table).or_defect(no_table)?, input);
         let mut collected = plan.nodes.map(|_, node| vec![Vec::new(); node.outputs.len()]);
-        let mut keep = |step: NodeId, rows: Vec<Batch>| {
-            if let Some(outputs) = collected.get_mut(step) {
-                outputs
-                    .iter_mut()
-                    .zip(rows)
-                    .for_each(|(output, rows)| output.push(rows));
-            }
+        let mut keep = |step: NodeId, rows: &[Batch]| -> Result<()> {
+            let outputs = collected.get_mut(step);
+            let outputs = outputs.or_defect(|| format!("there is no step {step}"))?;
+            let outputs = outputs.iter_mut().zip(rows);
+            outputs.for_each(|(output, rows)| output.push(rows.clone()));
+            Ok(())
         };
         for rows in waves {
             let mut edges: Edges = plan.nodes.map(|_, _| Vec::new());
-            let mut set = |edges: &mut Edges, step: NodeId, rows: Vec<Batch>| {
-                keep(step, rows.clone());
-                if let Some(port) = edges.get_mut(step) {
-                    *port = rows;
-                }
-            };
             let table = self.tables.get(lookup.table).or_defect(no_table)?;
             let joined = lookup::join(lookup, table, &output.schema, &input.gather(&rows));
-            set(&mut edges, at, vec![joined]);
+            keep(at, slice::from_ref(&joined))?;
+            set(&mut edges, at, vec![joined])?;
             for &step in path {
                 let node = plan.nodes.get(step).or_defect(|| format!("there is no step {step}"))?;
                 let begun = Instant::now();
                 let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
                 self.was_busy(step, begun);
-                set(&mut edges, step, rows);
+                keep(step, &rows)?;
+                set(&mut edges, step, rows)?;
             }
-            if let Some(table) = self.tables.get_mut(lookup.table)
-                && let Some((port, columns)) = table.plan().update.clone()
-            {
+            let table = self.tables.get_mut(lookup.table).or_defect(no_table)?;
+            if let Some((port, columns)) = table.plan().update.clone() {
                 let update = outcomes.living(of(&edges, port));
                 outcomes.apply(&update);
                 table.set(&update, &columns);

@@ -2,7 +2,7 @@
 
 use super::{AggregateSpec, Node, Output, OutputPort, Plan};
 use crate::{
-    error::{OrDefect, Result},
+    error::{OrDefect, Result, note_defect},
     model::column::Field,
 };
 use std::{any::Any, fmt};
@@ -63,7 +63,14 @@ pub struct At<'a> {
 impl<'a> At<'a> {
     /// A column of a port.
     pub fn field(self, port: OutputPort, index: usize) -> Option<&'a Field> {
-        self.plan.output(port)?.schema.get(index)
+        let field = self.plan.schema(port).get(index);
+        if field.is_none() {
+            note_defect(format_args!(
+                "step \"{}\" reads a column {index} that is not there",
+                self.node.name
+            ));
+        }
+        field
     }
 
     /// The name of a column of a port.
@@ -124,8 +131,23 @@ impl Node {
 }
 
 impl Plan {
-    /// The output that a port is.
+    /// The output that a port is. A port of this plan always is one: where it is none, that is noted as a defect.
     pub fn output(&self, port: OutputPort) -> Option<&Output> {
-        self.nodes.get(port.node)?.outputs.get(port.output)
+        let node = self.nodes.get(port.node);
+        let output = node.and_then(|node| node.outputs.get(port.output));
+        if output.is_none() {
+            note_defect(format_args!(
+                "output {} of step {} is read and is not there",
+                port.output, port.node
+            ));
+        }
+        output
+    }
+
+    /// The columns of a port.
+    pub(crate) fn schema(&self, port: OutputPort) -> &[Field] {
+        self.output(port)
+            .map(|output| output.schema.as_slice())
+            .unwrap_or_default()
     }
 }
