@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     model::{
         column::{Batch, NOTHING},
-        delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, Rejected, Scanned},
+        delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, RejectedDelivery, Scanned},
         deployment::{VersionChange, Whose},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
         turn::Counts,
@@ -128,7 +128,7 @@ type Edges = IdVec<NodeId, Vec<Batch>>;
 /// Why a pass did not go through.
 enum Cut {
     /// A guest rejected an event after steps that may already have taken it in.
-    Undo(Rejected),
+    Undo(RejectedDelivery),
     /// A guest failed too often at this delivery.
     Stop(u32, Box<Stopped>),
     /// A fault of Weir.
@@ -286,7 +286,7 @@ impl Engine {
         });
         let of_rows = outcomes.dead_rows.into_iter();
         let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes(), true));
-        let mut dead: Vec<(Rejected, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
+        let mut dead: Vec<(RejectedDelivery, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
         dead.sort_by_key(|(rejected, ..)| rejected.delivery);
         for (rejected, subject, payload, is_row) in dead {
             self.dead_letter_bytes += payload.len() + rejected.reason.len();
@@ -372,7 +372,7 @@ impl Engine {
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 // The events in front of it are known to be good; they are done on their own.
-                Err(Cut::Undo(Rejected { delivery, .. }) | Cut::Stop(delivery, _)) if delivery > start => {
+                Err(Cut::Undo(RejectedDelivery { delivery, .. }) | Cut::Stop(delivery, _)) if delivery > start => {
                     self.rollback();
                     outcomes.back_to(mark);
                     step = delivery - start;

@@ -11,7 +11,7 @@ mod columns;
 mod json;
 mod number;
 
-pub use columns::{ColumnBuilders, Decoded, Reject};
+pub use columns::{ColumnBuilders, Decoded, RejectedPayload};
 pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
         column::Batch,
-        delivery::{DecodedBatch, DeliveryTimes, Rejected},
+        delivery::{DecodedBatch, DeliveryTimes, RejectedDelivery},
         ids::{IdVec, InputId},
         subject,
     },
@@ -288,7 +288,7 @@ impl Input {
     }
 
     /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
-    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, Reject> {
+    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, RejectedPayload> {
         let decoded = self.scanner.decode(payload, &mut self.builders)?;
         if let Decoded::Row = decoded {
             self.check_formats(row)?;
@@ -312,7 +312,7 @@ impl Input {
 
     /// An event without a time, or with one that no calendar has, has no place in any window; one that is finer than what
     /// the host compares would change places with others.
-    fn check_event_time(&mut self, row: usize) -> Result<(), Reject> {
+    fn check_event_time(&mut self, row: usize) -> Result<(), RejectedPayload> {
         let Some(TimeColumn { index, scale }) = self.event_column else {
             return Ok(());
         };
@@ -335,17 +335,17 @@ impl Input {
                 scale.unit.plural()
             ),
         };
-        Err(Reject {
+        Err(RejectedPayload {
             column: self.columns.get(index).map(|column| column.field.name.clone()),
             reason: format!("found {found}, and it is the event time; accepted are {accepted}"),
         })
     }
 
-    fn check_formats(&mut self, row: usize) -> Result<(), Reject> {
+    fn check_formats(&mut self, row: usize) -> Result<(), RejectedPayload> {
         let wrong = self.formats.iter().find_map(|&(index, TextFormat::Number)| {
             let text = self.builders.text(index, row).filter(|text| !number::is_number(text))?;
             let shown: String = String::from_utf8_lossy(text).chars().take(40).collect();
-            Some(Reject {
+            Some(RejectedPayload {
                 column: self.columns.get(index).map(|column| column.field.name.clone()),
                 reason: format!(
                     "found the text \"{}\"; accepted is a finite number in decimal, or null",
@@ -363,13 +363,13 @@ impl Input {
     }
 
     /// Where a column is "now" and holds null, the store time steps in, if there is one.
-    fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), Reject> {
+    fn check_now(&mut self, row: usize, store_time_ms: Option<i64>) -> Result<(), RejectedPayload> {
         let Some(column) = self.now_column else { return Ok(()) };
         if store_time_ms.is_some() || self.builders.int(column, row).is_some() {
             return Ok(());
         }
         self.builders.drop_row();
-        Err(Reject {
+        Err(RejectedPayload {
             column: self.columns.get(column).map(|column| column.field.name.clone()),
             reason: "found null, and it is \"now\"; accepted is a time in milliseconds where there is no store time"
                 .to_owned(),
@@ -392,7 +392,7 @@ impl DecodedBatch {
     /// Adds a delivery that is no event.
     fn reject(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8], reason: String) {
         let delivery = self.deliveries.push(subject, sequence, times, payload);
-        self.rejected.push(Rejected {
+        self.rejected.push(RejectedDelivery {
             delivery,
             step: STEP.to_owned(),
             module: None,

@@ -39,7 +39,7 @@ use aggregate::Aggregate;
 use clock::WatermarkProgress;
 use deduplicate::Deduplicate;
 use expiry::TOUCHED;
-use guests::{Guests, Refusal};
+use guests::{Guests, RejectedByGuest};
 use held_times::HeldTimes;
 use interval_join::IntervalJoin;
 use last_value::LastValue;
@@ -198,14 +198,14 @@ impl Applied {
 #[derive(Debug)]
 pub enum ProcessError {
     /// A guest among its aggregates refuses a row.
-    Refused(Refusal),
+    Rejected(RejectedByGuest),
     /// A fault of Weir.
     Defect(Error),
 }
 
-impl From<Refusal> for ProcessError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<RejectedByGuest> for ProcessError {
+    fn from(refusal: RejectedByGuest) -> Self {
+        Self::Rejected(refusal)
     }
 }
 

@@ -6,7 +6,7 @@ use weir::{
     definition::StageLimits,
     model::{
         column::{Column, ColumnType, Value},
-        guest::{Accumulate, Accumulated, ParameterValue, Refused},
+        guest::{Accumulate, Accumulated, ParameterValue, RejectedInput},
     },
     wasm::{AggregateInstance, Binary},
 };
@@ -397,7 +397,7 @@ impl Rows {
     /// All rows, in batches; a row that is refused is left out. Checks each answer against the model, and gives the rows
     /// that were refused, and the states at the end.
     #[track_caller]
-    fn run(&self, instance: &mut AggregateInstance, batch: usize) -> (Vec<(usize, Refused)>, Vec<Vec<u8>>) {
+    fn run(&self, instance: &mut AggregateInstance, batch: usize) -> (Vec<(usize, RejectedInput)>, Vec<Vec<u8>>) {
         let mut states = vec![Vec::new(); GROUPS as usize];
         let mut refused = Vec::new();
         let mut row = 0;

@@ -3,8 +3,8 @@
 use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
     error::OrDefect,
-    model::{column::Batch, delivery::Rejected},
-    operator::guests::Refusal,
+    model::{column::Batch, delivery::RejectedDelivery},
+    operator::guests::RejectedByGuest,
     plan::Node,
 };
 
@@ -18,7 +18,7 @@ impl Engine {
         &mut self,
         node: &Node,
         input: &Batch,
-        refusal: Refusal,
+        refusal: RejectedByGuest,
         part: &Part<'_>,
         outcomes: &mut Outcomes,
     ) -> Result<Batch, Cut> {
@@ -31,7 +31,7 @@ impl Engine {
                 node.name
             )
         };
-        let rejected = Rejected {
+        let rejected = RejectedDelivery {
             delivery: delivery.or_defect(beyond)?,
             step: node.name.clone(),
             module: Some(refusal.module),

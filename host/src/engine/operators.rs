@@ -35,7 +35,7 @@ impl Engine {
             match operator.process(inputs) {
                 Ok(outputs) => break outputs,
                 Err(ProcessError::Defect(defect)) => return Err(defect.into()),
-                Err(ProcessError::Refused(refusal)) => {
+                Err(ProcessError::Rejected(refusal)) => {
                     let first = batches.first_mut();
                     let input = first.or_defect(|| format!("step \"{}\" refuses a row and reads none", node.name))?;
                     *input = self.without_refused(node, input, refusal, part, outcomes)?;

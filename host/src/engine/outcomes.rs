@@ -4,7 +4,7 @@ use crate::{
     error::note_defect,
     model::{
         column::{Batch, Column, Field},
-        delivery::Rejected,
+        delivery::RejectedDelivery,
     },
     operator::Applied,
     sink::json,
@@ -17,7 +17,7 @@ pub(super) struct Outcomes {
     pub(super) applied: Vec<bool>,
     /// Is a dead letter.
     pub(super) dead: Vec<bool>,
-    pub(super) rejected: Vec<Rejected>,
+    pub(super) rejected: Vec<RejectedDelivery>,
     /// Rows that came because time went on, and that a rule could not take.
     pub(super) dead_rows: Vec<DeadRow>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Outcomes {
 /// A row that a rule could not take and that is no event's doing.
 #[derive(Debug)]
 pub(super) struct DeadRow {
-    pub(super) rejected: Rejected,
+    pub(super) rejected: RejectedDelivery,
     /// The row, as a JSON object.
     pub(super) row: String,
 }
@@ -88,7 +88,7 @@ impl Outcomes {
         })
     }
 
-    pub(super) fn reject(&mut self, rejected: Rejected) {
+    pub(super) fn reject(&mut self, rejected: RejectedDelivery) {
         match self.dead.get_mut(rejected.delivery as usize) {
             Some(true) => {}
             Some(dead) => {
@@ -130,7 +130,7 @@ impl Outcomes {
     }
 
     /// Keeps rows that no event is to blame for, as dead letters of their own.
-    pub(super) fn reject_rows(&mut self, rejected: Vec<(Rejected, u32)>, schema: &[Field], input: &Batch) {
+    pub(super) fn reject_rows(&mut self, rejected: Vec<(RejectedDelivery, u32)>, schema: &[Field], input: &Batch) {
         let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
         let columns: Vec<&Column> = input.columns.iter().map(|column| &**column).collect();
         let rows = rejected.into_iter().map(|(rejected, row)| DeadRow {

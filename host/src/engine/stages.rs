@@ -14,7 +14,7 @@ use crate::{
     metrics::ModuleVersion,
     model::{
         column::{Batch, Column, RowKind},
-        delivery::{Deliveries, Rejected},
+        delivery::{Deliveries, RejectedDelivery},
         deployment::{TrialRecord, VersionChange},
         guest::{GuestFailure, OutputRows, Patience, RejectedRow},
         ids::NodeId,
@@ -465,7 +465,7 @@ impl Engine {
         let module = &stage.deciding(plan).module;
         let mut rejected = verdicts.rejected.into_iter().map(|rejected| {
             let row = rejected.row;
-            let rejected = Rejected {
+            let rejected = RejectedDelivery {
                 delivery: input.delivery(row as usize),
                 step: node.name.clone(),
                 module: Some(module.digest.clone()),

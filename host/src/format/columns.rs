@@ -18,14 +18,14 @@ pub(super) fn accepted(column_type: ColumnType) -> &'static str {
 
 /// Why a payload is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject {
+pub struct RejectedPayload {
     /// The declared column at fault; none where the payload as a whole is.
     pub column: Option<String>,
     /// What was found, and what is accepted.
     pub reason: String,
 }
 
-impl std::fmt::Display for Reject {
+impl std::fmt::Display for RejectedPayload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.column {
             Some(column) => write!(f, "column \"{column}\": {}", self.reason),

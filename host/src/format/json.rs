@@ -15,7 +15,7 @@ mod window;
 
 pub use line::{Line, LineScanner, ObjectKind};
 
-use super::columns::{Builder, ColumnBuilders, Decoded, Reject, accepted};
+use super::columns::{Builder, ColumnBuilders, Decoded, RejectedPayload, accepted};
 use crate::{limits::PATH_NAMES_MAX, model::column::ColumnType, plan::SourceColumn, text::printable};
 use number::{boolean, double, integer, literal};
 use skip::{Nesting, skip_value, space};
@@ -229,7 +229,7 @@ impl Scanner {
     /// # Errors
     ///
     /// Says what was found and what is accepted. The sink then holds what it held before.
-    pub fn decode(&mut self, payload: &[u8], sink: &mut ColumnBuilders) -> Result<Decoded, Reject> {
+    pub fn decode(&mut self, payload: &[u8], sink: &mut ColumnBuilders) -> Result<Decoded, RejectedPayload> {
         self.payload = self.payload.wrapping_add(1);
         self.columns_seen = 0;
         match self.document(payload, sink) {
@@ -493,7 +493,7 @@ impl Scanner {
     }
 
     #[cold]
-    fn reject(&self, payload: &[u8], fault: Fault) -> Reject {
+    fn reject(&self, payload: &[u8], fault: Fault) -> RejectedPayload {
         let column = self.columns.get(fault.column);
         let accepted = match (fault.found, column) {
             (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => {
@@ -524,7 +524,7 @@ impl Scanner {
             Found::ColumnFull => "more text than a batch holds".to_owned(),
             _ => excerpt(payload, fault.at),
         };
-        Reject {
+        RejectedPayload {
             column: column.map(full_name),
             reason: format!("found {found} at byte {}; accepted is {accepted}", fault.at),
         }

@@ -124,7 +124,7 @@ pub struct DecodedBatch {
     /// The events among them, those of each input under its index.
     pub events: IdVec<InputId, Batch>,
     /// Those that are no events.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedDelivery>,
     /// Those that are ticks: no events, but they say how late it is.
     pub ticks: Vec<u32>,
     /// The sequences of payloads that were empty or white space, ascending.
@@ -168,7 +168,7 @@ pub struct Receipt {
 
 /// A delivery that cannot be processed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedDelivery {
     /// The index of the delivery in its batch.
     pub delivery: u32,
     /// The step that rejected it; `decode` for the decoder.

@@ -9,7 +9,7 @@ mod description;
 mod module;
 mod parameter;
 
-pub use aggregate::{Accumulate, Accumulated, Merged, Refused, Results};
+pub use aggregate::{Accumulate, Accumulated, Merged, RejectedInput, Results};
 pub use answer::{Answer, GuestFailure, Judged, OutputRows, Patience, RejectedRow};
 pub use description::{AggregateDescription, Description, OutputSpec, ResultColumn};
 pub use module::{AggregateModule, CodeHandle, Module};

@@ -20,7 +20,7 @@ use super::{
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
-    guests::{Asked, Guests, Refusal},
+    guests::{Asked, Guests, RejectedByGuest},
 };
 use crate::{
     error::Result,
@@ -70,7 +70,7 @@ impl Aggregate {
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, Refusal> {
+    fn update(&mut self, input: &Batch, progress: Option<&WatermarkProgress<'_>>) -> Result<Batch, RejectedByGuest> {
         let mut expiry_cursor = ExpiryCursor::of(progress);
         if let Some(expiry) = &mut self.expiry {
             expiry.begin(expiry_cursor.watermark_us());

@@ -17,7 +17,7 @@ use crate::{
     model::{
         column::{Batch, Column, Value},
         deployment::Whose,
-        guest::{Accumulate, GuestFailure, Refused},
+        guest::{Accumulate, GuestFailure, RejectedInput},
         row::push_cell,
     },
     plan::{AggregateGuest, AggregateSpec, GuestHost, RunningAggregate, Setting},
@@ -44,7 +44,7 @@ struct Guest {
 
 /// A row that a guest cannot take in. The operator is as it was.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct RejectedByGuest {
     /// The row of the operator's input. What stands before it can be taken in.
     pub row: u32,
     /// SHA-256 of the component that refuses it.
@@ -120,8 +120,8 @@ impl Guests {
     ///
     /// # Errors
     /// The first row that cannot be taken in.
-    pub(super) fn answer(&mut self, asked: Asked<'_>, input: &Batch) -> Result<Answers, Refusal> {
-        let mut first: Option<Refusal> = None;
+    pub(super) fn answer(&mut self, asked: Asked<'_>, input: &Batch) -> Result<Answers, RejectedByGuest> {
+        let mut first: Option<RejectedByGuest> = None;
         let mut answers = Answers::default();
         for (guest, mut of) in self.guests.iter_mut().zip(asked.of) {
             if let Some(refusal) = &first {
@@ -404,7 +404,7 @@ impl Answers {
 }
 
 impl Guest {
-    fn answer(&mut self, of: OfGuest<'_>, input: &Batch) -> Result<AnswersOf, Refusal> {
+    fn answer(&mut self, of: OfGuest<'_>, input: &Batch) -> Result<AnswersOf, RejectedByGuest> {
         let mut answers = AnswersOf {
             number: self.number,
             results: Vec::new(),
@@ -440,7 +440,7 @@ impl Guest {
         questions: &[Question],
         locals: &mut [Option<u32>],
         input: &Batch,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RejectedByGuest> {
         let (mut members, mut groups) = (Vec::new(), Vec::with_capacity(questions.len()));
         for question in questions {
             let Some(local) = locals.get_mut(question.slot as usize) else {
@@ -499,7 +499,7 @@ impl Guest {
     }
 
     /// Merges the state at `from` into that of a question.
-    fn merge(&mut self, answers: &mut AnswersOf, question: Question, from: u32) -> Result<(), Refusal> {
+    fn merge(&mut self, answers: &mut AnswersOf, question: Question, from: u32) -> Result<(), RejectedByGuest> {
         let (into, from) = (question.slot as usize, from as usize);
         let state = |slot: usize| answers.slots.get(slot).map_or(&[][..], |state| state);
         let merged = self.running.merge(&[state(into)], &[state(from)]);
@@ -512,8 +512,8 @@ impl Guest {
         Ok(())
     }
 
-    fn refusal(&self, row: u32, refused: Refused) -> Refusal {
-        Refusal {
+    fn refusal(&self, row: u32, refused: RejectedInput) -> RejectedByGuest {
+        RejectedByGuest {
             row,
             module: self.digest.clone(),
             reason: refused.reason,

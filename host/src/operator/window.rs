@@ -25,7 +25,7 @@ mod slices;
 use super::{
     Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
-    guests::{Answers, Guests, Refusal},
+    guests::{Answers, Guests, RejectedByGuest},
     held_times::HeldTimes,
 };
 use crate::{
@@ -110,7 +110,7 @@ impl Window {
     ///
     /// # Errors
     /// The first row that a guest refuses. Nothing has changed then.
-    fn update(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Vec<Batch>, Refusal> {
+    fn update(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Vec<Batch>, RejectedByGuest> {
         let mut answers = self.answers(input, progress)?;
         let mut late = Vec::new();
         let out = match &mut self.kind {
@@ -124,7 +124,7 @@ impl Window {
     }
 
     /// What the guests make of the rows.
-    fn answers(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Answers, Refusal> {
+    fn answers(&mut self, input: &Batch, progress: &WatermarkProgress<'_>) -> Result<Answers, RejectedByGuest> {
         if self.guests.is_empty() {
             return Ok(Answers::default());
         }

@@ -25,7 +25,7 @@ pub struct Accumulated {
     /// The result of its group after each row that was taken in.
     pub results: Column,
     /// What is wrong with the row that comes next, if there is one left. It has left no trace.
-    pub refused: Option<Refused>,
+    pub refused: Option<RejectedInput>,
 }
 
 /// What pairs of states were merged to.
@@ -34,7 +34,7 @@ pub struct Merged {
     /// The merged states of the pairs before the first that could not be merged.
     pub states: Vec<Box<[u8]>>,
     /// What is wrong with the pair that comes next, if there is one left.
-    pub refused: Option<Refused>,
+    pub refused: Option<RejectedInput>,
 }
 
 /// The results of states.
@@ -43,12 +43,12 @@ pub struct Results {
     /// Those of the states before the first that has none.
     pub column: Column,
     /// What is wrong with the state that comes next, if there is one left.
-    pub refused: Option<Refused>,
+    pub refused: Option<RejectedInput>,
 }
 
 /// Why a row was not taken in, a pair not merged, or a state has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RejectedInput {
     /// A sentence for a person.
     pub reason: String,
     /// Whether it made the guest trap, run too long, or answer wrongly; else the guest rejected it.

@@ -8,7 +8,7 @@ use crate::{
         deployment::Whose,
         guest::{
             Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description, Judged,
-            Merged, Module, OutputSpec, Patience, Refused, ResultColumn,
+            Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn,
         },
     },
 };
@@ -154,7 +154,7 @@ impl RunningAggregate for Arc<Take> {
             match self.0(*group, asked.columns[0].get(row), goes) {
                 Ok(after) => *group = after,
                 Err(reason) => {
-                    refused = Some(Refused {
+                    refused = Some(RejectedInput {
                         reason,
                         failed: false,
                         timed_out: false,

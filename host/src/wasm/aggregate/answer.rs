@@ -15,7 +15,7 @@ use crate::{
 
 /// What the guest rejects: the first of what it was given that it cannot take in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rejected {
+pub(super) struct RejectedNumber {
     /// Its number.
     pub(super) number: u32,
     /// A sentence for a person.
@@ -23,7 +23,7 @@ pub(super) struct Rejected {
 }
 
 /// What a guest answers: what was asked for, or what stands in its way.
-pub(super) type Checked<T> = Result<Result<T, Rejected>, String>;
+pub(super) type Checked<T> = Result<Result<T, RejectedNumber>, String>;
 
 /// The guest's own answer, where it has one: `check` is for what was asked for, and `count` how much that was.
 ///
@@ -36,7 +36,7 @@ pub(super) fn checked<Given, T>(
 ) -> Checked<T> {
     match given {
         Ok(given) => check(given).map(Ok),
-        Err(rejected) if (rejected.number as usize) < count => Ok(Err(Rejected {
+        Err(rejected) if (rejected.number as usize) < count => Ok(Err(RejectedNumber {
             number: rejected.number,
             reason: shorten(rejected.reason),
         })),
@@ -126,7 +126,7 @@ mod tests {
             checked(Err::<(), _>(rejected), 3, Ok)
         };
         let reason = "x".repeat(1024);
-        assert_eq!(reject(2), Ok(Err(Rejected { number: 2, reason })));
+        assert_eq!(reject(2), Ok(Err(RejectedNumber { number: 2, reason })));
         assert_eq!(reject(3), Err("it rejects number 3 of 3".to_owned()));
     }
 

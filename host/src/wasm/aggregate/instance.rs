@@ -12,7 +12,7 @@ use crate::{
         column::Column,
         guest::{
             Accumulate, Accumulated, AggregateDescription, AggregateModule, GuestFailure, Merged, ParameterValue,
-            Refused, Results,
+            RejectedInput, Results,
         },
     },
     plan::RunningAggregate,
@@ -117,7 +117,7 @@ impl AggregateInstance {
     ///
     /// A part that fails is halved; so the search takes about two calls for each time that its length can be halved, and
     /// one more where what failed alone did so in an instance that had been called.
-    fn run(&mut self, work: &mut impl Work, part: Range<usize>, trust: Trust) -> Option<Refused> {
+    fn run(&mut self, work: &mut impl Work, part: Range<usize>, trust: Trust) -> Option<RejectedInput> {
         if part.is_empty() {
             return None;
         }
@@ -130,7 +130,7 @@ impl AggregateInstance {
             Stopped::Rejected(rejected) if is_alone || trust == Trust::Whole => {
                 // The guest promised to take in what stands before.
                 let before = part.start..part.start + rejected.number as usize;
-                let rejected = Refused {
+                let rejected = RejectedInput {
                     reason: rejected.reason,
                     failed: false,
                     timed_out: false,
@@ -139,12 +139,12 @@ impl AggregateInstance {
             }
             // What other rows left in the instance must not cost this one: a new one is asked.
             Stopped::Failed(failure) if is_alone && failure.used => self.run(work, part, trust),
-            Stopped::Failed(failure) if is_alone => Some(Refused {
+            Stopped::Failed(failure) if is_alone => Some(RejectedInput {
                 reason: shorten(failure.reason),
                 failed: true,
                 timed_out: failure.timed_out,
             }),
-            Stopped::TooMuch if is_alone => Some(Refused {
+            Stopped::TooMuch if is_alone => Some(RejectedInput {
                 reason: format!("its states have more than {GUEST_CALL_STATE_BYTES_MAX} bytes"),
                 failed: true,
                 timed_out: false,

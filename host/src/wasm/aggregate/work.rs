@@ -5,7 +5,7 @@ use crate::{
     limits::GUEST_CALL_STATE_BYTES_MAX,
     model::{
         column::{Column, TextValues},
-        guest::{Accumulate, Accumulated, AggregateDescription, GuestFailure, Refused},
+        guest::{Accumulate, Accumulated, AggregateDescription, GuestFailure, RejectedInput},
     },
     wasm::{
         bindings::aggregate::{AggregateComponent, exports::weir::stage::aggregate as abi},
@@ -25,7 +25,7 @@ pub(super) enum Stopped {
     /// The call failed.
     Failed(GuestFailure),
     /// The guest rejects something.
-    Rejected(answer::Rejected),
+    Rejected(answer::RejectedNumber),
 }
 
 /// Work of which a part can be done, as long as those before it are.
@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    pub(super) fn finish(self, refused: Option<Refused>) -> Accumulated {
+    pub(super) fn finish(self, refused: Option<RejectedInput>) -> Accumulated {
         Accumulated {
             applied: self.results.len() as u32,
             states: self.states.into_iter().map(|state| state.into_owned().into()).collect(),
