@@ -238,7 +238,7 @@ fn same(runs: &[(Vec<StoredVersion>, u64)]) -> Vec<StoredVersion> {
                     let (number, trial) = (version.deployment.version, &version.trial);
                     format!(
                         "{number} {} {:?} {:?}",
-                        version.first_sequence, trial.spoiled, trial.taken_back
+                        version.first_sequence, trial.by_fallback, trial.taken_back
                     )
                 })
                 .collect();
@@ -259,7 +259,7 @@ fn a_version_that_rejects_too_much_is_taken_back_at_that_very_event() {
     };
     assert_eq!((first.deployment.version, first.first_sequence), (0, 1));
     // From event 1001 on it fails at 1010, 1020 and so on; the sixth failure is one too many.
-    assert_eq!(bad.trial.spoiled, [1010, 1020, 1030, 1040, 1050, 1060]);
+    assert_eq!(bad.trial.by_fallback, [1010, 1020, 1030, 1040, 1050, 1060]);
     assert_eq!(bad.trial.taken_back.as_deref(), Some("version 1 rejects 1060"));
     assert_eq!((good.deployment.version, good.first_sequence), (0, 1061));
 }
@@ -278,7 +278,7 @@ fn a_version_that_traps_is_taken_back_as_well() {
 #[test]
 fn a_version_that_never_ends_is_taken_back_at_once() {
     let versions = same(&trial(FEW, "fails = 'loop'\nevery = 20"));
-    assert_eq!(versions[1].trial.spoiled, [1020]);
+    assert_eq!(versions[1].trial.by_fallback, [1020]);
     let reason = versions[1].trial.taken_back.clone().unwrap();
     assert!(reason.starts_with("the rule ran longer than 50 ms"), "{reason}");
     assert_eq!(versions[2].first_sequence, 1021);
@@ -291,7 +291,10 @@ fn a_version_that_fails_seldom_stays_and_what_it_failed_on_is_decided_by_the_one
         "fails = 'reject'\nevery = 150",
     ));
     assert_eq!(versions.len(), 2);
-    assert_eq!(versions[1].trial.spoiled, (7..=33).map(|n| 150 * n).collect::<Vec<_>>());
+    assert_eq!(
+        versions[1].trial.by_fallback,
+        (7..=33).map(|n| 150 * n).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -353,11 +356,11 @@ fn a_version_in_front_of_events_that_are_undone_sees_each_row_once() {
     let runs = trials(&base, "fails = 'reject'", |database| {
         let versions = read_versions(database, PIPELINE).unwrap();
         let last = versions.iter().rfind(|version| version.step == STEP);
-        last.unwrap().trial.spoiled.clone()
+        last.unwrap().trial.by_fallback.clone()
     });
-    for spoiled in runs {
+    for by_fallback in runs {
         assert_eq!(
-            spoiled,
+            by_fallback,
             (1001..)
                 .filter(|n| n % 89 > 0)
                 .take(500)
@@ -374,6 +377,6 @@ fn a_version_in_the_rounds_of_a_lookup_is_taken_back_at_that_very_event_too() {
     let [_, bad, good] = &versions[..] else {
         panic!("{versions:?}")
     };
-    assert_eq!(bad.trial.spoiled, [1010, 1020, 1030, 1040, 1050, 1060]);
+    assert_eq!(bad.trial.by_fallback, [1010, 1020, 1030, 1040, 1050, 1060]);
     assert_eq!((good.deployment.version, good.first_sequence), (0, 1061));
 }

@@ -95,7 +95,7 @@ fn a_trial_of_what_a_file_names_goes_on_after_a_kill() {
     running.interrupt().ends_with(0);
     let (versions, _) = swaps::check_labels(&setup.database(), |_| 0);
     assert_eq!(from_where(&versions), [(0, 1), (0, 101), (0, 121), (0, 154)]);
-    assert_eq!(versions[2].trial.spoiled, [126, 135, 144, 153]);
+    assert_eq!(versions[2].trial.by_fallback, [126, 135, 144, 153]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_version_that_fails_is_taken_back_and_announced() {
     );
     assert!(status.contains("  versions: version 0 "), "{status}");
 
-    // What it spoiled is in the tables, by the version before.
+    // What its fallback decided is in the tables, by the version before.
     running.interrupt().ends_with(0);
     let before = swaps::check(&setup.database()).0;
     assert!(
@@ -81,7 +81,7 @@ fn a_version_that_fails_is_taken_back_and_announced() {
             == bad as usize
     );
     let first = before.iter().find(|version| version.deployment.version == 1).unwrap();
-    assert_eq!(first.trial.spoiled.len(), 4, "one more than may fail: {first:?}");
+    assert_eq!(first.trial.by_fallback.len(), 4, "one more than may fail: {first:?}");
 
     // It is not tried again.
     let mut running = setup.start();

@@ -386,7 +386,7 @@ pub fn deciding(versions: &[StoredVersion], last: u64) -> Vec<Option<u64>> {
     for sequence in 1..=last {
         let at = of_step.partition_point(|version| version.first_sequence <= sequence);
         let in_force = of_step[at.checked_sub(1).expect("a version decides over every event")];
-        let by = match in_force.trial.spoiled.contains(&sequence) {
+        let by = match in_force.trial.by_fallback.contains(&sequence) {
             true => in_force.fallback.as_ref().expect("a version on trial falls back"),
             false => &in_force.deployment,
         };

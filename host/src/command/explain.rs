@@ -242,8 +242,8 @@ fn decided<'v>(versions: &'v [StoredVersion], lineage: &RowLineage) -> Vec<Decid
                 continue;
             };
             // Where a version on trial failed, another one decided.
-            let spoiled = version.trial.spoiled.contains(&sequence);
-            let (deployment, digest, signer) = match version.fallback.as_ref().filter(|_| spoiled) {
+            let by_fallback = version.trial.by_fallback.contains(&sequence);
+            let (deployment, digest, signer) = match version.fallback.as_ref().filter(|_| by_fallback) {
                 Some(fallback) => (fallback, fallback.digest.as_deref(), signer_of(of_step, fallback)),
                 None => (
                     &version.deployment,

@@ -175,7 +175,7 @@ fn text_of_step(step: &StepStatus, trust: Option<&Policy>) -> Vec<String> {
         lines.push(format!(
             "    on trial for {} more rows; {} were decided by the version before it",
             show::thousands(step.trial_left),
-            show::thousands(step.spoiled)
+            show::thousands(step.by_fallback)
         ));
     }
     if let Some(waits) = &step.waits {

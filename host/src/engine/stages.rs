@@ -1,7 +1,7 @@
 //! A stage within the engine: columns to the guest, its answer to rows; and the trial of a guest that is new.
 //!
 //! A version that was swapped in is on trial over its first rows. Where it fails on a row (a trap, a time-out, a
-//! rejection) that the version before it takes, that one decides, and the row counts as spoiled: it is neither lost nor a
+//! rejection) that the version before it takes, that one decides, and the row is decided by fallback: it is neither lost nor a
 //! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
@@ -168,17 +168,17 @@ impl Stage {
         if let Some(trial) = &mut self.trial {
             trial.kept = match trial.is_over() {
                 true => None,
-                false => Some((trial.record.left, trial.record.spoiled.len())),
+                false => Some((trial.record.left, trial.record.by_fallback.len())),
             };
         }
     }
 
     pub(super) fn rollback(&mut self) {
         if let Some(trial) = &mut self.trial
-            && let Some((left, spoiled)) = trial.kept
+            && let Some((left, by_fallback)) = trial.kept
         {
             trial.record.left = left;
-            trial.record.spoiled.truncate(spoiled);
+            trial.record.by_fallback.truncate(by_fallback);
             trial.record.taken_back = None;
         }
     }
@@ -273,7 +273,7 @@ impl Trial {
             let part = input.gather(&(start..end).collect::<Vec<_>>());
             let mut given = ask(live, plan, &part, deliveries, Patience::OneFailure);
 
-            // What both refuse is the event's own fault. What the version before takes was spoiled by this one.
+            // What both refuse is the event's own fault. What the version before takes is this one's fault.
             let refused: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
             let refused_rows = part.gather(&refused);
             let mut again = ask(
@@ -283,23 +283,23 @@ impl Trial {
                 deliveries,
                 Patience::Endless,
             );
-            let mut spoiled = vec![true; refused.len()];
+            let mut by_fallback = vec![true; refused.len()];
             for rejected in &again.rejected {
-                if let Some(spoiled) = spoiled.get_mut(rejected.row as usize) {
-                    *spoiled = false;
+                if let Some(by_fallback) = by_fallback.get_mut(rejected.row as usize) {
+                    *by_fallback = false;
                 }
             }
             let mut kept = given.judged_rows;
             for ((&row, rejected), _) in refused
                 .iter()
                 .zip(&given.rejected)
-                .zip(&spoiled)
-                .filter(|(_, spoiled)| **spoiled)
+                .zip(&by_fallback)
+                .filter(|(_, by_fallback)| **by_fallback)
             {
                 let sequence = sequence_of(&part, row, deliveries);
-                self.record.spoiled.push(sequence);
+                self.record.by_fallback.push(sequence);
                 let ran_too_long = given.timed_out && row + 1 == given.judged_rows;
-                if ran_too_long || self.record.spoiled.len() as u64 > plan.trial.failures {
+                if ran_too_long || self.record.by_fallback.len() as u64 > plan.trial.failures {
                     self.record.taken_back = Some(rejected.reason.clone());
                     self.last_sequence = sequence;
                     kept = row + 1;
@@ -308,10 +308,10 @@ impl Trial {
             }
             self.record.left = self.record.left.saturating_sub(u64::from(kept));
 
-            let mut spoiled = spoiled.iter();
+            let mut by_fallback = by_fallback.iter();
             given
                 .rejected
-                .retain(|rejected| spoiled.next() == Some(&false) && rejected.row < kept);
+                .retain(|rejected| by_fallback.next() == Some(&false) && rejected.row < kept);
             let end = part.deliveries.get(kept as usize).copied().unwrap_or(u32::MAX);
             for verdicts in [&mut given, &mut again] {
                 for output in &mut verdicts.outputs {

@@ -119,18 +119,18 @@ pub struct TrialRecord {
     /// Rows that it is still on trial for.
     pub left: u64,
     /// The sequences at which it failed and the version before it decided.
-    pub spoiled: Vec<u64>,
+    pub by_fallback: Vec<u64>,
     /// Why it was taken back.
     pub taken_back: Option<String>,
-    /// The first sequence over which it does not decide any more, where it was taken back for something else than rows that it
-    /// spoiled: the host died of it.
+    /// The first sequence over which it does not decide any more, where it was taken back for something else than rows that
+    /// the fallback decided: the host died of it.
     pub ended: Option<u64>,
 }
 
 impl TrialRecord {
     /// The first sequence over which it does not decide any more, where it was taken back.
     pub fn taken_back_from(&self) -> u64 {
-        self.ended.or(self.spoiled.last().map(|last| last + 1)).unwrap_or(0)
+        self.ended.or(self.by_fallback.last().map(|last| last + 1)).unwrap_or(0)
     }
 }
 

@@ -124,7 +124,8 @@ pub struct StepStatus {
     /// Rows that it is still on trial for.
     pub trial_left: u64,
     /// Rows of its trial at which it failed and the version before it decided.
-    pub spoiled: u64,
+    #[serde(alias = "spoiled")]
+    pub by_fallback: u64,
     /// How long its swap held up the data path, in microseconds.
     pub pause_us: Option<u64>,
     /// The last deployment that did not stay, and why.

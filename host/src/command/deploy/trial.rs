@@ -89,10 +89,10 @@ fn end_of(step: &StepStatus, deployed: &Deployment) -> Option<(End, String)> {
         return Some((End::Neither, format!("overtaken by version {running}")));
     }
     (running == deployed.version && step.trial_left == 0).then(|| {
-        let spoiled = show::count(step.spoiled, "row");
+        let by_fallback = show::count(step.by_fallback, "row");
         (
             End::Passed,
-            format!("passed its trial; {spoiled} were decided by the version before"),
+            format!("passed its trial; {by_fallback} were decided by the version before"),
         )
     })
 }

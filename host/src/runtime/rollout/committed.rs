@@ -20,7 +20,7 @@ impl Worker {
                         continue;
                     };
                     status.trial_left = trial.left;
-                    status.spoiled = trial.spoiled.len() as u64;
+                    status.by_fallback = trial.by_fallback.len() as u64;
                     // At a start it is not the one that runs: the host died of it.
                     let judged = self.known.iter().rfind(|known| known.step == step);
                     let version = judged.map_or(status.deployment.version, |judged| judged.deployment.version);
@@ -125,7 +125,7 @@ impl Worker {
                 rule: rule.unwrap_or_default(),
                 first_sequence: in_force.first_sequence,
                 trial_left: in_force.trial_left,
-                spoiled: 0,
+                by_fallback: 0,
                 pause_us,
                 // Another entry of the same number may have been refused.
                 failed: status

@@ -354,7 +354,7 @@ pub(super) fn steps_of(plan: &Plan, known: &[StoredVersion]) -> Vec<StepStatus> 
         StepStatus {
             first_sequence: last.map_or(0, |last| last.first_sequence),
             trial_left: last.map_or(0, |last| last.trial.left),
-            spoiled: last.map_or(0, |last| last.trial.spoiled.len() as u64),
+            by_fallback: last.map_or(0, |last| last.trial.by_fallback.len() as u64),
             failed: taken_back.map(FailedVersion::of),
             ..step_status(name, stage)
         }

@@ -63,7 +63,7 @@ pub(super) fn write(
                         pipeline,
                         &trial.step,
                         trial.left as i64,
-                        json(&trial.spoiled)?,
+                        json(&trial.by_fallback)?,
                         &trial.taken_back,
                     ))?;
             }
@@ -167,7 +167,7 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
             trial: TrialRecord {
                 step: step.clone(),
                 left,
-                spoiled: serde_json::from_str(&spoiled).environment(wrap)?,
+                by_fallback: serde_json::from_str(&spoiled).environment(wrap)?,
                 taken_back,
                 ended: None,
             },
@@ -179,7 +179,7 @@ pub(super) fn of_pipeline(connection: &Connection, pipeline: &str) -> Result<Vec
     Ok(versions)
 }
 
-/// Where a version was taken back at another place than behind the last row that it spoiled: the host died of it, and what is
+/// Where a version was taken back at another place than behind the last row that its fallback decided: the host died of it, and what is
 /// in force next begins there.
 fn set_ends(versions: &mut [StoredVersion]) {
     for at in 0..versions.len() {
