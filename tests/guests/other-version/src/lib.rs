@@ -1,7 +1,7 @@
 //! A rule that was built for a later version of the contract than the host speaks.
 
 mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "stage-component" });
+    wit_bindgen_rust_macro::generate!({ path: "wit", world: "stage-component" });
 }
 
 struct OtherVersion;

@@ -6,7 +6,7 @@ use bindings::{
 };
 
 mod bindings {
-    wit_bindgen::generate!({
+    wit_bindgen_rust_macro::generate!({
         path: "../../../wit",
         inline: "
             package test:wasi-user;
