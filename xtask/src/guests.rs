@@ -6,18 +6,28 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::build::Build;
-use crate::costs;
+use crate::costs::{self, Costs};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::say::say;
 use crate::wasm_target::WasmTarget;
 use crate::{process, workspace};
 
-/// The folders whose sub-folders are guests: the scenarios, and the ones that tests alone run.
-const GUEST_FOLDERS: [&str; 2] = ["guests", "tests/guests"];
+/// The folder whose sub-folders are the scenarios.
+const SCENARIOS: &str = "guests";
+
+/// The folder whose sub-folders are the guests that tests alone run.
+const TEST_GUESTS: &str = "tests/guests";
 
 /// The crate of the tool that makes components.
-const COMPONENT_TOOL: &str = "weir-component";
+pub(crate) const COMPONENT_TOOL: &str = "weir-component";
+
+/// The packages that the demo has built: the command, and with it the tool, so that what both are made of is compiled once.
+pub(crate) const DEMO_PACKAGES: [&str; 4] = ["-p", "weir", "-p", COMPONENT_TOOL];
+
+/// Without optimisation the command compiles in a third of the time, and keeps up with the demo. The tests share what it is made of,
+/// and not the command itself: they have it with fail points.
+pub(crate) const DEMO_PROFILE: [&str; 2] = ["--config", "profile.dev.package.weir.opt-level=0"];
 
 /// What that tool is made from: its own crate, the format of the lines that it writes, and the versions of the crates that it stands on.
 /// A change there makes every component stale.
@@ -53,9 +63,50 @@ impl Default for Profile {
     }
 }
 
-/// The core modules of all guests of the workspace, as cargo made them.
+/// For what guests are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For the demo: the scenarios. Some of those that tests alone run take the macro of `wit-bindgen`, which takes longer to
+    /// compile than all the scenarios.
+    Demo,
+    /// For the tests, and whatever else runs: all.
+    Tests,
+}
+
+impl Purpose {
+    /// The folders whose sub-folders are the guests.
+    fn folders(self) -> &'static [&'static str] {
+        match self {
+            Purpose::Demo => &[SCENARIOS],
+            Purpose::Tests => &[SCENARIOS, TEST_GUESTS],
+        }
+    }
+
+    fn costs(self) -> &'static Costs {
+        match self {
+            Purpose::Demo => &costs::SCENARIOS,
+            Purpose::Tests => &costs::GUESTS,
+        }
+    }
+
+    /// The build of the tool that makes components: of the packages that are built for the same purpose, so that what the tool is
+    /// made of is compiled with the features that those have, and once.
+    fn component_tool(self) -> Build {
+        let mut cargo = process::cargo();
+        cargo.arg("build");
+        match self {
+            Purpose::Demo => cargo.args(DEMO_PROFILE).args(DEMO_PACKAGES),
+            Purpose::Tests => cargo.arg("--workspace"),
+        };
+        cargo.args(["--bin", COMPONENT_TOOL]);
+        Build::new("component tool", cargo, &costs::COMPONENT_TOOL)
+    }
+}
+
+/// The core modules of guests of the workspace, as cargo made them.
 #[derive(Debug)]
 pub(crate) struct Modules {
+    purpose: Purpose,
     guests: Vec<Manifest>,
     /// Where the components go.
     components: PathBuf,
@@ -65,14 +116,15 @@ pub(crate) struct Modules {
     folder: PathBuf,
 }
 
-/// The build of every guest of the workspace to a core module, or nothing where there is no guest.
+/// The build of the guests of the workspace to core modules, or nothing where there is no guest.
 ///
 /// # Errors
 /// If the workspace or the compiler cannot be read.
-pub(crate) fn plan(target: &WasmTarget, profile: &Profile) -> Result<Option<(Build, Modules)>> {
-    let guests = find_all(&workspace::root())?;
+pub(crate) fn plan(target: &WasmTarget, profile: &Profile, purpose: Purpose) -> Result<Option<(Build, Modules)>> {
+    let guests = find(&workspace::root(), purpose)?;
     if guests.is_empty() {
-        say("guests", "none: no cdylib in guests/ or tests/guests/");
+        let folders = purpose.folders().join("/ or ");
+        say("guests", format_args!("none: no cdylib in {folders}/"));
         return Ok(None);
     }
     let components = workspace::target().join("guests");
@@ -86,12 +138,13 @@ pub(crate) fn plan(target: &WasmTarget, profile: &Profile) -> Result<Option<(Bui
     }
     let folder = build.join(crate::wasm_target::TRIPLE).join(profile.folder());
     let modules = Modules {
+        purpose,
         guests,
         components,
         build,
         folder,
     };
-    Ok(Some((Build::new("guests", cargo, &costs::GUESTS), modules)))
+    Ok(Some((Build::new("guests", cargo, purpose.costs()), modules)))
 }
 
 impl Modules {
@@ -102,6 +155,7 @@ impl Modules {
     /// older component of a guest that fails.
     pub(crate) fn make_components(&self) -> Result<()> {
         let Modules {
+            purpose,
             guests,
             components,
             build,
@@ -121,12 +175,13 @@ impl Modules {
             }
         }
         if !stale.is_empty() {
-            let tool = component_tool().program()?;
+            let tool = purpose.component_tool().program()?;
             for (component, origin) in &stale {
                 component.make(&tool, origin)?;
             }
         }
-        remove_orphans(guests, components, build)?;
+        // Those that were not built this time are there all the same.
+        remove_orphans(&find(&workspace::root(), Purpose::Tests)?, components, build)?;
 
         say(
             "guests",
@@ -134,15 +189,6 @@ impl Modules {
         );
         Ok(())
     }
-}
-
-/// The build of the tool that makes components.
-///
-/// Of the whole workspace, so that what the tool is made of is compiled with the features that the tests have, and once.
-fn component_tool() -> Build {
-    let mut cargo = process::cargo();
-    cargo.args(["build", "--workspace", "--bin", COMPONENT_TOOL]);
-    Build::new("component tool", cargo, &costs::COMPONENT_TOOL)
 }
 
 /// Removes the components of guests that are no more, which a pipeline might go on finding.
@@ -168,13 +214,13 @@ fn remove_orphans(guests: &[Manifest], components: &Path, build: &Path) -> Resul
     Ok(())
 }
 
-/// The guests below the workspace's `root`, by folder name: each folder with a manifest that makes a `cdylib`, and those
-/// right inside of it (a scenario may have several rules).
+/// The guests below the workspace's `root` that are for `purpose`, by folder name: each folder with a manifest that makes a
+/// `cdylib`, and those right inside of it (a scenario may have several rules).
 ///
 /// So a new scenario is a new folder, and no list names it. `guests/sdk` makes none, and the same rule passes it over.
-fn find_all(root: &Path) -> Result<Vec<Manifest>> {
+fn find(root: &Path, purpose: Purpose) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
-    for folder in GUEST_FOLDERS {
+    for folder in purpose.folders() {
         for guest in folders_in(&root.join(folder)) {
             manifests.extend(
                 folders_in(&guest)
@@ -338,18 +384,18 @@ mod tests {
                 ("tests/guests/traps/Cargo.toml", &guest("traps")),
             ],
         );
-        let names: Vec<String> = find_all(&root.0)
-            .unwrap()
-            .into_iter()
-            .map(|guest| guest.package)
-            .collect();
-        assert_eq!(names, ["hourly-orders", "last-page", "traps"]);
+        let names = |purpose| -> Vec<String> {
+            let guests = find(&root.0, purpose).unwrap();
+            guests.into_iter().map(|guest| guest.package).collect()
+        };
+        assert_eq!(names(Purpose::Tests), ["hourly-orders", "last-page", "traps"]);
+        assert_eq!(names(Purpose::Demo), ["hourly-orders", "last-page"]);
     }
 
     #[test]
     fn a_workspace_without_guests_is_no_mistake() {
         let root = Scratch::new("empty", &[("Cargo.toml", "[workspace]\n")]);
-        assert_eq!(find_all(&root.0).unwrap(), []);
+        assert_eq!(find(&root.0, Purpose::Tests).unwrap(), []);
     }
 
     #[test]

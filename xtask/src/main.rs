@@ -28,7 +28,7 @@ use std::process::{Command, ExitCode};
 
 use build::Build;
 use error::Result;
-use guests::Profile;
+use guests::{COMPONENT_TOOL, DEMO_PACKAGES, DEMO_PROFILE, Profile, Purpose};
 
 const HELP: &str = "\
 Set-up and chores of Weir.
@@ -38,7 +38,7 @@ Usage: cargo xtask <command> [args…]
 Commands:
   setup                    find or get the wasm toolchain and nats-server, and build the guests
   guests [--profile NAME]  build the guests to components in target/guests (profile: guest)
-  demo [args…]             set up, then run `weir demo args…`
+  demo [args…]             set up with the guests of the scenarios alone, then run `weir demo args…`, not optimised
   test [args…]             set up, then run `cargo test --workspace args…`
   campaign [--kills N] [--seed S]
                            set up, then kill what runs N times (200), each time at another place
@@ -84,19 +84,29 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        ("setup", []) => setup::run(None).map(|_| ()),
+        ("setup", []) => setup::run(Purpose::Tests, None).map(|_| ()),
         ("guests", []) => build_guests(&Profile::default()),
         ("guests", [option, name]) if option == "--profile" => build_guests(&Profile::named(&name.to_string_lossy())),
         ("demo", _) => {
-            let build = cargo(&["build", "-p", "weir", "--bin", "weir"]);
-            let demo = cargo(&["run", "--quiet", "-p", "weir", "--bin", "weir", "--", "demo"]);
-            with_nats_server(Some(Build::new("weir", build, &costs::HOST)), demo, args)
+            let mut build = cargo(&["build"]);
+            build.args(DEMO_PROFILE).args(DEMO_PACKAGES);
+            build.args(["--bin", "weir", "--bin", COMPONENT_TOOL]);
+            let mut demo = cargo(&["run", "--quiet"]);
+            demo.args(DEMO_PROFILE)
+                .args(["-p", "weir", "--bin", "weir", "--", "demo"]);
+            let build = Build::new("weir", build, &costs::DEMO);
+            with_nats_server(Purpose::Demo, Some(build), demo, args)
         }
         // Beside --workspace, cargo passes over a package that is named.
-        ("test", _) if names_package(args) => with_nats_server(tests(&[], args), cargo(&["test"]), args),
-        ("test", _) => with_nats_server(tests(&["--workspace"], args), cargo(&["test", "--workspace"]), args),
+        ("test", _) if names_package(args) => {
+            with_nats_server(Purpose::Tests, tests(&[], args), cargo(&["test"]), args)
+        }
+        ("test", _) => {
+            let test = cargo(&["test", "--workspace"]);
+            with_nats_server(Purpose::Tests, tests(&["--workspace"], args), test, args)
+        }
         ("campaign", _) => match campaign(args) {
-            Ok(command) => with_nats_server(tests(&CAMPAIGN, &[]), command, &[]),
+            Ok(command) => with_nats_server(Purpose::Tests, tests(&CAMPAIGN, &[]), command, &[]),
             Err(problem) => return usage(&problem),
         },
         ("bench", _) => {
@@ -111,7 +121,8 @@ fn main() -> ExitCode {
                 "bench",
                 "--",
             ]);
-            with_nats_server(Some(Build::new("bench", build, &costs::OPTIMISED)), bench, args)
+            let build = Build::new("bench", build, &costs::OPTIMISED);
+            with_nats_server(Purpose::Tests, Some(build), bench, args)
         }
         ("deny", _) => deny::run(args),
         ("docs", []) => docs::run(),
@@ -132,7 +143,7 @@ fn main() -> ExitCode {
 
 /// Builds the guests without looking for a server, for whoever works on a rule and its unit tests alone.
 fn build_guests(profile: &Profile) -> Result<()> {
-    let Some((build, modules)) = guests::plan(&wasm_target::find_or_install()?, profile)? else {
+    let Some((build, modules)) = guests::plan(&wasm_target::find_or_install()?, profile, Purpose::Tests)? else {
         return Ok(());
     };
     build.run()?;
@@ -201,8 +212,8 @@ fn cargo(args: &[&str]) -> Command {
 ///
 /// # Errors
 /// Only if the set-up failed or the program could not be started: otherwise this does not return.
-fn with_nats_server(build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
-    let server = setup::run(build)?;
+fn with_nats_server(purpose: Purpose, build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
+    let server = setup::run(purpose, build)?;
     command.args(args).env("NATS_SERVER", server.path);
     match process::become_program(command)? {}
 }

@@ -2,19 +2,19 @@
 
 use crate::build::{self, Build};
 use crate::error::{Error, Result};
-use crate::guests::{self, Profile};
+use crate::guests::{self, Profile, Purpose};
 use crate::nats_server::{self, NatsServer};
 use crate::say::say;
 use crate::wasm_target;
 
-/// Finds or gets what the workspace needs, builds the guests, and builds what `host` says.
+/// Finds or gets what the workspace needs, builds the guests that are for `purpose`, and builds what `host` says.
 ///
 /// Run again, it looks again (a few short commands) and finds all of it in place: it relies on no note of an earlier
 /// run about what is there, so nothing breaks when something was removed in between.
 ///
 /// # Errors
 /// Names everything that is missing, and not only the first. What was got before the failure stays.
-pub(crate) fn run(host: Option<Build>) -> Result<NatsServer> {
+pub(crate) fn run(purpose: Purpose, host: Option<Build>) -> Result<NatsServer> {
     let target = wasm_target::find_or_install().inspect(|target| say("wasm target", target));
     let server = nats_server::find_or_install().inspect(|server| say("nats-server", server));
     let (target, server) = match (target, server) {
@@ -22,7 +22,7 @@ pub(crate) fn run(host: Option<Build>) -> Result<NatsServer> {
         (Err(target), Err(server)) => return Err(Error::new(format!("{target}\nerror: {server}"))),
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    let (guests, modules) = guests::plan(&target, &Profile::default())?.unzip();
+    let (guests, modules) = guests::plan(&target, &Profile::default(), purpose)?.unzip();
     let builds: Vec<Build> = guests.into_iter().chain(host).collect();
     build::announce(&builds);
     for build in builds {
