@@ -74,9 +74,9 @@ pub struct Engine {
     last_sequence: u64,
     /// What happened to versions in the open turn, besides their trials.
     changes: Vec<VersionChange>,
-    /// Rows that made a guest fail in the open turn.
     /// States whose entries are restored from an older Weir's, with where they hold times.
     older: Vec<(String, HeldTimes)>,
+    /// Rows that made a guest fail in the open turn.
     failed_rows: u64,
     /// Whether keys were forgotten in the open turn that were due before.
     has_forgotten: bool,

@@ -49,7 +49,7 @@ pub trait Source: Send {
     fn replace_decoder(&mut self, decoder: Decoder);
 }
 
-/// RetryEvent of each commit.
+/// Hears of each commit.
 pub trait Acknowledge: Send {
     /// Everything up to `position` is committed.
     fn committed(&mut self, position: u64, receipt: &Receipt);

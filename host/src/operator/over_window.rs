@@ -1,4 +1,4 @@
-//! `window = { sliding = … }`: for each row aggregates over the rows of its group that came before it, and itself.
+//! `window = { over = … }`: for each row aggregates over the rows of its group that came before it, and itself.
 //!
 //! - Emits one row for each: the row, with the aggregates. With `rows = N` at once, over the last N rows in order of
 //!   arrival. With `time = T` once the watermark is at the row's time, over the rows of the last T, in the order of their

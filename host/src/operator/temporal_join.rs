@@ -1,4 +1,4 @@
-//! `lookup` with `versions_from`: each row with the version of its key that was valid when the row happened.
+//! `temporal_join`, an as-of join: each row with the version of its key that was valid when the row happened.
 //!
 //! Versions are rows of another edge, valid from the time of their event until the next one of their key is. Of two of one
 //! time the one that came later is valid.
