@@ -36,7 +36,7 @@ use crate::plan::{
 };
 use crate::{
     definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits, TextFormat},
-    error::{Error, Result},
+    error::{Error, Result, note_defect},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
         column::{ColumnType, Field, Schema},
@@ -487,9 +487,9 @@ impl Binder<'_> {
 fn timer_driven(nodes: &IdVec<NodeId, BoundNode>) -> IdVec<NodeId, Vec<bool>> {
     let mut timer_driven: IdVec<NodeId, Vec<bool>> = IdVec::new();
     for node in nodes {
-        let is_timer_driven =
-            |port: OutputPort| timer_driven.get(port.node).and_then(|outputs| outputs.get(port.output)) == Some(&true);
-        let input_is = node.inputs().any(is_timer_driven);
+        // An input reads itself, and its rows are those of events.
+        let is_input = matches!(node.kind, BoundKind::Source);
+        let input_is = !is_input && node.inputs().any(|port| flag_of(&timer_driven, port));
         let outputs = 0..node.outputs.len();
         let outputs = outputs.map(|output| input_is || node.kind.is_timer_driven() && output == 0);
         timer_driven.push(outputs.collect());
@@ -499,10 +499,16 @@ fn timer_driven(nodes: &IdVec<NodeId, BoundNode>) -> IdVec<NodeId, Vec<bool>> {
 
 /// The same, of one of them.
 fn is_timer_driven(nodes: &IdVec<NodeId, BoundNode>, port: OutputPort) -> bool {
-    timer_driven(nodes)
-        .get(port.node)
-        .and_then(|outputs| outputs.get(port.output))
-        == Some(&true)
+    flag_of(&timer_driven(nodes), port)
+}
+
+/// What is known of a port, which is there.
+fn flag_of(flags: &IdVec<NodeId, Vec<bool>>, port: OutputPort) -> bool {
+    let flag = flags.get(port.node).and_then(|outputs| outputs.get(port.output));
+    flag.copied().unwrap_or_else(|| {
+        note_defect(format_args!("{port:?} is read and is not there"));
+        false
+    })
 }
 
 impl BoundTarget {

@@ -39,10 +39,7 @@ impl Sink {
             Target::Table {
                 primary_key, rows_by, ..
             } => {
-                let key = primary_key
-                    .iter()
-                    .filter_map(|&column| columns.get(column).copied())
-                    .collect();
+                let key = key_of(primary_key, &columns);
                 Self::Table(Box::new(TableSink::new(columns, key, rows_by.clone(), seed)))
             }
             Target::Append { .. } => Self::Append(AppendSink {
@@ -74,8 +71,8 @@ impl Sink {
                     primary_key, rows_by, ..
                 },
             ) => {
-                let key = primary_key.iter().filter_map(|&column| places.get(column).copied());
-                table.replace(places.clone(), key.collect(), rows_by.as_deref());
+                let key = key_of(primary_key, &places);
+                table.replace(places, key, rows_by.as_deref());
             }
             (Self::Append(append), _) => append.columns = places,
             (Self::Subject(subject), _) => subject.columns = places,
@@ -147,6 +144,20 @@ impl Sink {
             table.restored();
         }
     }
+}
+
+/// Where the columns of a key lie, among those of the input.
+fn key_of(primary_key: &[usize], columns: &[usize]) -> Vec<usize> {
+    let place = |&column: &usize| {
+        columns.get(column).copied().unwrap_or_else(|| {
+            note_defect(format_args!(
+                "the key of a sink has column {column} of {}",
+                columns.len()
+            ));
+            usize::MAX
+        })
+    };
+    primary_key.iter().map(place).collect()
 }
 
 /// An append-only table.

@@ -8,6 +8,7 @@
 
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
+    error::note_defect,
     model::{
         column::{Batch, Column, Field, Value},
         row::{cells, push_cell, push_key, push_key_cell},
@@ -73,7 +74,14 @@ impl Table {
     /// after a restart.
     pub fn set(&mut self, input: &Batch, columns: &[usize]) {
         let columns = input.pick(columns);
-        let keys = columns.get(..self.plan.key_len).unwrap_or_default();
+        let keys = columns.get(..self.plan.key_len).unwrap_or_else(|| {
+            // Where there are no rows, there may be no columns.
+            if !input.is_empty() {
+                let (table, found) = (&self.plan.name, columns.len());
+                note_defect(format_args!("table {table} is set by rows of {found} columns"));
+            }
+            &[]
+        });
         let (mut key, mut row) = (Vec::new(), Vec::new());
         for at in 0..input.len() {
             key.clear();
@@ -171,21 +179,39 @@ pub fn join(plan: &LookupPlan, table: &Table, schema: &[Field], input: &Batch) -
     for row in 0..input.len() {
         key.clear();
         push_key(&mut key, &keys, row);
-        let found = table.rows.get(&key).map(|row| &**row).unwrap_or_default();
         values.clear();
-        values.extend(cells(found));
+        match table.rows.get(&key) {
+            Some(found) => values.extend(cells(found)),
+            None => no_row(table),
+        }
         for (column, &index) in added.iter_mut().zip(&plan.added) {
-            column.push(values.get(index).copied().unwrap_or(Value::Null));
+            column.push(values.get(index).copied().unwrap_or_else(|| {
+                no_cell(table, index);
+                Value::Null
+            }));
         }
     }
-    let passed = plan
-        .passed
-        .iter()
-        .filter_map(|&index| input.columns.get(index).cloned());
+    let passed = input.picked(&plan.passed).cloned();
     Batch {
         columns: passed.chain(added.into_iter().map(Arc::new)).collect(),
         deliveries: input.deliveries.clone(),
         kinds: None,
         lineage: None,
     }
+}
+
+#[cold]
+fn no_row(table: &Table) {
+    note_defect(format_args!(
+        "an event is joined with table {}, which has no row for it",
+        table.plan.name
+    ));
+}
+
+#[cold]
+fn no_cell(table: &Table, column: usize) {
+    note_defect(format_args!(
+        "a row of table {} has no column {column}",
+        table.plan.name
+    ));
 }

@@ -242,7 +242,11 @@ impl BoundOperator for BoundOverWindow {
             span: self.span,
             ttl_us: self.ttl_us,
             time: layout.time_column(self.time.as_ref()),
-            late: layout.passed(1),
+            // Only rows of a span of time come late.
+            late: match self.span {
+                OverWindowSpan::Rows(_) => Vec::new(),
+                OverWindowSpan::Time(_) => layout.passed(1),
+            },
         })
     }
 }

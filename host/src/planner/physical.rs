@@ -129,11 +129,12 @@ impl Physical<'_> {
     }
 
     fn schema(&self, port: OutputPort) -> &[Field] {
-        self.schemas
-            .get(port.node)
-            .and_then(|outputs| outputs.get(port.output))
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let outputs = self.schemas.get(port.node);
+        let schema = outputs.and_then(|outputs| outputs.get(port.output));
+        schema.map(Vec::as_slice).unwrap_or_else(|| {
+            note_defect(format_args!("{port:?} is read and is not there"));
+            &[]
+        })
     }
 
     /// The index of a column of `edge` at run time. Names were bound and held before.
@@ -178,10 +179,16 @@ impl Physical<'_> {
             .filter_map(|index| Some((schema.get(index)?.clone(), index)))
             .collect();
         let of_sink = |names: &[String]| {
-            names
-                .iter()
-                .filter_map(|name| sink.columns.iter().position(|c| c == name))
-                .collect()
+            let place = |name: &String| {
+                let place = sink.columns.iter().position(|column| column == name);
+                place.unwrap_or_else(|| {
+                    note_defect(format_args!(
+                        "the key of a sink has column {name}, and the sink does not"
+                    ));
+                    usize::MAX
+                })
+            };
+            names.iter().map(place).collect()
         };
         let target = match &sink.target {
             BoundTarget::Table {
@@ -221,7 +228,7 @@ impl Physical<'_> {
                     schema,
                     offered: output.schema.clone(),
                     change,
-                    timer_driven: self.timer_driven.get(at).and_then(|outputs| outputs.get(number)) == Some(&true),
+                    timer_driven: super::flag_of(&self.timer_driven, port),
                     readers,
                 }
             })
@@ -293,6 +300,14 @@ impl Physical<'_> {
         }
     }
 
+    fn table_of(&self, id: TableId) -> Option<&BoundTable> {
+        let table = self.bound.tables.get(id);
+        if table.is_none() {
+            note_defect(format_args!("lookup table {id} is looked up and is not there"));
+        }
+        table
+    }
+
     /// The steps after `start` up to and with `end`, which comes from it.
     fn path(&self, start: NodeId, end: NodeId) -> Vec<NodeId> {
         let mut path = Vec::new();
@@ -301,7 +316,10 @@ impl Physical<'_> {
             path.push(at);
             match self.bound.nodes.get(at) {
                 Some(node) if node.input.node < at => at = node.input.node,
-                _ => break,
+                _ => {
+                    note_defect(format_args!("step {end} does not come from step {start}"));
+                    break;
+                }
             }
         }
         path.reverse();
@@ -368,7 +386,7 @@ impl Physical<'_> {
             .any(|(earlier, node)| match &node.kind {
                 BoundKind::Source | BoundKind::Stage(_) => false,
                 BoundKind::Lookup(lookup) => {
-                    let update = self.bound.tables.get(lookup.table).and_then(|table| table.update);
+                    let update = self.table_of(lookup.table).and_then(|table| table.update);
                     update.is_some_and(|update| !self.path(earlier, update.node).contains(&at))
                 }
                 BoundKind::Operator(operator) => operator.keeps_state(),
@@ -457,7 +475,7 @@ impl<'a> Layout<'a> {
 
     /// A lookup table.
     pub(super) fn table(&self, table: TableId) -> Option<&'a BoundTable> {
-        self.physical.bound.tables.get(table)
+        self.physical.table_of(table)
     }
 
     /// The steps after this one up to and with `end`, which comes from it.

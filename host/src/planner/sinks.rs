@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     definition::{Name, PublishFrom},
-    error::{OrDefect, Result},
+    error::{Error, OrDefect, Result},
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
     model::{
         ids::{Id, IdVec, NodeId, SinkId},
@@ -77,9 +77,8 @@ impl Binder<'_> {
                 ));
             };
             self.check_round(from, name, port, lookup)?;
-            if let Some(table) = self.tables.get_mut(id) {
-                table.update = Some(port);
-            }
+            let table = self.tables.get_mut(id);
+            table.or_defect(|| format!("table \"{name}\" is not bound"))?.update = Some(port);
         }
         Ok(())
     }
@@ -88,7 +87,7 @@ impl Binder<'_> {
     fn check_round(&self, from: &Name, table_name: &str, port: OutputPort, lookup: NodeId) -> Result<()> {
         let mut at = port.node;
         while at != lookup {
-            let Some(node) = self.nodes.get(at) else { break };
+            let node = self.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
             if !matches!(node.kind, BoundKind::Stage(_)) {
                 let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
                 return Err(self.at(
@@ -101,16 +100,14 @@ impl Binder<'_> {
             }
             at = node.input.node;
         }
-        let (Some(node), output) = (self.nodes.get(lookup), self.output(port)?) else {
-            return Ok(());
-        };
+        let node = self.nodes.get(lookup);
+        let node = node.or_defect(|| format!("there is no step {lookup}"))?;
         let BoundKind::Lookup(lookup) = &node.kind else {
-            return Ok(());
+            return Err(Error::defect(format_args!("step \"{}\" is no lookup", node.name)));
         };
-        let input = self.output(node.input)?;
-        let Some(table) = self.tables.get(lookup.table) else {
-            return Ok(());
-        };
+        let (input, output) = (self.output(node.input)?, self.output(port)?);
+        let table = self.tables.get(lookup.table);
+        let table = table.or_defect(|| format!("table \"{table_name}\" is not bound"))?;
         for ((key, _), event) in table.columns.iter().zip(&lookup.on) {
             let origin = input
                 .schema

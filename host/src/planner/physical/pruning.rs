@@ -1,6 +1,7 @@
 //! Column pruning: columns that nobody reads are not held.
 
 use crate::{
+    error::note_defect,
     model::ids::{IdVec, NodeId},
     plan::OutputPort,
     planner::{Bound, BoundChange, BoundKind, BoundTarget},
@@ -13,10 +14,12 @@ pub(super) type ReadColumns = IdVec<NodeId, Vec<BTreeSet<String>>>;
 /// Walks from the sinks back to the inputs.
 pub(super) fn read_columns(bound: &Bound) -> ReadColumns {
     let mut held: ReadColumns = bound.nodes.map(|_, node| vec![BTreeSet::new(); node.outputs.len()]);
-    let need = |held: &mut ReadColumns, port: OutputPort, names: &mut dyn Iterator<Item = &String>| {
-        if let Some(set) = held.get_mut(port.node).and_then(|outputs| outputs.get_mut(port.output)) {
-            set.extend(names.cloned());
-        }
+    let need = |held: &mut ReadColumns, port: OutputPort, names: &mut dyn Iterator<Item = &String>| match held
+        .get_mut(port.node)
+        .and_then(|outputs| outputs.get_mut(port.output))
+    {
+        Some(set) => set.extend(names.cloned()),
+        None => note_defect(format_args!("{port:?} is read and is not there")),
     };
     for sink in &bound.sinks {
         need(&mut held, sink.input, &mut sink.columns.iter());
