@@ -172,6 +172,7 @@ impl Decoder {
     pub fn push_before(&mut self, batch: &DecodedBatch, sequence: u64) {
         let deliveries = &batch.deliveries;
         let mut empties = batch.empties.iter().take_while(|&&empty| empty < sequence).peekable();
+        let mut rejected = batch.rejected.iter().peekable();
         for (index, &of_delivery) in (0..).zip(&deliveries.sequences) {
             while let Some(&empty) = empties.next_if(|&&empty| empty < of_delivery) {
                 self.count_empty(empty);
@@ -184,15 +185,19 @@ impl Decoder {
                 self.push_tick(of_delivery, stored_ms.unwrap_or(0));
                 continue;
             }
-            let subject = deliveries.subject(index).unwrap_or("");
-            let input = self.input_of(subject).unwrap_or(InputId::FIRST);
-            self.push_to(
-                input,
-                subject,
-                of_delivery,
-                stored_ms,
-                deliveries.payloads.get(index as usize),
-            );
+            let (subject, payload) = (deliveries.subject(index), deliveries.payloads.get(index as usize));
+            // It may be of no input, and its payload none that says why.
+            if let Some(rejected) = rejected.next_if(|rejected| rejected.delivery == index) {
+                let (times, reason) = (times(self.fixed_now_ms, stored_ms), rejected.reason.clone());
+                self.batch.last_sequence = of_delivery;
+                self.batch.reject(subject, of_delivery, times, payload, reason);
+                continue;
+            }
+            let subject = subject.unwrap_or_default();
+            match self.input_of(subject) {
+                Some(input) => self.push_to(input, subject, of_delivery, stored_ms, payload),
+                None => note_defect(format_args!("event {of_delivery} is of no input")),
+            }
         }
         empties.for_each(|&empty| self.count_empty(empty));
     }
@@ -408,5 +413,43 @@ fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
         now_ms,
         event_us: ms_in_us(now_ms),
         store_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::column::{ColumnType, Field};
+
+    #[test]
+    fn what_is_taken_in_once_more_is_rejected_for_the_same_reasons() {
+        let column = SourceColumn {
+            field: Field {
+                name: "n".to_owned(),
+                column_type: ColumnType::Int,
+                nullable: true,
+            },
+            path: vec!["n".to_owned()],
+            format: None,
+            materialised: true,
+        };
+        let mut decoder = Decoder::of_columns(&[column], 16).unwrap();
+        decoder.push(1, Some(10), br#"{"n": 1}"#);
+        // The payload is empty, and yet the delivery is no empty one.
+        decoder.reject(2, b"", "subject s was deleted".to_owned());
+        decoder.push(3, Some(30), b"broken");
+        decoder.count_empty(4);
+        decoder.push(5, Some(50), br#"{"n": 5}"#);
+        let batch = decoder.take();
+        assert_eq!((batch.rejected.len(), batch.empties.as_slice()), (2, [4].as_slice()));
+
+        decoder.push_before(&batch, 5);
+        let again = decoder.take();
+        assert_eq!(again.rejected, batch.rejected);
+        assert_eq!(again.empties, batch.empties);
+        assert_eq!(again.deliveries.sequences, [1, 2, 3]);
+        assert_eq!(again.deliveries.store_times_ms, batch.deliveries.store_times_ms[..3]);
+        assert_eq!(again.of_input(InputId::FIRST).deliveries, [0]);
+        assert_eq!(again.last_sequence, 4);
     }
 }
