@@ -76,10 +76,12 @@ impl MemoryStorage {
         &self.messages
     }
 
-    fn set_rows(&mut self, table: &str, changed: &KeyedRows) {
+    fn set_rows(&mut self, table: &str, changed: &KeyedRows) -> Result<()> {
         let empty = || Rows::Keyed(BTreeMap::new());
         let Rows::Keyed(rows) = self.tables.entry(table.to_owned()).or_insert_with(empty) else {
-            return;
+            return Err(Error::defect(format_args!(
+                "rows of table {table} are set, and it has no key"
+            )));
         };
         for (key, row) in changed.sorted() {
             match row {
@@ -87,13 +89,18 @@ impl MemoryStorage {
                 None => rows.remove(key),
             };
         }
+        Ok(())
     }
 
-    fn append_rows(&mut self, table: &str, more: Vec<Vec<u8>>) {
+    fn append_rows(&mut self, table: &str, more: Vec<Vec<u8>>) -> Result<()> {
         let empty = || Rows::Appended(Vec::new());
-        if let Rows::Appended(rows) = self.tables.entry(table.to_owned()).or_insert_with(empty) {
-            rows.extend(more);
-        }
+        let Rows::Appended(rows) = self.tables.entry(table.to_owned()).or_insert_with(empty) else {
+            return Err(Error::defect(format_args!(
+                "rows are appended to table {table}, which has a key"
+            )));
+        };
+        rows.extend(more);
+        Ok(())
     }
 
     fn take_over(&mut self, part: Part, into: &mut dyn Restore) -> Result<()> {
@@ -162,13 +169,14 @@ impl Storage for MemoryStorage {
         }
         for (sink, rows) in plan.sinks.iter().zip(turn.sinks) {
             match (&sink.target, rows) {
-                (Target::Table { name, .. }, Some(SinkRows::Upserts(rows))) => self.set_rows(name, &rows),
-                (Target::Append { name }, Some(SinkRows::Appends(rows))) => self.append_rows(name, rows),
+                (Target::Table { name, .. }, Some(SinkRows::Upserts(rows))) => self.set_rows(name, &rows)?,
+                (Target::Append { name }, Some(SinkRows::Appends(rows))) => self.append_rows(name, rows)?,
+                // A subject, or a table without changes: the turn was checked.
                 _ => {}
             }
         }
         for (table, rows) in plan.tables.iter().zip(&turn.tables) {
-            self.set_rows(&table.name, rows);
+            self.set_rows(&table.name, rows)?;
         }
         self.log.retain(|(number, _)| *number > turn.log_obsolete_through);
         if turn.number > turn.log_obsolete_through {
@@ -209,8 +217,7 @@ impl Storage for MemoryStorage {
             .tables
             .get(table)
             .or_defect(|| format!("lookup table {table} is not there"))?;
-        self.set_rows(&table.name, &rows);
-        Ok(())
+        self.set_rows(&table.name, &rows)
     }
 
     fn is_stopped(&self) -> Result<bool> {
