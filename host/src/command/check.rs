@@ -3,7 +3,7 @@
 use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
 use crate::{
     command::terminal,
-    error::Result,
+    error::{Result, note_defect, take_defect},
     model::{
         column::Field,
         ids::{Id, NodeId},
@@ -39,10 +39,14 @@ impl Check {
         let plan = load_plan(&self.pipeline, &host, None)?;
         let mut out = terminal::stdout();
         if terminal::is_json() {
-            out.json(&as_json(&plan))?;
+            let pipeline = as_json(&plan);
+            take_defect()?;
+            out.json(&pipeline)?;
             return Ok(ExitCode::SUCCESS);
         }
-        for line in draw(&plan) {
+        let lines = draw(&plan);
+        take_defect()?;
+        for line in lines {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
         }
         let database = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
@@ -257,7 +261,7 @@ fn what(plan: &Plan, node: &Node) -> String {
     match &node.kind {
         NodeKind::Source => {
             let input = plan.inputs.get(node.input.node.input());
-            let subject = input.map_or("?", |input| input.subject.as_str());
+            let subject = input.map_or_else(|| missing(node), |input| &input.subject);
             format!("stream {}, subject {subject}, json", plan.stream)
         }
         NodeKind::Stage(stage) => {
@@ -281,16 +285,23 @@ fn what(plan: &Plan, node: &Node) -> String {
         }
         NodeKind::Operator(operator) => operator.describe(at),
         NodeKind::Lookup(lookup) => {
-            let table = plan.tables.get(lookup.table).map_or("", |table| table.name.as_str());
+            let table = plan.tables.get(lookup.table);
+            let table = table.map_or_else(|| missing(node), |table| &table.name);
             format!("lookup in {table} by {}", at.own_names(&lookup.on))
         }
     }
 }
 
+/// Notes that what a step reads is not there; [`Check::run`] ends with that.
+fn missing(node: &Node) -> &'static str {
+    note_defect(format_args!("what step \"{}\" reads is not there", node.name));
+    "?"
+}
+
 /// An edge as pipeline files name it.
 fn port_name(plan: &Plan, port: OutputPort) -> Option<String> {
+    let output = plan.output(port)?;
     let node = plan.nodes.get(port.node)?;
-    let output = node.outputs.get(port.output)?;
     Some(match node.outputs.len() {
         1 => node.name.clone(),
         _ => format!("{}.{}", node.name, output.name),
