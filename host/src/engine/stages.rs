@@ -9,7 +9,7 @@ use super::{
     Cut, Engine, Outcomes, Result, Step, failures::Failures, is_timer_driven, shadow::ShadowFeed, swap::in_force,
 };
 use crate::{
-    error::Error,
+    error::{Error, note_defect},
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
     metrics::ModuleVersion,
     model::{
@@ -414,8 +414,17 @@ pub(super) fn ask_at(
     let judged = guest.judge(input.len() as u32, times_ms, &columns, patience);
     let mut given: Vec<Option<OutputRows>> = judged.answer.outputs.into_iter().map(Some).collect();
     let outputs = plan.outputs.iter().map(|output| {
-        let rows = output.index.and_then(|index| given.get_mut(index)?.take());
-        rows.map(|rows| rows_out(input, rows, output)).unwrap_or_default()
+        // A guest beside another one may not have it.
+        let Some(index) = output.index else {
+            return Batch::default();
+        };
+        match given.get_mut(index).and_then(Option::take) {
+            Some(rows) => rows_out(input, rows, output),
+            None => {
+                note_defect(format_args!("a guest gave no output {index}"));
+                Batch::default()
+            }
+        }
     });
     Verdicts {
         outputs: outputs.collect(),
@@ -503,16 +512,18 @@ fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
     let OutputRows { rows, computed } = answer;
     let computed: Vec<Arc<Column>> = computed.into_iter().map(Arc::new).collect();
     let all = rows.len() == input.len();
-    let columns = output.columns.iter().filter_map(|column| match *column {
-        StageColumn::Passed(index) => {
-            let column = input.columns.get(index)?;
-            Some(if all {
-                column.clone()
-            } else {
-                Arc::new(column.gather(&rows))
-            })
+    let columns = output.columns.iter().filter_map(|column| {
+        let found = match *column {
+            StageColumn::Passed(index) => input.columns.get(index).map(|column| match all {
+                true => column.clone(),
+                false => Arc::new(column.gather(&rows)),
+            }),
+            StageColumn::Computed(index) => computed.get(index).cloned(),
+        };
+        if found.is_none() {
+            note_defect(format_args!("a guest gave no column {column:?}"));
         }
-        StageColumn::Computed(index) => computed.get(index).cloned(),
+        found
     });
     Batch {
         columns: columns.collect(),

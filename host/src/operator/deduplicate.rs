@@ -19,7 +19,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    error::Result,
+    error::{OrDefect, Result},
     model::{
         column::{Batch, Column, Value},
         keys::Keys,
@@ -96,7 +96,8 @@ impl Operator for Deduplicate {
         let rows = [&passed, &late].into_iter().zip(&self.plan.passed);
         let rows: Vec<Batch> = rows.map(|(rows, columns)| input.rows_of(rows, columns)).collect();
         let passed = rows.first().map(|passed| passed.deliveries.clone());
-        let applied = vec![Applied::Only(passed.unwrap_or_default())];
+        let passed = passed.or_defect(|| "a step that drops twins has no output".to_owned())?;
+        let applied = vec![Applied::Only(passed)];
         Ok(Outputs { rows, applied })
     }
 
