@@ -426,6 +426,10 @@ impl ChangelogBuilder {
         if !self.columns.iter().all(|column| column.len() == self.deliveries.len()) {
             note_defect("the columns of a changelog have different lengths");
         }
+        let lineage = self.lineage.as_ref();
+        if lineage.is_some_and(|lineage| lineage.ends.len() != self.deliveries.len()) {
+            note_defect("the lineage of a changelog is not that of its rows");
+        }
         Batch {
             columns: self.columns.into_iter().map(Arc::new).collect(),
             deliveries: self.deliveries,

@@ -426,6 +426,7 @@ impl Forgets for Aggregate {
                 delivery,
                 cells(&row_of_key(key)).chain(cells(&results)),
             );
+            out.with_lineage_of(&[delivery]);
         }
         self.values.remove_group(key, &self.plan.aggregates);
     }
