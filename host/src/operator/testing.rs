@@ -87,6 +87,16 @@ impl Tested {
         assert_eq!(found, expected);
     }
 
+    /// Takes in the rows of a table, and rolls back: their events are rejected further on.
+    pub(super) fn undo(&mut self, input: &str) {
+        let (deliveries, _, batches) = self.read(&[input]);
+        self.operator.savepoint();
+        self.clock.savepoint();
+        self.process(&deliveries, &batches);
+        self.operator.rollback();
+        self.clock.rollback();
+    }
+
     fn process(&mut self, deliveries: &Deliveries, batches: &[Batch]) -> Outputs {
         let all = 0..deliveries.len() as u32;
         // Where there is one input, all events are of it, also where a step stands between.

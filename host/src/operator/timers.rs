@@ -12,6 +12,8 @@ const AGAIN_MIN: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     due: BTreeMap<i64, Due>,
+    /// What was taken since the savepoint, with its time.
+    taken: Option<Vec<(i64, Box<[u8]>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +69,28 @@ impl Timers {
             first.remove();
         }
         keys.reverse();
+        if let Some(taken) = &mut self.taken {
+            taken.extend(keys.iter().map(|key| (time_us, key.clone())));
+        }
         Some((time_us, keys))
+    }
+
+    /// Starts to keep what is taken, for an operator whose state does not always change when a key is due: a rollback of the
+    /// state does not touch such a key.
+    pub(super) fn savepoint(&mut self) {
+        self.taken = Some(Vec::new());
+    }
+
+    /// What was taken since the savepoint stays taken.
+    pub(super) fn release(&mut self) {
+        self.taken = None;
+    }
+
+    /// Adds what was taken since the savepoint once more. What was added since then stays: it is due for nothing.
+    pub(super) fn rollback(&mut self) {
+        for (time_us, key) in self.taken.take().unwrap_or_default() {
+            self.add_again(time_us, &key);
+        }
     }
 }
 

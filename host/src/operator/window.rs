@@ -248,4 +248,27 @@ mod tests {
              out  4  +  2000  4000",
         );
     }
+
+    #[test]
+    fn a_window_ends_once_more_after_an_event_that_ended_it_was_undone() {
+        let columns = "user = \"text\", at = \"int\"";
+        let step = "step = [{ name = \"last\", last_value = { key = [\"user\"], columns = [\"at\"] } },
+                            { name = \"seen\", window = { tumbling = \"2 s\", emit = { early = \"10 s\" }, lateness = \"1 m\", time = \"at\", columns = { n = { count = \"*\" } } } }]
+                    sink = [{ table = \"seen\", primary_key = [\"window_start\", \"window_end\"], columns = [\"window_start\", \"window_end\"] }]";
+        let mut seen = Tested::new(columns, step);
+        seen.check(
+            "#  kind  ms     user  at
+             1  +     10000  ann   10000",
+            "out  1  +  10000  12000",
+        );
+        seen.undo(
+            "#  kind  ms     user  at
+             2  +     12500  bob   12500",
+        );
+        seen.check(
+            "#  kind  ms     user  at
+             3  -     12600  ann   10000",
+            "out  3  -  10000  12000",
+        );
+    }
 }

@@ -498,11 +498,13 @@ impl Windows {
     pub(super) fn savepoint(&mut self) {
         self.open.savepoint();
         self.values.savepoint();
+        self.timers.savepoint();
     }
 
     pub(super) fn release(&mut self) {
         self.open.release();
         self.values.release();
+        self.timers.release();
     }
 
     pub(super) fn rollback(&mut self) {
@@ -517,6 +519,8 @@ impl Windows {
         });
         self.values.rollback(&self.aggregates);
         self.touched.clear();
+        // A window may end as it was emitted last, and stay for late rows.
+        self.timers.rollback();
         back.iter().for_each(|key| self.expect(key));
     }
 

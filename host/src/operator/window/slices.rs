@@ -42,9 +42,6 @@ pub(super) struct Slices {
     values: Values,
     /// Groups that have rows in a window, by its end; windows of one end begin at different times where they cumulate.
     ends: Timers,
-    /// What was due since the savepoint. A group may have a window end and keep all of its slices: it is then not among
-    /// those that a rollback touches.
-    due: Option<Vec<(i64, Box<[u8]>)>>,
 }
 
 /// The slices of a group that are part of open windows, in the order of their starts.
@@ -122,7 +119,6 @@ impl Slices {
             slices: KeyedState::new(seed),
             values: Values::new(Order::All, seed),
             ends: Timers::default(),
-            due: None,
         }
     }
 
@@ -236,9 +232,6 @@ impl Slices {
     /// The watermark moved: windows end.
     fn advance(&mut self, cut: &mut Cut, delivery: u32, watermark_us: i64, out: &mut ChangelogBuilder) {
         while let Some((end_us, groups)) = self.ends.take_due(watermark_us) {
-            if let Some(due) = &mut self.due {
-                due.extend(groups.iter().map(|group| (end_us, group.clone())));
-            }
             // All windows that end there hold the instant before.
             let mut windows = Vec::new();
             cut.push_windows(end_us - 1, &mut windows);
@@ -300,12 +293,12 @@ impl Slices {
 
     pub(super) fn savepoint(&mut self) {
         self.slices.savepoint();
-        self.due = Some(Vec::new());
+        self.ends.savepoint();
     }
 
     pub(super) fn release(&mut self) {
         self.slices.release();
-        self.due = None;
+        self.ends.release();
     }
 
     pub(super) fn rollback(&mut self, cut: &mut Cut) {
@@ -316,9 +309,8 @@ impl Slices {
             }
         });
         back.iter().for_each(|group| self.expect(cut, group));
-        for (end_us, group) in self.due.take().unwrap_or_default() {
-            self.ends.add_again(end_us, &group);
-        }
+        // A group may have a window end and keep all of its slices.
+        self.ends.rollback();
     }
 
     pub(super) fn restored(&mut self, cut: &mut Cut) {
