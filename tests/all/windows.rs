@@ -28,8 +28,8 @@ const WINDOWS: &[&str] = &[
     "hopping",
     "session",
     "session",
-    "sliding_rows",
-    "sliding_time",
+    "over_rows",
+    "over_time",
 ];
 
 /// A window or two, over events or a changelog, and a rule on another branch that rejects events which they have taken in.

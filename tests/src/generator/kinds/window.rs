@@ -1,16 +1,16 @@
-//! `window`: cut by a clock, by silence, or sliding.
+//! `window`: cut by a clock, by silence, or around each row (`over`).
 
 pub mod cuts;
 pub(super) mod draw;
 pub mod model;
-mod sliding;
+mod over;
 
 use super::{Edge, Ran, Step, functions::Functions};
 use crate::generator::{
     calendar::{Moment, OWN},
     model::Changes,
 };
-use model::{Emit, Kind, Told, Window};
+use model::{Emit, Emitted, Kind, Window};
 use std::fmt::Write;
 use weir::model::column::ColumnType::{Boolean, Int};
 
@@ -50,7 +50,7 @@ impl Step for WindowStep {
             let ends = matches!(&window.kind, Kind::Cut(cut) if cut.cumulating);
             (0..=window.group.len() + usize::from(ends)).collect()
         });
-        let by_rows = matches!(window.kind, Kind::SlidingRows(_));
+        let by_rows = matches!(window.kind, Kind::OverRows(_));
         let own = Edge {
             timer_driven: input.timer_driven || !by_rows,
             columns,
@@ -69,8 +69,8 @@ impl Step for WindowStep {
         let mut text = "[step.window]\n".to_owned();
         text += &match &window.kind {
             Kind::Session { gap_ms } => format!("session = {{ gap = \"{gap_ms} ms\" }}\n"),
-            Kind::SlidingRows(rows) => format!("sliding = {{ rows = {rows} }}\n"),
-            Kind::SlidingTime(span_ms) => format!("sliding = {{ time = \"{span_ms} ms\" }}\n"),
+            Kind::OverRows(rows) => format!("over = {{ rows = {rows} }}\n"),
+            Kind::OverTime(span_ms) => format!("over = {{ time = \"{span_ms} ms\" }}\n"),
             Kind::Cut(cut) => cut.write(),
         };
         match window.emit {
@@ -92,10 +92,10 @@ impl Step for WindowStep {
     }
 
     fn run(&self, inputs: &[&Changes], moments: &[Moment]) -> Option<Ran> {
-        let Told { out, late, took, held } = self.window.run(inputs[0], moments);
+        let Emitted { out, late, took, held } = self.window.run(inputs[0], moments);
         let (outputs, state) = match self.window.kind {
-            Kind::SlidingRows(_) => (vec![out], "rows"),
-            Kind::SlidingTime(_) => (vec![out, late], "rows"),
+            Kind::OverRows(_) => (vec![out], "rows"),
+            Kind::OverTime(_) => (vec![out, late], "rows"),
             Kind::Cut(_) | Kind::Session { .. } => (vec![out, late], "windows"),
         };
         let came = super::all_that_came(inputs[0]);

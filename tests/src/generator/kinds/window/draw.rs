@@ -56,16 +56,16 @@ pub(in crate::generator::kinds) fn session(choices: &mut Choices<'_>, place: &Pl
     window(choices, place, calendar, Kind::Session { gap_ms })
 }
 
-pub(in crate::generator::kinds) fn sliding_rows(choices: &mut Choices<'_>, place: &Place<'_>) -> Drawn {
+pub(in crate::generator::kinds) fn over_rows(choices: &mut Choices<'_>, place: &Place<'_>) -> Drawn {
     let calendar = place.calendar.filter(|_| place.input.key.is_none())?;
     let rows = 1 + choices.below(4);
-    window(choices, place, calendar, Kind::SlidingRows(rows))
+    window(choices, place, calendar, Kind::OverRows(rows))
 }
 
-pub(in crate::generator::kinds) fn sliding_time(choices: &mut Choices<'_>, place: &Place<'_>) -> Drawn {
+pub(in crate::generator::kinds) fn over_time(choices: &mut Choices<'_>, place: &Place<'_>) -> Drawn {
     let calendar = place.calendar.filter(|_| place.input.key.is_none())?;
     let span_ms = calendar.duration(choices, &[1, 3, 5, 20]);
-    window(choices, place, calendar, Kind::SlidingTime(span_ms))
+    window(choices, place, calendar, Kind::OverTime(span_ms))
 }
 
 fn cut(choices: &mut Choices<'_>, calendar: &Calendar, cumulating: bool, size_ms: i64, every_ms: i64) -> Cut {
@@ -88,7 +88,7 @@ fn window(choices: &mut Choices<'_>, place: &Place<'_>, calendar: &Calendar, kin
     let input = place.input;
     let time = time(choices, input, &kind)?;
     let is_changelog = input.key.is_some();
-    let slides = matches!(kind, Kind::SlidingRows(_) | Kind::SlidingTime(_));
+    let slides = matches!(kind, Kind::OverRows(_) | Kind::OverTime(_));
     let functions = Functions::draw(choices, input, place.number, !is_changelog && !slides);
     let (emit, lateness_ms) = match (slides, choices.below(3)) {
         (true, _) => (Emit::Close, 0),
@@ -116,7 +116,7 @@ fn window(choices: &mut Choices<'_>, place: &Place<'_>, calendar: &Calendar, kin
 fn time(choices: &mut Choices<'_>, input: &Edge, kind: &Kind) -> Option<Option<usize>> {
     let (own, start) = (input.column(OWN), input.column("window_start"));
     match (kind, choices.below(3)) {
-        (Kind::SlidingRows(_), _) => Some(None),
+        (Kind::OverRows(_), _) => Some(None),
         // Results of windows have bounds; what slides has what its input has.
         _ if is_of_window(input) => start.or(own).map(Some),
         // Which rows of other changelogs are taken back, and when, is for tests of their own.
@@ -143,5 +143,5 @@ fn group(choices: &mut Choices<'_>, input: &Edge) -> Vec<usize> {
 }
 
 fn is_of_window(edge: &Edge) -> bool {
-    ["tumbling", "hopping", "session", "sliding_rows", "sliding_time"].contains(&edge.of)
+    ["tumbling", "hopping", "session", "over_rows", "over_time"].contains(&edge.of)
 }

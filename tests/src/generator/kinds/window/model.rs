@@ -21,7 +21,7 @@ pub struct Window {
     pub aggregates: Vec<Aggregate>,
     /// The column that holds a row's time; that of its event, when absent.
     pub time: Option<usize>,
-    /// When it tells of its results.
+    /// When it emits its results.
     pub emit: Emit,
     /// For how long after its end it takes rows.
     pub lateness_ms: i64,
@@ -40,12 +40,12 @@ pub enum Kind {
         gap_ms: i64,
     },
     /// By how many rows of its group a row sees.
-    SlidingRows(usize),
+    OverRows(usize),
     /// By how far back a row sees.
-    SlidingTime(i64),
+    OverTime(i64),
 }
 
-/// When a window tells of its results.
+/// When a window emits its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// When it ends.
@@ -58,7 +58,7 @@ pub enum Emit {
 
 /// What a window gives for each event, and what it holds in the end.
 #[derive(Debug)]
-pub struct Told {
+pub struct Emitted {
     /// The rows of its results.
     pub out: Changes,
     /// The rows that came too late.
@@ -93,59 +93,59 @@ pub(super) fn is_past(ms: i64, watermark_ms: i64) -> bool {
 impl Window {
     /// Whether each row has a window of its own.
     pub(super) fn slides(&self) -> bool {
-        matches!(self.kind, Kind::SlidingRows(_) | Kind::SlidingTime(_))
+        matches!(self.kind, Kind::OverRows(_) | Kind::OverTime(_))
     }
 
     /// What it gives.
-    pub fn run(&self, input: &Changes, moments: &[Moment]) -> Told {
+    pub fn run(&self, input: &Changes, moments: &[Moment]) -> Emitted {
         match self.kind {
-            Kind::SlidingRows(count) => self.slide_rows(count, input),
-            Kind::SlidingTime(span_ms) => self.slide_times(span_ms, input, moments),
+            Kind::OverRows(count) => self.over_rows(count, input),
+            Kind::OverTime(span_ms) => self.over_times(span_ms, input, moments),
             Kind::Cut(_) | Kind::Session { .. } => self.run_windows(input, moments),
         }
     }
 
-    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Told {
+    fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Emitted {
         let all = self.all_windows(input, moments);
-        let (mut held, mut told) = (Vec::new(), Found::new());
+        let (mut held, mut emitted) = (Vec::new(), Found::new());
         let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
         for (changes, moment) in input.iter().zip(moments) {
-            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
+            let (mut emits, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
             for (row, retracts) in single(changes) {
                 if self.take(&mut held, &row, retracts, moment, &all) {
                     takes = true;
                 } else {
                     lates.push(Change::Insert(self.late(row, retracts)));
                 }
-                self.drop_merged(&held, &mut told, &mut tells);
+                self.drop_merged(&held, &mut emitted, &mut emits);
             }
 
-            // What changes in a window that has ended is told at once, and with `update` everything.
+            // What changes in a window that has ended is emitted at once, and with `update` everything.
             let now = |end_ms: i64| self.emit == Emit::Update || is_past(end_ms, moment.before_ms);
-            self.tell(&held, &mut told, &mut tells, now);
+            self.emit(&held, &mut emitted, &mut emits, now);
 
             // Time goes on: windows end, one after the other.
             let mut ends: Vec<i64> = self.found(&held).values().map(|(end_ms, _)| *end_ms).collect();
-            ends.extend(told.values().map(|(end_ms, _)| *end_ms));
+            ends.extend(emitted.values().map(|(end_ms, _)| *end_ms));
             ends.retain(|&end_ms| !is_past(end_ms, moment.before_ms) && is_past(end_ms, moment.after_ms));
             ends.sort_unstable();
             ends.dedup();
             for due_ms in ends {
-                self.tell(&held, &mut told, &mut tells, |end_ms| end_ms == due_ms);
+                self.emit(&held, &mut emitted, &mut emits, |end_ms| end_ms == due_ms);
             }
             if let Emit::Early(every_ms) = self.emit
                 && moment.before_ms.div_euclid(every_ms) < moment.after_ms.div_euclid(every_ms)
             {
-                self.tell(&held, &mut told, &mut tells, |_| true);
+                self.emit(&held, &mut emitted, &mut emits, |_| true);
             }
-            self.forget(&mut held, &mut told, moment.after_ms);
-            out.push(tells);
+            self.forget(&mut held, &mut emitted, moment.after_ms);
+            out.push(emits);
             late.push(lates);
             took.push(takes);
         }
-        // One that was told and is empty now stays until that is told as well.
-        let keys: BTreeSet<Key> = self.found(&held).into_keys().chain(told.into_keys()).collect();
-        Told {
+        // One that was emitted and is empty now stays until that is emitted as well.
+        let keys: BTreeSet<Key> = self.found(&held).into_keys().chain(emitted.into_keys()).collect();
+        Emitted {
             out,
             late,
             took,
@@ -251,45 +251,45 @@ impl Window {
         found
     }
 
-    /// Tells how windows differ from what was told of them, where `is_time` for their end: by group, then start and end.
-    fn tell(&self, held: &[Held], told: &mut Found, tells: &mut Vec<Change>, is_time: impl Fn(i64) -> bool) {
+    /// Emits how windows differ from what they emitted last, where `is_time` for their end: by group, then start and end.
+    fn emit(&self, held: &[Held], emitted: &mut Found, emits: &mut Vec<Change>, is_time: impl Fn(i64) -> bool) {
         let found = self.found(held);
-        let mut keys: Vec<Key> = found.keys().chain(told.keys()).cloned().collect();
+        let mut keys: Vec<Key> = found.keys().chain(emitted.keys()).cloned().collect();
         keys.sort();
         keys.dedup();
         for key in keys {
-            let (before, after) = (told.get(&key), found.get(&key));
+            let (before, after) = (emitted.get(&key), found.get(&key));
             let end_ms = after.or(before).map_or(0, |(end_ms, _)| *end_ms);
             if before == after || !is_time(end_ms) {
                 continue;
             }
-            tells.extend(match (before.cloned(), after.cloned()) {
+            emits.extend(match (before.cloned(), after.cloned()) {
                 (None, Some((_, after))) => Some(Change::Insert(after)),
                 (Some((_, before)), None) => Some(Change::Delete(before)),
                 (Some((_, before)), Some((_, after))) => Some(Change::Update(before, after)),
                 (None, None) => None,
             });
             match found.get(&key) {
-                Some(after) => told.insert(key, after.clone()),
-                None => told.remove(&key),
+                Some(after) => emitted.insert(key, after.clone()),
+                None => emitted.remove(&key),
             };
         }
     }
 
-    /// A session that was told and began later than what it is part of now is gone at once.
-    fn drop_merged(&self, held: &[Held], told: &mut Found, tells: &mut Vec<Change>) {
+    /// A session that was emitted and began later than what it is part of now is gone at once.
+    fn drop_merged(&self, held: &[Held], emitted: &mut Found, emits: &mut Vec<Change>) {
         if let Kind::Session { .. } = self.kind {
             let found = self.found(held);
-            let gone = told.extract_if(.., |key, _| !found.contains_key(key));
-            tells.extend(gone.map(|(_, (_, row))| Change::Delete(row)));
+            let gone = emitted.extract_if(.., |key, _| !found.contains_key(key));
+            emits.extend(gone.map(|(_, (_, row))| Change::Delete(row)));
         }
     }
 
     /// Windows that are over go, and their rows with them.
-    fn forget(&self, held: &mut Vec<Held>, told: &mut Found, watermark_ms: i64) {
-        // A session may have grown since it was told.
+    fn forget(&self, held: &mut Vec<Held>, emitted: &mut Found, watermark_ms: i64) {
+        // A session may have grown since it was emitted.
         let found = self.found(held);
-        told.retain(|key, told| !self.is_over(found.get(key).unwrap_or(told).0, watermark_ms));
+        emitted.retain(|key, emitted| !self.is_over(found.get(key).unwrap_or(emitted).0, watermark_ms));
         if let Kind::Session { gap_ms } = self.kind {
             let over = sessions(held, gap_ms)
                 .into_iter()

@@ -1,6 +1,6 @@
-//! What sliding windows mean: each row with those before it that it sees.
+//! What over windows mean: each row with those before it that it sees.
 
-use super::model::{Held, Told, Window, compute, is_past, single};
+use super::model::{Emitted, Held, Window, compute, is_past, single};
 use crate::generator::{
     calendar::Moment,
     model::{Change, Changes, Row, pick_key},
@@ -8,11 +8,11 @@ use crate::generator::{
 use std::collections::BTreeMap;
 
 impl Window {
-    pub(super) fn slide_rows(&self, count: usize, input: &Changes) -> Told {
+    pub(super) fn over_rows(&self, count: usize, input: &Changes) -> Emitted {
         let mut seen: Vec<Held> = Vec::new();
         let (mut out, mut took) = (Vec::new(), Vec::new());
         for changes in input {
-            let mut tells = Vec::new();
+            let mut emits = Vec::new();
             for (row, _) in single(changes) {
                 let group = pick_key(&row, &self.group);
                 seen.push(Held {
@@ -22,19 +22,19 @@ impl Window {
                     row: row.clone(),
                 });
                 let of_group: Vec<&Held> = seen.iter().filter(|held| held.group == group).collect();
-                tells.push(Change::Insert(
+                emits.push(Change::Insert(
                     self.slid(row, &of_group[of_group.len().saturating_sub(count)..]),
                 ));
             }
-            took.push(!tells.is_empty());
-            out.push(tells);
+            took.push(!emits.is_empty());
+            out.push(emits);
         }
         let mut groups: BTreeMap<Row, usize> = BTreeMap::new();
         for held in seen {
             let rows = groups.entry(held.group).or_default();
             *rows = count.min(*rows + 1);
         }
-        Told {
+        Emitted {
             late: vec![Vec::new(); out.len()],
             out,
             took,
@@ -42,13 +42,13 @@ impl Window {
         }
     }
 
-    pub(super) fn slide_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> Told {
-        // In the order in which it is their turn, with whether they were told.
+    pub(super) fn over_times(&self, span_ms: i64, input: &Changes, moments: &[Moment]) -> Emitted {
+        // In the order in which it is their turn, with whether they were emitted.
         let mut rows: Vec<(Held, bool)> = Vec::new();
         let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
         for (changes, moment) in input.iter().zip(moments) {
-            let (mut tells, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
-            let mut tell = |rows: &mut Vec<(Held, bool)>, watermark_ms: i64| {
+            let (mut emits, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
+            let mut emit = |rows: &mut Vec<(Held, bool)>, watermark_ms: i64| {
                 for at in 0..rows.len() {
                     let (held, is_told) = &rows[at];
                     if !is_told && is_past(held.time_ms, watermark_ms) {
@@ -57,7 +57,7 @@ impl Window {
                             .into_iter()
                             .filter(|other| other.group == held.group && other.time_ms > held.time_ms - span_ms)
                             .collect();
-                        tells.push(Change::Insert(self.slid(held.row.clone(), &seen)));
+                        emits.push(Change::Insert(self.slid(held.row.clone(), &seen)));
                         rows[at].1 = true;
                     }
                 }
@@ -82,12 +82,12 @@ impl Window {
                                 false,
                             ),
                         );
-                        tell(&mut rows, moment.before_ms);
+                        emit(&mut rows, moment.before_ms);
                     }
                 }
             }
-            tell(&mut rows, moment.after_ms);
-            out.push(tells);
+            emit(&mut rows, moment.after_ms);
+            out.push(emits);
             late.push(lates);
             took.push(takes);
         }
@@ -95,7 +95,7 @@ impl Window {
         let held = rows
             .iter()
             .filter(|(held, _)| !is_past(held.time_ms + span_ms, last_ms));
-        Told {
+        Emitted {
             out,
             late,
             took,
