@@ -59,7 +59,7 @@ impl Engine {
         !self.changes.is_empty() || self.steps.iter().any(ended_trial)
     }
 
-    /// Ends the turn: everything since the one before, as number `number`.
+    /// Ends the turn: everything since the one before. `number` becomes that of the turn.
     ///
     /// # Errors
     /// As [`Engine::process`].
