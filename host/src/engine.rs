@@ -18,6 +18,7 @@ mod stages;
 mod swap;
 mod takeover;
 mod turns;
+mod verdicts;
 mod waves;
 
 pub use failures::Stopped;

@@ -27,6 +27,7 @@ mod top;
 mod trust;
 pub mod union;
 pub mod window;
+mod window_keys;
 
 pub use circle::check_circles;
 
@@ -58,7 +59,7 @@ use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
 use temporal_join::TemporalJoin;
 use union::Union;
-use window::Window;
+use window_keys::Window;
 
 /// Every kind of step, by its key in the file.
 const KINDS: &[Kind] = &[

@@ -10,7 +10,7 @@
 //! stream, whichever order they were judged in. What a version on trial fails on and the version before it takes is no
 //! failure here.
 
-use super::{Cut, Engine, Stage, Step, stages::Verdicts};
+use super::{Cut, Engine, Stage, Step, verdicts::Verdicts};
 use crate::{
     error::Error,
     model::turn::{FailureCount, StepFailures},

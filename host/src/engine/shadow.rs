@@ -7,7 +7,7 @@ mod report;
 
 pub use report::{ShadowExample, ShadowReport};
 
-use super::stages::{Verdicts, ask_at, times};
+use super::verdicts::{Verdicts, ask_at, times};
 use crate::{
     error::{Context, Error, Result},
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},

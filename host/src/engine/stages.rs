@@ -1,25 +1,30 @@
 //! A stage within the engine: columns to the guest, its answer to rows; and the trial of a guest that is new.
 //!
 //! A version that was swapped in is on trial over its first rows. Where it fails on a row (a trap, a time-out, a
-//! rejection) that the version before it takes, that one decides, and the row is decided by fallback: it is neither lost nor a
-//! dead letter. A version that spoils more than it may is taken back at that very row, as is one that runs into its
+//! rejection) that the version before it takes, that one decides: the row is decided by fallback, neither lost nor a
+//! dead letter. A version that fails on more rows than it may is taken back at that very row, as is one that runs into its
 //! deadline.
 
 use super::{
-    Cut, Engine, Outcomes, Result, Step, failures::Failures, is_timer_driven, shadow::ShadowFeed, swap::in_force,
+    Cut, Engine, Outcomes, Result, Step,
+    failures::Failures,
+    is_timer_driven,
+    shadow::ShadowFeed,
+    swap::in_force,
+    verdicts::{Parts, Verdicts, ask},
 };
 use crate::{
-    error::{Error, note_defect},
+    error::Error,
     limits::{BATCH_EVENTS_MAX, TRIAL_BATCH_ROWS},
     metrics::ModuleVersion,
     model::{
-        column::{Batch, Column, RowKind},
+        column::{Batch, RowKind},
         delivery::{Deliveries, RejectedDelivery},
         deployment::{TrialRecord, VersionChange},
-        guest::{GuestFailure, OutputRows, Patience, RejectedRow},
+        guest::{GuestFailure, Patience},
         ids::NodeId,
     },
-    plan::{GuestHost, Node, NodeKind, RunningStage, StageColumn, StageOutput, StagePlan},
+    plan::{GuestHost, Node, NodeKind, RunningStage, StagePlan},
 };
 use std::{mem, sync::Arc};
 
@@ -61,19 +66,6 @@ impl Trial {
     fn is_over(&self) -> bool {
         self.record.left == 0 || self.record.taken_back.is_some()
     }
-}
-
-/// What a guest said of some rows.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Verdicts {
-    pub(super) outputs: Vec<Batch>,
-    pub(super) rejected: Vec<RejectedRow>,
-    /// Rows that made it fail.
-    pub(super) failed_rows: u64,
-    /// Rows that it judged, from the first on.
-    judged_rows: u32,
-    /// Whether a row that made it fail did so by running too long.
-    timed_out: bool,
 }
 
 impl Stage {
@@ -273,7 +265,7 @@ impl Trial {
             let part = input.gather(&(start..end).collect::<Vec<_>>());
             let mut given = ask(live, plan, &part, deliveries, Patience::OneFailure);
 
-            // What both refuse is the event's own fault. What the version before takes is this one's fault.
+            // A row that both reject is a dead letter. One that only the new version rejects, the fallback decides.
             let refused: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
             let refused_rows = part.gather(&refused);
             let mut again = ask(
@@ -341,100 +333,6 @@ fn sequence_of(input: &Batch, row: u32, deliveries: &Deliveries) -> u64 {
     deliveries.sequence(input.delivery(row as usize))
 }
 
-/// Verdicts over the parts of a batch, in order.
-struct Parts {
-    outputs: Vec<Vec<Batch>>,
-    all: Verdicts,
-}
-
-impl Parts {
-    fn new(outputs: usize) -> Self {
-        Self {
-            outputs: vec![Vec::new(); outputs],
-            all: Verdicts::default(),
-        }
-    }
-
-    fn push(&mut self, outputs: Vec<Batch>) {
-        self.outputs
-            .iter_mut()
-            .zip(outputs)
-            .for_each(|(all, part)| all.push(part));
-    }
-
-    fn add(&mut self, part: &Verdicts) {
-        self.all.failed_rows += part.failed_rows;
-        self.all.judged_rows += part.judged_rows;
-        self.all.timed_out |= part.timed_out;
-    }
-
-    /// Takes the rejected rows of a part that begins at `start`.
-    fn reject(&mut self, rejected: Vec<RejectedRow>, start: u32) {
-        let moved = rejected.into_iter().map(|rejected| RejectedRow {
-            row: rejected.row + start,
-            ..rejected
-        });
-        self.all.rejected.extend(moved);
-    }
-
-    fn finish(self) -> Verdicts {
-        Verdicts {
-            outputs: self.outputs.into_iter().map(Batch::merge).collect(),
-            ..self.all
-        }
-    }
-}
-
-/// Asks one guest.
-fn ask(
-    guest: &mut dyn RunningStage,
-    plan: &StagePlan,
-    input: &Batch,
-    deliveries: &Deliveries,
-    patience: Patience,
-) -> Verdicts {
-    ask_at(guest, plan, input, &times(plan, input, deliveries), patience)
-}
-
-/// Asks one guest, which is told these times.
-pub(super) fn ask_at(
-    guest: &mut dyn RunningStage,
-    plan: &StagePlan,
-    input: &Batch,
-    times_ms: &[i64],
-    patience: Patience,
-) -> Verdicts {
-    if input.is_empty() {
-        return Verdicts {
-            outputs: vec![Batch::default(); plan.outputs.len()],
-            ..Default::default()
-        };
-    }
-    let columns: Vec<&Column> = input.pick(&plan.inputs);
-    let judged = guest.judge(input.len() as u32, times_ms, &columns, patience);
-    let mut given: Vec<Option<OutputRows>> = judged.answer.outputs.into_iter().map(Some).collect();
-    let outputs = plan.outputs.iter().map(|output| {
-        // A guest beside another one may not have it.
-        let Some(index) = output.index else {
-            return Batch::default();
-        };
-        match given.get_mut(index).and_then(Option::take) {
-            Some(rows) => rows_out(input, rows, output),
-            None => {
-                note_defect(format_args!("a guest gave no output {index}"));
-                Batch::default()
-            }
-        }
-    });
-    Verdicts {
-        outputs: outputs.collect(),
-        rejected: judged.answer.rejected,
-        failed_rows: judged.failed_rows,
-        judged_rows: judged.judged_rows,
-        timed_out: judged.timed_out,
-    }
-}
-
 impl Engine {
     /// The first step whose guest is not run any more, since the host died of it too often, and why. Another one has to take its
     /// place before the first batch.
@@ -496,52 +394,4 @@ impl Engine {
         rejected.for_each(|(rejected, _)| outcomes.reject(rejected));
         Ok(verdicts.outputs)
     }
-}
-pub(super) fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
-    match plan.module.description.reads_time {
-        true => input
-            .deliveries
-            .iter()
-            .map(|&delivery| deliveries.time_ms(delivery))
-            .collect(),
-        false => Vec::new(),
-    }
-}
-
-fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
-    let OutputRows { rows, computed } = answer;
-    let computed: Vec<Arc<Column>> = computed.into_iter().map(Arc::new).collect();
-    let all = rows.len() == input.len();
-    let columns = output.columns.iter().filter_map(|column| {
-        let found = match *column {
-            StageColumn::Passed(index) => input.columns.get(index).map(|column| match all {
-                true => column.clone(),
-                false => Arc::new(column.gather(&rows)),
-            }),
-            StageColumn::Computed(index) => computed.get(index).cloned(),
-        };
-        if found.is_none() {
-            note_defect(format_args!("a guest gave no column {column:?}"));
-        }
-        found
-    });
-    Batch {
-        columns: columns.collect(),
-        deliveries: rows.iter().map(|&row| input.delivery(row as usize)).collect(),
-        kinds: input.kinds.as_ref().map(|_| kinds_out(input, &rows)),
-        lineage: None,
-    }
-}
-
-/// The kinds of the rows that a stage kept of a changelog. Where it kept only one half of an update, the row came or
-/// went for those who read on.
-fn kinds_out(input: &Batch, rows: &[u32]) -> Vec<RowKind> {
-    let kept = |row: Option<u32>| row.is_some_and(|row| rows.binary_search(&row).is_ok());
-    rows.iter()
-        .map(|&row| match input.kind(row as usize) {
-            RowKind::UpdateBefore if !kept(row.checked_add(1)) => RowKind::Delete,
-            RowKind::UpdateAfter if !kept(row.checked_sub(1)) => RowKind::Insert,
-            kind => kind,
-        })
-        .collect()
 }

@@ -7,30 +7,15 @@ use super::{
     describe::{counted, forgets, function_states, functions, groups, span},
     texts,
     time::DURATION_US_MAX,
-    window::Window,
+    window_keys::{OverWindow, Window},
 };
 use crate::{
-    definition::Name,
     error::Result,
     limits::SLIDING_ROWS_MAX,
     plan::{AggregateSpec, At, OperatorPlan, TimeColumn, TimeScale},
     text::duration,
 };
-use serde::Deserialize;
-use serde_spanned::Spanned;
 use std::collections::BTreeSet;
-
-/// Its keys in the file, beside those of every window.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OverWindow {
-    /// How many rows, that one included.
-    rows: Option<Spanned<u64>>,
-    /// How long.
-    time: Option<Name>,
-    /// After how long without a row a group of `rows` is forgotten; never, when absent.
-    ttl: Option<Name>,
-}
 
 impl OverWindow {
     /// Binds the step whose `window` it stands in, under the key that is `written`.

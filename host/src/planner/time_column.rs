@@ -3,7 +3,7 @@
 //! Every step that takes a time column asks here. The unit follows the column from where it came into being, through all
 //! steps that pass it on: from the column that holds the times of events, from "now", or from the bounds of a window.
 
-use super::{Binder, BoundKind, Origin, OutputPort, Provenance, window::Window};
+use super::{Binder, BoundKind, Origin, OutputPort, Provenance, window_keys::Window};
 use crate::{
     definition::{Now, TimeUnit},
     error::Result,

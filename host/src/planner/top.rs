@@ -1,44 +1,19 @@
 //! The rows that rank first in a window, in place of aggregates.
 
-use super::{Binder, OutputPort, texts, window::Window};
+use super::{
+    Binder, OutputPort, texts,
+    window_keys::{Top, TopOrder, Window},
+};
 use crate::{
-    definition::Name,
     error::Result,
     limits::TOP_ROWS_MAX,
     model::column::{ColumnType, Field},
 };
-use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::ops::Range;
 
 /// The column that says which of them a row is, from 1 on.
 pub(super) const RANK: &str = "rank";
-
-/// Its keys in the file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Top {
-    /// How many.
-    pub(super) n: Spanned<u64>,
-    /// The column that they are ranked by.
-    pub(super) by: Name,
-    /// The columns that are given of each.
-    pub(super) columns: Vec<Name>,
-    /// Which come first.
-    #[serde(default)]
-    pub(super) order: TopOrder,
-}
-
-/// Which rows rank first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum TopOrder {
-    /// Those with the greatest values.
-    #[default]
-    Greatest,
-    /// Those with the least values.
-    Least,
-}
 
 /// A `top` with names instead of indices.
 pub(super) struct BoundTop {

@@ -9,6 +9,7 @@ mod candidates;
 mod committed;
 mod harm;
 mod heartbeat;
+mod modules;
 mod trusted;
 mod versions;
 
@@ -39,6 +40,7 @@ use crate::{
 use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;
 use harm::{not_again, refusal};
+use modules::of_file_version;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -49,7 +51,7 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use versions::{of_file_version, steps_of, taken_back, versions_of, why};
+use versions::{steps_of, taken_back, versions_of, why};
 
 /// A version that no registry gives: one that an older weir took from an entry that was made up.
 const IMPOSSIBLE: u64 = 1 << 53;

@@ -23,6 +23,7 @@ mod lineage;
 mod load;
 mod outbox;
 mod owner;
+mod pipeline_tables;
 mod read;
 mod read_only;
 mod schema;
@@ -91,7 +92,7 @@ impl Database {
         fail_point::pass("opening");
         let mut connection = connect(&path)?;
         schema::prepare(&mut connection, &path)?;
-        schema::make_tables(&mut connection, &plan, &path)?;
+        pipeline_tables::make_tables(&mut connection, &plan, &path)?;
         fail_point::pass("opened");
         let wrap = || format!("cannot read database {}", path.display());
         owner::take(&connection, Some(&plan.name), file.owner())

@@ -2,14 +2,13 @@
 
 use super::{
     bindings::exports::weir::stage::stage as abi,
-    measured::Measured,
+    measured::{Measured, unique},
     translate::of_stage::{field, inputs_of, parameters_of},
 };
 use crate::{
     limits::GUEST_OUTPUTS_MAX,
     model::guest::{Description, OutputSpec},
 };
-use std::collections::BTreeSet;
 
 /// Takes a description from a guest, if it keeps the rules of the contract.
 ///
@@ -74,18 +73,4 @@ pub(super) fn description_of(given: abi::Description) -> Result<Description, Str
         outputs,
         parameters,
     })
-}
-
-/// Checks that names are there, and each of them once; messages call what has them `what`.
-pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if name.is_empty() {
-            return Err(format!("{what} has no name"));
-        }
-        if !seen.insert(name) {
-            return Err(format!("{what} is named \"{name}\" twice"));
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use crate::{
     model::guest::ParameterValue,
     text::{is_deceptive, printable},
 };
+use std::collections::BTreeSet;
 
 /// How much a guest has said so far.
 #[derive(Debug, Default)]
@@ -118,6 +119,20 @@ pub(super) fn said_twice<D: PartialEq, E>(mut ask: impl FnMut() -> Result<D, E>,
         true => Ok(said),
         false => Err(differs),
     }
+}
+
+/// Checks that names are there, and each of them once; messages call what has them `what`.
+pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.is_empty() {
+            return Err(format!("{what} has no name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{what} is named \"{name}\" twice"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

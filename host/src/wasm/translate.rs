@@ -11,8 +11,7 @@ macro_rules! translate {
             },
             wasm::{
                 bindings::$($abi)::+ as abi,
-                description::unique,
-                measured::Measured,
+                measured::{Measured, unique},
             },
         };
 

@@ -2,7 +2,7 @@
 
 use super::{
     Worker,
-    versions::{digest_of, load_stored, of_file_version},
+    modules::{digest_of, load_stored, of_file_version},
 };
 use crate::{
     engine::Engine,

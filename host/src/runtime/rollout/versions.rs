@@ -1,13 +1,16 @@
 //! Versions of rules as a plan has them and as a database knows them.
 
-use super::harm::{RefusedStep, refusal, refusal_of_module, stopped};
+use super::{
+    harm::{RefusedStep, refusal, refusal_of_module, stopped},
+    modules::{digest_of, load_stored, of_file_version},
+};
 use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, StoredVersion},
     plan::{NodeKind, Plan, StagePlan, StageVersion, StepVersions, Versions},
     runtime::status::{FailedVersion, StepStatus},
     storage::Inspect,
-    wasm::{Binary, StageHost},
+    wasm::StageHost,
 };
 use std::fmt;
 
@@ -179,53 +182,6 @@ fn live_of(
             ..live
         }),
     }
-}
-
-/// What the pipeline file says, in the place of a deployment that leaves it the word.
-pub(super) fn of_file_version(base: &Plan, step: &str, deployment: &Deployment) -> Result<StageVersion> {
-    let of_file = base.stage(step)?;
-    let parameters = match deployment.version == 0 || deployment.of_file {
-        true => of_file.deployment.parameters.clone(),
-        false => deployment.parameters.clone(),
-    };
-    Ok(StageVersion {
-        module: of_file.module.clone(),
-        deployment: Deployment {
-            digest: None,
-            parameters,
-            ..deployment.clone()
-        },
-    })
-}
-
-/// The module of what a version falls back on, where that is known; an older weir did not name that of the pipeline file, but
-/// it is known where it decided.
-pub(super) fn digest_of<'v>(
-    fallback: &'v Deployment,
-    mut of_step: impl DoubleEndedIterator<Item = &'v StoredVersion>,
-) -> Option<&'v str> {
-    fallback.digest.as_deref().or_else(|| {
-        let decided = of_step.rfind(|version| version.deployment == *fallback);
-        decided.map(|version| version.digest.as_str())
-    })
-}
-
-/// A version that is kept in the database.
-pub(super) fn load_stored(
-    host: &StageHost,
-    database: &dyn Inspect,
-    step: &str,
-    deployment: &Deployment,
-    digest: &str,
-) -> Result<StageVersion> {
-    let binary = Binary::stored(digest, database.module(digest)?)?;
-    Ok(StageVersion {
-        module: host.at(deployment.whose(step)).load_deployed(&binary)?,
-        deployment: Deployment {
-            digest: Some(digest.to_owned()),
-            ..deployment.clone()
-        },
-    })
 }
 
 /// The last time that a step ran what `version` is, where that was taken back.

@@ -10,7 +10,7 @@ use crate::{
             dead_letters::letter_counts,
             definitions::{self, Others},
             failure::Sqlite,
-            fingerprints, load, outbox, schema,
+            fingerprints, load, outbox, pipeline_tables, schema,
             versions::named_components,
         },
     },
@@ -70,7 +70,7 @@ impl Audit {
     }
 
     pub(super) fn tables_of(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
-        let made = schema::made_tables(plan);
+        let made = pipeline_tables::made_tables(plan);
         match self.read(|c| definitions::faults(c, schema::layout(c)?, &made, Others::Ignored)) {
             Ok(faults) if faults.is_empty() => {}
             faults => {
