@@ -9,7 +9,7 @@ pub use report::{ShadowExample, ShadowReport};
 
 use super::verdicts::{Verdicts, ask_at, times};
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, take_defect},
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
     metrics::ModuleVersion,
     model::{
@@ -21,7 +21,7 @@ use crate::{
     plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
     text::printable,
 };
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
     collections::{BTreeMap, HashSet},
     mem,
@@ -138,7 +138,8 @@ impl ShadowFeed {
             at,
             live,
         };
-        if let Err(TrySendError::Full(_)) = self.work.try_send(work) {
+        // The queue is full, or the candidate ended.
+        if self.work.try_send(work).is_err() {
             self.shed.fetch_add(rows, Ordering::Relaxed);
         }
     }
@@ -167,6 +168,12 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
         let other = Said::new(&work.input, &said, candidate);
 
         let mut found = report.lock().unwrap_or_else(PoisonError::into_inner);
+        // It decides nothing, so the pipeline goes on without it.
+        if let Err(defect) = take_defect() {
+            tracing::error!("the candidate {} ends: {defect}", candidate.module.description.name);
+            found.refused = Some(defect.to_string());
+            break;
+        }
         found.live = stage.deployment.version;
         found.failed_rows += said.failed_rows;
         let first_sequence = work.sequences.first().copied().unwrap_or(0);
@@ -345,5 +352,87 @@ fn cut(text: &str) -> String {
     match text.char_indices().nth(SHADOW_VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        definition::File,
+        format::Decoder,
+        model::{
+            column::{ColumnType, Field},
+            deployment::{Deployment, Whose},
+            guest::{Answer, OutputRows, OutputSpec},
+            ids::InputId,
+        },
+        plan::{StageVersion, StepVersions, double::Closures},
+    };
+
+    #[test]
+    fn a_candidate_whose_answer_weir_mistakes_ends_and_says_why() {
+        let output = || OutputSpec {
+            name: "out".to_owned(),
+            passed: vec![("n".to_owned(), "n".to_owned())],
+            computed: Vec::new(),
+        };
+        let input = || Field {
+            name: "n".to_owned(),
+            column_type: ColumnType::Int,
+            nullable: true,
+        };
+        let all = |rows: u32, _: &[&Column]| Answer {
+            outputs: vec![OutputRows {
+                rows: (0..rows).collect(),
+                computed: Vec::new(),
+            }],
+            rejected: Vec::new(),
+        };
+        let host = Closures::default()
+            .with_stage("all", vec![input()], vec![output()], all)
+            .with_stage("no-output", vec![input()], vec![output()], |_, _| Answer::default());
+        let text = r#"
+            name = "numbers"
+            source = { stream = "S", subject = "numbers", columns = { n = "int" } }
+            step = [{ name = "pass", stage = { module = "all" } }]
+            sink = [{ subject = "out" }]
+        "#;
+        let shadow = StageVersion {
+            module: host.load_stage("no-output".as_ref(), Whose::default()).unwrap(),
+            deployment: Deployment::default(),
+        };
+        let versions = StepVersions {
+            shadow: Some(shadow),
+            ..StepVersions::default()
+        };
+        let file = File::from_text("numbers.toml", text);
+        let plan = Arc::new(Plan::with_versions(&file, &host, &[("pass".to_owned(), versions)].into()).unwrap());
+        let (shadow, feed) = Shadow::start(&plan, "pass", &host).unwrap();
+
+        let mut decoder = Decoder::of(&plan, 16).unwrap();
+        decoder.push(1, None, br#"{"n": 1}"#);
+        let batch = decoder.take();
+        let at = plan.nodes.position(|node| node.name == "pass").unwrap();
+        let offer = || {
+            let events = batch.of_input(InputId::FIRST);
+            feed.offer(plan.clone(), at, events, &batch.deliveries, Verdicts::default());
+        };
+        offer();
+        let why = loop {
+            match shadow.report().refused {
+                Some(why) => break why,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(
+            why.contains("a guest gave no output 0") && why.contains("a fault of Weir"),
+            "{why}"
+        );
+        // Once its thread has ended, rows count as not seen.
+        while shadow.report().shed == 0 {
+            offer();
+        }
+        assert_eq!(shadow.report().rows, 0);
     }
 }
