@@ -38,7 +38,7 @@ mod what_if;
 
 use crate::{
     definition::File,
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, take_defect},
     fail_point,
     plan::{Now, Plan, Versions},
     text::printable_lines,
@@ -176,6 +176,8 @@ pub fn main() -> ExitCode {
     };
     // Threads may be at work still, where a run was not drained in time: they die of its end, and of nothing else.
     watch::leave();
+    // What ran on this thread outside of an engine may have noted one.
+    let outcome = outcome.and_then(|code| take_defect().map(|()| code));
     outcome.unwrap_or_else(|error| {
         end_json(error.kind().name(), &error.to_string(), error.exit_code());
         say!(Error, "weir: {error}");
