@@ -1,7 +1,7 @@
 //! What `wit-bindgen` generates of the contract in `wit/`. [`crate::abi`] is the part that others may name.
 //!
-//! The files in `bindings/` are kept, and not made anew by `wit_bindgen::generate!`: compiling that macro takes several times as long
-//! as a rule. `tests/bindings.rs` has their options, holds them to the contract, and writes them.
+//! The files in `bindings/` are in the repository: compiling the macro `wit_bindgen::generate!` would take several times as
+//! long as compiling a rule. `tests/bindings.rs` writes them, and fails when the contract changed and they did not.
 
 #![allow(
     clippy::allow_attributes_without_reason,
