@@ -122,9 +122,15 @@ pub trait Operator: Stateful + fmt::Debug + Send {
         None
     }
 
-    /// The rows of the keys in one bucket, as inserts, where they are all that a table of the same keys holds.
-    fn contents(&self, _bucket: usize) -> Option<Batch> {
+    /// What its changelog comes to: the rows of the keys in one bucket that it may still change or take back, as inserts, each
+    /// with its place in the batch as its delivery. Nothing where its first output is no changelog.
+    fn current_rows(&self, _bucket: usize) -> Option<Batch> {
         None
+    }
+
+    /// Whether rows stay as they are once it has forgotten their keys, without a word: they are no current rows then.
+    fn rows_outlive_state(&self) -> bool {
+        false
     }
 }
 
@@ -414,7 +420,12 @@ impl ChangelogBuilder {
         self.deliveries.push(delivery);
     }
 
-    /// The rows, all of which were added by [`ChangelogBuilder::push_insert`].
+    /// Adds a row of what a changelog comes to, see [`Operator::current_rows`].
+    fn push_current<'v>(&mut self, values: impl Iterator<Item = Value<'v>>) {
+        self.push_insert(self.deliveries.len() as u32, values);
+    }
+
+    /// The rows, all of which were added as such that stand for themselves.
     pub(crate) fn finish_inserts(self) -> Batch {
         Batch {
             kinds: None,

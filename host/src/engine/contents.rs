@@ -27,9 +27,8 @@ impl Engine {
         };
         let places: Vec<usize> = plan.columns.iter().map(|(_, place)| *place).collect();
         for bucket in 0..STATE_BUCKETS {
-            let Some(rows) = operator.contents(bucket) else {
-                return Ok(false);
-            };
+            let rows = operator.current_rows(bucket).filter(|_| !operator.rows_outlive_state());
+            let Some(rows) = rows else { return Ok(false) };
             let columns = rows.pick(&places);
             for row in 0..rows.len() {
                 let mut cells = Vec::new();

@@ -296,11 +296,11 @@ impl Operator for Aggregate {
         Some(self)
     }
 
-    fn contents(&self, bucket: usize) -> Option<Batch> {
+    fn current_rows(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, group) in self.groups.bucket(bucket) {
             let results = self.results(key, group);
-            out.push_insert(0, cells(&row_of_key(key)).chain(cells(&results)));
+            out.push_current(cells(&row_of_key(key)).chain(cells(&results)));
         }
         Some(out.finish_inserts())
     }

@@ -155,10 +155,10 @@ impl Operator for LastValue {
         Some(self)
     }
 
-    fn contents(&self, bucket: usize) -> Option<Batch> {
+    fn current_rows(&self, bucket: usize) -> Option<Batch> {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
         for (key, row) in self.rows.bucket(bucket) {
-            out.push_insert(0, cells(&row_of_key(key)).chain(cells(row)));
+            out.push_current(cells(&row_of_key(key)).chain(cells(row)));
         }
         Some(out.finish_inserts())
     }

@@ -11,7 +11,7 @@
 //!
 //! What comes out is written the same way, without the head; where a step has several outputs, the name of its output
 //! stands in front of a row. Each table is taken in twice, with a rollback between: an operator that does not undo what it
-//! did fails every test.
+//! did fails every test. So does one whose current rows are not what its changelog comes to.
 
 use super::{Inputs, Operator, Outputs, build, clock::Clock, guests::Guests};
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         ids::NodeId,
     },
     operator::Stateful,
-    plan::{Node, OutputPort, Plan, double::Closures},
+    plan::{Change, Node, OutputPort, Plan, double::Closures},
     state::take_entry,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,6 +36,8 @@ pub(super) struct Tested {
     at: NodeId,
     operator: Box<dyn Operator>,
     clock: Clock,
+    /// What its changelog comes to, by key; of a step that gives none nothing.
+    stands: BTreeMap<String, String>,
 }
 
 impl Tested {
@@ -56,6 +58,7 @@ impl Tested {
             clock: Clock::new(plan.event_time, plan.inputs.len(), SEED),
             plan,
             at,
+            stands: BTreeMap::new(),
         }
     }
 
@@ -85,6 +88,51 @@ impl Tested {
         assert_eq!(first, found, "after a rollback the same rows give others");
         let expected: Vec<String> = output.lines().map(words).filter(|line| !line.is_empty()).collect();
         assert_eq!(found, expected);
+        self.check_current_rows(outputs.rows.first().unwrap());
+    }
+
+    /// Follows the changelog, and compares what it comes to with what the operator says.
+    fn check_current_rows(&mut self, rows: &Batch) {
+        let output = self.node().output(0).unwrap();
+        let Change::Keyed(Some(key)) = &output.change else {
+            let nothing = (0..STATE_BUCKETS).all(|bucket| self.operator.current_rows(bucket).is_none());
+            assert!(nothing, "rows that stand for themselves are no current rows");
+            return;
+        };
+        let key = key.clone();
+        let cells = |rows: &Batch, columns: &[usize], row: usize| {
+            let cells = columns.iter().map(|&column| shown(rows.columns[column].get(row)));
+            cells.collect::<Vec<_>>().join(" ")
+        };
+        let all: Vec<usize> = (0..output.schema.len()).collect();
+        let current = |operator: &dyn Operator| -> BTreeMap<String, String> {
+            let buckets = (0..STATE_BUCKETS).map(|bucket| operator.current_rows(bucket).expect("it gives a changelog"));
+            let rows = buckets.flat_map(|rows| {
+                let row = |row: usize| (cells(&rows, &key, row), cells(&rows, &all, row));
+                (0..rows.len()).map(row).collect::<Vec<_>>()
+            });
+            rows.collect()
+        };
+        for row in 0..rows.len() {
+            let (key, now) = (cells(rows, &key, row), cells(rows, &all, row));
+            match rows.kind(row) {
+                RowKind::Insert => assert_eq!(self.stands.insert(key, now), None, "it is inserted once"),
+                RowKind::UpdateAfter => assert!(self.stands.insert(key, now).is_some(), "what is updated stands"),
+                RowKind::UpdateBefore => assert_eq!(self.stands.get(&key), Some(&now), "what is updated stands"),
+                RowKind::Delete => assert_eq!(self.stands.remove(&key), Some(now), "what is deleted stands"),
+            }
+        }
+        let current = current(self.operator.as_ref());
+        if self.operator.rows_outlive_state() {
+            // What it has forgotten stays as it is, and is not followed any more.
+            assert!(
+                current.iter().all(|(key, row)| self.stands.get(key) == Some(row)),
+                "{current:?}"
+            );
+            self.stands = current;
+        } else {
+            assert_eq!(current, self.stands);
+        }
     }
 
     /// Takes in the rows of a table, and rolls back: their events are rejected further on.

@@ -103,6 +103,18 @@ impl Operator for Window {
         (self.plan, self.late_schema) = (plan.clone(), late.schema.clone());
         Ok(())
     }
+
+    fn current_rows(&self, bucket: usize) -> Option<Batch> {
+        match &self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.current_rows(bucket),
+            Kind::Slices(..) => None,
+        }
+    }
+
+    /// Those of a window that takes no rows in any more.
+    fn rows_outlive_state(&self) -> bool {
+        true
+    }
 }
 
 impl Window {

@@ -248,6 +248,26 @@ impl Windows {
         !is_over
     }
 
+    /// See [`crate::operator::Operator::current_rows`]: the results as they were emitted last.
+    pub(super) fn current_rows(&self, bucket: usize) -> Option<Batch> {
+        if !self.keeps_emitted() {
+            return None;
+        }
+        let mut out = ChangelogBuilder::new(&self.schema, 0);
+        for (key, window) in self.open.bucket(bucket) {
+            let row = self.bounds.row_of(key);
+            each_change(None, window.emitted.as_deref(), self.ranked, |_, result| {
+                out.push_current(cells(&row).chain(cells(result)));
+            });
+        }
+        Some(out.finish_inserts())
+    }
+
+    /// Whether what was emitted may change afterwards.
+    fn keeps_emitted(&self) -> bool {
+        self.emit != Emit::Close || self.lateness_us > 0
+    }
+
     /// Whether a window that ends then takes no rows in any more.
     #[inline]
     pub(super) fn is_over(&self, end_us: i64, watermark_us: i64) -> bool {
@@ -362,7 +382,7 @@ impl Windows {
     /// Emits how the results of a window differ from what was emitted before.
     fn emit(&mut self, key: &[u8], delivery: u32, lineage: &[u32], out: &mut ChangelogBuilder) {
         // What is emitted once is not kept.
-        let keeps = self.emit != Emit::Close || self.lateness_us > 0;
+        let keeps = self.keeps_emitted();
         let is_session = self.sessions.is_some();
         let Self {
             open,
