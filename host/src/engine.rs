@@ -17,6 +17,7 @@ mod shadow;
 mod stages;
 mod swap;
 mod takeover;
+mod trial;
 mod turns;
 mod verdicts;
 mod waves;
