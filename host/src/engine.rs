@@ -6,12 +6,14 @@
 
 mod compaction;
 mod contents;
+mod differences;
 mod due;
 mod failures;
 mod fingerprint;
 mod guests;
 mod operators;
 mod outcomes;
+mod rejudge;
 mod restore;
 mod shadow;
 mod stages;
@@ -32,7 +34,7 @@ use crate::{
     metrics::Metrics,
     model::{
         column::{Batch, NOTHING},
-        delivery::{DeadLetter, DecodedBatch, Deliveries, Receipt, RejectedDelivery, Scanned},
+        delivery::{DeadLetter, DecodedBatch, Deliveries, DeliveryTimes, Receipt, RejectedDelivery, Scanned},
         deployment::{VersionChange, Whose},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
         turn::Counts,
@@ -92,6 +94,10 @@ pub struct Engine {
     scanned: Scanned,
     /// When the last delivery of the open turn was stored.
     time_ms: Option<i64>,
+    /// The times of the last delivery since the start.
+    last_times: Option<DeliveryTimes>,
+    /// Whether versions on trial over changelogs know where they differ from their fallbacks.
+    keeps_differences: bool,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -122,6 +128,15 @@ struct Part<'a> {
     range: Range<u32>,
     /// Of each input.
     events: IdVec<InputId, Batch>,
+}
+
+/// What rows that are collected come of.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// Events.
+    Events(&'a Deliveries),
+    /// A swap behind the event of this sequence.
+    Swap(u64),
 }
 
 /// The rows on each edge while a batch passes.
@@ -192,6 +207,8 @@ impl Engine {
             receipt: Receipt::default(),
             scanned: Scanned::default(),
             time_ms: None,
+            last_times: None,
+            keeps_differences: false,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })
@@ -245,6 +262,7 @@ impl Engine {
             mut scanned,
             behind: _,
         } = batch;
+        self.begin_to_keep_differences()?;
         let mut outcomes = Outcomes::new(deliveries.len());
         for rejected in rejected {
             outcomes.reject(rejected);
@@ -264,6 +282,11 @@ impl Engine {
                 .store_time_ms(last)
                 .unwrap_or_else(|| deliveries.time_ms(last));
             self.time_ms = self.time_ms.max(Some(time_ms));
+            self.last_times = Some(DeliveryTimes {
+                now_ms: deliveries.time_ms(last),
+                event_us: deliveries.event_time_us(last),
+                store_ms: deliveries.store_time_ms(last),
+            });
         }
         let empty = empties.len() as u64;
         self.counts.events += u64::from(done) + empty;
@@ -363,14 +386,14 @@ impl Engine {
             self.each_stage(Stage::savepoint);
             self.forget_failures();
             let sequence = |delivery| deliveries.sequence(delivery);
-            match self.pass(&part, outcomes) {
+            match self.pass(&part, None, outcomes) {
                 Ok(edges) => {
                     if self.undoes {
                         self.each_state(|state| state.release());
                     }
                     self.settle_failures(&(start..stop), sequence);
                     self.measure(&edges);
-                    self.collect(&edges, deliveries, outcomes);
+                    self.collect(&edges, Place::Events(deliveries), outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 // The events in front of it are known to be good; they are done on their own.
@@ -436,14 +459,17 @@ impl Engine {
         }
     }
 
-    /// Runs the events of each input through all steps and gives the rows on every edge.
-    fn pass(&mut self, part: &Part<'_>, outcomes: &mut Outcomes) -> Result<Edges, Cut> {
+    /// Runs the events of each input through all steps and gives the rows on every edge. Rows of a `swap` are those of stages
+    /// that come on top of what these make of the events.
+    fn pass(&mut self, part: &Part<'_>, swap: Option<&Edges>, outcomes: &mut Outcomes) -> Result<Edges, Cut> {
         let plan = self.plan.clone();
         let deliveries = part.deliveries;
         // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
         // rejected is undone, so that it is known by then which events those are.
-        let mut progress: Option<WatermarkProgress<'_>> = None;
+        let still = |clock: &Clock| clock.still(deliveries);
+        let mut progress: Option<WatermarkProgress<'_>> = swap.and_then(|_| self.clock.as_ref().map(still));
         let mut edges: Edges = plan.nodes.map(|_, _| Vec::new());
+        let mut judged: Edges = plan.nodes.map(|_, _| Vec::new());
         let mut done = plan.nodes.map(|_, _| false);
         // What cannot be undone must not have happened by the time that a guest is found to fail too often. All stages then
         // stand in front of the first step that keeps something.
@@ -462,7 +488,25 @@ impl Engine {
                     let events = part.events.get(at.input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
-                NodeKind::Stage(_) => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
+                NodeKind::Stage(_) => {
+                    // What the stages behind make of the rows of a swap is among these already.
+                    let is_behind_stage = plan.nodes.get(node.input.node).map(|input| &input.kind);
+                    let input = match (swap, is_behind_stage) {
+                        (Some(_), Some(NodeKind::Stage(_))) => of(&judged, node.input),
+                        _ => of(&edges, node.input),
+                    };
+                    let output = self.stage(at, node, input, deliveries, outcomes)?;
+                    match swap.and_then(|swap| swap.get(at)) {
+                        None => output,
+                        Some(swap) => {
+                            let both = swap.iter().zip(&output);
+                            let both = both.map(|(swap, output)| Batch::merge(vec![swap.clone(), output.clone()]));
+                            let both = both.collect();
+                            set(&mut judged, at, output)?;
+                            both
+                        }
+                    }
+                }
                 NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(of(&edges, node.input));
@@ -507,7 +551,7 @@ impl Engine {
         }
     }
 
-    fn collect(&mut self, edges: &Edges, deliveries: &Deliveries, outcomes: &mut Outcomes) {
+    fn collect(&mut self, edges: &Edges, place: Place<'_>, outcomes: &mut Outcomes) {
         for (node, outputs) in self.plan.nodes.iter().zip(edges) {
             let late = node.late_outputs().iter().filter_map(|&late| outputs.get(late));
             let late = late.map(|late| late.len() as u64).sum::<u64>();
@@ -522,7 +566,10 @@ impl Engine {
             if !is_timer_driven(&self.plan, plan.input) {
                 outcomes.apply(&rows);
             }
-            sink.collect(&rows, |delivery| deliveries.sequence(delivery));
+            match place {
+                Place::Events(deliveries) => sink.collect(&rows, |delivery| deliveries.sequence(delivery)),
+                Place::Swap(behind) => sink.collect_of_swap(&rows, behind),
+            }
         }
     }
 }

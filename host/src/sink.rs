@@ -13,7 +13,7 @@ use crate::{
         column::{Batch, Column, Value},
         ids::SinkId,
         row::push_cell,
-        rows::{Message, SinkRows},
+        rows::{Message, OF_SWAP, SinkRows},
     },
     operator::StateMap,
     plan::{SinkPlan, Target},
@@ -86,6 +86,20 @@ impl Sink {
             Self::Table(table) => table.collect(input, sequence_of),
             Self::Append(append) => append.collect(input),
             Self::Subject(subject) => subject.collect(input, sequence_of),
+        }
+    }
+
+    /// The same of the rows of a swap behind the event of that sequence.
+    pub fn collect_of_swap(&mut self, input: &Batch, behind: u64) {
+        match self {
+            Self::Table(table) => table.collect(input, |_| OF_SWAP + behind),
+            Self::Append(append) => append.collect(input),
+            Self::Subject(subject) => {
+                let before = subject.messages.len();
+                subject.collect(input, |_| behind);
+                let added = subject.messages.iter_mut().skip(before).zip(0..);
+                added.for_each(|(message, ordinal)| (message.ordinal, message.of_swap) = (ordinal, true));
+            }
         }
     }
 
@@ -201,7 +215,7 @@ impl SubjectSink {
         for (row, &delivery) in input.deliveries.iter().enumerate() {
             let sequence = sequence_of(delivery);
             let ordinal = match self.messages.last() {
-                Some(last) if last.sequence == sequence => last.ordinal + 1,
+                Some(last) if last.sequence == sequence && !last.of_swap => last.ordinal + 1,
                 _ => 0,
             };
             let payload = json(&self.names, &columns, row);
@@ -210,6 +224,7 @@ impl SubjectSink {
                 sequence,
                 sink: self.id,
                 ordinal,
+                of_swap: false,
                 payload,
             });
         }

@@ -18,7 +18,7 @@ use weir_tests::{
 
 /// Pipelines that do not go with the rule saved-orders: the type of the column that it reads, what stands before its
 /// step, and behind it.
-const OTHERS: [(&str, &str, &str, &str); 5] = [
+const OTHERS: [(&str, &str, &str, &str); 4] = [
     ("typed", "int", "", "[[sink]]\ntable = 'typed'"),
     ("tabled", "text", "", "[[sink]]\ntable = 'tabled'"),
     ("keyed", "text", "", "[[sink]]\ntable = 'keyed'\nprimary_key = ['k']"),
@@ -27,12 +27,6 @@ const OTHERS: [(&str, &str, &str, &str); 5] = [
         "text",
         "",
         "[[step]]\nname = 'latest'\nlast_value = { key = ['k'] }\n[[sink]]\ntable = 'stepped'\nprimary_key = ['k']",
-    ),
-    (
-        "changes",
-        "text",
-        "[[step]]\nname = 'latest'\nlast_value = { key = ['k'] }",
-        "[[sink]]\ntable = 'changes'\nprimary_key = ['k']",
     ),
 ];
 
@@ -127,12 +121,6 @@ fn the_command_refuses_what_does_not_fit_and_nothing_is_deployed() {
         "deploy stepped.toml versions {saved-orders}",
         expect![[r#"
         weir: stepped.toml:18:23: key `key`: there is no column "k" in step "versions"; there are id (int), now_premium (text), now_info (text)
-    "#]],
-    );
-    check(
-        "deploy changes.toml versions {versions} --param label=1",
-        expect![[r#"
-        weir: step "versions" reads the changelog of step "latest": rows that its rule let through so far would stay if another rule took over; that was module digest-of-versions with label = 0, fails = "", every = 1, malformed = 0, and would be module digest-of-versions with label = 1, fails = "", every = 1, malformed = 0: run the pipeline into a new database instead, or stay with the former
     "#]],
     );
     check(

@@ -167,39 +167,51 @@ fn parameters_that_are_not_given_are_those_in_force() {
 }
 
 /// A rule that lets the last value of each key through, and a table of it.
-fn behind_a_changelog(label: u64) -> String {
+fn behind_a_changelog(parameters: &str) -> String {
     let module = weir_tests::guest("versions");
     format!(
         "name = '{PIPELINE}'\nsource = {{ stream = 'EVENTS', subject = 'events', columns = {{ n = 'int', k = 'text' }} }}\n\
          [[step]]\nname = 'latest'\nlast_value = {{ key = ['k'] }}\n\
-         [[step]]\nname = 'versions'\nstage = {{ module = '{}', parameters = {{ label = {label} }} }}\n\
+         [[step]]\nname = 'versions'\nstage = {{ module = '{}', parameters = {{ {parameters} }} }}\n\
          [[sink]]\ntable = 'kept'\nprimary_key = ['k']\n",
         module.display()
     )
 }
 
 #[test]
-fn a_rule_behind_a_changelog_is_not_exchanged_by_a_start() {
-    let setup = Swapped::with(&behind_a_changelog(1));
+fn a_rule_behind_a_changelog_judges_anew_what_is_there_at_the_start() {
+    let setup = Swapped::with(&behind_a_changelog("label = 1"));
     let file = setup.folder.path().join("swapped.toml");
+    let say = |parameters: &str| fs::write(&file, behind_a_changelog(parameters)).expect("the file can be written");
+    let labels = |database: &Path| query(database, "SELECT DISTINCT CAST(label AS TEXT) FROM kept");
     let mut running = setup.start();
     setup.pass(&mut running, 1, 100);
     running.interrupt().ends_with(0);
+    assert_eq!(labels(&setup.database()), ["1"]);
 
-    fs::write(&file, behind_a_changelog(2)).expect("the pipeline file can be written");
+    say("label = 2");
+    setup.run().catch_up().ends_with(0);
+    assert_eq!(labels(&setup.database()), ["2"]);
     setup.publish(101, 200);
+    setup.run().catch_up().ends_with(0);
+    assert_eq!(labels(&setup.database()), ["2"]);
+
+    // It cannot take what is there by now. Both ways out: the former, and a new database.
+    say("label = 3, fails = 'reject'");
     let refused = setup.run().with(["--until-caught-up"]).start().end().ends_with(2);
     refused
-        .says("step \"versions\" reads the changelog of step \"latest\"")
-        .says("run the pipeline into a new database instead, or stay with the former");
-    let labels = |database: &Path| query(database, "SELECT DISTINCT CAST(label AS TEXT) FROM kept");
-    assert_eq!(labels(&setup.database()), ["1"]);
-
-    // Both ways out: what the database knows, and a new database.
-    let run = setup.run().with(["--database", "new.db"]);
-    run.catch_up().ends_with(0);
-    assert_eq!(labels(&setup.folder.path().join("new.db")), ["2"]);
-    fs::write(&file, behind_a_changelog(1)).expect("the pipeline file can be written");
+        .says("step \"versions\" of pipeline swapped: the rule that the pipeline file names by now cannot take over")
+        .says("rejects")
+        .says("name another module or other parameters, or put back the former");
+    assert_eq!(labels(&setup.database()), ["2"]);
+    say("label = 2");
     setup.run().catch_up().ends_with(0);
-    assert_eq!(labels(&setup.database()), ["1"]);
+    say("label = 4");
+    setup.run().with(["--database", "new.db"]).catch_up().ends_with(0);
+    assert_eq!(labels(&setup.folder.path().join("new.db")), ["4"]);
+    assert_eq!(labels(&setup.database()), ["2"]);
+    assert_eq!(
+        from_where(&read_versions(&setup.database(), PIPELINE).unwrap()),
+        [(0, 1), (0, 101)]
+    );
 }

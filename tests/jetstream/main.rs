@@ -39,6 +39,7 @@ mod faults;
 mod file_versions;
 mod permissions;
 mod refusals;
+mod rejudged;
 mod several;
 mod signals;
 mod terminal;

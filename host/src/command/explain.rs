@@ -56,15 +56,15 @@ impl Explain {
         let decided = decided(&versions, &lineage);
         let mut out = terminal::stdout();
         let text = match terminal::is_json() {
-            true => self.json(&lineage, &decided),
-            false => self.text(&lineage, &decided)?,
+            true => self.json(&lineage, &versions, &decided),
+            false => self.text(&lineage, &versions, &decided)?,
         };
         writeln!(out, "{text}").map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn json(&self, lineage: &RowLineage, decided: &[Decided<'_>]) -> String {
-        let versions: Vec<_> = decided
+    fn json(&self, lineage: &RowLineage, versions: &[StoredVersion], decided: &[Decided<'_>]) -> String {
+        let decided: Vec<_> = decided
             .iter()
             .map(|decided| {
                 let version = json!({
@@ -79,6 +79,11 @@ impl Explain {
                 show::with_signer(version, decided.signer.as_ref())
             })
             .collect();
+        let swaps: Vec<_> = swaps(versions, lineage)
+            .map(|(behind, version)| {
+                json!({ "behind": behind, "step": version.step, "version": version.deployment.version })
+            })
+            .collect();
         let row: Option<serde_json::Map<_, _>> = lineage.row.columns.as_ref().map(|columns| {
             columns
                 .iter()
@@ -91,14 +96,15 @@ impl Explain {
             "row": row,
             "sequences": lineage.sequences,
             "retried": lineage.retried,
+            "swaps": swaps,
             "traced_from": lineage.first_sequence,
             "position": lineage.position,
-            "versions": versions,
+            "versions": decided,
         })
         .to_string()
     }
 
-    fn text(&self, lineage: &RowLineage, decided: &[Decided<'_>]) -> Result<String> {
+    fn text(&self, lineage: &RowLineage, versions: &[StoredVersion], decided: &[Decided<'_>]) -> Result<String> {
         let mut lines = vec![format!(
             "{}, {} of pipeline {}",
             self.table,
@@ -143,6 +149,14 @@ impl Explain {
                 show::thousands(decided.last)
             ));
         }
+        lines.extend(swaps(versions, lineage).map(|(behind, version)| {
+            format!(
+                "  judged anew behind {}, where version {} of step {} took over",
+                show::thousands(behind),
+                version.deployment.version,
+                version.step
+            )
+        }));
         lines.extend(self.events(lineage)?);
         Ok(lines.join("\n"))
     }
@@ -209,6 +223,16 @@ struct Decided<'v> {
     events: u64,
     first: u64,
     last: u64,
+}
+
+/// The swaps that changed a row, each with the version that took over there.
+fn swaps<'v>(versions: &'v [StoredVersion], lineage: &'v RowLineage) -> impl Iterator<Item = (u64, &'v StoredVersion)> {
+    lineage.swaps.iter().flat_map(|&behind| {
+        let there = versions
+            .iter()
+            .filter(move |version| version.first_sequence == behind + 1);
+        there.map(move |version| (behind, version))
+    })
 }
 
 /// Who signed what a version fell back on, as the database has it.

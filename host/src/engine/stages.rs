@@ -2,12 +2,13 @@
 
 use super::{
     Cut, Engine, Outcomes, Result, Step,
+    differences::Differences,
     failures::Failures,
     is_timer_driven,
     shadow::ShadowFeed,
     swap::in_force,
-    trial::Trial,
-    verdicts::{Parts, Verdicts, ask},
+    trial::{Trial, numbered},
+    verdicts::{Parts, Verdicts, ask, ask_at},
 };
 use crate::{
     error::Error,
@@ -74,6 +75,7 @@ impl Stage {
                     logged: record.clone(),
                     record,
                     last_sequence: 0,
+                    differences: None,
                     kept: None,
                 })
             }
@@ -139,6 +141,7 @@ impl Stage {
                 true => None,
                 false => Some((trial.record.left, trial.record.by_fallback.len())),
             };
+            trial.differences.iter_mut().for_each(Differences::savepoint);
         }
     }
 
@@ -149,6 +152,7 @@ impl Stage {
             trial.record.left = left;
             trial.record.by_fallback.truncate(by_fallback);
             trial.record.taken_back = None;
+            trial.differences.iter_mut().for_each(Differences::rollback);
         }
     }
 
@@ -186,34 +190,52 @@ impl Stage {
 
     /// Judges all rows of `input`, some at a time: an operator may give more than a batch has events, and the memory of a
     /// guest is bounded.
-    fn judge_all(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
-        let rows = input.len();
-        if rows <= BATCH_EVENTS_MAX {
-            return self.judge(plan, input, deliveries);
-        }
-        let mut parts = Parts::new(plan.outputs.len());
-        let mut start = 0;
-        while start < rows {
-            let mut end = rows.min(start + BATCH_EVENTS_MAX);
-            // The two rows of an update stay together.
-            if end < rows && input.kind(end - 1) == RowKind::UpdateBefore {
-                end += 1;
-            }
-            let part = input.gather(&(start as u32..end as u32).collect::<Vec<_>>());
-            let mut given = self.judge(plan, &part, deliveries);
-            parts.push(mem::take(&mut given.outputs));
-            parts.add(&given);
-            parts.reject(given.rejected, start as u32);
-            start = end;
-        }
-        parts.finish()
+    fn judge_all(&mut self, node: &Node, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
+        in_parts(plan, input, |part| self.judge(node, plan, part, deliveries))
     }
 
-    fn judge(&mut self, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
-        let verdicts = match (&mut self.trial, &plan.fallback) {
-            (Some(trial), Some(fallback)) if !trial.is_over() => {
-                trial.judge(&mut *self.guest, plan, fallback, input, deliveries)
+    /// Asks the guest that decides of current rows of a changelog: the delivery of each is its number. No trial counts them.
+    pub(super) fn ask_deciding(&mut self, plan: &StagePlan, rows: &Batch) -> Verdicts {
+        let (guest, plan) = match (&mut self.trial, &plan.fallback) {
+            (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => (&mut trial.fallback, &**fallback),
+            _ => (&mut self.guest, plan),
+        };
+        in_parts(plan, rows, |part| {
+            ask_at(&mut **guest, plan, part, &[], Patience::Endless)
+        })
+    }
+
+    /// Where it is on trial over a changelog: begins anew to keep where the version differs from its fallback.
+    pub(super) fn begin_differences(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.differences = Some(Differences::default());
+        }
+    }
+
+    /// Takes in some current rows of the changelog that it is on trial over.
+    ///
+    /// # Errors
+    /// Why the version on trial does not take one of them that the fallback takes.
+    pub(super) fn add_current(&mut self, plan: &StagePlan, rows: &Batch) -> Result<(), String> {
+        let (Some(trial), Some(fallback)) = (&mut self.trial, &plan.fallback) else {
+            return Ok(());
+        };
+        let mut outcome = Ok(());
+        in_parts(plan, rows, |part| {
+            if outcome.is_ok() {
+                outcome = trial.add_current(&mut *self.guest, (plan, fallback), &numbered(part));
             }
+            Verdicts::default()
+        });
+        outcome
+    }
+
+    fn judge(&mut self, node: &Node, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
+        let verdicts = match (&mut self.trial, &plan.fallback) {
+            (Some(trial), Some(fallback)) if !trial.is_over() => match trial.differences {
+                Some(_) => trial.judge_changes(&mut *self.guest, (plan, fallback), &node.outputs, input, deliveries),
+                None => trial.judge(&mut *self.guest, plan, fallback, input, deliveries),
+            },
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => {
                 ask(&mut *trial.fallback, fallback, input, deliveries, Patience::Endless)
             }
@@ -222,6 +244,30 @@ impl Stage {
         self.failed_rows += verdicts.failed_rows;
         verdicts
     }
+}
+
+/// Asks of all rows, some at a time: an operator may give more than a batch has events, and the memory of a guest is bounded.
+/// The two rows of an update stay together.
+fn in_parts(plan: &StagePlan, input: &Batch, mut ask: impl FnMut(&Batch) -> Verdicts) -> Verdicts {
+    let rows = input.len();
+    if rows <= BATCH_EVENTS_MAX {
+        return ask(input);
+    }
+    let mut parts = Parts::new(plan.outputs.len());
+    let mut start = 0;
+    while start < rows {
+        let mut end = rows.min(start + BATCH_EVENTS_MAX);
+        if end < rows && input.kind(end - 1) == RowKind::UpdateBefore {
+            end += 1;
+        }
+        let part = input.gather(&(start as u32..end as u32).collect::<Vec<_>>());
+        let mut given = ask(&part);
+        parts.push(mem::take(&mut given.outputs));
+        parts.add(&given);
+        parts.reject(given.rejected, start as u32);
+        start = end;
+    }
+    parts.finish()
 }
 
 impl Engine {
@@ -251,7 +297,7 @@ impl Engine {
         if input.is_empty() {
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
-        let verdicts = stage.judge_all(plan, &input, deliveries);
+        let verdicts = stage.judge_all(node, plan, &input, deliveries);
         if let Some(step) = self.metrics.steps().get(at) {
             step.step.failed_rows.add(verdicts.failed_rows);
         }
@@ -261,7 +307,11 @@ impl Engine {
             shadow.offer(plan, at, &input, deliveries, verdicts);
         }
         let module = &stage.deciding(plan).module;
-        let mut rejected = verdicts.rejected.into_iter().map(|rejected| {
+        // A row that goes and that the rule does not want was not let through when it came: nothing of it has to be taken back.
+        // (The version before may have taken it, which was taken back since.)
+        let of_rows = verdicts.rejected.into_iter();
+        let of_rows = of_rows.filter(|rejected| rejected.failed || !input.kind(rejected.row as usize).retracts());
+        let mut rejected = of_rows.map(|rejected| {
             let row = rejected.row;
             let rejected = RejectedDelivery {
                 delivery: input.delivery(row as usize),

@@ -1,19 +1,22 @@
 //! Swapping: another plan of the same pipeline takes over between two batches, and all state stays.
 //!
 //! Everything that takes time (compiling, instantiating, checking) is done beforehand, off the data path, in
-//! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in.
+//! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in, and to judge the
+//! current rows of changelogs anew.
 
-use super::{Engine, OnRefusal, ShadowFeed, Stage, Step, takeover};
+use super::{Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Refused, takeover};
 use crate::{
     error::{Error, Result, take_defect},
     format::Decoder,
     model::{
-        deployment::{InForce, VersionChange},
+        delivery::{Deliveries, DeliveryTimes},
+        deployment::{InForce, RefusedVersion, VersionChange},
         ids::NodeId,
     },
-    plan::{GuestHost, NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target},
+    operator::clock::Clock,
+    plan::{GuestHost, NodeKind, OutputPort, Plan, SinkPlan, StagePlan, Target, ms_in_us},
 };
-use std::{mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 /// A plan that is ready to take over from the one that runs.
 #[derive(Debug)]
@@ -33,6 +36,14 @@ pub struct Retired {
     _plan: Arc<Plan>,
     _stages: Vec<Stage>,
     _shadows: Vec<ShadowFeed>,
+    refused: Option<String>,
+}
+
+impl Retired {
+    /// Why it is the successor itself that did not take over: a row that current rows would become cannot be judged.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
 }
 
 impl Successor {
@@ -82,47 +93,94 @@ fn same_guest(old: &StagePlan, new: &StagePlan) -> bool {
 }
 
 impl Engine {
-    /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it.
+    /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it. Where a
+    /// rule reads a changelog, the current rows are judged anew first, see [`rejudge`](super::rejudge); where that cannot be,
+    /// nothing has changed, the turn says so, and so does [`Retired::refused`].
     ///
     /// # Errors
     /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it is a plan of another pipeline file.
     pub fn swap(&mut self, successor: Successor) -> Result<Retired> {
+        self.check()?;
         let Successor {
             plan, stages, shadows, ..
         } = successor;
-        let (mut retired, mut retired_shadows) = (Vec::new(), Vec::new());
-        for (at, stage) in stages {
-            let (node, before) = (plan.nodes.get(at), self.plan.nodes.get(at));
-            let (Some((node, NodeKind::Stage(new))), Some(NodeKind::Stage(old)), Some(Step::Stage(running))) = (
-                node.map(|node| (node, &node.kind)),
-                before.map(|before| &before.kind),
-                self.steps.get_mut(at),
-            ) else {
+        self.begin_to_keep_differences()?;
+        let changed: BTreeSet<NodeId> = stages.iter().map(|(at, _)| *at).collect();
+        let before = self.judged_before(&changed)?;
+        let deliveries = self.place_of_swap(&plan, &changed);
+        self.each_state(|state| state.savepoint());
+        self.each_stage(Stage::savepoint);
+
+        let changed: Vec<NodeId> = changed.into_iter().collect();
+        let replaced = self.put_in(stages)?;
+        let was = self.follow_plan(plan)?;
+        let judged = match before.is_empty() {
+            true => {
+                // Columns may lie elsewhere.
+                self.keeps_differences = false;
+                Ok(None)
+            }
+            false => self.judge_anew(before, &was, &deliveries).map(Some),
+        };
+        let refused = match judged {
+            Ok(passed) => {
+                self.each_state(|state| state.release());
+                if let Some((edges, mut outcomes)) = passed {
+                    self.measure(&edges);
+                    self.collect(&edges, Place::Swap(self.last_sequence), &mut outcomes);
+                }
+                None
+            }
+            Err(Refused::Defect(defect)) => {
+                self.defect = Some(defect.clone());
+                return Err(defect);
+            }
+            Err(Refused::Row(reason)) => {
+                self.each_state(|state| state.rollback());
+                self.each_stage(Stage::rollback);
+                Some(reason)
+            }
+        };
+        if let Some(reason) = refused {
+            let refused = self.follow_plan(was)?;
+            let stages = self.put_in(replaced)?;
+            self.keeps_differences = false;
+            self.changes.extend(refused_versions(&refused, &changed, &reason));
+            self.check()?;
+            return Ok(Retired {
+                _plan: refused,
+                _stages: stages.into_iter().map(|(_, stage)| stage).collect(),
+                _shadows: shadows.into_iter().filter_map(|(_, shadow)| shadow).collect(),
+                refused: Some(reason),
+            });
+        }
+        let retired = self.retire(replaced, &was)?;
+        let retired_shadows = self.set_shadows(shadows);
+        self.check()?;
+        Ok(Retired {
+            _plan: was,
+            _stages: retired,
+            _shadows: retired_shadows,
+            refused: None,
+        })
+    }
+
+    /// Puts stages in the places of others, which it gives. A candidate beside one stays.
+    fn put_in(&mut self, stages: Vec<(NodeId, Stage)>) -> Result<Vec<(NodeId, Stage)>> {
+        let stages = stages.into_iter().map(|(at, stage)| {
+            let Some(Step::Stage(running)) = self.steps.get_mut(at) else {
                 return Err(Error::defect(format!("step {at} is swapped as a stage and is none")));
             };
-            // What happened to the version that goes is told first.
-            let (changes, failed_rows) = running.take_changes(old);
-            self.changes.extend(changes);
-            self.failed_rows += failed_rows;
-            let decided = running.deciding(old);
-            if decided.deployment != new.deployment || decided.module.digest != new.module.digest {
-                let first_sequence = self.last_sequence + 1;
-                let change = in_force(&node.name, new, first_sequence, stage.trial_left());
-                self.changes.push(change);
-            }
-            stage.measured().for_each(|module| self.metrics.add_module(module));
             let shadow = running.set_shadow(None);
-            retired.push(mem::replace(&mut **running, stage));
-            retired_shadows.extend(running.set_shadow(shadow));
-        }
-        for (name, shadow) in shadows {
-            let at = plan.nodes.position(|node| node.name == name);
-            if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
-                let measured = shadow.as_ref().and_then(ShadowFeed::measured);
-                measured.into_iter().for_each(|module| self.metrics.add_module(module));
-                retired_shadows.extend(stage.set_shadow(shadow));
-            }
-        }
+            let replaced = mem::replace(&mut **running, stage);
+            running.set_shadow(shadow);
+            Ok((at, replaced))
+        });
+        stages.collect()
+    }
+
+    /// Lets all that keeps something follow another plan of the same pipeline. Gives the one before.
+    fn follow_plan(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>> {
         for (step, node) in self.steps.iter_mut().zip(&plan.nodes) {
             if let Some(operator) = step.operator() {
                 operator.replan(node)?;
@@ -134,13 +192,88 @@ impl Engine {
         for (sink, plan) in self.sinks.iter_mut().zip(&plan.sinks) {
             sink.replace(plan);
         }
-        let plan = mem::replace(&mut self.plan, plan);
-        Ok(Retired {
-            _plan: plan,
-            _stages: retired,
-            _shadows: retired_shadows,
-        })
+        Ok(mem::replace(&mut self.plan, plan))
     }
+
+    /// Records that what took the place of these stages is in force. What happened to those before is told first.
+    fn retire(&mut self, replaced: Vec<(NodeId, Stage)>, was: &Plan) -> Result<Vec<Stage>> {
+        let plan = self.plan.clone();
+        let mut retired = Vec::with_capacity(replaced.len());
+        for (at, mut before) in replaced {
+            let (Some((node, NodeKind::Stage(new))), Some(NodeKind::Stage(old)), Some(Step::Stage(running))) = (
+                plan.nodes.get(at).map(|node| (node, &node.kind)),
+                was.nodes.get(at).map(|node| &node.kind),
+                self.steps.get_mut(at),
+            ) else {
+                return Err(Error::defect(format!("step {at} is swapped as a stage and is none")));
+            };
+            let (changes, failed_rows) = before.take_changes(old);
+            self.changes.extend(changes);
+            self.failed_rows += failed_rows;
+            let decided = before.deciding(old);
+            if decided.deployment != new.deployment || decided.module.digest != new.module.digest {
+                let first_sequence = self.last_sequence + 1;
+                let change = in_force(&node.name, new, first_sequence, running.trial_left());
+                self.changes.push(change);
+            }
+            running.measured().for_each(|module| self.metrics.add_module(module));
+            retired.push(before);
+        }
+        Ok(retired)
+    }
+
+    fn set_shadows(&mut self, shadows: Vec<(String, Option<ShadowFeed>)>) -> Vec<ShadowFeed> {
+        let mut retired = Vec::new();
+        for (name, shadow) in shadows {
+            let at = self.plan.nodes.position(|node| node.name == name);
+            if let Some(Step::Stage(stage)) = at.and_then(|at| self.steps.get_mut(at)) {
+                let measured = shadow.as_ref().and_then(ShadowFeed::measured);
+                measured.into_iter().for_each(|module| self.metrics.add_module(module));
+                retired.extend(stage.set_shadow(shadow));
+            }
+        }
+        retired
+    }
+
+    /// The rows of a swap as those of one delivery: behind the last one, where the watermark stands.
+    fn place_of_swap(&self, plan: &Plan, changed: &BTreeSet<NodeId>) -> Deliveries {
+        let deployed = changed.iter().filter_map(|&at| match &plan.nodes.get(at)?.kind {
+            NodeKind::Stage(stage) => Some(stage.deployment.at_ms),
+            _ => None,
+        });
+        let last = self.last_times.unwrap_or_else(|| {
+            let now_ms = deployed.max().unwrap_or(0);
+            DeliveryTimes {
+                now_ms,
+                event_us: ms_in_us(now_ms),
+                store_ms: Some(now_ms),
+            }
+        });
+        let watermark_us = self.clock.as_ref().map(Clock::watermark_us);
+        let times = DeliveryTimes {
+            event_us: watermark_us.unwrap_or(last.event_us),
+            ..last
+        };
+        let mut deliveries = Deliveries::default();
+        deliveries.push(None, self.last_sequence, times, b"");
+        deliveries
+    }
+}
+
+/// What a turn says of versions that did not take over.
+fn refused_versions(plan: &Plan, changed: &[NodeId], reason: &str) -> Vec<VersionChange> {
+    let refused = changed.iter().filter_map(|&at| {
+        let node = plan.nodes.get(at)?;
+        let NodeKind::Stage(stage) = &node.kind else {
+            return None;
+        };
+        Some(VersionChange::Refused(RefusedVersion {
+            step: node.name.clone(),
+            version: stage.deployment.version,
+            reason: reason.to_owned(),
+        }))
+    });
+    refused.collect()
 }
 
 /// Whether what the database holds means the same under both plans.

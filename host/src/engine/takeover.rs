@@ -2,14 +2,14 @@
 //!
 //! What is left is keyed state, and what steps and tables made of changelogs. Rows of a changelog are taken back later, by
 //! the rules and aggregates that they go through then; where those are others than let the rows in, what was let in stays,
-//! or something is taken back that never came. So a database remembers of each reader of a changelog which rules stood
-//! before it, with module and parameters, and of each aggregate that takes rows back the same ([`Made::of`]), and neither
-//! changes until everything is built anew.
+//! or something is taken back that never came. So a database remembers of each reader of a changelog which rules stand
+//! before it, with module and parameters, and of each aggregate that takes rows back the same ([`Made::of`]). A swap judges the
+//! current rows anew, see [`rejudge`](super::rejudge), and the turn says what stands before the readers from then on.
 
-use super::{Engine, fingerprint};
+use super::{Engine, Step, fingerprint};
 use crate::{
     error::{Error, Result, note_defect},
-    model::deployment::StoredVersion,
+    model::{deployment::StoredVersion, ids::NodeId},
     plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, Target},
 };
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,8 @@ impl fmt::Display for Judge {
 }
 
 impl Made {
-    /// All that a plan makes, but for its states, which the engine knows by name.
-    fn readers(plan: &Plan) -> Vec<Self> {
+    /// All that a plan makes, but for its states, which the engine knows by name. `deciding` gives what decides at a stage.
+    fn readers<'p>(plan: &'p Plan, deciding: impl Fn(NodeId, &'p StagePlan) -> &'p StagePlan) -> Vec<Self> {
         let reader = |name: String, reads: Reads| Self {
             name: name + READS,
             // Of names and texts; what cannot be written is not the same as anything.
@@ -75,9 +75,9 @@ impl Made {
             .nodes
             .iter()
             .filter(|node| node.kind.operator().is_some_and(OperatorPlan::takes_back));
-        let steps = steps.map(|node| reader(node.name.clone(), Reads::of(plan, node.input)));
+        let steps = steps.map(|node| reader(node.name.clone(), Reads::of(plan, node.input, &deciding)));
         let tables = plan.sinks.iter().filter_map(|sink| match &sink.target {
-            Target::Table { name, .. } => Some(reader(format!("table {name}"), Reads::of(plan, sink.input))),
+            Target::Table { name, .. } => Some(reader(format!("table {name}"), Reads::of(plan, sink.input, &deciding))),
             Target::Append { .. } | Target::Subject { .. } => None,
         });
         steps.chain(tables).collect()
@@ -148,7 +148,7 @@ impl Made {
 }
 
 impl Reads {
-    fn of(plan: &Plan, port: OutputPort) -> Self {
+    fn of<'p>(plan: &'p Plan, port: OutputPort, deciding: &impl Fn(NodeId, &'p StagePlan) -> &'p StagePlan) -> Self {
         let mut reads = Self {
             changelog_of: None,
             through: Vec::new(),
@@ -161,6 +161,7 @@ impl Reads {
                 reads.changelog_of = Some(node.name.clone());
                 break;
             };
+            let stage = deciding(port.node, stage);
             reads.through.push(Judge::of(plan, node, port, stage));
             port = node.input;
         }
@@ -168,7 +169,9 @@ impl Reads {
         reads
     }
 
-    fn may_follow(&self, held: &Self, reader: &str) -> Result<()> {
+    /// Whether a reader of these may go on with what came of `held`, where the current rows of the changelog are judged anew: by
+    /// the rules that stand between.
+    fn may_follow_anew(&self, held: &Self, reader: &str) -> Result<()> {
         let same_way = self.changelog_of == held.changelog_of && self.through.len() == held.through.len();
         let pairs = || self.through.iter().zip(&held.through);
         let same_rules = || pairs().all(|(now, held)| (&now.step, &now.output) == (&held.step, &held.output));
@@ -188,6 +191,13 @@ impl Reads {
                 }
             )));
         }
+        Ok(())
+    }
+
+    /// Whether a reader of these may go on with what came of `held`.
+    fn may_follow(&self, held: &Self, reader: &str) -> Result<()> {
+        self.may_follow_anew(held, reader)?;
+        let pairs = || self.through.iter().zip(&held.through);
         match pairs().find(|(now, held)| now != held) {
             None => Ok(()),
             Some((now, before)) => Err(Error::definition(format!(
@@ -239,7 +249,19 @@ impl Engine {
     pub fn made(&mut self) -> Vec<Made> {
         let names: Vec<String> = self.states().into_iter().map(|(name, _)| name).collect();
         let states = names.into_iter().map(|name| Made::state(&self.plan, name));
-        states.chain(Made::readers(&self.plan)).collect()
+        states.chain(self.readers()).collect()
+    }
+
+    fn readers(&self) -> Vec<Made> {
+        Made::readers(&self.plan, |at, stage| match self.steps.get(at) {
+            Some(Step::Stage(running)) => running.deciding(stage),
+            _ => stage,
+        })
+    }
+
+    /// What each reader of a changelog is made for by now, with its name.
+    pub(super) fn readers_by_now(&self) -> Vec<(String, String)> {
+        self.readers().into_iter().map(|made| (made.name, made.by)).collect()
     }
 
     /// For each table that the plan writes, the steps that its rows come through.
@@ -290,7 +312,8 @@ fn steps_before(plan: &Plan, port: OutputPort) -> Vec<&str> {
         .collect()
 }
 
-/// Whether `plan` may take over from `running`: both are plans of one pipeline file.
+/// Whether `plan` may take over from `running`, where both are plans of one pipeline file: current rows of changelogs are
+/// judged anew then.
 ///
 /// # Errors
 /// What would not go on.
@@ -300,11 +323,15 @@ pub(super) fn check(running: &Plan, plan: &Plan) -> Result<()> {
             .nodes
             .iter()
             .map(|node| Made::state(plan, format!("{}/", node.name)));
-        states.chain(Made::readers(plan)).collect::<Vec<_>>()
+        states.chain(Made::readers(plan, |_, stage| stage)).collect::<Vec<_>>()
     };
     let held = all(running);
     all(plan).iter().try_for_each(|made| {
         let held = held.iter().find(|held| held.name == made.name);
-        held.map_or(Ok(()), |held| made.may_follow(&held.by))
+        match held.map(|held| (held, &held.reads, &made.reads)) {
+            None => Ok(()),
+            Some((_, Some(held), Some(reads))) => reads.may_follow_anew(held, &made.name),
+            Some((held, ..)) => made.may_follow(&held.by),
+        }
     })
 }

@@ -4,12 +4,23 @@
 //! rejection) that the version before it takes, that one decides: the row is decided by fallback, neither lost nor a
 //! dead letter. A version that fails on more rows than it may is taken back at that very row, as is one that runs into its
 //! deadline.
+//!
+//! Over a changelog, the first such row takes it back: if the fallback decided it, nobody could say later, when the row
+//! changes, what had come of it. All current rows are judged back then, see [`Differences`].
 
-use super::verdicts::{Parts, Verdicts, ask};
+use super::{
+    differences::Differences,
+    verdicts::{Parts, Verdicts, ask, ask_at},
+};
 use crate::{
     limits::TRIAL_BATCH_ROWS,
-    model::{column::Batch, delivery::Deliveries, deployment::TrialRecord, guest::Patience},
-    plan::{RunningStage, StagePlan},
+    model::{
+        column::{Batch, RowKind},
+        delivery::Deliveries,
+        deployment::TrialRecord,
+        guest::Patience,
+    },
+    plan::{Output, RunningStage, StagePlan},
 };
 use std::mem;
 
@@ -22,6 +33,8 @@ pub(super) struct Trial {
     pub(super) last_sequence: u64,
     /// The record of the last turn.
     pub(super) logged: TrialRecord,
+    /// Over a changelog: where it differs from the fallback.
+    pub(super) differences: Option<Differences>,
     /// How it stood at the savepoint.
     pub(super) kept: Option<(u64, usize)>,
 }
@@ -110,6 +123,131 @@ impl Trial {
             parts.reject(given.rejected, start);
         }
         parts.finish()
+    }
+
+    /// As [`Trial::judge`], of the rows of a changelog. `outputs` are those of the step.
+    pub(super) fn judge_changes(
+        &mut self,
+        live: &mut dyn RunningStage,
+        (plan, fallback_plan): (&StagePlan, &StagePlan),
+        outputs: &[Output],
+        input: &Batch,
+        deliveries: &Deliveries,
+    ) -> Verdicts {
+        let mut parts = Parts::new(plan.outputs.len());
+        let (mut start, rows) = (0, input.len() as u32);
+        while start < rows && !self.is_over() {
+            let left = u32::try_from(self.record.left).unwrap_or(u32::MAX);
+            let mut end = rows.min(start.saturating_add(left.min(TRIAL_BATCH_ROWS)));
+            // The two rows of an update stay together.
+            if end < rows && input.kind(end as usize - 1) == RowKind::UpdateBefore {
+                end += 1;
+            }
+            let part = input.gather(&(start..end).collect::<Vec<_>>());
+            let numbered = numbered(&part);
+            let mut given = ask_at(live, plan, &numbered, &[], Patience::OneFailure);
+            let judged = numbered.of_deliveries(0..given.judged_rows);
+            let by_fallback = ask_at(&mut *self.fallback, fallback_plan, &judged, &[], Patience::Endless);
+
+            let failed = given.rejected.iter().find(|rejected| {
+                let mut also = by_fallback.rejected.iter();
+                let goes = !rejected.failed && part.kind(rejected.row as usize).retracts();
+                !goes && !also.any(|also| also.row == rejected.row)
+            });
+            let failed = failed.map(|failed| (failed.row, failed.reason.clone()));
+            let kept = match &failed {
+                None => given.judged_rows,
+                Some((row, _)) => first_of_update(&part, *row),
+            };
+            if let Some(differences) = &mut self.differences {
+                differences.note(&part, kept, &given.outputs, &by_fallback.outputs);
+            }
+            self.record.left = self.record.left.saturating_sub(u64::from(kept));
+            let given_of_kept = mem::take(&mut given.outputs).into_iter().map(|output| {
+                let output = output.of_deliveries(0..kept);
+                let deliveries = output.deliveries.iter().map(|&row| part.delivery(row as usize));
+                Batch {
+                    deliveries: deliveries.collect(),
+                    ..output
+                }
+            });
+            parts.push(given_of_kept.collect());
+            given.judged_rows = kept;
+            parts.add(&given);
+            given.rejected.retain(|rejected| rejected.row < kept);
+            parts.reject(given.rejected, start);
+            start += kept;
+            if let Some((row, reason)) = failed {
+                let sequence = sequence_of(&part, row, deliveries);
+                self.record.by_fallback.push(sequence);
+                self.record.taken_back = Some(reason);
+                self.last_sequence = sequence;
+                let delivery = part.delivery(row as usize);
+                let back = self
+                    .differences
+                    .as_mut()
+                    .map(|differences| differences.take_back(outputs, delivery));
+                parts.push(back.unwrap_or_default());
+            }
+        }
+        if start < rows {
+            let rest = input.gather(&(start..rows).collect::<Vec<_>>());
+            let mut given = match self.record.taken_back {
+                Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
+                None => ask(live, plan, &rest, deliveries, Patience::Endless),
+            };
+            parts.push(mem::take(&mut given.outputs));
+            parts.add(&given);
+            parts.reject(given.rejected, start);
+        }
+        parts.finish()
+    }
+
+    /// Takes in the current rows of the input, of which both versions are asked.
+    ///
+    /// # Errors
+    /// Why the version on trial does not take one of them that the fallback takes.
+    pub(super) fn add_current(
+        &mut self,
+        live: &mut dyn RunningStage,
+        (plan, fallback_plan): (&StagePlan, &StagePlan),
+        rows: &Batch,
+    ) -> Result<(), String> {
+        let given = ask_at(live, plan, rows, &[], Patience::Endless);
+        let by_fallback = ask_at(&mut *self.fallback, fallback_plan, rows, &[], Patience::Endless);
+        let mut failed = given.rejected.iter().filter(|rejected| {
+            let mut also = by_fallback.rejected.iter();
+            !also.any(|also| also.row == rejected.row)
+        });
+        if let Some(failed) = failed.next() {
+            return Err(failed.reason.clone());
+        }
+        if let Some(differences) = &mut self.differences {
+            differences.note(rows, rows.len() as u32, &given.outputs, &by_fallback.outputs);
+        }
+        Ok(())
+    }
+}
+
+/// The same rows, with their numbers as their deliveries.
+pub(super) fn numbered(rows: &Batch) -> Batch {
+    Batch {
+        deliveries: (0..rows.len() as u32).collect(),
+        lineage: None,
+        ..rows.clone()
+    }
+}
+
+/// The row that an update begins with, of which `row` is the second half; else that row.
+fn first_of_update(input: &Batch, row: u32) -> u32 {
+    match row.checked_sub(1) {
+        Some(before)
+            if input.kind(row as usize) == RowKind::UpdateAfter
+                && input.kind(before as usize) == RowKind::UpdateBefore =>
+        {
+            before
+        }
+        _ => row,
     }
 }
 

@@ -98,12 +98,17 @@ impl Engine {
                 failed_rows += failed;
             }
         }
+        let readers = match changes.is_empty() {
+            true => Vec::new(),
+            false => self.readers_by_now(),
+        };
         let failures = self.take_failures();
         self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
         let turn = Turn {
             number,
             failures,
             changes,
+            readers,
             pauses: Vec::new(),
             failed_rows,
             position: std::mem::take(&mut self.position),
@@ -216,6 +221,7 @@ impl Engine {
     /// not know yet is part of the next turn. It is on trial where the plan has something for it to fall back on.
     pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
         self.last_sequence = position;
+        self.keeps_differences = false;
         for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
             let (Step::Stage(stage), NodeKind::Stage(plan)) = (step, &node.kind) else {
                 continue;

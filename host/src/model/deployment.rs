@@ -88,6 +88,19 @@ pub enum VersionChange {
     InForce(Box<InForce>),
     /// The trial of the version in force went on, or ended.
     Trial(TrialRecord),
+    /// A version did not come into force: what it would make of current rows cannot be. It is told, and not kept.
+    Refused(RefusedVersion),
+}
+
+/// A version that was to take over and did not.
+#[derive(Clone, Debug)]
+pub struct RefusedVersion {
+    /// The step.
+    pub step: String,
+    /// Its number.
+    pub version: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// A version that decides from some sequence on.

@@ -35,6 +35,9 @@ impl SinkRows {
     }
 }
 
+/// What is added to the sequence of an event where not it, but a swap right behind it changed a row.
+pub const OF_SWAP: u64 = 1 << 62;
+
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -44,6 +47,8 @@ pub struct Message {
     pub sink: SinkId,
     /// Which of several messages of that event and sink it is, from 0.
     pub ordinal: u32,
+    /// Whether a swap behind that event caused it, and not the event.
+    pub of_swap: bool,
     /// The row as a JSON object.
     pub payload: String,
 }

@@ -92,6 +92,9 @@ pub struct Turn {
     pub log_obsolete_through: u64,
     /// What happened to the versions of stages.
     pub changes: Vec<VersionChange>,
+    /// Where anything did: what stands before each reader of a changelog from then on, by the name under which it is
+    /// remembered.
+    pub readers: Vec<(String, String)>,
     /// How long each swap held up the data path.
     pub pauses: Vec<Duration>,
     /// Rows that made a guest trap, run too long, or answer wrongly.

@@ -115,6 +115,15 @@ impl Clock {
         std::mem::take(&mut self.ahead)
     }
 
+    /// The progress where nothing moves.
+    pub fn still<'a>(&self, deliveries: &'a Deliveries) -> WatermarkProgress<'a> {
+        WatermarkProgress {
+            deliveries,
+            before_us: self.watermark_us(),
+            moves: Vec::new(),
+        }
+    }
+
     /// Goes over the deliveries of `range` that are `alive`, and gives how the watermark moves among them. `events` are
     /// those of each input; what is of none of them is a tick.
     pub fn pass<'a>(

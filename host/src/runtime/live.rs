@@ -110,8 +110,11 @@ impl Ready {
         let held = backend.inspect();
         let mut known = held.versions(&plan.name)?;
         let base = plan;
-        let rollout::Start { plan, taken_back } =
-            rollout::begin_of_database(&base, host, &*held, &known, options.again)?;
+        let rollout::Start {
+            plan,
+            successors,
+            taken_back,
+        } = rollout::begin_of_database(&base, host, &*held, &known, options.again)?;
         let plan = Arc::new(plan);
         if backend.is_empty()? {
             let subjects = plan.subjects();
@@ -163,6 +166,7 @@ impl Ready {
             lag: Arc::default(),
         };
         let mut rollout = Prepared::new(deployments, host, base, plan, &known, subject);
+        rollout.follow_file(&mut engine, successors)?;
         let plan = rollout.hear_out(&mut engine)?;
         rollout::check_refused(&engine, &plan.name)?;
 

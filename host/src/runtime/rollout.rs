@@ -27,7 +27,7 @@ use crate::{
         guest::Module,
     },
     nats::{HEARTBEAT, Hosts, Nats, Opening, Registry, Wanted},
-    plan::{Plan, StageVersion, Versions},
+    plan::{Plan, StageVersion, StepVersions, Versions},
     runtime::{
         pipeline::Swaps,
         status::{FailedVersion, StepStatus},
@@ -186,6 +186,34 @@ impl Prepared {
         Self { worker }
     }
 
+    /// Lets what the pipeline file names by now for steps that read a changelog take over before the first event.
+    ///
+    /// # Errors
+    /// When one of them does not fit, or a current row cannot be judged by it. The engine is as it was then.
+    pub fn follow_file(&mut self, engine: &mut Engine, successors: Vec<(String, StageVersion)>) -> Result<()> {
+        let worker = &mut self.worker;
+        let pipeline = worker.running.name.clone();
+        for (step, live) in successors {
+            let refused = |why: &str| {
+                Error::definition(format!(
+                    "step \"{step}\" of pipeline {pipeline}: the rule that the pipeline file names by now cannot take over from \
+                     the one that judged the rows so far: {why}; name another module or other parameters, or put back the former"
+                ))
+            };
+            let (successor, plan) = worker
+                .prepare_version(&step, live)
+                .map_err(|cause| match cause.kind() {
+                    ErrorKind::Definition => refused(&cause.to_string()).like(&cause),
+                    _ => cause,
+                })?;
+            if let Some(why) = engine.swap(successor)?.refused() {
+                return Err(refused(why));
+            }
+            worker.running = plan;
+        }
+        Ok(())
+    }
+
     /// Lets what is deployed now take over before the first event, so that it decides from the same event on in every
     /// database that is filled from the stream. What does not fit, or does not come, is left to [`Prepared::start`]. Gives the
     /// plan that runs.
@@ -223,11 +251,13 @@ impl Prepared {
         worker.begin_arriving();
         let mut waits = Vec::new();
         while let Some((step, deployment)) = worker.wanted.pop_first() {
+            let before = worker.of_step(&step);
             match worker.prepare(&step, &deployment) {
-                Ok((successor, plan)) => {
-                    drop(engine.swap(successor)?);
-                    worker.running = plan;
-                }
+                // The turn says that it is refused, if it is, and the worker hears of it.
+                Ok((successor, plan)) => match engine.swap(successor)?.refused() {
+                    Some(_) => drop(worker.versions.insert(step, before)),
+                    None => worker.running = plan,
+                },
                 Err(error) if error.kind() == ErrorKind::Environment => {
                     waits.push((step, deployment, error));
                 }
@@ -332,6 +362,8 @@ struct InFlight {
     /// Absent for a candidate: the version of the step stays.
     version: Option<u64>,
     plan: Arc<Plan>,
+    /// What the step ran before.
+    before: StepVersions,
 }
 
 impl Worker {
@@ -472,10 +504,16 @@ impl Worker {
     }
 
     fn roll_out_deployment(&mut self, step: String, deployment: Deployment) {
+        let before = self.of_step(&step);
         match self.prepare(&step, &deployment) {
             Ok((successor, plan)) => {
-                let version = Some(deployment.version);
-                self.send(successor, InFlight { step, version, plan });
+                let in_flight = InFlight {
+                    step,
+                    version: Some(deployment.version),
+                    plan,
+                    before,
+                };
+                self.send(successor, in_flight);
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
                 self.wanted.entry(step.clone()).or_insert(deployment);
@@ -493,6 +531,11 @@ impl Worker {
             self.in_flight = Some(in_flight);
             self.wake.set();
         }
+    }
+
+    /// What a step runs.
+    fn of_step(&self, step: &str) -> StepVersions {
+        self.versions.get(step).cloned().unwrap_or_default()
     }
 
     fn registry(&self) -> Result<&Registry> {
@@ -531,6 +574,11 @@ impl Worker {
         if let Some(reason) = refusal(&self.host, step, &live) {
             return Err(not_again(&reason));
         }
+        self.prepare_version(step, live)
+    }
+
+    /// Gets `live` ready to take over at a step.
+    fn prepare_version(&mut self, step: &str, live: StageVersion) -> Result<(Successor, Arc<Plan>)> {
         let mut versions = self.versions.clone();
         let of_step = versions.entry(step.to_owned()).or_default();
         // Of a version that is still on trial it is not known whether it is good.

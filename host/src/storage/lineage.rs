@@ -14,7 +14,9 @@ pub struct RowLineage {
     /// The sequences of the events that changed it, in the order in which they did, as far as the trace reaches. They ascend,
     /// but for those of dead letters that were retried.
     pub sequences: Vec<u64>,
-    /// Those that were retried, each with the sequence behind which it took effect.
+    /// Where swaps changed it, which judged the current rows of a changelog anew: the sequence of the event that each is behind.
+    pub swaps: Vec<u64>,
+    /// Those events that were retried, each with the sequence behind which it took effect.
     pub retried: BTreeMap<u64, u64>,
     /// Where the trace begins; 0 when it reaches back to the first event.
     pub first_sequence: u64,

@@ -16,8 +16,13 @@ impl Worker {
         match self.prepare_shadow(&step, candidate.as_ref()) {
             Ok(None) => {}
             Ok(Some((successor, plan))) => {
-                let version = None;
-                self.send(successor, InFlight { step, version, plan });
+                let in_flight = InFlight {
+                    before: self.of_step(&step),
+                    step,
+                    version: None,
+                    plan,
+                };
+                self.send(successor, in_flight);
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
                 self.wanted_shadows.entry(step.clone()).or_insert(candidate);

@@ -1,8 +1,9 @@
 //! What commits made of versions: in force, past their trial, or taken back.
 
-use super::Worker;
+use super::{InFlight, Worker};
 use crate::{
-    model::deployment::{Committed, InForce, StoredVersion, VersionChange},
+    error::Error,
+    model::deployment::{Committed, InForce, RefusedVersion, StoredVersion, VersionChange},
     runtime::status::{FailedVersion, StepStatus},
     text::printable,
 };
@@ -14,6 +15,7 @@ impl Worker {
             self.remember(&change);
             match change {
                 VersionChange::InForce(in_force) => self.in_force(&in_force, pause_us),
+                VersionChange::Refused(refused) => self.refused(refused),
                 VersionChange::Trial(trial) => {
                     let step = trial.step.clone();
                     let Some(status) = self.steps.iter_mut().find(|status| status.step == step) else {
@@ -74,12 +76,29 @@ impl Worker {
                 self.known.retain(|known| !same(known));
                 self.known.push(StoredVersion::of(in_force));
             }
+            VersionChange::Refused(_) => {}
             VersionChange::Trial(trial) => {
                 if let Some(last) = self.known.iter_mut().rfind(|known| known.step == trial.step) {
                     last.trial = trial.clone();
                 }
             }
         }
+    }
+
+    /// What was in flight does not run.
+    fn refused(&mut self, refused: RefusedVersion) {
+        let RefusedVersion { step, version, reason } = refused;
+        let is_it = |in_flight: &mut InFlight| in_flight.step == step && in_flight.version == Some(version);
+        if let Some(in_flight) = self.in_flight.take_if(is_it) {
+            let mut before = in_flight.before;
+            // Its trial may have ended meanwhile.
+            let known = self.known.iter().rfind(|known| known.step == step);
+            if known.is_some_and(|known| known.trial.left == 0) {
+                before.fallback = None;
+            }
+            self.versions.insert(step.clone(), before);
+        }
+        self.refuse(&step, version, &Error::definition(reason));
     }
 
     /// What was in flight runs.

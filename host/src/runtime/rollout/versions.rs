@@ -35,6 +35,9 @@ pub fn plan_of_database(
 pub struct Start {
     /// The versions that run.
     pub plan: Plan,
+    /// What the pipeline file names by now for steps that read a changelog. The rows that their last versions let through are
+    /// judged anew, so these take over in a swap, before the first event.
+    pub successors: Vec<(String, StageVersion)>,
     /// Steps whose last version is not run any more, and why: the one before it is in its place.
     pub taken_back: Vec<(String, String)>,
 }
@@ -52,6 +55,7 @@ pub fn begin_of_database(
 ) -> Result<Start> {
     let mut died: Vec<(String, String)> = Vec::new();
     let mut versions = Versions::new();
+    let mut successors = Vec::new();
     // Steps whose module or parameters are not those that decided last.
     let mut changed: Vec<&str> = Vec::new();
     for node in &base.nodes {
@@ -123,11 +127,24 @@ pub fn begin_of_database(
                     why(taken_back)
                 )));
             }
+            let decided = || load(&last.deployment, &last.digest);
+            if base.is_changelog(node.input)
+                && let Some(last) = decided()?
+            {
+                let step = StepVersions {
+                    live: Some(last),
+                    fallback: on_trial.transpose()?.flatten(),
+                    shadow: None,
+                };
+                versions.insert(node.name.clone(), step);
+                successors.push((node.name.clone(), live));
+                continue;
+            }
             changed.push(&node.name);
             match (base.is_changelog(node.input), on_trial) {
                 (true, _) => None,
                 (false, Some(good)) => good?,
-                (false, None) => load(&last.deployment, &last.digest)?,
+                (false, None) => decided()?,
             }
         };
         let live = Some(live);
@@ -157,7 +174,11 @@ pub fn begin_of_database(
             database.location()
         ))
     })?;
-    Ok(Start { plan, taken_back: died })
+    Ok(Start {
+        plan,
+        successors,
+        taken_back: died,
+    })
 }
 
 /// Whether a version was deployed, and is kept in the database.

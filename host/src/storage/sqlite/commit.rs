@@ -3,7 +3,7 @@
 use super::{
     Database, checksum, dead_letters,
     failure::{Sqlite, Written},
-    lineage,
+    fingerprints, lineage,
     outbox::Outgoing,
     owner, read,
     statements::Statements,
@@ -155,12 +155,13 @@ impl Parts<'_> {
         }
         if self.messages == Messages::Outbox {
             self.outgoing
-                .write(transaction, self.plan, &turn.messages, letters, retries)?;
+                .write(transaction, self.plan, (turn.number, &turn.messages), letters, retries)?;
         }
         if is_letter_in || self.plan.keep.age_ms.is_some() {
             dead_letters::bound(transaction, pipeline, self.plan.keep, turn.time_ms)?;
         }
         versions::write(transaction, pipeline, &self.plan.trust, &turn.changes)?;
+        fingerprints::remember(transaction, pipeline, &turn.readers)?;
         if !turn.changes.is_empty() {
             fail_point::pass("in-swap");
         }

@@ -24,14 +24,17 @@ pub(super) fn take_over(
         0 => into.take_over(part, None)?,
         _ => check(connection, pipeline, part, into)?,
     };
-    for (name, fingerprint) in &fingerprints {
-        connection
-            .execute(
-                "INSERT INTO weir_state (pipeline, state, fingerprint, in_us) VALUES (?1, ?2, ?3, 1)
-                 ON CONFLICT (pipeline, state) DO UPDATE SET fingerprint = ?3 WHERE fingerprint <> ?3",
-                (pipeline, name, fingerprint),
-            )
-            .sqlite(|| "cannot write what the state was made for".to_owned())?;
+    remember(connection, pipeline, &fingerprints).sqlite(|| "cannot write what the state was made for".to_owned())
+}
+
+/// Remembers what states, or readers of changelogs, are made for from here on.
+pub(super) fn remember(connection: &Connection, pipeline: &str, made: &[(String, String)]) -> rusqlite::Result<()> {
+    for (name, fingerprint) in made {
+        connection.execute(
+            "INSERT INTO weir_state (pipeline, state, fingerprint, in_us) VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT (pipeline, state) DO UPDATE SET fingerprint = ?3 WHERE fingerprint <> ?3",
+            (pipeline, name, fingerprint),
+        )?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Each turn writes, per table, the keys whose rows it changed, with the stream sequences of the events that did. A key is
 //! held as 64 bits of hash; that two keys of a table share one is possible and does not happen (one pair in 10^13 with a
-//! million keys). The trace of the last [`TRACE_BYTES_MAX`](crate::limits::TRACE_BYTES_MAX) bytes is kept.
+//! million keys). A swap that changed a row stands as the sequence of the event that it is behind, and
+//! [`OF_SWAP`]. The trace of the last [`TRACE_BYTES_MAX`](crate::limits::TRACE_BYTES_MAX) bytes is kept.
 
 use super::{failure::Sqlite, read::open_weir, schema::quote, value_of};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     model::{
         column::Value,
         row::{push_key_cell, push_length, take_bytes, take_length},
-        rows::KeyedRows,
+        rows::{KeyedRows, OF_SWAP},
     },
     storage::{RowLineage, TracedRow},
 };
@@ -44,8 +45,9 @@ pub(super) fn write(
         entries.extend_from_slice(&xxh3_64(key).to_le_bytes());
         push_length(&mut entries, sequences.len());
         let mut before = 0;
+        // They ascend: swaps stand last.
         for sequence in sequences {
-            first_sequence = first_sequence.min(sequence);
+            first_sequence = first_sequence.min(sequence & !OF_SWAP);
             push_length(&mut entries, sequence.saturating_sub(before) as usize);
             before = sequence;
         }
@@ -150,6 +152,10 @@ pub(in crate::storage) fn read_lineage(
         find(entries, &hashes, &mut lineage.sequences)
             .ok_or_else(|| Error::mismatch(format!("the lineage in database {} is damaged", path.display())))?;
     }
+    let swaps = lineage.sequences.extract_if(.., |sequence| *sequence >= OF_SWAP);
+    lineage.swaps = swaps.map(|sequence| sequence - OF_SWAP).collect();
+    // Of several at one place the last counts.
+    lineage.swaps.dedup();
     lineage.retried = retried(&connection, &pipeline, &lineage.sequences).sqlite(wrap)?;
     lineage.pipeline = pipeline;
     Ok(lineage)

@@ -52,6 +52,7 @@ pub(super) fn write(
                         signer.as_ref().and_then(|signer| signer.name.as_ref()),
                     ))?;
             }
+            VersionChange::Refused(_) => {}
             VersionChange::Trial(trial) => {
                 connection
                     .prepare_cached(

@@ -85,12 +85,12 @@ impl Outgoing {
         self.first.get(subject).copied().unwrap_or(1)
     }
 
-    /// Puts the messages and dead letters of a turn into the outbox.
+    /// Puts the messages and dead letters of a turn, of which they have the number, into the outbox.
     pub(in crate::storage::sqlite) fn write(
         &self,
         transaction: &Transaction<'_>,
         plan: &Plan,
-        messages: &[Message],
+        (number, messages): (u64, &[Message]),
         letters: Vec<(i64, DeadLetter)>,
         retries: impl Fn(u64) -> u64,
     ) -> Written {
@@ -113,6 +113,8 @@ impl Outgoing {
                 continue;
             }
             let retries = retries(message.sequence);
+            let of_swap = message.of_swap.then(|| format!("{place}#swap#{number}"));
+            let place = of_swap.as_ref().unwrap_or(place);
             let name = self.names.name(message.sequence, place, message.ordinal, retries);
             insert.execute((&plan.name, subject, name, message.sequence as i64, &message.payload))?;
         }

@@ -1,0 +1,503 @@
+//! Judging current rows anew, where another version of a rule over a changelog takes over.
+//!
+//! At the place of the swap, the rows that the changelog comes to ([`Operator::current_rows`](crate::operator::Operator)) are
+//! judged by the rules behind it, as they were and as they are from there on. What differs goes on as a changelog: a row that
+//! the former rules alone let through is deleted, one that the new ones alone let through is inserted, and one that both do is
+//! updated where its columns are others. It passes the steps behind as the rows of one event, behind the last one and before
+//! the next, in the order of the rows that were judged. So what is behind is as if the new rules had judged those rows always.
+//!
+//! Where that cannot be (the new rule fails on such a row, or a rule further on rejects what comes of it), the plan does not
+//! take over, and nothing has changed.
+
+use super::{Cut, Edges, Engine, Outcomes, Part, Step, verdicts::Verdicts};
+use crate::{
+    error::{Error, OrDefect, Result},
+    limits::STATE_BUCKETS,
+    model::{
+        column::{Batch, Column, RowKind},
+        delivery::Deliveries,
+        ids::NodeId,
+        row::{cells, push_cell, push_key},
+    },
+    operator::ChangelogBuilder,
+    plan::{Node, NodeKind, Output, OutputPort, Plan},
+    text::printable,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+/// The rules behind the changelog of one operator, some of which another version judges from now on.
+#[derive(Debug)]
+struct Rules {
+    /// The output of the operator.
+    changelog: OutputPort,
+    /// Those that have to be asked, in the order of the plan.
+    asked: Vec<NodeId>,
+    /// Those whose outputs may differ.
+    affected: BTreeSet<NodeId>,
+}
+
+/// What rules made of the rows of a bucket. The delivery of a row is the number of the row of the changelog that it comes of.
+#[derive(Debug, Default)]
+struct Verdict {
+    outputs: BTreeMap<NodeId, Vec<Batch>>,
+    /// The rows that each rule rejected, by number, and why.
+    rejected: BTreeMap<NodeId, BTreeMap<u32, String>>,
+}
+
+/// The current rows as the former rules judged them.
+#[derive(Debug)]
+pub(super) struct Before {
+    rules: Vec<Rules>,
+    /// For each of them and each bucket.
+    verdicts: Vec<Vec<Verdict>>,
+}
+
+/// Why a plan does not take over.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// What cannot be judged, or who rejects what comes of it.
+    Row(String),
+    /// A fault of Weir.
+    Defect(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(defect: Error) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+/// A row of an output that is another one from now on.
+#[derive(Debug)]
+struct Moved {
+    /// The key of the current row that it comes of: what they are ordered by.
+    of: Vec<u8>,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
+impl Rules {
+    /// The rules over changelogs that judge otherwise once the stages at `changed` do, by changelog.
+    fn behind(plan: &Plan, changed: &BTreeSet<NodeId>) -> Vec<Self> {
+        let mut all: BTreeMap<(NodeId, usize), Self> = BTreeMap::new();
+        for (at, node) in plan.nodes.iter_enumerated() {
+            let Some(path) = path_of(plan, at) else { continue };
+            let Some(first) = path.iter().position(|step| changed.contains(step)) else {
+                continue;
+            };
+            let changelog = path
+                .first()
+                .and_then(|&first| plan.nodes.get(first))
+                .unwrap_or(node)
+                .input;
+            let rules = all.entry((changelog.node, changelog.output)).or_insert_with(|| Self {
+                changelog,
+                asked: Vec::new(),
+                affected: BTreeSet::new(),
+            });
+            rules.affected.extend(path.iter().skip(first));
+            rules.asked.extend(path);
+        }
+        let mut all: Vec<Self> = all.into_values().collect();
+        for rules in &mut all {
+            rules.asked.sort();
+            rules.asked.dedup();
+        }
+        all
+    }
+}
+
+/// The stages from the changelog of an operator to the stage `at`, that one included. Nothing where it is none, or reads no
+/// changelog.
+fn path_of(plan: &Plan, at: NodeId) -> Option<Vec<NodeId>> {
+    let mut path = Vec::new();
+    let (mut at, mut node) = (at, plan.nodes.get(at)?);
+    while let NodeKind::Stage(_) = node.kind {
+        if !plan.is_changelog(node.input) {
+            return None;
+        }
+        path.push(at);
+        (at, node) = (node.input.node, plan.nodes.get(node.input.node)?);
+    }
+    path.reverse();
+    (!path.is_empty()).then_some(path)
+}
+
+impl Engine {
+    /// What the rules that run make of the current rows, where the stages at `changed` are to judge otherwise.
+    pub(super) fn judged_before(&mut self, changed: &BTreeSet<NodeId>) -> Result<Before> {
+        let rules = Rules::behind(&self.plan.clone(), changed);
+        let verdicts = rules.iter().map(|rules| {
+            let buckets = (0..STATE_BUCKETS).map(|bucket| {
+                let rows = self.current_rows(rules.changelog, bucket)?;
+                self.judge_current(rules, &rows)
+            });
+            buckets.collect()
+        });
+        let verdicts = verdicts.collect::<Result<_>>()?;
+        Ok(Before { rules, verdicts })
+    }
+
+    /// The current rows of an operator in one bucket.
+    pub(super) fn current_rows(&mut self, changelog: OutputPort, bucket: usize) -> Result<Batch> {
+        let operator = self.steps.get_mut(changelog.node).and_then(Step::operator);
+        let rows = operator.and_then(|operator| operator.current_rows(bucket));
+        rows.or_defect(|| format!("step {} does not say what its changelog comes to", changelog.node))
+    }
+
+    /// Asks the rules of some current rows, each the guest that decides.
+    fn judge_current(&mut self, rules: &Rules, rows: &Batch) -> Result<Verdict> {
+        let plan = self.plan.clone();
+        let mut verdict = Verdict::default();
+        for &at in &rules.asked {
+            let (Some(node), Some(Step::Stage(stage))) = (plan.nodes.get(at), self.steps.get_mut(at)) else {
+                return Err(Error::defect(format!("step {at} judges a changelog and is no stage")));
+            };
+            let NodeKind::Stage(stage_plan) = &node.kind else {
+                return Err(Error::defect(format!(
+                    "step \"{}\" runs as a stage and is none",
+                    node.name
+                )));
+            };
+            let input = match node.input == rules.changelog {
+                true => rows,
+                false => verdict.input_of(&node.name, node.input)?,
+            };
+            let Verdicts { outputs, rejected, .. } = stage.ask_deciding(stage_plan, input);
+            let rejected = rejected.into_iter();
+            let rejected = rejected.map(|rejected| (input.delivery(rejected.row as usize), rejected.reason));
+            verdict.rejected.insert(at, rejected.collect());
+            verdict.outputs.insert(at, outputs);
+        }
+        Ok(verdict)
+    }
+
+    /// Judges the current rows anew, under the plan that runs by now, and passes on what is otherwise than `before`, under
+    /// the plan `was`, as rows of the only delivery. All states have a savepoint.
+    ///
+    /// # Errors
+    /// Why the plan cannot take over.
+    pub(super) fn judge_anew(
+        &mut self,
+        before: Before,
+        was: &Plan,
+        deliveries: &Deliveries,
+    ) -> Result<(Edges, Outcomes), Refused> {
+        let plan = self.plan.clone();
+        let mut rejected = NewlyRejected::default();
+        let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
+        for (rules, before) in before.rules.iter().zip(before.verdicts) {
+            let mut moved: BTreeMap<(NodeId, usize), Vec<Moved>> = BTreeMap::new();
+            for (bucket, before) in before.into_iter().enumerate() {
+                let rows = self.current_rows(rules.changelog, bucket)?;
+                let mut after = self.judge_current(rules, &rows)?;
+                rejected.add(&rows, &before, mem::take(&mut after.rejected));
+                for &at in &rules.affected {
+                    for (number, output) in outputs_of(&plan, at)? {
+                        if is_read_beside_rules(
+                            &plan,
+                            OutputPort {
+                                node: at,
+                                output: number,
+                            },
+                        ) {
+                            let former = Former::of(was, at, output, &before)?;
+                            let after = after.outputs.get(&at).and_then(|outputs| outputs.get(number));
+                            let after = after.or_defect(|| format!("step {at} was not asked for output {number}"))?;
+                            let into = moved.entry((at, number)).or_default();
+                            former.each_moved(after, &rows, |row| into.push(row));
+                        }
+                    }
+                }
+            }
+            for ((at, number), mut rows) in moved {
+                rows.sort_by(|a, b| a.of.cmp(&b.of));
+                let node = plan.nodes.get(at);
+                let output = node.and_then(|node| node.outputs.get(number));
+                let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
+                let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
+                *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, &rows);
+            }
+        }
+        rejected.check(&plan)?;
+        // Of what the new rules made of the rows; what comes while these pass changes them as ever.
+        self.keep_differences()?;
+        self.pass_on(&differs, deliveries)
+    }
+
+    /// Asks both versions of each trial over a changelog of its current rows, where that was not done yet.
+    ///
+    /// # Errors
+    /// Where a version on trial does not take a row that it took before.
+    pub(super) fn begin_to_keep_differences(&mut self) -> Result<()> {
+        if mem::replace(&mut self.keeps_differences, true) {
+            return Ok(());
+        }
+        self.keep_differences().map_err(|refused| match refused {
+            Refused::Defect(defect) => defect,
+            Refused::Row(reason) => Error::environment(format!(
+                "{reason}. It took that row before: start again, and where it stays like this, say which version is to run \
+                 with weir deploy or weir rollback"
+            )),
+        })
+    }
+
+    fn keep_differences(&mut self) -> Result<(), Refused> {
+        let plan = self.plan.clone();
+        for (at, node) in plan.nodes.iter_enumerated() {
+            let (NodeKind::Stage(stage_plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
+                continue;
+            };
+            let Some(path) = path_of(&plan, at).filter(|_| stage.is_on_trial()) else {
+                continue;
+            };
+            stage.begin_differences();
+            let first = path.first().and_then(|&first| plan.nodes.get(first)).unwrap_or(node);
+            let rules = Rules {
+                changelog: first.input,
+                asked: path.into_iter().filter(|&before| before != at).collect(),
+                affected: BTreeSet::new(),
+            };
+            for bucket in 0..STATE_BUCKETS {
+                let rows = self.current_rows(rules.changelog, bucket)?;
+                let verdict = self.judge_current(&rules, &rows)?;
+                let input = match node.input == rules.changelog {
+                    true => &rows,
+                    false => verdict.input_of(&node.name, node.input)?,
+                };
+                if let Some(Step::Stage(stage)) = self.steps.get_mut(at) {
+                    let step = &node.name;
+                    stage.add_current(stage_plan, input).map_err(|reason| {
+                        let reason = printable(&reason);
+                        Refused::Row(format!(
+                            "step \"{step}\" rejects a row that its input holds by now: {reason}"
+                        ))
+                    })?;
+                }
+            }
+        }
+        self.keeps_differences = true;
+        Ok(())
+    }
+
+    /// Runs `rows` of stages through the steps behind, as rows of the only delivery.
+    fn pass_on(&mut self, rows: &Edges, deliveries: &Deliveries) -> Result<(Edges, Outcomes), Refused> {
+        let part = Part {
+            deliveries,
+            range: 0..1,
+            events: self.plan.inputs.map(|_, _| Batch::default()),
+        };
+        let mut outcomes = Outcomes::new(1);
+        let rejects = |step: &str, reason: &str| {
+            let reason = printable(reason);
+            Refused::Row(format!("step \"{step}\" rejects a row that would come of it: {reason}"))
+        };
+        self.forget_failures();
+        let passed = self.pass(&part, Some(rows), &mut outcomes);
+        self.forget_failures();
+        let edges = passed.map_err(|cut| match cut {
+            Cut::Undo(rejected) => rejects(&rejected.step, &rejected.reason),
+            Cut::Stop(_, stopped) => rejects(&stopped.step, &stopped.reason),
+            Cut::Defect(defect) => Refused::Defect(defect),
+        })?;
+        let of_rows = outcomes.dead_rows.iter().map(|row| &row.rejected);
+        if let Some(rejected) = outcomes.rejected.iter().chain(of_rows).next() {
+            return Err(rejects(&rejected.step, &rejected.reason));
+        }
+        Ok((edges, outcomes))
+    }
+}
+
+impl Verdict {
+    /// What a step reads of a rule.
+    fn input_of(&self, step: &str, port: OutputPort) -> Result<&Batch> {
+        let outputs = self.outputs.get(&port.node);
+        let output = outputs.and_then(|outputs| outputs.get(port.output));
+        output.or_defect(|| format!("step \"{step}\" reads a rule that was not asked"))
+    }
+}
+
+impl Before {
+    /// Whether no rule over a changelog changes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+/// The outputs of a step, with their numbers.
+fn outputs_of(plan: &Plan, at: NodeId) -> Result<impl Iterator<Item = (usize, &Output)>> {
+    let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+    Ok(node.outputs.iter().enumerate())
+}
+
+/// Whether a step that is no stage, or a sink, reads a port.
+fn is_read_beside_rules(plan: &Plan, port: OutputPort) -> bool {
+    let steps = plan
+        .nodes
+        .iter()
+        .filter(|node| !matches!(node.kind, NodeKind::Stage(_) | NodeKind::Source));
+    let mut read = steps
+        .flat_map(Node::inputs)
+        .chain(plan.sinks.iter().map(|sink| sink.input));
+    read.any(|input| input == port)
+}
+
+/// The current rows that a rule rejects and did not reject before.
+#[derive(Debug, Default)]
+struct NewlyRejected {
+    /// How many there are for each rule, with the first by its key, and why.
+    by_step: BTreeMap<NodeId, (u64, Vec<u8>, String)>,
+}
+
+impl NewlyRejected {
+    /// Adds those of some rows.
+    fn add(&mut self, rows: &Batch, before: &Verdict, after: BTreeMap<NodeId, BTreeMap<u32, String>>) {
+        let columns = all_columns(rows);
+        for (at, rejected) in after {
+            let known = before.rejected.get(&at);
+            for (row, reason) in rejected {
+                if known.is_some_and(|known| known.contains_key(&row)) {
+                    continue;
+                }
+                let mut key = Vec::new();
+                push_key(&mut key, &columns, row as usize);
+                let (count, first, why) = self
+                    .by_step
+                    .entry(at)
+                    .or_insert_with(|| (0, key.clone(), reason.clone()));
+                *count += 1;
+                if key < *first {
+                    (*first, *why) = (key, reason);
+                }
+            }
+        }
+    }
+
+    fn check(&self, plan: &Plan) -> Result<(), Refused> {
+        let Some((&at, (count, _, reason))) = self.by_step.first_key_value() else {
+            return Ok(());
+        };
+        let step = plan.nodes.get(at).map(|node| node.name.as_str()).unwrap_or_default();
+        let rows = match count {
+            1 => "a row that its input holds by now".to_owned(),
+            count => format!("{count} of the rows that its input holds by now, the first"),
+        };
+        Err(Refused::Row(format!(
+            "step \"{step}\" would reject {rows}: {}",
+            printable(reason)
+        )))
+    }
+}
+
+/// The rows of an output as the former rule gave them.
+struct Former<'v> {
+    rows: Option<&'v Batch>,
+    /// For each column of the output as it is now, the column then.
+    places: Vec<usize>,
+}
+
+impl<'v> Former<'v> {
+    /// Of the `output` of step `at`, under the plan `was`.
+    fn of(was: &Plan, at: NodeId, output: &Output, verdict: &'v Verdict) -> Result<Self> {
+        let found = outputs_of(was, at)?.find(|(_, before)| before.name == output.name);
+        let Some((number, before)) = found else {
+            // Nobody read it then.
+            return Ok(Self {
+                rows: None,
+                places: Vec::new(),
+            });
+        };
+        let places = output.schema.iter().map(|field| {
+            let place = before.schema.iter().position(|before| before.name == field.name);
+            place.or_defect(|| {
+                format!(
+                    "output \"{}\" of step {at} had no column \"{}\" before",
+                    output.name, field.name
+                )
+            })
+        });
+        let rows = verdict.outputs.get(&at).and_then(|outputs| outputs.get(number));
+        Ok(Self {
+            rows: Some(rows.or_defect(|| format!("step {at} was not asked for output {number}"))?),
+            places: places.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Calls `each` with every row that is another one, or none, in `after`. Both come of the rows of `current`.
+    fn each_moved(&self, after: &Batch, current: &Batch, mut each: impl FnMut(Moved)) {
+        let before = self.rows.unwrap_or(&crate::model::column::NOTHING);
+        let (columns, key) = (before.pick(&self.places), all_columns(current));
+        let after_columns = all_columns(after);
+        each_pair(&before.deliveries, &after.deliveries, |row, was, is| {
+            let cells = |columns: &[&Column], row: Option<usize>| row.map(|row| row_of(columns, row));
+            let (before, after) = (cells(&columns, was), cells(&after_columns, is));
+            if before != after {
+                let mut of = Vec::new();
+                push_key(&mut of, &key, row as usize);
+                each(Moved { of, before, after });
+            }
+        });
+    }
+}
+
+/// Goes over the rows of two batches that come of the same rows, by the numbers of these: both ascend.
+pub(super) fn each_pair(a: &[u32], b: &[u32], mut each: impl FnMut(u32, Option<usize>, Option<usize>)) {
+    let (mut a, mut b) = (a.iter().enumerate().peekable(), b.iter().enumerate().peekable());
+    loop {
+        let row = match (a.peek(), b.peek()) {
+            (None, None) => return,
+            (Some((_, a)), None) => **a,
+            (None, Some((_, b))) => **b,
+            (Some((_, a)), Some((_, b))) => **a.min(b),
+        };
+        let of_a = a.next_if(|(_, a)| **a == row);
+        let of_b = b.next_if(|(_, b)| **b == row);
+        each(row, of_a.map(|(at, _)| at), of_b.map(|(at, _)| at));
+    }
+}
+
+pub(super) fn all_columns(batch: &Batch) -> Vec<&Column> {
+    batch.columns.iter().map(|column| &**column).collect()
+}
+
+/// A row as its cells.
+pub(super) fn row_of(columns: &[&Column], row: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
+    bytes
+}
+
+/// Adds what takes a row from what it was to what it is.
+pub(super) fn push_change(
+    out: &mut ChangelogBuilder,
+    needs_update_before: bool,
+    delivery: u32,
+    (before, after): (Option<&[u8]>, Option<&[u8]>),
+) {
+    match (before, after) {
+        (None, None) => {}
+        (None, Some(after)) => out.push(RowKind::Insert, delivery, cells(after)),
+        (Some(before), None) => out.push(RowKind::Delete, delivery, cells(before)),
+        (Some(before), Some(after)) => {
+            if needs_update_before {
+                out.push(RowKind::UpdateBefore, delivery, cells(before));
+            }
+            out.push(RowKind::UpdateAfter, delivery, cells(after));
+        }
+    }
+}
+
+fn changelog_of(output: &Output, rows: &[Moved]) -> Batch {
+    let mut out = ChangelogBuilder::new(&output.schema, rows.len());
+    for Moved { before, after, .. } in rows {
+        let change = (before.as_deref(), after.as_deref());
+        push_change(&mut out, output.readers.needs_update_before, 0, change);
+    }
+    out.finish()
+}
+
+#[cfg(test)]
+mod tests;

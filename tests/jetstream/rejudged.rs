@@ -1,0 +1,199 @@
+//! A rule over a changelog is swapped while `weir run` runs: the rows that there are by then are judged anew, whatever dies
+//! meanwhile.
+
+use crate::{
+    process::{Running, weir},
+    versions::{Swapped, deploy, publish, steps},
+    wait_until,
+};
+use expect_test::{Expect, expect};
+use serde_json::Value;
+use std::{path::Path, thread, time::Duration};
+use weir_tests::stored::read_versions;
+use weir_tests::{
+    seed::with_seed,
+    swaps::{MALFORMED, PIPELINE, key_of},
+    table::query,
+};
+
+/// The rule reads the greatest number of each key; a table has its rows, another how many there are of each label.
+fn text(trial: &str) -> String {
+    format!(
+        "name = '{PIPELINE}'\nsource = {{ stream = 'EVENTS', subject = 'events', columns = {{ n = 'int', k = 'text' }} }}\n\
+         [[step]]\nname = 'greatest'\naggregate = {{ group_by = ['k'], columns = {{ n = {{ max = 'n' }} }} }}\n\
+         [[step]]\nname = 'versions'\nstage = {{ module = '{}', parameters = {{ malformed = {MALFORMED} }}, trial = {trial} }}\n\
+         [[sink]]\ntable = 'kept'\nprimary_key = ['k']\n\
+         [[step]]\nname = 'by-label'\naggregate = {{ group_by = ['label'], columns = {{ keys = {{ count = '*' }}, total = {{ sum = 'n' }} }} }}\n\
+         [[sink]]\ntable = 'by_label'\nprimary_key = ['label']\n",
+        weir_tests::guest("versions").display()
+    )
+}
+
+/// What the tables have to hold where all rows of the events `1..=last` bear one label. Rows that no version takes are none.
+#[track_caller]
+fn check_tables(database: &Path, last: u64, label: u64) {
+    let mut greatest = std::collections::BTreeMap::new();
+    for n in (1..=last).filter(|n| n % MALFORMED != 0) {
+        greatest.insert(key_of(n).to_string(), n);
+    }
+    let kept = greatest.iter().map(|(k, n)| format!("{k}|{n}|{label}"));
+    let found = query(database, "SELECT k || '|' || n || '|' || label FROM kept ORDER BY k");
+    assert_eq!(found, kept.collect::<Vec<_>>());
+    let total: u64 = greatest.values().sum();
+    let by_label = query(database, "SELECT label || '|' || keys || '|' || total FROM by_label");
+    assert_eq!(by_label, [format!("{label}|{}|{total}", greatest.len())]);
+}
+
+#[track_caller]
+fn check(setup: &Swapped, line: &str, code: i32, expected: &Expect) {
+    let outcome = setup.weir(line);
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    expected.assert_eq(&setup.plain(&said));
+    outcome.ends_with(code);
+}
+
+#[test]
+fn a_version_judges_the_rows_that_are_there_anew() {
+    let setup = Swapped::with(&text("{ rows = 40, failures = 3 }"));
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    check_tables(&setup.database(), 100, 0);
+
+    check(
+        &setup,
+        "deploy swapped.toml versions {versions} --param label=1 --param malformed=97",
+        0,
+        &expect![[r#"
+            deployed version 1 of step versions of pipeline swapped: module digest-of-versions with label = 1, malformed = 97
+              MACHINE PID, swapped.db: in force from sequence 101, the events waited N µs for it, on trial for 40 rows
+              in force after T
+        "#]],
+    );
+    check_tables(&setup.database(), 100, 1);
+    let explained = setup.weir("explain swapped.db kept k=3").ends_with(0).stdout;
+    let swap = "judged anew behind 100, where version 1 of step versions took over";
+    assert!(explained.contains(swap), "{explained}");
+    let explained = setup.weir("explain swapped.db kept k=3 --json").ends_with(0);
+    let explained: Value = serde_json::from_str(&explained.stdout).expect("it is JSON");
+    expect![[r#"[{"behind":100,"step":"versions","version":1}]"#]].assert_eq(&explained["swaps"].to_string());
+
+    check(
+        &setup,
+        "params set swapped.toml versions label=2",
+        0,
+        &expect![[r#"
+        deployed version 2 of step versions of pipeline swapped: module digest-of-versions with label = 2, malformed = 97
+          MACHINE PID, swapped.db: in force from sequence 101, the events waited N µs for it, on trial for 40 rows
+          in force after T
+    "#]],
+    );
+    check_tables(&setup.database(), 100, 2);
+    check(
+        &setup,
+        "rollback swapped.toml versions",
+        0,
+        &expect![[r#"
+        deployed version 3 of step versions of pipeline swapped: module digest-of-versions with label = 1, malformed = 97
+          MACHINE PID, swapped.db: in force from sequence 101, the events waited N µs for it, on trial for 40 rows
+          in force after T
+    "#]],
+    );
+    check_tables(&setup.database(), 100, 1);
+    setup.pass(&mut running, 101, 150);
+    check_tables(&setup.database(), 150, 1);
+
+    // It cannot take what is there by now.
+    check(
+        &setup,
+        "params set swapped.toml versions label=4 fails=reject",
+        1,
+        &expect![[r#"
+            deployed version 4 of step versions of pipeline swapped: module digest-of-versions with fails = "reject", label = 4, malformed = 97
+              MACHINE PID, swapped.db: refused: step "versions" would reject 13 of the rows that its input holds by now, the first: version 4 rejects 110
+        "#]],
+    );
+    check_tables(&setup.database(), 150, 1);
+
+    // It can, and not what comes: all of it goes back.
+    setup
+        .weir("params set swapped.toml versions label=5 fails=reject every=155")
+        .ends_with(0);
+    check_tables(&setup.database(), 150, 5);
+    setup.pass(&mut running, 151, 160);
+    check_tables(&setup.database(), 160, 1);
+    running.interrupt().ends_with(0);
+    let mut verify = weir().command();
+    let verified = verify.arg("verify").arg(setup.database()).status();
+    assert!(verified.expect("weir can be started").success());
+
+    // Another process goes on with what the first left.
+    let mut running = setup.start();
+    setup
+        .weir("params set swapped.toml versions label=6 fails= every=1")
+        .ends_with(0);
+    check_tables(&setup.database(), 160, 6);
+    setup.pass(&mut running, 161, 170);
+    running.interrupt().ends_with(0);
+    let mut running = setup.start();
+    setup.pass(&mut running, 171, 300);
+    check_tables(&setup.database(), 300, 6);
+    running.interrupt().ends_with(0);
+}
+
+/// How often the process dies.
+const KILLS: usize = 25;
+
+#[test]
+fn what_dies_around_a_swap_leaves_each_row_judged_once_by_the_version_in_force() {
+    let setup = Swapped::with(&text("{ rows = 60, failures = 3 }"));
+    let registry = setup.registry();
+    let mut last = 0;
+    let more = |last: &mut u64, events: u64| {
+        publish(&setup.client, *last + 1, *last + events);
+        *last += events;
+    };
+    let mut latest = 0;
+    let check_state = |last: u64| {
+        let versions = read_versions(&setup.database(), PIPELINE).expect("versions");
+        let in_force = versions
+            .iter()
+            .rfind(|version| version.step == "versions")
+            .expect("one is in force");
+        check_tables(&setup.database(), last, in_force.deployment.version);
+    };
+    with_seed(|random| {
+        for _ in 0..KILLS {
+            let mut running: Running = setup.run().start();
+            if !random.once_in(6) {
+                running.wait_for_word("from sequence");
+            }
+            for _ in 0..=random.below(2) {
+                more(&mut last, 1 + random.below(40) as u64);
+                let settings = match random.below(3) {
+                    // Taken back some time, or refused.
+                    0 => format!("fails = 'reject'\nevery = {}", 7 + random.below(90)),
+                    _ => String::new(),
+                };
+                latest = deploy(&registry, &settings).version;
+                thread::park_timeout(Duration::from_micros(random.below(60_000) as u64));
+            }
+            if random.once_in(2) {
+                running.wait_for_position(&setup.database(), PIPELINE, last);
+            }
+            running.kill();
+            if random.once_in(3) {
+                latest = deploy(&registry, "").version;
+            }
+        }
+    });
+    let mut running = setup.start();
+    wait_until("the last version", || {
+        steps(&registry).iter().any(|step| {
+            let failed = step.failed.as_ref();
+            step.deployment.version == latest || failed.is_some_and(|failed| failed.version == latest)
+        })
+    });
+    running.wait_for_position(&setup.database(), PIPELINE, last);
+    running.interrupt().ends_with(0);
+    check_state(last);
+}
