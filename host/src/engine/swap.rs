@@ -94,7 +94,7 @@ fn same_guest(old: &StagePlan, new: &StagePlan) -> bool {
 
 impl Engine {
     /// Lets `successor` take over. The versions that are new decide from the next delivery on, and the turn records it. Where a
-    /// rule reads a changelog, the current rows are judged anew first, see [`rejudge`](super::rejudge); where that cannot be,
+    /// rule reads a changelog, the current rows are judged anew first (see `engine/rejudge.rs`); where that cannot be,
     /// nothing has changed, the turn says so, and so does [`Retired::refused`].
     ///
     /// # Errors
