@@ -13,6 +13,7 @@ mod fingerprint;
 mod guests;
 mod operators;
 mod outcomes;
+mod rehearsal;
 mod rejudge;
 mod restore;
 mod shadow;
@@ -25,6 +26,7 @@ mod verdicts;
 mod waves;
 
 pub use failures::Stopped;
+pub use rehearsal::Prepared;
 pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
 
@@ -51,6 +53,7 @@ use crate::{
 };
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
+use rehearsal::Rehearsal;
 use stages::{OnRefusal, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
@@ -98,6 +101,8 @@ pub struct Engine {
     last_times: Option<DeliveryTimes>,
     /// Whether versions on trial over changelogs know where they differ from their fallbacks.
     keeps_differences: bool,
+    /// Current rows that are judged anew for a swap that is to come.
+    rehearsal: Option<Rehearsal>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -209,6 +214,7 @@ impl Engine {
             time_ms: None,
             last_times: None,
             keeps_differences: false,
+            rehearsal: None,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })
@@ -393,6 +399,7 @@ impl Engine {
                     }
                     self.settle_failures(&(start..stop), sequence);
                     self.measure(&edges);
+                    self.rehearse_changes(&edges);
                     self.collect(&edges, Place::Events(deliveries), outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }

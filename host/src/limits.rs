@@ -83,6 +83,15 @@ pub const TURN_BYTES_MAX: usize = 32 << 20;
 /// keys is some thousand entries: a millisecond.
 pub const STATE_BUCKETS: usize = 256;
 
+/// How often is looked whether a rehearsal is through.
+pub const REHEARSAL_LOOK: Duration = Duration::from_millis(1);
+
+/// Batches that a rehearsal may be behind the events at the most; at the swap they are waited for.
+pub const REHEARSED_BEHIND_MAX: u64 = 32;
+
+/// Batches that wait for a rehearsal before it is handed more current rows.
+pub const REHEARSED_AHEAD_MAX: u64 = 2;
+
 /// Columns of a table: what SQLite takes, as it is built in.
 pub const TABLE_COLUMNS_MAX: usize = 2000;
 

@@ -123,8 +123,8 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     check_tables(&setup.database(), 160, 1);
     running.interrupt().ends_with(0);
     let mut verify = weir().command();
-    let verified = verify.arg("verify").arg(setup.database()).status();
-    assert!(verified.expect("weir can be started").success());
+    let verified = verify.arg("verify").arg(setup.database()).output();
+    assert!(verified.expect("weir can be started").status.success());
 
     // Another process goes on with what the first left.
     let mut running = setup.start();

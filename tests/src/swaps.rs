@@ -360,6 +360,7 @@ fn start(
         successors: ready,
         retired,
         wake: Wake::default(),
+        ..Swaps::none()
     };
     std::thread::scope(|scope| {
         scope.spawn(move || {

@@ -33,14 +33,50 @@ struct Difference {
     outputs: Vec<Given>,
 }
 
+/// A current row over which two versions differ.
+#[derive(Clone, Debug)]
+pub(super) struct DifferingRow {
+    /// The key that all cells of the row make, as the rule reads it.
+    pub(super) read: Vec<u8>,
+    /// What becomes of it in each output.
+    pub(super) outputs: Vec<Given>,
+}
+
 /// The row that two versions give of a row.
 #[derive(Clone, Debug, Default)]
-struct Given {
+pub(super) struct Given {
     on_trial: Option<Vec<u8>>,
     fallback: Option<Vec<u8>>,
 }
 
+impl Given {
+    /// Calls `each` with every row of which two versions give others, by its number: the delivery of a row that they give is
+    /// that of the row that it comes of.
+    pub(super) fn each_difference(on_trial: &Batch, fallback: &Batch, mut each: impl FnMut(u32, Self)) {
+        let (a, b) = (all_columns(on_trial), all_columns(fallback));
+        each_pair(&on_trial.deliveries, &fallback.deliveries, |row, at_a, at_b| {
+            let given = Self {
+                on_trial: at_a.map(|at| row_of(&a, at)),
+                fallback: at_b.map(|at| row_of(&b, at)),
+            };
+            if given.on_trial != given.fallback {
+                each(row, given);
+            }
+        });
+    }
+}
+
 impl Differences {
+    /// Those of current rows.
+    pub(super) fn of(current: impl Iterator<Item = DifferingRow>) -> Self {
+        let mut all = Self::default();
+        for DifferingRow { read, outputs } in current {
+            let difference = all.rows.entry(read).or_insert(Difference { rows: 0, outputs });
+            difference.rows += 1;
+        }
+        all
+    }
+
     pub(super) fn savepoint(&mut self) {
         self.journal.clear();
     }
@@ -59,13 +95,8 @@ impl Differences {
     pub(super) fn note(&mut self, input: &Batch, rows: u32, on_trial: &[Batch], fallback: &[Batch]) {
         let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
         for (number, (a, b)) in on_trial.iter().zip(fallback).enumerate() {
-            let (a_columns, b_columns) = (all_columns(a), all_columns(b));
-            each_pair(&a.deliveries, &b.deliveries, |row, at_a, at_b| {
-                let given = Given {
-                    on_trial: at_a.map(|at| row_of(&a_columns, at)),
-                    fallback: at_b.map(|at| row_of(&b_columns, at)),
-                };
-                if row < rows && given.on_trial != given.fallback {
+            Given::each_difference(a, b, |row, given| {
+                if row < rows {
                     let outputs = differs
                         .entry(row)
                         .or_insert_with(|| vec![Given::default(); on_trial.len()]);

@@ -9,18 +9,18 @@
 //! Where that cannot be (the new rule fails on such a row, or a rule further on rejects what comes of it), the plan does not
 //! take over, and nothing has changed.
 
-use super::{Cut, Edges, Engine, Outcomes, Part, Step, verdicts::Verdicts};
+use super::{Cut, Edges, Engine, Outcomes, Part, Step, rehearsal::Rehearsed, verdicts::Verdicts};
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
     model::{
-        column::{Batch, Column, RowKind},
+        column::{Batch, Column, NOTHING, RowKind},
         delivery::Deliveries,
         ids::NodeId,
         row::{cells, push_cell, push_key},
     },
     operator::ChangelogBuilder,
-    plan::{Node, NodeKind, Output, OutputPort, Plan},
+    plan::{Change, Node, NodeKind, Output, OutputPort, Plan, StagePlan},
     text::printable,
 };
 use std::{
@@ -30,25 +30,25 @@ use std::{
 
 /// The rules behind the changelog of one operator, some of which another version judges from now on.
 #[derive(Debug)]
-struct Rules {
+pub(super) struct Rules {
     /// The output of the operator.
-    changelog: OutputPort,
+    pub(super) changelog: OutputPort,
     /// Those that have to be asked, in the order of the plan.
-    asked: Vec<NodeId>,
+    pub(super) asked: Vec<NodeId>,
     /// Those whose outputs may differ.
-    affected: BTreeSet<NodeId>,
+    pub(super) affected: BTreeSet<NodeId>,
 }
 
 /// What rules made of the rows of a bucket. The delivery of a row is the number of the row of the changelog that it comes of.
 #[derive(Debug, Default)]
-struct Verdict {
-    outputs: BTreeMap<NodeId, Vec<Batch>>,
+pub(super) struct Verdict {
+    pub(super) outputs: BTreeMap<NodeId, Vec<Batch>>,
     /// The rows that each rule rejected, by number, and why.
-    rejected: BTreeMap<NodeId, BTreeMap<u32, String>>,
+    pub(super) rejected: BTreeMap<NodeId, BTreeMap<u32, String>>,
 }
 
 /// The current rows as the former rules judged them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Before {
     rules: Vec<Rules>,
     /// For each of them and each bucket.
@@ -72,16 +72,16 @@ impl From<Error> for Refused {
 
 /// A row of an output that is another one from now on.
 #[derive(Debug)]
-struct Moved {
+pub(super) struct Moved {
     /// The key of the current row that it comes of: what they are ordered by.
-    of: Vec<u8>,
-    before: Option<Vec<u8>>,
-    after: Option<Vec<u8>>,
+    pub(super) of: Vec<u8>,
+    pub(super) before: Option<Vec<u8>>,
+    pub(super) after: Option<Vec<u8>>,
 }
 
 impl Rules {
     /// The rules over changelogs that judge otherwise once the stages at `changed` do, by changelog.
-    fn behind(plan: &Plan, changed: &BTreeSet<NodeId>) -> Vec<Self> {
+    pub(super) fn behind(plan: &Plan, changed: &BTreeSet<NodeId>) -> Vec<Self> {
         let mut all: BTreeMap<(NodeId, usize), Self> = BTreeMap::new();
         for (at, node) in plan.nodes.iter_enumerated() {
             let Some(path) = path_of(plan, at) else { continue };
@@ -151,28 +151,12 @@ impl Engine {
     /// Asks the rules of some current rows, each the guest that decides.
     fn judge_current(&mut self, rules: &Rules, rows: &Batch) -> Result<Verdict> {
         let plan = self.plan.clone();
-        let mut verdict = Verdict::default();
-        for &at in &rules.asked {
-            let (Some(node), Some(Step::Stage(stage))) = (plan.nodes.get(at), self.steps.get_mut(at)) else {
-                return Err(Error::defect(format!("step {at} judges a changelog and is no stage")));
-            };
-            let NodeKind::Stage(stage_plan) = &node.kind else {
-                return Err(Error::defect(format!(
-                    "step \"{}\" runs as a stage and is none",
-                    node.name
-                )));
-            };
-            let input = match node.input == rules.changelog {
-                true => rows,
-                false => verdict.input_of(&node.name, node.input)?,
-            };
-            let Verdicts { outputs, rejected, .. } = stage.ask_deciding(stage_plan, input);
-            let rejected = rejected.into_iter();
-            let rejected = rejected.map(|rejected| (input.delivery(rejected.row as usize), rejected.reason));
-            verdict.rejected.insert(at, rejected.collect());
-            verdict.outputs.insert(at, outputs);
-        }
-        Ok(verdict)
+        judge_rows(&plan, rules, rows, |at, stage_plan, rows| {
+            match self.steps.get_mut(at) {
+                Some(Step::Stage(stage)) => Ok(stage.ask_deciding(stage_plan, rows)),
+                _ => Err(Error::defect(format!("step {at} judges a changelog and is no stage"))),
+            }
+        })
     }
 
     /// Judges the current rows anew, under the plan that runs by now, and passes on what is otherwise than `before`, under
@@ -188,43 +172,95 @@ impl Engine {
     ) -> Result<(Edges, Outcomes), Refused> {
         let plan = self.plan.clone();
         let mut rejected = NewlyRejected::default();
-        let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
+        let mut moved: BTreeMap<(NodeId, usize), Vec<Moved>> = BTreeMap::new();
         for (rules, before) in before.rules.iter().zip(before.verdicts) {
-            let mut moved: BTreeMap<(NodeId, usize), Vec<Moved>> = BTreeMap::new();
+            let key = key_columns(&plan, rules.changelog)?;
             for (bucket, before) in before.into_iter().enumerate() {
                 let rows = self.current_rows(rules.changelog, bucket)?;
-                let mut after = self.judge_current(rules, &rows)?;
-                rejected.add(&rows, &before, mem::take(&mut after.rejected));
-                for &at in &rules.affected {
-                    for (number, output) in outputs_of(&plan, at)? {
-                        if is_read_beside_rules(
-                            &plan,
-                            OutputPort {
-                                node: at,
-                                output: number,
-                            },
-                        ) {
-                            let former = Former::of(was, at, output, &before)?;
-                            let after = after.outputs.get(&at).and_then(|outputs| outputs.get(number));
-                            let after = after.or_defect(|| format!("step {at} was not asked for output {number}"))?;
-                            let into = moved.entry((at, number)).or_default();
-                            former.each_moved(after, &rows, |row| into.push(row));
-                        }
-                    }
+                let after = self.judge_current(rules, &rows)?;
+                let key = rows.pick(&key);
+                let key_of = |row: u32| {
+                    let mut bytes = Vec::new();
+                    push_key(&mut bytes, &key, row as usize);
+                    bytes
+                };
+                for (&at, of_step) in &after.rejected {
+                    let known = before.rejected.get(&at);
+                    let new = of_step
+                        .iter()
+                        .filter(|(row, _)| known.is_none_or(|known| !known.contains_key(row)));
+                    new.for_each(|(row, reason)| rejected.push(at, key_of(*row), reason.clone()));
                 }
+                moved_rows(was, &plan, rules, &before, &after, |port, row, before, after| {
+                    let of = key_of(row);
+                    moved.entry(port).or_default().push(Moved { of, before, after });
+                })?;
             }
-            for ((at, number), mut rows) in moved {
-                rows.sort_by(|a, b| a.of.cmp(&b.of));
-                let node = plan.nodes.get(at);
-                let output = node.and_then(|node| node.outputs.get(number));
-                let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
-                let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
-                *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, &rows);
-            }
+        }
+        for rows in moved.values_mut() {
+            rows.sort_by(|a, b| a.of.cmp(&b.of));
         }
         rejected.check(&plan)?;
         // Of what the new rules made of the rows; what comes while these pass changes them as ever.
         self.keep_differences()?;
+        self.pass_on_moved(moved, deliveries)
+    }
+
+    /// As [`Engine::judge_anew`], after a rehearsal.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(super) fn pass_on_rehearsed(
+        &mut self,
+        rehearsed: Rehearsed,
+        deliveries: &Deliveries,
+    ) -> Result<(Edges, Outcomes), Refused> {
+        let is_on_trial = |at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial());
+        rehearsed.newly_rejected(is_on_trial).check(&self.plan)?;
+        let Rehearsed {
+            moved,
+            mut differences,
+            compared,
+            ..
+        } = rehearsed;
+        let plan = self.plan.clone();
+        let mut knows_all = true;
+        for (at, step) in self.steps.iter_mut_enumerated() {
+            let Step::Stage(stage) = step else { continue };
+            if stage.is_on_trial() && path_of(&plan, at).is_some() {
+                match compared.contains(&at) {
+                    true => {
+                        let of_step = differences.remove(&at).unwrap_or_default();
+                        stage.set_differences(of_step.into_values());
+                    }
+                    false => knows_all = false,
+                }
+            }
+        }
+        if !knows_all {
+            self.keep_differences()?;
+        }
+        let moved = moved
+            .into_iter()
+            .map(|(port, rows)| (port, rows.into_values().collect()));
+        self.pass_on_moved(moved.collect(), deliveries)
+    }
+
+    /// Passes on rows that are others by now, each output's in their order.
+    fn pass_on_moved(
+        &mut self,
+        moved: BTreeMap<(NodeId, usize), Vec<Moved>>,
+        deliveries: &Deliveries,
+    ) -> Result<(Edges, Outcomes), Refused> {
+        let plan = self.plan.clone();
+        let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
+        for ((at, number), rows) in moved {
+            let node = plan.nodes.get(at);
+            let output = node.and_then(|node| node.outputs.get(number));
+            let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
+            let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
+            *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, &rows);
+        }
         self.pass_on(&differs, deliveries)
     }
 
@@ -313,7 +349,7 @@ impl Engine {
 
 impl Verdict {
     /// What a step reads of a rule.
-    fn input_of(&self, step: &str, port: OutputPort) -> Result<&Batch> {
+    pub(super) fn input_of(&self, step: &str, port: OutputPort) -> Result<&Batch> {
         let outputs = self.outputs.get(&port.node);
         let output = outputs.and_then(|outputs| outputs.get(port.output));
         output.or_defect(|| format!("step \"{step}\" reads a rule that was not asked"))
@@ -347,27 +383,17 @@ fn is_read_beside_rules(plan: &Plan, port: OutputPort) -> bool {
 
 /// The current rows that a rule rejects and did not reject before.
 #[derive(Debug, Default)]
-struct NewlyRejected {
+pub(super) struct NewlyRejected {
     /// How many there are for each rule, with the first by its key, and why.
     by_step: BTreeMap<NodeId, (u64, Vec<u8>, String)>,
 }
 
 impl NewlyRejected {
-    /// Adds those of some rows.
-    fn add(&mut self, rows: &Batch, before: &Verdict, after: BTreeMap<NodeId, BTreeMap<u32, String>>) {
-        let columns = all_columns(rows);
-        for (at, rejected) in after {
-            let known = before.rejected.get(&at);
-            for (row, reason) in rejected {
-                if known.is_some_and(|known| known.contains_key(&row)) {
-                    continue;
-                }
-                let mut key = Vec::new();
-                push_key(&mut key, &columns, row as usize);
-                let (count, first, why) = self
-                    .by_step
-                    .entry(at)
-                    .or_insert_with(|| (0, key.clone(), reason.clone()));
+    /// Adds one.
+    pub(super) fn push(&mut self, at: NodeId, key: Vec<u8>, reason: String) {
+        match self.by_step.get_mut(&at) {
+            None => drop(self.by_step.insert(at, (1, key, reason))),
+            Some((count, first, why)) => {
                 *count += 1;
                 if key < *first {
                     (*first, *why) = (key, reason);
@@ -426,20 +452,86 @@ impl<'v> Former<'v> {
         })
     }
 
-    /// Calls `each` with every row that is another one, or none, in `after`. Both come of the rows of `current`.
-    fn each_moved(&self, after: &Batch, current: &Batch, mut each: impl FnMut(Moved)) {
-        let before = self.rows.unwrap_or(&crate::model::column::NOTHING);
-        let (columns, key) = (before.pick(&self.places), all_columns(current));
-        let after_columns = all_columns(after);
+    /// Calls `each` with the number of every row that is another one, or none, in `after`, and with both.
+    fn each_moved(&self, after: &Batch, mut each: impl FnMut(u32, Option<Vec<u8>>, Option<Vec<u8>>)) {
+        let before = self.rows.unwrap_or(&NOTHING);
+        let (columns, after_columns) = (before.pick(&self.places), all_columns(after));
         each_pair(&before.deliveries, &after.deliveries, |row, was, is| {
             let cells = |columns: &[&Column], row: Option<usize>| row.map(|row| row_of(columns, row));
             let (before, after) = (cells(&columns, was), cells(&after_columns, is));
             if before != after {
-                let mut of = Vec::new();
-                push_key(&mut of, &key, row as usize);
-                each(Moved { of, before, after });
+                each(row, before, after);
             }
         });
+    }
+}
+
+/// Asks rules of some current rows. The delivery of a row is its number; `ask` asks the guest that decides.
+pub(super) fn judge_rows(
+    plan: &Plan,
+    rules: &Rules,
+    rows: &Batch,
+    mut ask: impl FnMut(NodeId, &StagePlan, &Batch) -> Result<Verdicts>,
+) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    for &at in &rules.asked {
+        let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+        let NodeKind::Stage(stage) = &node.kind else {
+            return Err(Error::defect(format!(
+                "step \"{}\" is asked and is no stage",
+                node.name
+            )));
+        };
+        let input = match node.input == rules.changelog {
+            true => rows,
+            false => verdict.input_of(&node.name, node.input)?,
+        };
+        let Verdicts { outputs, rejected, .. } = ask(at, stage, input)?;
+        let rejected = rejected.into_iter();
+        let rejected = rejected.map(|rejected| (input.delivery(rejected.row as usize), rejected.reason));
+        verdict.rejected.insert(at, rejected.collect());
+        verdict.outputs.insert(at, outputs);
+    }
+    Ok(verdict)
+}
+
+/// Calls `each` with every row of an output that others than rules read, where it is another one under `plan` than it was
+/// under the plan `was`: the output, the number of the current row that it comes of, and both rows.
+pub(super) fn moved_rows(
+    was: &Plan,
+    plan: &Plan,
+    rules: &Rules,
+    before: &Verdict,
+    after: &Verdict,
+    mut each: impl FnMut((NodeId, usize), u32, Option<Vec<u8>>, Option<Vec<u8>>),
+) -> Result<()> {
+    for &at in &rules.affected {
+        for (number, output) in outputs_of(plan, at)? {
+            if is_read_beside_rules(
+                plan,
+                OutputPort {
+                    node: at,
+                    output: number,
+                },
+            ) {
+                let former = Former::of(was, at, output, before)?;
+                let after = after.outputs.get(&at).and_then(|outputs| outputs.get(number));
+                let after = after.or_defect(|| format!("step {at} was not asked for output {number}"))?;
+                former.each_moved(after, |row, before, after| each((at, number), row, before, after));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The columns that tell the current rows of an operator apart.
+pub(super) fn key_columns(plan: &Plan, changelog: OutputPort) -> Result<Vec<usize>> {
+    match plan.output(changelog).map(|output| &output.change) {
+        Some(Change::Keyed(Some(key))) => Ok(key.clone()),
+        _ => Err(Error::defect(format!(
+            "the rows of step {} have no key",
+            changelog.node
+        ))),
     }
 }
 

@@ -2,20 +2,19 @@
 
 use super::{
     Cut, Engine, Outcomes, Result, Step,
-    differences::Differences,
+    differences::{Differences, DifferingRow},
     failures::Failures,
     is_timer_driven,
     shadow::ShadowFeed,
     swap::in_force,
     trial::{Trial, numbered},
-    verdicts::{Parts, Verdicts, ask, ask_at},
+    verdicts::{Verdicts, ask, ask_in_parts, in_parts},
 };
 use crate::{
     error::Error,
-    limits::BATCH_EVENTS_MAX,
     metrics::ModuleVersion,
     model::{
-        column::{Batch, RowKind},
+        column::Batch,
         delivery::{Deliveries, RejectedDelivery},
         deployment::{TrialRecord, VersionChange},
         guest::{GuestFailure, Patience},
@@ -200,15 +199,20 @@ impl Stage {
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => (&mut trial.fallback, &**fallback),
             _ => (&mut self.guest, plan),
         };
-        in_parts(plan, rows, |part| {
-            ask_at(&mut **guest, plan, part, &[], Patience::Endless)
-        })
+        ask_in_parts(&mut **guest, plan, rows)
     }
 
     /// Where it is on trial over a changelog: begins anew to keep where the version differs from its fallback.
     pub(super) fn begin_differences(&mut self) {
         if let Some(trial) = &mut self.trial {
             trial.differences = Some(Differences::default());
+        }
+    }
+
+    /// The same, where it is known already over which rows.
+    pub(super) fn set_differences(&mut self, current: impl Iterator<Item = DifferingRow>) {
+        if let Some(trial) = &mut self.trial {
+            trial.differences = Some(Differences::of(current));
         }
     }
 
@@ -244,30 +248,6 @@ impl Stage {
         self.failed_rows += verdicts.failed_rows;
         verdicts
     }
-}
-
-/// Asks of all rows, some at a time: an operator may give more than a batch has events, and the memory of a guest is bounded.
-/// The two rows of an update stay together.
-fn in_parts(plan: &StagePlan, input: &Batch, mut ask: impl FnMut(&Batch) -> Verdicts) -> Verdicts {
-    let rows = input.len();
-    if rows <= BATCH_EVENTS_MAX {
-        return ask(input);
-    }
-    let mut parts = Parts::new(plan.outputs.len());
-    let mut start = 0;
-    while start < rows {
-        let mut end = rows.min(start + BATCH_EVENTS_MAX);
-        if end < rows && input.kind(end - 1) == RowKind::UpdateBefore {
-            end += 1;
-        }
-        let part = input.gather(&(start as u32..end as u32).collect::<Vec<_>>());
-        let mut given = ask(&part);
-        parts.push(mem::take(&mut given.outputs));
-        parts.add(&given);
-        parts.reject(given.rejected, start as u32);
-        start = end;
-    }
-    parts.finish()
 }
 
 impl Engine {

@@ -4,7 +4,11 @@
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in, and to judge the
 //! current rows of changelogs anew.
 
-use super::{Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Refused, takeover};
+use super::{
+    Engine, OnRefusal, Place, ShadowFeed, Stage, Step,
+    rejudge::{Before, Refused},
+    takeover,
+};
 use crate::{
     error::{Error, Result, take_defect},
     format::Decoder,
@@ -77,6 +81,16 @@ impl Successor {
 }
 
 impl Successor {
+    /// The plan that is to take over.
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The stages that run something else then.
+    pub(super) fn changed(&self) -> BTreeSet<NodeId> {
+        self.stages.iter().map(|(at, _)| *at).collect()
+    }
+
     /// Whether `plan` could take over from `running`: both are plans of one pipeline file.
     ///
     /// # Errors
@@ -106,7 +120,11 @@ impl Engine {
         } = successor;
         self.begin_to_keep_differences()?;
         let changed: BTreeSet<NodeId> = stages.iter().map(|(at, _)| *at).collect();
-        let before = self.judged_before(&changed)?;
+        let rehearsed = self.end_rehearsal(&plan);
+        let before = match rehearsed {
+            None => self.judged_before(&changed)?,
+            Some(_) => Before::default(),
+        };
         let deliveries = self.place_of_swap(&plan, &changed);
         self.each_state(|state| state.savepoint());
         self.each_stage(Stage::savepoint);
@@ -114,13 +132,14 @@ impl Engine {
         let changed: Vec<NodeId> = changed.into_iter().collect();
         let replaced = self.put_in(stages)?;
         let was = self.follow_plan(plan)?;
-        let judged = match before.is_empty() {
-            true => {
+        let judged = match (rehearsed, before.is_empty()) {
+            (Some(rehearsed), _) => self.pass_on_rehearsed(rehearsed, &deliveries).map(Some),
+            (None, false) => self.judge_anew(before, &was, &deliveries).map(Some),
+            (None, true) => {
                 // Columns may lie elsewhere.
                 self.keeps_differences = false;
                 Ok(None)
             }
-            false => self.judge_anew(before, &was, &deliveries).map(Some),
         };
         let refused = match judged {
             Ok(passed) => {

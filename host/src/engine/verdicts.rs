@@ -2,6 +2,7 @@
 
 use crate::{
     error::note_defect,
+    limits::BATCH_EVENTS_MAX,
     model::{
         column::{Batch, Column, RowKind},
         delivery::Deliveries,
@@ -9,7 +10,7 @@ use crate::{
     },
     plan::{RunningStage, StageColumn, StageOutput, StagePlan},
 };
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 /// What a guest said of some rows.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +117,35 @@ pub(super) fn ask_at(
         judged_rows: judged.judged_rows,
         timed_out: judged.timed_out,
     }
+}
+
+/// Asks of all rows, some at a time: an operator may give more than a batch has events, and the memory of a guest is bounded.
+/// The two rows of an update stay together.
+pub(super) fn in_parts(plan: &StagePlan, input: &Batch, mut ask: impl FnMut(&Batch) -> Verdicts) -> Verdicts {
+    let rows = input.len();
+    if rows <= BATCH_EVENTS_MAX {
+        return ask(input);
+    }
+    let mut parts = Parts::new(plan.outputs.len());
+    let mut start = 0;
+    while start < rows {
+        let mut end = rows.min(start + BATCH_EVENTS_MAX);
+        if end < rows && input.kind(end - 1) == RowKind::UpdateBefore {
+            end += 1;
+        }
+        let part = input.gather(&(start as u32..end as u32).collect::<Vec<_>>());
+        let mut given = ask(&part);
+        parts.push(mem::take(&mut given.outputs));
+        parts.add(&given);
+        parts.reject(given.rejected, start as u32);
+        start = end;
+    }
+    parts.finish()
+}
+
+/// Asks one guest of current rows of a changelog, whose deliveries are their numbers.
+pub(super) fn ask_in_parts(guest: &mut dyn RunningStage, plan: &StagePlan, rows: &Batch) -> Verdicts {
+    in_parts(plan, rows, |part| ask_at(guest, plan, part, &[], Patience::Endless))
 }
 
 /// "Now" of each row, for a rule that reads it; else nothing.

@@ -17,16 +17,18 @@
 mod recognition;
 
 use crate::{
-    engine::{Engine, Retired, Stopped, Successor},
+    engine::{Engine, Prepared, Retired, Stopped, Successor},
     error::{Error, Result, take_defect},
     fail_point,
-    limits::{BATCHES_QUEUED_MAX, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX},
+    limits::{
+        BATCHES_QUEUED_MAX, REHEARSAL_LOOK, TURN_BEHIND_MAX, TURN_BYTES_MAX, TURN_ENTRIES_BEHIND, TURN_ENTRIES_MAX,
+    },
     metrics::Metrics,
     model::{delivery::DecodedBatch, deployment::Committed, turn::Turn},
     source::{Acknowledge, Source, Wake},
     storage::Storage,
 };
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use recognition::Recognition;
 use std::{
     sync::Arc,
@@ -46,6 +48,10 @@ fn count_letters(storage: &dyn Storage, metrics: &Metrics) {
 pub struct Swaps {
     /// Plans that are ready. Each takes over with the next batch that the source gives.
     pub successors: Receiver<Box<Successor>>,
+    /// Plans for which current rows are judged anew first, beside the data path. Each then goes into `rehearsed`.
+    pub rehearsals: Receiver<Box<Prepared>>,
+    /// Where [`Swaps::successors`] come from.
+    pub rehearsed: Sender<Box<Successor>>,
     /// What is to be dropped off the data path.
     pub retired: Sender<Retired>,
     /// Makes the source give a batch at once, so that a plan does not wait for the next event.
@@ -59,6 +65,8 @@ impl Swaps {
     pub fn none() -> Self {
         Self {
             successors: never(),
+            rehearsals: never(),
+            rehearsed: bounded(0).0,
             retired: bounded(0).0,
             wake: Wake::default(),
             patience: Duration::ZERO,
@@ -110,10 +118,18 @@ fn drive(
     count_letters(&*storage, engine.metrics());
     let Swaps {
         successors,
+        rehearsals,
+        rehearsed,
         retired,
         wake,
         mut patience,
     } = swaps;
+    let stage = Stage {
+        rehearsals,
+        rehearsed,
+        wake: wake.clone(),
+        waiting: None,
+    };
     let (metrics, woken) = (engine.metrics().clone(), wake.clone());
     let (batches, decoded) = bounded::<EngineMessage>(BATCHES_QUEUED_MAX);
     let (turns, closed) = bounded::<Turn>(1);
@@ -127,7 +143,7 @@ fn drive(
     };
     let committer = spawn("weir-commit", move || commit_turns(committer, &closed, &idle))?;
     let engine = spawn("weir-engine", move || {
-        let left = collect_turns(engine, number, &decoded, &committer_idle, &turns, &retired);
+        let left = collect_turns(engine, number, &decoded, &committer_idle, &turns, &retired, stage);
         // The source may wait for an event that does not come.
         woken.set();
         left
@@ -201,6 +217,7 @@ fn collect_turns(
     committer_idle: &Receiver<()>,
     turns: &Sender<Turn>,
     retired: &Sender<Retired>,
+    mut stage: Stage,
 ) -> Result<Option<(Stopped, Turn)>> {
     let closed = never();
     let mut open = true;
@@ -236,7 +253,13 @@ fn collect_turns(
             continue;
         }
         let forgets = !full && engine.has_due();
+        let rehearses = stage.look(&mut engine)?;
+        let rehearsals = if stage.is_busy() { &never() } else { &stage.rehearsals };
         select! {
+            recv(rehearsals) -> prepared => match prepared {
+                Ok(prepared) => stage.begin(&mut engine, *prepared)?,
+                Err(_) => stage.rehearsals = never(),
+            },
             recv(source) -> batch => match batch {
                 Ok(EngineMessage { batch, successor }) => {
                     behind = batch.behind;
@@ -261,13 +284,55 @@ fn collect_turns(
                 Err(_) => return Ok(None), // As above.
             },
             // A source that said it was behind may have nothing more after all, and a turn that rests may be all there is.
-            default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }) => {}
+            default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }.min(rehearses)) => {}
         }
         if forgets {
             engine.forget_due();
         }
     }
     Ok(None)
+}
+
+/// Where a plan waits whose rehearsal runs.
+struct Stage {
+    rehearsals: Receiver<Box<Prepared>>,
+    rehearsed: Sender<Box<Successor>>,
+    wake: Wake,
+    waiting: Option<Box<Successor>>,
+}
+
+impl Stage {
+    fn is_busy(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    fn begin(&mut self, engine: &mut Engine, prepared: Prepared) -> Result<()> {
+        self.waiting = Some(engine.begin_rehearsal(prepared)?);
+        Ok(())
+    }
+
+    /// Lets a rehearsal go on, and its plan once it is through. Gives how long it can be left alone.
+    fn look(&mut self, engine: &mut Engine) -> Result<Duration> {
+        if self.waiting.is_none() {
+            return Ok(Duration::MAX);
+        }
+        let goes_on = engine.rehearse_some()?;
+        if !engine.is_rehearsed() {
+            return Ok(if goes_on { Duration::ZERO } else { REHEARSAL_LOOK });
+        }
+        if let Some(successor) = self.waiting.take() {
+            match self.rehearsed.try_send(successor) {
+                Ok(()) => self.wake.set(),
+                Err(TrySendError::Full(successor)) => {
+                    self.waiting = Some(successor);
+                    return Ok(REHEARSAL_LOOK);
+                }
+                // The pipeline is about to end.
+                Err(TrySendError::Disconnected(_)) => {}
+            }
+        }
+        Ok(Duration::MAX)
+    }
 }
 
 /// Commits turns in order, and tells the source of each.

@@ -18,7 +18,7 @@ pub(crate) use heartbeat::machine;
 pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
-    engine::{Engine, Retired, Shadow, ShadowReport, Successor},
+    engine::{self, Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     metrics::Metrics,
@@ -153,6 +153,7 @@ impl Prepared {
         } = deployments;
         // Replaced when it begins.
         let ((successors, _), (_, gone)) = (crossbeam::bounded(0), crossbeam::unbounded());
+        let (rehearsals, _) = crossbeam::bounded(0);
         let worker = Worker {
             hosts: registry.as_ref().map(|registry| registry.of_hosts().clone()),
             registry,
@@ -167,6 +168,7 @@ impl Prepared {
             running,
             subject,
             successors,
+            rehearsals,
             gone,
             wake: Wake::default(),
             wanted: BTreeMap::new(),
@@ -285,6 +287,9 @@ impl Prepared {
     ) -> Result<(Rollout, Swaps)> {
         let Self { mut worker } = self;
         let (successors, ready) = crossbeam::bounded(1);
+        let (rehearsals, prepared) = crossbeam::bounded(1);
+        worker.rehearsals = rehearsals;
+        let rehearsed = successors.clone();
         let (retired, gone) = crossbeam::unbounded();
         worker.subject.lag = lag;
         worker.sender = Some(sender.clone());
@@ -301,6 +306,8 @@ impl Prepared {
             .environment(|| "cannot start a thread".to_owned())?;
         let swaps = Swaps {
             successors: ready,
+            rehearsals: prepared,
+            rehearsed,
             retired,
             wake,
             patience: Duration::ZERO,
@@ -328,6 +335,7 @@ struct Worker {
     known: Vec<StoredVersion>,
     subject: Subject,
     successors: crossbeam::Sender<Box<Successor>>,
+    rehearsals: crossbeam::Sender<Box<engine::Prepared>>,
     gone: crossbeam::Receiver<Retired>,
     wake: Wake,
     /// What is wanted and not yet on its way, by step.
@@ -508,12 +516,19 @@ impl Worker {
         match self.prepare(&step, &deployment) {
             Ok((successor, plan)) => {
                 let in_flight = InFlight {
-                    step,
+                    step: step.clone(),
                     version: Some(deployment.version),
                     plan,
                     before,
                 };
-                self.send(successor, in_flight);
+                match Box::new(successor).rehearse(&self.running, &self.host) {
+                    Ok(Ok(prepared)) => self.send_to_rehearsal(prepared, in_flight),
+                    Ok(Err(successor)) => self.send(successor, in_flight),
+                    Err(error) => {
+                        self.versions.insert(step.clone(), in_flight.before);
+                        self.refuse(&step, deployment.version, &error);
+                    }
+                }
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
                 self.wanted.entry(step.clone()).or_insert(deployment);
@@ -526,10 +541,18 @@ impl Worker {
         }
     }
 
-    fn send(&mut self, successor: Successor, in_flight: InFlight) {
-        if self.successors.send(Box::new(successor)).is_ok() {
+    /// Sends a plan on its way.
+    fn send(&mut self, successor: Box<Successor>, in_flight: InFlight) {
+        if self.successors.send(successor).is_ok() {
             self.in_flight = Some(in_flight);
             self.wake.set();
+        }
+    }
+
+    /// Sends a plan on its way, through a rehearsal.
+    fn send_to_rehearsal(&mut self, prepared: engine::Prepared, in_flight: InFlight) {
+        if self.rehearsals.send(Box::new(prepared)).is_ok() {
+            self.in_flight = Some(in_flight);
         }
     }
 

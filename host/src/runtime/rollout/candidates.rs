@@ -22,7 +22,7 @@ impl Worker {
                     version: None,
                     plan,
                 };
-                self.send(successor, in_flight);
+                self.send(Box::new(successor), in_flight);
             }
             Err(error) if error.kind() == ErrorKind::Environment => {
                 self.wanted_shadows.entry(step.clone()).or_insert(candidate);

@@ -6,6 +6,7 @@
 mod decode;
 mod jetstream;
 mod process;
+mod rejudge;
 mod replay;
 mod report;
 mod scenario;
@@ -53,7 +54,7 @@ enum Part {
     Stage,
     /// Payloads to columns.
     Decode,
-    /// Versions of a rule that are swapped under load.
+    /// Versions of a rule that are swapped under load: over single rows, and over a million groups.
     Swap,
     /// `weir replay`: a file into SQLite, and into nothing.
     Replay,
@@ -102,6 +103,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     }
     if wants(Part::Swap) {
         swap::measure(&mut report)?;
+        rejudge::measure(&mut report)?;
     }
     let folder = tempfile::Builder::new()
         .prefix("bench-")

@@ -1,0 +1,511 @@
+//! A rehearsal: the current rows are judged anew beside the data path, so that the swap only has to pass on what differs.
+//!
+//! The rules have guests of their own here, as they judge now and as they will. Between batches the engine hands over current
+//! rows, a bucket at a time, and with each batch what it changed of the changelog. Both arrive in that order, so that the last
+//! word on a key is how it stands: at the swap, all that was handed over has been judged.
+
+use super::{
+    Edges, Engine, Step,
+    differences::{DifferingRow, Given},
+    of,
+    rejudge::{Moved, NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
+    swap::Successor,
+    verdicts::{Verdicts, ask_in_parts},
+};
+use crate::{
+    error::{Error, OrDefect, Result, take_defect},
+    limits::{REHEARSED_AHEAD_MAX, REHEARSED_BEHIND_MAX, STATE_BUCKETS},
+    model::{
+        column::{Batch, RowKind},
+        deployment::Deployment,
+        guest::GuestFailure,
+        ids::NodeId,
+        row::push_key,
+    },
+    plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
+};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+/// What the engine holds of a rehearsal.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    /// The plan that runs, and the one that is to take over.
+    was: Arc<Plan>,
+    plan: Arc<Plan>,
+    rules: Arc<Vec<Rules>>,
+    /// What decided at each rule when it began.
+    deciding: Vec<Deciding>,
+    /// Closed where the rehearsal has ended.
+    work: Sender<Work>,
+    rehearsed: Receiver<Rehearsed>,
+    /// How much was handed over, and how much of it is judged.
+    handed: u64,
+    judged: Arc<AtomicU64>,
+    /// The next bucket to hand over.
+    bucket: usize,
+}
+
+type Deciding = (NodeId, Deployment, String);
+
+/// A successor with a rehearsal that is ready to begin.
+#[derive(Debug)]
+pub struct Prepared {
+    successor: Box<Successor>,
+    cast: Cast,
+}
+
+/// Rows on their way: the changes of one changelog.
+#[derive(Debug)]
+struct Work {
+    /// Which of the rules.
+    rules: usize,
+    rows: Batch,
+}
+
+/// What differs at the swap.
+#[derive(Debug, Default)]
+pub(super) struct Rehearsed {
+    /// For each output the rows that are others, by the keys of their current rows.
+    pub(super) moved: BTreeMap<(NodeId, usize), BTreeMap<Vec<u8>, Moved>>,
+    /// What the new rules reject and the former did not.
+    rejected: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
+    /// What versions on trial reject and their fallbacks do not.
+    failed: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
+    /// The stages on trial that were compared with their fallbacks.
+    pub(super) compared: BTreeSet<NodeId>,
+    /// Where the versions that will be on trial differ from their fallbacks.
+    pub(super) differences: BTreeMap<NodeId, BTreeMap<Vec<u8>, DifferingRow>>,
+}
+
+/// The guests of a rehearsal.
+#[derive(Debug)]
+struct Cast {
+    was: Arc<Plan>,
+    plan: Arc<Plan>,
+    rules: Arc<Vec<Rules>>,
+    before: BTreeMap<NodeId, Guests>,
+    after: BTreeMap<NodeId, Guests>,
+    /// The stages that will be on trial.
+    on_trial: BTreeSet<NodeId>,
+}
+
+/// The guests of a stage.
+#[derive(Debug)]
+struct Guests {
+    live: Box<dyn RunningStage>,
+    fallback: Option<Box<dyn RunningStage>>,
+    /// Whether the fallback decides.
+    taken_back: bool,
+}
+
+impl Guests {
+    fn of(step: &str, plan: &StagePlan, host: &dyn GuestHost) -> Result<Self, GuestFailure> {
+        let guest = |plan: &StagePlan| -> Result<Box<dyn RunningStage>, GuestFailure> {
+            let mut guest = plan.guest(host, plan.deployment.whose(step));
+            guest.configure()?;
+            guest.warm_up()?;
+            Ok(guest)
+        };
+        Ok(Self {
+            live: guest(plan)?,
+            fallback: plan.fallback.as_deref().map(guest).transpose()?,
+            taken_back: false,
+        })
+    }
+
+    /// Asks the one that decides.
+    fn ask(&mut self, plan: &StagePlan, rows: &Batch) -> Verdicts {
+        match (&mut self.fallback, &plan.fallback) {
+            (Some(guest), Some(fallback)) if self.taken_back => ask_in_parts(&mut **guest, fallback, rows),
+            _ => ask_in_parts(&mut *self.live, plan, rows),
+        }
+    }
+}
+
+impl Successor {
+    /// Gets a rehearsal ready, where current rows have to be judged anew; else gives the successor back. What cannot be
+    /// rehearsed is judged at the swap itself.
+    ///
+    /// # Errors
+    /// When a guest fails.
+    pub fn rehearse(self: Box<Self>, running: &Arc<Plan>, host: &dyn GuestHost) -> Result<Result<Prepared, Box<Self>>> {
+        let plan = self.plan().clone();
+        let rules = Rules::behind(running, &self.changed());
+        // Rows are handed over as they are now.
+        let same_columns = rules.iter().all(|rules| {
+            let names = |plan: &Plan| {
+                let schema = plan.schema(rules.changelog).iter();
+                schema
+                    .map(|field| (field.name.clone(), field.column_type))
+                    .collect::<Vec<_>>()
+            };
+            names(running) == names(&plan)
+        });
+        if rules.is_empty() || !same_columns {
+            return Ok(Err(self));
+        }
+        let guests = |plan: &Plan| -> Result<BTreeMap<NodeId, Guests>> {
+            let asked: BTreeSet<NodeId> = rules.iter().flat_map(|rules| rules.asked.iter().copied()).collect();
+            let guests = asked.into_iter().map(|at| {
+                let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+                let NodeKind::Stage(stage) = &node.kind else {
+                    return Err(Error::defect(format!(
+                        "step \"{}\" is asked and is no stage",
+                        node.name
+                    )));
+                };
+                let guests = Guests::of(&node.name, stage, host)
+                    .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
+                Ok((at, guests))
+            });
+            guests.collect()
+        };
+        let cast = Cast {
+            was: running.clone(),
+            before: guests(running)?,
+            after: guests(&plan)?,
+            on_trial: BTreeSet::new(),
+            plan,
+            rules: Arc::new(rules),
+        };
+        Ok(Ok(Prepared { successor: self, cast }))
+    }
+}
+
+impl Cast {
+    /// Judges rows of a changelog, and notes what differs.
+    fn take(&mut self, work: &Work, rehearsed: &mut Rehearsed) -> Result<()> {
+        let all = self.rules.clone();
+        let rules = all
+            .get(work.rules)
+            .or_defect(|| "rows are rehearsed for no rule".to_owned())?;
+        let key = key_columns(&self.was, rules.changelog)?;
+        // The last word on each key.
+        let columns = work.rows.pick(&key);
+        let mut last: HashMap<Vec<u8>, u32> = HashMap::new();
+        for row in 0..work.rows.len() as u32 {
+            if work.rows.kind(row as usize) != RowKind::UpdateBefore {
+                let mut bytes = Vec::new();
+                push_key(&mut bytes, &columns, row as usize);
+                last.insert(bytes, row);
+            }
+        }
+        let gone = |row: u32| work.rows.kind(row as usize).retracts();
+        for key in last.iter().filter(|(_, row)| gone(**row)).map(|(key, _)| key) {
+            rehearsed.forget(rules, key);
+        }
+        let mut current: Vec<(u32, &Vec<u8>)> = last.iter().map(|(key, &row)| (row, key)).collect();
+        current.retain(|(row, _)| !gone(*row));
+        current.sort_unstable();
+        let numbers: Vec<u32> = current.iter().map(|(row, _)| *row).collect();
+        let keys: Vec<&Vec<u8>> = current.into_iter().map(|(_, key)| key).collect();
+        let rows = Batch {
+            kinds: None,
+            ..super::trial::numbered(&work.rows.gather(&numbers))
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let ask = |guests: &mut BTreeMap<NodeId, Guests>, at: NodeId, plan: &StagePlan, rows: &Batch| {
+            let guests = guests.get_mut(&at);
+            let guests = guests.or_defect(|| format!("step {at} has no guest in the rehearsal"))?;
+            Ok(guests.ask(plan, rows))
+        };
+        let before = judge_rows(&self.was, rules, &rows, |at, plan, rows| {
+            ask(&mut self.before, at, plan, rows)
+        })?;
+        let after = judge_rows(&self.plan, rules, &rows, |at, plan, rows| {
+            ask(&mut self.after, at, plan, rows)
+        })?;
+        for key in &keys {
+            rehearsed.forget(rules, key);
+        }
+        let key_of = |row: u32| keys.get(row as usize).map(|key| (*key).clone()).unwrap_or_default();
+        moved_rows(
+            &self.was,
+            &self.plan,
+            rules,
+            &before,
+            &after,
+            |port, row, before, after| {
+                let moved = Moved {
+                    of: key_of(row),
+                    before,
+                    after,
+                };
+                rehearsed.moved.entry(port).or_default().insert(moved.of.clone(), moved);
+            },
+        )?;
+        for (&at, rejected) in &after.rejected {
+            let known = before.rejected.get(&at);
+            for (&row, reason) in rejected {
+                if known.is_none_or(|known| !known.contains_key(&row)) {
+                    let of_step = rehearsed.rejected.entry(at).or_default();
+                    of_step.insert(key_of(row), reason.clone());
+                }
+            }
+        }
+        self.compare_with_fallbacks(rules, &rows, &after, &key_of, rehearsed)
+    }
+
+    fn compare_with_fallbacks(
+        &mut self,
+        rules: &Rules,
+        rows: &Batch,
+        after: &Verdict,
+        key_of: &impl Fn(u32) -> Vec<u8>,
+        rehearsed: &mut Rehearsed,
+    ) -> Result<()> {
+        for &at in rules.asked.iter().filter(|at| self.on_trial.contains(at)) {
+            rehearsed.compared.insert(at);
+            let node = self.plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+            let (NodeKind::Stage(plan), Some(guests)) = (&node.kind, self.after.get_mut(&at)) else {
+                continue;
+            };
+            let (Some(fallback), Some(guest)) = (&plan.fallback, &mut guests.fallback) else {
+                continue;
+            };
+            let input = match node.input == rules.changelog {
+                true => rows,
+                false => after.input_of(&node.name, node.input)?,
+            };
+            let by_fallback = ask_in_parts(&mut **guest, fallback, input);
+            let taken: BTreeSet<u32> = by_fallback
+                .rejected
+                .iter()
+                .map(|rejected| input.delivery(rejected.row as usize))
+                .collect();
+            let rejected = after.rejected.get(&at).into_iter().flatten();
+            for (&row, reason) in rejected.filter(|(row, _)| !taken.contains(row)) {
+                let of_step = rehearsed.failed.entry(at).or_default();
+                of_step.insert(key_of(row), reason.clone());
+            }
+            let on_trial = after.outputs.get(&at);
+            let on_trial = on_trial.or_defect(|| format!("step {at} was not asked"))?;
+            let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
+            for (number, (a, b)) in on_trial.iter().zip(&by_fallback.outputs).enumerate() {
+                Given::each_difference(a, b, |row, given| {
+                    let outputs = differs
+                        .entry(row)
+                        .or_insert_with(|| vec![Given::default(); on_trial.len()]);
+                    if let Some(output) = outputs.get_mut(number) {
+                        *output = given;
+                    }
+                });
+            }
+            let columns = all_columns(input);
+            for (place, row) in input.deliveries.iter().enumerate() {
+                if let Some(outputs) = differs.remove(row) {
+                    let mut read = Vec::new();
+                    push_key(&mut read, &columns, place);
+                    let of_step = rehearsed.differences.entry(at).or_default();
+                    of_step.insert(key_of(*row), DifferingRow { read, outputs });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(mut self, todo: &Receiver<Work>, judged: &AtomicU64, done: &Sender<Rehearsed>) {
+        let mut rehearsed = Rehearsed::default();
+        while let Ok(work) = todo.recv() {
+            let taken = self.take(&work, &mut rehearsed).and_then(|()| take_defect());
+            if let Err(defect) = taken {
+                tracing::error!("a rehearsal ends: {defect}");
+                return;
+            }
+            judged.fetch_add(1, Ordering::Release);
+        }
+        let _ = done.send(rehearsed);
+    }
+}
+
+impl Rehearsed {
+    /// Forgets what is known of a key.
+    fn forget(&mut self, rules: &Rules, key: &[u8]) {
+        for at in &rules.asked {
+            self.rejected.get_mut(at).map(|rejected| rejected.remove(key));
+            self.failed.get_mut(at).map(|failed| failed.remove(key));
+            self.differences.get_mut(at).map(|differences| differences.remove(key));
+        }
+        for ((at, _), moved) in &mut self.moved {
+            if rules.asked.contains(at) {
+                moved.remove(key);
+            }
+        }
+    }
+
+    /// The rows that the new rules do not take; of those that only a fallback takes, where its version `is_on_trial`.
+    pub(super) fn newly_rejected(&self, is_on_trial: impl Fn(NodeId) -> bool) -> NewlyRejected {
+        let mut all = NewlyRejected::default();
+        for (&at, rejected) in &self.rejected {
+            let each = rejected.iter();
+            each.for_each(|(key, reason)| all.push(at, key.clone(), reason.clone()));
+        }
+        for (&at, failed) in self.failed.iter().filter(|(at, _)| is_on_trial(**at)) {
+            let known = self.rejected.get(&at);
+            let others = failed
+                .iter()
+                .filter(|(key, _)| known.is_none_or(|known| !known.contains_key(*key)));
+            others.for_each(|(key, reason)| all.push(at, key.clone(), reason.clone()));
+        }
+        all
+    }
+}
+
+impl Engine {
+    /// Begins a rehearsal. Gives the successor, for when [`Engine::is_rehearsed`].
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn begin_rehearsal(&mut self, prepared: Prepared) -> Result<Box<Successor>> {
+        let Prepared { successor, mut cast } = prepared;
+        self.begin_to_keep_differences()?;
+        let changed = successor.changed();
+        let deciding = self.deciding_of(&cast.rules);
+        let decides = |at: NodeId, plan: &StagePlan| {
+            let decides = deciding.iter().find(|(of, ..)| *of == at);
+            decides
+                .is_some_and(|(_, deployment, digest)| (deployment, digest) == (&plan.deployment, &plan.module.digest))
+        };
+        for (plan, guests) in [(&cast.was, &mut cast.before), (&cast.plan, &mut cast.after)] {
+            for (&at, guests) in guests {
+                if let Some(NodeKind::Stage(stage)) = plan.nodes.get(at).map(|node| &node.kind)
+                    && !decides(at, stage)
+                    && stage.fallback.as_deref().is_some_and(|fallback| decides(at, fallback))
+                {
+                    // Of what is new it is the fallback that decides now, and not then.
+                    guests.taken_back = !changed.contains(&at) || Arc::ptr_eq(plan, &cast.was);
+                }
+            }
+        }
+        let on_trial = cast.plan.nodes.iter_enumerated().filter_map(|(at, node)| {
+            let NodeKind::Stage(stage) = &node.kind else {
+                return None;
+            };
+            let running = match self.steps.get(at) {
+                Some(Step::Stage(running)) => running.is_on_trial(),
+                _ => false,
+            };
+            let begins = stage.fallback.is_some() && stage.trial.rows > 0;
+            let is_on_trial = match changed.contains(&at) {
+                true => begins,
+                false => running,
+            };
+            is_on_trial.then_some(at)
+        });
+        cast.on_trial = on_trial.collect();
+        let (work, todo) = unbounded();
+        let (done, rehearsed) = bounded(1);
+        let judged = Arc::new(AtomicU64::new(0));
+        self.rehearsal = Some(Rehearsal {
+            was: cast.was.clone(),
+            plan: cast.plan.clone(),
+            rules: cast.rules.clone(),
+            deciding,
+            work,
+            rehearsed,
+            handed: 0,
+            judged: judged.clone(),
+            bucket: 0,
+        });
+        let thread = thread::Builder::new().name("weir-rehearsal".to_owned());
+        thread
+            .spawn(move || cast.run(&todo, &judged, &done))
+            .map_err(|cause| Error::environment(format!("cannot start thread weir-rehearsal: {cause}")))?;
+        Ok(successor)
+    }
+
+    /// What decides at the rules.
+    fn deciding_of(&self, rules: &[Rules]) -> Vec<Deciding> {
+        let asked: BTreeSet<NodeId> = rules.iter().flat_map(|rules| rules.asked.iter().copied()).collect();
+        let deciding = asked.into_iter().filter_map(|at| {
+            let (NodeKind::Stage(plan), Step::Stage(stage)) = (&self.plan.nodes.get(at)?.kind, self.steps.get(at)?)
+            else {
+                return None;
+            };
+            let decides = stage.deciding(plan);
+            Some((at, decides.deployment.clone(), decides.module.digest.clone()))
+        });
+        deciding.collect()
+    }
+
+    /// Hands over some current rows, where there are more and the rehearsal keeps up. Says whether it did.
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub fn rehearse_some(&mut self) -> Result<bool> {
+        let Some(rehearsal) = &self.rehearsal else {
+            return Ok(false);
+        };
+        if rehearsal.bucket >= STATE_BUCKETS {
+            return Ok(false);
+        }
+        if rehearsal.waiting() > REHEARSED_AHEAD_MAX {
+            return Ok(false);
+        }
+        let (rules, bucket) = (rehearsal.rules.clone(), rehearsal.bucket);
+        for (number, rules) in rules.iter().enumerate() {
+            let rows = self.current_rows(rules.changelog, bucket)?;
+            self.hand_over(number, rows);
+        }
+        if let Some(rehearsal) = &mut self.rehearsal {
+            rehearsal.bucket += 1;
+        }
+        Ok(true)
+    }
+
+    /// Hands over what a batch changed.
+    pub(super) fn rehearse_changes(&mut self, edges: &Edges) {
+        let Some(rehearsal) = &self.rehearsal else { return };
+        let rules = rehearsal.rules.clone();
+        for (number, rules) in rules.iter().enumerate() {
+            self.hand_over(number, of(edges, rules.changelog).clone());
+        }
+    }
+
+    fn hand_over(&mut self, rules: usize, rows: Batch) {
+        if let Some(rehearsal) = self.rehearsal.as_mut().filter(|_| !rows.is_empty()) {
+            rehearsal.handed += 1;
+            // Where it has ended, the rows are judged at the swap.
+            let _ = rehearsal.work.send(Work { rules, rows });
+        }
+    }
+
+    /// Whether all current rows are judged, or will be in a moment.
+    pub fn is_rehearsed(&self) -> bool {
+        let Some(rehearsal) = &self.rehearsal else {
+            return true;
+        };
+        let waiting = rehearsal.waiting();
+        // One that does not keep up with the events is not waited for.
+        rehearsal.bucket >= STATE_BUCKETS && (waiting <= 1 || waiting > REHEARSED_BEHIND_MAX)
+    }
+
+    /// What the rehearsal for `plan` found, once all is judged. Nothing where there was none, or it does not hold any more.
+    pub(super) fn end_rehearsal(&mut self, plan: &Arc<Plan>) -> Option<Rehearsed> {
+        let rehearsal = self.rehearsal.take()?;
+        let deciding = self.deciding_of(&rehearsal.rules);
+        let holds = Arc::ptr_eq(&rehearsal.plan, plan)
+            && Arc::ptr_eq(&rehearsal.was, &self.plan)
+            && rehearsal.bucket >= STATE_BUCKETS
+            && rehearsal.deciding == deciding;
+        let Rehearsal { work, rehearsed, .. } = rehearsal;
+        drop(work);
+        holds.then(|| rehearsed.recv().ok()).flatten()
+    }
+}
+
+impl Rehearsal {
+    fn waiting(&self) -> u64 {
+        self.handed.saturating_sub(self.judged.load(Ordering::Acquire))
+    }
+}

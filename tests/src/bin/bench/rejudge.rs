@@ -1,0 +1,216 @@
+//! Swaps of a threshold behind an aggregate under load: the groups that there are by then are judged anew.
+
+use crate::{
+    Result,
+    report::{Figure, Report, Target},
+    say,
+};
+use std::{
+    fmt::Write as _,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use weir::{
+    definition::File,
+    engine::{Engine, Successor},
+    format::Decoder,
+    limits::BATCH_EVENTS_MAX,
+    model::{delivery::DecodedBatch, deployment::Deployment},
+    plan::{Plan, StageVersion, StepVersions, Versions},
+    runtime::pipeline::{self, Swaps},
+    source::Source,
+    storage::Messages,
+};
+use weir_tests::{
+    guest,
+    replay::{hold, host},
+    swaps::Acknowledged,
+};
+
+const GROUPS: u64 = 1_000_000;
+const FILL: u64 = 4 * GROUPS;
+const EVENTS_PER_S: u64 = 200_000;
+const BATCH: u64 = 1024;
+const SWAPS: u64 = 20;
+const STEP: &str = "threshold";
+
+fn plan() -> Result<Arc<Plan>> {
+    let text = format!(
+        r#"
+        name = "groups"
+        source = {{ stream = "S", subject = "s", columns = {{ k = "int" }} }}
+        [[step]]
+        name = "count"
+        aggregate = {{ group_by = ["k"], columns = {{ amount = {{ count = "*" }} }} }}
+        [[step]]
+        name = "{STEP}"
+        stage = {{ module = "{}", parameters = {{ least = 10 }} }}
+        [[step]]
+        name = "by-amount"
+        aggregate = {{ group_by = ["amount"], columns = {{ groups = {{ count = "*" }} }} }}
+        [[sink]]
+        table = "by_amount"
+        primary_key = ["amount"]
+        "#,
+        guest("strict").display()
+    );
+    Ok(Arc::new(Plan::build(&File::from_text("groups.toml", text), host())?))
+}
+
+/// Events of any group: as many as there are at once at first, and then so many a second.
+struct Paced {
+    decoder: Decoder,
+    next: u64,
+    payload: String,
+    paced: Option<(Instant, u64)>,
+    passed: Arc<AtomicU64>,
+    end: Arc<AtomicBool>,
+}
+
+impl Source for Paced {
+    fn next_batch(&mut self) -> weir::error::Result<Option<DecodedBatch>> {
+        if self.end.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if self.next > FILL {
+            let (begun, first) = *self.paced.get_or_insert_with(|| (Instant::now(), self.next));
+            let due = Duration::from_micros((self.next - first) * 1_000_000 / EVENTS_PER_S);
+            thread::sleep(due.saturating_sub(begun.elapsed()));
+        }
+        for n in self.next..self.next + BATCH {
+            self.payload.clear();
+            let group = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % GROUPS;
+            let _ = write!(self.payload, "{{\"k\": {group}}}");
+            self.decoder.push(n, Some(0), self.payload.as_bytes());
+        }
+        self.next += BATCH;
+        self.passed.store(self.next, Ordering::Relaxed);
+        Ok(Some(self.decoder.take()))
+    }
+
+    fn replace_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+    }
+}
+
+/// The most memory that this process had so far, in MiB.
+fn most_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+fn version(base: &Plan, number: u64, fallback: StageVersion) -> Result<(Arc<Plan>, StageVersion)> {
+    let stage = base.stage(STEP)?;
+    let least = toml::Value::Integer(10 + (number % 2) as i64);
+    let live = StageVersion {
+        module: stage.module.clone(),
+        deployment: Deployment {
+            version: number,
+            digest: Some(stage.module.digest.clone()),
+            parameters: [("least".to_owned(), least)].into_iter().collect(),
+            ..Default::default()
+        },
+    };
+    let of_step = StepVersions {
+        live: Some(live.clone()),
+        fallback: Some(fallback),
+        shadow: None,
+    };
+    let versions: Versions = [(STEP.to_owned(), of_step)].into_iter().collect();
+    Ok((Arc::new(base.again(host(), &versions)?), live))
+}
+
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    say(format_args!(
+        "swap: {SWAPS} thresholds over {GROUPS} groups, while {EVENTS_PER_S} events a second come in"
+    ));
+    let base = plan()?;
+    let folder = tempfile::tempdir()?;
+    let mut storage = hold(&folder.path().join("groups.db"))?.open(base.clone(), Messages::Drop)?;
+    storage.claim("groups")?;
+    let seed = storage.stored().seed;
+    let mut engine = Engine::new(base.clone(), host(), seed)?;
+    storage.load(&mut engine)?;
+    engine.begin(0, &[]);
+    let (passed, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let source = Paced {
+        decoder: Decoder::of(&base, BATCH as usize)?,
+        next: 1,
+        payload: String::new(),
+        paced: None,
+        passed: passed.clone(),
+        end: end.clone(),
+    };
+    let (rehearsed, successors) = crossbeam_channel::bounded(1);
+    let (rehearsals, prepared) = crossbeam_channel::bounded(1);
+    let (retired, gone) = crossbeam_channel::unbounded();
+    let swaps = Swaps {
+        successors,
+        rehearsals: prepared,
+        rehearsed,
+        retired,
+        ..Swaps::none()
+    };
+    let told = Acknowledged::default();
+    let heard = told.clone();
+    let swapping = thread::spawn(move || -> Result<(Vec<Duration>, f64)> {
+        while passed.load(Ordering::Relaxed) < FILL + EVENTS_PER_S {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let before = most_mib();
+        let stage = base.stage(STEP)?;
+        let mut live = StageVersion {
+            module: stage.module.clone(),
+            deployment: stage.deployment.clone(),
+        };
+        let (mut running, mut until) = (base.clone(), Vec::new());
+        for number in 1..=SWAPS {
+            let begun = Instant::now();
+            let (plan, next) = version(&base, number, live)?;
+            let successor = Box::new(Successor::prepare(&running, plan.clone(), host(), BATCH_EVENTS_MAX)?);
+            let rehearsal = successor.rehearse(&running, host())?;
+            let rehearsal = rehearsal.map_err(|_| "there is nothing to rehearse")?;
+            rehearsals.send(Box::new(rehearsal)).map_err(|_| "the pipeline ended")?;
+            while heard.pauses().len() < number as usize {
+                thread::sleep(Duration::from_millis(1));
+            }
+            until.push(begun.elapsed());
+            gone.try_iter().for_each(drop);
+            (running, live) = (plan, next);
+        }
+        end.store(true, Ordering::Relaxed);
+        Ok((until, most_mib() - before))
+    });
+    pipeline::run(source, engine, storage, told.clone(), swaps)?;
+    let (mut until, more_mib) = swapping.join().map_err(|_| "the thread of the swaps panicked")??;
+    until.sort();
+    let at = |all: &[Duration], share: usize| {
+        let index = (all.len() * share / 100).min(all.len().saturating_sub(1));
+        all.get(index).map_or(0.0, |time| time.as_nanos() as f64 / 1e3)
+    };
+    let pauses = told.pauses();
+    report.add(Figure {
+        part: "swap",
+        what: format!("pause of the events, p99 of {SWAPS} thresholds over {GROUPS} groups"),
+        value: at(&pauses, 99),
+        unit: "µs",
+        baseline: BATCH as f64 * 1e6 / EVENTS_PER_S as f64,
+        baseline_what: "the time between two batches of 1024 events",
+        targets: vec![Target::Most(10_000.0)],
+        also: vec![
+            ("p50", at(&pauses, 50), "µs"),
+            ("most", at(&pauses, 100), "µs"),
+            ("in force after, p50", at(&until, 50) / 1e3, "ms"),
+            ("in force after, most", at(&until, 100) / 1e3, "ms"),
+            ("memory on top", more_mib, "MiB"),
+        ],
+    });
+    Ok(())
+}
