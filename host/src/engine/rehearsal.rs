@@ -27,6 +27,7 @@ use crate::{
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    iter,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -53,7 +54,7 @@ pub(super) struct Rehearsal {
     bucket: usize,
 }
 
-type Deciding = (NodeId, Deployment, String);
+type Deciding = (NodeId, Version);
 
 /// A successor with a rehearsal that is ready to begin.
 #[derive(Debug)]
@@ -85,49 +86,74 @@ pub(super) struct Rehearsed {
     pub(super) differences: BTreeMap<NodeId, BTreeMap<Vec<u8>, DifferingRow>>,
 }
 
-/// The guests of a rehearsal.
+/// The rules of a rehearsal, with their guests.
 #[derive(Debug)]
 struct Cast {
     was: Arc<Plan>,
     plan: Arc<Plan>,
     rules: Arc<Vec<Rules>>,
-    before: BTreeMap<NodeId, Guests>,
-    after: BTreeMap<NodeId, Guests>,
+    guests: Guests,
+    /// What decides at each rule now, and what will.
+    before: BTreeMap<NodeId, Version>,
+    after: BTreeMap<NodeId, Version>,
     /// The stages that will be on trial.
     on_trial: BTreeSet<NodeId>,
 }
 
-/// The guests of a stage.
-#[derive(Debug)]
+/// Which version of a step decides: by its deployment and the digest of its module.
+type Version = (Deployment, String);
+
+/// One guest for each version of each step, whichever plan it is of.
+#[derive(Debug, Default)]
 struct Guests {
-    live: Box<dyn RunningStage>,
-    fallback: Option<Box<dyn RunningStage>>,
-    /// Whether the fallback decides.
-    taken_back: bool,
+    all: Vec<(NodeId, Version, Box<dyn RunningStage>)>,
 }
 
 impl Guests {
-    fn of(step: &str, plan: &StagePlan, host: &dyn GuestHost) -> Result<Self, GuestFailure> {
-        let guest = |plan: &StagePlan| -> Result<Box<dyn RunningStage>, GuestFailure> {
-            let mut guest = plan.guest(host, plan.deployment.whose(step));
-            guest.configure()?;
-            guest.warm_up()?;
-            Ok(guest)
-        };
-        Ok(Self {
-            live: guest(plan)?,
-            fallback: plan.fallback.as_deref().map(guest).transpose()?,
-            taken_back: false,
-        })
+    /// Adds the guests of a stage that are not there yet.
+    fn add(&mut self, at: NodeId, step: &str, plan: &StagePlan, host: &dyn GuestHost) -> Result<(), GuestFailure> {
+        for plan in iter::once(plan).chain(plan.fallback.as_deref()) {
+            let version = version_of(plan);
+            if self.find(at, &version).is_none() {
+                let mut guest = plan.guest(host, plan.deployment.whose(step));
+                guest.configure()?;
+                guest.warm_up()?;
+                self.all.push((at, version, guest));
+            }
+        }
+        Ok(())
     }
 
-    /// Asks the one that decides.
-    fn ask(&mut self, plan: &StagePlan, rows: &Batch) -> Verdicts {
-        match (&mut self.fallback, &plan.fallback) {
-            (Some(guest), Some(fallback)) if self.taken_back => ask_in_parts(&mut **guest, fallback, rows),
-            _ => ask_in_parts(&mut *self.live, plan, rows),
-        }
+    fn find(&mut self, at: NodeId, version: &Version) -> Option<&mut Box<dyn RunningStage>> {
+        let mut all = self.all.iter_mut();
+        all.find_map(|(of, known, guest)| ((*of, &*known) == (at, version)).then_some(guest))
     }
+
+    /// Asks the guest of `plan`.
+    fn ask(&mut self, at: NodeId, plan: &StagePlan, rows: &Batch) -> Result<Verdicts> {
+        let guest = self.find(at, &version_of(plan));
+        let guest = guest.or_defect(|| format!("step {at} has no such guest in the rehearsal"))?;
+        Ok(ask_in_parts(&mut **guest, plan, rows))
+    }
+
+    /// Asks the one that decides at a stage.
+    fn ask_deciding(
+        &mut self,
+        at: NodeId,
+        plan: &StagePlan,
+        deciding: &BTreeMap<NodeId, Version>,
+        rows: &Batch,
+    ) -> Result<Verdicts> {
+        let decides = |plan: &&StagePlan| deciding.get(&at).is_some_and(|deciding| *deciding == version_of(plan));
+        let mut either = iter::once(plan).chain(plan.fallback.as_deref());
+        let plan = either.find(decides);
+        let plan = plan.or_defect(|| format!("nothing decides at step {at} in the rehearsal"))?;
+        self.ask(at, plan, rows)
+    }
+}
+
+fn version_of(plan: &StagePlan) -> Version {
+    (plan.deployment.clone(), plan.module.digest.clone())
 }
 
 impl Successor {
@@ -135,7 +161,7 @@ impl Successor {
     /// rehearsed is judged at the swap itself.
     ///
     /// # Errors
-    /// When a guest fails.
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where it is a plan of another pipeline file.
     pub fn rehearse(self: Box<Self>, running: &Arc<Plan>, host: &dyn GuestHost) -> Result<Result<Prepared, Box<Self>>> {
         let plan = self.plan().clone();
         let rules = Rules::behind(running, &self.changed());
@@ -143,38 +169,44 @@ impl Successor {
         let same_columns = rules.iter().all(|rules| {
             let names = |plan: &Plan| {
                 let schema = plan.schema(rules.changelog).iter();
-                schema
-                    .map(|field| (field.name.clone(), field.column_type))
-                    .collect::<Vec<_>>()
+                let names = schema.map(|field| (field.name.clone(), field.column_type));
+                names.collect::<Vec<_>>()
             };
             names(running) == names(&plan)
         });
         if rules.is_empty() || !same_columns {
             return Ok(Err(self));
         }
-        let guests = |plan: &Plan| -> Result<BTreeMap<NodeId, Guests>> {
-            let asked: BTreeSet<NodeId> = rules.iter().flat_map(|rules| rules.asked.iter().copied()).collect();
-            let guests = asked.into_iter().map(|at| {
-                let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
-                let NodeKind::Stage(stage) = &node.kind else {
-                    return Err(Error::defect(format!(
-                        "step \"{}\" is asked and is no stage",
-                        node.name
-                    )));
-                };
-                let guests = Guests::of(&node.name, stage, host)
-                    .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
-                Ok((at, guests))
-            });
-            guests.collect()
-        };
+        let mut guests = Guests::default();
+        let asked: BTreeSet<NodeId> = rules.iter().flat_map(|rules| rules.asked.iter().copied()).collect();
+        for (plan, at) in [running, &plan]
+            .into_iter()
+            .flat_map(|plan| asked.iter().map(move |at| (plan, *at)))
+        {
+            let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+            let NodeKind::Stage(stage) = &node.kind else {
+                return Err(Error::defect(format!(
+                    "step \"{}\" is asked and is no stage",
+                    node.name
+                )));
+            };
+            if let Err(failure) = guests.add(at, &node.name, stage, host) {
+                tracing::warn!(
+                    step = node.name,
+                    "step {} is swapped without a rehearsal, so events wait while current rows are judged: {failure}",
+                    node.name
+                );
+                return Ok(Err(self));
+            }
+        }
         let cast = Cast {
             was: running.clone(),
-            before: guests(running)?,
-            after: guests(&plan)?,
-            on_trial: BTreeSet::new(),
             plan,
             rules: Arc::new(rules),
+            guests,
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
+            on_trial: BTreeSet::new(),
         };
         Ok(Ok(Prepared { successor: self, cast }))
     }
@@ -214,16 +246,19 @@ impl Cast {
         if rows.is_empty() {
             return Ok(());
         }
-        let ask = |guests: &mut BTreeMap<NodeId, Guests>, at: NodeId, plan: &StagePlan, rows: &Batch| {
-            let guests = guests.get_mut(&at);
-            let guests = guests.or_defect(|| format!("step {at} has no guest in the rehearsal"))?;
-            Ok(guests.ask(plan, rows))
-        };
-        let before = judge_rows(&self.was, rules, &rows, |at, plan, rows| {
-            ask(&mut self.before, at, plan, rows)
+        let Self {
+            was,
+            plan,
+            guests,
+            before,
+            after,
+            ..
+        } = self;
+        let before = judge_rows(was, rules, &rows, |at, plan, rows| {
+            guests.ask_deciding(at, plan, before, rows)
         })?;
-        let after = judge_rows(&self.plan, rules, &rows, |at, plan, rows| {
-            ask(&mut self.after, at, plan, rows)
+        let after = judge_rows(plan, rules, &rows, |at, plan, rows| {
+            guests.ask_deciding(at, plan, after, rows)
         })?;
         for key in &keys {
             rehearsed.forget(rules, key);
@@ -267,17 +302,13 @@ impl Cast {
         for &at in rules.asked.iter().filter(|at| self.on_trial.contains(at)) {
             rehearsed.compared.insert(at);
             let node = self.plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
-            let (NodeKind::Stage(plan), Some(guests)) = (&node.kind, self.after.get_mut(&at)) else {
-                continue;
-            };
-            let (Some(fallback), Some(guest)) = (&plan.fallback, &mut guests.fallback) else {
-                continue;
-            };
+            let NodeKind::Stage(plan) = &node.kind else { continue };
+            let Some(fallback) = &plan.fallback else { continue };
             let input = match node.input == rules.changelog {
                 true => rows,
                 false => after.input_of(&node.name, node.input)?,
             };
-            let by_fallback = ask_in_parts(&mut **guest, fallback, input);
+            let by_fallback = self.guests.ask(at, fallback, input)?;
             let taken: BTreeSet<u32> = by_fallback
                 .rejected
                 .iter()
@@ -371,20 +402,11 @@ impl Engine {
         self.begin_to_keep_differences()?;
         let changed = successor.changed();
         let deciding = self.deciding_of(&cast.rules);
-        let decides = |at: NodeId, plan: &StagePlan| {
-            let decides = deciding.iter().find(|(of, ..)| *of == at);
-            decides
-                .is_some_and(|(_, deployment, digest)| (deployment, digest) == (&plan.deployment, &plan.module.digest))
-        };
-        for (plan, guests) in [(&cast.was, &mut cast.before), (&cast.plan, &mut cast.after)] {
-            for (&at, guests) in guests {
-                if let Some(NodeKind::Stage(stage)) = plan.nodes.get(at).map(|node| &node.kind)
-                    && !decides(at, stage)
-                    && stage.fallback.as_deref().is_some_and(|fallback| decides(at, fallback))
-                {
-                    // Of what is new it is the fallback that decides now, and not then.
-                    guests.taken_back = !changed.contains(&at) || Arc::ptr_eq(plan, &cast.was);
-                }
+        cast.before = deciding.iter().cloned().collect();
+        cast.after = cast.before.clone();
+        for &at in &changed {
+            if let Some(NodeKind::Stage(stage)) = cast.plan.nodes.get(at).map(|node| &node.kind) {
+                cast.after.insert(at, version_of(stage));
             }
         }
         let on_trial = cast.plan.nodes.iter_enumerated().filter_map(|(at, node)| {
@@ -433,7 +455,7 @@ impl Engine {
                 return None;
             };
             let decides = stage.deciding(plan);
-            Some((at, decides.deployment.clone(), decides.module.digest.clone()))
+            Some((at, version_of(decides)))
         });
         deciding.collect()
     }

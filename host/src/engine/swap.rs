@@ -161,6 +161,11 @@ impl Engine {
             }
         };
         if let Some(reason) = refused {
+            if !reads_same_columns(&self.plan, &was) {
+                return Err(Error::defect(
+                    "a plan was refused whose columns the source reads already",
+                ));
+            }
             let refused = self.follow_plan(was)?;
             let stages = self.put_in(replaced)?;
             self.keeps_differences = false;
@@ -277,6 +282,18 @@ impl Engine {
         deliveries.push(None, self.last_sequence, times, b"");
         deliveries
     }
+}
+
+/// Whether the source reads the same columns for two plans. What rules over a changelog read is held by the state of the operator
+/// before them, so that another version of one makes no difference.
+fn reads_same_columns(a: &Plan, b: &Plan) -> bool {
+    let read = |plan: &Plan| -> Vec<Vec<bool>> {
+        let of_inputs = plan.inputs.iter();
+        of_inputs
+            .map(|input| input.columns.iter().map(|column| column.materialised).collect())
+            .collect()
+    };
+    read(a) == read(b)
 }
 
 /// What a turn says of versions that did not take over.
