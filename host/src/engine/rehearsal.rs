@@ -5,10 +5,12 @@
 //! word on a key is how it stands: at the swap, all that was handed over has been judged.
 
 use super::{
-    Edges, Engine, Step,
+    Edges, Engine, Outcomes, Step,
     differences::{DifferingRow, Given},
     of,
-    rejudge::{Moved, NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
+    rejudge::{
+        Moved, NewlyRejected, Refused, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows, path_of,
+    },
     swap::Successor,
     verdicts::{Verdicts, ask_in_parts},
 };
@@ -17,6 +19,7 @@ use crate::{
     limits::{REHEARSED_AHEAD_MAX, REHEARSED_BEHIND_MAX, STATE_BUCKETS},
     model::{
         column::{Batch, RowKind},
+        delivery::Deliveries,
         deployment::Deployment,
         guest::GuestFailure,
         ids::NodeId,
@@ -510,6 +513,47 @@ impl Engine {
         let waiting = rehearsal.waiting();
         // One that does not keep up with the events is not waited for.
         rehearsal.bucket >= STATE_BUCKETS && (waiting <= 1 || waiting > REHEARSED_BEHIND_MAX)
+    }
+
+    /// Passes on what a rehearsal found, under the plan that runs by now, as rows of the only delivery. All states have a
+    /// savepoint.
+    ///
+    /// # Errors
+    /// Why the plan cannot take over.
+    pub(super) fn pass_on_rehearsed(
+        &mut self,
+        rehearsed: Rehearsed,
+        deliveries: &Deliveries,
+    ) -> Result<(Edges, Outcomes), Refused> {
+        let is_on_trial = |at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial());
+        rehearsed.newly_rejected(is_on_trial).check(&self.plan)?;
+        let Rehearsed {
+            moved,
+            mut differences,
+            compared,
+            ..
+        } = rehearsed;
+        let plan = self.plan.clone();
+        let mut knows_all = true;
+        for (at, step) in self.steps.iter_mut_enumerated() {
+            let Step::Stage(stage) = step else { continue };
+            if stage.is_on_trial() && path_of(&plan, at).is_some() {
+                match compared.contains(&at) {
+                    true => {
+                        let of_step = differences.remove(&at).unwrap_or_default();
+                        stage.set_differences(of_step.into_values());
+                    }
+                    false => knows_all = false,
+                }
+            }
+        }
+        if !knows_all {
+            self.keep_differences()?;
+        }
+        let moved = moved
+            .into_iter()
+            .map(|(port, rows)| (port, rows.into_values().collect()));
+        self.pass_on_moved(moved.collect(), deliveries)
     }
 
     /// What the rehearsal for `plan` found, once all is judged. Nothing where there was none, or it does not hold any more.

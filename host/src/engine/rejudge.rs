@@ -9,7 +9,7 @@
 //! Where that cannot be (the new rule fails on such a row, or a rule further on rejects what comes of it), the plan does not
 //! take over, and nothing has changed.
 
-use super::{Cut, Edges, Engine, Outcomes, Part, Step, rehearsal::Rehearsed, verdicts::Verdicts};
+use super::{Cut, Edges, Engine, Outcomes, Part, Step, verdicts::Verdicts};
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
@@ -112,7 +112,7 @@ impl Rules {
 
 /// The stages from the changelog of an operator to the stage `at`, that one included. Nothing where it is none, or reads no
 /// changelog.
-fn path_of(plan: &Plan, at: NodeId) -> Option<Vec<NodeId>> {
+pub(super) fn path_of(plan: &Plan, at: NodeId) -> Option<Vec<NodeId>> {
     let mut path = Vec::new();
     let (mut at, mut node) = (at, plan.nodes.get(at)?);
     while let NodeKind::Stage(_) = node.kind {
@@ -206,48 +206,8 @@ impl Engine {
         self.pass_on_moved(moved, deliveries)
     }
 
-    /// As [`Engine::judge_anew`], after a rehearsal.
-    ///
-    /// # Errors
-    /// Likewise.
-    pub(super) fn pass_on_rehearsed(
-        &mut self,
-        rehearsed: Rehearsed,
-        deliveries: &Deliveries,
-    ) -> Result<(Edges, Outcomes), Refused> {
-        let is_on_trial = |at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial());
-        rehearsed.newly_rejected(is_on_trial).check(&self.plan)?;
-        let Rehearsed {
-            moved,
-            mut differences,
-            compared,
-            ..
-        } = rehearsed;
-        let plan = self.plan.clone();
-        let mut knows_all = true;
-        for (at, step) in self.steps.iter_mut_enumerated() {
-            let Step::Stage(stage) = step else { continue };
-            if stage.is_on_trial() && path_of(&plan, at).is_some() {
-                match compared.contains(&at) {
-                    true => {
-                        let of_step = differences.remove(&at).unwrap_or_default();
-                        stage.set_differences(of_step.into_values());
-                    }
-                    false => knows_all = false,
-                }
-            }
-        }
-        if !knows_all {
-            self.keep_differences()?;
-        }
-        let moved = moved
-            .into_iter()
-            .map(|(port, rows)| (port, rows.into_values().collect()));
-        self.pass_on_moved(moved.collect(), deliveries)
-    }
-
     /// Passes on rows that are others by now, each output's in their order.
-    fn pass_on_moved(
+    pub(super) fn pass_on_moved(
         &mut self,
         moved: BTreeMap<(NodeId, usize), Vec<Moved>>,
         deliveries: &Deliveries,
@@ -281,7 +241,7 @@ impl Engine {
         })
     }
 
-    fn keep_differences(&mut self) -> Result<(), Refused> {
+    pub(super) fn keep_differences(&mut self) -> Result<(), Refused> {
         let plan = self.plan.clone();
         for (at, node) in plan.nodes.iter_enumerated() {
             let (NodeKind::Stage(stage_plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
@@ -402,7 +362,9 @@ impl NewlyRejected {
         }
     }
 
-    fn check(&self, plan: &Plan) -> Result<(), Refused> {
+    /// # Errors
+    /// Where there are any: how many of which rule, and why.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), Refused> {
         let Some((&at, (count, _, reason))) = self.by_step.first_key_value() else {
             return Ok(());
         };
