@@ -114,6 +114,18 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     );
     check_tables(&setup.database(), 150, 1);
 
+    // Nor can what runs for ever on each of them: one is enough.
+    let looping = setup.weir("params set swapped.toml versions label=4 fails=loop");
+    assert!(
+        looping
+            .stdout
+            .contains("would reject a row that its input holds by now"),
+        "{}",
+        looping.stdout
+    );
+    looping.ends_with(1);
+    check_tables(&setup.database(), 150, 1);
+
     // It can, and not what comes: all of it goes back.
     setup
         .weir("params set swapped.toml versions label=5 fails=reject every=155")

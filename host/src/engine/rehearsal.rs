@@ -12,7 +12,8 @@ use super::{
         Moved, NewlyRejected, Refused, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows, path_of,
     },
     swap::Successor,
-    verdicts::{Verdicts, ask_in_parts},
+    trial::numbered,
+    verdicts::{Known, Verdicts, ask_current},
 };
 use crate::{
     error::{Error, OrDefect, Result, take_defect},
@@ -33,7 +34,7 @@ use std::{
     iter,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -53,8 +54,30 @@ pub(super) struct Rehearsal {
     /// How much was handed over, and how much of it is judged.
     handed: u64,
     judged: Arc<AtomicU64>,
+    /// Whether the thread has ended.
+    has_ended: Arc<AtomicBool>,
     /// The next bucket to hand over.
     bucket: usize,
+    leaves: Leaves,
+}
+
+/// Ends the thread and what its guests are at, where nobody wants to know any more.
+#[derive(Debug)]
+struct Leaves(Vec<Arc<AtomicBool>>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|over| over.store(true, Ordering::Relaxed));
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 type Deciding = (NodeId, Version);
@@ -81,6 +104,8 @@ pub(super) struct Rehearsed {
     pub(super) moved: BTreeMap<(NodeId, usize), BTreeMap<Vec<u8>, Moved>>,
     /// What the new rules reject and the former did not.
     rejected: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
+    /// The first row that a new rule failed on: it was asked of no others.
+    failure: Option<(NodeId, Vec<u8>, String)>,
     /// What versions on trial reject and their fallbacks do not.
     failed: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
     /// The stages on trial that were compared with their fallbacks.
@@ -133,10 +158,10 @@ impl Guests {
     }
 
     /// Asks the guest of `plan`.
-    fn ask(&mut self, at: NodeId, plan: &StagePlan, rows: &Batch) -> Result<Verdicts> {
+    fn ask(&mut self, at: NodeId, plan: &StagePlan, rows: &Batch, known: Option<Known<'_>>) -> Result<Verdicts> {
         let guest = self.find(at, &version_of(plan));
         let guest = guest.or_defect(|| format!("step {at} has no such guest in the rehearsal"))?;
-        Ok(ask_in_parts(&mut **guest, plan, rows))
+        Ok(ask_current(&mut **guest, plan, rows, known))
     }
 
     /// Asks the one that decides at a stage.
@@ -146,12 +171,13 @@ impl Guests {
         plan: &StagePlan,
         deciding: &BTreeMap<NodeId, Version>,
         rows: &Batch,
+        known: Option<Known<'_>>,
     ) -> Result<Verdicts> {
         let decides = |plan: &&StagePlan| deciding.get(&at).is_some_and(|deciding| *deciding == version_of(plan));
         let mut either = iter::once(plan).chain(plan.fallback.as_deref());
         let plan = either.find(decides);
         let plan = plan.or_defect(|| format!("nothing decides at step {at} in the rehearsal"))?;
-        self.ask(at, plan, rows)
+        self.ask(at, plan, rows, known)
     }
 }
 
@@ -244,7 +270,7 @@ impl Cast {
         let keys: Vec<&Vec<u8>> = current.into_iter().map(|(_, key)| key).collect();
         let rows = Batch {
             kinds: None,
-            ..super::trial::numbered(&work.rows.gather(&numbers))
+            ..numbered(&work.rows.gather(&numbers))
         };
         if rows.is_empty() {
             return Ok(());
@@ -257,16 +283,22 @@ impl Cast {
             after,
             ..
         } = self;
-        let before = judge_rows(was, rules, &rows, |at, plan, rows| {
-            guests.ask_deciding(at, plan, before, rows)
+        let before = judge_rows(was, rules, &rows, None, |at, plan, rows, known| {
+            guests.ask_deciding(at, plan, before, rows, known)
         })?;
-        let after = judge_rows(plan, rules, &rows, |at, plan, rows| {
-            guests.ask_deciding(at, plan, after, rows)
+        let after = judge_rows(plan, rules, &rows, Some(&before), |at, plan, rows, known| {
+            guests.ask_deciding(at, plan, after, rows, known)
         })?;
         for key in &keys {
             rehearsed.forget(rules, key);
         }
         let key_of = |row: u32| keys.get(row as usize).map(|key| (*key).clone()).unwrap_or_default();
+        if let Some(at) = after.failed_at {
+            let rejected = after.rejected.get(&at).and_then(BTreeMap::last_key_value);
+            let rejected = rejected.or_defect(|| format!("step {at} failed on no row"))?;
+            rehearsed.failure = Some((at, key_of(*rejected.0), rejected.1.clone()));
+            return Ok(());
+        }
         moved_rows(
             &self.was,
             &self.plan,
@@ -282,15 +314,10 @@ impl Cast {
                 rehearsed.moved.entry(port).or_default().insert(moved.of.clone(), moved);
             },
         )?;
-        for (&at, rejected) in &after.rejected {
-            let known = before.rejected.get(&at);
-            for (&row, reason) in rejected {
-                if known.is_none_or(|known| !known.contains_key(&row)) {
-                    let of_step = rehearsed.rejected.entry(at).or_default();
-                    of_step.insert(key_of(row), reason.clone());
-                }
-            }
-        }
+        after.each_new_rejection(&before, |at, row, reason| {
+            let of_step = rehearsed.rejected.entry(at).or_default();
+            of_step.insert(key_of(row), reason.to_owned());
+        });
         self.compare_with_fallbacks(rules, &rows, &after, &key_of, rehearsed)
     }
 
@@ -311,7 +338,7 @@ impl Cast {
                 true => rows,
                 false => after.input_of(&node.name, node.input)?,
             };
-            let by_fallback = self.guests.ask(at, fallback, input)?;
+            let by_fallback = self.guests.ask(at, fallback, input, None)?;
             let taken: BTreeSet<u32> = by_fallback
                 .rejected
                 .iter()
@@ -348,13 +375,19 @@ impl Cast {
         Ok(())
     }
 
-    fn run(mut self, todo: &Receiver<Work>, judged: &AtomicU64, done: &Sender<Rehearsed>) {
+    fn run(mut self, todo: &Receiver<Work>, judged: &AtomicU64, nobody_wants: &AtomicBool, done: &Sender<Rehearsed>) {
         let mut rehearsed = Rehearsed::default();
         while let Ok(work) = todo.recv() {
             let taken = self.take(&work, &mut rehearsed).and_then(|()| take_defect());
+            if nobody_wants.load(Ordering::Relaxed) {
+                return;
+            }
             if let Err(defect) = taken {
                 tracing::error!("a rehearsal ends: {defect}");
                 return;
+            }
+            if rehearsed.failure.is_some() {
+                break;
             }
             judged.fetch_add(1, Ordering::Release);
         }
@@ -380,6 +413,10 @@ impl Rehearsed {
     /// The rows that the new rules do not take; of those that only a fallback takes, where its version `is_on_trial`.
     pub(super) fn newly_rejected(&self, is_on_trial: impl Fn(NodeId) -> bool) -> NewlyRejected {
         let mut all = NewlyRejected::default();
+        if let Some((at, key, reason)) = &self.failure {
+            all.push(*at, key.clone(), reason.clone());
+            return all;
+        }
         for (&at, rejected) in &self.rejected {
             let each = rejected.iter();
             each.for_each(|(key, reason)| all.push(at, key.clone(), reason.clone()));
@@ -430,7 +467,10 @@ impl Engine {
         cast.on_trial = on_trial.collect();
         let (work, todo) = unbounded();
         let (done, rehearsed) = bounded(1);
-        let judged = Arc::new(AtomicU64::new(0));
+        let (judged, nobody_wants) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let ends = Ends(Arc::new(AtomicBool::new(false)));
+        let over = cast.guests.all.iter().map(|(.., guest)| guest.over());
+        let leaves = Leaves(iter::once(nobody_wants.clone()).chain(over).collect());
         self.rehearsal = Some(Rehearsal {
             was: cast.was.clone(),
             plan: cast.plan.clone(),
@@ -440,11 +480,16 @@ impl Engine {
             rehearsed,
             handed: 0,
             judged: judged.clone(),
+            has_ended: ends.0.clone(),
             bucket: 0,
+            leaves,
         });
         let thread = thread::Builder::new().name("weir-rehearsal".to_owned());
         thread
-            .spawn(move || cast.run(&todo, &judged, &done))
+            .spawn(move || {
+                let _ends = ends;
+                cast.run(&todo, &judged, &nobody_wants, &done);
+            })
             .map_err(|cause| Error::environment(format!("cannot start thread weir-rehearsal: {cause}")))?;
         Ok(successor)
     }
@@ -510,6 +555,9 @@ impl Engine {
         let Some(rehearsal) = &self.rehearsal else {
             return true;
         };
+        if rehearsal.has_ended.load(Ordering::Acquire) {
+            return true;
+        }
         let waiting = rehearsal.waiting();
         // One that does not keep up with the events is not waited for.
         rehearsal.bucket >= STATE_BUCKETS && (waiting <= 1 || waiting > REHEARSED_BEHIND_MAX)
@@ -526,7 +574,10 @@ impl Engine {
         deliveries: &Deliveries,
     ) -> Result<(Edges, Outcomes), Refused> {
         let is_on_trial = |at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial());
-        rehearsed.newly_rejected(is_on_trial).check(&self.plan)?;
+        let rejected = rehearsed.newly_rejected(is_on_trial);
+        if !rejected.is_empty() {
+            return Err(rejected.refused(&self.plan));
+        }
         let Rehearsed {
             moved,
             mut differences,
@@ -562,11 +613,22 @@ impl Engine {
         let deciding = self.deciding_of(&rehearsal.rules);
         let holds = Arc::ptr_eq(&rehearsal.plan, plan)
             && Arc::ptr_eq(&rehearsal.was, &self.plan)
-            && rehearsal.bucket >= STATE_BUCKETS
             && rehearsal.deciding == deciding;
-        let Rehearsal { work, rehearsed, .. } = rehearsal;
+        let is_whole = rehearsal.bucket >= STATE_BUCKETS;
+        let Rehearsal {
+            work,
+            rehearsed,
+            leaves,
+            ..
+        } = rehearsal;
         drop(work);
-        holds.then(|| rehearsed.recv().ok()).flatten()
+        let found = match is_whole || !rehearsed.is_empty() {
+            true if holds => rehearsed.recv().ok(),
+            _ => None,
+        };
+        drop(leaves);
+        // One that failed on a row was not asked of all.
+        found.filter(|found| is_whole || found.failure.is_some())
     }
 }
 

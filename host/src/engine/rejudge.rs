@@ -9,7 +9,10 @@
 //! Where that cannot be (the new rule fails on such a row, or a rule further on rejects what comes of it), the plan does not
 //! take over, and nothing has changed.
 
-use super::{Cut, Edges, Engine, Outcomes, Part, Step, verdicts::Verdicts};
+use super::{
+    Cut, Edges, Engine, Outcomes, Part, Step,
+    verdicts::{Known, Verdicts},
+};
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
@@ -45,6 +48,9 @@ pub(super) struct Verdict {
     pub(super) outputs: BTreeMap<NodeId, Vec<Batch>>,
     /// The rows that each rule rejected, by number, and why.
     pub(super) rejected: BTreeMap<NodeId, BTreeMap<u32, String>>,
+    /// The rule that failed on a row that it did not fail on before: it was asked of none behind that row, and no rule behind it
+    /// was asked at all.
+    pub(super) failed_at: Option<NodeId>,
 }
 
 /// The current rows as the former rules judged them.
@@ -133,7 +139,7 @@ impl Engine {
         let verdicts = rules.iter().map(|rules| {
             let buckets = (0..STATE_BUCKETS).map(|bucket| {
                 let rows = self.current_rows(rules.changelog, bucket)?;
-                self.judge_current(rules, &rows)
+                self.judge_current(rules, &rows, None)
             });
             buckets.collect()
         });
@@ -148,12 +154,12 @@ impl Engine {
         rows.or_defect(|| format!("step {} does not say what its changelog comes to", changelog.node))
     }
 
-    /// Asks the rules of some current rows, each the guest that decides.
-    fn judge_current(&mut self, rules: &Rules, rows: &Batch) -> Result<Verdict> {
+    /// Asks the rules of some current rows, each the guest that decides; after others were asked `before`, up to a failure.
+    fn judge_current(&mut self, rules: &Rules, rows: &Batch, before: Option<&Verdict>) -> Result<Verdict> {
         let plan = self.plan.clone();
-        judge_rows(&plan, rules, rows, |at, stage_plan, rows| {
+        judge_rows(&plan, rules, rows, before, |at, stage_plan, rows, known| {
             match self.steps.get_mut(at) {
-                Some(Step::Stage(stage)) => Ok(stage.ask_deciding(stage_plan, rows)),
+                Some(Step::Stage(stage)) => Ok(stage.ask_deciding(stage_plan, rows, known)),
                 _ => Err(Error::defect(format!("step {at} judges a changelog and is no stage"))),
             }
         })
@@ -177,19 +183,19 @@ impl Engine {
             let key = key_columns(&plan, rules.changelog)?;
             for (bucket, before) in before.into_iter().enumerate() {
                 let rows = self.current_rows(rules.changelog, bucket)?;
-                let after = self.judge_current(rules, &rows)?;
+                let after = self.judge_current(rules, &rows, Some(&before))?;
                 let key = rows.pick(&key);
                 let key_of = |row: u32| {
                     let mut bytes = Vec::new();
                     push_key(&mut bytes, &key, row as usize);
                     bytes
                 };
-                for (&at, of_step) in &after.rejected {
-                    let known = before.rejected.get(&at);
-                    let new = of_step
-                        .iter()
-                        .filter(|(row, _)| known.is_none_or(|known| !known.contains_key(row)));
-                    new.for_each(|(row, reason)| rejected.push(at, key_of(*row), reason.clone()));
+                after.each_new_rejection(&before, |at, row, reason| {
+                    rejected.push(at, key_of(row), reason.to_owned())
+                });
+                // One that fails on the others too, each time for as long as it may, would hold events up for hours.
+                if after.failed_at.is_some() {
+                    return Err(rejected.refused(&plan));
                 }
                 moved_rows(was, &plan, rules, &before, &after, |port, row, before, after| {
                     let of = key_of(row);
@@ -200,7 +206,9 @@ impl Engine {
         for rows in moved.values_mut() {
             rows.sort_by(|a, b| a.of.cmp(&b.of));
         }
-        rejected.check(&plan)?;
+        if !rejected.is_empty() {
+            return Err(rejected.refused(&plan));
+        }
         // Of what the new rules made of the rows; what comes while these pass changes them as ever.
         self.keep_differences()?;
         self.pass_on_moved(moved, deliveries)
@@ -259,7 +267,7 @@ impl Engine {
             };
             for bucket in 0..STATE_BUCKETS {
                 let rows = self.current_rows(rules.changelog, bucket)?;
-                let verdict = self.judge_current(&rules, &rows)?;
+                let verdict = self.judge_current(&rules, &rows, None)?;
                 let input = match node.input == rules.changelog {
                     true => &rows,
                     false => verdict.input_of(&node.name, node.input)?,
@@ -308,6 +316,22 @@ impl Engine {
 }
 
 impl Verdict {
+    /// Whether a rule rejected a row.
+    fn rejects(&self, at: NodeId, row: u32) -> bool {
+        self.rejected
+            .get(&at)
+            .is_some_and(|rejected| rejected.contains_key(&row))
+    }
+
+    /// Calls `each` with the rows that rules reject and did not reject `before`, and why.
+    pub(super) fn each_new_rejection(&self, before: &Self, mut each: impl FnMut(NodeId, u32, &str)) {
+        for (&at, rejected) in &self.rejected {
+            for (&row, reason) in rejected.iter().filter(|(row, _)| !before.rejects(at, **row)) {
+                each(at, row, reason);
+            }
+        }
+    }
+
     /// What a step reads of a rule.
     pub(super) fn input_of(&self, step: &str, port: OutputPort) -> Result<&Batch> {
         let outputs = self.outputs.get(&port.node);
@@ -362,21 +386,23 @@ impl NewlyRejected {
         }
     }
 
-    /// # Errors
-    /// Where there are any: how many of which rule, and why.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(), Refused> {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_step.is_empty()
+    }
+
+    /// How many there are of which rule, and why.
+    pub(super) fn refused(&self, plan: &Plan) -> Refused {
         let Some((&at, (count, _, reason))) = self.by_step.first_key_value() else {
-            return Ok(());
+            return Refused::Defect(Error::defect("a plan is refused for no row"));
         };
         let step = plan.nodes.get(at).map(|node| node.name.as_str()).unwrap_or_default();
         let rows = match count {
             1 => "a row that its input holds by now".to_owned(),
             count => format!("{count} of the rows that its input holds by now, the first"),
         };
-        Err(Refused::Row(format!(
-            "step \"{step}\" would reject {rows}: {}",
-            printable(reason)
-        )))
+        let reason = printable(reason);
+        Refused::Row(format!("step \"{step}\" would reject {rows}: {reason}"))
     }
 }
 
@@ -428,12 +454,14 @@ impl<'v> Former<'v> {
     }
 }
 
-/// Asks rules of some current rows. The delivery of a row is its number; `ask` asks the guest that decides.
+/// Asks rules of some current rows, whose deliveries are their numbers; after others were asked `before`, up to a failure. `ask`
+/// asks the guest that decides.
 pub(super) fn judge_rows(
     plan: &Plan,
     rules: &Rules,
     rows: &Batch,
-    mut ask: impl FnMut(NodeId, &StagePlan, &Batch) -> Result<Verdicts>,
+    before: Option<&Verdict>,
+    mut ask: impl FnMut(NodeId, &StagePlan, &Batch, Option<Known<'_>>) -> Result<Verdicts>,
 ) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     for &at in &rules.asked {
@@ -448,11 +476,19 @@ pub(super) fn judge_rows(
             true => rows,
             false => verdict.input_of(&node.name, node.input)?,
         };
-        let Verdicts { outputs, rejected, .. } = ask(at, stage, input)?;
+        let is_known = |row| before.is_some_and(|before| before.rejects(at, row));
+        let known = before.map(|_| &is_known as Known<'_>);
+        let Verdicts { outputs, rejected, .. } = ask(at, stage, input, known)?;
+        let mut failed = rejected.iter().filter(|rejected| rejected.failed);
+        let fails_anew = failed.any(|failed| known.is_some_and(|known| !known(input.delivery(failed.row as usize))));
         let rejected = rejected.into_iter();
         let rejected = rejected.map(|rejected| (input.delivery(rejected.row as usize), rejected.reason));
         verdict.rejected.insert(at, rejected.collect());
         verdict.outputs.insert(at, outputs);
+        if fails_anew {
+            verdict.failed_at = Some(at);
+            break;
+        }
     }
     Ok(verdict)
 }

@@ -8,7 +8,7 @@ use super::{
     shadow::ShadowFeed,
     swap::in_force,
     trial::{Trial, numbered},
-    verdicts::{Verdicts, ask, ask_in_parts, in_parts},
+    verdicts::{Known, Verdicts, ask, ask_current, in_parts},
 };
 use crate::{
     error::Error,
@@ -194,12 +194,12 @@ impl Stage {
     }
 
     /// Asks the guest that decides of current rows of a changelog: the delivery of each is its number. No trial counts them.
-    pub(super) fn ask_deciding(&mut self, plan: &StagePlan, rows: &Batch) -> Verdicts {
+    pub(super) fn ask_deciding(&mut self, plan: &StagePlan, rows: &Batch, known: Option<Known<'_>>) -> Verdicts {
         let (guest, plan) = match (&mut self.trial, &plan.fallback) {
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => (&mut trial.fallback, &**fallback),
             _ => (&mut self.guest, plan),
         };
-        ask_in_parts(&mut **guest, plan, rows)
+        ask_current(&mut **guest, plan, rows, known)
     }
 
     /// Where it is on trial over a changelog: begins anew to keep where the version differs from its fallback.

@@ -143,9 +143,45 @@ pub(super) fn in_parts(plan: &StagePlan, input: &Batch, mut ask: impl FnMut(&Bat
     parts.finish()
 }
 
-/// Asks one guest of current rows of a changelog, whose deliveries are their numbers.
-pub(super) fn ask_in_parts(guest: &mut dyn RunningStage, plan: &StagePlan, rows: &Batch) -> Verdicts {
-    in_parts(plan, rows, |part| ask_at(guest, plan, part, &[], Patience::Endless))
+/// Which current rows a rule may fail on, by their numbers: those that were rejected before.
+pub(super) type Known<'k> = &'k dyn Fn(u32) -> bool;
+
+/// Asks one guest of current rows of a changelog, whose deliveries are their numbers; where some rows are `known`, up to a
+/// failure on another one.
+pub(super) fn ask_current(
+    guest: &mut dyn RunningStage,
+    plan: &StagePlan,
+    rows: &Batch,
+    known: Option<Known<'_>>,
+) -> Verdicts {
+    match known {
+        Some(known) => ask_up_to_failure(guest, plan, rows, known),
+        None => in_parts(plan, rows, |part| ask_at(guest, plan, part, &[], Patience::Endless)),
+    }
+}
+
+/// Asks up to the first row that makes the guest fail and is not `known`: the verdicts tell of that row, and of
+/// none behind it.
+fn ask_up_to_failure(guest: &mut dyn RunningStage, plan: &StagePlan, rows: &Batch, is_known: Known<'_>) -> Verdicts {
+    let mut parts = Parts::new(plan.outputs.len());
+    let (mut start, end) = (0, rows.len() as u32);
+    while start < end {
+        let part_end = end.min(start.saturating_add(BATCH_EVENTS_MAX as u32));
+        let part = rows.gather(&(start..part_end).collect::<Vec<_>>());
+        let mut given = ask_at(guest, plan, &part, &[], Patience::OneFailure);
+        let failed = given.rejected.iter().find(|rejected| rejected.failed);
+        let is_new = failed.is_some_and(|failed| !is_known(part.delivery(failed.row as usize)));
+        let judged = given.judged_rows.min(part_end - start);
+        parts.push(mem::take(&mut given.outputs));
+        parts.add(&given);
+        parts.reject(given.rejected, start);
+        // It was told to end.
+        if is_new || judged == 0 {
+            break;
+        }
+        start += judged;
+    }
+    parts.finish()
 }
 
 /// "Now" of each row, for a rule that reads it; else nothing.
@@ -196,4 +232,92 @@ fn kinds_out(input: &Batch, rows: &[u32]) -> Vec<RowKind> {
             kind => kind,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        definition::File,
+        model::{
+            column::{ColumnType, Field, Value},
+            guest::{Answer, Judged, OutputSpec},
+        },
+        plan::{Plan, double::Closures},
+    };
+
+    /// Fails on the numbers that five divides, and remembers which numbers it was asked of.
+    #[derive(Debug)]
+    struct FailsOnFives(Vec<i64>);
+
+    impl RunningStage for FailsOnFives {
+        fn judge(&mut self, row_count: u32, _: &[i64], columns: &[&Column], _: Patience) -> Judged {
+            let mut judged = Judged {
+                answer: Answer {
+                    outputs: vec![OutputRows {
+                        rows: Vec::new(),
+                        computed: Vec::new(),
+                    }],
+                    rejected: Vec::new(),
+                },
+                ..Judged::default()
+            };
+            for row in 0..row_count {
+                let Value::Int(n) = columns[0].get(row as usize) else {
+                    panic!("n is there")
+                };
+                self.0.push(n);
+                judged.judged_rows += 1;
+                if n % 5 == 0 {
+                    let reason = format!("it is {n}");
+                    judged.answer.rejected.push(RejectedRow {
+                        row,
+                        reason,
+                        failed: true,
+                    });
+                    break;
+                }
+                judged.answer.outputs[0].rows.push(row);
+            }
+            judged
+        }
+    }
+
+    #[test]
+    fn a_guest_is_asked_of_nothing_behind_the_first_row_that_it_fails_on_anew() {
+        let n = || Field {
+            name: "n".to_owned(),
+            column_type: ColumnType::Int,
+            nullable: true,
+        };
+        let output = OutputSpec {
+            name: "out".to_owned(),
+            passed: vec![("n".to_owned(), "n".to_owned())],
+            computed: Vec::new(),
+        };
+        let host = Closures::default().with_stage("rule", vec![n()], vec![output], |_, _| Answer::default());
+        let text = r#"
+            name = "numbers"
+            source = { stream = "S", subject = "s", columns = { n = "int" } }
+            step = [{ name = "rule", stage = { module = "rule" } }]
+            sink = [{ table = "kept" }]
+        "#;
+        let plan = Plan::build(&File::from_text("numbers.toml", text), &host).unwrap();
+        let mut column = Column::with_capacity(ColumnType::Int, 0);
+        (1..=20).for_each(|n| column.push(Value::Int(n)));
+        let rows = Batch {
+            columns: vec![column.into()],
+            deliveries: (0..20).collect(),
+            ..Batch::default()
+        };
+        let mut guest = FailsOnFives(Vec::new());
+        // Number 5 is known to fail.
+        let known = |row: u32| row == 4;
+        let given = ask_current(&mut guest, plan.stage("rule").unwrap(), &rows, Some(&known));
+        assert_eq!(guest.0, (1..=10).collect::<Vec<_>>());
+        assert_eq!(given.judged_rows, 10);
+        let rejected: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
+        assert_eq!(rejected, [4, 9]);
+        assert_eq!(given.outputs[0].deliveries, [0, 1, 2, 3, 5, 6, 7, 8]);
+    }
 }

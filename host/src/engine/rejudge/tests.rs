@@ -36,6 +36,13 @@ struct Given {
 const THRESHOLDS: [i64; 3] = [0, 8, 15];
 const FAILS_AT: [Option<i64>; 3] = [None, Some(9), Some(17)];
 
+/// A rule whose thread dies, where it is a rehearsal's.
+const DIES_IN_REHEARSAL: Rule = Rule {
+    threshold: 0,
+    fails_at: Some(-1_000),
+    keyed: true,
+};
+
 impl Rule {
     fn all(keyed: bool) -> impl Iterator<Item = Self> {
         THRESHOLDS.into_iter().flat_map(move |threshold| {
@@ -71,6 +78,11 @@ impl Rule {
     }
 
     fn answer(self, rows: u32, columns: &[&Column]) -> Answer {
+        let thread = std::thread::current();
+        assert!(
+            self != DIES_IN_REHEARSAL || thread.name() != Some("weir-rehearsal"),
+            "this thread is to die"
+        );
         let (mut given, mut rejected) = (Vec::new(), Vec::new());
         for row in 0..rows {
             let Value::Int(n) = columns[0].get(row as usize) else {
@@ -119,6 +131,7 @@ fn host() -> Closures {
     };
     Rule::all(true)
         .chain(Rule::all(false))
+        .chain([DIES_IN_REHEARSAL])
         .fold(Closures::default(), |host, rule| {
             let output = OutputSpec {
                 name: "out".to_owned(),
@@ -777,4 +790,27 @@ fn current_rows_are_as_if_the_version_in_force_had_judged_them_always() {
             "{refused} swaps were refused, {taken_back} versions taken back"
         );
     }
+}
+
+#[test]
+fn a_rehearsal_that_dies_holds_no_swap_up() {
+    let begin = Rule {
+        threshold: 8,
+        fails_at: None,
+        keyed: true,
+    };
+    let mut run = Run::new(&text(Changelog::LastValue, begin, begin));
+    run.events(&[("a".to_owned(), 3, false), ("b".to_owned(), 12, false)]);
+    let (successor, plan, of_step) = run.prepare(0, DIES_IN_REHEARSAL, 1);
+    let prepared = successor.rehearse(&run.running, &run.host).unwrap().unwrap();
+    let successor = run.engine.begin_rehearsal(prepared).unwrap();
+    while !run.engine.is_rehearsed() {
+        run.engine.rehearse_some().unwrap();
+    }
+    assert!(run.swap(0, (successor, plan, of_step)));
+    run.commit();
+    assert_eq!(
+        run.storage.rows("first"),
+        [[json!("a"), json!(3), json!(1)], [json!("b"), json!(12), json!(6)]]
+    );
 }
