@@ -54,6 +54,7 @@ use crate::{
 use compaction::LogCompaction;
 use outcomes::{DeadRow, Outcomes};
 use rehearsal::Rehearsal;
+use rejudge::AtSwap;
 use stages::{OnRefusal, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
@@ -466,17 +467,15 @@ impl Engine {
         }
     }
 
-    /// Runs the events of each input through all steps and gives the rows on every edge. Rows of a `swap` are those of stages
-    /// that come on top of what these make of the events.
-    fn pass(&mut self, part: &Part<'_>, swap: Option<&Edges>, outcomes: &mut Outcomes) -> Result<Edges, Cut> {
+    /// Runs the events of each input, and the rows of a swap, through all steps and gives the rows on every edge.
+    fn pass(&mut self, part: &Part<'_>, mut swap: Option<AtSwap>, outcomes: &mut Outcomes) -> Result<Edges, Cut> {
         let plan = self.plan.clone();
         let deliveries = part.deliveries;
         // An event that a rule rejects does not move the watermark. Once the first step follows it, whatever else is
         // rejected is undone, so that it is known by then which events those are.
         let still = |clock: &Clock| clock.still(deliveries);
-        let mut progress: Option<WatermarkProgress<'_>> = swap.and_then(|_| self.clock.as_ref().map(still));
+        let mut progress: Option<WatermarkProgress<'_>> = swap.as_ref().and_then(|_| self.clock.as_ref().map(still));
         let mut edges: Edges = plan.nodes.map(|_, _| Vec::new());
-        let mut judged: Edges = plan.nodes.map(|_, _| Vec::new());
         let mut done = plan.nodes.map(|_, _| false);
         // What cannot be undone must not have happened by the time that a guest is found to fail too often. All stages then
         // stand in front of the first step that keeps something.
@@ -495,25 +494,10 @@ impl Engine {
                     let events = part.events.get(at.input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
-                NodeKind::Stage(_) => {
-                    // What the stages behind make of the rows of a swap is among these already.
-                    let is_behind_stage = plan.nodes.get(node.input.node).map(|input| &input.kind);
-                    let input = match (swap, is_behind_stage) {
-                        (Some(_), Some(NodeKind::Stage(_))) => of(&judged, node.input),
-                        _ => of(&edges, node.input),
-                    };
-                    let output = self.stage(at, node, input, deliveries, outcomes)?;
-                    match swap.and_then(|swap| swap.get(at)) {
-                        None => output,
-                        Some(swap) => {
-                            let both = swap.iter().zip(&output);
-                            let both = both.map(|(swap, output)| Batch::merge(vec![swap.clone(), output.clone()]));
-                            let both = both.collect();
-                            set(&mut judged, at, output)?;
-                            both
-                        }
-                    }
-                }
+                NodeKind::Stage(_) => match &mut swap {
+                    None => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
+                    Some(swap) => self.stage_at_swap(at, node, swap, &edges, deliveries, outcomes)?,
+                },
                 NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(of(&edges, node.input));

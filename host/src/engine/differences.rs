@@ -49,21 +49,26 @@ pub(super) struct Given {
     fallback: Option<Vec<u8>>,
 }
 
-impl Given {
-    /// Calls `each` with every row of which two versions give others, by its number: the delivery of a row that they give is
-    /// that of the row that it comes of.
-    pub(super) fn each_difference(on_trial: &Batch, fallback: &Batch, mut each: impl FnMut(u32, Self)) {
-        let (a, b) = (all_columns(on_trial), all_columns(fallback));
-        each_pair(&on_trial.deliveries, &fallback.deliveries, |row, at_a, at_b| {
-            let given = Self {
-                on_trial: at_a.map(|at| row_of(&a, at)),
-                fallback: at_b.map(|at| row_of(&b, at)),
+/// The rows of which two versions give others, by their numbers: the delivery of a row that they give is that of the row that
+/// it comes of. Each with what both give in each output.
+pub(super) fn differing_rows(on_trial: &[Batch], fallback: &[Batch]) -> BTreeMap<u32, Vec<Given>> {
+    let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
+    for (number, (a, b)) in on_trial.iter().zip(fallback).enumerate() {
+        let (a_columns, b_columns) = (all_columns(a), all_columns(b));
+        each_pair(&a.deliveries, &b.deliveries, |row, at_a, at_b| {
+            let given = Given {
+                on_trial: at_a.map(|at| row_of(&a_columns, at)),
+                fallback: at_b.map(|at| row_of(&b_columns, at)),
             };
             if given.on_trial != given.fallback {
-                each(row, given);
+                let nothing = || vec![Given::default(); on_trial.len()];
+                if let Some(output) = differs.entry(row).or_insert_with(nothing).get_mut(number) {
+                    *output = given;
+                }
             }
         });
     }
+    differs
 }
 
 impl Differences {
@@ -93,19 +98,8 @@ impl Differences {
     /// Takes in what both versions give of the first `rows` rows of `input`: the delivery of a row that they give is the number
     /// of the row that it comes of.
     pub(super) fn note(&mut self, input: &Batch, rows: u32, on_trial: &[Batch], fallback: &[Batch]) {
-        let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
-        for (number, (a, b)) in on_trial.iter().zip(fallback).enumerate() {
-            Given::each_difference(a, b, |row, given| {
-                if row < rows {
-                    let outputs = differs
-                        .entry(row)
-                        .or_insert_with(|| vec![Given::default(); on_trial.len()]);
-                    if let Some(output) = outputs.get_mut(number) {
-                        *output = given;
-                    }
-                }
-            });
-        }
+        let mut differs = differing_rows(on_trial, fallback);
+        differs.retain(|row, _| *row < rows);
         let columns = all_columns(input);
         for (row, outputs) in differs {
             let mut key = Vec::new();

@@ -6,7 +6,7 @@
 
 use super::{
     Edges, Engine, Outcomes, Step,
-    differences::{DifferingRow, Given},
+    differences::{DifferingRow, differing_rows},
     of,
     rejudge::{
         Moved, NewlyRejected, Refused, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows, path_of,
@@ -351,17 +351,7 @@ impl Cast {
             }
             let on_trial = after.outputs.get(&at);
             let on_trial = on_trial.or_defect(|| format!("step {at} was not asked"))?;
-            let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
-            for (number, (a, b)) in on_trial.iter().zip(&by_fallback.outputs).enumerate() {
-                Given::each_difference(a, b, |row, given| {
-                    let outputs = differs
-                        .entry(row)
-                        .or_insert_with(|| vec![Given::default(); on_trial.len()]);
-                    if let Some(output) = outputs.get_mut(number) {
-                        *output = given;
-                    }
-                });
-            }
+            let mut differs = differing_rows(on_trial, &by_fallback.outputs);
             let columns = all_columns(input);
             for (place, row) in input.deliveries.iter().enumerate() {
                 if let Some(outputs) = differs.remove(row) {

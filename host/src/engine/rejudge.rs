@@ -10,7 +10,7 @@
 //! take over, and nothing has changed.
 
 use super::{
-    Cut, Edges, Engine, Outcomes, Part, Step,
+    Cut, Edges, Engine, Outcomes, Part, Step, of, set,
     verdicts::{Known, Verdicts},
 };
 use crate::{
@@ -83,6 +83,15 @@ pub(super) struct Moved {
     pub(super) of: Vec<u8>,
     pub(super) before: Option<Vec<u8>>,
     pub(super) after: Option<Vec<u8>>,
+}
+
+/// The rows of a swap, while they pass.
+#[derive(Debug)]
+pub(super) struct AtSwap {
+    /// What stages give on top of what they make of the rows that they read.
+    differs: Edges,
+    /// What they make of these.
+    judged: Edges,
 }
 
 impl Rules {
@@ -229,7 +238,7 @@ impl Engine {
             let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
             *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, &rows);
         }
-        self.pass_on(&differs, deliveries)
+        self.pass_on(differs, deliveries)
     }
 
     /// Asks both versions of each trial over a changelog of its current rows, where that was not done yet.
@@ -288,7 +297,7 @@ impl Engine {
     }
 
     /// Runs `rows` of stages through the steps behind, as rows of the only delivery.
-    fn pass_on(&mut self, rows: &Edges, deliveries: &Deliveries) -> Result<(Edges, Outcomes), Refused> {
+    fn pass_on(&mut self, rows: Edges, deliveries: &Deliveries) -> Result<(Edges, Outcomes), Refused> {
         let part = Part {
             deliveries,
             range: 0..1,
@@ -300,7 +309,11 @@ impl Engine {
             Refused::Row(format!("step \"{step}\" rejects a row that would come of it: {reason}"))
         };
         self.forget_failures();
-        let passed = self.pass(&part, Some(rows), &mut outcomes);
+        let at_swap = AtSwap {
+            judged: rows.map(|_, _| Vec::new()),
+            differs: rows,
+        };
+        let passed = self.pass(&part, Some(at_swap), &mut outcomes);
         self.forget_failures();
         let edges = passed.map_err(|cut| match cut {
             Cut::Undo(rejected) => rejects(&rejected.step, &rejected.reason),
@@ -312,6 +325,34 @@ impl Engine {
             return Err(rejects(&rejected.step, &rejected.reason));
         }
         Ok((edges, outcomes))
+    }
+}
+
+impl Engine {
+    /// Runs the stage `node`, the step `at`, while the rows of a swap pass.
+    pub(super) fn stage_at_swap(
+        &mut self,
+        at: NodeId,
+        node: &Node,
+        swap: &mut AtSwap,
+        edges: &Edges,
+        deliveries: &Deliveries,
+        outcomes: &mut Outcomes,
+    ) -> Result<Vec<Batch>, Cut> {
+        // What it makes of rows of the swap that come from a stage is among the rows of the swap already.
+        let before = self.plan.nodes.get(node.input.node).map(|before| &before.kind);
+        let input = match before {
+            Some(NodeKind::Stage(_)) => of(&swap.judged, node.input),
+            _ => of(edges, node.input),
+        };
+        let output = self.stage(at, node, input, deliveries, outcomes)?;
+        let differs = swap.differs.get(at);
+        let differs = differs.or_defect(|| format!("step {at} has no place at a swap"))?;
+        let both = differs.iter().zip(&output);
+        let both = both.map(|(differs, output)| Batch::merge(vec![differs.clone(), output.clone()]));
+        let both = both.collect();
+        set(&mut swap.judged, at, output)?;
+        Ok(both)
     }
 }
 

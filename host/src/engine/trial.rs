@@ -112,16 +112,7 @@ impl Trial {
             parts.reject(given.rejected, start);
             start += kept;
         }
-        if start < rows {
-            let rest = input.gather(&(start..rows).collect::<Vec<_>>());
-            let mut given = match self.record.taken_back {
-                Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
-                None => ask(live, plan, &rest, deliveries, Patience::Endless),
-            };
-            parts.push(mem::take(&mut given.outputs));
-            parts.add(&given);
-            parts.reject(given.rejected, start);
-        }
+        self.judge_rest(live, (plan, fallback_plan), (input, start), deliveries, &mut parts);
         parts.finish()
     }
 
@@ -190,17 +181,31 @@ impl Trial {
                 parts.push(back.unwrap_or_default());
             }
         }
-        if start < rows {
-            let rest = input.gather(&(start..rows).collect::<Vec<_>>());
-            let mut given = match self.record.taken_back {
-                Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
-                None => ask(live, plan, &rest, deliveries, Patience::Endless),
-            };
-            parts.push(mem::take(&mut given.outputs));
-            parts.add(&given);
-            parts.reject(given.rejected, start);
-        }
+        self.judge_rest(live, (plan, fallback_plan), (input, start), deliveries, &mut parts);
         parts.finish()
+    }
+
+    /// Judges the rows from `start` on, where the trial is over.
+    fn judge_rest(
+        &mut self,
+        live: &mut dyn RunningStage,
+        (plan, fallback_plan): (&StagePlan, &StagePlan),
+        (input, start): (&Batch, u32),
+        deliveries: &Deliveries,
+        parts: &mut Parts,
+    ) {
+        let rows = input.len() as u32;
+        if start == rows {
+            return;
+        }
+        let rest = input.gather(&(start..rows).collect::<Vec<_>>());
+        let mut given = match self.record.taken_back {
+            Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
+            None => ask(live, plan, &rest, deliveries, Patience::Endless),
+        };
+        parts.push(mem::take(&mut given.outputs));
+        parts.add(&given);
+        parts.reject(given.rejected, start);
     }
 
     /// Takes in the current rows of the input, of which both versions are asked.
