@@ -16,6 +16,7 @@ mod outcomes;
 mod rehearsal;
 mod rejudge;
 mod restore;
+mod rules;
 mod shadow;
 mod stages;
 mod swap;

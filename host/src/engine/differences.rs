@@ -4,7 +4,7 @@
 //! judged back at that very row. So while it is on trial, those are kept over which it differs from the version that it falls
 //! back on, with what both give of them. They are not stored: a start asks both versions again.
 
-use super::rejudge::{all_columns, each_pair, push_change, row_of};
+use super::rules::{all_columns, each_pair, push_change, row_of};
 use crate::{
     error::note_defect,
     model::{column::Batch, row::push_key},

@@ -4,11 +4,7 @@
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in, and to judge the
 //! current rows of changelogs anew.
 
-use super::{
-    Engine, OnRefusal, Place, ShadowFeed, Stage, Step,
-    rejudge::{Before, Refused},
-    takeover,
-};
+use super::{Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Before, rules::Refused, takeover};
 use crate::{
     error::{Error, Result, take_defect},
     format::Decoder,

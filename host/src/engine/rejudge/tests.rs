@@ -6,7 +6,7 @@ use crate::{
     engine::Successor,
     format::Decoder,
     model::{
-        column::{ColumnType, Field, Value},
+        column::{Column, ColumnType, Field, Value},
         deployment::{Deployment, StoredVersion, VersionChange},
         guest::{Answer, OutputRows, OutputSpec, RejectedRow},
     },
