@@ -11,6 +11,7 @@ mod due;
 mod failures;
 mod fingerprint;
 mod guests;
+mod last_events;
 mod operators;
 mod outcomes;
 mod rehearsal;
@@ -53,6 +54,7 @@ use crate::{
     sink::Sink,
 };
 use compaction::LogCompaction;
+use last_events::LastEvents;
 use outcomes::{DeadRow, Outcomes};
 use rehearsal::Rehearsal;
 use rejudge::AtSwap;
@@ -105,6 +107,7 @@ pub struct Engine {
     keeps_differences: bool,
     /// Current rows that are judged anew for a swap that is to come.
     rehearsal: Option<Rehearsal>,
+    last_events: LastEvents,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -191,6 +194,7 @@ impl Engine {
             .followed
             .then(|| Clock::new(plan.event_time, plan.inputs.len(), seed));
         Ok(Self {
+            last_events: LastEvents::of(&plan),
             plan,
             metrics,
             steps,
@@ -402,6 +406,7 @@ impl Engine {
                     self.settle_failures(&(start..stop), sequence);
                     self.measure(&edges);
                     self.rehearse_changes(&edges);
+                    self.note_last_events(&edges, deliveries, outcomes)?;
                     self.collect(&edges, Place::Events(deliveries), outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }

@@ -31,7 +31,7 @@ pub use compare::{Difference, PairedTable, SharedTable, Side, SnapshotPair, Stor
 pub use dead_letters::{LetterCounts, LetterFilter, LetterName, StoredDeadLetter};
 pub use discard::Discard;
 pub use inspect::{Inspect, RowStream, Snapshot};
-pub use lineage::{RowLineage, TracedRow};
+pub use lineage::{RowLineage, SwapOfRow, TracedRow};
 pub use location::{Location, leave};
 pub use memory::MemoryStorage;
 pub use outbox::{MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage};

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     model::deployment::{Deployment, Signer, StoredVersion},
     nats::Nats,
-    storage::{Location, RowLineage},
+    storage::{Location, RowLineage, SwapOfRow},
     text::printable,
     trust::Policy,
 };
@@ -80,8 +80,13 @@ impl Explain {
             })
             .collect();
         let swaps: Vec<_> = swaps(versions, lineage)
-            .map(|(behind, version)| {
-                json!({ "behind": behind, "step": version.step, "version": version.deployment.version })
+            .map(|(swap, version)| {
+                json!({
+                    "behind": swap.behind,
+                    "last_event": swap.last_event,
+                    "step": version.step,
+                    "version": version.deployment.version,
+                })
             })
             .collect();
         let row: Option<serde_json::Map<_, _>> = lineage.row.columns.as_ref().map(|columns| {
@@ -149,12 +154,16 @@ impl Explain {
                 show::thousands(decided.last)
             ));
         }
-        lines.extend(swaps(versions, lineage).map(|(behind, version)| {
+        lines.extend(swaps(versions, lineage).map(|(swap, version)| {
             format!(
-                "  judged anew behind {}, where version {} of step {} took over",
-                show::thousands(behind),
+                "  judged anew behind {}, where version {} of step {} took over{}",
+                show::thousands(swap.behind),
                 version.deployment.version,
-                version.step
+                version.step,
+                match swap.last_event {
+                    Some(last) => format!("; what it judged was last changed by {}", show::thousands(last)),
+                    None => String::new(),
+                }
             )
         }));
         lines.extend(self.events(lineage)?);
@@ -226,12 +235,15 @@ struct Decided<'v> {
 }
 
 /// The swaps that changed a row, each with the version that took over there.
-fn swaps<'v>(versions: &'v [StoredVersion], lineage: &'v RowLineage) -> impl Iterator<Item = (u64, &'v StoredVersion)> {
-    lineage.swaps.iter().flat_map(|&behind| {
+fn swaps<'v>(
+    versions: &'v [StoredVersion],
+    lineage: &'v RowLineage,
+) -> impl Iterator<Item = (SwapOfRow, &'v StoredVersion)> {
+    lineage.swaps.iter().flat_map(|&swap| {
         let there = versions
             .iter()
-            .filter(move |version| version.first_sequence == behind + 1);
-        there.map(move |version| (behind, version))
+            .filter(move |version| version.first_sequence == swap.behind + 1);
+        there.map(move |version| (swap, version))
     })
 }
 

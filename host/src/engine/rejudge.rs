@@ -134,14 +134,16 @@ impl Engine {
     ) -> Result<(Edges, Outcomes), Refused> {
         let plan = self.plan.clone();
         let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
-        for ((at, number), rows) in moved {
+        for (&(at, number), rows) in &moved {
             let node = plan.nodes.get(at);
             let output = node.and_then(|node| node.outputs.get(number));
             let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
             let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
-            *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, &rows);
+            *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, rows);
         }
-        self.pass_on(differs, deliveries)
+        let passed = self.pass_on(differs, deliveries)?;
+        self.note_judged(&moved);
+        Ok(passed)
     }
 
     /// Asks both versions of each trial over a changelog of its current rows, where that was not done yet.

@@ -212,6 +212,7 @@ impl Engine {
         for (sink, plan) in self.sinks.iter_mut().zip(&plan.sinks) {
             sink.replace(plan);
         }
+        self.last_events.follow(&plan);
         Ok(mem::replace(&mut self.plan, plan))
     }
 

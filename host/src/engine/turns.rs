@@ -35,7 +35,7 @@ impl Engine {
 
     /// How many bytes the open turn holds that do not collapse.
     pub fn turn_bytes(&self) -> usize {
-        self.dead_letter_bytes + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
+        self.dead_letter_bytes + self.last_events.bytes() + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()
     }
 
     /// How long there is at least between two commits.
@@ -109,6 +109,7 @@ impl Engine {
             failures,
             changes,
             readers,
+            traces: self.last_events.take(),
             pauses: Vec::new(),
             failed_rows,
             position: std::mem::take(&mut self.position),
@@ -297,6 +298,7 @@ impl Engine {
 
     /// For turns that nobody keeps: from now on they come without the changes of states and tables.
     pub fn leave_unlogged(&mut self) {
+        self.last_events.leave_out();
         self.states().into_iter().for_each(|(_, state)| state.leave_unlogged());
         self.tables.iter_mut().for_each(|table| table.rows().leave_unlogged());
     }

@@ -7,6 +7,7 @@ use crate::model::{
     rows::{KeyedRows, Message, SinkRows},
 };
 use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How many deliveries there were, and what became of them. `events` is the sum of those that count deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub struct Turn {
     /// Where anything did: what stands before each reader of a changelog from then on, by the name under which it is
     /// remembered.
     pub readers: Vec<(String, String)>,
+    /// By which events the current rows of changelogs that rules read were changed last.
+    pub traces: Vec<ChangelogTrace>,
     /// How long each swap held up the data path.
     pub pauses: Vec<Duration>,
     /// Rows that made a guest trap, run too long, or answer wrongly.
@@ -123,6 +126,57 @@ pub struct FailureCount {
     pub failed: u64,
     /// The event of the first of those.
     pub first_sequence: u64,
+}
+
+/// By which events the current rows of a changelog were changed last, and what became of them at a swap. Keys stand as
+/// [`hash_of_key`] has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangelogTrace {
+    /// The step that gives the changelog.
+    pub step: String,
+    /// The key of a current row, and the stream sequence of an event that changed it; in order of arrival, a key as often as
+    /// it was changed.
+    pub last: Vec<(u64, u64)>,
+    /// By table: the rows that swaps made of current rows, or took away.
+    pub judged: BTreeMap<String, Vec<JudgedRow>>,
+}
+
+/// A row of a table, and the current row that it comes of, each by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JudgedRow {
+    /// In the table.
+    pub row: u64,
+    /// In the changelog.
+    pub current: u64,
+    /// The sequence of the event that the swap is behind.
+    pub behind: u64,
+}
+
+/// What stands for a key in a trace. That two keys of a table share one is possible and does not happen (one pair in 10^13
+/// with a million keys).
+pub fn hash_of_key(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
+impl ChangelogTrace {
+    /// Nothing yet, of the changelog of this step.
+    pub fn of(step: &str) -> Self {
+        Self {
+            step: step.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty() && self.judged.is_empty()
+    }
+
+    /// How many bytes it has, or so.
+    pub fn bytes(&self) -> usize {
+        let judged: usize = self.judged.values().map(Vec::len).sum();
+        self.last.len() * size_of::<(u64, u64)>() + judged * size_of::<JudgedRow>()
+    }
 }
 
 /// A dead letter that was retried.

@@ -14,8 +14,8 @@ pub struct RowLineage {
     /// The sequences of the events that changed it, in the order in which they did, as far as the trace reaches. They ascend,
     /// but for those of dead letters that were retried.
     pub sequences: Vec<u64>,
-    /// Where swaps changed it, which judged the current rows of a changelog anew: the sequence of the event that each is behind.
-    pub swaps: Vec<u64>,
+    /// The swaps that changed it, which judged the current rows of a changelog anew, in order.
+    pub swaps: Vec<SwapOfRow>,
     /// Those events that were retried, each with the sequence behind which it took effect.
     pub retried: BTreeMap<u64, u64>,
     /// Where the trace begins; 0 when it reaches back to the first event.
@@ -24,6 +24,16 @@ pub struct RowLineage {
     pub position: u64,
     /// The steps that rows of the table come through, where the database knows.
     pub steps: Option<Vec<String>>,
+}
+
+/// A swap that changed a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwapOfRow {
+    /// The sequence of the event that it is behind.
+    pub behind: u64,
+    /// The last event that had changed what was judged anew (the group, say, of whose total the row is), as far as the trace
+    /// reaches; nothing for a row that stands on several of those, as behind an aggregate.
+    pub last_event: Option<u64>,
 }
 
 /// A row, in words.

@@ -106,6 +106,7 @@ impl Parts<'_> {
                 (None, Some(_)) => return Err(Error::defect("a sink that is no table has rows").into()),
             }
         }
+        trace_bytes += lineage::write_changelogs(transaction, pipeline, turn.number, turn.traces, behind)?;
         for (statements, rows) in self.statements.tables.iter().zip(turn.tables) {
             statements.upsert_all(transaction, &rows)?;
         }

@@ -5,6 +5,10 @@
 //! million keys). A swap that changed a row stands as the sequence of the event that it is behind, and
 //! [`OF_SWAP`]. The trace of the last [`TRACE_BYTES_MAX`](crate::limits::TRACE_BYTES_MAX) bytes is kept.
 
+mod current_rows;
+
+pub(super) use current_rows::write_changelogs;
+
 use super::{failure::Sqlite, read::open_weir, schema::quote, value_of};
 use crate::{
     error::{Error, Result},
@@ -13,12 +17,12 @@ use crate::{
         column::Value,
         row::{push_key_cell, push_length, take_bytes, take_length},
         rows::{KeyedRows, OF_SWAP},
+        turn::hash_of_key,
     },
     storage::{RowLineage, TracedRow},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, types::ValueRef};
 use std::{collections::BTreeMap, path::Path};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// How many bytes the trace of a pipeline has.
 pub(super) fn bytes(connection: &Connection, pipeline: &str) -> rusqlite::Result<u64> {
@@ -42,7 +46,7 @@ pub(super) fn write(
     let (mut entries, mut first_sequence) = (Vec::new(), u64::MAX);
     for (key, sequences) in rows.lineage() {
         let sequences: Vec<u64> = sequences.collect();
-        entries.extend_from_slice(&xxh3_64(key).to_le_bytes());
+        entries.extend_from_slice(&hash_of_key(key).to_le_bytes());
         push_length(&mut entries, sequences.len());
         let mut before = 0;
         // They ascend: swaps stand last.
@@ -52,15 +56,27 @@ pub(super) fn write(
             before = sequence;
         }
     }
+    let first_sequence = behind.map_or(first_sequence, |behind| behind + 1);
+    insert(transaction, pipeline, number, table, first_sequence, &entries)
+}
+
+/// Writes entries of a turn, if there are any. Gives their bytes.
+fn insert(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    number: u64,
+    name: &str,
+    first_sequence: u64,
+    entries: &[u8],
+) -> rusqlite::Result<u64> {
     if entries.is_empty() {
         return Ok(0);
     }
-    let first_sequence = behind.map_or(first_sequence, |behind| behind + 1);
     transaction
         .prepare_cached(
             "INSERT INTO weir_trace (pipeline, epoch, name, first_sequence, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute((pipeline, number as i64, table, first_sequence as i64, &entries))?;
+        .execute((pipeline, number as i64, name, first_sequence as i64, entries))?;
     Ok(entries.len() as u64)
 }
 
@@ -153,12 +169,20 @@ pub(in crate::storage) fn read_lineage(
             .ok_or_else(|| Error::mismatch(format!("the lineage in database {} is damaged", path.display())))?;
     }
     let swaps = lineage.sequences.extract_if(.., |sequence| *sequence >= OF_SWAP);
-    lineage.swaps = swaps.map(|sequence| sequence - OF_SWAP).collect();
+    let mut swaps: Vec<u64> = swaps.map(|sequence| sequence - OF_SWAP).collect();
     // Of several at one place the last counts.
-    lineage.swaps.dedup();
+    swaps.dedup();
+    lineage.swaps = match swaps.is_empty() {
+        true => Vec::new(),
+        false => current_rows::last_events(&connection, path, &pipeline, table, &hashes, swaps)?,
+    };
     lineage.retried = retried(&connection, &pipeline, &lineage.sequences).sqlite(wrap)?;
     lineage.pipeline = pipeline;
     Ok(lineage)
+}
+
+fn take_hash(entries: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(take_bytes(entries, 8)?.try_into().ok()?))
 }
 
 /// Which of these events were dead letters before, and behind which sequence each took effect.
@@ -183,7 +207,7 @@ fn retried(connection: &Connection, pipeline: &str, sequences: &[u64]) -> rusqli
 fn find(mut entries: &[u8], hashes: &[u64], sequences: &mut Vec<u64>) -> Option<()> {
     let entries = &mut entries;
     while !entries.is_empty() {
-        let hash = u64::from_le_bytes(take_bytes(entries, 8)?.try_into().ok()?);
+        let hash = take_hash(entries)?;
         let wanted = hashes.contains(&hash);
         let mut sequence = 0;
         for _ in 0..take_length(entries)? {
@@ -276,7 +300,7 @@ fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<Stri
             wanted.join(", ")
         )));
     }
-    Ok(keys.iter().map(|key| xxh3_64(key)).collect())
+    Ok(keys.iter().map(|key| hash_of_key(key)).collect())
 }
 
 /// The row as it is now.
