@@ -4,6 +4,7 @@
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
+mod cast;
 mod compaction;
 mod contents;
 mod differences;
@@ -11,6 +12,7 @@ mod due;
 mod failures;
 mod fingerprint;
 mod guests;
+mod handing;
 mod last_events;
 mod operators;
 mod outcomes;
@@ -29,7 +31,9 @@ mod waves;
 
 pub use failures::Stopped;
 pub use rehearsal::Prepared;
-pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
+pub use shadow::{
+    Compared, ComparisonReady, CurrentExample, CurrentRows, Shadow, ShadowExample, ShadowFeed, ShadowReport,
+};
 pub use swap::{Retired, Successor};
 
 use crate::{
@@ -58,6 +62,7 @@ use last_events::LastEvents;
 use outcomes::{DeadRow, Outcomes};
 use rehearsal::Rehearsal;
 use rejudge::AtSwap;
+use shadow::Comparison;
 use stages::{OnRefusal, Stage};
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
@@ -107,6 +112,8 @@ pub struct Engine {
     keeps_differences: bool,
     /// Current rows that are judged anew for a swap that is to come.
     rehearsal: Option<Rehearsal>,
+    /// What candidates would make of current rows, by step.
+    comparisons: BTreeMap<NodeId, Comparison>,
     last_events: LastEvents,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -221,6 +228,7 @@ impl Engine {
             last_times: None,
             keeps_differences: false,
             rehearsal: None,
+            comparisons: BTreeMap::new(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })
@@ -347,6 +355,7 @@ impl Engine {
             self.last_sequence = last_sequence;
             self.receipt = receipt;
         }
+        self.compared_through();
         self.check()
     }
 
@@ -406,6 +415,7 @@ impl Engine {
                     self.settle_failures(&(start..stop), sequence);
                     self.measure(&edges);
                     self.rehearse_changes(&edges);
+                    self.compare_changes(&edges);
                     self.note_last_events(&edges, deliveries, outcomes)?;
                     self.collect(&edges, Place::Events(deliveries), outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));

@@ -173,6 +173,10 @@ pub const GUESTS_LOOSE: usize = GUESTS_MAX - GUESTS_SHARED;
 /// while these still run.
 pub const GUESTS_OF_STAGE: usize = 6;
 
+/// More guests of a stage that reads a changelog, where current rows are judged anew: two versions and what the first falls
+/// back on, for a swap that is to come, and as many for a candidate.
+pub const GUESTS_OVER_CHANGELOG: usize = 6;
+
 /// Guests of an aggregate: it is not swapped.
 pub const GUESTS_OF_AGGREGATE: usize = 1;
 

@@ -85,9 +85,11 @@ pub struct Plan {
 impl Plan {
     /// How many of its steps and aggregates are guests.
     pub fn guest_counts(&self) -> GuestCounts {
+        let stages = || self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Stage(_)));
         let kinds = || self.nodes.iter().map(|node| &node.kind);
         GuestCounts {
-            stages: kinds().filter(|kind| matches!(kind, NodeKind::Stage(_))).count(),
+            stages: stages().count(),
+            over_changelogs: stages().filter(|node| self.is_changelog(node.input)).count(),
             aggregates: kinds().map(|kind| kind.guests().count()).sum(),
         }
     }

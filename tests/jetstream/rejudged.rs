@@ -160,6 +160,166 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     running.interrupt().ends_with(0);
 }
 
+#[test]
+fn a_candidate_says_which_current_rows_would_become_others() {
+    let setup = Swapped::with(&text("{ rows = 40, failures = 3 }"));
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 100);
+    // What it says of the current rows, once it knows of all of them, and of these versions.
+    let report = |sequence: u64, live: u64, candidate: u64| {
+        let words = [
+            format!("current rows would become others if it took over behind sequence {sequence}\n"),
+            format!("label = {live}\n"),
+            format!("label = {candidate}\n"),
+        ];
+        let mut said = String::new();
+        wait_until("a comparison of all current rows", || {
+            said = setup.weir("shadow report swapped.toml versions").ends_with(0).stdout;
+            words.iter().all(|word| said.contains(word))
+        });
+        let of_rows = said.find(&words[0]).and_then(|at| said[..at].rfind('\n'));
+        let said = said.split_off(of_rows.expect("it is there") + 1);
+        let outdented = said.lines().map(|line| line.get(2..).unwrap_or(line).to_owned() + "\n");
+        outdented.collect::<String>()
+    };
+    setup
+        .weir("shadow start swapped.toml versions {versions} --param label=7")
+        .ends_with(0);
+    expect![[r#"
+          13 of 13 current rows would become others if it took over behind sequence 100
+                      0  let through by the candidate alone
+                      0  let through by the live version alone
+                     13  let through by both, otherwise
+          the first of them:
+            k = 0
+              live       n = 96, k = 0, label = 0
+              candidate  n = 96, k = 0, label = 7
+            k = 1
+              live       n = 82, k = 1, label = 0
+              candidate  n = 82, k = 1, label = 7
+            k = 10
+              live       n = 98, k = 10, label = 0
+              candidate  n = 98, k = 10, label = 7
+            k = 11
+              live       n = 63, k = 11, label = 0
+              candidate  n = 63, k = 11, label = 7
+            k = 12
+              live       n = 90, k = 12, label = 0
+              candidate  n = 90, k = 12, label = 7
+            k = 2
+              live       n = 95, k = 2, label = 0
+              candidate  n = 95, k = 2, label = 7
+            k = 3
+              live       n = 74, k = 3, label = 0
+              candidate  n = 74, k = 3, label = 7
+            k = 4
+              live       n = 94, k = 4, label = 0
+              candidate  n = 94, k = 4, label = 7
+            k = 5
+              live       n = 87, k = 5, label = 0
+              candidate  n = 87, k = 5, label = 7
+            k = 6
+              live       n = 100, k = 6, label = 0
+              candidate  n = 100, k = 6, label = 7
+    "#]]
+    .assert_eq(&report(100, 0, 7));
+
+    // It cannot take some of those that come.
+    setup
+        .weir("shadow start swapped.toml versions {versions} --param label=8 --param fails=reject --param every=5")
+        .ends_with(0);
+    setup.pass(&mut running, 101, 150);
+    expect![[r#"
+          13 of 13 current rows would become others if it took over behind sequence 150
+                      0  let through by the candidate alone
+                      3  let through by the live version alone
+                     10  let through by both, otherwise
+          it would not come into force: step "versions" would reject 3 of the rows that its input holds by now, the first: version 8 rejects 110
+          the first of them:
+            k = 0
+              live       n = 110, k = 0, label = 0
+              candidate  rejected: version 8 rejects 110
+            k = 1
+              live       n = 144, k = 1, label = 0
+              candidate  n = 144, k = 1, label = 8
+            k = 10
+              live       n = 139, k = 10, label = 0
+              candidate  n = 139, k = 10, label = 8
+            k = 11
+              live       n = 138, k = 11, label = 0
+              candidate  n = 138, k = 11, label = 8
+            k = 12
+              live       n = 145, k = 12, label = 0
+              candidate  rejected: version 8 rejects 145
+            k = 2
+              live       n = 150, k = 2, label = 0
+              candidate  rejected: version 8 rejects 150
+            k = 3
+              live       n = 149, k = 3, label = 0
+              candidate  n = 149, k = 3, label = 8
+            k = 4
+              live       n = 142, k = 4, label = 0
+              candidate  n = 142, k = 4, label = 8
+            k = 5
+              live       n = 121, k = 5, label = 0
+              candidate  n = 121, k = 5, label = 8
+            k = 6
+              live       n = 148, k = 6, label = 0
+              candidate  n = 148, k = 6, label = 8
+    "#]].assert_eq(&report(150, 0, 8));
+    // What is deployed meanwhile is what it is compared with.
+    setup
+        .weir("deploy swapped.toml versions {versions} --param label=3")
+        .ends_with(0);
+    expect![[r#"
+          13 of 13 current rows would become others if it took over behind sequence 150
+                      0  let through by the candidate alone
+                      3  let through by the live version alone
+                     10  let through by both, otherwise
+          it would not come into force: step "versions" would reject 3 of the rows that its input holds by now, the first: version 8 rejects 110
+          the first of them:
+            k = 0
+              live       n = 110, k = 0, label = 3
+              candidate  rejected: version 8 rejects 110
+            k = 1
+              live       n = 144, k = 1, label = 3
+              candidate  n = 144, k = 1, label = 8
+            k = 10
+              live       n = 139, k = 10, label = 3
+              candidate  n = 139, k = 10, label = 8
+            k = 11
+              live       n = 138, k = 11, label = 3
+              candidate  n = 138, k = 11, label = 8
+            k = 12
+              live       n = 145, k = 12, label = 3
+              candidate  rejected: version 8 rejects 145
+            k = 2
+              live       n = 150, k = 2, label = 3
+              candidate  rejected: version 8 rejects 150
+            k = 3
+              live       n = 149, k = 3, label = 3
+              candidate  n = 149, k = 3, label = 8
+            k = 4
+              live       n = 142, k = 4, label = 3
+              candidate  n = 142, k = 4, label = 8
+            k = 5
+              live       n = 121, k = 5, label = 3
+              candidate  n = 121, k = 5, label = 8
+            k = 6
+              live       n = 148, k = 6, label = 3
+              candidate  n = 148, k = 6, label = 8
+    "#]].assert_eq(&report(150, 3, 8));
+
+    setup
+        .weir("shadow start swapped.toml versions {versions} --param label=4")
+        .ends_with(0);
+    report(150, 3, 4);
+    check_tables(&setup.database(), 150, 3);
+    setup.weir("shadow promote swapped.toml versions").ends_with(0);
+    check_tables(&setup.database(), 150, 4);
+    running.interrupt().ends_with(0);
+}
+
 /// How often the process dies.
 const KILLS: usize = 25;
 

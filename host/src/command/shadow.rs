@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     command::terminal::{self, answer},
-    engine::{ShadowExample, ShadowReport},
+    engine::{CurrentExample, CurrentRows, ShadowExample, ShadowReport},
     error::{Context as _, Error, Result},
     model::deployment::Deployment,
     plan::{StageVersion, StepVersions, Versions},
@@ -303,7 +303,48 @@ fn text_of(host: &HostStatus, report: &ShadowReport) -> String {
         lines.push("  the first of them:".to_owned());
     }
     lines.extend(report.examples.iter().flat_map(example));
+    lines.extend(report.current.iter().flat_map(current));
     lines.join("\n")
+}
+
+/// What would become of current rows.
+fn current(current: &CurrentRows) -> Vec<String> {
+    if let Some(reason) = &current.refused {
+        return vec![format!("  current rows are not compared: {}", show::told(reason))];
+    }
+    if !current.is_whole {
+        return vec![format!(
+            "  current rows are being compared: {} so far",
+            show::thousands(current.rows)
+        )];
+    }
+    let otherwise = current.added + current.missing + current.changed;
+    let mut lines = vec![format!(
+        "  {} of {} current rows would become others if it took over behind sequence {}",
+        show::thousands(otherwise),
+        show::thousands(current.rows),
+        show::thousands(current.sequence)
+    )];
+    for (count, what) in [
+        (current.added, "let through by the candidate alone"),
+        (current.missing, "let through by the live version alone"),
+        (current.changed, "let through by both, otherwise"),
+    ] {
+        lines.push(format!("  {:>13}  {what}", show::thousands(count)));
+    }
+    if let Some(reason) = &current.stays_out {
+        lines.push(format!("  it would not come into force: {}", show::told(reason)));
+    }
+    if !current.examples.is_empty() {
+        lines.push("  the first of them:".to_owned());
+    }
+    for CurrentExample { key, live, candidate } in &current.examples {
+        let key: Vec<String> = key.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        lines.push(format!("    {}", key.join(", ")));
+        lines.push(format!("      live       {live}"));
+        lines.push(format!("      candidate  {candidate}"));
+    }
+    lines
 }
 
 fn example(example: &ShadowExample) -> Vec<String> {

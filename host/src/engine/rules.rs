@@ -179,6 +179,11 @@ impl NewlyRejected {
         self.by_step.is_empty()
     }
 
+    /// How many there are of all rules.
+    pub(super) fn count(&self) -> u64 {
+        self.by_step.values().map(|(count, ..)| count).sum()
+    }
+
     /// How many there are of which rule, and why.
     pub(super) fn refused(&self, plan: &Plan) -> Refused {
         let Some((&at, (count, _, reason))) = self.by_step.first_key_value() else {

@@ -1,11 +1,16 @@
 //! Shadows: a candidate beside a stage, over the same rows, that decides nothing.
 //!
 //! It runs on a thread of its own, behind a short queue. A batch that finds the queue full passes the candidate by, and is
-//! counted: what is live never waits for it. The report says how many rows would have come out otherwise, with examples.
+//! counted: what is live never waits for it. The report says how many rows would have come out otherwise, with examples; and
+//! where the stage reads a changelog, which current rows would be others.
 
+pub(super) mod current;
 mod report;
 
-pub use report::{ShadowExample, ShadowReport};
+pub use current::{Compared, ComparisonReady};
+pub use report::{CurrentExample, CurrentRows, ShadowExample, ShadowReport};
+
+pub(super) use current::Comparison;
 
 use super::verdicts::{Verdicts, ask_at, times};
 use crate::{
@@ -37,6 +42,8 @@ pub struct Shadow {
     report: Arc<Mutex<ShadowReport>>,
     shed: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
+    /// What is found of the current rows.
+    current: current::Shared,
 }
 
 impl Drop for Shadow {
@@ -98,7 +105,33 @@ impl Shadow {
             measured,
             shed: shed.clone(),
         };
-        Ok((Self { report, shed, is_over }, feed))
+        let shadow = Self {
+            report,
+            shed,
+            is_over,
+            current: current::Shared::default(),
+        };
+        Ok((shadow, feed))
+    }
+
+    /// Gets ready to compare the current rows that the step `step` of `running` reads with what would come of them under
+    /// `plan`, where the candidate is in its place. Nothing where it reads no changelog. Where they cannot be compared, the
+    /// report says so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where the plans are not of one pipeline file.
+    pub fn compare(
+        &self,
+        step: &str,
+        running: &Arc<Plan>,
+        plan: Result<Arc<Plan>>,
+        host: &dyn GuestHost,
+    ) -> Result<Option<ComparisonReady>> {
+        let node = running.nodes.iter().find(|node| node.name == step);
+        match node.is_some_and(|node| running.is_changelog(node.input)) {
+            true => current::prepare(step, running, plan, host, &self.current),
+            false => Ok(None),
+        }
     }
 
     /// What it found so far.
@@ -106,6 +139,7 @@ impl Shadow {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         ShadowReport {
             shed: self.shed.load(Ordering::Relaxed),
+            current: current::report_of(&self.current),
             ..report.clone()
         }
     }
@@ -159,7 +193,7 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
         let Some((stage, candidate)) = candidate_of(&work.plan, work.at) else {
             continue;
         };
-        let fresh: Vec<bool> = work.sequences.iter().map(|&sequence| seen.is_new(sequence)).collect();
+        let fresh = seen.note(&work.sequences);
         let said = ask_at(guest, candidate, &work.input, &work.times_ms, Patience::Endless);
         if is_over.load(Ordering::Relaxed) {
             break;
@@ -226,11 +260,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn is_new(&mut self, sequence: u64) -> bool {
+    /// For each row of a batch whether its event is seen for the first time. An event may have several rows.
+    fn note(&mut self, sequences: &[u64]) -> Vec<bool> {
+        let is_known = |sequence| self.before.contains(sequence) || self.now.contains(sequence);
+        let fresh = sequences.iter().map(|sequence| !is_known(sequence)).collect();
         if self.now.len() >= 4 * BATCH_EVENTS_MAX {
             self.before = mem::take(&mut self.now);
         }
-        !self.before.contains(&sequence) && self.now.insert(sequence)
+        self.now.extend(sequences);
+        fresh
     }
 }
 
@@ -369,6 +407,17 @@ mod tests {
         },
         plan::{StageVersion, StepVersions, double::Closures},
     };
+
+    #[test]
+    fn each_row_of_an_event_counts_and_counts_once() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.note(&[1, 1, 2]), [true, true, true]);
+        assert_eq!(
+            seen.note(&[2, 2, 3, 3]),
+            [false, false, true, true],
+            "the batch was undone"
+        );
+    }
 
     #[test]
     fn a_candidate_whose_answer_weir_mistakes_ends_and_says_why() {

@@ -4,7 +4,9 @@
 //! [`Successor::prepare`]. What is left for [`Engine::swap`] is to put guests and the places of columns in, and to judge the
 //! current rows of changelogs anew.
 
-use super::{Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Before, rules::Refused, takeover};
+use super::{
+    ComparisonReady, Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Before, rules::Refused, takeover,
+};
 use crate::{
     error::{Error, Result, take_defect},
     format::Decoder,
@@ -28,6 +30,8 @@ pub struct Successor {
     pub decoder: Option<Decoder>,
     /// Candidates that see from now on what a step sees, by the name of the step; nothing where one is to end.
     pub shadows: Vec<(String, Option<ShadowFeed>)>,
+    /// What all candidates are compared with over current rows, from then on.
+    pub comparisons: Vec<ComparisonReady>,
 }
 
 /// What a swap left over: to be dropped off the data path, since giving back a guest's memory takes a while.
@@ -72,6 +76,7 @@ impl Successor {
             stages,
             decoder: Some(decoder),
             shadows: Vec::new(),
+            comparisons: Vec::new(),
         })
     }
 }
@@ -112,7 +117,11 @@ impl Engine {
     pub fn swap(&mut self, successor: Successor) -> Result<Retired> {
         self.check()?;
         let Successor {
-            plan, stages, shadows, ..
+            plan,
+            stages,
+            shadows,
+            comparisons,
+            ..
         } = successor;
         self.begin_to_keep_differences()?;
         let changed: BTreeSet<NodeId> = stages.iter().map(|(at, _)| *at).collect();
@@ -176,6 +185,7 @@ impl Engine {
         }
         let retired = self.retire(replaced, &was)?;
         let retired_shadows = self.set_shadows(shadows);
+        self.begin_comparisons(comparisons)?;
         self.check()?;
         Ok(Retired {
             _plan: was,

@@ -2,7 +2,9 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{GUESTS_LOOSE, GUESTS_OF_AGGREGATE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, GUESTS_SHARED},
+    limits::{
+        GUESTS_LOOSE, GUESTS_OF_AGGREGATE, GUESTS_OF_PIPELINE, GUESTS_OF_STAGE, GUESTS_OVER_CHANGELOG, GUESTS_SHARED,
+    },
 };
 
 /// Guests of a pipeline, by what they are.
@@ -10,6 +12,8 @@ use crate::{
 pub struct GuestCounts {
     /// Steps whose rows a rule judges.
     pub stages: usize,
+    /// Those of them that read a changelog.
+    pub over_changelogs: usize,
     /// Aggregates that are guests.
     pub aggregates: usize,
 }
@@ -19,18 +23,29 @@ impl GuestCounts {
     pub fn places(self) -> usize {
         match self.stages + self.aggregates {
             0 => 0,
-            _ => GUESTS_OF_PIPELINE + self.stages * GUESTS_OF_STAGE + self.aggregates * GUESTS_OF_AGGREGATE,
+            _ => {
+                let stages = self.stages * GUESTS_OF_STAGE + self.over_changelogs * GUESTS_OVER_CHANGELOG;
+                GUESTS_OF_PIPELINE + stages + self.aggregates * GUESTS_OF_AGGREGATE
+            }
         }
     }
 
     /// That in words, for messages.
     pub fn described(self) -> String {
         let places = self.places();
-        let Self { stages, aggregates } = self;
+        let Self {
+            stages,
+            over_changelogs,
+            aggregates,
+        } = self;
+        let of_changelogs = match over_changelogs {
+            0 => String::new(),
+            stages => format!(" {GUESTS_OVER_CHANGELOG} more for each of the {stages} that read a changelog,"),
+        };
         format!(
             "its {stages} stages and {aggregates} aggregates that are guests need {places} places ({GUESTS_OF_STAGE} a stage, \
-             since versions, candidates and their successors live beside it, {GUESTS_OF_AGGREGATE} an aggregate, and \
-             {GUESTS_OF_PIPELINE} to check what is deployed)"
+             since versions, candidates and their successors live beside it,{of_changelogs} {GUESTS_OF_AGGREGATE} an \
+             aggregate, and {GUESTS_OF_PIPELINE} to check what is deployed)"
         )
     }
 
@@ -50,7 +65,7 @@ impl GuestCounts {
         match self.places() <= GUESTS_SHARED {
             false => refuse(self.described(), GUESTS_SHARED),
             true if at_once > GUESTS_LOOSE => {
-                let Self { stages, aggregates } = self;
+                let Self { stages, aggregates, .. } = self;
                 let guests = format!("its {stages} stages and {aggregates} aggregates that are guests");
                 refuse(format!("{guests} need {at_once} places in a replay"), GUESTS_LOOSE)
             }
@@ -66,7 +81,11 @@ mod tests {
     const MOST: usize = (GUESTS_SHARED - GUESTS_OF_PIPELINE) / GUESTS_OF_STAGE;
 
     const fn stages(stages: usize) -> GuestCounts {
-        GuestCounts { stages, aggregates: 0 }
+        GuestCounts {
+            stages,
+            over_changelogs: 0,
+            aggregates: 0,
+        }
     }
 
     #[test]
@@ -74,7 +93,10 @@ mod tests {
         assert!(stages(MOST).check("p").is_ok());
         let error = stages(MOST + 1).check("p").unwrap_err();
         assert_eq!(error.kind(), crate::error::ErrorKind::Definition);
-        let aggregates = |aggregates| GuestCounts { stages: 0, aggregates };
+        let aggregates = |aggregates| GuestCounts {
+            aggregates,
+            ..GuestCounts::default()
+        };
         let most = GUESTS_LOOSE - GUESTS_OF_PIPELINE;
         assert!(aggregates(most).check("p").is_ok(), "that fits beside nothing else");
         let error = aggregates(most + 1).check("p").unwrap_err();
@@ -85,5 +107,12 @@ mod tests {
         );
         assert!(error.to_string().contains(&words), "{error}");
         assert_eq!(GuestCounts::default().places(), 0, "one without guests needs no place");
+        let judging = GuestCounts {
+            over_changelogs: 3,
+            ..stages(4)
+        };
+        let words = "need 44 places (6 a stage, since versions, candidates and their successors live beside it, 6 more for each of \
+                     the 3 that read a changelog,";
+        assert!(judging.described().contains(words), "{}", judging.described());
     }
 }

@@ -17,7 +17,7 @@
 mod recognition;
 
 use crate::{
-    engine::{Engine, Prepared, Retired, Stopped, Successor},
+    engine::{Compared, Engine, Prepared, Retired, Stopped, Successor},
     error::{Error, Result, take_defect},
     fail_point,
     limits::{
@@ -254,6 +254,11 @@ fn collect_turns(
         }
         let forgets = !full && engine.has_due();
         let rehearses = stage.look(&mut engine)?;
+        let compares = match engine.compare_some()? {
+            Compared::GoesOn => Duration::ZERO,
+            Compared::Waits => REHEARSAL_LOOK,
+            Compared::Through => Duration::MAX,
+        };
         let rehearsals = if stage.is_busy() { &never() } else { &stage.rehearsals };
         select! {
             recv(rehearsals) -> prepared => match prepared {
@@ -284,7 +289,7 @@ fn collect_turns(
                 Err(_) => return Ok(None), // As above.
             },
             // A source that said it was behind may have nothing more after all, and a turn that rests may be all there is.
-            default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }.min(rehearses)) => {}
+            default(if forgets { Duration::ZERO } else if waits { wait } else { TURN_BEHIND_MAX }.min(rehearses).min(compares)) => {}
         }
         if forgets {
             engine.forget_due();

@@ -611,7 +611,8 @@ impl Worker {
         of_step.fallback = good;
         of_step.live = Some(live);
         let plan = Arc::new(self.base.again(&self.host, &versions)?);
-        let successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
+        let mut successor = Successor::prepare(&self.running, plan.clone(), &self.host, BATCH_EVENTS_MAX)?;
+        successor.comparisons = self.comparisons(&plan, &versions)?;
         self.versions = versions;
         Ok((successor, plan))
     }

@@ -127,7 +127,11 @@ mod tests {
     };
 
     const fn stages(stages: usize) -> GuestCounts {
-        GuestCounts { stages, aggregates: 0 }
+        GuestCounts {
+            stages,
+            over_changelogs: 0,
+            aggregates: 0,
+        }
     }
 
     const MOST: usize = (GUESTS_SHARED - GUESTS_OF_PIPELINE) / GUESTS_OF_STAGE;

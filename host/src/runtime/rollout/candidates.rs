@@ -2,11 +2,11 @@
 
 use super::{InFlight, Worker};
 use crate::{
-    engine::{Shadow, ShadowReport, Successor},
+    engine::{ComparisonReady, Shadow, ShadowReport, Successor},
     error::{ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     model::deployment::Deployment,
-    plan::Plan,
+    plan::{Plan, StepVersions, Versions},
     trust::Role,
 };
 use std::sync::Arc;
@@ -76,7 +76,26 @@ impl Worker {
             }
         };
         successor.shadows.push((step.to_owned(), feed));
+        successor.comparisons = self.comparisons(&plan, &versions)?;
         self.versions = versions;
         Ok(Some((successor, plan)))
+    }
+
+    /// For each candidate that runs: what it is compared with over current rows, once `plan` runs, which has these versions.
+    pub(super) fn comparisons(&self, plan: &Arc<Plan>, versions: &Versions) -> Result<Vec<ComparisonReady>> {
+        let mut comparisons = Vec::new();
+        for (step, shadow) in &self.shadows {
+            let mut would = versions.clone();
+            let of_step = would.entry(step.clone()).or_default();
+            // All that are there stay, so that the same columns are read.
+            *of_step = StepVersions {
+                live: of_step.shadow.take(),
+                fallback: of_step.live.take(),
+                shadow: of_step.fallback.take(),
+            };
+            let would = self.base.again(&self.host, &would).map(Arc::new);
+            comparisons.extend(shadow.compare(step, plan, would, &self.host)?);
+        }
+        Ok(comparisons)
     }
 }

@@ -1,13 +1,14 @@
-//! The thread of a rehearsal: rules with guests of their own, and what they find.
+//! Rules with guests of their own, off the data path: current rows are judged as they are judged now and as they would be, and
+//! what differs is kept by key. A rehearsal does so for a swap that is to come, and a shadow for one that may come.
 
+use super::{
+    differences::{DifferingRow, differing_rows},
+    rules::{Moved, NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
+    trial::numbered,
+    verdicts::{Known, Verdicts, ask_current},
+};
 use crate::{
-    engine::{
-        differences::{DifferingRow, differing_rows},
-        rules::{Moved, NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
-        trial::numbered,
-        verdicts::{Known, Verdicts, ask_current},
-    },
-    error::{OrDefect, Result, take_defect},
+    error::{Error, OrDefect, Result},
     model::{
         column::{Batch, RowKind},
         deployment::Deployment,
@@ -17,29 +18,37 @@ use crate::{
     },
     plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
 };
-use crossbeam_channel::{Receiver, Sender};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     iter,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
+use xxhash_rust::xxh3::xxh3_128;
 
-/// Rows on their way: the changes of one changelog.
+/// What a cast is told.
 #[derive(Debug)]
-pub(super) struct Work {
-    /// Which of the rules.
-    pub(super) rules: usize,
-    pub(super) rows: Batch,
+pub(super) enum Work {
+    /// Rows on their way: the changes of one changelog, or current rows of it.
+    Rows {
+        /// Which of the rules.
+        rules: usize,
+        rows: Batch,
+    },
+    /// All current rows have come.
+    All,
+    /// So far the events have come.
+    Through(u64),
+    /// All current rows come once more, and this decides at the rules by now.
+    Anew(BTreeMap<NodeId, Version>),
 }
 
-/// What differs at the swap.
+/// What differs.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Rehearsed {
+pub(super) struct Rehearsed {
+    /// The current rows that there are, where somebody wants to know how many.
+    pub(super) current: Option<CurrentKeys>,
     /// For each output the rows that are others, by the keys of their current rows.
-    pub(in crate::engine) moved: BTreeMap<(NodeId, usize), BTreeMap<Vec<u8>, Moved>>,
+    pub(super) moved: BTreeMap<(NodeId, usize), BTreeMap<Vec<u8>, Moved>>,
     /// What the new rules reject and the former did not.
     pub(super) rejected: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
     /// The first row that a new rule failed on: it was asked of no others.
@@ -47,23 +56,54 @@ pub(in crate::engine) struct Rehearsed {
     /// What versions on trial reject and their fallbacks do not.
     pub(super) failed: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
     /// The stages on trial that were compared with their fallbacks.
-    pub(in crate::engine) compared: BTreeSet<NodeId>,
+    pub(super) compared: BTreeSet<NodeId>,
     /// Where the versions that will be on trial differ from their fallbacks.
-    pub(in crate::engine) differences: BTreeMap<NodeId, BTreeMap<Vec<u8>, DifferingRow>>,
+    pub(super) differences: BTreeMap<NodeId, BTreeMap<Vec<u8>, DifferingRow>>,
 }
 
-/// The rules of a rehearsal, with their guests.
+/// The keys of current rows, as hashes: a million of them are to take no more room than their columns.
+#[derive(Debug, Default)]
+pub(super) struct CurrentKeys(HashSet<u128>);
+
+impl CurrentKeys {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn note(&mut self, key: &[u8], is_gone: bool) {
+        let hash = xxh3_128(key);
+        match is_gone {
+            true => self.0.remove(&hash),
+            false => self.0.insert(hash),
+        };
+    }
+}
+
+/// Rules with their guests.
 #[derive(Debug)]
 pub(super) struct Cast {
     pub(super) was: Arc<Plan>,
     pub(super) plan: Arc<Plan>,
     pub(super) rules: Arc<Vec<Rules>>,
-    pub(super) guests: Guests,
-    /// What decides at each rule now, and what will.
-    pub(super) before: BTreeMap<NodeId, Version>,
-    pub(super) after: BTreeMap<NodeId, Version>,
+    guests: Guests,
+    /// What is another version under `plan`.
+    changes: BTreeMap<NodeId, Version>,
+    /// What decides at each rule now, and what would.
+    before: BTreeMap<NodeId, Version>,
+    after: BTreeMap<NodeId, Version>,
     /// The stages that will be on trial.
     pub(super) on_trial: BTreeSet<NodeId>,
+}
+
+/// Why there is no cast.
+#[derive(Debug)]
+pub(super) enum NoCast {
+    /// No rule over a changelog changes.
+    NothingChanges,
+    /// The new version reads other columns.
+    OtherColumns,
+    /// A guest of this step cannot be made.
+    Guest(String, GuestFailure),
 }
 
 /// Which version of a step decides: by its deployment and the digest of its module.
@@ -71,19 +111,13 @@ pub(super) type Version = (Deployment, String);
 
 /// One guest for each version of each step, whichever plan it is of.
 #[derive(Debug, Default)]
-pub(super) struct Guests {
-    pub(super) all: Vec<(NodeId, Version, Box<dyn RunningStage>)>,
+struct Guests {
+    all: Vec<(NodeId, Version, Box<dyn RunningStage>)>,
 }
 
 impl Guests {
     /// Adds the guests of a stage that are not there yet.
-    pub(super) fn add(
-        &mut self,
-        at: NodeId,
-        step: &str,
-        plan: &StagePlan,
-        host: &dyn GuestHost,
-    ) -> Result<(), GuestFailure> {
+    fn add(&mut self, at: NodeId, step: &str, plan: &StagePlan, host: &dyn GuestHost) -> Result<(), GuestFailure> {
         for plan in iter::once(plan).chain(plan.fallback.as_deref()) {
             let version = version_of(plan);
             if self.find(at, &version).is_none() {
@@ -130,24 +164,99 @@ pub(super) fn version_of(plan: &StagePlan) -> Version {
 }
 
 impl Cast {
+    /// A cast for the stages at `changed`, which `plan` lets judge otherwise than `running` does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect), where `plan` is one of another pipeline file.
+    pub(super) fn of(
+        running: &Arc<Plan>,
+        plan: &Arc<Plan>,
+        changed: &BTreeSet<NodeId>,
+        host: &dyn GuestHost,
+    ) -> Result<Result<Self, NoCast>> {
+        let rules = Rules::behind(running, changed);
+        if rules.is_empty() {
+            return Ok(Err(NoCast::NothingChanges));
+        }
+        // Rows are handed over as they are now.
+        let same_columns = rules.iter().all(|rules| {
+            let names = |plan: &Plan| {
+                let schema = plan.schema(rules.changelog).iter();
+                let names = schema.map(|field| (field.name.clone(), field.column_type));
+                names.collect::<Vec<_>>()
+            };
+            names(running) == names(plan)
+        });
+        if !same_columns {
+            return Ok(Err(NoCast::OtherColumns));
+        }
+        let mut guests = Guests::default();
+        let mut changes = BTreeMap::new();
+        let asked: BTreeSet<NodeId> = rules.iter().flat_map(|rules| rules.asked.iter().copied()).collect();
+        for (plan, at) in [running, plan]
+            .into_iter()
+            .flat_map(|plan| asked.iter().map(move |at| (plan, *at)))
+        {
+            let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+            let NodeKind::Stage(stage) = &node.kind else {
+                return Err(Error::defect(format!(
+                    "step \"{}\" is asked and is no stage",
+                    node.name
+                )));
+            };
+            if let Err(failure) = guests.add(at, &node.name, stage, host) {
+                return Ok(Err(NoCast::Guest(node.name.clone(), failure)));
+            }
+            if changed.contains(&at) {
+                changes.insert(at, version_of(stage));
+            }
+        }
+        Ok(Ok(Self {
+            was: running.clone(),
+            plan: plan.clone(),
+            rules: Arc::new(rules),
+            guests,
+            changes,
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
+            on_trial: BTreeSet::new(),
+        }))
+    }
+
+    /// Says what decides at each rule now.
+    pub(super) fn decide(&mut self, deciding: BTreeMap<NodeId, Version>) {
+        self.after = deciding.clone();
+        let changes = self.changes.iter();
+        self.after.extend(changes.map(|(at, version)| (*at, version.clone())));
+        self.before = deciding;
+    }
+
+    /// Tells all guests that nobody wants to know any more, once it is set.
+    pub(super) fn over(&self) -> impl Iterator<Item = Arc<AtomicBool>> {
+        self.guests.all.iter().map(|(.., guest)| guest.over())
+    }
+
     /// Judges rows of a changelog, and notes what differs.
-    fn take(&mut self, work: &Work, rehearsed: &mut Rehearsed) -> Result<()> {
+    pub(super) fn take(&mut self, rules: usize, all_rows: &Batch, rehearsed: &mut Rehearsed) -> Result<()> {
         let all = self.rules.clone();
         let rules = all
-            .get(work.rules)
+            .get(rules)
             .or_defect(|| "rows are rehearsed for no rule".to_owned())?;
         let key = key_columns(&self.was, rules.changelog)?;
         // The last word on each key.
-        let columns = work.rows.pick(&key);
+        let columns = all_rows.pick(&key);
         let mut last: HashMap<Vec<u8>, u32> = HashMap::new();
-        for row in 0..work.rows.len() as u32 {
-            if work.rows.kind(row as usize) != RowKind::UpdateBefore {
+        for row in 0..all_rows.len() as u32 {
+            if all_rows.kind(row as usize) != RowKind::UpdateBefore {
                 let mut bytes = Vec::new();
                 push_key(&mut bytes, &columns, row as usize);
                 last.insert(bytes, row);
             }
         }
-        let gone = |row: u32| work.rows.kind(row as usize).retracts();
+        let gone = |row: u32| all_rows.kind(row as usize).retracts();
+        if let Some(current) = &mut rehearsed.current {
+            last.iter().for_each(|(key, &row)| current.note(key, gone(row)));
+        }
         for key in last.iter().filter(|(_, row)| gone(**row)).map(|(key, _)| key) {
             rehearsed.forget(rules, key);
         }
@@ -158,7 +267,7 @@ impl Cast {
         let keys: Vec<&Vec<u8>> = current.into_iter().map(|(_, key)| key).collect();
         let rows = Batch {
             kinds: None,
-            ..numbered(&work.rows.gather(&numbers))
+            ..numbered(&all_rows.gather(&numbers))
         };
         if rows.is_empty() {
             return Ok(());
@@ -170,7 +279,7 @@ impl Cast {
             before,
             after,
             ..
-        } = self;
+        } = &mut *self;
         let before = judge_rows(was, rules, &rows, None, |at, plan, rows, known| {
             guests.ask_deciding(at, plan, before, rows, known)
         })?;
@@ -252,32 +361,6 @@ impl Cast {
         }
         Ok(())
     }
-
-    /// Judges what comes, until there is no more.
-    pub(super) fn run(
-        mut self,
-        todo: &Receiver<Work>,
-        judged: &AtomicU64,
-        nobody_wants: &AtomicBool,
-        done: &Sender<Rehearsed>,
-    ) {
-        let mut rehearsed = Rehearsed::default();
-        while let Ok(work) = todo.recv() {
-            let taken = self.take(&work, &mut rehearsed).and_then(|()| take_defect());
-            if nobody_wants.load(Ordering::Relaxed) {
-                return;
-            }
-            if let Err(defect) = taken {
-                tracing::error!("a rehearsal ends: {defect}");
-                return;
-            }
-            if rehearsed.failure.is_some() {
-                break;
-            }
-            judged.fetch_add(1, Ordering::Release);
-        }
-        let _ = done.send(rehearsed);
-    }
 }
 
 impl Rehearsed {
@@ -296,7 +379,7 @@ impl Rehearsed {
     }
 
     /// The rows that the new rules do not take; of those that only a fallback takes, where its version `is_on_trial`.
-    pub(in crate::engine) fn newly_rejected(&self, is_on_trial: impl Fn(NodeId) -> bool) -> NewlyRejected {
+    pub(super) fn newly_rejected(&self, is_on_trial: impl Fn(NodeId) -> bool) -> NewlyRejected {
         let mut all = NewlyRejected::default();
         if let Some((at, key, reason)) = &self.failure {
             all.push(*at, key.clone(), reason.clone());
