@@ -23,6 +23,7 @@ mod swap;
 mod takeover;
 mod trial;
 mod turns;
+mod unswappable;
 mod verdicts;
 mod waves;
 
@@ -30,6 +31,7 @@ pub use failures::Stopped;
 pub use rehearsal::Prepared;
 pub use shadow::{Shadow, ShadowExample, ShadowFeed, ShadowReport};
 pub use swap::{Retired, Successor};
+pub use unswappable::Unswappable;
 
 use crate::{
     error::{Error, OrDefect, Result, note_defect, take_defect},
