@@ -151,7 +151,13 @@ impl Surroundings for Served {
     }
 
     fn settles(&self, command: &str) -> bool {
-        let looks = ["weir status", "weir history", "weir shadow report", "nats sub"];
+        let looks = [
+            "weir status",
+            "weir history",
+            "weir shadow report",
+            "nats sub",
+            "sqlite3",
+        ];
         looks.iter().any(|look| command.starts_with(look))
     }
 }
