@@ -26,6 +26,7 @@ mod swap;
 mod takeover;
 mod trial;
 mod turns;
+mod unswappable;
 mod verdicts;
 mod waves;
 
@@ -35,6 +36,7 @@ pub use shadow::{
     Compared, ComparisonReady, CurrentExample, CurrentRows, Shadow, ShadowExample, ShadowFeed, ShadowReport,
 };
 pub use swap::{Retired, Successor};
+pub use unswappable::Unswappable;
 
 use crate::{
     error::{Error, OrDefect, Result, note_defect, take_defect},

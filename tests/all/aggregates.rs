@@ -291,5 +291,5 @@ fn an_aggregate_is_not_swapped() {
         let guest = plan.nodes.iter().find_map(|node| node.kind.guests().next());
         error = error.replace(guest.expect("there is one").1.module.short_digest(), "DIGEST");
     }
-    expect![[r#"column "severity" of step "severity" is computed by module DIGEST, and its file holds DIGEST by now; an aggregate is not swapped while it runs: stop the pipeline and start it again"#]].assert_eq(&error);
+    expect![[r#"column "severity" of step "severity" is computed by module DIGEST, and its file holds DIGEST by now: an aggregate is not swapped while it runs; stop the pipeline and start it again"#]].assert_eq(&error);
 }

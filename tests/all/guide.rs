@@ -8,16 +8,17 @@
 //!   after the last source above it.
 //! - The commands of task pages and of the README are run in an empty folder, see [`session`].
 
-mod page;
-mod session;
-
-use page::{Block, Page, page, pages};
+use super::weir;
 use std::sync::Arc;
 use weir::{
     definition::File,
     plan::{Plan, Target},
 };
 use weir_tests::{
+    guide::{
+        page::{Block, Page, page, pages},
+        session::{self, Alone},
+    },
     replay::{Run, host},
     scratch,
     table::{Cell, contents},
@@ -40,7 +41,7 @@ fn examples_do_what_the_pages_say() {
 
 #[test]
 fn commands_of_the_readme_say_what_it_shows() {
-    assert_eq!(session::run(&page("README.md")), 6);
+    assert_eq!(session::run(&page("README.md"), &weir(), &mut Alone), 6);
 }
 
 /// A test for each task page, with the number of its commands that are run, so that the pages run beside each other.
@@ -49,7 +50,7 @@ macro_rules! tasks {
         $(
             #[test]
             fn $test() {
-                assert_eq!(session::run(&page(concat!("docs/tasks/", $name, ".md"))), $commands);
+                assert_eq!(session::run(&page(concat!("docs/tasks/", $name, ".md")), &weir(), &mut Alone), $commands);
             }
         )*
 

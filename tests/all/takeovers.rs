@@ -5,7 +5,7 @@ use expect_test::expect;
 use std::{fs, path::Path, sync::Arc};
 use weir::{
     definition::File,
-    engine::{Engine, Successor},
+    engine::{Engine, Successor, Unswappable},
     error::Result,
     format::Decoder,
     plan::Plan,
@@ -135,7 +135,13 @@ fn the_rule_of_two_that_changed_is_named() {
     let said = said
         .replace(&digest[..12], "DIGEST")
         .replace(&folder.path().display().to_string(), "FOLDER");
-    expect![[r#"database FOLDER/changes.db: step "second" reads the changelog of step "latest": rows that its rule let through so far would stay if another rule took over; that was module DIGEST with label = 7, fails = "", every = 1, malformed = 0, and would be module DIGEST with label = 8, fails = "", every = 1, malformed = 0: run the pipeline into a new database instead, or stay with the former"#]].assert_eq(&said);
+    expect![[r#"database FOLDER/changes.db: step "second" reads the changelog of step "latest" through module DIGEST with label = 7, fails = "", every = 1, malformed = 0 so far, and would read it through module DIGEST with label = 8, fails = "", every = 1, malformed = 0: rows that its rule let through so far would stay if another rule took over; run the pipeline into a new database instead, or stay with the former"#]].assert_eq(&said);
+}
+
+/// The pipeline file without its rule, before what stands behind it.
+fn without_judge(with: &str, behind: &str) -> String {
+    let judge = with.find("[[step]]\nname = 'judge'").expect("it is there");
+    format!("{}{behind}", &with[..judge])
 }
 
 #[test]
@@ -144,12 +150,11 @@ fn a_rule_more_or_less_on_the_way_of_a_changelog_is_refused() {
     let [before, ..] = CHANGELOGS;
     let [_, count, ..] = READERS;
     let with = text(before, &module, "", count);
-    let judge = with.find("[[step]]\nname = 'judge'").expect("it is there");
-    let without = format!("{}{count}", &with[..judge]);
+    let without = without_judge(&with, count);
     run(&plan(with.clone()), folder.path(), EVENTS).expect("the run ends well");
     let said = refused(run(&plan(without.clone()), folder.path(), EVENTS));
     let said = said.replace(&folder.path().display().to_string(), "FOLDER");
-    expect![[r#"database FOLDER/changes.db: state "latest/rows" is held for last_value by the first 1 of k text, n int, but the pipeline now has last_value by the first 1 of k text; name another --database and fill it from the stream, or go back to what it is held for"#]].assert_eq(&said);
+    expect![[r#"database FOLDER/changes.db: state "latest/rows" is held for last_value by the first 1 of k text, n int, but the pipeline now has last_value by the first 1 of k text: what it holds fits nothing else; name another --database and fill it from the stream, or go back to what it is held for"#]].assert_eq(&said);
     let folder = scratch();
     run(&plan(without), folder.path(), EVENTS).expect("the run ends well");
     refused(run(&plan(with), folder.path(), EVENTS));
@@ -180,7 +185,7 @@ fn a_database_that_did_not_remember_this_knows_the_versions_that_decided() {
     };
     forget();
     let other = plan(text(before, &module, "label = 2", table));
-    assert!(refused(run(&other, folder.path(), EVENTS)).contains("and would be module"));
+    assert!(refused(run(&other, folder.path(), EVENTS)).contains("and would read it through module"));
     run(&first, folder.path(), EVENTS).expect("it goes on");
     forget();
 }
@@ -239,4 +244,92 @@ fn a_database_that_did_not_remember_modules_of_aggregates_goes_on_and_remembers(
     run(&severity(&module, "latest"), folder.path(), &claim.repeat(2)).expect("it goes on");
     let rebuilt = rebuilt(folder.path(), "claims-severity");
     refused(run(&severity(&rebuilt, "latest"), folder.path(), &claim.repeat(2)));
+}
+
+/// What is said where this kind of change is refused.
+fn said_of(kind: Unswappable) -> String {
+    let (folder, module, [last_value, aggregate, _], [table, count, ..]) =
+        (scratch(), guest("versions"), CHANGELOGS, READERS);
+    let refused_by =
+        |running: &Plan, plan: &Plan| Successor::check(running, plan).expect_err("it is refused").to_string();
+    let refused_after = |first: Arc<Plan>, second: Arc<Plan>| {
+        run(&first, folder.path(), EVENTS).expect("the run ends well");
+        refused(run(&second, folder.path(), EVENTS))
+    };
+    match kind {
+        Unswappable::Sink => {
+            let columns = "n = 'int', k = 'text', event = 'text', id = 'int', now_premium = 'text', now_info = 'text'";
+            let [running, plan] = ["versions", "saved-orders"].map(|rule| {
+                plan(text("", &guest(rule), "", "[[sink]]\ntable = 'kept'").replace("n = 'int', k = 'text'", columns))
+            });
+            refused_by(&running, &plan)
+        }
+        // Without the rule, nobody reads a column that it reads.
+        Unswappable::State => {
+            let with = text(last_value, &module, "", count);
+            let without = without_judge(&with, count);
+            refused_after(plan(with), plan(without))
+        }
+        Unswappable::Way => {
+            let sum = "[[step]]\nname = 'all'\naggregate = { group_by = ['k'], columns = { total = { sum = 'n' } } }\n\
+                       [[sink]]\ntable = 'kept'\nprimary_key = ['k']";
+            let with = text(aggregate, &module, "", sum);
+            let without = without_judge(&with, sum);
+            refused_after(plan(with), plan(without))
+        }
+        Unswappable::CurrentRow => {
+            let first = plan(text(last_value, &module, "", table));
+            run(&first, folder.path(), EVENTS).expect("the run ends well");
+            let path = folder.path().join("changes.db");
+            let mut storage = hold(&path)
+                .expect("nobody holds it")
+                .open(first.clone(), Messages::Drop)
+                .expect("it opens");
+            storage.claim(IDENTITY).expect("it is of this source");
+            let stored = storage.stored().clone();
+            let mut engine = Engine::new(first.clone(), host(), stored.seed).expect("the guests start");
+            storage.load(&mut engine).expect("it fits");
+            let versions = read_versions(&path, &first.name).expect("versions");
+            engine.begin(stored.position, &versions);
+            let next = plan(text(last_value, &module, "fails = 'reject', every = 3", table));
+            let next = Successor::prepare(&first, next, host(), 2).expect("the rule fits");
+            let retired = engine.swap(next).expect("both are of one pipeline");
+            retired.refused().expect("a row cannot be judged").to_owned()
+        }
+        Unswappable::RuleWithoutSwap => {
+            let of = |label: &str| plan(text(last_value, &module, label, table));
+            refused_after(of("label = 1"), of("label = 2"))
+        }
+        Unswappable::RunningAggregate => {
+            let rebuilt = rebuilt(folder.path(), "claims-severity");
+            refused_by(
+                &severity(&guest("claims-severity"), "source"),
+                &severity(&rebuilt, "source"),
+            )
+        }
+        Unswappable::AggregateOverChangelog => {
+            let claim = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
+            let rebuilt = rebuilt(folder.path(), "claims-severity");
+            run(&severity(&guest("claims-severity"), "latest"), folder.path(), claim).expect("the run ends well");
+            refused(run(&severity(&rebuilt, "latest"), folder.path(), claim))
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_refusal_is_met_and_says_why_and_what_to_do() {
+    for kind in Unswappable::ALL {
+        let said = said_of(kind);
+        match kind {
+            // What is wrong with the row is the reason, and whoever deploys a version knows the one before.
+            Unswappable::CurrentRow => assert_eq!(
+                said,
+                "step \"judge\" would reject a row that its input holds by now: version 0 rejects 3"
+            ),
+            _ => {
+                assert!(said.contains(kind.why()), "{kind:?}: {said}");
+                assert!(said.ends_with(kind.instead()), "{kind:?}: {said}");
+            }
+        }
+    }
 }

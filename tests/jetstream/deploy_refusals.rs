@@ -108,7 +108,7 @@ fn the_command_refuses_what_does_not_fit_and_nothing_is_deployed() {
     check(
         "deploy tabled.toml versions {saved-orders}",
         expect![[r#"
-        weir: table "tabled" would have the columns id (int), now_premium (text), now_info (text) instead of n (int), k (text), label (int); a swap leaves tables as they are: name the columns of the sink in the pipeline file, or run into a new database
+        weir: table "tabled" would have the columns id (int), now_premium (text), now_info (text) instead of n (int), k (text), label (int): a swap leaves tables as they are; name the columns of the sink in the pipeline file, or run into a new database
     "#]],
     );
     check(

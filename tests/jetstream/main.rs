@@ -10,6 +10,7 @@ mod server;
 mod versions;
 
 mod golden;
+mod guide;
 
 mod campaign;
 mod cuts;

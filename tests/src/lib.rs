@@ -5,6 +5,7 @@
 //! - [`table`] reads tables, dead letters and counts out of a database; equality is to the byte.
 //! - [`generator`] draws pipelines and their events, and says what they have to leave.
 //! - [`golden`] finds the cases under `guests/*/cases`, and compares a database with what they expect.
+//! - [`guide`] reads the pages of the documentation, and runs the commands that they show.
 //! - [`oracle`] decodes payloads a second time, slowly, without a line of the host's decoder.
 //! - [`seed`] gives random tests a seed that can be set and is printed when one fails.
 //! - [`swaps`] runs a pipeline without end, whose rule is swapped while it runs.
@@ -18,6 +19,7 @@ pub mod replay;
 
 pub mod generator;
 pub mod golden;
+pub mod guide;
 pub mod made;
 pub mod oracle;
 pub mod stored;

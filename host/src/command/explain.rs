@@ -139,6 +139,7 @@ impl Explain {
                 show::thousands(*first),
                 show::thousands(*last)
             )),
+            _ if lineage.first_sequence == 0 => lines.push(format!("changed by no event; {reach}")),
             _ => lines.push(format!("changed by no event that is known; {reach}")),
         }
         for decided in decided {

@@ -5,7 +5,8 @@
 //! current rows of changelogs anew.
 
 use super::{
-    ComparisonReady, Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Before, rules::Refused, takeover,
+    ComparisonReady, Engine, OnRefusal, Place, ShadowFeed, Stage, Step, Unswappable, rejudge::Before, rules::Refused,
+    takeover,
 };
 use crate::{
     error::{Error, Result, take_defect},
@@ -328,18 +329,15 @@ fn check_same(running: &Plan, plan: &Plan) -> Result<()> {
                 Target::Table { name, .. } | Target::Append { name } => format!("table \"{name}\""),
                 Target::Subject { name } => format!("the messages on \"{name}\""),
             };
-            return Err(Error::definition(format!(
-                "{what} would have the columns {after_columns} instead of {before_columns}; a swap leaves tables as they \
-                 are: name the columns of the sink in the pipeline file, or run into a new database"
-            )));
+            let what = format!("{what} would have the columns {after_columns} instead of {before_columns}");
+            return Err(Unswappable::Sink.definition(what));
         }
     }
     for (before, after) in running.nodes.iter().zip(&plan.nodes) {
         for ((_, runs), (spec, guest)) in before.kind.guests().zip(after.kind.guests()) {
             if runs.module.digest != guest.module.digest {
-                return Err(Error::definition(format!(
-                    "column \"{}\" of step \"{}\" is computed by module {}, and its file holds {} by now; an aggregate is \
-                     not swapped while it runs: stop the pipeline and start it again",
+                return Err(Unswappable::RunningAggregate.definition(format_args!(
+                    "column \"{}\" of step \"{}\" is computed by module {}, and its file holds {} by now",
                     spec.name,
                     after.name,
                     runs.module.short_digest(),

@@ -6,7 +6,7 @@
 //! before it, with module and parameters, and of each aggregate that takes rows back the same ([`Made::of`]). A swap judges the
 //! current rows anew, see [`rejudge`](super::rejudge), and the turn says what stands before the readers from then on.
 
-use super::{Engine, Step, fingerprint};
+use super::{Engine, Step, Unswappable, fingerprint};
 use crate::{
     error::{Error, Result, note_defect},
     model::{deployment::StoredVersion, ids::NodeId},
@@ -112,16 +112,17 @@ impl Made {
                  database, or name another --database and fill it from the stream",
                 self.name
             ))),
-            (None, _) => Err(Error::mismatch(format!(
-                "state \"{}\" is held for {held}, but the pipeline now has {}{}; name another --database and fill it from the \
-                 stream, or go back to what it is held for",
-                self.name.trim_end_matches('/'),
-                self.by,
-                match self.by == self.older {
-                    true => "",
-                    false => ": rows that came under the one would be taken back under the other",
-                }
-            ))),
+            (None, _) => {
+                let kind = match self.by == self.older {
+                    true => Unswappable::State,
+                    false => Unswappable::AggregateOverChangelog,
+                };
+                let state = self.name.trim_end_matches('/');
+                let now = &self.by;
+                Err(kind.mismatch(format_args!(
+                    "state \"{state}\" is held for {held}, but the pipeline now has {now}"
+                )))
+            }
         }
     }
 
@@ -182,14 +183,12 @@ impl Reads {
                 return Ok(());
             }
             let reader = reader.strip_suffix(READS).unwrap_or(reader);
-            return Err(Error::definition(format!(
-                "{} has read {held} so far, and would now read {self}: rows that came the one way would not be taken back the \
-                 other; run the pipeline into a new database instead, or put the steps back as they were",
-                match is_table {
-                    true => reader.to_owned(),
-                    false => format!("step \"{reader}\""),
-                }
-            )));
+            let reader = match is_table {
+                true => reader.to_owned(),
+                false => format!("step \"{reader}\""),
+            };
+            let what = format!("{reader} has read {held} so far, and would now read {self}");
+            return Err(Unswappable::Way.definition(what));
         }
         Ok(())
     }
@@ -200,10 +199,8 @@ impl Reads {
         let pairs = || self.through.iter().zip(&held.through);
         match pairs().find(|(now, held)| now != held) {
             None => Ok(()),
-            Some((now, before)) => Err(Error::definition(format!(
-                "step \"{}\" reads the changelog of step \"{}\": rows that its rule let through so far would stay if another \
-                 rule took over; that was {before}, and would be {now}: run the pipeline into a new database instead, or stay \
-                 with the former",
+            Some((now, before)) => Err(Unswappable::RuleWithoutSwap.definition(format_args!(
+                "step \"{}\" reads the changelog of step \"{}\" through {before} so far, and would read it through {now}",
                 now.step,
                 self.changelog_of.as_deref().unwrap_or("?"),
             ))),

@@ -18,7 +18,7 @@ pub(crate) use heartbeat::machine;
 pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
-    engine::{self, Engine, Retired, Shadow, ShadowReport, Successor},
+    engine::{self, Engine, Retired, Shadow, ShadowReport, Successor, Unswappable},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     metrics::Metrics,
@@ -199,7 +199,8 @@ impl Prepared {
             let refused = |why: &str| {
                 Error::definition(format!(
                     "step \"{step}\" of pipeline {pipeline}: the rule that the pipeline file names by now cannot take over from \
-                     the one that judged the rows so far: {why}; name another module or other parameters, or put back the former"
+                     the one that judged the rows so far: {why}; {}",
+                    Unswappable::CurrentRow.instead()
                 ))
             };
             let (successor, plan) = worker

@@ -1,35 +1,40 @@
 //! The pages of the documentation, as fenced blocks.
 
+use crate::workspace;
 use std::{
     fs,
     ops::Range,
     path::{Path, PathBuf},
 };
-use weir_tests::workspace;
 
 /// A Markdown file.
-pub(super) struct Page {
+#[derive(Debug)]
+pub struct Page {
     /// Its path from the root of the workspace, with `/`.
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) text: String,
-    pub(super) blocks: Vec<Block>,
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+    /// Its fenced blocks, in order.
+    pub blocks: Vec<Block>,
 }
 
 /// A fenced block.
-pub(super) struct Block {
+#[derive(Debug)]
+pub struct Block {
     /// The first word after the fence.
-    pub(super) language: String,
+    pub language: String,
     /// Whether the word `checkout` follows: the block takes this repository, where the reader made something new.
-    pub(super) needs_checkout: bool,
+    pub needs_checkout: bool,
     /// The lines between the fences.
-    pub(super) text: String,
+    pub text: String,
     /// Where that text stands in the page.
-    pub(super) range: Range<usize>,
+    pub range: Range<usize>,
     /// The number of the opening fence's line.
-    pub(super) line: usize,
+    pub line: usize,
     /// The last line of prose before it.
-    pub(super) before: String,
+    pub before: String,
 }
 
 impl Page {
@@ -46,7 +51,7 @@ impl Page {
     }
 
     /// The page and line of a block, for messages.
-    pub(super) fn place(&self, block: &Block) -> String {
+    pub fn place(&self, block: &Block) -> String {
         format!("{}:{}", self.name, block.line)
     }
 }
@@ -54,14 +59,17 @@ impl Page {
 impl Block {
     /// The file that the block is the text of: the line before it ends with the file's name, as in "Save this as
     /// `pipeline.toml`:".
-    pub(super) fn file(&self) -> Option<&str> {
+    pub fn file(&self) -> Option<&str> {
         let (_, name) = self.before.strip_suffix("`:")?.rsplit_once('`')?;
         (!name.contains(' ') && name.contains('.')).then_some(name)
     }
 }
 
 /// The README and every page under `docs/`, in the order of their names.
-pub(super) fn pages() -> Vec<Page> {
+///
+/// # Panics
+/// When they cannot be read.
+pub fn pages() -> Vec<Page> {
     let mut paths = vec![workspace().join("README.md")];
     let mut folders = vec![workspace().join("docs")];
     while let Some(folder) = folders.pop() {
@@ -79,8 +87,11 @@ pub(super) fn pages() -> Vec<Page> {
 }
 
 /// The page of this name.
+///
+/// # Panics
+/// When there is none.
 #[track_caller]
-pub(super) fn page(name: &str) -> Page {
+pub fn page(name: &str) -> Page {
     Page::read(workspace().join(Path::new(name)))
 }
 

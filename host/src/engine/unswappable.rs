@@ -1,0 +1,125 @@
+//! What no version may change while it takes over, kind by kind. Whoever refuses one takes its words from here, and the list in
+//! `docs/DEPLOYING.md` is made of this one, so that none is refused that the page does not name.
+//!
+//! What the planner refuses in any pipeline (a column that is not there, a parameter of another type) is not among them, nor
+//! what is refused for who deploys it, or for what it did before.
+
+use crate::error::Error;
+use std::fmt;
+
+/// A kind of change that is refused, whatever deploys it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unswappable {
+    /// Other columns in a sink.
+    Sink,
+    /// Another state of an operator.
+    State,
+    /// Another module of an aggregate, in a plan that runs.
+    RunningAggregate,
+    /// Another module or other parameters of an aggregate that takes rows back.
+    AggregateOverChangelog,
+    /// Other steps between a changelog and what reads it.
+    Way,
+    /// Another rule over a changelog, where nothing judges its current rows.
+    RuleWithoutSwap,
+    /// A rule over a changelog that a current row cannot go through.
+    CurrentRow,
+}
+
+/// What is said of a kind.
+struct Entry {
+    /// What would change.
+    what: &'static str,
+    /// Why that cannot be.
+    why: &'static str,
+    /// What to do instead.
+    instead: &'static str,
+}
+
+impl Unswappable {
+    /// All kinds, in the order of the documentation.
+    pub const ALL: [Self; 7] = [
+        Self::Sink,
+        Self::State,
+        Self::Way,
+        Self::CurrentRow,
+        Self::RuleWithoutSwap,
+        Self::RunningAggregate,
+        Self::AggregateOverChangelog,
+    ];
+
+    fn entry(self) -> Entry {
+        match self {
+            Self::Sink => Entry {
+                what: "the columns of a table or of messages, where the sink takes all that its step gives",
+                why: "a swap leaves tables as they are",
+                instead: "name the columns of the sink in the pipeline file, or run into a new database",
+            },
+            Self::State => Entry {
+                what: "what the state of a step is for: its key, its functions, the columns that it keeps (a version may read one \
+                       that `last_value` did not keep so far)",
+                why: "what it holds fits nothing else",
+                instead: "name another --database and fill it from the stream, or go back to what it is held for",
+            },
+            Self::Way => Entry {
+                what: "the steps between a changelog and a table or step that reads it: a rule more, less, or elsewhere",
+                why: "rows that came the one way would not be taken back the other",
+                instead: "run the pipeline into a new database instead, or put the steps back as they were",
+            },
+            Self::CurrentRow => Entry {
+                what: "a rule over a changelog, for one that fails on a row that its input holds by now, or lets one through \
+                       that a rule behind it rejects",
+                why: "nobody else can decide that row when it changes",
+                instead: "name another module or other parameters, or put back the former",
+            },
+            Self::RuleWithoutSwap => Entry {
+                what: "a rule over a changelog, where `weir replay` goes on with a database that another one filled",
+                why: "rows that its rule let through so far would stay if another rule took over",
+                instead: "run the pipeline into a new database instead, or stay with the former",
+            },
+            Self::RunningAggregate => Entry {
+                what: "the module of an aggregate of your own, while the pipeline runs",
+                why: "an aggregate is not swapped while it runs",
+                instead: "stop the pipeline and start it again",
+            },
+            Self::AggregateOverChangelog => Entry {
+                what: "the module or parameters of an aggregate of your own over a changelog, also at a start",
+                why: "rows that came under the one would be taken back under the other",
+                instead: "name another --database and fill it from the stream, or go back to what it is held for",
+            },
+        }
+    }
+
+    /// What would change.
+    pub fn what(self) -> &'static str {
+        self.entry().what
+    }
+
+    /// Why that cannot be.
+    pub fn why(self) -> &'static str {
+        self.entry().why
+    }
+
+    /// What to do instead.
+    pub fn instead(self) -> &'static str {
+        self.entry().instead
+    }
+
+    /// Refuses what somebody deploys, for `what` of it.
+    pub(super) fn definition(self, what: impl fmt::Display) -> Error {
+        Error::definition(self.said_of(what))
+    }
+
+    /// Refuses a database, for `what` it holds.
+    pub(super) fn mismatch(self, what: impl fmt::Display) -> Error {
+        Error::mismatch(self.said_of(what))
+    }
+
+    fn said_of(self, what: impl fmt::Display) -> String {
+        let Entry { why, instead, .. } = self.entry();
+        format!("{what}: {why}; {instead}")
+    }
+}
+
+#[cfg(test)]
+mod tests;
