@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 use weir::{
     definition::File,
     model::turn::Counts,
-    plan::Plan,
-    runtime::retry::{Retry, RetryEvent, RetryReport},
+    plan::{Plan, Versions},
+    runtime::retry::{Changes, Retry, RetryEvent, RetryReport},
     storage::LetterFilter,
 };
 use weir_tests::{
@@ -67,7 +67,12 @@ fn plan(text: &str) -> Plan {
 #[track_caller]
 fn retry(text: &str, database: &Path, filter: &LetterFilter, keeps: bool) -> (RetryReport, Vec<String>) {
     let file = hold(database).expect("nobody else holds the database");
-    let retry = Retry::open(&*file, host(), plan(text), "", keeps).expect("the database is that of the pipeline");
+    let unchanged = Changes {
+        said: "",
+        versions: &Versions::new(),
+    };
+    let retry =
+        Retry::open(&*file, host(), plan(text), unchanged, keeps).expect("the database is that of the pipeline");
     let mut told = Vec::new();
     let report = retry.run(filter, |word| {
         told.push(match word {

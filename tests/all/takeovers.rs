@@ -1,6 +1,7 @@
 //! What a changed rule may take over: rows of a changelog are taken back by the rules that let them in, so another rule
 //! behind a changelog takes over in a swap alone, which judges the rows anew, and not by itself at a start.
 
+use super::weir;
 use expect_test::expect;
 use std::{fs, path::Path, sync::Arc};
 use weir::{
@@ -21,7 +22,7 @@ use weir_tests::{
     guest,
     replay::{hold, host},
     scratch,
-    table::contents,
+    table::{contents, query},
 };
 
 const EVENTS: &str = "{\"n\": 1, \"k\": \"a\"}\n{\"n\": 2, \"k\": \"b\"}\n{\"n\": 3, \"k\": \"a\"}\n";
@@ -120,6 +121,42 @@ fn another_rule_behind_a_changelog_takes_over_in_a_swap_alone() {
             let more = format!("{EVENTS}{{\"n\": 4, \"k\": \"a\"}}\n");
             run(&same, folder.path(), &more).expect("it goes on");
         }
+    }
+}
+
+#[test]
+fn a_replay_goes_on_with_another_rule_that_judges_current_rows_anew() {
+    let module = guest("versions");
+    // The rule does not pass on when a window begins, so that a table by key is not possible there.
+    for before in &CHANGELOGS[..2] {
+        let folder = scratch();
+        let path = |name: &str| folder.path().join(name);
+        let replay = |parameters: &str, events: &str| {
+            let text = text(before, &module, parameters, READERS[0]);
+            fs::write(path("changes.toml"), text).expect("the pipeline file can be written");
+            fs::write(path("events.jsonl"), events).expect("the input can be written");
+            let line = "replay changes.toml --input events.jsonl --database changes.db --now 2026-03-15T12:00:00Z";
+            weir().run_in(folder.path(), line.split_whitespace())
+        };
+        let kept = || {
+            query(
+                &path("changes.db"),
+                "SELECT k || ' ' || n || ' ' || label FROM kept ORDER BY k",
+            )
+        };
+        replay("label = 1", EVENTS).ends_with(0);
+        assert_eq!(kept(), ["a 3 1", "b 2 1"], "{before}");
+        let more = EVENTS.to_owned() + "{\"n\": 4, \"k\": \"c\"}\n";
+        let refused = replay("label = 2, fails = 'reject', every = 3", &more).ends_with(2);
+        let why = "cannot take over from the one that judged the rows so far: step \"judge\" would reject a row that its input \
+                   holds by now: version 2 rejects 3";
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+        assert_eq!(kept(), ["a 3 1", "b 2 1"], "{before}");
+        replay("label = 2", EVENTS).ends_with(0);
+        assert_eq!(kept(), ["a 3 2", "b 2 2"], "without an event, {before}");
+        replay("label = 3", &more).ends_with(0);
+        assert_eq!(kept(), ["a 3 3", "b 2 3", "c 4 3"], "{before}");
+        weir().run_in(folder.path(), ["verify", "changes.db"]).ends_with(0);
     }
 }
 

@@ -19,13 +19,14 @@ use crate::{
     plan::{Now, Plan},
     runtime::{
         pipeline::{self, Swaps},
+        rollout::Former,
         status::CountsStatus,
     },
     source::{
         NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
-    storage::{Discard, Location, Messages, Storage, StoredPipeline},
+    storage::{Discard, Inspect, Location, Messages, Storage, StoredPipeline},
     wasm::StageHost,
 };
 use serde_json::json;
@@ -164,6 +165,14 @@ struct Replaying {
     batch: usize,
 }
 
+/// Where a replay goes on.
+struct Opened {
+    storage: Box<dyn Storage>,
+    stored: StoredPipeline,
+    /// What its rules over changelogs were, where those are others by now.
+    former: Option<Former>,
+}
+
 impl Replaying {
     fn file(self, input: &Path, last_line: LastLine) -> Result<ExitCode> {
         check_now(&self.plan)?;
@@ -171,8 +180,9 @@ impl Replaying {
             terminal::begin_log();
         }
         let mut lines = Lines::open(input)?;
-        let (mut storage, stored) = self.store(IDENTITY, || lines.check_text())?;
-        let engine = self.engine(&mut *storage, &stored)?;
+        let opened = self.store(IDENTITY, || lines.check_text())?;
+        let stored = opened.stored.clone();
+        let (engine, storage) = self.engine(opened)?;
         let (position, hash) = (stored.position, stored.content_hash);
         let stop = Stop::default();
         signals::stop(&stop)?;
@@ -214,7 +224,8 @@ impl Replaying {
     fn stream(self, nats: &Nats, from: Option<Place>, to: Option<Place>) -> Result<ExitCode> {
         let plan = &self.plan;
         let range = StreamRange::find(nats, &plan.stream, &plan.subjects(), from, to)?;
-        let (mut storage, stored) = self.store(&range.identity, || range.check_whole())?;
+        let opened = self.store(&range.identity, || range.check_whole())?;
+        let stored = opened.stored.clone();
         if let Some(removed) = &range.removed {
             say!(Warning, "weir: {removed}");
         }
@@ -224,7 +235,7 @@ impl Replaying {
                 stored.position, range.to
             )));
         }
-        let engine = self.engine(&mut *storage, &stored)?;
+        let (engine, storage) = self.engine(opened)?;
         let position = stored.position.max(range.first - 1);
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),
@@ -280,33 +291,66 @@ impl Replaying {
 
     /// The database, claimed for a source, or nothing at all; and where it stands. One that holds nothing yet is taken only
     /// where the source can `begin`.
-    fn store(&self, source: &str, mut begin: impl FnMut() -> Result<()>) -> Result<(Box<dyn Storage>, StoredPipeline)> {
+    fn store(&self, source: &str, mut begin: impl FnMut() -> Result<()>) -> Result<Opened> {
         let Some(location) = &self.database else {
             begin()?;
             let nothing = Discard::default();
-            let stored = nothing.stored().clone();
-            return Ok((Box::new(nothing), stored));
+            return Ok(Opened {
+                stored: nothing.stored().clone(),
+                storage: Box::new(nothing),
+                former: None,
+            });
         };
-        if !location.exists() {
+        let is_new = !location.exists();
+        if is_new {
             begin()?;
         }
-        let mut storage = location.hold()?.open(self.plan.clone(), Messages::Drop)?;
+        let held = location.hold()?;
+        let former = match is_new {
+            true => None,
+            false => self.former(&*held.inspect())?,
+        };
+        let plan = former.as_ref().map_or(&self.plan, |former| &former.plan);
+        let mut storage = held.open(plan.clone(), Messages::Drop)?;
         if storage.stored().position == 0 {
             begin()?;
         }
         // What another rule made of the beginning would not go with what this one makes of the rest.
         storage.claim(&format!("{source}{}", self.changes.suffix()))?;
-        let stored = storage.stored().clone();
-        Ok((storage, stored))
+        Ok(Opened {
+            stored: storage.stored().clone(),
+            storage,
+            former,
+        })
     }
 
-    fn engine(&self, storage: &mut dyn Storage, stored: &StoredPipeline) -> Result<Engine> {
-        let mut engine = Engine::new(self.plan.clone(), &self.host, stored.seed)?;
+    /// The rules over changelogs that judged the current rows of the database, where those are others by now.
+    fn former(&self, database: &dyn Inspect) -> Result<Option<Former>> {
+        let known = database.versions(&self.plan.name)?;
+        if !Former::are_others(&self.plan, &known) {
+            return Ok(None);
+        }
+        let base = self.plan.again(&self.host, &self.changes.versions)?;
+        Former::of(base, self.changes.versions.clone(), &self.host, database, &known).map(Some)
+    }
+
+    /// The engine as the database left it. Rules over changelogs that are others by now have judged its current rows anew.
+    fn engine(&self, opened: Opened) -> Result<(Engine, Box<dyn Storage>)> {
+        let Opened {
+            mut storage,
+            stored,
+            former,
+        } = opened;
+        let plan = former.as_ref().map_or(&self.plan, |former| &former.plan);
+        let mut engine = Engine::new(plan.clone(), &self.host, stored.seed)?;
         if let Some(location) = &self.database {
             storage.load(&mut engine)?;
             engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?);
         }
-        Ok(engine)
+        if let Some(former) = former {
+            former.follow(&mut engine, &self.host)?;
+        }
+        Ok((engine, storage))
     }
 
     fn decoder(&self) -> Result<Decoder> {

@@ -73,7 +73,8 @@ impl Unswappable {
                 instead: "name another module or other parameters, or put back the former",
             },
             Self::RuleWithoutSwap => Entry {
-                what: "a rule over a changelog, where `weir replay` goes on with a database that another one filled",
+                what: "a rule over a changelog, where the former cannot judge current rows any more: the host died of it, or an \
+                       older `weir` filled the database and did not keep it",
                 why: "rows that its rule let through so far would stay if another rule took over",
                 instead: "run the pipeline into a new database instead, or stay with the former",
             },

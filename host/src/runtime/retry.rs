@@ -20,7 +20,7 @@ use crate::{
         subject::{listed, matches},
         turn::{Counts, RetriedLetter},
     },
-    plan::{Now, Plan},
+    plan::{Now, Plan, Versions},
     runtime::rollout,
     source::{Event, EventLines, file::IDENTITY},
     storage::{Backend, LetterFilter, Messages, Storage, StoredDeadLetter},
@@ -43,6 +43,15 @@ pub struct Retry {
     /// The letters of the open turn.
     taken: Vec<RetriedLetter>,
     report: RetryReport,
+}
+
+/// What a replay says to be changed in a pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Changes<'c> {
+    /// In words; empty for nothing.
+    pub said: &'c str,
+    /// What its stages run instead; the plan has them.
+    pub versions: &'c Versions,
 }
 
 /// What became of the letters.
@@ -89,12 +98,17 @@ enum Origin {
 }
 
 impl Retry {
-    /// Opens the database of the pipeline `base`, as the last commit left it. `changes` is what a replay said to be changed
-    /// in the pipeline. With `keeps`, turns are committed; else it is only found out what would become of the letters.
+    /// Opens the database of the pipeline `base`, as the last commit left it, with the `changes` of a replay. With `keeps`, turns are committed; else it is only found out what would become of the letters.
     ///
     /// # Errors
     /// When the database has no such pipeline, was filled from something else, or does not fit the pipeline any more.
-    pub fn open(backend: &dyn Backend, host: &StageHost, base: Plan, changes: &str, keeps: bool) -> Result<Self> {
+    pub fn open(
+        backend: &dyn Backend,
+        host: &StageHost,
+        base: Plan,
+        changes: Changes<'_>,
+        keeps: bool,
+    ) -> Result<Self> {
         let location = backend.location();
         let recovered = backend.recover()?;
         let held = backend.inspect();
@@ -107,14 +121,17 @@ impl Retry {
                 known.join(", ")
             )));
         };
-        let origin = Origin::of(stored.source.as_deref().unwrap_or_default(), &base, changes)
+        let origin = Origin::of(stored.source.as_deref().unwrap_or_default(), &base, changes.said)
             .map_err(|error| error.context(format!("database {location}")))?;
         let mut known = held.versions(&base.name)?;
         known.iter_mut().for_each(|version| version.trial.left = 0);
-        let plan = Arc::new(match origin {
-            Origin::Stream => rollout::plan_of_database(&base, host, &*held, &known, false)?,
-            Origin::PastOfStream | Origin::File => base,
-        });
+        let plan = match origin {
+            Origin::Stream => Arc::new(rollout::plan_of_database(&base, host, &*held, &known, false)?),
+            // What replaces the rules that judged current rows does so when the replay goes on.
+            Origin::PastOfStream | Origin::File => {
+                rollout::Former::of(base, changes.versions.clone(), host, &*held, &known)?.plan
+            }
+        };
         let messages = match origin {
             Origin::Stream => Messages::Outbox,
             Origin::PastOfStream | Origin::File => Messages::Drop,

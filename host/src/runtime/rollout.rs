@@ -7,18 +7,20 @@
 mod arriving;
 mod candidates;
 mod committed;
+mod former;
 mod harm;
 mod heartbeat;
 mod modules;
 mod trusted;
 mod versions;
 
+pub use former::Former;
 pub(crate) use harm::check_refused;
 pub(crate) use heartbeat::machine;
 pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 
 use crate::{
-    engine::{self, Engine, Retired, Shadow, ShadowReport, Successor, Unswappable},
+    engine::{self, Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
     limits::BATCH_EVENTS_MAX,
     metrics::Metrics,
@@ -39,6 +41,7 @@ use crate::{
 };
 use arriving::{Arriving, Waiting};
 use crossbeam_channel as crossbeam;
+use former::does_not_follow;
 use harm::{not_again, refusal};
 use modules::of_file_version;
 use std::{
@@ -196,13 +199,7 @@ impl Prepared {
         let worker = &mut self.worker;
         let pipeline = worker.running.name.clone();
         for (step, live) in successors {
-            let refused = |why: &str| {
-                Error::definition(format!(
-                    "step \"{step}\" of pipeline {pipeline}: the rule that the pipeline file names by now cannot take over from \
-                     the one that judged the rows so far: {why}; {}",
-                    Unswappable::CurrentRow.instead()
-                ))
-            };
+            let refused = |why: &str| does_not_follow(&step, &pipeline, why);
             let (successor, plan) = worker
                 .prepare_version(&step, live)
                 .map_err(|cause| match cause.kind() {

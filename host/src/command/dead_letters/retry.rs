@@ -7,7 +7,7 @@ use crate::{
     definition::File,
     error::{Error, Result},
     runtime::{
-        retry::{RetryEvent, RetryReport},
+        retry::{Changes, RetryEvent, RetryReport},
         status::CountsStatus,
     },
     storage::Location,
@@ -62,7 +62,12 @@ impl Retry {
             return Err(Error::environment(format!("there is no database {}", self.database)));
         }
         let database = self.database.hold()?;
-        let retry = crate::runtime::retry::Retry::open(&*database, &host, plan, &changes.suffix(), !self.dry_run)?;
+        let said = changes.suffix();
+        let changed = Changes {
+            said: &said,
+            versions: &changes.versions,
+        };
+        let retry = crate::runtime::retry::Retry::open(&*database, &host, plan, changed, !self.dry_run)?;
         let publishes = retry.publishes();
         let bars = Bars::begin();
         let bar = bars.add(
