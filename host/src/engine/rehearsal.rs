@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, OrDefect, Result},
+    fail_point,
     limits::{REHEARSED_AHEAD_MAX, REHEARSED_BEHIND_MAX, STATE_BUCKETS},
     model::{column::Batch, delivery::Deliveries, ids::NodeId},
     plan::{GuestHost, NodeKind, Plan},
@@ -194,6 +195,7 @@ impl Engine {
                 cast.run(&todo, &judged, &nobody_wants, &done);
             })
             .map_err(|cause| Error::environment(format!("cannot start thread weir-rehearsal: {cause}")))?;
+        fail_point::pass("rehearsing");
         Ok(successor)
     }
 
@@ -233,6 +235,7 @@ impl Engine {
         if let Some(rehearsal) = &mut self.rehearsal {
             rehearsal.bucket += 1;
         }
+        fail_point::pass("in-hand-over");
         Ok(true)
     }
 

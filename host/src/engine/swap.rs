@@ -7,6 +7,7 @@
 use super::{Engine, OnRefusal, Place, ShadowFeed, Stage, Step, rejudge::Before, rules::Refused, takeover};
 use crate::{
     error::{Error, Result, take_defect},
+    fail_point,
     format::Decoder,
     model::{
         delivery::{Deliveries, DeliveryTimes},
@@ -143,6 +144,7 @@ impl Engine {
                 if let Some((edges, mut outcomes)) = passed {
                     self.measure(&edges);
                     self.collect(&edges, Place::Swap(self.last_sequence), &mut outcomes);
+                    fail_point::pass("after-rejudged");
                 }
                 None
             }

@@ -8,6 +8,7 @@ use crate::{
         verdicts::{Known, Verdicts, ask_current},
     },
     error::{OrDefect, Result, take_defect},
+    fail_point,
     model::{
         column::{Batch, RowKind},
         deployment::Deployment,
@@ -274,6 +275,7 @@ impl Cast {
             if rehearsed.failure.is_some() {
                 break;
             }
+            fail_point::pass("in-rehearsal");
             judged.fetch_add(1, Ordering::Release);
         }
         let _ = done.send(rehearsed);
