@@ -83,7 +83,7 @@ fn whatever_is_killed_and_whenever_each_event_has_its_effect_once() {
             }
         }
         println!("{}", campaign.summary(begun));
-        campaign.check(random);
+        campaign.check();
         let missed = campaign.missed();
         assert!(missed.is_empty() || kills < KILLS, "nothing died at {missed:?}");
     });
@@ -310,7 +310,12 @@ impl Campaign {
     }
 
     fn deploy_over_changelog(&mut self, kind: Kind, random: &mut Random) {
-        let (version, rule) = totals::deploy(&self.registry(), kind, &self.current_rows(), random);
+        let current = self.current_rows();
+        self.deploy_rule(|number| Rule::new(kind, number, &current, random));
+    }
+
+    fn deploy_rule(&mut self, rule_of: impl FnMut(u64) -> Rule) {
+        let (version, rule) = totals::deploy(&self.registry(), rule_of);
         self.deployed.insert(version as i64, rule);
     }
 
@@ -344,15 +349,20 @@ impl Campaign {
         rows.iter().map(|n| n.parse().expect("a number")).collect()
     }
 
+    fn name_in_file(&mut self, rule_of: impl FnOnce(u64) -> Rule) -> Rule {
+        let label = self.filed.len() as u64;
+        let rule = rule_of(label);
+        self.filed.insert(label as i64, rule);
+        let text = totals::pipeline_text(self.deployed[&0], rule);
+        fs::write(self.folder.path().join("totals.toml"), text).expect("a file can be written");
+        rule
+    }
+
     /// Names another version of the second rule in the pipeline file. What may be refused is tried at once: where it is, as it
     /// has to be, the file names one that is taken.
     fn change_file(&mut self, kind: Kind, random: &mut Random) {
         let current = self.current_rows();
-        let label = self.filed.len() as u64;
-        let rule = Rule::new(kind, label, &current, random);
-        self.filed.insert(label as i64, rule);
-        let text = totals::pipeline_text(self.deployed[&0], rule);
-        fs::write(self.folder.path().join("totals.toml"), text).expect("a file can be written");
+        let rule = self.name_in_file(|label| Rule::new(kind, label, &current, random));
         if kind == Kind::Good {
             return;
         }

@@ -3,7 +3,7 @@
 use super::{
     Campaign, STREAMS,
     shop::{CLEARED, PIPELINE, RAISED, model::Model},
-    totals::{self, Kind, Rule, model::Alert},
+    totals::{self, Rule, model::Alert},
 };
 use crate::{
     kills::outbox,
@@ -12,7 +12,6 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use weir_tests::{
-    seed::Random,
     stored::read_versions,
     swaps,
     table::{Cell, Contents, Counts, contents, query, read},
@@ -48,13 +47,15 @@ impl Campaign {
     }
 
     /// Lets a run catch up, and holds everything to the models.
-    pub(super) fn check(&mut self, random: &mut Random) {
+    pub(super) fn check(&mut self) {
         self.publisher.wait_until_published();
         self.run("").catch_up().ends_with(0);
-        // These take over at the next start, one behind the other, at all rows that there are.
-        self.change_file(Kind::Good, random);
-        self.deploy_over_changelog(Kind::Good, random);
-        self.run("").catch_up().ends_with(0);
+        // Each time two swaps in one turn, behind the last event. Those of the second time raise keys, each of them others.
+        for (threshold, raise) in [(60, 90), (0, 20)] {
+            self.name_in_file(|label| Rule::good(label, 0, raise));
+            self.deploy_rule(|number| Rule::good(number, threshold, raise));
+            self.run("").catch_up().ends_with(0);
+        }
         let found = contents(&self.database(PIPELINE));
         let model = self.shop.model();
         println!("{}", model.summary());
