@@ -10,7 +10,7 @@ pub(crate) use disabled::{number, pass};
 pub(crate) use enabled::{number, pass};
 
 #[cfg(feature = "fail-points")]
-pub use enabled::{GUEST_POINTS, POINTS};
+pub use enabled::{GUEST_POINTS, POINTS, SWAP_POINTS};
 
 #[cfg(not(feature = "fail-points"))]
 mod disabled {
@@ -40,7 +40,7 @@ mod enabled {
     });
 
     /// The points, in the order in which a process comes by them.
-    pub const POINTS: [&str; 24] = [
+    pub const POINTS: [&str; 22] = [
         // A database is opened, and its state read.
         "opening",
         "opened",
@@ -54,12 +54,10 @@ mod enabled {
         "before-compaction",
         "in-compaction",
         "after-compaction",
-        "in-swap",
         "in-commit",
         "before-truncation",
         "after-truncation",
         "after-commit",
-        "after-swap",
         "after-ack",
         // Beside commits.
         "before-checkpoint",
@@ -72,13 +70,37 @@ mod enabled {
         "after-remove",
     ];
 
+    /// Points that a process comes by where another version of a rule takes over, or is to.
+    pub const SWAP_POINTS: [&str; 13] = [
+        // A changed pipeline file takes over at a rule over a changelog, at the start.
+        "before-file-swap",
+        "after-file-swap",
+        // Current rows are judged beside the data path: it has begun, some of them were handed over, the thread judged some,
+        // and all is judged.
+        "rehearsing",
+        "in-hand-over",
+        "in-rehearsal",
+        "rehearsed",
+        // The engine passes on the rows that differ: the rule is in its place, and the rows have passed.
+        "before-rejudged",
+        "after-rejudged",
+        // A version on trial has failed on a row of a changelog, and the others are to be judged back.
+        "judging-back",
+        // A turn is committed in which something happened to versions: any, one that is refused, one that is taken back.
+        "in-swap",
+        "in-refusal",
+        "in-take-back",
+        "after-swap",
+    ];
+
     /// Points within work for a guest, as a defect of the engine would show: where it describes itself, is told its
     /// parameters, and traps. A rule that traps where a test wants it to decides over the last.
     pub const GUEST_POINTS: [&str; 3] = ["in-describe", "in-configure", "in-trap"];
 
     /// Dies here if this is the pass that is wanted.
     pub(crate) fn pass(point: &'static str) {
-        let is_listed = POINTS.contains(&point) || GUEST_POINTS.contains(&point);
+        let mut listed = POINTS.iter().chain(&SWAP_POINTS).chain(&GUEST_POINTS);
+        let is_listed = listed.any(|listed| *listed == point);
         debug_assert!(is_listed, "{point} is listed");
         if let Some(left) = configured(point)
             && left.fetch_sub(1, Ordering::Relaxed) == 1

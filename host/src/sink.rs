@@ -96,8 +96,12 @@ impl Sink {
             Self::Append(append) => append.collect(input),
             Self::Subject(subject) => {
                 let before = subject.messages.len();
+                // Several swaps may take place behind one event, before the turn ends.
+                let of_swaps = |message: &&Message| message.of_swap && message.sequence == behind;
+                let first = subject.messages.iter().rev().find(of_swaps);
+                let first = first.map_or(0, |last| last.ordinal + 1);
                 subject.collect(input, |_| behind);
-                let added = subject.messages.iter_mut().skip(before).zip(0..);
+                let added = subject.messages.iter_mut().skip(before).zip(first..);
                 added.for_each(|(message, ordinal)| (message.ordinal, message.of_swap) = (ordinal, true));
             }
         }
@@ -255,6 +259,39 @@ pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String 
 mod tests {
     use super::*;
     use crate::model::column::ColumnType;
+
+    #[test]
+    fn messages_of_swaps_behind_one_event_are_numbered_through() {
+        let mut sink = Sink::Subject(SubjectSink {
+            id: SinkId::FIRST,
+            names: Vec::new(),
+            columns: Vec::new(),
+            messages: Vec::new(),
+            bytes: 0,
+        });
+        let rows = |deliveries: &[u32]| Batch {
+            deliveries: deliveries.to_vec(),
+            ..Batch::default()
+        };
+        sink.collect(&rows(&[6, 7, 7]), u64::from);
+        sink.collect_of_swap(&rows(&[0, 0]), 7);
+        sink.collect_of_swap(&rows(&[0]), 7);
+        sink.collect(&rows(&[8]), u64::from);
+        sink.collect_of_swap(&rows(&[0]), 8);
+        let messages = sink.take_messages().into_iter();
+        let numbers = messages.map(|message| (message.sequence, message.of_swap, message.ordinal));
+        let expected = [
+            (6, false, 0),
+            (7, false, 0),
+            (7, false, 1),
+            (7, true, 0),
+            (7, true, 1),
+            (7, true, 2),
+            (8, false, 0),
+            (8, true, 0),
+        ];
+        assert_eq!(numbers.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn what_waits_for_an_append_only_table_is_counted_in_bytes_until_it_is_taken() {

@@ -1,20 +1,12 @@
 //! What a step runs is changed while `weir run` runs: by the commands, with what they print.
 
 use crate::versions::{NO_TRIAL, Swapped, deploy, from_where, wait_for_status};
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use weir::model::deployment::StoredVersion;
 use weir_tests::swaps;
 
 /// A version with which each tenth event is rejected.
 const FAILS: &str = "fails = 'reject'\nevery = 10";
-
-#[track_caller]
-fn check(setup: &Swapped, line: &str, code: i32, expected: &Expect) {
-    let outcome = setup.weir(line);
-    let said = format!("{}{}", outcome.stdout, outcome.stderr);
-    expected.assert_eq(&setup.plain(&said));
-    outcome.ends_with(code);
-}
 
 #[test]
 fn deployments_take_effect_one_after_the_other() {
@@ -22,16 +14,14 @@ fn deployments_take_effect_one_after_the_other() {
     let mut running = setup.start();
     setup.pass(&mut running, 1, 100);
 
-    check(
-        &setup,
+    setup.check(
         "history swapped.toml versions",
         0,
         &expect![[r#"
         nothing was deployed for step versions of pipeline swapped yet
     "#]],
     );
-    check(
-        &setup,
+    setup.check(
         "deploy swapped.toml versions {versions} --param label=1 --note first",
         0,
         &expect![[r#"
@@ -41,8 +31,7 @@ fn deployments_take_effect_one_after_the_other() {
         "#]],
     );
     setup.pass(&mut running, 101, 200);
-    check(
-        &setup,
+    setup.check(
         "params set swapped.toml versions label=2",
         0,
         &expect![[r#"
@@ -52,8 +41,7 @@ fn deployments_take_effect_one_after_the_other() {
     "#]],
     );
     setup.pass(&mut running, 201, 300);
-    check(
-        &setup,
+    setup.check(
         "rollback swapped.toml versions",
         0,
         &expect![[r#"
@@ -63,8 +51,7 @@ fn deployments_take_effect_one_after_the_other() {
     "#]],
     );
     setup.pass(&mut running, 301, 400);
-    check(
-        &setup,
+    setup.check(
         "rollback swapped.toml versions --to 0 --note enough",
         0,
         &expect![[r#"
@@ -74,16 +61,14 @@ fn deployments_take_effect_one_after_the_other() {
         "#]],
     );
     setup.pass(&mut running, 401, 500);
-    check(
-        &setup,
+    setup.check(
         "rollback swapped.toml versions --to 9",
         2,
         &expect![[r#"
         weir: the registry does not know version 9 of step "versions"; it knows 0 (what the pipeline file says), 1, 2, 3, 4
     "#]],
     );
-    check(
-        &setup,
+    setup.check(
         "rollback swapped.toml versions --to 2",
         0,
         &expect![[r#"
@@ -94,8 +79,7 @@ fn deployments_take_effect_one_after_the_other() {
     );
     setup.pass(&mut running, 501, 600);
 
-    check(
-        &setup,
+    setup.check(
         "history swapped.toml versions --json",
         0,
         &expect![[r#"
@@ -118,8 +102,7 @@ fn deployments_take_effect_one_after_the_other() {
     .assert_eq(&without_times(&setup.plain(&table.join("\n"))));
     // The host says where it is now and then.
     wait_for_status(&setup.registry(), "word of the position", |host| host.position == 600);
-    check(
-        &setup,
+    setup.check(
         "status",
         0,
         &expect![[r#"
@@ -128,8 +111,7 @@ fn deployments_take_effect_one_after_the_other() {
           versions: version 5 (versions 0.1.0, digest-of-versions) from sequence 501 with label = 2, malformed = 97
     "#]],
     );
-    check(
-        &setup,
+    setup.check(
         "status --json",
         0,
         &expect![[r#"
@@ -137,8 +119,7 @@ fn deployments_take_effect_one_after_the_other() {
         "#]],
     );
     running.interrupt().ends_with(0);
-    check(
-        &setup,
+    setup.check(
         "status",
         0,
         &expect![[r#"

@@ -6,7 +6,7 @@ use crate::{
     versions::{Swapped, deploy, publish, steps},
     wait_until,
 };
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use serde_json::{Value, json};
 use std::{path::Path, thread, time::Duration};
 use weir_tests::stored::read_versions;
@@ -44,14 +44,6 @@ fn check_tables(database: &Path, last: u64, label: u64) {
     assert_eq!(by_label, [format!("{label}|{}|{total}", greatest.len())]);
 }
 
-#[track_caller]
-fn check(setup: &Swapped, line: &str, code: i32, expected: &Expect) {
-    let outcome = setup.weir(line);
-    let said = format!("{}{}", outcome.stdout, outcome.stderr);
-    expected.assert_eq(&setup.plain(&said));
-    outcome.ends_with(code);
-}
-
 #[test]
 fn a_version_judges_the_rows_that_are_there_anew() {
     let setup = Swapped::with(&text("{ rows = 40, failures = 3 }"));
@@ -59,8 +51,7 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     setup.pass(&mut running, 1, 100);
     check_tables(&setup.database(), 100, 0);
 
-    check(
-        &setup,
+    setup.check(
         "deploy swapped.toml versions {versions} --param label=1 --param malformed=97",
         0,
         &expect![[r#"
@@ -85,8 +76,7 @@ fn a_version_judges_the_rows_that_are_there_anew() {
         json!([{ "behind": 100, "last_event": last, "step": "versions", "version": 1 }])
     );
 
-    check(
-        &setup,
+    setup.check(
         "params set swapped.toml versions label=2",
         0,
         &expect![[r#"
@@ -96,8 +86,7 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     "#]],
     );
     check_tables(&setup.database(), 100, 2);
-    check(
-        &setup,
+    setup.check(
         "rollback swapped.toml versions",
         0,
         &expect![[r#"
@@ -111,8 +100,7 @@ fn a_version_judges_the_rows_that_are_there_anew() {
     check_tables(&setup.database(), 150, 1);
 
     // It cannot take what is there by now.
-    check(
-        &setup,
+    setup.check(
         "params set swapped.toml versions label=4 fails=reject",
         1,
         &expect![[r#"

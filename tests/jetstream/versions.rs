@@ -6,6 +6,7 @@ use crate::{
     wait_until,
 };
 use async_nats::ConnectOptions;
+use expect_test::Expect;
 use std::{
     collections::BTreeMap,
     fs,
@@ -124,6 +125,15 @@ impl Swapped {
             stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
         }
+    }
+
+    /// Holds what such a command prints, as [`Swapped::plain`] gives it, and its exit code to what is expected.
+    #[track_caller]
+    pub(crate) fn check(&self, line: &str, code: i32, expected: &Expect) {
+        let outcome = self.weir(line);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        expected.assert_eq(&self.plain(&said));
+        outcome.ends_with(code);
     }
 
     /// What a command printed, without what differs from run to run.

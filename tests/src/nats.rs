@@ -77,6 +77,8 @@ impl NatsServer {
     pub fn kill(&mut self) {
         self.process.kill().expect("the server runs");
         self.process.wait().expect("the server ends");
+        // The next one may get the same number, and did not say yet that it listens.
+        let _ = fs::remove_file(ports_file(&self.folder, &self.process));
     }
 
     /// Lets the server keep its connections and answer nothing any more.
@@ -121,7 +123,7 @@ fn launch(folder: &TempDir, port: i32) -> (Child, u16) {
         .spawn()
         .unwrap_or_else(|cause| panic!("cannot start {}: {cause}", program.display()));
     // The server's own word that it listens: nothing else tells without trying to connect.
-    let ports = folder.path().join(format!("nats-server_{}.ports", process.id()));
+    let ports = ports_file(folder, &process);
     let begun = Instant::now();
     loop {
         if let Some(port) = fs::read_to_string(&ports).ok().and_then(|text| port_in(&text)) {
@@ -135,6 +137,11 @@ fn launch(folder: &TempDir, port: i32) -> (Child, u16) {
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Where a server says where it listens.
+fn ports_file(folder: &TempDir, process: &Child) -> PathBuf {
+    folder.path().join(format!("nats-server_{}.ports", process.id()))
 }
 
 /// The port in `{"nats":["nats://127.0.0.1:4222"], …}`; nothing while the file is not whole.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::{Result, take_defect},
+    fail_point,
     limits::REHEARSED_BEHIND_MAX,
     model::delivery::Deliveries,
     plan::{GuestHost, NodeKind, Plan},
@@ -96,6 +97,7 @@ impl Engine {
                     cast.take(rules, &rows, &mut rehearsed)?;
                 }
                 take_defect()?;
+                fail_point::pass("in-rehearsal");
                 Ok(rehearsed.failure.is_none())
             });
             match heard {
@@ -111,6 +113,7 @@ impl Engine {
             handing,
             rehearsed,
         });
+        fail_point::pass("rehearsing");
         Ok(successor)
     }
 
@@ -124,6 +127,9 @@ impl Engine {
         };
         let goes_on = self.hand_over_some(&mut rehearsal.handing);
         self.rehearsal = Some(rehearsal);
+        if matches!(goes_on, Ok(true)) {
+            fail_point::pass("in-hand-over");
+        }
         goes_on
     }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, OrDefect, Result},
+    fail_point,
     limits::STATE_BUCKETS,
     model::{column::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
     operator::ChangelogBuilder,
@@ -214,6 +215,7 @@ impl Engine {
             Refused::Row(format!("step \"{step}\" rejects a row that would come of it: {reason}"))
         };
         self.forget_failures();
+        fail_point::pass("before-rejudged");
         let at_swap = AtSwap {
             judged: rows.map(|_, _| Vec::new()),
             differs: rows,

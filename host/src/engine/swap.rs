@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, take_defect},
+    fail_point,
     format::Decoder,
     model::{
         delivery::{Deliveries, DeliveryTimes},
@@ -153,6 +154,7 @@ impl Engine {
                 if let Some((edges, mut outcomes)) = passed {
                     self.measure(&edges);
                     self.collect(&edges, Place::Swap(self.last_sequence), &mut outcomes);
+                    fail_point::pass("after-rejudged");
                 }
                 None
             }

@@ -13,6 +13,7 @@ use super::{
     verdicts::{Parts, Verdicts, ask, ask_at},
 };
 use crate::{
+    fail_point,
     limits::TRIAL_BATCH_ROWS,
     model::{
         column::{Batch, RowKind},
@@ -173,6 +174,7 @@ impl Trial {
                 self.record.by_fallback.push(sequence);
                 self.record.taken_back = Some(reason);
                 self.last_sequence = sequence;
+                fail_point::pass("judging-back");
                 let delivery = part.delivery(row as usize);
                 let back = self
                     .differences

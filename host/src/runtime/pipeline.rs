@@ -326,6 +326,7 @@ impl Stage {
             return Ok(if goes_on { Duration::ZERO } else { REHEARSAL_LOOK });
         }
         if let Some(successor) = self.waiting.take() {
+            fail_point::pass("rehearsed");
             match self.rehearsed.try_send(successor) {
                 Ok(()) => self.wake.set(),
                 Err(TrySendError::Full(successor)) => {

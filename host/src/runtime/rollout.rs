@@ -22,6 +22,7 @@ pub use versions::{Overridden, Start, begin_of_database, plan_of_database};
 use crate::{
     engine::{self, Engine, Retired, Shadow, ShadowReport, Successor},
     error::{Context, Error, ErrorKind, Result},
+    fail_point,
     limits::BATCH_EVENTS_MAX,
     metrics::Metrics,
     model::{
@@ -206,9 +207,11 @@ impl Prepared {
                     ErrorKind::Definition => refused(&cause.to_string()).like(&cause),
                     _ => cause,
                 })?;
+            fail_point::pass("before-file-swap");
             if let Some(why) = engine.swap(successor)?.refused() {
                 return Err(refused(why));
             }
+            fail_point::pass("after-file-swap");
             worker.running = plan;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The faults of a campaign, as a seed chooses them.
 
 use std::collections::BTreeMap;
-use weir::fail_point::POINTS;
+use weir::fail_point::{POINTS, SWAP_POINTS};
 use weir_tests::seed::Random;
 
 /// Faults of which one is a kill of the server.
@@ -16,6 +16,21 @@ pub(super) enum Fault {
     Point { point: &'static str, pass: usize },
     /// The server is killed while both pipelines run, and with it, perhaps, `weir run`.
     Server { pause_us: usize, weir_too: bool },
+}
+
+impl Fault {
+    /// The point that something is to die at.
+    pub(super) fn point(&self) -> Option<&'static str> {
+        match self {
+            Self::Point { point, .. } => Some(point),
+            _ => None,
+        }
+    }
+}
+
+/// All points.
+pub(super) fn points() -> Vec<&'static str> {
+    POINTS.into_iter().chain(SWAP_POINTS).collect()
 }
 
 /// So many faults: each point about as often as any other.
@@ -36,10 +51,10 @@ pub(super) fn chosen(random: &mut Random, count: usize) -> Vec<Fault> {
             continue;
         }
         let point = match random.once_in(3) {
-            true => random.pick(&POINTS),
+            true => random.pick(&points()),
             false => {
                 let tries = |point: &&str| tried.get(*point).copied().unwrap_or_default();
-                POINTS.into_iter().min_by_key(tries).unwrap_or_default()
+                points().into_iter().min_by_key(tries).unwrap_or_default()
             }
         };
         *tried.entry(point).or_default() += 1;
@@ -52,10 +67,14 @@ pub(super) fn chosen(random: &mut Random, count: usize) -> Vec<Fault> {
 pub(super) fn at(point: &'static str, random: &mut Random) -> Vec<Fault> {
     let passes = match point {
         "opening" | "opened" | "claimed" | "restored" => 2,
-        "forget-published" | "in-swap" | "after-swap" => 1,
+        "forget-published" => 1,
+        "in-hand-over" => 256,
+        "in-rehearsal" => 8,
+        point if SWAP_POINTS.contains(&point) => 1,
         "restoring" | "in-compaction" => 50,
         "between-publishes" => 20,
-        "before-checkpoint" | "after-checkpoint" | "before-truncation" | "after-truncation" => 3,
+        "before-checkpoint" | "after-checkpoint" => 3,
+        "before-truncation" | "after-truncation" => 1,
         _ => 10,
     };
     // What was published and not removed is what the next start finds.
@@ -76,6 +95,8 @@ pub(super) fn is_of_start(point: &str) -> bool {
         "claimed",
         "restoring",
         "restored",
+        "before-file-swap",
+        "after-file-swap",
         "forget-published",
     ]
     .contains(&point)

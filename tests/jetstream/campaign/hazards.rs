@@ -114,13 +114,10 @@ pub(super) fn next(random: &mut Random, number: usize) -> Strike {
             let pause_us = random.below(most);
             Kill::Moment { pause_us }
         }
-        _ => {
-            let points: Vec<&str> = POINTS.into_iter().filter(|point| !point.ends_with("swap")).collect();
-            Kill::Point {
-                point: points[random.below(points.len())],
-                pass: 1 + random.below(3),
-            }
-        }
+        _ => Kill::Point {
+            point: random.pick(&POINTS),
+            pass: 1 + random.below(3),
+        },
     };
     Strike {
         // In another order each time round, so that each follows any other.

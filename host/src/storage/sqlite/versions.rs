@@ -3,6 +3,7 @@
 use super::{connect_read_only, failure::Sqlite, read::open_weir, schema};
 use crate::{
     error::{Context, Error, Result},
+    fail_point,
     model::deployment::{Component, Deployment, Signer, StoredVersion, TrialRecord, VersionChange},
     trust::Policy,
 };
@@ -52,8 +53,11 @@ pub(super) fn write(
                         signer.as_ref().and_then(|signer| signer.name.as_ref()),
                     ))?;
             }
-            VersionChange::Refused(_) => {}
+            VersionChange::Refused(_) => fail_point::pass("in-refusal"),
             VersionChange::Trial(trial) => {
+                if trial.taken_back.is_some() {
+                    fail_point::pass("in-take-back");
+                }
                 connection
                     .prepare_cached(
                         "UPDATE weir_version SET trial_left = ?3, spoiled = ?4, taken_back = ?5
