@@ -96,8 +96,12 @@ impl Sink {
             Self::Append(append) => append.collect(input),
             Self::Subject(subject) => {
                 let before = subject.messages.len();
+                // Another swap at the same place may wait for the same commit.
+                let others = subject.messages.iter().rev();
+                let others = others.take_while(|message| message.of_swap && message.sequence == behind);
+                let first = others.count() as u32;
                 subject.collect(input, |_| behind);
-                let added = subject.messages.iter_mut().skip(before).zip(0..);
+                let added = subject.messages.iter_mut().skip(before).zip(first..);
                 added.for_each(|(message, ordinal)| (message.ordinal, message.of_swap) = (ordinal, true));
             }
         }
@@ -255,6 +259,46 @@ pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String 
 mod tests {
     use super::*;
     use crate::model::column::ColumnType;
+
+    #[test]
+    fn messages_of_two_swaps_at_one_place_have_ordinals_of_their_own() {
+        let mut numbers = Column::with_capacity(ColumnType::Int, 0);
+        (1..=2).for_each(|n| numbers.push(Value::Int(n)));
+        let batch = Batch {
+            deliveries: vec![0, 0],
+            columns: vec![numbers.into()],
+            ..Batch::default()
+        };
+        let mut sink = Sink::Subject(SubjectSink {
+            id: SinkId::FIRST,
+            names: vec!["n".to_owned()],
+            columns: vec![0],
+            messages: Vec::new(),
+            bytes: 0,
+        });
+        sink.collect(&batch, |_| 7);
+        sink.collect_of_swap(&batch, 7);
+        sink.collect_of_swap(&batch, 7);
+        sink.collect(&batch, |_| 8);
+        sink.collect_of_swap(&batch, 8);
+        let messages = sink.take_messages();
+        let places = messages
+            .iter()
+            .map(|message| (message.sequence, message.of_swap, message.ordinal));
+        let expected = [
+            (7, false, 0),
+            (7, false, 1),
+            (7, true, 0),
+            (7, true, 1),
+            (7, true, 2),
+            (7, true, 3),
+            (8, false, 0),
+            (8, false, 1),
+            (8, true, 0),
+            (8, true, 1),
+        ];
+        assert_eq!(places.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn what_waits_for_an_append_only_table_is_counted_in_bytes_until_it_is_taken() {
