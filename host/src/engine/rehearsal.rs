@@ -174,6 +174,7 @@ impl Engine {
         let ends = Ends(Arc::new(AtomicBool::new(false)));
         let over = cast.guests.all.iter().map(|(.., guest)| guest.over());
         let leaves = Leaves(iter::once(nobody_wants.clone()).chain(over).collect());
+        self.keep_past(&cast.rules, true);
         self.rehearsal = Some(Rehearsal {
             was: cast.was.clone(),
             plan: cast.plan.clone(),
@@ -236,12 +237,26 @@ impl Engine {
         Ok(true)
     }
 
-    /// Hands over what a batch changed.
+    /// Lets the operators in front of these rules keep, or keep no longer, which rows are no current ones any more.
+    fn keep_past(&mut self, rules: &[Rules], keeps: bool) {
+        for rules in rules {
+            if let Some(operator) = self.steps.get_mut(rules.changelog.node).and_then(Step::operator) {
+                operator.keep_past(keeps);
+            }
+        }
+    }
+
+    /// Hands over what a batch changed, also of rows that can change no more: no swap judges those anew.
     pub(super) fn rehearse_changes(&mut self, edges: &Edges) {
         let Some(rehearsal) = &self.rehearsal else { return };
         let rules = rehearsal.rules.clone();
         for (number, rules) in rules.iter().enumerate() {
             self.hand_over(number, of(edges, rules.changelog).clone());
+            let operator = self.steps.get_mut(rules.changelog.node).and_then(Step::operator);
+            if let Some(operator) = operator {
+                let past = operator.take_past();
+                self.hand_over(number, past);
+            }
         }
     }
 
@@ -313,6 +328,7 @@ impl Engine {
     /// What the rehearsal for `plan` found, once all is judged. Nothing where there was none, or it does not hold any more.
     pub(super) fn end_rehearsal(&mut self, plan: &Arc<Plan>) -> Option<Rehearsed> {
         let rehearsal = self.rehearsal.take()?;
+        self.keep_past(&rehearsal.rules, false);
         let deciding = self.deciding_of(&rehearsal.rules);
         let holds = Arc::ptr_eq(&rehearsal.plan, plan)
             && Arc::ptr_eq(&rehearsal.was, &self.plan)
