@@ -416,8 +416,7 @@ impl Engine {
                     }
                     self.settle_failures(&(start..stop), sequence);
                     self.measure(&edges);
-                    self.rehearse_changes(&edges);
-                    self.compare_changes(&edges);
+                    self.hand_over_changes(&edges);
                     self.note_last_events(&edges, deliveries, outcomes)?;
                     self.collect(&edges, Place::Events(deliveries), outcomes);
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));

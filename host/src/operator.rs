@@ -128,6 +128,14 @@ pub trait Operator: Stateful + fmt::Debug + Send {
         None
     }
 
+    /// From now on, or no longer, keeps the current rows that are none any more without a word: see [`Operator::take_past`].
+    fn keep_past(&mut self, _keeps: bool) {}
+
+    /// Those since the last call, as rows that go. Nothing where no rows outlive their keys.
+    fn take_past(&mut self) -> Batch {
+        Batch::default()
+    }
+
     /// Whether rows stay as they are once it has forgotten their keys, without a word: they are no current rows then.
     fn rows_outlive_state(&self) -> bool {
         false

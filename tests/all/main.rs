@@ -18,6 +18,7 @@ mod operators;
 mod outbox;
 mod payloads;
 mod pipelines;
+mod rejudged;
 mod replay;
 mod retry;
 mod rules;

@@ -13,12 +13,14 @@ pub mod expected;
 mod file;
 pub mod kinds;
 pub mod model;
+pub mod rules;
 pub mod sinks;
+pub mod swapped;
 
 use calendar::EventTime;
 use choices::Choices;
 use events::{COLUMNS, Input, TIMED_COLUMNS};
-use kinds::{ANY, Edge, KINDS, Kind, Place, Step};
+use kinds::{ANY, Edge, KINDS, Kind, Place, SWAPPED, Step, threshold::Rule};
 use sinks::Sink;
 
 pub use events::{Event, Flow};
@@ -158,7 +160,9 @@ impl Pipeline {
             } else {
                 format!("{name}.{}", edge.name)
             };
-            edge.of = kind;
+            if !step.lets_through() {
+                edge.of = kind;
+            }
         }
         self.nodes.push(Node {
             name: name.to_owned(),
@@ -172,6 +176,23 @@ impl Pipeline {
     /// The edge that the name of a node stands for.
     pub fn own_edge(&self, node: usize) -> &Edge {
         &self.nodes[node].outputs[0]
+    }
+
+    /// The numbers of its rules over changelogs, versions of which may be swapped.
+    pub fn rules(&self) -> Vec<usize> {
+        let is_rule = |node: &Node| node.step.as_ref().is_some_and(|step| step.rule().is_some());
+        (0..self.nodes.len()).filter(|&at| is_rule(&self.nodes[at])).collect()
+    }
+
+    /// What its rules over changelogs begin with, by the numbers of their steps.
+    pub fn first_rules(&self) -> impl Iterator<Item = (usize, Rule)> {
+        let steps = self.nodes.iter().filter_map(|node| node.step.as_ref()?.rule());
+        steps.map(|threshold| (threshold.number, threshold.first))
+    }
+
+    /// The name of a node.
+    pub fn name_of(&self, node: usize) -> &str {
+        &self.nodes[node].name
     }
 
     /// The kinds of its steps.
@@ -191,10 +212,10 @@ impl Pipeline {
         // One that does not fit leaves the place to the next of those that do.
         let first = choices.below(slot.kinds.len());
         for name in slot.kinds[first..].iter().chain(&slot.kinds[..first]) {
-            let named: Vec<&Kind> = KINDS
+            let any = KINDS
                 .iter()
-                .filter(|kind| kind.name == *name || *name == ANY && kind.has_model)
-                .collect();
+                .filter(|kind| kind.name == *name || *name == ANY && kind.has_model);
+            let named: Vec<&Kind> = any.chain(SWAPPED.iter().filter(|kind| kind.name == *name)).collect();
             let kind = choices.one_of(&named);
             if let Some(step) = self.draw_kind(choices, kind, from) {
                 let name = format!("s{}", self.nodes.len());

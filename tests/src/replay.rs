@@ -13,7 +13,7 @@ use weir::{
     format::Decoder,
     model::ids::{InputId, TableId},
     operator::lookup,
-    plan::{Now, Plan},
+    plan::{GuestHost, Now, Plan},
     runtime::pipeline::Swaps,
     source::{
         NoAcknowledge, Stop,
@@ -86,11 +86,20 @@ pub fn replay_with(plan: &Arc<Plan>, input: &Path, database: &Path, batch: usize
 /// When the database is not the pipeline's.
 #[track_caller]
 pub fn state_sizes(plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
+    state_sizes_of(host(), plan, database)
+}
+
+/// The same, of a plan that another host can run.
+///
+/// # Panics
+/// As [`state_sizes`].
+#[track_caller]
+pub fn state_sizes_of(host: &dyn GuestHost, plan: &Arc<Plan>, database: &Path) -> Vec<(String, usize)> {
     let hold = hold(database).expect("nobody else holds the database");
     let mut storage = hold
         .open(plan.clone(), Messages::Outbox)
         .expect("the database can be opened");
-    let mut engine = Engine::new(plan.clone(), host(), storage.stored().seed).expect("the plan can run");
+    let mut engine = Engine::new(plan.clone(), host, storage.stored().seed).expect("the plan can run");
     storage.load(&mut engine).expect("the state can be read");
     engine.state_sizes()
 }

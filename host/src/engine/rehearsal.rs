@@ -29,7 +29,7 @@ pub(super) struct Rehearsal {
     plan: Arc<Plan>,
     /// What decided at each rule when it began.
     deciding: Deciding,
-    handing: Handing,
+    pub(super) handing: Handing,
     rehearsed: Receiver<Rehearsed>,
 }
 
@@ -113,6 +113,7 @@ impl Engine {
             handing,
             rehearsed,
         });
+        self.keep_past();
         fail_point::pass("rehearsing");
         Ok(successor)
     }
@@ -131,13 +132,6 @@ impl Engine {
             fail_point::pass("in-hand-over");
         }
         goes_on
-    }
-
-    /// Hands over what a batch changed.
-    pub(super) fn rehearse_changes(&mut self, edges: &Edges) {
-        if let Some(rehearsal) = &mut self.rehearsal {
-            rehearsal.handing.send_changes(edges);
-        }
     }
 
     /// Whether all current rows are judged, or will be in a moment.
@@ -210,6 +204,7 @@ impl Engine {
             let rules = handing.rules();
             deciding == self.deciding_of(rules)
         };
+        self.keep_past();
         let is_whole = handing.is_whole();
         let leaves = handing.close();
         let found = match is_whole || !rehearsed.is_empty() {

@@ -86,7 +86,8 @@ impl Engine {
         });
         let tables = tables.collect();
         let mut messages: Vec<Message> = self.sinks.iter_mut().flat_map(Sink::take_messages).collect();
-        messages.sort_by_key(|message| (message.sequence, message.sink, message.of_swap, message.ordinal));
+        // Those of a swap come behind those of the event that it is behind.
+        messages.sort_by_key(|message| (message.sequence, message.of_swap, message.sink, message.ordinal));
         self.dead_letter_bytes = 0;
         self.has_forgotten = false;
         let mut changes = std::mem::take(&mut self.changes);

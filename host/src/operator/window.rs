@@ -111,6 +111,19 @@ impl Operator for Window {
         }
     }
 
+    fn keep_past(&mut self, keeps: bool) {
+        if let Kind::Cut(_, windows) | Kind::Sessions { windows, .. } = &mut self.kind {
+            windows.keep_past(keeps);
+        }
+    }
+
+    fn take_past(&mut self) -> Batch {
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.take_past(),
+            Kind::Slices(..) => Batch::default(),
+        }
+    }
+
     /// Those of a window that takes no rows in any more.
     fn rows_outlive_state(&self) -> bool {
         true

@@ -85,7 +85,12 @@ fn pipeline() -> Pipeline {
     let mut shop = Pipeline::new(PIPELINE, STREAM, inputs, Some(time));
 
     let (key, raise) = (vec![1], 3);
-    let crossing = OnCrossing { key, raise, hold: None };
+    let crossing = OnCrossing {
+        key,
+        raise: Some(raise),
+        hold: None,
+        retracts: false,
+    };
     let peaks = shop.add("on_crossing", "peaks", OF_ORDERS, Box::new(crossing));
     let rule = Versions {
         parameters: format!("malformed = {MALFORMED}"),

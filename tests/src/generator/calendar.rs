@@ -1,6 +1,6 @@
 //! What event time is made of.
 
-use super::choices::Choices;
+use super::{choices::Choices, kinds::threshold::Swap};
 use jiff::Timestamp;
 
 /// What times and durations are made of.
@@ -42,7 +42,7 @@ pub struct EventTime {
     pub by_now: bool,
 }
 
-/// When an event happened, and the watermark before and after it.
+/// When an event happened, and the watermark before and after it; or the place of a swap between two events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moment {
     /// When the event happened.
@@ -51,6 +51,8 @@ pub struct Moment {
     pub before_ms: i64,
     /// The watermark after it.
     pub after_ms: i64,
+    /// The swap that takes place instead of an event: time stands still.
+    pub swap: Option<Swap>,
 }
 
 /// The column that says when an event happened.
@@ -171,6 +173,7 @@ pub fn moments(times_ms: &[Option<i64>], out_of_orderness_ms: i64) -> Vec<Moment
             time_ms: time_ms.unwrap_or_default(),
             before_ms,
             after_ms: watermark_ms(latest),
+            swap: None,
         }
     };
     times_ms.iter().map(moment).collect()

@@ -1,7 +1,7 @@
 //! The kinds of steps, of which [`KINDS`] has each once: how one is drawn, how it stands in the file, and what it means.
 //!
 //! A new operator is a file here and a line there. Random pipelines, the simulation and the fuzzed state log have it then;
-//! what only tests of its own hold to a model may leave [`Step::run`] out.
+//! what only tests of its own hold to a model may leave [`Step::run`] out. [`SWAPPED`] has a rule for tests of swaps.
 
 pub mod aggregate;
 pub mod deduplicate;
@@ -9,6 +9,7 @@ pub mod functions;
 pub mod interval_join;
 pub mod last_value;
 pub mod on_crossing;
+pub mod threshold;
 pub mod unmodelled;
 pub mod versions;
 pub mod window;
@@ -18,8 +19,9 @@ use super::{
     choices::Choices,
     model::{Changes, Row},
 };
-use std::fmt::Debug;
-use weir::model::column::ColumnType;
+use std::{fmt::Debug, sync::Arc};
+use threshold::Version;
+use weir::model::{column::ColumnType, guest::Module};
 
 /// A kind of step.
 #[derive(Debug)]
@@ -49,6 +51,9 @@ pub const KINDS: &[Kind] = &[
     without_model("top", unmodelled::top),
     without_model("interval_join", interval_join::draw),
 ];
+
+/// What only pipelines have whose rules are swapped: its guests are not those of a file.
+pub const SWAPPED: &[Kind] = &[modelled("threshold", threshold::draw)];
 
 /// In place of a name: any kind that has a model.
 pub const ANY: &str = "*";
@@ -92,6 +97,28 @@ pub trait Step: Debug + Send + Sync {
         None
     }
 
+    /// The same of a rule over a changelog, of which some rows are `past`.
+    fn judge(&self, input: &Changes, past: &[Vec<Row>], moments: &[Moment]) -> Option<Ran> {
+        let _ = (input, past, moments);
+        None
+    }
+
+    /// The module that it runs, where that is none of a file.
+    fn module(&self, inputs: &[&Edge]) -> Option<Arc<Module>> {
+        let _ = inputs;
+        None
+    }
+
+    /// Whether its rows are those of its input, so that they are of the kind of step that made these.
+    fn lets_through(&self) -> bool {
+        false
+    }
+
+    /// The rule that it begins with, where versions of it may be swapped.
+    fn rule(&self) -> Option<&threshold::Threshold> {
+        None
+    }
+
     /// The input of the source that it reads besides, by its number.
     fn with(&self) -> Option<usize> {
         None
@@ -124,10 +151,12 @@ pub struct Edge {
     pub timer_driven: bool,
     /// Which rows there are depends on the columns that are read, so all of them are to be.
     pub is_read_whole: bool,
+    /// The rules that its rows passed since an operator gave them, by the numbers of their steps.
+    pub rules: Vec<usize>,
 }
 
 /// What a step gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ran {
     /// For each edge, what every event caused.
     pub outputs: Vec<Changes>,
@@ -135,6 +164,25 @@ pub struct Ran {
     pub took: Vec<bool>,
     /// The name of its first state, and how many entries that has.
     pub state: Option<(&'static str, usize)>,
+    /// For every event the rows of its own edge that cannot change any more from there on; nothing where none ever is.
+    pub past: Vec<Vec<Row>>,
+    /// What a rule decided besides.
+    pub decided: Decided,
+}
+
+/// What a rule over a changelog decided, by the numbers of events and swaps.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// Those that it rejects: they have no effect at all.
+    pub rejects: Vec<usize>,
+    /// Those that a row came with, because time went on, that it rejects; one for each row.
+    pub dead_rows: Vec<usize>,
+    /// The versions that came into force, each with what it came into force at; the first with nothing.
+    pub in_force: Vec<(Option<usize>, Version)>,
+    /// Where a version on trial was taken back.
+    pub taken_back: Vec<usize>,
+    /// For each swap of this step what the version falls back on, if it is put on trial.
+    pub good: Vec<(usize, Version)>,
 }
 
 impl Edge {
@@ -158,6 +206,7 @@ impl Edge {
         Edge {
             name: name.to_owned(),
             is_read_whole: false,
+            rules: Vec::new(),
             ..self.clone()
         }
     }

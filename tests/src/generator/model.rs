@@ -211,6 +211,16 @@ fn last_of_each(rows: &[&Row], key: &[usize]) -> Vec<Row> {
         .collect()
 }
 
+/// Changes as rows that come and rows that go, each with whether it goes.
+pub fn single(changes: &[Change]) -> Vec<(Row, bool)> {
+    let rows = changes.iter().flat_map(|change| match change {
+        Change::Insert(row) => vec![(row.clone(), false)],
+        Change::Update(before, after) => vec![(before.clone(), true), (after.clone(), false)],
+        Change::Delete(row) => vec![(row.clone(), true)],
+    });
+    rows.collect()
+}
+
 /// These cells of a row.
 pub fn pick(row: &Row, columns: &[usize]) -> Row {
     columns.iter().map(|&column| row[column].clone()).collect()

@@ -68,10 +68,10 @@ impl Pipeline {
                 let edge = &self.nodes[node].outputs[at];
                 if edge.is_read_whole || choices.below(2) == 0 {
                     let columns = (0..edge.columns.len()).collect();
-                    let target = if choices.below(2) == 0 {
-                        Target::Append
-                    } else {
-                        Target::Subject
+                    let target = match &edge.key {
+                        Some(_) => whole(edge),
+                        None if choices.below(2) == 0 => Target::Append,
+                        None => Target::Subject,
                     };
                     self.push_sink((node, at), target, columns);
                 }
@@ -89,9 +89,7 @@ impl Pipeline {
                 let edge = &self.nodes[node].outputs[at];
                 let columns = (0..edge.columns.len()).collect();
                 let target = match &edge.key {
-                    // One row in all has no column to be told by.
-                    Some(key) if key.is_empty() => Target::Table(vec![0]),
-                    Some(key) => Target::Table(key.clone()),
+                    Some(_) => whole(edge),
                     None if choices.below(2) == 0 => Target::Append,
                     None => Target::Subject,
                 };
@@ -108,6 +106,15 @@ impl Pipeline {
             target,
             columns,
         });
+    }
+}
+
+/// A table of the rows of a changelog.
+fn whole(edge: &Edge) -> Target {
+    match &edge.key {
+        Some(key) if !key.is_empty() => Target::Table(key.clone()),
+        // One row in all has no column to be told by.
+        _ => Target::Table(vec![0]),
     }
 }
 

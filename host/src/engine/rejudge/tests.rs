@@ -911,3 +911,53 @@ fn a_rehearsal_that_dies_holds_no_swap_up() {
         [[json!("a"), json!(3), json!(1)], [json!("b"), json!(12), json!(6)]]
     );
 }
+
+#[test]
+fn rows_of_a_window_that_is_over_since_a_rehearsal_began_stay_as_they_were_judged() {
+    let [low, high] = [0, 8].map(|threshold| Rule {
+        threshold,
+        fails_at: None,
+        keyed: true,
+    });
+    let text = format!(
+        r#"
+        name = "rules"
+        source = {{ stream = "S", subject = "s", columns = {{ k = "text", n = "int", at = "int" }} }}
+        event_time = {{ column = "at" }}
+        [[step]]
+        name = "current"
+        window = {{ tumbling = "10 ms", emit = "update", group_by = ["k"], columns = {{ n = {{ sum = "n" }} }} }}
+        [[step]]
+        name = "first"
+        stage = {{ module = "{}" }}
+        [[step]]
+        name = "levels"
+        from = "first"
+        aggregate = {{ group_by = ["level"], columns = {{ rows = {{ count = "*" }}, total = {{ sum = "n" }} }} }}
+        [[sink]]
+        table = "levels"
+        primary_key = ["level"]
+        "#,
+        low.name()
+    );
+    let mut run = Run::new(&text);
+    let pass = |run: &mut Run, n: i64, at: i64| {
+        run.sequence += 1;
+        let event = json!({ "k": "a", "n": n, "at": at }).to_string();
+        run.decoder.push(run.sequence, Some(0), event.as_bytes());
+        run.engine.process(run.decoder.take()).unwrap();
+    };
+    pass(&mut run, 3, 1);
+    let (successor, plan, of_step) = run.prepare(0, high, 1);
+    let prepared = successor.rehearse(&run.running, &run.host).unwrap().unwrap();
+    let successor = run.engine.begin_rehearsal(prepared).unwrap();
+    while run.engine.rehearse_some().unwrap() {}
+    pass(&mut run, 4, 20);
+    while !run.engine.is_rehearsed() {
+        std::thread::yield_now();
+    }
+    assert!(run.swap(0, (successor, plan, of_step)));
+    run.commit();
+    // The first window is past; of the second the new version lets nothing through.
+    assert_eq!(run.storage.rows("levels"), [[json!(1), json!(1), json!(3)]]);
+}

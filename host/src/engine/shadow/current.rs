@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Edges, Engine,
+        Engine,
         cast::{Cast, CurrentKeys, NoCast, Rehearsed, Work},
         handing::{Deciding, Handing, Heard},
         rules::Refused,
@@ -64,9 +64,9 @@ pub struct ComparisonReady {
 #[derive(Debug)]
 pub(in crate::engine) struct Comparison {
     deciding: Deciding,
-    handing: Handing,
+    pub(in crate::engine) handing: Handing,
     /// Whether changes passed it by, since it was too far behind.
-    is_behind: bool,
+    pub(in crate::engine) is_behind: bool,
 }
 
 /// How a look at the comparisons went.
@@ -138,6 +138,7 @@ impl Engine {
             };
             self.comparisons.insert(at, comparison);
         }
+        self.keep_past();
         Ok(())
     }
 
@@ -177,11 +178,8 @@ impl Engine {
         all.all(|comparison| comparison.handing.waiting() == 0)
     }
 
-    /// Tells the comparisons what a batch changed.
-    pub(in crate::engine) fn compare_changes(&mut self, edges: &Edges) {
-        if self.comparisons.is_empty() {
-            return;
-        }
+    /// Notes which comparisons have to begin anew: they are too far behind, or something else decides by now.
+    pub(in crate::engine) fn look_after_comparisons(&mut self) {
         let mut all = std::mem::take(&mut self.comparisons);
         for comparison in all.values_mut() {
             let deciding = self.deciding_of(comparison.handing.rules());
@@ -191,9 +189,6 @@ impl Engine {
                 comparison.is_behind = true;
             }
             comparison.is_behind |= comparison.handing.waiting() > REHEARSED_BEHIND_MAX;
-            if !comparison.is_behind {
-                comparison.handing.send_changes(edges);
-            }
         }
         self.comparisons = all;
     }

@@ -93,7 +93,12 @@ pub(super) struct Windows {
     touched: Vec<(Box<[u8]>, u32)>,
     /// The same, to be emitted at the next interval.
     waiting: Vec<Box<[u8]>>,
+    /// Windows that are gone; nothing where nobody wants to know.
+    past: Option<Vec<Past>>,
 }
+
+/// A window that is gone: its key, and its results as they were emitted last.
+type Past = (Box<[u8]>, Box<[u8]>);
 
 /// What is given of the progress of some rows.
 pub(super) struct Emitting<'a, 'b> {
@@ -121,6 +126,7 @@ impl Windows {
             timers: Timers::default(),
             touched: Vec::new(),
             waiting: Vec::new(),
+            past: None,
         }
     }
 
@@ -263,6 +269,23 @@ impl Windows {
         Some(out.finish_inserts())
     }
 
+    /// See [`crate::operator::Operator::keep_past`].
+    pub(super) fn keep_past(&mut self, keeps: bool) {
+        self.past = keeps.then(Vec::new);
+    }
+
+    /// See [`crate::operator::Operator::take_past`]: the rows of windows that are over.
+    pub(super) fn take_past(&mut self) -> Batch {
+        let mut out = ChangelogBuilder::new(&self.schema, 0);
+        for (key, emitted) in self.past.iter_mut().flat_map(mem::take) {
+            let row = self.bounds.row_of(&key);
+            for result in results(Some(&*emitted), self.ranked) {
+                out.push(RowKind::Delete, 0, cells(&row).chain(cells(result)));
+            }
+        }
+        out.finish()
+    }
+
     /// Whether what was emitted may change afterwards.
     fn keeps_emitted(&self) -> bool {
         self.emit != Emit::Close || self.lateness_us > 0
@@ -354,6 +377,10 @@ impl Windows {
         let goes_us = end_us.saturating_add(self.lateness_us);
         self.emit(key, delivery, &[delivery], out);
         if goes_us <= watermark_us {
+            let emitted = self.open.get(key).and_then(|window| window.emitted.clone());
+            if let (Some(past), Some(emitted)) = (&mut self.past, emitted) {
+                past.push((key.into(), emitted));
+            }
             self.remove(key);
         } else {
             self.timers.add(goes_us, key);
@@ -539,6 +566,7 @@ impl Windows {
         });
         self.values.rollback(&self.aggregates);
         self.touched.clear();
+        self.past.iter_mut().for_each(Vec::clear);
         // A window may end as it was emitted last, and stay for late rows.
         self.timers.rollback();
         back.iter().for_each(|key| self.expect(key));

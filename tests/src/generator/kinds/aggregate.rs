@@ -41,7 +41,7 @@ impl Step for Aggregate {
         Some(Ran {
             outputs: vec![model::aggregate(inputs[0], &self.group, &self.functions.aggregates)],
             took: all_that_came(inputs[0]),
-            state: None,
+            ..Ran::default()
         })
     }
 }

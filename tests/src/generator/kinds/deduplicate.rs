@@ -66,7 +66,10 @@ impl Step for Deduplicate {
             Some(_) => vec![passed, late],
             None => vec![passed],
         };
-        let state = None;
-        Some(Ran { outputs, took, state })
+        Some(Ran {
+            outputs,
+            took,
+            ..Ran::default()
+        })
     }
 }

@@ -52,7 +52,7 @@ impl Step for LastValue {
         Some(Ran {
             outputs: vec![model::last_value(inputs[0], &self.key, &self.columns)],
             took: all_that_came(inputs[0]),
-            state: None,
+            ..Ran::default()
         })
     }
 }

@@ -56,7 +56,7 @@ impl Step for Versions {
         (!self.is_read).then(|| Ran {
             outputs: vec![vec![Vec::new(); inputs[0].len()]],
             took: vec![false; inputs[0].len()],
-            state: None,
+            ..Ran::default()
         })
     }
 

@@ -92,7 +92,13 @@ impl Step for WindowStep {
     }
 
     fn run(&self, inputs: &[&Changes], moments: &[Moment]) -> Option<Ran> {
-        let Emitted { out, late, took, held } = self.window.run(inputs[0], moments);
+        let Emitted {
+            out,
+            late,
+            took,
+            held,
+            past,
+        } = self.window.run(inputs[0], moments);
         let (outputs, state) = match self.window.kind {
             Kind::OverRows(_) => (vec![out], "rows"),
             Kind::OverTime(_) => (vec![out, late], "rows"),
@@ -103,6 +109,8 @@ impl Step for WindowStep {
             outputs,
             took: took.into_iter().zip(came).map(|(took, came)| took && came).collect(),
             state: Some((state, held)),
+            past,
+            ..Ran::default()
         })
     }
 }

@@ -117,8 +117,8 @@ fn time(choices: &mut Choices<'_>, input: &Edge, kind: &Kind) -> Option<Option<u
     let (own, start) = (input.column(OWN), input.column("window_start"));
     match (kind, choices.below(3)) {
         (Kind::OverRows(_), _) => Some(None),
-        // Results of windows have bounds; what slides has what its input has.
-        _ if is_of_window(input) => start.or(own).map(Some),
+        // Results of windows have bounds, also what comes of them; what slides has what its input has.
+        _ if is_of_window(input) || input.timer_driven => start.or(own).map(Some),
         // Which rows of other changelogs are taken back, and when, is for tests of their own.
         _ if input.key.is_some() => own.filter(|_| input.of == "last_value").map(Some),
         (_, 0) => Some(own),

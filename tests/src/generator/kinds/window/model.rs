@@ -4,7 +4,7 @@ use super::cuts::{Bounds, Cut};
 use crate::{
     generator::{
         calendar::Moment,
-        model::{self, Aggregate, Change, Changes, Row, pick_key},
+        model::{self, Aggregate, Change, Changes, Row, pick_key, single},
     },
     table::Cell,
 };
@@ -67,6 +67,8 @@ pub struct Emitted {
     pub took: Vec<bool>,
     /// How many groups of windows, or rows, are held.
     pub held: usize,
+    /// The rows of windows that take no rows in any more after an event.
+    pub past: Vec<Vec<Row>>,
 }
 
 /// A row that a window holds.
@@ -108,7 +110,7 @@ impl Window {
     fn run_windows(&self, input: &Changes, moments: &[Moment]) -> Emitted {
         let all = self.all_windows(input, moments);
         let (mut held, mut emitted) = (Vec::new(), Found::new());
-        let (mut out, mut late, mut took) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut out, mut late, mut took, mut past) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (changes, moment) in input.iter().zip(moments) {
             let (mut emits, mut lates, mut takes) = (Vec::new(), Vec::new(), false);
             for (row, retracts) in single(changes) {
@@ -138,7 +140,7 @@ impl Window {
             {
                 self.emit(&held, &mut emitted, &mut emits, |_| true);
             }
-            self.forget(&mut held, &mut emitted, moment.after_ms);
+            past.push(self.forget(&mut held, &mut emitted, moment.after_ms));
             out.push(emits);
             late.push(lates);
             took.push(takes);
@@ -150,6 +152,7 @@ impl Window {
             late,
             took,
             held: keys.len(),
+            past,
         }
     }
 
@@ -285,24 +288,28 @@ impl Window {
         }
     }
 
-    /// Windows that are over go, and their rows with them.
-    fn forget(&self, held: &mut Vec<Held>, emitted: &mut Found, watermark_ms: i64) {
+    /// Windows that are over go, and their rows with them. Gives what they emitted last.
+    fn forget(&self, held: &mut Vec<Held>, emitted: &mut Found, watermark_ms: i64) -> Vec<Row> {
         // A session may have grown since it was emitted.
         let found = self.found(held);
-        emitted.retain(|key, emitted| !self.is_over(found.get(key).unwrap_or(emitted).0, watermark_ms));
+        let over = emitted.extract_if(.., |key, emitted| {
+            self.is_over(found.get(key).unwrap_or(emitted).0, watermark_ms)
+        });
+        let over = over.map(|(_, (_, row))| row).collect();
         if let Kind::Session { gap_ms } = self.kind {
-            let over = sessions(held, gap_ms)
+            let ended = sessions(held, gap_ms)
                 .into_iter()
                 .filter(|session| self.is_over(session.end_ms, watermark_ms));
-            let over: Vec<usize> = over.flat_map(|session| session.rows).collect();
+            let ended: Vec<usize> = ended.flat_map(|session| session.rows).collect();
             let mut at = 0..;
-            held.retain(|_| !over.contains(&at.next().unwrap()));
+            held.retain(|_| !ended.contains(&at.next().unwrap()));
         } else {
             held.retain(|row| {
                 row.bounds
                     .is_some_and(|(_, end_ms)| !self.is_over(end_ms, watermark_ms))
             });
         }
+        over
     }
 
     fn late(&self, mut row: Row, retracts: bool) -> Row {
@@ -342,16 +349,6 @@ fn sessions(held: &[Held], gap_ms: i64) -> Vec<Session> {
     // In order of arrival, as functions want them.
     sessions.iter_mut().for_each(|session| session.rows.sort_unstable());
     sessions
-}
-
-/// Changes as rows that come and rows that go.
-pub(super) fn single(changes: &[Change]) -> Vec<(Row, bool)> {
-    let rows = changes.iter().flat_map(|change| match change {
-        Change::Insert(row) => vec![(row.clone(), false)],
-        Change::Update(before, after) => vec![(before.clone(), true), (after.clone(), false)],
-        Change::Delete(row) => vec![(row.clone(), true)],
-    });
-    rows.collect()
 }
 
 /// An aggregate over rows in order of arrival.

@@ -1,9 +1,9 @@
 //! What over windows mean: each row with those before it that it sees.
 
-use super::model::{Emitted, Held, Window, compute, is_past, single};
+use super::model::{Emitted, Held, Window, compute, is_past};
 use crate::generator::{
     calendar::Moment,
-    model::{Change, Changes, Row, pick_key},
+    model::{Change, Changes, Row, pick_key, single},
 };
 use std::collections::BTreeMap;
 
@@ -39,6 +39,7 @@ impl Window {
             out,
             took,
             held: groups.into_values().sum(),
+            past: Vec::new(),
         }
     }
 
@@ -100,6 +101,7 @@ impl Window {
             late,
             took,
             held: held.count(),
+            past: Vec::new(),
         }
     }
 
