@@ -23,8 +23,8 @@ mod version;
 mod wasm_target;
 mod workspace;
 
-use std::ffi::OsString;
 use std::process::{Command, ExitCode};
+use std::{env, ffi::OsString, num::NonZero, thread};
 
 use build::Build;
 use error::Result;
@@ -73,7 +73,7 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     // A `Vec<String>` would panic on arguments that are no text, and those that are passed on need not be.
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let args: Vec<_> = env::args_os().skip(1).collect();
     let (command, args) = match args.split_first() {
         Some((command, args)) => (command.to_string_lossy(), args),
         None => ("help".into(), [].as_slice()),
@@ -215,6 +215,11 @@ fn cargo(args: &[&str]) -> Command {
 fn with_nats_server(purpose: Purpose, build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
     let server = setup::run(purpose, build)?;
     command.args(args).env("NATS_SERVER", server.path);
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        // Tests with servers and processes wait more than they compute.
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        command.env("RUST_TEST_THREADS", (processors + 2).to_string());
+    }
     match process::become_program(command)? {}
 }
 
