@@ -16,6 +16,7 @@ mod handing;
 mod last_events;
 mod operators;
 mod outcomes;
+mod past;
 mod rehearsal;
 mod rejudge;
 mod restore;
@@ -114,6 +115,8 @@ pub struct Engine {
     keeps_differences: bool,
     /// Current rows that are judged anew for a swap that is to come.
     rehearsal: Option<Rehearsal>,
+    /// The current rows that were none any more without a word in the last pass, by operator.
+    past: BTreeMap<NodeId, Batch>,
     /// What candidates would make of current rows, by step.
     comparisons: BTreeMap<NodeId, Comparison>,
     last_events: LastEvents,
@@ -230,6 +233,7 @@ impl Engine {
             last_times: None,
             keeps_differences: false,
             rehearsal: None,
+            past: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -515,7 +519,11 @@ impl Engine {
                     None => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
                     Some(swap) => self.stage_at_swap(at, node, swap, &edges, deliveries, outcomes)?,
                 },
-                NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
+                NodeKind::Operator(_) => {
+                    let output = self.operator(at, node, &edges, &mut progress, part, outcomes)?;
+                    self.note_past(at);
+                    output
+                }
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(of(&edges, node.input));
                     let path = lookup.waves.clone().unwrap_or_default();

@@ -131,7 +131,8 @@ pub trait Operator: Stateful + fmt::Debug + Send {
     /// From now on, or no longer, keeps the current rows that are none any more without a word: see [`Operator::take_past`].
     fn keep_past(&mut self, _keeps: bool) {}
 
-    /// Those since the last call, as rows that go. Nothing where no rows outlive their keys.
+    /// Those since the last call, as rows that go, each with the delivery behind which it is past. Nothing where no rows outlive
+    /// their keys.
     fn take_past(&mut self) -> Batch {
         Batch::default()
     }

@@ -108,6 +108,19 @@ impl Differences {
         }
     }
 
+    /// Leaves rows that are past, as far as both versions differ over them: what they became stays.
+    pub(super) fn leave(&mut self, rows: &Batch) {
+        let columns = all_columns(rows);
+        for row in 0..rows.len() {
+            let mut key = Vec::new();
+            push_key(&mut key, &columns, row);
+            if let Some(known) = self.rows.get(&key) {
+                let outputs = known.outputs.clone();
+                self.change(key, true, outputs);
+            }
+        }
+    }
+
     fn change(&mut self, row: Vec<u8>, retracts: bool, outputs: Vec<Given>) {
         let before = self.rows.get(&row).cloned();
         let count = before.as_ref().map_or(0, |before| before.rows);

@@ -188,38 +188,13 @@ impl Engine {
         if self.rehearsal.is_none() && self.comparisons.is_empty() {
             return;
         }
-        let mut past = BTreeMap::new();
-        for at in self.steps_before_rules() {
-            if let Some(operator) = self.steps.get_mut(at).and_then(Step::operator) {
-                past.insert(at, operator.take_past());
-            }
-        }
         self.look_after_comparisons();
         let rehearsal = self.rehearsal.iter_mut().map(|rehearsal| &mut rehearsal.handing);
         let comparisons = self.comparisons.values_mut().filter(|comparison| !comparison.is_behind);
         let comparisons = comparisons.map(|comparison| &mut comparison.handing);
         rehearsal
             .chain(comparisons)
-            .for_each(|handing| handing.send_changes(edges, &past));
-    }
-
-    /// Lets the operators in front of rules of which somebody hears keep which rows are no current ones any more, and the others
-    /// keep it no longer.
-    pub(super) fn keep_past(&mut self) {
-        let wanted = self.steps_before_rules();
-        for (at, step) in self.steps.iter_mut_enumerated() {
-            if let Some(operator) = step.operator() {
-                operator.keep_past(wanted.contains(&at));
-            }
-        }
-    }
-
-    /// The operators in front of rules of which somebody hears.
-    fn steps_before_rules(&self) -> BTreeSet<NodeId> {
-        let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.handing);
-        let comparisons = self.comparisons.values().map(|comparison| &comparison.handing);
-        let rules = rehearsal.chain(comparisons).flat_map(Handing::rules);
-        rules.map(|rules| rules.changelog.node).collect()
+            .for_each(|handing| handing.send_changes(edges, &self.past));
     }
 
     /// What decides at the rules.

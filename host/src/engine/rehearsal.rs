@@ -185,6 +185,7 @@ impl Engine {
         if !knows_all {
             self.keep_differences()?;
         }
+        self.keep_past();
         let moved = moved
             .into_iter()
             .map(|(port, rows)| (port, rows.into_values().collect()));

@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Asks the rules of some current rows, each the guest that decides; after others were asked `before`, up to a failure.
-    fn judge_current(&mut self, rules: &Rules, rows: &Batch, before: Option<&Verdict>) -> Result<Verdict> {
+    pub(super) fn judge_current(&mut self, rules: &Rules, rows: &Batch, before: Option<&Verdict>) -> Result<Verdict> {
         let plan = self.plan.clone();
         judge_rows(&plan, rules, rows, before, |at, stage_plan, rows, known| {
             match self.steps.get_mut(at) {
@@ -199,6 +199,7 @@ impl Engine {
             }
         }
         self.keeps_differences = true;
+        self.keep_past();
         Ok(())
     }
 

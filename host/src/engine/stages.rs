@@ -189,8 +189,22 @@ impl Stage {
 
     /// Judges all rows of `input`, some at a time: an operator may give more than a batch has events, and the memory of a
     /// guest is bounded.
-    fn judge_all(&mut self, node: &Node, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
-        in_parts(plan, input, |part| self.judge(node, plan, part, deliveries))
+    fn judge_all(
+        &mut self,
+        node: &Node,
+        plan: &StagePlan,
+        input: &Batch,
+        past: &Batch,
+        deliveries: &Deliveries,
+    ) -> Verdicts {
+        in_parts(plan, input, |part| self.judge(node, plan, (part, past), deliveries))
+    }
+
+    /// Where it is on trial over a changelog: what became of rows that are past stays, whatever becomes of the trial.
+    fn leave_past(&mut self, past: &Batch) {
+        if let Some(differences) = self.trial.as_mut().and_then(|trial| trial.differences.as_mut()) {
+            differences.leave(past);
+        }
     }
 
     /// Asks the guest that decides of current rows of a changelog: the delivery of each is its number. No trial counts them.
@@ -234,10 +248,22 @@ impl Stage {
         outcome
     }
 
-    fn judge(&mut self, node: &Node, plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Verdicts {
+    fn judge(
+        &mut self,
+        node: &Node,
+        plan: &StagePlan,
+        (input, past): (&Batch, &Batch),
+        deliveries: &Deliveries,
+    ) -> Verdicts {
         let verdicts = match (&mut self.trial, &plan.fallback) {
             (Some(trial), Some(fallback)) if !trial.is_over() => match trial.differences {
-                Some(_) => trial.judge_changes(&mut *self.guest, (plan, fallback), &node.outputs, input, deliveries),
+                Some(_) => trial.judge_changes(
+                    &mut *self.guest,
+                    (plan, fallback),
+                    &node.outputs,
+                    (input, past),
+                    deliveries,
+                ),
                 None => trial.judge(&mut *self.guest, plan, fallback, input, deliveries),
             },
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => {
@@ -270,14 +296,17 @@ impl Engine {
         deliveries: &Deliveries,
         outcomes: &mut Outcomes,
     ) -> Result<Vec<Batch>, Cut> {
+        let past = self.past_of_trial(at)?;
         let (NodeKind::Stage(plan), Some(Step::Stage(stage))) = (&node.kind, self.steps.get_mut(at)) else {
             return Err(Error::defect(format!("step \"{}\" is run as a stage and is none", node.name)).into());
         };
         let input = outcomes.living(input);
         if input.is_empty() {
+            stage.leave_past(&past);
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
-        let verdicts = stage.judge_all(node, plan, &input, deliveries);
+        let verdicts = stage.judge_all(node, plan, &input, &past, deliveries);
+        stage.leave_past(&past);
         if let Some(step) = self.metrics.steps().get(at) {
             step.step.failed_rows.add(verdicts.failed_rows);
         }

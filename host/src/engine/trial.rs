@@ -117,13 +117,14 @@ impl Trial {
         parts.finish()
     }
 
-    /// As [`Trial::judge`], of the rows of a changelog. `outputs` are those of the step.
+    /// As [`Trial::judge`], of the rows of a changelog. `outputs` are those of the step; of the rows that are `past`, each is so
+    /// behind its delivery.
     pub(super) fn judge_changes(
         &mut self,
         live: &mut dyn RunningStage,
         (plan, fallback_plan): (&StagePlan, &StagePlan),
         outputs: &[Output],
-        input: &Batch,
+        (input, past): (&Batch, &Batch),
         deliveries: &Deliveries,
     ) -> Verdicts {
         let mut parts = Parts::new(plan.outputs.len());
@@ -176,10 +177,10 @@ impl Trial {
                 self.last_sequence = sequence;
                 fail_point::pass("judging-back");
                 let delivery = part.delivery(row as usize);
-                let back = self
-                    .differences
-                    .as_mut()
-                    .map(|differences| differences.take_back(outputs, delivery));
+                let back = self.differences.as_mut().map(|differences| {
+                    differences.leave(&past.of_deliveries(0..delivery));
+                    differences.take_back(outputs, delivery)
+                });
                 parts.push(back.unwrap_or_default());
             }
         }

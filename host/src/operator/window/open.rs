@@ -97,8 +97,8 @@ pub(super) struct Windows {
     past: Option<Vec<Past>>,
 }
 
-/// A window that is gone: its key, and its results as they were emitted last.
-type Past = (Box<[u8]>, Box<[u8]>);
+/// A window that is gone: the delivery behind which it is, its key, and its results as they were emitted last.
+type Past = (u32, Box<[u8]>, Box<[u8]>);
 
 /// What is given of the progress of some rows.
 pub(super) struct Emitting<'a, 'b> {
@@ -277,10 +277,10 @@ impl Windows {
     /// See [`crate::operator::Operator::take_past`]: the rows of windows that are over.
     pub(super) fn take_past(&mut self) -> Batch {
         let mut out = ChangelogBuilder::new(&self.schema, 0);
-        for (key, emitted) in self.past.iter_mut().flat_map(mem::take) {
+        for (delivery, key, emitted) in self.past.iter_mut().flat_map(mem::take) {
             let row = self.bounds.row_of(&key);
             for result in results(Some(&*emitted), self.ranked) {
-                out.push(RowKind::Delete, 0, cells(&row).chain(cells(result)));
+                out.push(RowKind::Delete, delivery, cells(&row).chain(cells(result)));
             }
         }
         out.finish()
@@ -379,7 +379,7 @@ impl Windows {
         if goes_us <= watermark_us {
             let emitted = self.open.get(key).and_then(|window| window.emitted.clone());
             if let (Some(past), Some(emitted)) = (&mut self.past, emitted) {
-                past.push((key.into(), emitted));
+                past.push((delivery, key.into(), emitted));
             }
             self.remove(key);
         } else {

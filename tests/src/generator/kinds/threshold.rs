@@ -196,12 +196,7 @@ pub(super) fn draw(choices: &mut Choices<'_>, place: &Place<'_>) -> Option<Box<d
         path: [&input.rules[..], &[place.number]].concat(),
         timer_driven: input.timer_driven,
         has_low: choices.below(3) == 2,
-        // Rows of a window that is over are judged back with the others where a version is taken back, unless the process was
-        // started again meanwhile: versions behind windows are on trial only once that is settled.
-        trial_rows: match input.timer_driven {
-            true => 0,
-            false => choices.one_of(&[1000, 0, 1000, 5]),
-        },
+        trial_rows: choices.one_of(&[1000, 0, 1000, 5]),
         first: Rule {
             fails_at: None,
             ..Rule::draw(choices)

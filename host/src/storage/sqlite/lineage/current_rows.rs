@@ -11,7 +11,10 @@ use crate::{
     storage::{SwapOfRow, sqlite::failure::Sqlite},
 };
 use rusqlite::{Connection, Transaction};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// What the names of traces begin with that are of no table.
 const CHANGELOG: &str = "/changelog/";
@@ -28,9 +31,13 @@ pub(in crate::storage::sqlite) fn write_changelogs(
     let mut bytes = 0;
     for ChangelogTrace { step, mut last, judged } in traces {
         last.sort_unstable();
+        last.dedup();
+        let swaps: BTreeSet<u64> = judged.values().flatten().map(|row| row.behind).collect();
         let (mut entries, mut first_sequence) = (Vec::with_capacity(16 * last.len()), u64::MAX);
         for (at, &(key, sequence)) in last.iter().enumerate() {
-            if last.get(at + 1).is_none_or(|(next, _)| *next != key) {
+            // The last of all, and the last in front of each swap.
+            let next = last.get(at + 1).filter(|(next, _)| *next == key);
+            if next.is_none_or(|&(_, next)| swaps.range(sequence..next).next().is_some()) {
                 entries.extend_from_slice(&key.to_le_bytes());
                 push_length(&mut entries, sequence as usize);
                 first_sequence = first_sequence.min(sequence);
