@@ -96,8 +96,13 @@ impl Sink {
             Self::Append(append) => append.collect(input),
             Self::Subject(subject) => {
                 let before = subject.messages.len();
+                // Several swaps may be behind one event.
+                let first = match subject.messages.last() {
+                    Some(last) if last.of_swap && last.sequence == behind => last.ordinal + 1,
+                    _ => 0,
+                };
                 subject.collect(input, |_| behind);
-                let added = subject.messages.iter_mut().skip(before).zip(0..);
+                let added = subject.messages.iter_mut().skip(before).zip(first..);
                 added.for_each(|(message, ordinal)| (message.ordinal, message.of_swap) = (ordinal, true));
             }
         }
