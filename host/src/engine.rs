@@ -6,6 +6,7 @@
 
 mod cast;
 mod compaction;
+mod computed;
 mod contents;
 mod differences;
 mod due;
@@ -18,6 +19,7 @@ mod operators;
 mod outcomes;
 mod rehearsal;
 mod rejudge;
+mod renewal;
 mod restore;
 mod rules;
 mod shadow;
@@ -66,7 +68,12 @@ use rehearsal::Rehearsal;
 use rejudge::AtSwap;
 use shadow::Comparison;
 use stages::{OnRefusal, Stage};
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
 
 /// A plan that runs.
 #[derive(Debug)]
@@ -112,6 +119,10 @@ pub struct Engine {
     last_times: Option<DeliveryTimes>,
     /// Whether versions on trial over changelogs know where they differ from their fallbacks.
     keeps_differences: bool,
+    /// Steps whose results others gave than the aggregates of the plan would.
+    stale: BTreeSet<NodeId>,
+    /// What computed the results in the states from the open turn on, by the name under which it is remembered.
+    renewed: Vec<(String, String)>,
     /// Current rows that are judged anew for a swap that is to come.
     rehearsal: Option<Rehearsal>,
     /// What candidates would make of current rows, by step.
@@ -229,6 +240,8 @@ impl Engine {
             time_ms: None,
             last_times: None,
             keeps_differences: false,
+            stale: BTreeSet::new(),
+            renewed: Vec::new(),
             rehearsal: None,
             comparisons: BTreeMap::new(),
             dead_letters: Vec::new(),
@@ -284,6 +297,7 @@ impl Engine {
             mut scanned,
             behind: _,
         } = batch;
+        self.renew_results()?;
         self.begin_to_keep_differences()?;
         let mut outcomes = Outcomes::new(deliveries.len());
         for rejected in rejected {
@@ -516,7 +530,13 @@ impl Engine {
                     None => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
                     Some(swap) => self.stage_at_swap(at, node, swap, &edges, deliveries, outcomes)?,
                 },
-                NodeKind::Operator(_) => self.operator(at, node, &edges, &mut progress, part, outcomes)?,
+                NodeKind::Operator(_) => {
+                    let output = self.operator(at, node, &edges, &mut progress, part, outcomes)?;
+                    match &swap {
+                        None => output,
+                        Some(swap) => swap.with_differing(at, output)?,
+                    }
+                }
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(of(&edges, node.input));
                     let path = lookup.waves.clone().unwrap_or_default();

@@ -304,7 +304,7 @@ impl Replaying {
         let mut engine = Engine::new(self.plan.clone(), &self.host, stored.seed)?;
         if let Some(location) = &self.database {
             storage.load(&mut engine)?;
-            engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?);
+            engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?)?;
         }
         Ok(engine)
     }

@@ -25,7 +25,7 @@ mod slices;
 use super::{
     Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
-    guests::{Answers, Guests, RejectedByGuest},
+    guests::{Answers, Guests, NoResult, RejectedByGuest},
     held_times::HeldTimes,
 };
 use crate::{
@@ -108,6 +108,14 @@ impl Operator for Window {
         match &self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.current_rows(bucket),
             Kind::Slices(..) => None,
+        }
+    }
+
+    fn results_anew(&mut self, bucket: usize) -> Result<(), NoResult> {
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.results_anew(bucket, &mut self.guests),
+            // Those of guests are none.
+            Kind::Slices(..) => Ok(()),
         }
     }
 
