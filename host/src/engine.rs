@@ -6,6 +6,7 @@
 
 mod cast;
 mod compaction;
+mod computed;
 mod contents;
 mod differences;
 mod due;
@@ -19,6 +20,7 @@ mod outcomes;
 mod past;
 mod rehearsal;
 mod rejudge;
+mod renewal;
 mod restore;
 mod rules;
 mod shadow;
@@ -67,7 +69,12 @@ use rehearsal::Rehearsal;
 use rejudge::AtSwap;
 use shadow::Comparison;
 use stages::{OnRefusal, Stage};
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
 
 /// A plan that runs.
 #[derive(Debug)]
@@ -113,6 +120,10 @@ pub struct Engine {
     last_times: Option<DeliveryTimes>,
     /// Whether versions on trial over changelogs know where they differ from their fallbacks.
     keeps_differences: bool,
+    /// Steps whose results others gave than the aggregates of the plan would.
+    stale: BTreeSet<NodeId>,
+    /// What computed the results in the states from the open turn on, by the name under which it is remembered.
+    renewed: Vec<(String, String)>,
     /// Current rows that are judged anew for a swap that is to come.
     rehearsal: Option<Rehearsal>,
     /// The current rows that were none any more without a word in the last pass, by operator.
@@ -232,6 +243,8 @@ impl Engine {
             time_ms: None,
             last_times: None,
             keeps_differences: false,
+            stale: BTreeSet::new(),
+            renewed: Vec::new(),
             rehearsal: None,
             past: BTreeMap::new(),
             comparisons: BTreeMap::new(),
@@ -288,6 +301,7 @@ impl Engine {
             mut scanned,
             behind: _,
         } = batch;
+        self.renew_results()?;
         self.begin_to_keep_differences()?;
         let mut outcomes = Outcomes::new(deliveries.len());
         for rejected in rejected {
@@ -522,7 +536,10 @@ impl Engine {
                 NodeKind::Operator(_) => {
                     let output = self.operator(at, node, &edges, &mut progress, part, outcomes)?;
                     self.note_past(at);
-                    output
+                    match &swap {
+                        None => output,
+                        Some(swap) => swap.with_differing(at, output)?,
+                    }
                 }
                 NodeKind::Lookup(lookup) => {
                     let input = outcomes.living(of(&edges, node.input));

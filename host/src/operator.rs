@@ -39,7 +39,7 @@ use aggregate::Aggregate;
 use clock::WatermarkProgress;
 use deduplicate::Deduplicate;
 use expiry::TOUCHED;
-use guests::{Guests, RejectedByGuest};
+use guests::{Guests, NoResult, RejectedByGuest};
 use held_times::HeldTimes;
 use interval_join::IntervalJoin;
 use last_value::LastValue;
@@ -135,6 +135,15 @@ pub trait Operator: Stateful + fmt::Debug + Send {
     /// their keys.
     fn take_past(&mut self) -> Batch {
         Batch::default()
+    }
+
+    /// Has the guests among its aggregates compute the results of the keys in one bucket anew, of the states that there are: other
+    /// modules may have given those that it holds. [`Operator::current_rows`] has the new ones from then on.
+    ///
+    /// # Errors
+    /// A state of which its guest has no result. The operator is of no use then.
+    fn results_anew(&mut self, _bucket: usize) -> Result<(), NoResult> {
+        Ok(())
     }
 
     /// Whether rows stay as they are once it has forgotten their keys, without a word: they are no current rows then.

@@ -37,7 +37,7 @@ pub use guest_counts::GuestCounts;
 pub(crate) use guests::double;
 pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub(crate) use operator::typed;
-pub use operator::{At, OperatorPlan};
+pub use operator::{At, OperatorPlan, StateForm};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
 

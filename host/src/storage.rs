@@ -73,7 +73,7 @@ use turn_check::check_turn;
 ///     let mut engine = Engine::new(plan.clone(), &host, storage.stored().seed)?;
 ///     storage.load(&mut engine)?;
 ///     let (position, turn) = (storage.stored().position, storage.stored().turn + 1);
-///     engine.begin(position, &[]);
+///     engine.begin(position, &[])?;
 ///     let mut decoder = Decoder::of(&plan, 4096)?;
 ///     decoder.push(position + 1, None, format!(r#"{{"user": "ann", "page": "{page}"}}"#).as_bytes());
 ///     engine.process(decoder.take())?;

@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod json;
 mod modes;
+mod own_aggregates;
 mod table_load;
 mod terminal;
 mod what_if;

@@ -221,7 +221,7 @@ table = "labelled"
         .expect("the database can be made");
     database.claim("a test").expect("it is new");
     let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the rule takes its parameters");
-    engine.begin(0, &[]);
+    engine.begin(0, &[]).expect("it is new");
     let push_both = |decoder: &mut Decoder, sequence: u64| {
         let order = format!("{{\"id\": {sequence}, \"name\": \"n\"}}");
         decoder.push_to(InputId::FIRST, "shop.orders", sequence, Some(0), order.as_bytes());

@@ -162,7 +162,7 @@ impl World<'_> {
         let stored = storage.stored().clone();
         let mut engine = Engine::new(self.plan.clone(), host(), stored.seed).expect("the plan can run");
         storage.load(&mut engine).expect("the state can be read");
-        engine.begin(stored.position, &[]);
+        engine.begin(stored.position, &[]).expect("nothing took over");
         let delivered = locked(&self.server).consume_from(stored.position);
         let metrics = engine.metrics().clone();
         Process {

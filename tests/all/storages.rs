@@ -57,7 +57,7 @@ impl Made {
         let mut engine = Engine::new(self.plan.clone(), host(), storage.stored().seed).unwrap();
         storage.load(&mut engine).unwrap();
         let position = storage.stored().position;
-        engine.begin(position, &[]);
+        engine.begin(position, &[]).unwrap();
         let mut decoder = Decoder::of(&self.plan, 64).unwrap();
         for (sequence, payload) in (position + 1..).zip(payloads) {
             decoder.push(sequence, None, payload.as_bytes());

@@ -22,7 +22,7 @@ use weir_tests::{
     guest,
     replay::{hold, host},
     scratch,
-    table::{contents, query},
+    table::{Cell, Contents, contents, query},
 };
 
 const EVENTS: &str = "{\"n\": 1, \"k\": \"a\"}\n{\"n\": 2, \"k\": \"b\"}\n{\"n\": 3, \"k\": \"a\"}\n";
@@ -63,7 +63,7 @@ fn run(plan: &Arc<Plan>, folder: &Path, events: &str) -> Result<()> {
     let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     storage.load(&mut engine)?;
-    engine.begin(stored.position, &read_versions(&path, &plan.name)?);
+    engine.begin(stored.position, &read_versions(&path, &plan.name)?)?;
     let decoder = Decoder::of(plan, 2)?;
     let source = FileSource::open(&input, decoder, stored.position, stored.content_hash, Stop::default())?;
     weir::runtime::pipeline::run(source, engine, storage, NoAcknowledge, Swaps::none()).map(drop)
@@ -239,48 +239,118 @@ fn severity(module: &Path, from: &str) -> Arc<Plan> {
     ))
 }
 
+const CLAIM: &str = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
+
 #[test]
-fn another_module_of_an_aggregate_is_refused_where_it_takes_rows_back() {
-    let claim = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
+fn another_module_of_an_aggregate_takes_over_where_its_states_are_the_same() {
     let module = guest("claims-severity");
-    for (from, is_refused) in [("source", false), ("latest", true)] {
+    for from in ["source", "latest"] {
         let folder = scratch();
-        run(&severity(&module, from), folder.path(), claim).expect("the run ends well");
+        run(&severity(&module, from), folder.path(), CLAIM).expect("the run ends well");
         let rebuilt = rebuilt(folder.path(), "claims-severity");
-        let outcome = run(&severity(&rebuilt, from), folder.path(), &claim.repeat(2));
-        match is_refused {
-            false => outcome.expect("states of single rows are gone on with"),
-            true => {
-                let said = refused(outcome);
-                assert!(said.contains("state \"severity/groups\" is held for"), "{said}");
-                assert!(
-                    said.contains("rows that came under the one would be taken back under the other"),
-                    "{said}"
-                );
-                let [was, is] = [&module, &rebuilt].map(|module| weir_tests::swaps::digest(module));
-                assert!(said.contains(&was) && said.contains(&is), "{said}");
-                run(&severity(&module, from), folder.path(), &claim.repeat(2))
-                    .expect("the module that it knows goes on");
-            }
-        }
+        run(&severity(&rebuilt, from), folder.path(), &CLAIM.repeat(2)).expect("its states are the same");
+        run(&severity(&module, from), folder.path(), &CLAIM.repeat(3)).expect("and back");
     }
 }
 
+/// Makes a database one that does not remember what computed results, but in what the state is held for.
+fn forget_aggregates(folder: &Path, remembered: &str) {
+    let database = rusqlite::Connection::open(folder.join("changes.db")).expect("it can be opened");
+    let forgotten = database.execute("DELETE FROM weir_state WHERE state = 'severity/aggregates'", []);
+    assert_eq!(forgotten.expect("it can be written"), 1);
+    let states = "{claims: unsigned, weighted_cents: int}";
+    let older = "UPDATE weir_state SET fingerprint = replace(fingerprint, ?1, ?1 || ?2) WHERE state LIKE 'severity/%'";
+    database
+        .execute(older, [states, remembered])
+        .expect("it can be written");
+}
+
 #[test]
-fn a_database_that_did_not_remember_modules_of_aggregates_goes_on_and_remembers() {
-    let claim = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
+fn a_database_of_an_older_weir_goes_on_with_the_modules_that_it_names_and_remembers() {
     let module = guest("claims-severity");
-    let folder = scratch();
-    run(&severity(&module, "latest"), folder.path(), claim).expect("the run ends well");
+    let parameters = " under grave = [\"injury\", \"fire\"], weight = 3";
     let digest = weir_tests::swaps::digest(&module);
-    let database = rusqlite::Connection::open(folder.path().join("changes.db")).expect("it can be opened");
-    let named = format!(" of module {digest}");
-    let forget = "UPDATE weir_state SET fingerprint = replace(fingerprint, ?1, '')";
-    database.execute(forget, [named]).expect("it can be written");
-    drop(database);
-    run(&severity(&module, "latest"), folder.path(), &claim.repeat(2)).expect("it goes on");
+    for remembered in [parameters.to_owned(), format!(" of module {digest}{parameters}")] {
+        let folder = scratch();
+        let rebuilt = rebuilt(folder.path(), "claims-severity");
+        run(&severity(&module, "latest"), folder.path(), CLAIM).expect("the run ends well");
+        forget_aggregates(folder.path(), &remembered);
+        if remembered.contains("module") {
+            let said = refused(run(&severity(&rebuilt, "latest"), folder.path(), CLAIM));
+            assert!(said.contains("state \"severity/groups\" is held for"), "{said}");
+            let is = weir_tests::swaps::digest(&rebuilt);
+            assert!(said.contains(&digest) && said.contains(&is), "{said}");
+        }
+        run(&severity(&module, "latest"), folder.path(), CLAIM).expect("it goes on");
+        run(&severity(&rebuilt, "latest"), folder.path(), CLAIM).expect("it has remembered");
+    }
+    // Over single rows it did not remember any.
+    let folder = scratch();
+    run(&severity(&module, "source"), folder.path(), CLAIM).expect("the run ends well");
+    forget_aggregates(folder.path(), "");
     let rebuilt = rebuilt(folder.path(), "claims-severity");
-    refused(run(&severity(&rebuilt, "latest"), folder.path(), &claim.repeat(2)));
+    run(&severity(&rebuilt, "source"), folder.path(), CLAIM).expect("it goes on");
+}
+
+/// A step that counts a sum so many times.
+fn summed(times: i64) -> String {
+    format!(
+        "[[step]]\nname = 'sum'\n[step.aggregate]\ngroup_by = ['k']\n\
+         columns = {{ n = {{ module = '{}', parameters = {{ times = {times} }} }} }}",
+        guest("factored-sum").display()
+    )
+}
+
+/// As processes that die between the start and the commit.
+#[test]
+fn results_are_computed_anew_at_each_start_until_they_are_committed() {
+    let (folder, module, [table, ..]) = (scratch(), guest("versions"), READERS);
+    let path = folder.path().join("changes.db");
+    let of = |times| plan(text(&summed(times), &module, "", table));
+    let remembered = || -> String {
+        let database = rusqlite::Connection::open(&path).expect("it can be opened");
+        let remembered = "SELECT fingerprint FROM weir_state WHERE state = 'sum/aggregates'";
+        database
+            .query_row(remembered, [], |row| row.get(0))
+            .expect("it is remembered")
+    };
+    run(&of(1), folder.path(), EVENTS).expect("the run ends well");
+    let (held, before) = (contents(&path), remembered());
+    let versions = read_versions(&path, "changes").expect("versions");
+    for times in [3, 5] {
+        let plan = of(times);
+        let mut storage = hold(&path)
+            .expect("nobody holds it")
+            .open(plan.clone(), Messages::Drop)
+            .expect("it opens");
+        storage.claim(IDENTITY).expect("it is of this source");
+        let stored = storage.stored().clone();
+        let mut engine = Engine::new(plan, host(), stored.seed).expect("the guests start");
+        storage.load(&mut engine).expect("the states are the same");
+        engine.begin(stored.position, &versions).expect("it takes over");
+        let turn = engine.take_turn(stored.turn + 1).expect("no invariant breaks");
+        assert_eq!(turn.sinks.iter().flatten().count(), 1, "the table has rows");
+        drop((engine, storage));
+        assert_eq!((contents(&path), remembered()), (held.clone(), before.clone()));
+    }
+    run(&of(5), folder.path(), EVENTS).expect("it takes over");
+    assert_ne!(remembered(), before);
+    let numbers = |contents: &Contents| -> Vec<i64> {
+        let kept = &contents.tables["kept"];
+        let at = kept
+            .columns
+            .iter()
+            .position(|name| name == "n")
+            .expect("it has the sum");
+        let number = |row: &Vec<Cell>| match row[at] {
+            Cell::Int(number) => number,
+            ref other => panic!("{other:?} is no number"),
+        };
+        kept.rows.iter().map(number).collect()
+    };
+    let before = numbers(&held);
+    assert_eq!(before, [2, 4]);
+    assert_eq!(numbers(&contents(&path)), [10, 20]);
 }
 
 /// What is said where this kind of change is refused.
@@ -327,7 +397,7 @@ fn said_of(kind: Unswappable) -> String {
             let mut engine = Engine::new(first.clone(), host(), stored.seed).expect("the guests start");
             storage.load(&mut engine).expect("it fits");
             let versions = read_versions(&path, &first.name).expect("versions");
-            engine.begin(stored.position, &versions);
+            engine.begin(stored.position, &versions).expect("nothing took over");
             let next = plan(text(last_value, &module, "fails = 'reject', every = 3", table));
             let next = Successor::prepare(&first, next, host(), 2).expect("the rule fits");
             let retired = engine.swap(next).expect("both are of one pipeline");
@@ -344,11 +414,27 @@ fn said_of(kind: Unswappable) -> String {
                 &severity(&rebuilt, "source"),
             )
         }
-        Unswappable::AggregateOverChangelog => {
-            let claim = "{\"claim\": 1, \"policy\": 1, \"kind\": \"fire\", \"paid_cents\": 100}\n";
-            let rebuilt = rebuilt(folder.path(), "claims-severity");
-            run(&severity(&guest("claims-severity"), "latest"), folder.path(), claim).expect("the run ends well");
-            refused(run(&severity(&rebuilt, "latest"), folder.path(), claim))
+        Unswappable::AggregateState => {
+            let with = |module: &str| {
+                plan(format!(
+                    "name = 'changes'\nsource = {{ stream = 'S', subject = 's', columns = {{ n = 'int', k = 'text' }} }}\n\
+                     [[step]]\nname = 'all'\naggregate = {{ group_by = ['k'], columns = {{ all = {{ module = '{}' }} }} }}\n\
+                     [[sink]]\ntable = 'kept'\nprimary_key = ['k']\n",
+                    folder.path().join(module).display()
+                ))
+            };
+            let bytes = fs::read(guest("factored-sum")).expect("the guest was built");
+            fs::write(folder.path().join("first.wasm"), &bytes).expect("the module can be written");
+            let (from, to) = (b"summed_up", b"summed_in");
+            let mut other = bytes.clone();
+            let places = bytes.windows(from.len()).enumerate().filter(|(_, part)| part == from);
+            places.for_each(|(at, _)| other[at..at + to.len()].copy_from_slice(to));
+            fs::write(folder.path().join("second.wasm"), other).expect("the module can be written");
+            refused_after(with("first.wasm"), with("second.wasm"))
+        }
+        Unswappable::AggregateResult => {
+            let with = |times| plan(text(&summed(times), &module, "malformed = 10", table));
+            refused_after(with(1), with(5))
         }
     }
 }

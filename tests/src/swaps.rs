@@ -347,7 +347,7 @@ fn start(
     let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host(), stored.seed)?;
     storage.load(&mut engine)?;
-    engine.begin(stored.position, &known);
+    engine.begin(stored.position, &known)?;
     if let Some(first) = first {
         drop(engine.swap(first));
     }

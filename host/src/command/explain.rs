@@ -84,8 +84,8 @@ impl Explain {
                 json!({
                     "behind": swap.behind,
                     "last_event": swap.last_event,
-                    "step": version.step,
-                    "version": version.deployment.version,
+                    "step": version.map(|version| &version.step),
+                    "version": version.map(|version| version.deployment.version),
                 })
             })
             .collect();
@@ -156,16 +156,23 @@ impl Explain {
             ));
         }
         lines.extend(swaps(versions, lineage).map(|(swap, version)| {
-            format!(
-                "  judged anew behind {}, where version {} of step {} took over{}",
-                show::thousands(swap.behind),
-                version.deployment.version,
-                version.step,
-                match swap.last_event {
-                    Some(last) => format!("; what it judged was last changed by {}", show::thousands(last)),
-                    None => String::new(),
-                }
-            )
+            let behind = show::thousands(swap.behind);
+            let last_event = swap.last_event.map(show::thousands);
+            match (version, last_event) {
+                (Some(version), last_event) => format!(
+                    "  judged anew behind {behind}, where version {} of step {} took over{}",
+                    version.deployment.version,
+                    version.step,
+                    match last_event {
+                        Some(last) => format!("; what it judged was last changed by {last}"),
+                        None => String::new(),
+                    }
+                ),
+                (None, Some(last)) => format!(
+                    "  computed anew behind {behind}, where an aggregate took over; its rows were last changed by {last}"
+                ),
+                (None, None) => format!("  computed anew behind {behind}, where an aggregate took over"),
+            }
         }));
         lines.extend(self.events(lineage)?);
         Ok(lines.join("\n"))
@@ -235,17 +242,26 @@ struct Decided<'v> {
     last: u64,
 }
 
-/// The swaps that changed a row, each with the version that took over there.
+/// The swaps that changed a row, each with the version that took over there; without one where it was an aggregate of the user's
+/// own that did.
 fn swaps<'v>(
     versions: &'v [StoredVersion],
     lineage: &'v RowLineage,
-) -> impl Iterator<Item = (SwapOfRow, &'v StoredVersion)> {
-    lineage.swaps.iter().flat_map(|&swap| {
+) -> impl Iterator<Item = (SwapOfRow, Option<&'v StoredVersion>)> {
+    lineage.swaps.iter().flat_map(move |&swap| {
         let there = versions
             .iter()
-            .filter(move |version| version.first_sequence == swap.behind + 1);
-        there.map(move |version| (swap, version))
+            .filter(move |version| version.first_sequence == swap.behind + 1 && had_part(lineage, &version.step));
+        let there: Vec<Option<&StoredVersion>> = there.map(Some).collect();
+        let there = if there.is_empty() { vec![None] } else { there };
+        there.into_iter().map(move |version| (swap, version))
     })
+}
+
+/// Whether rows of the table come through a step, as far as the database knows.
+fn had_part(lineage: &RowLineage, step: &str) -> bool {
+    let steps = lineage.steps.as_ref();
+    steps.is_none_or(|steps| steps.iter().any(|had| had == step))
 }
 
 /// Who signed what a version fell back on, as the database has it.
@@ -265,13 +281,7 @@ fn decided<'v>(versions: &'v [StoredVersion], lineage: &RowLineage) -> Vec<Decid
     }
     // A version by its number, its first sequence and whether it fell back: what a file says has the number 0 whatever it is.
     let mut decided: BTreeMap<(&str, u64, String), Decided<'v>> = BTreeMap::new();
-    let had_part = |step: &str| {
-        lineage
-            .steps
-            .as_ref()
-            .is_none_or(|steps| steps.iter().any(|had| had == step))
-    };
-    for (_, of_step) in by_step.iter().filter(|(step, _)| had_part(step)) {
+    for (_, of_step) in by_step.iter().filter(|(step, _)| had_part(lineage, step)) {
         for &sequence in &lineage.sequences {
             let at = lineage.retried.get(&sequence).map_or(sequence, |behind| behind + 1);
             let after = of_step.partition_point(|version| version.first_sequence <= at);

@@ -345,7 +345,7 @@ impl Replaying {
         let mut engine = Engine::new(plan.clone(), &self.host, stored.seed)?;
         if let Some(location) = &self.database {
             storage.load(&mut engine)?;
-            engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?);
+            engine.begin(stored.position, &location.inspect().versions(&self.plan.name)?)?;
         }
         if let Some(former) = former {
             former.follow(&mut engine, &self.host)?;

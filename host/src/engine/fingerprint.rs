@@ -3,15 +3,14 @@
 use crate::{
     error::note_defect,
     model::subject::listed,
-    plan::{At, Plan, typed},
+    plan::{At, Plan, StateForm, typed},
 };
 
 /// The name of the state of the clock; no step can be called so.
 pub(super) const CLOCK: &str = "event time";
 
-/// The columns and settings that a state depends on; with `names_modules` also the modules that take rows back, which
-/// databases did not remember once.
-pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String {
+/// The columns and settings that a state depends on.
+pub(super) fn of_state(plan: &Plan, state: &str, form: StateForm) -> String {
     let step = state.split_once('/').map_or(state, |(step, _)| step);
     if step == CLOCK {
         return match plan.inputs.as_slice() {
@@ -33,9 +32,7 @@ pub(super) fn of_state(plan: &Plan, state: &str, names_modules: bool) -> String 
         return of_nothing(state);
     };
     let operator = node.kind.operator();
-    operator.map_or_else(String::new, |operator| {
-        operator.fingerprint(At { plan, node }, names_modules)
-    })
+    operator.map_or_else(String::new, |operator| operator.fingerprint(At { plan, node }, form))
 }
 
 /// States are named by the plan that is asked of them.

@@ -39,9 +39,9 @@ pub(super) struct Before {
 /// The rows of a swap, while they pass.
 #[derive(Debug)]
 pub(super) struct AtSwap {
-    /// What stages give on top of what they make of the rows that they read.
+    /// What steps give on top of what they make of the rows that they read, and in front of it.
     differs: Edges,
-    /// What they make of these.
+    /// What stages make of these.
     judged: Edges,
 }
 
@@ -203,7 +203,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs `rows` of stages through the steps behind, as rows of the only delivery.
+    /// Runs `rows` of steps through those behind, as rows of the only delivery.
     fn pass_on(&mut self, rows: Edges, deliveries: &Deliveries) -> Result<(Edges, Outcomes), Refused> {
         let part = Part {
             deliveries,
@@ -254,13 +254,20 @@ impl Engine {
             _ => of(edges, node.input),
         };
         let output = self.stage(at, node, input, deliveries, outcomes)?;
-        let differs = swap.differs.get(at);
-        let differs = differs.or_defect(|| format!("step {at} has no place at a swap"))?;
-        let both = differs.iter().zip(&output);
-        let both = both.map(|(differs, output)| Batch::merge(vec![differs.clone(), output.clone()]));
-        let both = both.collect();
+        let both = swap.with_differing(at, output.clone())?;
         set(&mut swap.judged, at, output)?;
         Ok(both)
+    }
+}
+
+impl AtSwap {
+    /// What the step `at` gives: the rows of the swap at its own outputs, and behind them its `output`.
+    pub(super) fn with_differing(&self, at: NodeId, output: Vec<Batch>) -> Result<Vec<Batch>> {
+        let differs = self.differs.get(at);
+        let differs = differs.or_defect(|| format!("step {at} has no place at a swap"))?;
+        let both = differs.iter().zip(output);
+        let both = both.map(|(differs, output)| Batch::merge(vec![differs.clone(), output]));
+        Ok(both.collect())
     }
 }
 

@@ -19,6 +19,10 @@ impl Restore for Engine {
         let made: Vec<Made> = made
             .filter(|made| made.is_reader() == (part == Part::Readers))
             .collect();
+        let computed = match part {
+            Part::States => self.take_over_results(remembered)?,
+            Part::Readers => Vec::new(),
+        };
         if let Some(remembered) = remembered {
             for made in &made {
                 match remembered.fingerprints.get(&made.name) {
@@ -28,7 +32,8 @@ impl Restore for Engine {
             }
         }
         take_defect()?;
-        Ok(made.into_iter().map(|made| (made.name, made.by)).collect())
+        let made = made.into_iter().map(|made| (made.name, made.by));
+        Ok(made.chain(computed).collect())
     }
 
     fn restores_ms(&mut self, state: &str) -> bool {

@@ -270,7 +270,7 @@ impl Engine {
     }
 
     /// The rows of a swap as those of one delivery: behind the last one, where the watermark stands.
-    fn place_of_swap(&self, plan: &Plan, changed: &BTreeSet<NodeId>) -> Deliveries {
+    pub(super) fn place_of_swap(&self, plan: &Plan, changed: &BTreeSet<NodeId>) -> Deliveries {
         let deployed = changed.iter().filter_map(|&at| match &plan.nodes.get(at)?.kind {
             NodeKind::Stage(stage) => Some(stage.deployment.at_ms),
             _ => None,

@@ -3,14 +3,15 @@
 //! What is left is keyed state, and what steps and tables made of changelogs. Rows of a changelog are taken back later, by
 //! the rules and aggregates that they go through then; where those are others than let the rows in, what was let in stays,
 //! or something is taken back that never came. So a database remembers of each reader of a changelog which rules stand
-//! before it, with module and parameters, and of each aggregate that takes rows back the same ([`Made::of`]). A swap judges the
-//! current rows anew, see [`rejudge`](super::rejudge), and the turn says what stands before the readers from then on.
+//! before it, with module and parameters. A swap judges the current rows anew, see [`rejudge`](super::rejudge), and the turn says
+//! what stands before the readers from then on. What computes results of states, see [`computed`](super::computed), may be another
+//! module at a start.
 
 use super::{Engine, Step, Unswappable, fingerprint};
 use crate::{
     error::{Error, Result, note_defect},
     model::{deployment::StoredVersion, ids::NodeId},
-    plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, Target},
+    plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, StateForm, Target},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,6 +20,9 @@ use std::fmt;
 /// operator is called so.
 const READS: &str = "/reads";
 
+/// How older weirs named a module in what a state is held for.
+const NAMES_MODULE: &str = " of module ";
+
 /// What a state, or the reader of a changelog, was made for.
 #[derive(Debug)]
 pub struct Made {
@@ -26,8 +30,8 @@ pub struct Made {
     pub name: String,
     /// What is remembered.
     pub by: String,
-    /// What an older weir remembered of it.
-    older: String,
+    /// What older weirs remembered of it.
+    older: Vec<String>,
     reads: Option<Reads>,
 }
 
@@ -68,7 +72,7 @@ impl Made {
             name: name + READS,
             // Of names and texts; what cannot be written is not the same as anything.
             by: serde_json::to_string(&reads).unwrap_or_default(),
-            older: String::new(),
+            older: Vec::new(),
             reads: Some(reads),
         };
         let steps = plan
@@ -90,8 +94,10 @@ impl Made {
 
     fn state(plan: &Plan, name: String) -> Self {
         Self {
-            by: fingerprint::of_state(plan, &name, true),
-            older: fingerprint::of_state(plan, &name, false),
+            by: fingerprint::of_state(plan, &name, StateForm::States),
+            older: [StateForm::WithParameters, StateForm::WithModules]
+                .map(|form| fingerprint::of_state(plan, &name, form))
+                .into(),
             name,
             reads: None,
         }
@@ -102,7 +108,7 @@ impl Made {
     /// # Errors
     /// Why not, and the way out.
     pub fn may_follow(&self, held: &str) -> Result<()> {
-        if held == self.by || held == self.older {
+        if held == self.by || self.older.iter().any(|older| older == held) {
             return Ok(());
         }
         match (&self.reads, serde_json::from_str::<Reads>(held)) {
@@ -113,13 +119,11 @@ impl Made {
                 self.name
             ))),
             (None, _) => {
-                let kind = match self.by == self.older {
-                    true => Unswappable::State,
-                    false => Unswappable::AggregateOverChangelog,
-                };
                 let state = self.name.trim_end_matches('/');
-                let now = &self.by;
-                Err(kind.mismatch(format_args!(
+                // Where what is held names modules, so does what is said.
+                let named = self.older.last().filter(|_| held.contains(NAMES_MODULE));
+                let now = named.unwrap_or(&self.by);
+                Err(Unswappable::State.mismatch(format_args!(
                     "state \"{state}\" is held for {held}, but the pipeline now has {now}"
                 )))
             }

@@ -51,12 +51,13 @@ impl Engine {
             || self.has_changes()
             || self.has_forgotten
             || self.stopped.is_some()
+            || !self.renewed.is_empty()
     }
 
-    /// Whether a version changed since the turn before, or its trial ended, which somebody waits for.
+    /// Whether a version changed since the turn before, or its trial ended, or aggregates took over, which somebody waits for.
     pub fn has_changes(&self) -> bool {
         let ended_trial = |step: &Step| matches!(step, Step::Stage(stage) if stage.ended_trial());
-        !self.changes.is_empty() || self.steps.iter().any(ended_trial)
+        !self.changes.is_empty() || !self.renewed.is_empty() || self.steps.iter().any(ended_trial)
     }
 
     /// Ends the turn: everything since the one before. `number` becomes that of the turn.
@@ -99,17 +100,18 @@ impl Engine {
                 failed_rows += failed;
             }
         }
-        let readers = match changes.is_empty() {
+        let mut made = match changes.is_empty() {
             true => Vec::new(),
             false => self.readers_by_now(),
         };
+        made.append(&mut self.renewed);
         let failures = self.take_failures();
         self.counts.ahead_events += self.clock.as_mut().map_or(0, Clock::take_ahead);
         let turn = Turn {
             number,
             failures,
             changes,
-            readers,
+            made,
             traces: self.last_events.take(),
             pauses: Vec::new(),
             failed_rows,
@@ -220,8 +222,13 @@ impl Engine {
     }
 
     /// Tells the engine where the database ends, and which versions it knows of: trials go on, and a version that it does
-    /// not know yet is part of the next turn. It is on trial where the plan has something for it to fall back on.
-    pub fn begin(&mut self, position: u64, known: &[StoredVersion]) {
+    /// not know yet is part of the next turn. It is on trial where the plan has something for it to fall back on. Where other
+    /// aggregates of the user's own computed the results in the states, they are computed anew (see `engine/renewal.rs`), and
+    /// what differs is part of the next turn as well.
+    ///
+    /// # Errors
+    /// Why those aggregates cannot take over. The engine is of no use then.
+    pub fn begin(&mut self, position: u64, known: &[StoredVersion]) -> Result<()> {
         self.last_sequence = position;
         self.keeps_differences = false;
         for (step, node) in self.steps.iter_mut().zip(&self.plan.nodes) {
@@ -241,6 +248,7 @@ impl Engine {
                 }
             }
         }
+        self.renew_results()
     }
 
     /// Puts entries of a snapshot or a row of the log in place.

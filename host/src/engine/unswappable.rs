@@ -16,8 +16,10 @@ pub enum Unswappable {
     State,
     /// Another module of an aggregate, in a plan that runs.
     RunningAggregate,
-    /// Another module or other parameters of an aggregate that takes rows back.
-    AggregateOverChangelog,
+    /// An aggregate whose states are described otherwise.
+    AggregateState,
+    /// An aggregate that has no result of a state, or one that a rule does not take.
+    AggregateResult,
     /// Other steps between a changelog and what reads it.
     Way,
     /// Another rule over a changelog, where nothing judges its current rows.
@@ -38,14 +40,15 @@ struct Entry {
 
 impl Unswappable {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sink,
         Self::State,
         Self::Way,
         Self::CurrentRow,
         Self::RuleWithoutSwap,
         Self::RunningAggregate,
-        Self::AggregateOverChangelog,
+        Self::AggregateState,
+        Self::AggregateResult,
     ];
 
     fn entry(self) -> Entry {
@@ -83,10 +86,18 @@ impl Unswappable {
                 why: "an aggregate is not swapped while it runs",
                 instead: "stop the pipeline and start it again",
             },
-            Self::AggregateOverChangelog => Entry {
-                what: "the module or parameters of an aggregate of your own over a changelog, also at a start",
-                why: "rows that came under the one would be taken back under the other",
-                instead: "name another --database and fill it from the stream, or go back to what it is held for",
+            Self::AggregateState => Entry {
+                what: "the states of an aggregate of your own, also at a start: the name that its module has for itself, or what it \
+                       says of its states",
+                why: "a module goes on with states that it describes itself, to the letter",
+                instead: "what stands there has to be built anew: name another --database and fill it from the stream, or put back \
+                          a module that describes the states that are held",
+            },
+            Self::AggregateResult => Entry {
+                what: "an aggregate of your own at a start, for a module or parameters that have no result of a state that is held, \
+                       or one that a rule behind them rejects",
+                why: "what stands behind would stay as the former gave it",
+                instead: "name another module or other parameters, or put back the former",
             },
         }
     }

@@ -93,9 +93,9 @@ pub struct Turn {
     pub log_obsolete_through: u64,
     /// What happened to the versions of stages.
     pub changes: Vec<VersionChange>,
-    /// Where anything did: what stands before each reader of a changelog from then on, by the name under which it is
-    /// remembered.
-    pub readers: Vec<(String, String)>,
+    /// What stands before each reader of a changelog from then on, where anything did, and which aggregates computed the results in
+    /// the states, where others did so far: by the names under which it is remembered.
+    pub made: Vec<(String, String)>,
     /// By which events the current rows of changelogs that rules read were changed last.
     pub traces: Vec<ChangelogTrace>,
     /// How long each swap held up the data path.

@@ -102,6 +102,14 @@ impl Group {
         }
     }
 
+    /// The result that the guest that is aggregate `number` gave last, as a row of one cell.
+    pub(super) fn guest_result(&self, number: usize) -> Option<&[u8]> {
+        match self.accumulators.get(number) {
+            Some(Accumulator::Guest(_, result)) => Some(result),
+            _ => None,
+        }
+    }
+
     /// Takes over what the guest that is aggregate `number` makes of the group; the state where it is known already.
     pub(super) fn set_guest(&mut self, number: usize, state: Option<Box<[u8]>>, result: &[u8]) {
         let Some(Accumulator::Guest(held, emitted)) = self.accumulators.get_mut(number) else {

@@ -20,7 +20,7 @@ use super::{
     accumulators::{Change, Group, Order, Values, input_value, push_value_key},
     clock::WatermarkProgress,
     expiry::{Expiry, ExpiryCursor, Forgets, TOUCHED},
-    guests::{Asked, Guests, RejectedByGuest},
+    guests::{Asked, Guests, NoResult, RejectedByGuest},
 };
 use crate::{
     error::Result,
@@ -303,6 +303,16 @@ impl Operator for Aggregate {
             out.push_current(cells(&row_of_key(key)).chain(cells(&results)));
         }
         Some(out.finish_inserts())
+    }
+
+    fn results_anew(&mut self, bucket: usize) -> Result<(), NoResult> {
+        for renewed in self.guests.results_anew(self.groups.bucket(bucket))? {
+            self.groups.modify(&renewed.key, |group| {
+                group.iter_mut().for_each(|group| renewed.put_into(group));
+                true
+            });
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,10 @@
 //! - A group without rows has no state: the guest is not asked when the last row goes, and begins anew with the next.
 //! - Which rows a guest was asked about together leaves no trace.
 
+mod anew;
+
+pub use anew::NoResult;
+
 use super::accumulators::Group;
 use crate::{
     limits::BATCH_EVENTS_MAX,

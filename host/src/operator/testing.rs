@@ -20,6 +20,7 @@ use crate::{
     model::{
         column::{Batch, Column, ColumnType, RowKind, Schema, Value},
         delivery::{Deliveries, DeliveryTimes},
+        deployment::Whose,
         ids::NodeId,
     },
     operator::Stateful,
@@ -32,6 +33,7 @@ const SEED: u64 = 7;
 
 /// An operator, with the step that it runs.
 pub(super) struct Tested {
+    host: Closures,
     plan: Plan,
     at: NodeId,
     operator: Box<dyn Operator>,
@@ -43,19 +45,28 @@ pub(super) struct Tested {
 impl Tested {
     /// The operator of the last step of `pipeline`, whose name and source are here: it reads one subject, with `columns`.
     pub(super) fn new(columns: &str, pipeline: &str) -> Self {
-        Self::of(plan(&one_subject(columns), pipeline))
+        Self::with_guests(Closures::default(), columns, pipeline)
+    }
+
+    /// The same of a step among whose functions are guests of that host.
+    pub(super) fn with_guests(host: Closures, columns: &str, pipeline: &str) -> Self {
+        let plan = plan(&host, &one_subject(columns), pipeline);
+        Self::of(host, plan)
     }
 
     /// The same with a source of its own: that of a step which reads several inputs.
     pub(super) fn with_source(source: &str, pipeline: &str) -> Self {
-        Self::of(plan(source, pipeline))
+        let host = Closures::default();
+        let plan = plan(&host, source, pipeline);
+        Self::of(host, plan)
     }
 
-    fn of(plan: Plan) -> Self {
+    fn of(host: Closures, plan: Plan) -> Self {
         let (at, node) = plan.nodes.iter_enumerated().next_back().unwrap();
         Self {
-            operator: build(node, Guests::default(), SEED).unwrap(),
+            operator: operator(&host, node),
             clock: Clock::new(plan.event_time, plan.inputs.len(), SEED),
+            host,
             plan,
             at,
             stands: BTreeMap::new(),
@@ -91,6 +102,15 @@ impl Tested {
         self.check_current_rows(outputs.rows.first().unwrap());
     }
 
+    /// Takes in the rows of a table once, whatever comes of them. Gives that.
+    #[track_caller]
+    pub(super) fn take_in(&mut self, input: &str) -> Vec<String> {
+        let (deliveries, numbers, batches) = self.read(&[input]);
+        let outputs = self.process(&deliveries, &batches);
+        self.check_current_rows(outputs.rows.first().unwrap());
+        self.show(&outputs, &numbers)
+    }
+
     /// Follows the changelog, and compares what it comes to with what the operator says.
     fn check_current_rows(&mut self, rows: &Batch) {
         let output = self.node().output(0).unwrap();
@@ -100,19 +120,7 @@ impl Tested {
             return;
         };
         let key = key.clone();
-        let cells = |rows: &Batch, columns: &[usize], row: usize| {
-            let cells = columns.iter().map(|&column| shown(rows.columns[column].get(row)));
-            cells.collect::<Vec<_>>().join(" ")
-        };
         let all: Vec<usize> = (0..output.schema.len()).collect();
-        let current = |operator: &dyn Operator| -> BTreeMap<String, String> {
-            let buckets = (0..STATE_BUCKETS).map(|bucket| operator.current_rows(bucket).expect("it gives a changelog"));
-            let rows = buckets.flat_map(|rows| {
-                let row = |row: usize| (cells(&rows, &key, row), cells(&rows, &all, row));
-                (0..rows.len()).map(row).collect::<Vec<_>>()
-            });
-            rows.collect()
-        };
         for row in 0..rows.len() {
             let (key, now) = (cells(rows, &key, row), cells(rows, &all, row));
             match rows.kind(row) {
@@ -122,7 +130,7 @@ impl Tested {
                 RowKind::Delete => assert_eq!(self.stands.remove(&key), Some(now), "what is deleted stands"),
             }
         }
-        let current = current(self.operator.as_ref());
+        let current = current(self.operator.as_ref(), &key);
         if self.operator.rows_outlive_state() {
             // What it has forgotten stays as it is, and is not followed any more.
             assert!(
@@ -162,7 +170,7 @@ impl Tested {
 
     /// Goes on as another process would, from what the database holds.
     pub(super) fn restart(&mut self) {
-        let mut fresh = build(self.node(), Guests::default(), SEED).unwrap();
+        let mut fresh = operator(&self.host, self.node());
         for (name, state) in self.operator.states() {
             let mut states = fresh.states();
             let (_, restored) = states.iter_mut().find(|(other, _)| *other == name).unwrap();
@@ -181,8 +189,47 @@ impl Tested {
 
     /// Another plan of the same step takes over.
     pub(super) fn replan(&mut self, columns: &str, pipeline: &str) {
-        self.plan = plan(&one_subject(columns), pipeline);
+        self.plan = plan(&self.host, &one_subject(columns), pipeline);
         self.operator.replan(self.plan.nodes.get(self.at).unwrap()).unwrap();
+    }
+
+    /// Goes on as another process would whose pipeline names other guests, which compute all results anew.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    pub(super) fn renew(&mut self, columns: &str, pipeline: &str) -> Result<(), String> {
+        self.plan = plan(&self.host, &one_subject(columns), pipeline);
+        self.restart();
+        for bucket in 0..STATE_BUCKETS {
+            self.operator.results_anew(bucket).map_err(|none| none.reason)?;
+        }
+        if let Change::Keyed(Some(key)) = &self.node().output(0).unwrap().change {
+            let current = current(self.operator.as_ref(), key);
+            assert!(current.keys().eq(self.stands.keys()), "keys are as they were");
+            self.stands = current;
+        }
+        Ok(())
+    }
+
+    /// What its changelog comes to, by key.
+    pub(super) fn stands(&self) -> &BTreeMap<String, String> {
+        &self.stands
+    }
+
+    /// Every entry of its states.
+    pub(super) fn held(&mut self) -> BTreeMap<(&'static str, Vec<u8>), Vec<u8>> {
+        let mut held = BTreeMap::new();
+        for (name, state) in self.operator.states() {
+            for bucket in 0..STATE_BUCKETS {
+                let entries = state.log_bucket(bucket);
+                let mut rest = entries.as_slice();
+                while !rest.is_empty() {
+                    let (key, value) = take_entry(&mut rest).unwrap();
+                    held.insert((name, key.to_vec()), value.unwrap_or_default().to_vec());
+                }
+            }
+        }
+        held
     }
 
     /// How many entries there are in all states.
@@ -243,13 +290,36 @@ impl Tested {
     }
 }
 
+/// What the changelog of an operator comes to, by key, as it says itself.
+fn current(operator: &dyn Operator, key: &[usize]) -> BTreeMap<String, String> {
+    let buckets = (0..STATE_BUCKETS).map(|bucket| operator.current_rows(bucket).expect("it gives a changelog"));
+    let rows = buckets.flat_map(|rows| {
+        let all: Vec<usize> = (0..rows.columns.len()).collect();
+        let row = |row: usize| (cells(&rows, key, row), cells(&rows, &all, row));
+        (0..rows.len()).map(row).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+fn cells(rows: &Batch, columns: &[usize], row: usize) -> String {
+    let cells = columns.iter().map(|&column| shown(rows.columns[column].get(row)));
+    cells.collect::<Vec<_>>().join(" ")
+}
+
+/// The operator of a step, without state.
+fn operator(host: &Closures, node: &Node) -> Box<dyn Operator> {
+    let aggregates = node.kind.operator().map_or(&[][..], |operator| operator.aggregates());
+    let guests = Guests::prepare(aggregates, host, &Whose::default()).unwrap();
+    build(node, guests, SEED).unwrap()
+}
+
 fn one_subject(columns: &str) -> String {
     format!("source = {{ stream = \"S\", subject = \"s\", columns = {{ {columns} }} }}")
 }
 
-fn plan(source: &str, pipeline: &str) -> Plan {
+fn plan(host: &Closures, source: &str, pipeline: &str) -> Plan {
     let text = format!("name = \"tested\"\n{source}\n{pipeline}");
-    Plan::build(&File::from_text("tested.toml", text), &Closures::default()).unwrap_or_else(|error| panic!("{error}"))
+    Plan::build(&File::from_text("tested.toml", text), host).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A table of text, in words.

@@ -25,7 +25,7 @@ mod slices;
 use super::{
     Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful,
     clock::WatermarkProgress,
-    guests::{Answers, Guests, RejectedByGuest},
+    guests::{Answers, Guests, NoResult, RejectedByGuest},
     held_times::HeldTimes,
 };
 use crate::{
@@ -121,6 +121,14 @@ impl Operator for Window {
         match &mut self.kind {
             Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.take_past(),
             Kind::Slices(..) => Batch::default(),
+        }
+    }
+
+    fn results_anew(&mut self, bucket: usize) -> Result<(), NoResult> {
+        match &mut self.kind {
+            Kind::Cut(_, windows) | Kind::Sessions { windows, .. } => windows.results_anew(bucket, &mut self.guests),
+            // Those of guests are none.
+            Kind::Slices(..) => Ok(()),
         }
     }
 

@@ -45,6 +45,20 @@ pub struct AggregateGuest {
     pub retracts: bool,
 }
 
+impl AggregateGuest {
+    /// What it says of its states: modules that say the same go on with those of each other.
+    pub(crate) fn states(&self) -> String {
+        let description = &self.module.description;
+        format!("{} with states {}", description.name, description.state)
+    }
+
+    /// Its parameters, as a text.
+    pub(crate) fn listed_parameters(&self) -> String {
+        let parameters = self.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
+        parameters.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl AggregateSpec {
     /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
     pub fn tells_values_apart(&self) -> bool {

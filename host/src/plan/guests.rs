@@ -16,6 +16,7 @@ use crate::{
         deployment::Whose,
         guest::{
             Accumulate, Accumulated, AggregateModule, GuestFailure, Judged, Merged, Module, ParameterValue, Patience,
+            Results,
         },
     },
 };
@@ -123,4 +124,7 @@ pub trait RunningAggregate: fmt::Debug + Send {
 
     /// Merges the states of `into` with those of `from`, which are as many, up to the first pair that cannot be merged.
     fn merge(&mut self, into: &[&[u8]], from: &[&[u8]]) -> Merged;
+
+    /// The results of states, up to the first that has none. A module of the same description may have made them.
+    fn results(&mut self, states: &[&[u8]]) -> Results;
 }

@@ -43,12 +43,22 @@ pub trait OperatorPlan: Any + fmt::Debug + Send + Sync {
     }
 
     /// The columns and settings that its state depends on. Databases hold these texts: one that is not the same to the byte is a
-    /// state that does not fit. With `names_modules` also the modules that take rows back, which databases did not remember
-    /// once.
-    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String;
+    /// state that does not fit.
+    fn fingerprint(&self, at: At<'_>, form: StateForm) -> String;
 
     /// What it does, as `weir check` draws it.
     fn describe(&self, at: At<'_>) -> String;
+}
+
+/// How the text of a state names the guests that take rows back: databases of older weirs say more of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateForm {
+    /// By what they say of their states, as all others are: what computes results of these is remembered beside.
+    States,
+    /// With their parameters as well.
+    WithParameters,
+    /// With their modules and parameters.
+    WithModules,
 }
 
 /// A step in its plan, to name the columns that it reads and gives.

@@ -10,7 +10,7 @@ use crate::{
     definition::{ColumnMap, Name, StageLimits},
     error::{Error, Result},
     model::column::{ColumnType, Field, Schema},
-    plan::{AggregateSpec, At, Function, OperatorPlan},
+    plan::{AggregateSpec, At, Function, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use serde_spanned::Spanned;
@@ -207,11 +207,11 @@ impl OperatorPlan for AggregatePlan {
         &self.aggregates
     }
 
-    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, form: StateForm) -> String {
         format!(
             "aggregate{} ({}) by the first {} of {}",
             forgets(self.ttl_us),
-            function_states(&self.aggregates, names_modules),
+            function_states(&self.aggregates, form),
             self.group.len(),
             at.output()
         )

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     definition::Name,
     error::Result,
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
     text::duration,
 };
 use serde::Deserialize;
@@ -96,7 +96,7 @@ impl OperatorPlan for DeduplicatePlan {
         &[1]
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         let within = self.within_us.map(|within_us| format!(" within {}", span(within_us)));
         let key = at.typed(at.node.input, &self.key);
         format!("the first rows by {key}{}", within.unwrap_or_default())

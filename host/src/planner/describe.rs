@@ -2,7 +2,7 @@
 
 use crate::{
     definition::TimeUnit,
-    plan::{AggregateGuest, AggregateSpec, At, Function, MS_US, TimeColumn},
+    plan::{AggregateGuest, AggregateSpec, At, Function, MS_US, StateForm, TimeColumn},
     text::duration,
 };
 
@@ -28,8 +28,8 @@ pub(super) fn forgets(ttl_us: Option<i64>) -> &'static str {
     ttl_us.map_or("", |_| " with a ttl")
 }
 
-/// The functions that a state was made by; with `names_modules` also the modules that take rows back.
-pub(super) fn function_states(aggregates: &[AggregateSpec], names_modules: bool) -> String {
+/// The functions that a state was made by.
+pub(super) fn function_states(aggregates: &[AggregateSpec], form: StateForm) -> String {
     let functions: Vec<String> = aggregates
         .iter()
         .map(|spec| {
@@ -39,7 +39,7 @@ pub(super) fn function_states(aggregates: &[AggregateSpec], names_modules: bool)
                 .unwrap_or_default();
             let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
             match &spec.guest {
-                Some(guest) => guest_states(guest, names_modules),
+                Some(guest) => guest_states(guest, form),
                 None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
             }
         })
@@ -47,22 +47,19 @@ pub(super) fn function_states(aggregates: &[AggregateSpec], names_modules: bool)
     functions.join(", ")
 }
 
-/// What the states of a guest depend on: their layout, and where rows are taken back what they counted for when they
-/// came, which is for the module and its parameters to say. `names_module` is false for what was remembered once.
-fn guest_states(guest: &AggregateGuest, names_module: bool) -> String {
-    let description = &guest.module.description;
-    let mut states = format!("{} with states {}", description.name, description.state);
-    if !guest.retracts {
+/// What the states of a guest are by its own word.
+fn guest_states(guest: &AggregateGuest, form: StateForm) -> String {
+    let mut states = guest.states();
+    if !guest.retracts || form == StateForm::States {
         return states;
     }
-    if names_module {
+    if form == StateForm::WithModules {
         states += &format!(" of module {}", guest.module.digest);
     }
     if guest.parameters.is_empty() {
         return states;
     }
-    let parameters = guest.parameters.iter().map(|(name, value)| format!("{name} = {value}"));
-    format!("{states} under {}", parameters.collect::<Vec<_>>().join(", "))
+    format!("{states} under {}", guest.listed_parameters())
 }
 
 /// After how long keys are forgotten, for a person.

@@ -9,7 +9,7 @@ use crate::{
     definition::Name,
     error::Result,
     model::column::Schema,
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
     text::duration,
 };
 use serde::Deserialize;
@@ -240,7 +240,7 @@ impl OperatorPlan for IntervalJoinPlan {
         &[1, 2]
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         format!(
             "interval join from {} to {} of ({}) by ({}), with ({}) by ({})",
             span(self.earliest_us),

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     limits::LAG_ROWS_MAX,
     model::column::Field,
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use serde_spanned::Spanned;
@@ -152,7 +152,7 @@ impl OperatorPlan for LagPlan {
         self.ttl_us.is_some()
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         let columns = |indices: &[usize]| at.typed(at.node.input, indices);
         let (lagged, key, forgets) = (columns(&self.lagged), columns(&self.key), forgets(self.ttl_us));
         format!("the last {} rows{forgets} ({lagged}) by {key}", self.rows)

@@ -9,7 +9,7 @@ use crate::{
     definition::Name,
     error::Result,
     model::column::{ColumnType, Schema},
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -147,7 +147,7 @@ impl OperatorPlan for LastValuePlan {
         self.ttl_us.is_some()
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         let forgets = forgets(self.ttl_us);
         let deletes = self.deleted.map_or("", |_| " that deletes");
         let (keys, output) = (self.key.len(), at.output());

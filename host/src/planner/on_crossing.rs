@@ -8,7 +8,7 @@ use crate::{
     definition::Name,
     error::Result,
     model::column::{ColumnType, Schema},
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -160,7 +160,7 @@ impl OperatorPlan for OnCrossingPlan {
         true
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         let columns = |indices: &[usize]| at.typed(at.node.input, indices);
         let of = if self.retracts { " of a changelog" } else { "" };
         let [raise, hold] = [&self.raise, &self.hold].map(|column| columns(column.as_slice()));

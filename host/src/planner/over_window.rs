@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Result,
     limits::SLIDING_ROWS_MAX,
-    plan::{AggregateSpec, At, OperatorPlan, TimeColumn, TimeScale},
+    plan::{AggregateSpec, At, OperatorPlan, StateForm, TimeColumn, TimeScale},
     text::duration,
 };
 use std::collections::BTreeSet;
@@ -278,7 +278,7 @@ impl OperatorPlan for OverWindowPlan {
         &self.aggregates
     }
 
-    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, form: StateForm) -> String {
         let seen = match self.span {
             OverWindowSpan::Rows(rows) => format!("{rows} rows"),
             OverWindowSpan::Time(span_us) => format!("{}{}", span(span_us), counted(self.time)),
@@ -286,7 +286,7 @@ impl OperatorPlan for OverWindowPlan {
         format!(
             "sliding windows of {seen}{} ({}) by {} columns of {}",
             forgets(self.ttl_us),
-            function_states(&self.aggregates, names_modules),
+            function_states(&self.aggregates, form),
             self.group.len(),
             at.output()
         )

@@ -9,7 +9,7 @@ use crate::{
     definition::Name,
     error::Result,
     model::column::{Field, Schema},
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use std::{
@@ -199,7 +199,7 @@ impl OperatorPlan for TemporalJoinPlan {
         &[1, 2]
     }
 
-    fn fingerprint(&self, at: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
         let (key, version_key) = (
             at.typed(at.node.input, &self.on),
             at.typed(self.versions, &self.version_key),

@@ -8,7 +8,7 @@ use crate::{
     definition::Name,
     error::Result,
     model::column::Schema,
-    plan::{At, OperatorPlan},
+    plan::{At, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -121,7 +121,7 @@ impl OperatorPlan for UnionPlan {
         false
     }
 
-    fn fingerprint(&self, _: At<'_>, _: bool) -> String {
+    fn fingerprint(&self, _: At<'_>, _: StateForm) -> String {
         String::new()
     }
 

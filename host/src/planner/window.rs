@@ -19,7 +19,7 @@ use crate::{
         column::{ColumnType, Field, Schema},
         time_zone::offset_at,
     },
-    plan::{AggregateSpec, At, DAY_US, MS_US, OperatorPlan, TimeColumn, TimeScale},
+    plan::{AggregateSpec, At, DAY_US, MS_US, OperatorPlan, StateForm, TimeColumn, TimeScale},
     text::duration,
 };
 use serde_spanned::Spanned;
@@ -358,7 +358,7 @@ impl OperatorPlan for WindowPlan {
         &self.aggregates
     }
 
-    fn fingerprint(&self, at: At<'_>, names_modules: bool) -> String {
+    fn fingerprint(&self, at: At<'_>, form: StateForm) -> String {
         let kind = match &self.kind {
             WindowKind::Session { gap_us } => format!("sessions with gaps of {}", span(*gap_us)),
             WindowKind::Aligned {
@@ -377,7 +377,7 @@ impl OperatorPlan for WindowPlan {
         let says = !self.aggregates.is_empty() || self.overlap_and_end_once();
         let changes = if self.retracts && says { " of a changelog" } else { "" };
         let kept = match &self.top {
-            None => function_states(&self.aggregates, names_modules),
+            None => function_states(&self.aggregates, form),
             Some(top) => {
                 let order = if top.least { "least" } else { "greatest" };
                 let by = at.typed(at.node.input, &[top.by]);

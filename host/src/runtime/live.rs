@@ -150,7 +150,7 @@ impl Ready {
                 engine.take_back(last.trial.clone());
             }
         }
-        engine.begin(stored.position, &known);
+        engine.begin(stored.position, &known)?;
         let metrics = engine.metrics().clone();
         metrics.pipeline.position.set(stored.position);
         let deployments = Deployments {

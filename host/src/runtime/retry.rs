@@ -141,7 +141,7 @@ impl Retry {
         let stored = storage.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         storage.load(&mut engine)?;
-        engine.begin(stored.position, &known);
+        engine.begin(stored.position, &known)?;
         engine.leave_failures_uncounted();
         // Where nothing is kept, each letter is told of on its own; batches do not change what becomes of it.
         let decoder = Decoder::of(&plan, if keeps { BATCH_EVENTS_MAX } else { 1 })?;

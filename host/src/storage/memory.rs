@@ -186,7 +186,7 @@ impl Storage for MemoryStorage {
             self.snapshots
                 .insert((snapshot.state, snapshot.bucket), snapshot.entries);
         }
-        self.fingerprints.extend(turn.readers);
+        self.fingerprints.extend(turn.made);
         for failures in turn.failures {
             self.failures
                 .insert(failures.step, (failures.count, failures.is_stopped));

@@ -84,7 +84,9 @@ impl Process {
         let mut engine = Engine::new(plan.clone(), host(), database.stored().seed).expect("the plan can run");
         engine.set_forgotten_at_once(3);
         database.load(&mut engine).expect("the state can be read");
-        engine.begin(database.stored().position, &[]);
+        engine
+            .begin(database.stored().position, &[])
+            .expect("nothing took over");
         Self { plan, database, engine }
     }
 

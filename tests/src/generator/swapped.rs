@@ -536,7 +536,7 @@ fn start(
     let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed).expect("the plan can run");
     storage.load(&mut engine).expect("the state can be read");
-    engine.begin(stored.position, known);
+    engine.begin(stored.position, known).expect("the engine begins");
     let decoder = Decoder::of(&plan, 16).expect("the plan can be decoded for");
     (plan, engine, storage, decoder)
 }

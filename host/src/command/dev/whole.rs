@@ -55,7 +55,7 @@ impl Whole {
         let stored = storage.stored().clone();
         let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
         storage.load(&mut engine)?;
-        engine.begin(stored.position, &self.location().inspect().versions(&plan.name)?);
+        engine.begin(stored.position, &self.location().inspect().versions(&plan.name)?)?;
         let before = stored.counts.events;
         let options = JetStreamSourceOptions {
             stream: plan.stream.clone(),

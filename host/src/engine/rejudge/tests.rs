@@ -565,7 +565,7 @@ impl Run {
         storage.claim("events").unwrap();
         let mut engine = Engine::new(running.clone(), &host, storage.stored().seed).unwrap();
         storage.load(&mut engine).unwrap();
-        engine.begin(0, &[]);
+        engine.begin(0, &[]).unwrap();
         let decoder = Decoder::of(&running, 64).unwrap();
         Self {
             base: base(),
@@ -703,7 +703,7 @@ impl Run {
         let stored = self.storage.stored().clone();
         self.engine = Engine::new(self.running.clone(), &self.host, stored.seed).unwrap();
         self.storage.load(&mut self.engine).unwrap();
-        self.engine.begin(stored.position, &self.known);
+        self.engine.begin(stored.position, &self.known).unwrap();
         self.decoder = Decoder::of(&self.running, 64).unwrap();
     }
 

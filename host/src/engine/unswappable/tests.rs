@@ -43,13 +43,14 @@ fn each_kind_is_listed_once() {
             Unswappable::CurrentRow => 3,
             Unswappable::RuleWithoutSwap => 4,
             Unswappable::RunningAggregate => 5,
-            Unswappable::AggregateOverChangelog => 6,
+            Unswappable::AggregateState => 6,
+            Unswappable::AggregateResult => 7,
         };
         assert_eq!(at, place, "{kind:?}: a kind that is new is listed as well");
     }
 }
 
-/// The one error of the two files that is of no kind: a record that is damaged.
+/// The one error of these files that is of no kind: a record that is damaged.
 const DAMAGED: &str = "the record of it is damaged";
 
 #[test]
@@ -57,6 +58,8 @@ fn who_refuses_a_takeover_names_a_kind() {
     for (file, text) in [
         ("swap.rs", include_str!("../swap.rs")),
         ("takeover.rs", include_str!("../takeover.rs")),
+        ("computed.rs", include_str!("../computed.rs")),
+        ("renewal.rs", include_str!("../renewal.rs")),
     ] {
         for made in ["Error::definition(", "Error::mismatch("] {
             for (at, _) in text.match_indices(made) {

@@ -1,5 +1,7 @@
 //! Windows that are open: what they hold, when they end, and what they emitted.
 
+mod anew;
+
 use super::{
     cut::{Bounds, Cut},
     rows::{Row, columns},
@@ -36,6 +38,30 @@ pub(super) struct Open {
     pub(super) emitted: Option<Box<[u8]>>,
     /// Whether it waits for the next interval already. Not kept.
     pub(super) waits: bool,
+}
+
+impl Open {
+    /// Its results, as they are emitted; none where its rows are gone. Those of a session begin with its end, in that unit.
+    fn results(
+        &self,
+        key: &[u8],
+        end_in: Option<BoundsUnit>,
+        aggregates: &[AggregateSpec],
+        values: &Values,
+    ) -> Option<Vec<u8>> {
+        if self.group.rows == 0 {
+            return None;
+        }
+        let mut results = Vec::new();
+        let end = end_in.map(|unit| unit.of_us(self.end_us));
+        if let Some(top) = self.group.top() {
+            top.push_results(end, &mut results);
+        } else {
+            end.into_iter().for_each(|end| push_cell(&mut results, Value::Int(end)));
+            self.group.push_results(aggregates, key, values, &mut results);
+        }
+        Some(results)
+    }
 }
 
 impl StateValue for Open {
@@ -291,6 +317,11 @@ impl Windows {
         self.emit != Emit::Close || self.lateness_us > 0
     }
 
+    /// The unit in which results show the end of their window, where they do.
+    fn shows_end(&self) -> Option<BoundsUnit> {
+        self.sessions.as_ref().map(|_| self.bounds.unit)
+    }
+
     /// Whether a window that ends then takes no rows in any more.
     #[inline]
     pub(super) fn is_over(&self, end_us: i64, watermark_us: i64) -> bool {
@@ -410,7 +441,7 @@ impl Windows {
     fn emit(&mut self, key: &[u8], delivery: u32, lineage: &[u32], out: &mut ChangelogBuilder) {
         // What is emitted once is not kept.
         let keeps = self.keeps_emitted();
-        let is_session = self.sessions.is_some();
+        let end_in = self.shows_end();
         let Self {
             open,
             values,
@@ -423,18 +454,7 @@ impl Windows {
         open.modify(key, |current| {
             let Some(window) = current else { return false };
             window.waits = false;
-            let mut after = None;
-            if window.group.rows > 0 {
-                let mut results = Vec::new();
-                let end = is_session.then(|| bounds.unit.of_us(window.end_us));
-                if let Some(top) = window.group.top() {
-                    top.push_results(end, &mut results);
-                } else {
-                    end.into_iter().for_each(|end| push_cell(&mut results, Value::Int(end)));
-                    window.group.push_results(aggregates, key, values, &mut results);
-                }
-                after = Some(results);
-            }
+            let after = window.results(key, end_in, aggregates, values);
             if window.emitted.as_deref() == after.as_deref() {
                 return false;
             }

@@ -8,7 +8,7 @@ use crate::{
         deployment::Whose,
         guest::{
             Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description, Judged,
-            Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn,
+            Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn, Results,
         },
     },
 };
@@ -26,10 +26,17 @@ struct Judge(Box<JudgeRows>);
 
 type JudgeRows = dyn Fn(u32, &[&Column]) -> Answer + Send + Sync;
 
-/// What becomes of a group, which is a number, with a value that comes (`false`) or goes (`true`).
-struct Take(Box<TakeValue>);
+/// An aggregate whose states are numbers.
+struct Take {
+    take: Arc<TakeValue>,
+    result: Box<ResultOf>,
+}
 
+/// What becomes of a group with a value that comes (`false`) or goes (`true`).
 type TakeValue = dyn Fn(i64, Value<'_>, bool) -> Result<i64, String> + Send + Sync;
+
+/// The result of a group, if it has one.
+type ResultOf = dyn Fn(i64) -> Option<i64> + Send + Sync;
 
 impl Closures {
     /// With a stage that reads `inputs` and has `outputs`.
@@ -60,7 +67,7 @@ impl Closures {
         self
     }
 
-    /// With an aggregate that makes a number of the values of `input`, from zero on.
+    /// With an aggregate that makes a number of the values of `input`, from zero on. Groups merge to the sum of theirs.
     pub(crate) fn with_aggregate(
         mut self,
         name: &str,
@@ -78,7 +85,7 @@ impl Closures {
                 nullable: false,
             },
             retracts: true,
-            merges: false,
+            merges: true,
             state: "int".to_owned(),
         };
         let module = AggregateModule {
@@ -86,9 +93,39 @@ impl Closures {
             path: name.into(),
             bytes: Arc::default(),
             description,
-            code: CodeHandle::new(Arc::new(Take(Box::new(take)))),
+            code: CodeHandle::new(Arc::new(Take {
+                take: Arc::new(take),
+                result: Box::new(Some),
+            })),
         };
         self.aggregates.insert(name.to_owned(), Arc::new(module));
+        self
+    }
+
+    /// With another module, at `path`, of the aggregate at `of`: it describes itself as that one does, its states are the same,
+    /// and it gives these results of them. `state` is how it describes them, where that is otherwise.
+    pub(crate) fn with_module_of(
+        mut self,
+        of: &str,
+        path: &str,
+        state: Option<&str>,
+        result: impl Fn(i64) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        let of = &self.aggregates[of];
+        let mut description = of.description.clone();
+        description.state = state.unwrap_or(&description.state).to_owned();
+        let take = of.code.get::<Take>().expect("this host loaded it").take.clone();
+        let module = AggregateModule {
+            digest: path.to_owned(),
+            path: path.into(),
+            bytes: Arc::default(),
+            description,
+            code: CodeHandle::new(Arc::new(Take {
+                take,
+                result: Box::new(result),
+            })),
+        };
+        self.aggregates.insert(path.to_owned(), Arc::new(module));
         self
     }
 }
@@ -142,37 +179,75 @@ impl fmt::Debug for Take {
     }
 }
 
+fn number(state: &[u8]) -> i64 {
+    state.try_into().map_or(0, i64::from_le_bytes)
+}
+
+impl Take {
+    fn result(&self, group: i64) -> Result<Value<'static>, RejectedInput> {
+        let result = (self.result)(group).map(Value::Int);
+        result.ok_or_else(|| refused(format!("{group} has no result")))
+    }
+}
+
+fn refused(reason: String) -> RejectedInput {
+    RejectedInput {
+        reason,
+        failed: false,
+        timed_out: false,
+    }
+}
+
 impl RunningAggregate for Arc<Take> {
     fn accumulate(&mut self, asked: Accumulate<'_>) -> Accumulated {
-        let number = |state: &[u8]| state.try_into().map_or(0, i64::from_le_bytes);
         let mut groups: Vec<i64> = asked.states.iter().map(|state| number(state)).collect();
         let mut results = Column::with_capacity(ColumnType::Int, asked.groups.len());
-        let mut refused = None;
+        let mut first = None;
         for (row, &group) in asked.groups.iter().enumerate() {
             let group = &mut groups[group as usize];
             let goes = asked.retracts.is_some_and(|retracts| retracts[row] == 1);
-            match self.0(*group, asked.columns[0].get(row), goes) {
-                Ok(after) => *group = after,
-                Err(reason) => {
-                    refused = Some(RejectedInput {
-                        reason,
-                        failed: false,
-                        timed_out: false,
-                    });
+            let after = (self.take)(*group, asked.columns[0].get(row), goes).map_err(refused);
+            match after.and_then(|after| Ok((after, self.result(after)?))) {
+                Ok((after, result)) => {
+                    *group = after;
+                    results.push(result);
+                }
+                Err(refused) => {
+                    first = Some(refused);
                     break;
                 }
             }
-            results.push(Value::Int(*group));
         }
         Accumulated {
             applied: results.len() as u32,
             states: groups.iter().map(|group| Box::from(group.to_le_bytes())).collect(),
             results,
-            refused,
+            refused: first,
         }
     }
 
-    fn merge(&mut self, _: &[&[u8]], _: &[&[u8]]) -> Merged {
-        unreachable!("its description says that it merges no groups")
+    fn merge(&mut self, into: &[&[u8]], from: &[&[u8]]) -> Merged {
+        let pairs = into.iter().zip(from);
+        let merged = pairs.map(|(into, from)| Box::from((number(into) + number(from)).to_le_bytes()));
+        Merged {
+            states: merged.collect(),
+            refused: None,
+        }
+    }
+
+    fn results(&mut self, states: &[&[u8]]) -> Results {
+        let mut column = Column::with_capacity(ColumnType::Int, states.len());
+        for state in states {
+            match self.result(number(state)) {
+                Ok(result) => column.push(result),
+                Err(refused) => {
+                    return Results {
+                        column,
+                        refused: Some(refused),
+                    };
+                }
+            }
+        }
+        Results { column, refused: None }
     }
 }

@@ -153,7 +153,7 @@ fn kept(connection: &Connection, pipeline: &str, seed: u64) -> rusqlite::Result<
     let mut states: HashMap<String, HashMap<Box<[u8]>, usize>> = HashMap::new();
     let mut known = connection.prepare(
         "SELECT state FROM weir_state WHERE pipeline = ?1 AND state NOT LIKE '%/reads'
-         AND state NOT LIKE 'table %/steps'",
+         AND state NOT LIKE '%/aggregates' AND state NOT LIKE 'table %/steps'",
     )?;
     for state in known.query_map([pipeline], |row| row.get::<_, String>(0))? {
         states.entry(state?).or_default();

@@ -162,7 +162,7 @@ impl Parts<'_> {
             dead_letters::bound(transaction, pipeline, self.plan.keep, turn.time_ms)?;
         }
         versions::write(transaction, pipeline, &self.plan.trust, &turn.changes)?;
-        fingerprints::remember(transaction, pipeline, &turn.readers)?;
+        fingerprints::remember(transaction, pipeline, &turn.made)?;
         if !turn.changes.is_empty() {
             fail_point::pass("in-swap");
         }

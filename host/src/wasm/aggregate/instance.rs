@@ -174,6 +174,10 @@ impl RunningAggregate for AggregateInstance {
     fn merge(&mut self, into: &[&[u8]], from: &[&[u8]]) -> Merged {
         AggregateInstance::merge(self, into, from)
     }
+
+    fn results(&mut self, states: &[&[u8]]) -> Results {
+        AggregateInstance::results(self, states)
+    }
 }
 
 /// Whom to believe when the guest names what it rejects.

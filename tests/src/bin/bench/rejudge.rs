@@ -138,7 +138,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let seed = storage.stored().seed;
     let mut engine = Engine::new(base.clone(), host(), seed)?;
     storage.load(&mut engine)?;
-    engine.begin(0, &[]);
+    engine.begin(0, &[])?;
     let (passed, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let source = Paced {
         decoder: Decoder::of(&base, BATCH as usize)?,
