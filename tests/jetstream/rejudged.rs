@@ -308,6 +308,36 @@ fn a_candidate_says_which_current_rows_would_become_others() {
     running.interrupt().ends_with(0);
 }
 
+#[test]
+fn dead_letters_are_retried_by_the_version_that_took_over() {
+    let setup = Swapped::with(&text("{ rows = 0 }"));
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, MALFORMED + 1);
+    let kept = || {
+        query(
+            &setup.database(),
+            "SELECT k || '|' || n || '|' || label FROM kept ORDER BY k",
+        )
+    };
+    let of_malformed = |label: u64| format!("{}|{MALFORMED}|{label}", key_of(MALFORMED));
+    assert!(!kept().contains(&of_malformed(0)), "{:?}", kept());
+    setup
+        .weir("params set swapped.toml versions label=1 malformed=1000")
+        .ends_with(0);
+    running.interrupt().ends_with(0);
+    let locally = |line: &str| weir().run_in(setup.folder.path(), line.split_whitespace()).ends_with(0);
+    let retried = locally("dead-letters retry swapped.toml --database swapped.db --all");
+    let said = "1 dead letter retried: 1 applied, 0 filtered, 0 dead letters again\n";
+    assert_eq!(retried.stdout, said);
+    assert!(kept().contains(&of_malformed(1)), "{:?}", kept());
+    locally("verify swapped.db");
+    // What follows judges the row of that event anew like all others.
+    let running = setup.start();
+    setup.weir("params set swapped.toml versions label=2").ends_with(0);
+    assert!(kept().contains(&of_malformed(2)), "{:?}", kept());
+    running.interrupt().ends_with(0);
+}
+
 /// How often the process dies.
 const KILLS: usize = 25;
 

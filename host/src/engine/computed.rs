@@ -75,6 +75,40 @@ impl Computed {
     }
 }
 
+impl Computed {
+    /// Warns where rows that `held` took in will be taken back by others: whether those take the same away, only their author knows.
+    fn warn_of_rows_taken_back(&self, held: &Self, node: &Node) {
+        let columns = node.kind.guests().zip(&self.columns);
+        let taking_back = columns.filter(|((_, guest), _)| guest.retracts);
+        for now in taking_back.map(|(_, now)| now) {
+            let before = held.columns.iter().find(|before| before.name == now.name);
+            if let Some(before) = before.filter(|before| *before != now) {
+                tracing::warn!(
+                    step = node.name,
+                    column = now.name,
+                    "step {}: rows that column {} took in by module {} will be taken back by module {}: that is right only where \
+                     both add the same for a row; else run the pipeline into a new database",
+                    node.name,
+                    now.name,
+                    before.described(),
+                    now.described()
+                );
+            }
+        }
+    }
+}
+
+impl ComputedColumn {
+    /// The module and its parameters, for a person.
+    fn described(&self) -> String {
+        let module = self.module.get(..12).unwrap_or(&self.module);
+        match self.parameters.is_empty() {
+            true => module.to_owned(),
+            false => format!("{module} with {}", self.parameters),
+        }
+    }
+}
+
 impl Engine {
     /// Checks what computed the results in the states, and notes of which steps they have to be computed anew. Gives what to
     /// remember from here on: of those steps nothing yet.
@@ -93,7 +127,9 @@ impl Engine {
                 Some(remembered) => match remembered.fingerprints.get(&name) {
                     Some(held) if *held == text => true,
                     Some(held) => {
-                        now.may_follow(&read(&name, held)?, &node.name)?;
+                        let held = read(&name, held)?;
+                        now.may_follow(&held, &node.name)?;
+                        now.warn_of_rows_taken_back(&held, node);
                         false
                     }
                     // An older weir remembered modules where they take rows back, with the state itself.

@@ -31,7 +31,7 @@ pub trait Surroundings {
     /// Does what a line of a `sh` block says, which shows nothing.
     fn prepare(&mut self, line: &str, here: &Path);
 
-    /// Does what a command says that is not for [`Shell::run`], and gives what it writes.
+    /// Does what a command says that is not for the shell, and gives what it writes.
     fn run(&mut self, command: &str, shell: &Shell, here: &Path) -> Option<String>;
 
     /// Whether a command only looks, at something that may take a moment to come.
