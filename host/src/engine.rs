@@ -8,6 +8,7 @@ mod cast;
 mod compaction;
 mod computed;
 mod contents;
+mod counting;
 mod differences;
 mod due;
 mod failures;
@@ -328,45 +329,7 @@ impl Engine {
                 store_ms: deliveries.store_time_ms(last),
             });
         }
-        let empty = empties.len() as u64;
-        self.counts.events += u64::from(done) + empty;
-        let mut ticks = ticks.into_iter().filter(|&tick| tick < done).peekable();
-        self.counts.empty += empty;
-        for (delivery, (applied, dead)) in outcomes.applied.iter().zip(&outcomes.dead).enumerate() {
-            if ticks.next_if(|&tick| tick as usize == delivery).is_some() {
-                self.counts.empty += 1;
-                continue;
-            }
-            match (dead, applied) {
-                (true, _) => self.counts.dead_letters += 1,
-                (false, true) => self.counts.applied += 1,
-                (false, false) => self.counts.filtered += 1,
-            }
-        }
-        self.counts.dead_rows += outcomes.dead_rows.len() as u64;
-        let of_events = outcomes.rejected.into_iter().map(|rejected| {
-            let payload = deliveries.payloads.get(rejected.delivery as usize).to_vec();
-            let subject = deliveries.subject(rejected.delivery).map(str::to_owned);
-            (rejected, subject, payload, false)
-        });
-        let of_rows = outcomes.dead_rows.into_iter();
-        let of_rows = of_rows.map(|DeadRow { rejected, row }| (rejected, None, row.into_bytes(), true));
-        let mut dead: Vec<(RejectedDelivery, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
-        dead.sort_by_key(|(rejected, ..)| rejected.delivery);
-        for (rejected, subject, payload, is_row) in dead {
-            self.dead_letter_bytes += payload.len() + rejected.reason.len();
-            self.dead_letters.push(DeadLetter {
-                sequence: deliveries.sequence(rejected.delivery),
-                subject,
-                time_ms: deliveries.time_ms(rejected.delivery),
-                store_ms: deliveries.store_time_ms(rejected.delivery),
-                step: rejected.step,
-                module: rejected.module,
-                reason: rejected.reason,
-                payload,
-                is_row,
-            });
-        }
+        self.count(outcomes, &deliveries, done, &ticks, empties.len() as u64);
         if scanned.through > 0 {
             self.scanned = scanned;
         }
@@ -563,25 +526,6 @@ impl Engine {
             self.check_failures(&part.range, |delivery| deliveries.sequence(delivery))?;
         }
         Ok(edges)
-    }
-
-    /// Counts the time since `begun` for the step `at`. The time of a lookup holds that of the steps in its waves.
-    fn was_busy(&self, at: NodeId, begun: Instant) {
-        if let Some(step) = self.metrics.steps().get(at) {
-            step.step.busy.add(begun.elapsed());
-        }
-    }
-
-    /// Counts the rows of a pass that went through, on every edge.
-    fn measure(&self, edges: &Edges) {
-        for ((node, outputs), step) in self.plan.nodes.iter().zip(edges).zip(self.metrics.steps()) {
-            let rows = |batch: &Batch| batch.len() as u64;
-            let rows_in = match node.kind {
-                NodeKind::Source => outputs.iter().map(rows).sum(),
-                _ => node.inputs().map(|port| rows(of(edges, port))).sum(),
-            };
-            step.count(rows_in, outputs.iter().map(rows));
-        }
     }
 
     fn collect(&mut self, edges: &Edges, place: Place<'_>, outcomes: &mut Outcomes) {

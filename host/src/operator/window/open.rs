@@ -1,6 +1,7 @@
 //! Windows that are open: what they hold, when they end, and what they emitted.
 
 mod anew;
+mod past;
 
 use super::{
     cut::{Bounds, Cut},
@@ -120,11 +121,8 @@ pub(super) struct Windows {
     /// The same, to be emitted at the next interval.
     waiting: Vec<Box<[u8]>>,
     /// Windows that are gone; nothing where nobody wants to know.
-    past: Option<Vec<Past>>,
+    past: Option<Vec<past::Past>>,
 }
-
-/// A window that is gone: the delivery behind which it is, its key, and its results as they were emitted last.
-type Past = (u32, Box<[u8]>, Box<[u8]>);
 
 /// What is given of the progress of some rows.
 pub(super) struct Emitting<'a, 'b> {
@@ -293,23 +291,6 @@ impl Windows {
             });
         }
         Some(out.finish_inserts())
-    }
-
-    /// See [`crate::operator::Operator::keep_past`].
-    pub(super) fn keep_past(&mut self, keeps: bool) {
-        self.past = keeps.then(Vec::new);
-    }
-
-    /// See [`crate::operator::Operator::take_past`]: the rows of windows that are over.
-    pub(super) fn take_past(&mut self) -> Batch {
-        let mut out = ChangelogBuilder::new(&self.schema, 0);
-        for (delivery, key, emitted) in self.past.iter_mut().flat_map(mem::take) {
-            let row = self.bounds.row_of(&key);
-            for result in results(Some(&*emitted), self.ranked) {
-                out.push(RowKind::Delete, delivery, cells(&row).chain(cells(result)));
-            }
-        }
-        out.finish()
     }
 
     /// Whether what was emitted may change afterwards.
