@@ -89,6 +89,9 @@ pub const REHEARSAL_LOOK: Duration = Duration::from_millis(1);
 /// Batches that a rehearsal may be behind the events at the most; at the swap they are waited for.
 pub const REHEARSED_BEHIND_MAX: u64 = 32;
 
+/// Batches that wait for a rehearsal at the most: one that is farther behind is given up, and the rows are judged at the swap.
+pub const REHEARSED_WAITING_MAX: u64 = 1024;
+
 /// Batches that wait for a rehearsal before it is handed more current rows.
 pub const REHEARSED_AHEAD_MAX: u64 = 2;
 

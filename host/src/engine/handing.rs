@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Context, Result},
-    limits::{REHEARSED_AHEAD_MAX, STATE_BUCKETS},
+    limits::{REHEARSED_AHEAD_MAX, REHEARSED_WAITING_MAX, STATE_BUCKETS},
     model::{column::Batch, ids::NodeId},
     plan::NodeKind,
 };
@@ -38,6 +38,7 @@ pub(super) struct Handing {
     has_ended: Arc<AtomicBool>,
     /// The next bucket to hand over.
     bucket: usize,
+    is_given_up: bool,
     leaves: Leaves,
 }
 
@@ -54,9 +55,15 @@ pub(super) struct Heard {
 #[derive(Debug)]
 pub(super) struct Leaves(Vec<Arc<AtomicBool>>);
 
+impl Leaves {
+    fn leave(&self) {
+        self.0.iter().for_each(|over| over.store(true, Ordering::Relaxed));
+    }
+}
+
 impl Drop for Leaves {
     fn drop(&mut self) {
-        self.0.iter().for_each(|over| over.store(true, Ordering::Relaxed));
+        self.leave();
     }
 }
 
@@ -101,6 +108,7 @@ impl Handing {
             judged,
             has_ended,
             bucket: 0,
+            is_given_up: false,
             leaves,
         })
     }
@@ -120,9 +128,15 @@ impl Handing {
         self.bucket >= STATE_BUCKETS
     }
 
-    /// Whether the thread has ended.
+    /// Whether nothing more comes of it: the thread has ended, or was given up.
     pub(super) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Acquire)
+        self.is_given_up || self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Lets the thread end at once, with all that waits for it. Nothing more is handed over.
+    fn give_up(&mut self) {
+        self.is_given_up = true;
+        self.leaves.leave();
     }
 
     /// Hands over no more. The thread ends once all is judged, or when the answer is dropped.
@@ -137,6 +151,9 @@ impl Handing {
     }
 
     fn send(&mut self, work: Work) {
+        if self.is_given_up {
+            return;
+        }
         self.handed += 1;
         // Where it has ended, nobody waits for it.
         let _ = self.work.send(work);
@@ -189,6 +206,18 @@ impl Engine {
             return;
         }
         self.look_after_comparisons();
+        if let Some(rehearsal) = &mut self.rehearsal
+            && !rehearsal.handing.is_given_up
+            && rehearsal.handing.waiting() > REHEARSED_WAITING_MAX
+        {
+            tracing::warn!(
+                pipeline = self.plan.name,
+                "pipeline {}: current rows cannot be judged beside the events, which come too fast for this machine; they are judged \
+                 while the events wait",
+                self.plan.name
+            );
+            rehearsal.handing.give_up();
+        }
         let rehearsal = self.rehearsal.iter_mut().map(|rehearsal| &mut rehearsal.handing);
         let comparisons = self.comparisons.values_mut().filter(|comparison| !comparison.is_behind);
         let comparisons = comparisons.map(|comparison| &mut comparison.handing);

@@ -24,7 +24,7 @@ use model::*;
 use rules::*;
 use run::*;
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// Commits, and compares what is stored with what the model says.
 fn check(run: &mut Run, model: &Model, context: &str) {
@@ -218,6 +218,34 @@ fn a_rehearsal_that_dies_holds_no_swap_up() {
         run.storage.rows("first"),
         [[json!("a"), json!(3), json!(1)], [json!("b"), json!(12), json!(6)]]
     );
+}
+
+#[test]
+fn a_rehearsal_that_does_not_keep_up_is_given_up() {
+    let begin = Rule {
+        threshold: 8,
+        fails_at: None,
+        keyed: true,
+    };
+    let mut run = Run::new(&text(Changelog::LastValue, begin, begin));
+    run.events(&[("a".to_owned(), 3, false), ("b".to_owned(), 12, false)]);
+    let (successor, plan, of_step) = run.prepare(0, WAITS_IN_REHEARSAL, 1);
+    let prepared = successor.rehearse(&run.running, &run.host).unwrap().unwrap();
+    let successor = run.engine.begin_rehearsal(prepared).unwrap();
+    let mut batches = 0;
+    while !run.engine.is_rehearsed() {
+        run.engine.rehearse_some().unwrap();
+        run.events(&[("b".to_owned(), 12 + batches % 2, false)]);
+        batches += 1;
+        assert!(batches < 2_000, "it is waited for");
+    }
+    assert!((1024..1040).contains(&batches), "{batches} batches wait");
+    GOES_ON.store(true, Ordering::Relaxed);
+    // Its rows are judged at the swap.
+    assert!(run.swap(0, (successor, plan, of_step)));
+    run.commit();
+    let expected = [("a", 3), ("b", 12 + (batches + 1) % 2)].map(|(k, n)| [json!(k), json!(n), json!(n / 2)]);
+    assert_eq!(run.storage.rows("first"), expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Rules in place of guests, and pipelines that have them.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A rule: lets rows from a threshold on through, with what they are in tens of it, and cannot take one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +29,14 @@ pub(super) const DIES_IN_REHEARSAL: Rule = Rule {
     fails_at: Some(-1_000),
     keyed: true,
 };
+
+/// A rule whose thread waits until it is told to go on, where it is a rehearsal's.
+pub(super) const WAITS_IN_REHEARSAL: Rule = Rule {
+    fails_at: Some(-2_000),
+    ..DIES_IN_REHEARSAL
+};
+
+pub(super) static GOES_ON: AtomicBool = AtomicBool::new(false);
 
 impl Rule {
     pub(super) fn all(keyed: bool) -> impl Iterator<Item = Self> {
@@ -69,6 +78,10 @@ impl Rule {
             self != DIES_IN_REHEARSAL || thread.name() != Some("weir-rehearsal"),
             "this thread is to die"
         );
+        while self == WAITS_IN_REHEARSAL && thread.name() == Some("weir-rehearsal") && !GOES_ON.load(Ordering::Relaxed)
+        {
+            std::thread::yield_now();
+        }
         let (mut given, mut rejected) = (Vec::new(), Vec::new());
         for row in 0..rows {
             let Value::Int(n) = columns[0].get(row as usize) else {
@@ -117,7 +130,7 @@ pub(super) fn host() -> Closures {
     };
     Rule::all(true)
         .chain(Rule::all(false))
-        .chain([DIES_IN_REHEARSAL])
+        .chain([DIES_IN_REHEARSAL, WAITS_IN_REHEARSAL])
         .fold(Closures::default(), |host, rule| {
             let output = OutputSpec {
                 name: "out".to_owned(),
