@@ -8,7 +8,7 @@ use crate::{
 };
 use expect_test::expect;
 use serde_json::{Value, json};
-use std::{path::Path, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 use weir_tests::stored::read_versions;
 use weir_tests::{
     seed::with_seed,
@@ -336,6 +336,70 @@ fn dead_letters_are_retried_by_the_version_that_took_over() {
     setup.weir("params set swapped.toml versions label=2").ends_with(0);
     assert!(kept().contains(&of_malformed(2)), "{:?}", kept());
     running.interrupt().ends_with(0);
+}
+
+/// A rule over the sums of each key, which an aggregate of one's own counts several `times`.
+fn text_of_sums(times: u64) -> String {
+    let (sum, versions) = (weir_tests::guest("factored-sum"), weir_tests::guest("versions"));
+    format!(
+        "name = '{PIPELINE}'\nsource = {{ stream = 'EVENTS', subject = 'events', columns = {{ n = 'int', k = 'text' }} }}\n\
+         [[step]]\nname = 'sums'\n[step.aggregate]\ngroup_by = ['k']\n\
+         columns = {{ n = {{ module = '{}', parameters = {{ times = {times} }} }} }}\n\
+         [[step]]\nname = 'versions'\nstage = {{ module = '{}', parameters = {{ malformed = 1000000 }}, trial = {{ rows = 1000 }} }}\n\
+         [[sink]]\ntable = 'kept'\nprimary_key = ['k']\n",
+        sum.display(),
+        versions.display()
+    )
+}
+
+#[test]
+fn an_aggregate_that_changed_takes_over_at_a_start_in_front_of_a_version_on_trial() {
+    let setup = Swapped::with(&text_of_sums(1));
+    let check = |last: u64, times: u64, label: u64| {
+        let mut sums = std::collections::BTreeMap::new();
+        for n in 1..=last {
+            *sums.entry(key_of(n).to_string()).or_insert(0) += n * times;
+        }
+        let expected: Vec<String> = sums.iter().map(|(k, n)| format!("{k}|{n}|{label}")).collect();
+        let found = query(
+            &setup.database(),
+            "SELECT k || '|' || n || '|' || label FROM kept ORDER BY k",
+        );
+        assert_eq!(found, expected, "{times} times, label {label}");
+    };
+    let mut running = setup.start();
+    setup.pass(&mut running, 1, 50);
+    setup
+        .weir("deploy swapped.toml versions {versions} --param label=1")
+        .ends_with(0);
+    setup.pass(&mut running, 51, 60);
+    check(60, 1, 1);
+    running.interrupt().ends_with(0);
+
+    let file = setup.folder.path().join("swapped.toml");
+    fs::write(&file, text_of_sums(3)).expect("the pipeline file can be written");
+    // Whenever it dies, the results are those of the one aggregate or of the other.
+    let mut running = setup.run().start();
+    running.wait_for_word("swapped: stream EVENTS");
+    running.kill();
+    let mut running = setup.start();
+    wait_until("the new results", || {
+        query(&setup.database(), "SELECT n || '' FROM kept WHERE k = '3'") == [(3 * (5 + 12 + 19 + 60)).to_string()]
+    });
+    check(60, 3, 1);
+    let explained = setup.weir("explain swapped.db kept k=3").ends_with(0).stdout;
+    assert!(
+        explained.contains("computed anew behind 60, where an aggregate took over"),
+        "{explained}"
+    );
+    setup.pass(&mut running, 61, 80);
+    check(80, 3, 1);
+    // The next version judges what the new aggregate gave.
+    setup.weir("params set swapped.toml versions label=2").ends_with(0);
+    check(80, 3, 2);
+    running.interrupt().ends_with(0);
+    let verified = weir().run_in(setup.folder.path(), ["verify", "swapped.db"]);
+    verified.ends_with(0);
 }
 
 /// How often the process dies.
