@@ -10,7 +10,7 @@ use std::{
     fs,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -39,6 +39,9 @@ const BATCH: u64 = 1024;
 const SWAPS: u64 = 20;
 const STEP: &str = "threshold";
 
+/// The lower of two thresholds, between which versions alternate: some thousand groups have just so many events.
+const LEAST: u16 = 8;
+
 fn plan() -> Result<Arc<Plan>> {
     let text = format!(
         r#"
@@ -49,7 +52,7 @@ fn plan() -> Result<Arc<Plan>> {
         aggregate = {{ group_by = ["k"], columns = {{ amount = {{ count = "*" }} }} }}
         [[step]]
         name = "{STEP}"
-        stage = {{ module = "{}", parameters = {{ least = 10 }} }}
+        stage = {{ module = "{}", parameters = {{ least = {LEAST} }} }}
         [[step]]
         name = "by-amount"
         aggregate = {{ group_by = ["amount"], columns = {{ groups = {{ count = "*" }} }} }}
@@ -69,6 +72,8 @@ struct Paced {
     payload: String,
     paced: Option<(Instant, u64)>,
     passed: Arc<AtomicU64>,
+    /// How many events each group has.
+    amounts: Arc<Vec<AtomicU16>>,
     end: Arc<AtomicBool>,
 }
 
@@ -85,6 +90,9 @@ impl Source for Paced {
         for n in self.next..self.next + BATCH {
             self.payload.clear();
             let group = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % GROUPS;
+            if let Some(amount) = self.amounts.get(group as usize) {
+                amount.fetch_add(1, Ordering::Relaxed);
+            }
             let _ = write!(self.payload, "{{\"k\": {group}}}");
             self.decoder.push(n, Some(0), self.payload.as_bytes());
         }
@@ -108,7 +116,7 @@ fn most_mib() -> f64 {
 
 fn version(base: &Plan, number: u64, fallback: StageVersion) -> Result<(Arc<Plan>, StageVersion)> {
     let stage = base.stage(STEP)?;
-    let least = toml::Value::Integer(10 + (number % 2) as i64);
+    let least = toml::Value::Integer(i64::from(LEAST) + (number % 2) as i64);
     let live = StageVersion {
         module: stage.module.clone(),
         deployment: Deployment {
@@ -140,12 +148,14 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     storage.load(&mut engine)?;
     engine.begin(0, &[])?;
     let (passed, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let amounts: Arc<Vec<AtomicU16>> = Arc::new((0..GROUPS).map(|_| AtomicU16::new(0)).collect());
     let source = Paced {
         decoder: Decoder::of(&base, BATCH as usize)?,
         next: 1,
         payload: String::new(),
         paced: None,
         passed: passed.clone(),
+        amounts: amounts.clone(),
         end: end.clone(),
     };
     let (rehearsed, successors) = crossbeam_channel::bounded(1);
@@ -160,7 +170,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     };
     let told = Acknowledged::default();
     let heard = told.clone();
-    let swapping = thread::spawn(move || -> Result<(Vec<Duration>, f64)> {
+    let swapping = thread::spawn(move || -> Result<(Vec<Duration>, Vec<usize>, f64)> {
         while passed.load(Ordering::Relaxed) < FILL + EVENTS_PER_S {
             thread::sleep(Duration::from_millis(20));
         }
@@ -170,7 +180,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             module: stage.module.clone(),
             deployment: stage.deployment.clone(),
         };
-        let (mut running, mut until) = (base.clone(), Vec::new());
+        let (mut running, mut until, mut differ) = (base.clone(), Vec::new(), Vec::new());
         for number in 1..=SWAPS {
             let begun = Instant::now();
             let (plan, next) = version(&base, number, live)?;
@@ -182,15 +192,19 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
                 thread::sleep(Duration::from_millis(1));
             }
             until.push(begun.elapsed());
+            let is_between = |amount: &&AtomicU16| amount.load(Ordering::Relaxed) == LEAST;
+            differ.push(amounts.iter().filter(is_between).count());
             gone.try_iter().for_each(drop);
             (running, live) = (plan, next);
         }
         end.store(true, Ordering::Relaxed);
-        Ok((until, most_mib() - before))
+        Ok((until, differ, most_mib() - before))
     });
     pipeline::run(source, engine, storage, told.clone(), swaps)?;
-    let (mut until, more_mib) = swapping.join().map_err(|_| "the thread of the swaps panicked")??;
+    let (mut until, mut differ, more_mib) = swapping.join().map_err(|_| "the thread of the swaps panicked")??;
     until.sort();
+    differ.sort_unstable();
+    let differing = |index: usize| differ.get(index).map_or(0.0, |rows| *rows as f64);
     let at = |all: &[Duration], share: usize| {
         let index = (all.len() * share / 100).min(all.len().saturating_sub(1));
         all.get(index).map_or(0.0, |time| time.as_nanos() as f64 / 1e3)
@@ -209,6 +223,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             ("most", at(&pauses, 100), "µs"),
             ("in force after, p50", at(&until, 50) / 1e3, "ms"),
             ("in force after, most", at(&until, 100) / 1e3, "ms"),
+            ("rows that differ, p50", differing(differ.len() / 2), ""),
+            ("rows that differ, most", differing(differ.len().saturating_sub(1)), ""),
             ("memory on top", more_mib, "MiB"),
         ],
     });
