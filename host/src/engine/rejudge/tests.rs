@@ -199,13 +199,7 @@ fn current_rows_are_as_if_the_version_in_force_had_judged_them_always() {
 
 #[test]
 fn a_rehearsal_that_dies_holds_no_swap_up() {
-    let begin = Rule {
-        threshold: 8,
-        fails_at: None,
-        keyed: true,
-    };
-    let mut run = Run::new(&text(Changelog::LastValue, begin, begin));
-    run.events(&[("a".to_owned(), 3, false), ("b".to_owned(), 12, false)]);
+    let mut run = Run::of_two_rows();
     let (successor, plan, of_step) = run.prepare(0, DIES_IN_REHEARSAL, 1);
     let prepared = successor.rehearse(&run.running, &run.host).unwrap().unwrap();
     let successor = run.engine.begin_rehearsal(prepared).unwrap();
@@ -222,13 +216,7 @@ fn a_rehearsal_that_dies_holds_no_swap_up() {
 
 #[test]
 fn a_rehearsal_that_does_not_keep_up_is_given_up() {
-    let begin = Rule {
-        threshold: 8,
-        fails_at: None,
-        keyed: true,
-    };
-    let mut run = Run::new(&text(Changelog::LastValue, begin, begin));
-    run.events(&[("a".to_owned(), 3, false), ("b".to_owned(), 12, false)]);
+    let mut run = Run::of_two_rows();
     let (successor, plan, of_step) = run.prepare(0, WAITS_IN_REHEARSAL, 1);
     let prepared = successor.rehearse(&run.running, &run.host).unwrap().unwrap();
     let successor = run.engine.begin_rehearsal(prepared).unwrap();

@@ -41,6 +41,18 @@ impl Run {
         }
     }
 
+    /// One row on each side of the threshold of both rules.
+    pub(super) fn of_two_rows() -> Self {
+        let begin = Rule {
+            threshold: 8,
+            fails_at: None,
+            keyed: true,
+        };
+        let mut run = Self::new(&text(Changelog::LastValue, begin, begin));
+        run.events(&[("a".to_owned(), 3, false), ("b".to_owned(), 12, false)]);
+        run
+    }
+
     pub(super) fn version(&self, rule: Rule, version: u64) -> StageVersion {
         let module = self.host.load_stage(rule.name().as_ref(), Default::default()).unwrap();
         let digest = Some(module.digest.clone());
