@@ -474,7 +474,7 @@ fn a_cache_that_others_can_write_to_is_left_alone_and_that_is_said() {
     said.says("rules are compiled at every start. XDG_CACHE_HOME names another folder for the cache");
     assert_eq!(kept(), 0);
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("it can be closed");
-    assert_eq!(check().stderr, "");
+    check().says_nothing();
     assert_eq!(kept(), 1);
 }
 
@@ -503,7 +503,7 @@ fn what_is_in_the_way_of_the_cache_is_named() {
     check(&[("XDG_CACHE_HOME", &below)]).says(&format!("{path}/file is a file, {words}"));
 
     // A folder with the name of a file with code.
-    assert_eq!(check_home().stderr, "");
+    check_home().says_nothing();
     let files = fs::read_dir(&cache).expect("there is a cache").flatten();
     let file = files.map(|file| file.path()).next().expect("the code is kept");
     fs::remove_file(&file).expect("it can be removed");
@@ -523,7 +523,7 @@ fn what_is_in_the_way_of_the_cache_is_named() {
     check(&relative)
         .says("HOME is here, which is no absolute path and is passed over: rules are compiled at every start");
     let absolute = [("XDG_CACHE_HOME", home_text.as_str()), ("HOME", "here")];
-    assert_eq!(check(&absolute).stderr, "");
+    check(&absolute).says_nothing();
     assert!(!home.path().join("here").exists());
 }
 

@@ -128,6 +128,18 @@ impl Outcome {
         );
         self
     }
+
+    /// That it said nothing on standard error, but for modules that take a busy machine a while to compile.
+    ///
+    /// # Panics
+    /// With what it said, when it did.
+    #[track_caller]
+    pub fn says_nothing(self) -> Self {
+        let is_of_compiling = |line: &&str| line.contains(" is being compiled, which may take up to ");
+        let said: Vec<&str> = self.stderr.lines().filter(|line| !is_of_compiling(line)).collect();
+        assert!(said.is_empty(), "it says something\n--- standard error\n{}", self.stderr);
+        self
+    }
 }
 
 /// Ctrl-C, for a process that was not waited for.
