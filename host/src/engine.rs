@@ -67,7 +67,7 @@ use compaction::LogCompaction;
 use last_events::LastEvents;
 use outcomes::{DeadRow, Outcomes};
 use rehearsal::Rehearsal;
-use rejudge::AtSwap;
+use rejudge::{AtSwap, Differing};
 use shadow::Comparison;
 use stages::{OnRefusal, Stage};
 use std::{
@@ -169,8 +169,13 @@ struct Part<'a> {
 enum Place<'a> {
     /// Events.
     Events(&'a Deliveries),
-    /// A swap behind the event of this sequence.
-    Swap(u64),
+    /// A swap.
+    Swap {
+        /// The sequence of the event that it is behind.
+        behind: u64,
+        /// The rows that it makes others, by step and output.
+        differing: &'a BTreeMap<(NodeId, usize), Differing>,
+    },
 }
 
 /// The rows on each edge while a batch passes.
@@ -545,7 +550,20 @@ impl Engine {
             }
             match place {
                 Place::Events(deliveries) => sink.collect(&rows, |delivery| deliveries.sequence(delivery)),
-                Place::Swap(behind) => sink.collect_of_swap(&rows, behind),
+                Place::Swap { behind, differing } => {
+                    let OutputPort { node, output } = plan.input;
+                    let differing = differing.get(&(node, output)).filter(|_| sink.takes_moved());
+                    let rows = match differing {
+                        None => rows,
+                        Some(Differing { moved, in_front }) => {
+                            let output = self.plan.output(plan.input);
+                            let needs_update_before = output.is_some_and(|output| output.readers.needs_update_before);
+                            sink.collect_moved(moved, needs_update_before, behind);
+                            rows.gather(&(*in_front as u32..rows.len() as u32).collect::<Vec<_>>())
+                        }
+                    };
+                    sink.collect_of_swap(&rows, behind);
+                }
             }
         }
     }

@@ -28,8 +28,8 @@ use crate::{
     model::{
         guest::GuestFailure,
         ids::{IdVec, NodeId},
-        rows::{KeyedRows, SinkRows},
-        turn::{Counts, Turn},
+        rows::KeyedRows,
+        turn::{Counts, SinkRows, Turn},
     },
 };
 use declaration::declare;

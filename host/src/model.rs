@@ -8,6 +8,7 @@ pub mod guest;
 pub mod harm;
 pub mod ids;
 pub mod keys;
+pub mod moved;
 pub mod row;
 pub mod rows;
 pub mod subject;

@@ -12,13 +12,16 @@ use crate::{
     model::{
         column::{Batch, Column, Value},
         ids::SinkId,
+        moved::MovedRows,
         row::push_cell,
-        rows::{Message, OF_SWAP, SinkRows},
+        rows::{Message, OF_SWAP},
+        turn::SinkRows,
     },
     operator::StateMap,
     plan::{SinkPlan, Target},
 };
 use serde_json::{Map, Number, Value as Json};
+use std::sync::Arc;
 
 /// A sink that collects.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl Sink {
             Target::Table {
                 primary_key, rows_by, ..
             } => {
-                let key = key_of(primary_key, &columns);
+                let (columns, key) = places(plan, primary_key);
                 Self::Table(Box::new(TableSink::new(columns, key, rows_by.clone(), seed)))
             }
             Target::Append { .. } => Self::Append(AppendSink {
@@ -107,7 +110,21 @@ impl Sink {
         }
     }
 
-    /// How many rows wait for the commit.
+    /// Whether it can take in the rows of a swap as they are, see [`Sink::collect_moved`].
+    pub fn takes_moved(&self) -> bool {
+        matches!(self, Self::Table(table) if !table.has_contenders())
+    }
+
+    /// Takes in the rows that a swap makes others in the output that it reads: what became of a change would come as with
+    /// or without the row that it replaces (`needs_update_before`).
+    pub fn collect_moved(&mut self, moved: &Arc<MovedRows>, needs_update_before: bool, behind: u64) {
+        match self {
+            Self::Table(table) if !table.has_contenders() => table.collect_moved(moved, needs_update_before, behind),
+            _ => note_defect("rows of a swap were given to a sink that does not take them as they are"),
+        }
+    }
+
+    /// How many rows wait for the commit. Those of a swap do not count: they were there before it.
     pub fn pending(&self) -> usize {
         match self {
             Self::Table(table) => table.pending(),
@@ -162,6 +179,13 @@ impl Sink {
             table.restored();
         }
     }
+}
+
+/// Where the columns of a table, and those of its key, lie among those of the input.
+pub(crate) fn places(plan: &SinkPlan, primary_key: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+    let key = key_of(primary_key, &columns);
+    (columns, key)
 }
 
 /// Where the columns of a key lie, among those of the input.

@@ -118,6 +118,7 @@ fn each_goes_on_after_a_restart_with_what_was_committed() {
         let Some(Some(SinkRows::Upserts(pages))) = turn.sinks.get(SinkId::FIRST) else {
             panic!("{turn:?}")
         };
+        let pages = pages[0].rows();
         let ann: Vec<_> = pages.sorted().collect();
         let mut expected = cells(&["Ann"]);
         push_cell(&mut expected, Value::Int(3));
@@ -165,7 +166,7 @@ fn what_the_plan_has_no_place_for_ends_before_the_commit() {
         (
             "sink 1, Append { name: \"seen\" }, has rows of another kind (",
             |turn| {
-                *turn.sinks.get_mut(SinkId::of(1)).unwrap() = Some(SinkRows::Upserts(KeyedRows::default()));
+                *turn.sinks.get_mut(SinkId::of(1)).unwrap() = Some(SinkRows::Upserts(Vec::new()));
             },
         ),
     ];

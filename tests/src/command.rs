@@ -137,7 +137,11 @@ impl Outcome {
     pub fn says_nothing(self) -> Self {
         let is_of_compiling = |line: &&str| line.contains(" is being compiled, which may take up to ");
         let said: Vec<&str> = self.stderr.lines().filter(|line| !is_of_compiling(line)).collect();
-        assert!(said.is_empty(), "it says something\n--- standard error\n{}", self.stderr);
+        assert!(
+            said.is_empty(),
+            "it says something\n--- standard error\n{}",
+            self.stderr
+        );
         self
     }
 }

@@ -2,8 +2,8 @@
 //! what differs is kept by key. A rehearsal does so for a swap that is to come, and a shadow for one that may come.
 
 use super::{
-    differences::{DifferingRow, differing_rows},
-    rules::{Moved, NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
+    differences::{DifferencesByKey, differing_rows},
+    rules::{NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
     trial::numbered,
     verdicts::{Known, Verdicts, ask_current},
 };
@@ -14,6 +14,7 @@ use crate::{
         deployment::Deployment,
         guest::GuestFailure,
         ids::NodeId,
+        moved::MovedRows,
         row::push_key,
     },
     plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
@@ -48,7 +49,7 @@ pub(super) struct Rehearsed {
     /// The current rows that there are, where somebody wants to know how many.
     pub(super) current: Option<CurrentKeys>,
     /// For each output the rows that are others, by the keys of their current rows.
-    pub(super) moved: BTreeMap<(NodeId, usize), BTreeMap<Vec<u8>, Moved>>,
+    pub(super) moved: BTreeMap<(NodeId, usize), MovedRows>,
     /// What the new rules reject and the former did not.
     pub(super) rejected: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
     /// The first row that a new rule failed on: it was asked of no others.
@@ -58,7 +59,7 @@ pub(super) struct Rehearsed {
     /// The stages on trial that were compared with their fallbacks.
     pub(super) compared: BTreeSet<NodeId>,
     /// Where the versions that will be on trial differ from their fallbacks.
-    pub(super) differences: BTreeMap<NodeId, BTreeMap<Vec<u8>, DifferingRow>>,
+    pub(super) differences: BTreeMap<NodeId, DifferencesByKey>,
 }
 
 /// The keys of current rows, as hashes: a million of them are to take no more room than their columns.
@@ -296,21 +297,10 @@ impl Cast {
             rehearsed.failure = Some((at, key_of(*rejected.0), rejected.1.clone()));
             return Ok(());
         }
-        moved_rows(
-            &self.was,
-            &self.plan,
-            rules,
-            &before,
-            &after,
-            |port, row, before, after| {
-                let moved = Moved {
-                    of: key_of(row),
-                    before,
-                    after,
-                };
-                rehearsed.moved.entry(port).or_default().insert(moved.of.clone(), moved);
-            },
-        )?;
+        moved_rows(&self.was, &self.plan, rules, &before, &after, |port, row, moved| {
+            let of_port = rehearsed.moved.entry(port).or_default();
+            of_port.insert(&key_of(row), moved);
+        })?;
         after.each_new_rejection(&before, |at, row, reason| {
             let of_step = rehearsed.rejected.entry(at).or_default();
             of_step.insert(key_of(row), reason.to_owned());
@@ -355,7 +345,7 @@ impl Cast {
                     let mut read = Vec::new();
                     push_key(&mut read, &columns, place);
                     let of_step = rehearsed.differences.entry(at).or_default();
-                    of_step.insert(key_of(*row), DifferingRow { read, outputs });
+                    of_step.insert(&key_of(*row), read.into(), outputs);
                 }
             }
         }
@@ -369,7 +359,9 @@ impl Rehearsed {
         for at in &rules.asked {
             self.rejected.get_mut(at).map(|rejected| rejected.remove(key));
             self.failed.get_mut(at).map(|failed| failed.remove(key));
-            self.differences.get_mut(at).map(|differences| differences.remove(key));
+            if let Some(differences) = self.differences.get_mut(at) {
+                differences.forget(key);
+            }
         }
         for ((at, _), moved) in &mut self.moved {
             if rules.asked.contains(at) {

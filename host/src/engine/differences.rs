@@ -4,84 +4,86 @@
 //! judged back at that very row. So while it is on trial, those are kept over which it differs from the version that it falls
 //! back on, with what both give of them. They are not stored: a start asks both versions again.
 
-use super::rules::{all_columns, each_pair, push_change, row_of};
+use super::rules::{all_columns, each_moved, push_change};
 use crate::{
     error::note_defect,
-    model::{column::Batch, row::push_key},
+    model::{column::Batch, moved::Moved, row::push_key},
     operator::ChangelogBuilder,
     plan::Output,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
+    sync::Arc,
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The current rows over which two versions differ.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     /// By the key that all cells of the row make.
-    rows: HashMap<Vec<u8>, Difference>,
+    rows: HashMap<Arc<[u8]>, Difference>,
     /// How what changed since the savepoint was then.
-    journal: HashMap<Vec<u8>, Option<Difference>>,
+    journal: HashMap<Arc<[u8]>, Option<Difference>>,
 }
 
 #[derive(Clone, Debug)]
 struct Difference {
     /// How many such rows there are: of a changelog whose key was left out there may be several.
     rows: u64,
-    /// What becomes of them in each output.
-    outputs: Vec<Given>,
+    outputs: Given,
 }
 
-/// A current row over which two versions differ.
-#[derive(Clone, Debug)]
-pub(super) struct DifferingRow {
-    /// The key that all cells of the row make, as the rule reads it.
-    pub(super) read: Vec<u8>,
-    /// What becomes of it in each output.
-    pub(super) outputs: Vec<Given>,
+/// What takes a row back in each output: from what the version on trial gives of it to what its fallback does.
+pub(super) type Given = Arc<[Moved]>;
+
+/// The differences over current rows that change while nobody reads them: what is known of each goes by its key.
+#[derive(Debug, Default)]
+pub(super) struct DifferencesByKey {
+    all: Differences,
+    /// By the hash of the key of a current row: the key that all its cells make, as the rule reads it.
+    read: HashMap<u128, Arc<[u8]>>,
 }
 
-/// The row that two versions give of a row.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Given {
-    on_trial: Option<Vec<u8>>,
-    fallback: Option<Vec<u8>>,
+impl DifferencesByKey {
+    /// Notes what both versions give of the current row of this key, which all cells of `read` make as the rule reads it. Nothing
+    /// is known of that key.
+    pub(super) fn insert(&mut self, key: &[u8], read: Arc<[u8]>, outputs: Given) {
+        self.all.add(read.clone(), outputs);
+        self.read.insert(xxh3_128(key), read);
+    }
+
+    /// Forgets the current row of this key.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        if let Some(read) = self.read.remove(&xxh3_128(key)) {
+            self.all.remove(&read);
+        }
+    }
+
+    /// The differences over all current rows.
+    pub(super) fn into_all(self) -> Differences {
+        self.all
+    }
 }
 
 /// The rows of which two versions give others, by their numbers: the delivery of a row that they give is that of the row that
-/// it comes of. Each with what both give in each output.
-pub(super) fn differing_rows(on_trial: &[Batch], fallback: &[Batch]) -> BTreeMap<u32, Vec<Given>> {
-    let mut differs: BTreeMap<u32, Vec<Given>> = BTreeMap::new();
+/// it comes of. Each with what takes it back in each output.
+pub(super) fn differing_rows(on_trial: &[Batch], fallback: &[Batch]) -> BTreeMap<u32, Given> {
+    let mut differs: BTreeMap<u32, Vec<Moved>> = BTreeMap::new();
     for (number, (a, b)) in on_trial.iter().zip(fallback).enumerate() {
         let (a_columns, b_columns) = (all_columns(a), all_columns(b));
-        each_pair(&a.deliveries, &b.deliveries, |row, at_a, at_b| {
-            let given = Given {
-                on_trial: at_a.map(|at| row_of(&a_columns, at)),
-                fallback: at_b.map(|at| row_of(&b_columns, at)),
-            };
-            if given.on_trial != given.fallback {
-                let nothing = || vec![Given::default(); on_trial.len()];
-                if let Some(output) = differs.entry(row).or_insert_with(nothing).get_mut(number) {
-                    *output = given;
-                }
+        each_moved((&a.deliveries, &a_columns), (&b.deliveries, &b_columns), |row, back| {
+            let nothing = || vec![Moved::default(); on_trial.len()];
+            if let Some(output) = differs.entry(row).or_insert_with(nothing).get_mut(number) {
+                *output = back;
             }
         });
     }
-    differs
+    let differs = differs.into_iter();
+    differs.map(|(row, outputs)| (row, outputs.into())).collect()
 }
 
 impl Differences {
-    /// Those of current rows.
-    pub(super) fn of(current: impl Iterator<Item = DifferingRow>) -> Self {
-        let mut all = Self::default();
-        for DifferingRow { read, outputs } in current {
-            let difference = all.rows.entry(read).or_insert(Difference { rows: 0, outputs });
-            difference.rows += 1;
-        }
-        all
-    }
-
     pub(super) fn savepoint(&mut self) {
         self.journal.clear();
     }
@@ -104,7 +106,7 @@ impl Differences {
         for (row, outputs) in differs {
             let mut key = Vec::new();
             push_key(&mut key, &columns, row as usize);
-            self.change(key, input.kind(row as usize).retracts(), outputs);
+            self.change(key.into(), input.kind(row as usize).retracts(), outputs);
         }
     }
 
@@ -114,35 +116,44 @@ impl Differences {
         for row in 0..rows.len() {
             let mut key = Vec::new();
             push_key(&mut key, &columns, row);
-            if let Some(known) = self.rows.get(&key) {
+            if let Some(known) = self.rows.get(&*key) {
                 let outputs = known.outputs.clone();
-                self.change(key, true, outputs);
+                self.change(key.into(), true, outputs);
             }
         }
     }
 
-    fn change(&mut self, row: Vec<u8>, retracts: bool, outputs: Vec<Given>) {
+    fn change(&mut self, row: Arc<[u8]>, retracts: bool, outputs: Given) {
         let before = self.rows.get(&row).cloned();
-        let count = before.as_ref().map_or(0, |before| before.rows);
-        let count = match retracts {
-            true => count.checked_sub(1),
-            false => count.checked_add(1),
-        };
-        let Some(rows) = count else {
-            note_defect("a row goes from a changelog that never came");
-            return;
-        };
-        match rows {
-            0 => drop(self.rows.remove(&row)),
-            rows => drop(self.rows.insert(row.clone(), Difference { rows, outputs })),
+        match retracts {
+            true => self.remove(&row),
+            false => self.add(row.clone(), outputs),
         }
         self.journal.entry(row).or_insert(before);
+    }
+
+    fn add(&mut self, row: Arc<[u8]>, outputs: Given) {
+        let known = self.rows.entry(row);
+        let known = known.or_insert_with(|| Difference {
+            rows: 0,
+            outputs: Given::default(),
+        });
+        known.rows += 1;
+        known.outputs = outputs;
+    }
+
+    fn remove(&mut self, row: &[u8]) {
+        match self.rows.get_mut(row) {
+            Some(known) if known.rows > 1 => known.rows -= 1,
+            Some(_) => drop(self.rows.remove(row)),
+            None => note_defect("a row goes from a changelog that never came"),
+        }
     }
 
     /// Leaves all of them, and gives for each output what leads back to the fallback, in the order of the rows, as rows of
     /// `delivery`.
     pub(super) fn take_back(&mut self, outputs: &[Output], delivery: u32) -> Vec<Batch> {
-        let mut rows: Vec<(Vec<u8>, Difference)> = self.rows.drain().collect();
+        let mut rows: Vec<(Arc<[u8]>, Difference)> = self.rows.drain().collect();
         rows.sort_by(|(a, _), (b, _)| a.cmp(b));
         let outputs = outputs.iter().enumerate().map(|(number, output)| {
             let mut back = ChangelogBuilder::new(&output.schema, 0);
@@ -150,11 +161,8 @@ impl Differences {
                 let Some(given) = difference.outputs.get(number) else {
                     continue;
                 };
-                let change = (given.on_trial.as_deref(), given.fallback.as_deref());
-                if change.0 != change.1 {
-                    let needs_update_before = output.readers.needs_update_before;
-                    (0..difference.rows).for_each(|_| push_change(&mut back, needs_update_before, delivery, change));
-                }
+                let needs_update_before = output.readers.needs_update_before;
+                (0..difference.rows).for_each(|_| push_change(&mut back, needs_update_before, delivery, given));
             }
             back.finish()
         });

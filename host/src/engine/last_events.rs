@@ -4,20 +4,18 @@
 //! stands on, the trace of the database has the last event of each current row, and, for each row of a table that reads a
 //! rule and that a swap changed, the current row that it comes of.
 
-use super::{
-    Edges, Engine, Outcomes, of,
-    rules::{Moved, key_columns},
-};
+use super::{Edges, Engine, Outcomes, of, rejudge::Differing, rules::key_columns};
 use crate::{
     error::Result,
     model::{
-        column::Value,
         delivery::Deliveries,
         ids::NodeId,
-        row::{cells, push_key, push_key_cell},
-        turn::{ChangelogTrace, JudgedRow, hash_of_key},
+        moved::MovedInTable,
+        row::{hash_of_key, push_key},
+        turn::ChangelogTrace,
     },
-    plan::{NodeKind, OutputPort, Plan, SinkPlan, Target},
+    plan::{NodeKind, OutputPort, Plan, Target},
+    sink::places,
 };
 use std::{collections::BTreeMap, mem};
 
@@ -117,30 +115,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Notes which rows of tables a swap made of which current rows.
-    pub(super) fn note_judged(&mut self, moved: &BTreeMap<(NodeId, usize), Vec<Moved>>) {
+    /// Notes which rows of tables a swap behind this sequence made of which current rows.
+    pub(super) fn note_judged(&mut self, differing: &BTreeMap<(NodeId, usize), Differing>, behind: u64) {
         if self.last_events.is_off {
             return;
         }
-        let (plan, behind) = (self.plan.clone(), self.last_sequence);
-        for (&(node, output), rows) in moved {
+        let plan = self.plan.clone();
+        for (&(node, output), Differing { moved, .. }) in differing {
             let port = OutputPort { node, output };
+            let needs_update_before = self.needs_update_before(node, output);
             let Some(trace) = self.trace_of(&plan, port) else {
                 continue;
             };
             for sink in plan.sinks.iter().filter(|sink| sink.input == port) {
-                let Target::Table { name, .. } = &sink.target else {
+                let Target::Table { name, primary_key, .. } = &sink.target else {
                     continue;
                 };
-                let judged = trace.judged.entry(name.clone()).or_default();
-                for Moved { of, before, after } in rows {
-                    let current = hash_of_key(of);
-                    let keys = [before, after].map(|row| row.as_ref().map(|row| hash_of_key(&key_of(sink, row))));
-                    let [before, after] = keys;
-                    let after = after.filter(|after| before != Some(*after));
-                    let rows = before.into_iter().chain(after);
-                    judged.extend(rows.map(|row| JudgedRow { row, current, behind }));
-                }
+                let (columns, key) = places(sink, primary_key);
+                let in_table = MovedInTable {
+                    moved: moved.clone(),
+                    columns,
+                    key,
+                    needs_update_before,
+                    behind,
+                };
+                trace.judged.push((name.clone(), in_table));
             }
         }
     }
@@ -157,20 +156,4 @@ impl Engine {
             .find(|changelog| changelog.port == port)
             .map(|changelog| &mut changelog.trace)
     }
-}
-
-/// The key of a row in a table, as the table has it; `row` are its cells as the sink reads them.
-fn key_of(sink: &SinkPlan, row: &[u8]) -> Vec<u8> {
-    let values: Vec<Value<'_>> = cells(row).collect();
-    let key: &[usize] = match &sink.target {
-        Target::Table { primary_key, .. } => primary_key,
-        Target::Append { .. } | Target::Subject { .. } => &[],
-    };
-    let mut bytes = Vec::new();
-    for &at in key {
-        let column = sink.columns.get(at).map(|(_, column)| *column);
-        let value = column.and_then(|column| values.get(column));
-        push_key_cell(&mut bytes, value.copied().unwrap_or(Value::Null));
-    }
-    bytes
 }

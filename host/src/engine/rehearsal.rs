@@ -5,9 +5,10 @@
 //! word on a key is how it stands: at the swap, all that was handed over has been judged.
 
 use super::{
-    Edges, Engine, Outcomes, Step,
+    Engine, Step,
     cast::{Cast, NoCast, Rehearsed, Work},
     handing::{Deciding, Handing},
+    rejudge::Passed,
     rules::{Refused, path_of},
     swap::Successor,
 };
@@ -156,7 +157,7 @@ impl Engine {
         &mut self,
         rehearsed: Rehearsed,
         deliveries: &Deliveries,
-    ) -> Result<(Edges, Outcomes), Refused> {
+    ) -> Result<Passed, Refused> {
         let is_on_trial = |at| matches!(self.steps.get(at), Some(Step::Stage(stage)) if stage.is_on_trial());
         let rejected = rehearsed.newly_rejected(is_on_trial);
         if !rejected.is_empty() {
@@ -176,7 +177,7 @@ impl Engine {
                 match compared.contains(&at) {
                     true => {
                         let of_step = differences.remove(&at).unwrap_or_default();
-                        stage.set_differences(of_step.into_values());
+                        stage.set_differences(of_step.into_all());
                     }
                     false => knows_all = false,
                 }
@@ -186,9 +187,7 @@ impl Engine {
             self.keep_differences()?;
         }
         self.keep_past();
-        let moved = moved
-            .into_iter()
-            .map(|(port, rows)| (port, rows.into_values().collect()));
+        let moved = moved.into_iter().map(|(port, rows)| (port, Arc::new(rows)));
         self.pass_on_moved(moved.collect(), deliveries)
     }
 

@@ -10,23 +10,34 @@
 //! take over, and nothing has changed.
 
 use super::{
-    Cut, Edges, Engine, Outcomes, Part, Step, of,
-    rules::{Moved, NewlyRejected, Refused, Rules, Verdict, judge_rows, key_columns, moved_rows, path_of, push_change},
+    Cut, Edges, Engine, Outcomes, Part, Place, Step, of,
+    rules::{NewlyRejected, Refused, Rules, Verdict, judge_rows, key_columns, moved_rows, path_of, push_change},
     set,
 };
 use crate::{
     error::{Error, OrDefect, Result},
     fail_point,
     limits::STATE_BUCKETS,
-    model::{column::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
+    model::{
+        column::Batch,
+        delivery::Deliveries,
+        ids::{IdVec, NodeId, SinkId},
+        moved::MovedRows,
+        row::push_key,
+    },
     operator::ChangelogBuilder,
     plan::{Node, NodeKind, Output, OutputPort, Plan},
+    sink::Sink,
     text::printable,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    sync::Arc,
 };
+
+/// The rows that a swap makes others, by step and output.
+pub(super) type AllMoved = BTreeMap<(NodeId, usize), Arc<MovedRows>>;
 
 /// The current rows as the former rules judged them.
 #[derive(Debug, Default)]
@@ -34,6 +45,22 @@ pub(super) struct Before {
     rules: Vec<Rules>,
     /// For each of them and each bucket.
     verdicts: Vec<Vec<Verdict>>,
+}
+
+/// The rows of a swap, behind all steps.
+#[derive(Debug)]
+pub(super) struct Passed {
+    edges: Edges,
+    outcomes: Outcomes,
+    differing: BTreeMap<(NodeId, usize), Differing>,
+}
+
+/// The rows that a swap makes others in an output.
+#[derive(Debug)]
+pub(super) struct Differing {
+    pub(super) moved: Arc<MovedRows>,
+    /// How many rows of the edge they are, in front of all others: none, where all that read them take them as they are.
+    pub(super) in_front: usize,
 }
 
 /// The rows of a swap, while they pass.
@@ -88,10 +115,10 @@ impl Engine {
         before: Before,
         was: &Plan,
         deliveries: &Deliveries,
-    ) -> Result<(Edges, Outcomes), Refused> {
+    ) -> Result<Passed, Refused> {
         let plan = self.plan.clone();
         let mut rejected = NewlyRejected::default();
-        let mut moved: BTreeMap<(NodeId, usize), Vec<Moved>> = BTreeMap::new();
+        let mut moved: BTreeMap<(NodeId, usize), MovedRows> = BTreeMap::new();
         for (rules, before) in before.rules.iter().zip(before.verdicts) {
             let key = key_columns(&plan, rules.changelog)?;
             for (bucket, before) in before.into_iter().enumerate() {
@@ -110,41 +137,76 @@ impl Engine {
                 if after.failed_at.is_some() {
                     return Err(rejected.refused(&plan));
                 }
-                moved_rows(was, &plan, rules, &before, &after, |port, row, before, after| {
-                    let of = key_of(row);
-                    moved.entry(port).or_default().push(Moved { of, before, after });
+                moved_rows(was, &plan, rules, &before, &after, |port, row, is| {
+                    moved.entry(port).or_default().insert(&key_of(row), is);
                 })?;
             }
-        }
-        for rows in moved.values_mut() {
-            rows.sort_by(|a, b| a.of.cmp(&b.of));
         }
         if !rejected.is_empty() {
             return Err(rejected.refused(&plan));
         }
         // Of what the new rules made of the rows; what comes while these pass changes them as ever.
         self.keep_differences()?;
-        self.pass_on_moved(moved, deliveries)
+        let moved = moved.into_iter().map(|(port, rows)| (port, Arc::new(rows)));
+        self.pass_on_moved(moved.collect(), deliveries)
     }
 
     /// Passes on rows that are others by now, each output's in their order.
-    pub(super) fn pass_on_moved(
-        &mut self,
-        moved: BTreeMap<(NodeId, usize), Vec<Moved>>,
-        deliveries: &Deliveries,
-    ) -> Result<(Edges, Outcomes), Refused> {
+    pub(super) fn pass_on_moved(&mut self, moved: AllMoved, deliveries: &Deliveries) -> Result<Passed, Refused> {
         let plan = self.plan.clone();
         let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
-        for (&(at, number), rows) in &moved {
-            let node = plan.nodes.get(at);
-            let output = node.and_then(|node| node.outputs.get(number));
+        let mut differing = BTreeMap::new();
+        for ((at, number), moved) in moved {
+            let port = OutputPort {
+                node: at,
+                output: number,
+            };
+            let output = plan.output(port);
             let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
-            let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
-            *place.or_defect(|| format!("step {at} has no place for its rows"))? = changelog_of(output, rows);
+            let mut in_front = 0;
+            if is_read_row_by_row(&plan, &self.sinks, port) {
+                let rows = changelog_of(output, &moved);
+                in_front = rows.len();
+                let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
+                *place.or_defect(|| format!("step {at} has no place for its rows"))? = rows;
+            }
+            differing.insert((at, number), Differing { moved, in_front });
         }
-        let passed = self.pass_on(differs, deliveries)?;
-        self.note_judged(&moved);
-        Ok(passed)
+        let (edges, outcomes) = self.pass_on(differs, deliveries)?;
+        Ok(Passed {
+            edges,
+            outcomes,
+            differing,
+        })
+    }
+
+    /// Lets sinks have what passed.
+    pub(super) fn collect_passed(&mut self, passed: &mut Passed) {
+        let Passed {
+            edges,
+            outcomes,
+            differing,
+        } = passed;
+        self.measure(edges);
+        for (&(at, number), Differing { moved, in_front }) in &*differing {
+            let needs_update_before = self.needs_update_before(at, number);
+            if let (0, Some(step)) = (*in_front, self.metrics.steps().get(at)) {
+                let outputs = (0..=number).map(|output| match output == number {
+                    true => moved.changes(needs_update_before) as u64,
+                    false => 0,
+                });
+                step.count(0, outputs);
+            }
+        }
+        let behind = self.last_sequence;
+        self.note_judged(differing, behind);
+        self.collect(edges, Place::Swap { behind, differing }, outcomes);
+    }
+
+    /// Whether what reads an output wants to know of the row that an update replaces.
+    pub(super) fn needs_update_before(&self, node: NodeId, output: usize) -> bool {
+        let output = self.plan.output(OutputPort { node, output });
+        output.is_some_and(|output| output.readers.needs_update_before)
     }
 
     /// Asks both versions of each trial over a changelog of its current rows, where that was not done yet.
@@ -278,11 +340,26 @@ impl Before {
     }
 }
 
-fn changelog_of(output: &Output, rows: &[Moved]) -> Batch {
-    let mut out = ChangelogBuilder::new(&output.schema, rows.len());
-    for Moved { before, after, .. } in rows {
-        let change = (before.as_deref(), after.as_deref());
-        push_change(&mut out, output.readers.needs_update_before, 0, change);
+/// Whether anything but rules, and tables that take the rows of a swap as they are, reads an output.
+fn is_read_row_by_row(plan: &Plan, sinks: &IdVec<SinkId, Sink>, port: OutputPort) -> bool {
+    let steps = plan
+        .nodes
+        .iter()
+        .filter(|node| !matches!(node.kind, NodeKind::Stage(_)));
+    let lookup_tables = plan.tables.iter().filter_map(|table| table.update.as_ref());
+    let sinks = sinks.iter().zip(&plan.sinks).filter(|(sink, _)| !sink.takes_moved());
+    let mut read = steps
+        .flat_map(Node::inputs)
+        .chain(lookup_tables.map(|(input, _)| *input))
+        .chain(sinks.map(|(_, plan)| plan.input));
+    read.any(|input| input == port)
+}
+
+fn changelog_of(output: &Output, rows: &MovedRows) -> Batch {
+    let needs_update_before = output.readers.needs_update_before;
+    let mut out = ChangelogBuilder::new(&output.schema, rows.changes(needs_update_before));
+    for (_, moved) in rows {
+        push_change(&mut out, needs_update_before, 0, moved);
     }
     out.finish()
 }

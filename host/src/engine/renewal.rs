@@ -8,18 +8,23 @@
 //! Where that cannot be (there is no result of a state, or a rule further on rejects one), the engine does not begin.
 
 use super::{
-    Engine, Place, Stage, Step, Unswappable,
-    rules::{Moved, Refused, all_columns, key_columns, row_of},
+    Engine, Stage, Step, Unswappable,
+    rules::{Refused, all_columns, cells_of, key_columns},
 };
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
-    model::{column::Batch, ids::NodeId, row::push_key},
+    model::{
+        column::Batch,
+        ids::NodeId,
+        moved::{Moved, MovedRows},
+        row::push_key,
+    },
     operator::guests::NoResult,
     plan::{Change, Node, NodeKind, OutputPort},
     text::printable,
 };
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 impl Engine {
     /// Computes results anew where a start has other aggregates than gave those in the states. They are part of the next turn, and
@@ -39,10 +44,10 @@ impl Engine {
         let mut moved = BTreeMap::new();
         for &at in &stale {
             let rows = self.renewed_rows(at)?;
-            moved.insert((at, 0), rows);
+            moved.insert((at, 0), Arc::new(rows));
         }
         let deliveries = self.place_of_swap(&self.plan.clone(), &Default::default());
-        let (edges, mut outcomes) = self.pass_on_moved(moved, &deliveries).map_err(|refused| match refused {
+        let mut passed = self.pass_on_moved(moved, &deliveries).map_err(|refused| match refused {
             Refused::Defect(defect) => defect,
             Refused::Row(reason) => Unswappable::AggregateResult.definition(format_args!(
                 "the aggregates that the pipeline file names by now cannot take over from those that computed the results so far: \
@@ -50,15 +55,14 @@ impl Engine {
             )),
         })?;
         self.each_state(|state| state.release());
-        self.measure(&edges);
-        self.collect(&edges, Place::Swap(self.last_sequence), &mut outcomes);
+        self.collect_passed(&mut passed);
         let computed: Vec<(String, String)> = stale.iter().filter_map(|&at| self.computed(at)).collect();
         self.renewed.extend(computed);
         self.check()
     }
 
     /// Has the operator at `at` compute its results anew. Gives the current rows that are others then, in the order of their keys.
-    fn renewed_rows(&mut self, at: NodeId) -> Result<Vec<Moved>> {
+    fn renewed_rows(&mut self, at: NodeId) -> Result<MovedRows> {
         let plan = self.plan.clone();
         let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
         let changelog = OutputPort { node: at, output: 0 };
@@ -67,7 +71,7 @@ impl Engine {
             Change::Append => None,
             Change::Keyed(_) => Some(key_columns(&plan, changelog)?),
         };
-        let mut moved = Vec::new();
+        let mut moved = MovedRows::default();
         for bucket in 0..STATE_BUCKETS {
             let before = key.as_ref().map(|_| self.current_rows(changelog, bucket)).transpose()?;
             let operator = self.steps.get_mut(at).and_then(Step::operator);
@@ -78,13 +82,12 @@ impl Engine {
                 push_moved(&mut moved, key, &before, &after)?;
             }
         }
-        moved.sort_by(|a, b| a.of.cmp(&b.of));
         Ok(moved)
     }
 }
 
 /// Adds the rows of `after` that are others than those of `before`, which are of the same keys in the same order.
-fn push_moved(moved: &mut Vec<Moved>, key: &[usize], before: &Batch, after: &Batch) -> Result<()> {
+fn push_moved(moved: &mut MovedRows, key: &[usize], before: &Batch, after: &Batch) -> Result<()> {
     let key_of = |rows: &Batch, row: usize| {
         let mut bytes = Vec::new();
         push_key(&mut bytes, &rows.pick(key), row);
@@ -96,8 +99,10 @@ fn push_moved(moved: &mut Vec<Moved>, key: &[usize], before: &Batch, after: &Bat
         ));
     }
     let (was, is) = (all_columns(before), all_columns(after));
+    let (mut was_bytes, mut is_bytes) = (Vec::new(), Vec::new());
     for row in 0..after.len() {
-        let (before_row, after_row) = (row_of(&was, row), row_of(&is, row));
+        let before_row = cells_of(&mut was_bytes, &was, row);
+        let after_row = cells_of(&mut is_bytes, &is, row);
         if before_row == after_row {
             continue;
         }
@@ -105,11 +110,7 @@ fn push_moved(moved: &mut Vec<Moved>, key: &[usize], before: &Batch, after: &Bat
         if of != key_of(before, row) {
             return Err(Error::defect("results were computed anew, and a key is another"));
         }
-        moved.push(Moved {
-            of,
-            before: Some(before_row),
-            after: Some(after_row),
-        });
+        moved.insert(&of, Moved::new(Some(before_row), Some(after_row)));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::{
     model::{
         column::{Batch, Column, NOTHING, RowKind},
         ids::NodeId,
+        moved::Moved,
         row::{cells, push_cell},
     },
     operator::ChangelogBuilder,
@@ -52,15 +53,6 @@ impl From<Error> for Refused {
     fn from(defect: Error) -> Self {
         Self::Defect(defect)
     }
-}
-
-/// A row of an output that is another one from now on.
-#[derive(Debug)]
-pub(super) struct Moved {
-    /// The key of the current row that it comes of: what they are ordered by.
-    pub(super) of: Vec<u8>,
-    pub(super) before: Option<Vec<u8>>,
-    pub(super) after: Option<Vec<u8>>,
 }
 
 impl Rules {
@@ -234,16 +226,13 @@ impl<'v> Former<'v> {
     }
 
     /// Calls `each` with the number of every row that is another one, or none, in `after`, and with both.
-    fn each_moved(&self, after: &Batch, mut each: impl FnMut(u32, Option<Vec<u8>>, Option<Vec<u8>>)) {
+    fn each_moved(&self, after: &Batch, mut each: impl FnMut(u32, Moved)) {
         let before = self.rows.unwrap_or(&NOTHING);
-        let (columns, after_columns) = (before.pick(&self.places), all_columns(after));
-        each_pair(&before.deliveries, &after.deliveries, |row, was, is| {
-            let cells = |columns: &[&Column], row: Option<usize>| row.map(|row| row_of(columns, row));
-            let (before, after) = (cells(&columns, was), cells(&after_columns, is));
-            if before != after {
-                each(row, before, after);
-            }
-        });
+        each_moved(
+            (&before.deliveries, &before.pick(&self.places)),
+            (&after.deliveries, &all_columns(after)),
+            &mut each,
+        );
     }
 }
 
@@ -287,14 +276,14 @@ pub(super) fn judge_rows(
 }
 
 /// Calls `each` with every row of an output that others than rules read, where it is another one under `plan` than it was
-/// under the plan `was`: the output, the number of the current row that it comes of, and both rows.
+/// under the plan `was`: the output, and the number of the current row that it comes of.
 pub(super) fn moved_rows(
     was: &Plan,
     plan: &Plan,
     rules: &Rules,
     before: &Verdict,
     after: &Verdict,
-    mut each: impl FnMut((NodeId, usize), u32, Option<Vec<u8>>, Option<Vec<u8>>),
+    mut each: impl FnMut((NodeId, usize), u32, Moved),
 ) -> Result<()> {
     for &at in &rules.affected {
         for (number, output) in outputs_of(plan, at)? {
@@ -308,7 +297,7 @@ pub(super) fn moved_rows(
                 let former = Former::of(was, at, output, before)?;
                 let after = after.outputs.get(&at).and_then(|outputs| outputs.get(number));
                 let after = after.or_defect(|| format!("step {at} was not asked for output {number}"))?;
-                former.each_moved(after, |row, before, after| each((at, number), row, before, after));
+                former.each_moved(after, |row, moved| each((at, number), row, moved));
             }
         }
     }
@@ -326,8 +315,24 @@ pub(super) fn key_columns(plan: &Plan, changelog: OutputPort) -> Result<Vec<usiz
     }
 }
 
-/// Goes over the rows of two batches that come of the same rows, by the numbers of these: both ascend.
-pub(super) fn each_pair(a: &[u32], b: &[u32], mut each: impl FnMut(u32, Option<usize>, Option<usize>)) {
+/// Goes over rows that come of the same rows, by the numbers of these, which ascend: each where they are others, or there is
+/// one alone.
+pub(super) fn each_moved(
+    (before_numbers, before): (&[u32], &[&Column]),
+    (after_numbers, after): (&[u32], &[&Column]),
+    mut each: impl FnMut(u32, Moved),
+) {
+    let (mut was_bytes, mut is_bytes) = (Vec::new(), Vec::new());
+    each_pair(before_numbers, after_numbers, |row, was, is| {
+        let was = was.map(|at| cells_of(&mut was_bytes, before, at));
+        let is = is.map(|at| cells_of(&mut is_bytes, after, at));
+        if was != is {
+            each(row, Moved::new(was, is));
+        }
+    });
+}
+
+fn each_pair(a: &[u32], b: &[u32], mut each: impl FnMut(u32, Option<usize>, Option<usize>)) {
     let (mut a, mut b) = (a.iter().enumerate().peekable(), b.iter().enumerate().peekable());
     loop {
         let row = match (a.peek(), b.peek()) {
@@ -346,21 +351,16 @@ pub(super) fn all_columns(batch: &Batch) -> Vec<&Column> {
     batch.columns.iter().map(|column| &**column).collect()
 }
 
-/// A row as its cells.
-pub(super) fn row_of(columns: &[&Column], row: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    columns.iter().for_each(|column| push_cell(&mut bytes, column.get(row)));
+/// A row as its cells, in the place of what is in `bytes`.
+pub(super) fn cells_of<'b>(bytes: &'b mut Vec<u8>, columns: &[&Column], row: usize) -> &'b [u8] {
+    bytes.clear();
+    columns.iter().for_each(|column| push_cell(bytes, column.get(row)));
     bytes
 }
 
 /// Adds what takes a row from what it was to what it is.
-pub(super) fn push_change(
-    out: &mut ChangelogBuilder,
-    needs_update_before: bool,
-    delivery: u32,
-    (before, after): (Option<&[u8]>, Option<&[u8]>),
-) {
-    match (before, after) {
+pub(super) fn push_change(out: &mut ChangelogBuilder, needs_update_before: bool, delivery: u32, moved: &Moved) {
+    match moved.sides() {
         (None, None) => {}
         (None, Some(after)) => out.push(RowKind::Insert, delivery, cells(after)),
         (Some(before), None) => out.push(RowKind::Delete, delivery, cells(before)),

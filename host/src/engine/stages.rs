@@ -2,7 +2,7 @@
 
 use super::{
     Cut, Engine, Outcomes, Result, Step,
-    differences::{Differences, DifferingRow},
+    differences::Differences,
     failures::Failures,
     is_timer_driven,
     shadow::ShadowFeed,
@@ -224,9 +224,9 @@ impl Stage {
     }
 
     /// The same, where it is known already over which rows.
-    pub(super) fn set_differences(&mut self, current: impl Iterator<Item = DifferingRow>) {
+    pub(super) fn set_differences(&mut self, differences: Differences) {
         if let Some(trial) = &mut self.trial {
-            trial.differences = Some(Differences::of(current));
+            trial.differences = Some(differences);
         }
     }
 

@@ -5,7 +5,9 @@
 //! current rows of changelogs anew.
 
 use super::{
-    ComparisonReady, Engine, OnRefusal, Place, ShadowFeed, Stage, Step, Unswappable, rejudge::Before, rules::Refused,
+    ComparisonReady, Engine, OnRefusal, ShadowFeed, Stage, Step, Unswappable,
+    rejudge::{Before, Passed},
+    rules::Refused,
     takeover,
 };
 use crate::{
@@ -36,12 +38,14 @@ pub struct Successor {
     pub comparisons: Vec<ComparisonReady>,
 }
 
-/// What a swap left over: to be dropped off the data path, since giving back a guest's memory takes a while.
+/// What a swap left over: to be dropped off the data path, since giving back the memory of a guest, or of a million rows, takes
+/// a while.
 #[derive(Debug)]
 pub struct Retired {
     _plan: Arc<Plan>,
     _stages: Vec<Stage>,
     _shadows: Vec<ShadowFeed>,
+    _passed: Option<Passed>,
     refused: Option<String>,
 }
 
@@ -139,7 +143,7 @@ impl Engine {
         let changed: Vec<NodeId> = changed.into_iter().collect();
         let replaced = self.put_in(stages)?;
         let was = self.follow_plan(plan)?;
-        let judged = match (rehearsed, before.is_empty()) {
+        let mut judged = match (rehearsed, before.is_empty()) {
             (Some(rehearsed), _) => self.pass_on_rehearsed(rehearsed, &deliveries).map(Some),
             (None, false) => self.judge_anew(before, &was, &deliveries).map(Some),
             (None, true) => {
@@ -148,24 +152,23 @@ impl Engine {
                 Ok(None)
             }
         };
-        let refused = match judged {
+        let refused = match &mut judged {
             Ok(passed) => {
                 self.each_state(|state| state.release());
-                if let Some((edges, mut outcomes)) = passed {
-                    self.measure(&edges);
-                    self.collect(&edges, Place::Swap(self.last_sequence), &mut outcomes);
+                if let Some(passed) = passed {
+                    self.collect_passed(passed);
                     fail_point::pass("after-rejudged");
                 }
                 None
             }
             Err(Refused::Defect(defect)) => {
                 self.defect = Some(defect.clone());
-                return Err(defect);
+                return Err(defect.clone());
             }
             Err(Refused::Row(reason)) => {
                 self.each_state(|state| state.rollback());
                 self.each_stage(Stage::rollback);
-                Some(reason)
+                Some(mem::take(reason))
             }
         };
         if let Some(reason) = refused {
@@ -180,6 +183,7 @@ impl Engine {
             self.changes.extend(refused_versions(&refused, &changed, &reason));
             self.check()?;
             return Ok(Retired {
+                _passed: None,
                 _plan: refused,
                 _stages: stages.into_iter().map(|(_, stage)| stage).collect(),
                 _shadows: shadows.into_iter().filter_map(|(_, shadow)| shadow).collect(),
@@ -191,6 +195,7 @@ impl Engine {
         self.begin_comparisons(comparisons)?;
         self.check()?;
         Ok(Retired {
+            _passed: judged.ok().flatten(),
             _plan: was,
             _stages: retired,
             _shadows: retired_shadows,

@@ -11,30 +11,6 @@ use std::{hint::black_box, mem, ops::Range};
 /// Bytes of replaced rows beyond which the others are moved together, if they are fewer.
 const DEAD_BYTES_MAX: usize = 1 << 20;
 
-/// What one sink hands to the turn.
-#[derive(Debug)]
-pub enum SinkRows {
-    /// For each primary key that changed the row that it has now.
-    Upserts(KeyedRows),
-    /// Rows to append.
-    Appends(Vec<Vec<u8>>),
-}
-
-impl SinkRows {
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Upserts(rows) => rows.len(),
-            Self::Appends(rows) => rows.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// What is added to the sequence of an event where not it, but a swap right behind it changed a row.
 pub const OF_SWAP: u64 = 1 << 62;
 
@@ -81,6 +57,11 @@ impl KeyedRows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Bytes that say which events changed rows: they grow also where keys do not.
+    pub(crate) fn cause_bytes(&self) -> usize {
+        self.lineage.len() * size_of::<(u32, u64)>()
     }
 
     /// Adds a key that is not there yet, and the cells of its row, or nothing if it has none any more.
@@ -163,9 +144,9 @@ impl PendingRows {
         self.rows.len()
     }
 
-    /// Bytes that say which events changed rows: they grow also where keys do not.
+    /// As [`KeyedRows::cause_bytes`].
     pub(crate) fn cause_bytes(&self) -> usize {
-        self.rows.lineage.len() * size_of::<(u32, u64)>()
+        self.rows.cause_bytes()
     }
 
     /// Makes ready for setting the rows of all of `keys`.

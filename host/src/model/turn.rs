@@ -4,10 +4,10 @@ use crate::model::{
     delivery::{DeadLetter, Receipt, Scanned},
     deployment::VersionChange,
     ids::{IdVec, SinkId, TableId},
-    rows::{KeyedRows, Message, SinkRows},
+    moved::MovedInTable,
+    rows::{KeyedRows, Message},
 };
-use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
-use xxhash_rust::xxh3::xxh3_64;
+use std::{borrow::Cow, collections::BTreeMap, ops::AddAssign, time::Duration};
 
 /// How many deliveries there were, and what became of them. `events` is the sum of those that count deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +106,62 @@ pub struct Turn {
     pub failures: Vec<StepFailures>,
 }
 
+/// What one sink hands to the turn.
+#[derive(Debug)]
+pub enum SinkRows {
+    /// What becomes of rows by primary key: of what is said of one key twice, the later holds.
+    Upserts(Vec<Upserts>),
+    /// Rows to append.
+    Appends(Vec<Vec<u8>>),
+}
+
+/// What becomes of rows by primary key.
+#[derive(Debug)]
+pub enum Upserts {
+    /// Rows that were collected one by one.
+    Collected(KeyedRows),
+    /// Rows of a swap.
+    Moved(MovedInTable),
+}
+
+impl SinkRows {
+    /// How many rows there are, at most.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Upserts(all) => all.iter().map(Upserts::len).sum(),
+            Self::Appends(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Upserts {
+    /// How many rows there are, at most.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Collected(rows) => rows.len(),
+            Self::Moved(moved) => moved.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For each key the row that it has now.
+    pub fn rows(&self) -> Cow<'_, KeyedRows> {
+        match self {
+            Self::Collected(rows) => Cow::Borrowed(rows),
+            Self::Moved(moved) => Cow::Owned(moved.rows()),
+        }
+    }
+}
+
 /// How often the guest of a stage failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepFailures {
@@ -129,7 +185,7 @@ pub struct FailureCount {
 }
 
 /// By which events the current rows of a changelog were changed last, and what became of them at a swap. Keys stand as
-/// [`hash_of_key`] has them.
+/// [`hash_of_key`](crate::model::row::hash_of_key) has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangelogTrace {
     /// The step that gives the changelog.
@@ -137,25 +193,8 @@ pub struct ChangelogTrace {
     /// The key of a current row, and the stream sequence of an event that changed it; in order of arrival, a key as often as
     /// it was changed.
     pub last: Vec<(u64, u64)>,
-    /// By table: the rows that swaps made of current rows, or took away.
-    pub judged: BTreeMap<String, Vec<JudgedRow>>,
-}
-
-/// A row of a table, and the current row that it comes of, each by its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct JudgedRow {
-    /// In the table.
-    pub row: u64,
-    /// In the changelog.
-    pub current: u64,
-    /// The sequence of the event that the swap is behind.
-    pub behind: u64,
-}
-
-/// What stands for a key in a trace. That two keys of a table share one is possible and does not happen (one pair in 10^13
-/// with a million keys).
-pub fn hash_of_key(key: &[u8]) -> u64 {
-    xxh3_64(key)
+    /// The rows of tables that swaps made of current rows, or took away, each with the name of the table.
+    pub judged: Vec<(String, MovedInTable)>,
 }
 
 impl ChangelogTrace {
@@ -172,10 +211,9 @@ impl ChangelogTrace {
         self.last.is_empty() && self.judged.is_empty()
     }
 
-    /// How many bytes it has, or so.
+    /// How many bytes it has, but for the rows of swaps, which were there before.
     pub fn bytes(&self) -> usize {
-        let judged: usize = self.judged.values().map(Vec::len).sum();
-        self.last.len() * size_of::<(u64, u64)>() + judged * size_of::<JudgedRow>()
+        self.last.len() * size_of::<(u64, u64)>()
     }
 }
 

@@ -9,19 +9,27 @@ use crate::{
     model::{
         column::{Batch, RowKind},
         keys::Keys,
+        moved::{MovedInTable, MovedRows},
         row::{push_cell, push_key},
-        rows::{KeyedRows, PendingRows},
+        rows::PendingRows,
+        turn::Upserts,
     },
     operator::StateMap,
     state::{KeyedState, StateValue},
 };
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
+    sync::Arc,
+};
 
 /// Collects the changes of a table.
 #[derive(Debug)]
 pub struct TableSink {
     columns: Vec<usize>,
     key: Vec<usize>,
+    /// What was collected up to the last swap.
+    earlier: Vec<Upserts>,
     pending: PendingRows,
     contenders: Option<Contenders>,
 }
@@ -80,6 +88,7 @@ impl TableSink {
         Self {
             columns,
             key,
+            earlier: Vec::new(),
             pending: PendingRows::new(seed),
             contenders,
         }
@@ -120,16 +129,49 @@ impl TableSink {
         }
     }
 
+    /// Takes in the rows of a swap as they are, where none competes with others for its primary key. They are
+    /// made rows of the table when the turn is committed.
+    pub(super) fn collect_moved(&mut self, moved: &Arc<MovedRows>, needs_update_before: bool, behind: u64) {
+        let collected = self.take_collected();
+        self.earlier.extend(collected);
+        self.earlier.push(Upserts::Moved(MovedInTable {
+            moved: moved.clone(),
+            columns: self.columns.clone(),
+            key: self.key.clone(),
+            needs_update_before,
+            behind,
+        }));
+    }
+
+    /// Whether rows compete for primary keys.
+    pub(super) fn has_contenders(&self) -> bool {
+        self.contenders.is_some()
+    }
+
     pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+        let earlier = self.earlier.iter().map(|upserts| match upserts {
+            Upserts::Collected(rows) => rows.len(),
+            Upserts::Moved(_) => 0,
+        });
+        earlier.sum::<usize>() + self.pending.len()
     }
 
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.cause_bytes()
+        let earlier = self.earlier.iter().map(|upserts| match upserts {
+            Upserts::Collected(rows) => rows.cause_bytes(),
+            Upserts::Moved(_) => 0,
+        });
+        earlier.sum::<usize>() + self.pending.cause_bytes()
     }
 
-    pub(super) fn take(&mut self) -> KeyedRows {
-        self.pending.take()
+    pub(super) fn take(&mut self) -> Vec<Upserts> {
+        let mut all = mem::take(&mut self.earlier);
+        all.extend(self.take_collected());
+        all
+    }
+
+    fn take_collected(&mut self) -> Option<Upserts> {
+        (self.pending.len() > 0).then(|| Upserts::Collected(self.pending.take()))
     }
 
     pub(super) fn state(&mut self) -> Option<&mut dyn StateMap> {

@@ -9,8 +9,8 @@ use crate::{
         column::Value,
         ids::TableId,
         row::cells,
-        rows::{KeyedRows, Message, SinkRows},
-        turn::{FailureCount, LogRow, Turn},
+        rows::{KeyedRows, Message},
+        turn::{FailureCount, LogRow, SinkRows, Turn},
     },
     plan::{Plan, Target},
 };
@@ -169,7 +169,10 @@ impl Storage for MemoryStorage {
         }
         for (sink, rows) in plan.sinks.iter().zip(turn.sinks) {
             match (&sink.target, rows) {
-                (Target::Table { name, .. }, Some(SinkRows::Upserts(rows))) => self.set_rows(name, &rows)?,
+                (Target::Table { name, .. }, Some(SinkRows::Upserts(all))) => {
+                    all.iter()
+                        .try_for_each(|upserts| self.set_rows(name, &upserts.rows()))?;
+                }
                 (Target::Append { name }, Some(SinkRows::Appends(rows))) => self.append_rows(name, rows)?,
                 // A subject, or a table without changes: the turn was checked.
                 _ => {}

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::{rows::SinkRows, turn::Turn},
+    model::turn::{SinkRows, Turn},
     plan::{Plan, Target},
 };
 

@@ -122,9 +122,13 @@ fn a_closure_is_an_aggregate() {
         &[r#"{"k": 1, "n": 4}"#, r#"{"k": 1, "n": 0}"#, r#"{"k": 1, "n": 5}"#],
     );
     assert_eq!(dead_letters(&turn), [(2, "nothing can take a zero back")]);
-    let Some(SinkRows::Upserts(rows)) = &turn.sinks.as_slice()[0] else {
+    let Some(SinkRows::Upserts(all)) = &turn.sinks.as_slice()[0] else {
         panic!("a table by key has rows: {:?}", turn.sinks);
     };
+    let [rows] = &all[..] else {
+        panic!("no swap took place: {all:?}");
+    };
+    let rows = rows.rows();
     let cells = rows.sorted().map(|(_, row)| {
         let mut row = row.expect("no row goes");
         let mut cell = || take_cell(&mut row).map(|cell| format!("{cell:?}"));

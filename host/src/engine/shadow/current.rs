@@ -264,10 +264,10 @@ impl Found {
         };
         // By key, over all outputs.
         let mut moved: BTreeMap<&[u8], Both> = BTreeMap::new();
-        for row in self.rehearsed.moved.values().flat_map(BTreeMap::values) {
-            let both = moved.entry(&row.of).or_default();
-            both.live |= row.before.is_some();
-            both.candidate |= row.after.is_some();
+        for (of, row) in self.rehearsed.moved.values().flatten() {
+            let (both, (before, after)) = (moved.entry(of).or_default(), row.sides());
+            both.live |= before.is_some();
+            both.candidate |= after.is_some();
         }
         for both in moved.values() {
             match (both.live, both.candidate) {
@@ -295,21 +295,22 @@ impl Found {
 
     fn examples(&self, plan: &Plan) -> Vec<CurrentExample> {
         let of_outputs = self.rehearsed.moved.iter();
-        let rows = of_outputs.flat_map(|(&(at, output), rows)| rows.values().map(move |row| (at, output, row)));
+        let rows = of_outputs.flat_map(|(&(at, output), rows)| rows.iter().map(move |row| (at, output, row)));
         let rows = rows.take(SHADOW_EXAMPLES_MAX);
-        let examples = rows.filter_map(|(at, number, row)| {
+        let examples = rows.filter_map(|(at, number, (of, row))| {
+            let (before, after) = row.sides();
             let node = plan.nodes.get(at)?;
             let output = node.outputs.get(number)?;
-            let cells = |row: &Option<Vec<u8>>| match row {
+            let cells = |row: Option<&[u8]>| match row {
                 None => "left out".to_owned(),
                 Some(row) => line_of(&output.schema, row),
             };
             Some(CurrentExample {
-                key: key_of(plan, at, &row.of),
-                live: cells(&row.before),
-                candidate: match self.rejection_of(&row.of) {
-                    Some(reason) if row.after.is_none() => format!("rejected: {}", cut(&printable(reason))),
-                    _ => cells(&row.after),
+                key: key_of(plan, at, of),
+                live: cells(before),
+                candidate: match self.rejection_of(of) {
+                    Some(reason) if after.is_none() => format!("rejected: {}", cut(&printable(reason))),
+                    _ => cells(after),
                 },
             })
         });

@@ -13,10 +13,7 @@ use crate::{
     error::{Error, Result},
     fail_point,
     limits::TRACE_BYTES_MAX,
-    model::{
-        rows::SinkRows,
-        turn::{StepFailures, Turn},
-    },
+    model::turn::{SinkRows, StepFailures, Turn},
     plan::Plan,
     storage::{Messages, StoredPipeline, check_turn},
 };
@@ -98,9 +95,13 @@ impl Parts<'_> {
         for (statements, rows) in self.statements.sinks.iter().zip(turn.sinks) {
             match (statements, rows) {
                 (_, None) => {}
-                (Some(statements), Some(SinkRows::Upserts(rows))) => {
-                    statements.upsert_all(transaction, &rows)?;
-                    trace_bytes += lineage::write(transaction, pipeline, turn.number, &statements.name, &rows, behind)?;
+                (Some(statements), Some(SinkRows::Upserts(all))) => {
+                    for upserts in all {
+                        let rows = upserts.rows();
+                        statements.upsert_all(transaction, &rows)?;
+                        trace_bytes +=
+                            lineage::write(transaction, pipeline, turn.number, &statements.name, &rows, behind)?;
+                    }
                 }
                 (Some(statements), Some(SinkRows::Appends(rows))) => statements.append_all(transaction, rows)?,
                 (None, Some(_)) => return Err(Error::defect("a sink that is no table has rows").into()),

@@ -15,9 +15,8 @@ use crate::{
     limits::TRACE_BYTES_MAX,
     model::{
         column::Value,
-        row::{push_key_cell, push_length, take_bytes, take_length},
+        row::{hash_of_key, push_key_cell, push_length, take_bytes, take_length},
         rows::{KeyedRows, OF_SWAP},
-        turn::hash_of_key,
     },
     storage::{RowLineage, TracedRow},
 };

@@ -277,8 +277,8 @@ impl InProcess {
         self.turns += 1;
         let turn = self.engine.take_turn(self.turns).expect("no invariant breaks");
         let appended = turn.sinks.iter().flatten().map(|rows| match rows {
-            weir::model::rows::SinkRows::Appends(rows) => rows.len() as u64,
-            weir::model::rows::SinkRows::Upserts(_) => 0,
+            weir::model::turn::SinkRows::Appends(rows) => rows.len() as u64,
+            weir::model::turn::SinkRows::Upserts(_) => 0,
         });
         self.told += appended.sum::<u64>();
     }

@@ -5,8 +5,9 @@ use super::{insert, take_hash};
 use crate::{
     error::{Error, Result},
     model::{
+        moved::{JudgedRow, MovedInTable},
         row::{push_length, take_length},
-        turn::{ChangelogTrace, JudgedRow},
+        turn::ChangelogTrace,
     },
     storage::{SwapOfRow, sqlite::failure::Sqlite},
 };
@@ -32,7 +33,7 @@ pub(in crate::storage::sqlite) fn write_changelogs(
     for ChangelogTrace { step, mut last, judged } in traces {
         last.sort_unstable();
         last.dedup();
-        let swaps: BTreeSet<u64> = judged.values().flatten().map(|row| row.behind).collect();
+        let swaps: BTreeSet<u64> = judged.iter().map(|(_, moved)| moved.behind).collect();
         let (mut entries, mut first_sequence) = (Vec::with_capacity(16 * last.len()), u64::MAX);
         for (at, &(key, sequence)) in last.iter().enumerate() {
             // The last of all, and the last in front of each swap.
@@ -46,7 +47,12 @@ pub(in crate::storage::sqlite) fn write_changelogs(
         let first_sequence = behind.map_or(first_sequence, |behind| behind + 1);
         let name = format!("{CHANGELOG}{step}");
         bytes += insert(transaction, pipeline, number, &name, first_sequence, &entries)?;
-        for (table, mut rows) in judged {
+        let mut of_tables: BTreeMap<&str, Vec<&MovedInTable>> = BTreeMap::new();
+        for (table, moved) in &judged {
+            of_tables.entry(table).or_default().push(moved);
+        }
+        for (table, moved) in of_tables {
+            let mut rows: Vec<JudgedRow> = moved.into_iter().flat_map(MovedInTable::judged).collect();
             rows.sort_unstable();
             rows.dedup();
             entries.clear();
