@@ -8,8 +8,7 @@ use crate::{
         column::{Column, ColumnType, Field, Value},
         guest::{Answer, OutputRows, OutputSpec, RejectedRow},
         row::take_cell,
-        rows::SinkRows,
-        turn::Turn,
+        turn::{SinkRows, Turn},
     },
     plan::{Plan, double::Closures},
 };

@@ -42,25 +42,49 @@ const STEP: &str = "threshold";
 /// The lower of two thresholds, between which versions alternate: some thousand groups have just so many events.
 const LEAST: u16 = 8;
 
-fn plan() -> Result<Arc<Plan>> {
+/// What reads the rule.
+struct Reader {
+    what: &'static str,
+    text: &'static str,
+}
+
+const READERS: [Reader; 2] = [
+    Reader {
+        what: "in front of a table",
+        text: r#"
+        [[sink]]
+        table = "reached"
+        primary_key = ["k"]
+        "#,
+    },
+    Reader {
+        what: "in front of an aggregate",
+        text: r#"
+        [[step]]
+        name = "by-n"
+        aggregate = { group_by = ["n"], columns = { groups = { count = "*" } } }
+        [[sink]]
+        table = "by_n"
+        primary_key = ["n"]
+        "#,
+    },
+];
+
+fn plan(reader: &Reader) -> Result<Arc<Plan>> {
     let text = format!(
         r#"
         name = "groups"
         source = {{ stream = "S", subject = "s", columns = {{ k = "int" }} }}
         [[step]]
         name = "count"
-        aggregate = {{ group_by = ["k"], columns = {{ amount = {{ count = "*" }} }} }}
+        aggregate = {{ group_by = ["k"], columns = {{ n = {{ count = "*" }} }} }}
         [[step]]
         name = "{STEP}"
-        stage = {{ module = "{}", parameters = {{ least = {LEAST} }} }}
-        [[step]]
-        name = "by-amount"
-        aggregate = {{ group_by = ["amount"], columns = {{ groups = {{ count = "*" }} }} }}
-        [[sink]]
-        table = "by_amount"
-        primary_key = ["amount"]
+        stage = {{ module = "{}", parameters = {{ threshold = {LEAST} }} }}
+        {}
         "#,
-        guest("strict").display()
+        guest("thresholds").display(),
+        reader.text
     );
     Ok(Arc::new(Plan::build(&File::from_text("groups.toml", text), host())?))
 }
@@ -72,6 +96,8 @@ struct Paced {
     payload: String,
     paced: Option<(Instant, u64)>,
     passed: Arc<AtomicU64>,
+    /// How late the latest batch was that the pipeline wanted since versions are swapped, in µs.
+    late_us: Arc<AtomicU64>,
     /// How many events each group has.
     amounts: Arc<Vec<AtomicU16>>,
     end: Arc<AtomicBool>,
@@ -85,7 +111,12 @@ impl Source for Paced {
         if self.next > FILL {
             let (begun, first) = *self.paced.get_or_insert_with(|| (Instant::now(), self.next));
             let due = Duration::from_micros((self.next - first) * 1_000_000 / EVENTS_PER_S);
-            thread::sleep(due.saturating_sub(begun.elapsed()));
+            let elapsed = begun.elapsed();
+            thread::sleep(due.saturating_sub(elapsed));
+            if self.next > FILL + EVENTS_PER_S {
+                let late_us = elapsed.saturating_sub(due).as_micros() as u64;
+                self.late_us.fetch_max(late_us, Ordering::Relaxed);
+            }
         }
         for n in self.next..self.next + BATCH {
             self.payload.clear();
@@ -122,7 +153,7 @@ fn version(base: &Plan, number: u64, fallback: StageVersion) -> Result<(Arc<Plan
         deployment: Deployment {
             version: number,
             digest: Some(stage.module.digest.clone()),
-            parameters: [("least".to_owned(), least)].into_iter().collect(),
+            parameters: [("threshold".to_owned(), least)].into_iter().collect(),
             ..Default::default()
         },
     };
@@ -136,10 +167,17 @@ fn version(base: &Plan, number: u64, fallback: StageVersion) -> Result<(Arc<Plan
 }
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    READERS
+        .iter()
+        .try_for_each(|reader| measure_in_front_of(reader, report))
+}
+
+fn measure_in_front_of(reader: &Reader, report: &mut Report) -> Result<()> {
+    let what = reader.what;
     say(format_args!(
-        "swap: {SWAPS} thresholds over {GROUPS} groups, while {EVENTS_PER_S} events a second come in"
+        "swap: {SWAPS} thresholds over {GROUPS} groups {what}, while {EVENTS_PER_S} events a second come in"
     ));
-    let base = plan()?;
+    let base = plan(reader)?;
     let folder = tempfile::tempdir()?;
     let mut storage = hold(&folder.path().join("groups.db"))?.open(base.clone(), Messages::Drop)?;
     storage.claim("groups")?;
@@ -148,6 +186,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     storage.load(&mut engine)?;
     engine.begin(0, &[])?;
     let (passed, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let late_us = Arc::new(AtomicU64::new(0));
     let amounts: Arc<Vec<AtomicU16>> = Arc::new((0..GROUPS).map(|_| AtomicU16::new(0)).collect());
     let source = Paced {
         decoder: Decoder::of(&base, BATCH as usize)?,
@@ -155,6 +194,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         payload: String::new(),
         paced: None,
         passed: passed.clone(),
+        late_us: late_us.clone(),
         amounts: amounts.clone(),
         end: end.clone(),
     };
@@ -212,7 +252,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let pauses = told.pauses();
     report.add(Figure {
         part: "swap",
-        what: format!("pause of the events, p99 of {SWAPS} thresholds over {GROUPS} groups"),
+        what: format!("pause of the events, p99 of {SWAPS} thresholds over {GROUPS} groups {what}"),
         value: at(&pauses, 99),
         unit: "µs",
         baseline: BATCH as f64 * 1e6 / EVENTS_PER_S as f64,
@@ -225,6 +265,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             ("in force after, most", at(&until, 100) / 1e3, "ms"),
             ("rows that differ, p50", differing(differ.len() / 2), ""),
             ("rows that differ, most", differing(differ.len().saturating_sub(1)), ""),
+            ("latest batch", late_us.load(Ordering::Relaxed) as f64 / 1e3, "ms late"),
             ("memory on top", more_mib, "MiB"),
         ],
     });
