@@ -18,7 +18,9 @@ mod handing;
 mod last_events;
 mod operators;
 mod outcomes;
+mod passing;
 mod past;
+mod pieces;
 mod rehearsal;
 mod rejudge;
 mod renewal;
@@ -66,8 +68,8 @@ use crate::{
 use compaction::LogCompaction;
 use last_events::LastEvents;
 use outcomes::{DeadRow, Outcomes};
+use passing::{AtSwap, Differing};
 use rehearsal::Rehearsal;
-use rejudge::{AtSwap, Differing};
 use shadow::Comparison;
 use stages::{OnRefusal, Stage};
 use std::{

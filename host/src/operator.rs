@@ -31,7 +31,11 @@ pub mod window;
 use crate::{
     error::{Error, OrDefect, Result, note_defect},
     limits::STATE_LOG_CHUNK_BYTES,
-    model::column::{Batch, Column, Lineage, RowKind, Schema, Value},
+    model::{
+        column::{Batch, Column, Lineage, RowKind, Schema, Value},
+        moved::Moved,
+        row::cells,
+    },
     plan::{Node, OperatorPlan, TimeColumn, TimeScale},
     state::{KeyedState, StateValue, push_entry},
 };
@@ -449,6 +453,36 @@ impl ChangelogBuilder {
             kinds: None,
             ..self.finish()
         }
+    }
+
+    /// Adds what takes a row from what it was to what it is, as rows of `delivery`.
+    pub(crate) fn push_moved(&mut self, needs_update_before: bool, delivery: u32, moved: &Moved) {
+        match moved.sides() {
+            (None, None) => {}
+            (None, Some(after)) => self.push(RowKind::Insert, delivery, cells(after)),
+            (Some(before), None) => self.push(RowKind::Delete, delivery, cells(before)),
+            (Some(before), Some(after)) => {
+                if needs_update_before {
+                    self.push(RowKind::UpdateBefore, delivery, cells(before));
+                }
+                self.push(RowKind::UpdateAfter, delivery, cells(after));
+            }
+        }
+    }
+
+    /// Adds all rows of a changelog of the same columns.
+    pub(crate) fn append(&mut self, rows: &Batch) {
+        if rows.is_empty() {
+            return;
+        }
+        if rows.columns.len() != self.columns.len() {
+            note_defect("a changelog was put behind one of other columns");
+        }
+        for (column, more) in self.columns.iter_mut().zip(&rows.columns) {
+            column.extend(more);
+        }
+        self.deliveries.extend_from_slice(&rows.deliveries);
+        self.kinds.extend((0..rows.len()).map(|row| rows.kind(row)));
     }
 
     pub(crate) fn finish(self) -> Batch {

@@ -3,6 +3,8 @@
 
 use super::{
     differences::{DifferencesByKey, differing_rows},
+    passing::AllMoved,
+    pieces::MovedOutput,
     rules::{NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
     trial::numbered,
     verdicts::{Known, Verdicts, ask_current},
@@ -14,10 +16,9 @@ use crate::{
         deployment::Deployment,
         guest::GuestFailure,
         ids::NodeId,
-        moved::MovedRows,
         row::push_key,
     },
-    plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
+    plan::{GuestHost, NodeKind, OutputPort, Plan, RunningStage, StagePlan},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -49,7 +50,7 @@ pub(super) struct Rehearsed {
     /// The current rows that there are, where somebody wants to know how many.
     pub(super) current: Option<CurrentKeys>,
     /// For each output the rows that are others, by the keys of their current rows.
-    pub(super) moved: BTreeMap<(NodeId, usize), MovedRows>,
+    pub(super) moved: AllMoved,
     /// What the new rules reject and the former did not.
     pub(super) rejected: BTreeMap<NodeId, BTreeMap<Vec<u8>, String>>,
     /// The first row that a new rule failed on: it was asked of no others.
@@ -94,6 +95,8 @@ pub(super) struct Cast {
     after: BTreeMap<NodeId, Version>,
     /// The stages that will be on trial.
     pub(super) on_trial: BTreeSet<NodeId>,
+    /// The outputs whose changelogs are to be ready at the swap.
+    pub(super) read_row_by_row: BTreeSet<(NodeId, usize)>,
 }
 
 /// Why there is no cast.
@@ -221,6 +224,7 @@ impl Cast {
             before: BTreeMap::new(),
             after: BTreeMap::new(),
             on_trial: BTreeSet::new(),
+            read_row_by_row: BTreeSet::new(),
         }))
     }
 
@@ -298,7 +302,8 @@ impl Cast {
             return Ok(());
         }
         moved_rows(&self.was, &self.plan, rules, &before, &after, |port, row, moved| {
-            let of_port = rehearsed.moved.entry(port).or_default();
+            let of_port = rehearsed.moved.entry(port);
+            let of_port = of_port.or_insert_with(|| MovedOutput::new(self.read_row_by_row.contains(&port)));
             of_port.insert(&key_of(row), moved);
         })?;
         after.each_new_rejection(&before, |at, row, reason| {
@@ -354,6 +359,15 @@ impl Cast {
 }
 
 impl Rehearsed {
+    /// Makes the changelogs ready that are read row by row, as far as they are not.
+    pub(super) fn renew(&mut self, plan: &Plan) {
+        for (&(node, output), moved) in &mut self.moved {
+            if let Some(output) = plan.output(OutputPort { node, output }) {
+                moved.renew(output);
+            }
+        }
+    }
+
     /// Forgets what is known of a key.
     fn forget(&mut self, rules: &Rules, key: &[u8]) {
         for at in &rules.asked {

@@ -4,7 +4,7 @@
 //! judged back at that very row. So while it is on trial, those are kept over which it differs from the version that it falls
 //! back on, with what both give of them. They are not stored: a start asks both versions again.
 
-use super::rules::{all_columns, each_moved, push_change};
+use super::rules::{all_columns, each_moved};
 use crate::{
     error::note_defect,
     model::{column::Batch, moved::Moved, row::push_key},
@@ -60,9 +60,9 @@ impl DifferencesByKey {
         }
     }
 
-    /// The differences over all current rows.
-    pub(super) fn into_all(self) -> Differences {
-        self.all
+    /// Takes the differences over all current rows out. What is left takes a while to drop.
+    pub(super) fn take(&mut self) -> Differences {
+        mem::take(&mut self.all)
     }
 }
 
@@ -162,7 +162,7 @@ impl Differences {
                     continue;
                 };
                 let needs_update_before = output.readers.needs_update_before;
-                (0..difference.rows).for_each(|_| push_change(&mut back, needs_update_before, delivery, given));
+                (0..difference.rows).for_each(|_| back.push_moved(needs_update_before, delivery, given));
             }
             back.finish()
         });

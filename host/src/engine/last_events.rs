@@ -4,7 +4,7 @@
 //! stands on, the trace of the database has the last event of each current row, and, for each row of a table that reads a
 //! rule and that a swap changed, the current row that it comes of.
 
-use super::{Edges, Engine, Outcomes, of, rejudge::Differing, rules::key_columns};
+use super::{Edges, Engine, Outcomes, of, passing::Differing, rules::key_columns};
 use crate::{
     error::Result,
     model::{

@@ -7,8 +7,9 @@
 use super::{
     Engine, Step,
     cast::{Cast, NoCast, Rehearsed, Work},
+    differences::DifferencesByKey,
     handing::{Deciding, Handing},
-    rejudge::Passed,
+    passing::{Passed, is_read_row_by_row},
     rules::{Refused, path_of},
     swap::Successor,
 };
@@ -17,7 +18,7 @@ use crate::{
     fail_point,
     limits::REHEARSED_BEHIND_MAX,
     model::delivery::Deliveries,
-    plan::{GuestHost, NodeKind, Plan},
+    plan::{GuestHost, NodeKind, OutputPort, Plan},
 };
 use crossbeam_channel::{Receiver, bounded};
 use std::sync::Arc;
@@ -90,12 +91,24 @@ impl Engine {
         });
         cast.on_trial = on_trial.collect();
         let (was, plan) = (cast.was.clone(), cast.plan.clone());
+        let asked = cast.rules.iter().flat_map(|rules| &rules.affected);
+        let outputs = asked.flat_map(|&node| {
+            let outputs = plan.nodes.get(node).map_or(0, |node| node.outputs.len());
+            (0..outputs).map(move |output| OutputPort { node, output })
+        });
+        let row_by_row = outputs.filter(|&port| is_read_row_by_row(&plan, &self.sinks, port));
+        cast.read_row_by_row = row_by_row.map(|port| (port.node, port.output)).collect();
         let (done, rehearsed) = bounded(1);
         let handing = Handing::start("weir-rehearsal", cast, move |mut cast, heard| {
-            let mut rehearsed = Rehearsed::default();
+            let (mut rehearsed, mut is_whole) = (Rehearsed::default(), false);
             let heard = heard.each(|work| {
-                if let Work::Rows { rules, rows } = work {
-                    cast.take(rules, &rows, &mut rehearsed)?;
+                match work {
+                    Work::Rows { rules, rows } => cast.take(rules, &rows, &mut rehearsed)?,
+                    Work::All => is_whole = true,
+                    Work::Through(_) | Work::Anew(_) => {}
+                }
+                if is_whole {
+                    rehearsed.renew(&cast.plan);
                 }
                 take_defect()?;
                 fail_point::pass("in-rehearsal");
@@ -176,8 +189,9 @@ impl Engine {
             if stage.is_on_trial() && path_of(&plan, at).is_some() {
                 match compared.contains(&at) {
                     true => {
-                        let of_step = differences.remove(&at).unwrap_or_default();
-                        stage.set_differences(of_step.into_all());
+                        let of_step = differences.get_mut(&at);
+                        let of_step = of_step.map(DifferencesByKey::take);
+                        stage.set_differences(of_step.unwrap_or_default());
                     }
                     false => knows_all = false,
                 }
@@ -187,8 +201,9 @@ impl Engine {
             self.keep_differences()?;
         }
         self.keep_past();
-        let moved = moved.into_iter().map(|(port, rows)| (port, Arc::new(rows)));
-        self.pass_on_moved(moved.collect(), deliveries)
+        let mut passed = self.pass_on_moved(moved, deliveries)?;
+        passed.left.differences = differences;
+        Ok(passed)
     }
 
     /// What the rehearsal for `plan` found, once all is judged. Nothing where there was none, or it does not hold any more.

@@ -10,34 +10,18 @@
 //! take over, and nothing has changed.
 
 use super::{
-    Cut, Edges, Engine, Outcomes, Part, Place, Step, of,
-    rules::{NewlyRejected, Refused, Rules, Verdict, judge_rows, key_columns, moved_rows, path_of, push_change},
-    set,
+    Engine, Step,
+    passing::{AllMoved, Passed},
+    rules::{NewlyRejected, Refused, Rules, Verdict, judge_rows, key_columns, moved_rows, path_of},
 };
 use crate::{
     error::{Error, OrDefect, Result},
-    fail_point,
     limits::STATE_BUCKETS,
-    model::{
-        column::Batch,
-        delivery::Deliveries,
-        ids::{IdVec, NodeId, SinkId},
-        moved::MovedRows,
-        row::push_key,
-    },
-    operator::ChangelogBuilder,
-    plan::{Node, NodeKind, Output, OutputPort, Plan},
-    sink::Sink,
+    model::{column::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
+    plan::{NodeKind, OutputPort, Plan},
     text::printable,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::Arc,
-};
-
-/// The rows that a swap makes others, by step and output.
-pub(super) type AllMoved = BTreeMap<(NodeId, usize), Arc<MovedRows>>;
+use std::{collections::BTreeSet, mem};
 
 /// The current rows as the former rules judged them.
 #[derive(Debug, Default)]
@@ -45,31 +29,6 @@ pub(super) struct Before {
     rules: Vec<Rules>,
     /// For each of them and each bucket.
     verdicts: Vec<Vec<Verdict>>,
-}
-
-/// The rows of a swap, behind all steps.
-#[derive(Debug)]
-pub(super) struct Passed {
-    edges: Edges,
-    outcomes: Outcomes,
-    differing: BTreeMap<(NodeId, usize), Differing>,
-}
-
-/// The rows that a swap makes others in an output.
-#[derive(Debug)]
-pub(super) struct Differing {
-    pub(super) moved: Arc<MovedRows>,
-    /// How many rows of the edge they are, in front of all others: none, where all that read them take them as they are.
-    pub(super) in_front: usize,
-}
-
-/// The rows of a swap, while they pass.
-#[derive(Debug)]
-pub(super) struct AtSwap {
-    /// What steps give on top of what they make of the rows that they read, and in front of it.
-    differs: Edges,
-    /// What stages make of these.
-    judged: Edges,
 }
 
 impl Engine {
@@ -118,7 +77,7 @@ impl Engine {
     ) -> Result<Passed, Refused> {
         let plan = self.plan.clone();
         let mut rejected = NewlyRejected::default();
-        let mut moved: BTreeMap<(NodeId, usize), MovedRows> = BTreeMap::new();
+        let mut moved = AllMoved::new();
         for (rules, before) in before.rules.iter().zip(before.verdicts) {
             let key = key_columns(&plan, rules.changelog)?;
             for (bucket, before) in before.into_iter().enumerate() {
@@ -147,66 +106,7 @@ impl Engine {
         }
         // Of what the new rules made of the rows; what comes while these pass changes them as ever.
         self.keep_differences()?;
-        let moved = moved.into_iter().map(|(port, rows)| (port, Arc::new(rows)));
-        self.pass_on_moved(moved.collect(), deliveries)
-    }
-
-    /// Passes on rows that are others by now, each output's in their order.
-    pub(super) fn pass_on_moved(&mut self, moved: AllMoved, deliveries: &Deliveries) -> Result<Passed, Refused> {
-        let plan = self.plan.clone();
-        let mut differs: Edges = plan.nodes.map(|_, node| vec![Batch::default(); node.outputs.len()]);
-        let mut differing = BTreeMap::new();
-        for ((at, number), moved) in moved {
-            let port = OutputPort {
-                node: at,
-                output: number,
-            };
-            let output = plan.output(port);
-            let output = output.or_defect(|| format!("step {at} has no output {number}"))?;
-            let mut in_front = 0;
-            if is_read_row_by_row(&plan, &self.sinks, port) {
-                let rows = changelog_of(output, &moved);
-                in_front = rows.len();
-                let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
-                *place.or_defect(|| format!("step {at} has no place for its rows"))? = rows;
-            }
-            differing.insert((at, number), Differing { moved, in_front });
-        }
-        let (edges, outcomes) = self.pass_on(differs, deliveries)?;
-        Ok(Passed {
-            edges,
-            outcomes,
-            differing,
-        })
-    }
-
-    /// Lets sinks have what passed.
-    pub(super) fn collect_passed(&mut self, passed: &mut Passed) {
-        let Passed {
-            edges,
-            outcomes,
-            differing,
-        } = passed;
-        self.measure(edges);
-        for (&(at, number), Differing { moved, in_front }) in &*differing {
-            let needs_update_before = self.needs_update_before(at, number);
-            if let (0, Some(step)) = (*in_front, self.metrics.steps().get(at)) {
-                let outputs = (0..=number).map(|output| match output == number {
-                    true => moved.changes(needs_update_before) as u64,
-                    false => 0,
-                });
-                step.count(0, outputs);
-            }
-        }
-        let behind = self.last_sequence;
-        self.note_judged(differing, behind);
-        self.collect(edges, Place::Swap { behind, differing }, outcomes);
-    }
-
-    /// Whether what reads an output wants to know of the row that an update replaces.
-    pub(super) fn needs_update_before(&self, node: NodeId, output: usize) -> bool {
-        let output = self.plan.output(OutputPort { node, output });
-        output.is_some_and(|output| output.readers.needs_update_before)
+        self.pass_on_moved(moved, deliveries)
     }
 
     /// Asks both versions of each trial over a changelog of its current rows, where that was not done yet.
@@ -264,73 +164,6 @@ impl Engine {
         self.keep_past();
         Ok(())
     }
-
-    /// Runs `rows` of steps through those behind, as rows of the only delivery.
-    fn pass_on(&mut self, rows: Edges, deliveries: &Deliveries) -> Result<(Edges, Outcomes), Refused> {
-        let part = Part {
-            deliveries,
-            range: 0..1,
-            events: self.plan.inputs.map(|_, _| Batch::default()),
-        };
-        let mut outcomes = Outcomes::new(1);
-        let rejects = |step: &str, reason: &str| {
-            let reason = printable(reason);
-            Refused::Row(format!("step \"{step}\" rejects a row that would come of it: {reason}"))
-        };
-        self.forget_failures();
-        fail_point::pass("before-rejudged");
-        let at_swap = AtSwap {
-            judged: rows.map(|_, _| Vec::new()),
-            differs: rows,
-        };
-        let passed = self.pass(&part, Some(at_swap), &mut outcomes);
-        self.forget_failures();
-        let edges = passed.map_err(|cut| match cut {
-            Cut::Undo(rejected) => rejects(&rejected.step, &rejected.reason),
-            Cut::Stop(_, stopped) => rejects(&stopped.step, &stopped.reason),
-            Cut::Defect(defect) => Refused::Defect(defect),
-        })?;
-        let of_rows = outcomes.dead_rows.iter().map(|row| &row.rejected);
-        if let Some(rejected) = outcomes.rejected.iter().chain(of_rows).next() {
-            return Err(rejects(&rejected.step, &rejected.reason));
-        }
-        Ok((edges, outcomes))
-    }
-}
-
-impl Engine {
-    /// Runs the stage `node`, the step `at`, while the rows of a swap pass.
-    pub(super) fn stage_at_swap(
-        &mut self,
-        at: NodeId,
-        node: &Node,
-        swap: &mut AtSwap,
-        edges: &Edges,
-        deliveries: &Deliveries,
-        outcomes: &mut Outcomes,
-    ) -> Result<Vec<Batch>, Cut> {
-        // What it makes of rows of the swap that come from a stage is among the rows of the swap already.
-        let before = self.plan.nodes.get(node.input.node).map(|before| &before.kind);
-        let input = match before {
-            Some(NodeKind::Stage(_)) => of(&swap.judged, node.input),
-            _ => of(edges, node.input),
-        };
-        let output = self.stage(at, node, input, deliveries, outcomes)?;
-        let both = swap.with_differing(at, output.clone())?;
-        set(&mut swap.judged, at, output)?;
-        Ok(both)
-    }
-}
-
-impl AtSwap {
-    /// What the step `at` gives: the rows of the swap at its own outputs, and behind them its `output`.
-    pub(super) fn with_differing(&self, at: NodeId, output: Vec<Batch>) -> Result<Vec<Batch>> {
-        let differs = self.differs.get(at);
-        let differs = differs.or_defect(|| format!("step {at} has no place at a swap"))?;
-        let both = differs.iter().zip(output);
-        let both = both.map(|(differs, output)| Batch::merge(vec![differs.clone(), output]));
-        Ok(both.collect())
-    }
 }
 
 impl Before {
@@ -338,30 +171,6 @@ impl Before {
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
-}
-
-/// Whether anything but rules, and tables that take the rows of a swap as they are, reads an output.
-fn is_read_row_by_row(plan: &Plan, sinks: &IdVec<SinkId, Sink>, port: OutputPort) -> bool {
-    let steps = plan
-        .nodes
-        .iter()
-        .filter(|node| !matches!(node.kind, NodeKind::Stage(_)));
-    let lookup_tables = plan.tables.iter().filter_map(|table| table.update.as_ref());
-    let sinks = sinks.iter().zip(&plan.sinks).filter(|(sink, _)| !sink.takes_moved());
-    let mut read = steps
-        .flat_map(Node::inputs)
-        .chain(lookup_tables.map(|(input, _)| *input))
-        .chain(sinks.map(|(_, plan)| plan.input));
-    read.any(|input| input == port)
-}
-
-fn changelog_of(output: &Output, rows: &MovedRows) -> Batch {
-    let needs_update_before = output.readers.needs_update_before;
-    let mut out = ChangelogBuilder::new(&output.schema, rows.changes(needs_update_before));
-    for (_, moved) in rows {
-        push_change(&mut out, needs_update_before, 0, moved);
-    }
-    out.finish()
 }
 
 #[cfg(test)]

@@ -9,22 +9,19 @@
 
 use super::{
     Engine, Stage, Step, Unswappable,
+    passing::AllMoved,
+    pieces::MovedOutput,
     rules::{Refused, all_columns, cells_of, key_columns},
 };
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
-    model::{
-        column::Batch,
-        ids::NodeId,
-        moved::{Moved, MovedRows},
-        row::push_key,
-    },
+    model::{column::Batch, ids::NodeId, moved::Moved, row::push_key},
     operator::guests::NoResult,
     plan::{Change, Node, NodeKind, OutputPort},
     text::printable,
 };
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::mem;
 
 impl Engine {
     /// Computes results anew where a start has other aggregates than gave those in the states. They are part of the next turn, and
@@ -41,10 +38,10 @@ impl Engine {
         let stale = mem::take(&mut self.stale);
         self.each_state(|state| state.savepoint());
         self.each_stage(Stage::savepoint);
-        let mut moved = BTreeMap::new();
+        let mut moved = AllMoved::new();
         for &at in &stale {
             let rows = self.renewed_rows(at)?;
-            moved.insert((at, 0), Arc::new(rows));
+            moved.insert((at, 0), rows);
         }
         let deliveries = self.place_of_swap(&self.plan.clone(), &Default::default());
         let mut passed = self.pass_on_moved(moved, &deliveries).map_err(|refused| match refused {
@@ -62,7 +59,7 @@ impl Engine {
     }
 
     /// Has the operator at `at` compute its results anew. Gives the current rows that are others then, in the order of their keys.
-    fn renewed_rows(&mut self, at: NodeId) -> Result<MovedRows> {
+    fn renewed_rows(&mut self, at: NodeId) -> Result<MovedOutput> {
         let plan = self.plan.clone();
         let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
         let changelog = OutputPort { node: at, output: 0 };
@@ -71,7 +68,7 @@ impl Engine {
             Change::Append => None,
             Change::Keyed(_) => Some(key_columns(&plan, changelog)?),
         };
-        let mut moved = MovedRows::default();
+        let mut moved = MovedOutput::default();
         for bucket in 0..STATE_BUCKETS {
             let before = key.as_ref().map(|_| self.current_rows(changelog, bucket)).transpose()?;
             let operator = self.steps.get_mut(at).and_then(Step::operator);
@@ -87,7 +84,7 @@ impl Engine {
 }
 
 /// Adds the rows of `after` that are others than those of `before`, which are of the same keys in the same order.
-fn push_moved(moved: &mut MovedRows, key: &[usize], before: &Batch, after: &Batch) -> Result<()> {
+fn push_moved(moved: &mut MovedOutput, key: &[usize], before: &Batch, after: &Batch) -> Result<()> {
     let key_of = |rows: &Batch, row: usize| {
         let mut bytes = Vec::new();
         push_key(&mut bytes, &rows.pick(key), row);

@@ -7,12 +7,11 @@ use super::verdicts::{Known, Verdicts};
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
-        column::{Batch, Column, NOTHING, RowKind},
+        column::{Batch, Column, NOTHING},
         ids::NodeId,
         moved::Moved,
-        row::{cells, push_cell},
+        row::push_cell,
     },
-    operator::ChangelogBuilder,
     plan::{Change, Node, NodeKind, Output, OutputPort, Plan, StagePlan},
     text::printable,
 };
@@ -356,19 +355,4 @@ pub(super) fn cells_of<'b>(bytes: &'b mut Vec<u8>, columns: &[&Column], row: usi
     bytes.clear();
     columns.iter().for_each(|column| push_cell(bytes, column.get(row)));
     bytes
-}
-
-/// Adds what takes a row from what it was to what it is.
-pub(super) fn push_change(out: &mut ChangelogBuilder, needs_update_before: bool, delivery: u32, moved: &Moved) {
-    match moved.sides() {
-        (None, None) => {}
-        (None, Some(after)) => out.push(RowKind::Insert, delivery, cells(after)),
-        (Some(before), None) => out.push(RowKind::Delete, delivery, cells(before)),
-        (Some(before), Some(after)) => {
-            if needs_update_before {
-                out.push(RowKind::UpdateBefore, delivery, cells(before));
-            }
-            out.push(RowKind::UpdateAfter, delivery, cells(after));
-        }
-    }
 }

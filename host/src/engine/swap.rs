@@ -5,10 +5,8 @@
 //! current rows of changelogs anew.
 
 use super::{
-    ComparisonReady, Engine, OnRefusal, ShadowFeed, Stage, Step, Unswappable,
-    rejudge::{Before, Passed},
-    rules::Refused,
-    takeover,
+    ComparisonReady, Engine, OnRefusal, ShadowFeed, Stage, Step, Unswappable, passing::Passed, rejudge::Before,
+    rules::Refused, takeover,
 };
 use crate::{
     error::{Error, Result, take_defect},
@@ -143,7 +141,7 @@ impl Engine {
         let changed: Vec<NodeId> = changed.into_iter().collect();
         let replaced = self.put_in(stages)?;
         let was = self.follow_plan(plan)?;
-        let mut judged = match (rehearsed, before.is_empty()) {
+        let judged = match (rehearsed, before.is_empty()) {
             (Some(rehearsed), _) => self.pass_on_rehearsed(rehearsed, &deliveries).map(Some),
             (None, false) => self.judge_anew(before, &was, &deliveries).map(Some),
             (None, true) => {
@@ -152,23 +150,23 @@ impl Engine {
                 Ok(None)
             }
         };
-        let refused = match &mut judged {
-            Ok(passed) => {
+        let (refused, passed) = match judged {
+            Ok(mut passed) => {
                 self.each_state(|state| state.release());
-                if let Some(passed) = passed {
+                if let Some(passed) = &mut passed {
                     self.collect_passed(passed);
                     fail_point::pass("after-rejudged");
                 }
-                None
+                (None, passed)
             }
             Err(Refused::Defect(defect)) => {
                 self.defect = Some(defect.clone());
-                return Err(defect.clone());
+                return Err(defect);
             }
             Err(Refused::Row(reason)) => {
                 self.each_state(|state| state.rollback());
                 self.each_stage(Stage::rollback);
-                Some(mem::take(reason))
+                (Some(reason), None)
             }
         };
         if let Some(reason) = refused {
@@ -195,7 +193,7 @@ impl Engine {
         self.begin_comparisons(comparisons)?;
         self.check()?;
         Ok(Retired {
-            _passed: judged.ok().flatten(),
+            _passed: passed,
             _plan: was,
             _stages: retired,
             _shadows: retired_shadows,

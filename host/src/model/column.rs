@@ -345,7 +345,7 @@ impl RowKind {
 }
 
 /// Rows of one edge: columns, where each row came from, and how it changes things.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// One column per field of the edge's schema.
     pub columns: Vec<Arc<Column>>,
@@ -358,7 +358,7 @@ pub struct Batch {
 }
 
 /// The deliveries that had part in each row of a batch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
     /// For each row where its deliveries end.
     pub ends: Vec<u32>,

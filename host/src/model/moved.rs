@@ -11,6 +11,7 @@ use crate::model::{
 use std::{
     collections::{BTreeMap, btree_map},
     iter,
+    ops::Bound,
     sync::Arc,
 };
 
@@ -69,13 +70,14 @@ impl MovedRows {
     pub fn insert(&mut self, of: &[u8], moved: Moved) {
         self.updates += usize::from(moved.is_update());
         let known = self.rows.insert(of.into(), moved);
-        self.updates -= usize::from(known.is_some_and(|known| known.is_update()));
+        self.updates -= usize::from(known.as_ref().is_some_and(Moved::is_update));
     }
 
-    /// Forgets what is known of the row that comes of the current row `of`.
-    pub fn remove(&mut self, of: &[u8]) {
+    /// Forgets what is known of the row that comes of the current row `of`; says whether anything was.
+    pub fn remove(&mut self, of: &[u8]) -> bool {
         let known = self.rows.remove(of);
-        self.updates -= usize::from(known.is_some_and(|known| known.is_update()));
+        self.updates -= usize::from(known.as_ref().is_some_and(Moved::is_update));
+        known.is_some()
     }
 
     /// How many there are.
@@ -91,6 +93,16 @@ impl MovedRows {
     /// How many rows the changelog of them has, with or without the rows that updates replace.
     pub fn changes(&self, needs_update_before: bool) -> usize {
         self.len() + if needs_update_before { self.updates } else { 0 }
+    }
+
+    /// Those of current rows from `first` on, in front of `end` where there is one.
+    pub fn from_to<'a>(
+        &'a self,
+        first: &[u8],
+        end: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&'a Box<[u8]>, &'a Moved)> + use<'a> {
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows.range::<[u8], _>((Bound::Included(first), end))
     }
 
     /// The rows in order, each with the key of its current row.

@@ -24,7 +24,10 @@ use model::*;
 use rules::*;
 use run::*;
 use serde_json::{Value as Json, json};
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Commits, and compares what is stored with what the model says.
 fn check(run: &mut Run, model: &Model, context: &str) {

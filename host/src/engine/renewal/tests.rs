@@ -13,7 +13,7 @@ use crate::{
     storage::{MemoryStorage, Storage},
 };
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What a module makes of the sum of a group.
 type ResultOf = fn(i64) -> Option<i64>;

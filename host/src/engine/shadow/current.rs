@@ -264,7 +264,7 @@ impl Found {
         };
         // By key, over all outputs.
         let mut moved: BTreeMap<&[u8], Both> = BTreeMap::new();
-        for (of, row) in self.rehearsed.moved.values().flatten() {
+        for (of, row) in self.rehearsed.moved.values().flat_map(|output| &output.rows) {
             let (both, (before, after)) = (moved.entry(of).or_default(), row.sides());
             both.live |= before.is_some();
             both.candidate |= after.is_some();
@@ -295,7 +295,7 @@ impl Found {
 
     fn examples(&self, plan: &Plan) -> Vec<CurrentExample> {
         let of_outputs = self.rehearsed.moved.iter();
-        let rows = of_outputs.flat_map(|(&(at, output), rows)| rows.iter().map(move |row| (at, output, row)));
+        let rows = of_outputs.flat_map(|(&(at, output), rows)| rows.rows.iter().map(move |row| (at, output, row)));
         let rows = rows.take(SHADOW_EXAMPLES_MAX);
         let examples = rows.filter_map(|(at, number, (of, row))| {
             let (before, after) = row.sides();
