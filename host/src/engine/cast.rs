@@ -20,8 +20,9 @@ use crate::{
     },
     plan::{GuestHost, NodeKind, OutputPort, Plan, RunningStage, StagePlan},
 };
+use hashbrown::{HashMap, HashSet};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     iter,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -49,6 +50,8 @@ pub(super) enum Work {
 pub(super) struct Rehearsed {
     /// The current rows that there are, where somebody wants to know how many.
     pub(super) current: Option<CurrentKeys>,
+    /// By changelog the current rows of which anything is known here: of most there is nothing to forget.
+    pub(super) known: BTreeMap<(NodeId, usize), CurrentKeys>,
     /// For each output the rows that are others, by the keys of their current rows.
     pub(super) moved: AllMoved,
     /// What the new rules reject and the former did not.
@@ -72,12 +75,13 @@ impl CurrentKeys {
         self.0.len()
     }
 
-    fn note(&mut self, key: &[u8], is_gone: bool) {
-        let hash = xxh3_128(key);
-        match is_gone {
-            true => self.0.remove(&hash),
-            false => self.0.insert(hash),
-        };
+    fn add(&mut self, key: &[u8]) {
+        self.0.insert(xxh3_128(key));
+    }
+
+    /// Says whether it was there.
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.0.remove(&xxh3_128(key))
     }
 }
 
@@ -260,7 +264,12 @@ impl Cast {
         }
         let gone = |row: u32| all_rows.kind(row as usize).retracts();
         if let Some(current) = &mut rehearsed.current {
-            last.iter().for_each(|(key, &row)| current.note(key, gone(row)));
+            for (key, &row) in &last {
+                match gone(row) {
+                    true => drop(current.remove(key)),
+                    false => current.add(key),
+                }
+            }
         }
         for key in last.iter().filter(|(_, row)| gone(**row)).map(|(key, _)| key) {
             rehearsed.forget(rules, key);
@@ -294,31 +303,33 @@ impl Cast {
         for key in &keys {
             rehearsed.forget(rules, key);
         }
-        let key_of = |row: u32| keys.get(row as usize).map(|key| (*key).clone()).unwrap_or_default();
+        let key_of = |row: u32| keys.get(row as usize).map_or(&[][..], |key| key.as_slice());
         if let Some(at) = after.failed_at {
             let rejected = after.rejected.get(&at).and_then(BTreeMap::last_key_value);
             let rejected = rejected.or_defect(|| format!("step {at} failed on no row"))?;
-            rehearsed.failure = Some((at, key_of(*rejected.0), rejected.1.clone()));
+            rehearsed.failure = Some((at, key_of(*rejected.0).to_vec(), rejected.1.clone()));
             return Ok(());
         }
         moved_rows(&self.was, &self.plan, rules, &before, &after, |port, row, moved| {
+            rehearsed.know(rules, key_of(row));
             let of_port = rehearsed.moved.entry(port);
             let of_port = of_port.or_insert_with(|| MovedOutput::new(self.read_row_by_row.contains(&port)));
-            of_port.insert(&key_of(row), moved);
+            of_port.insert(key_of(row), moved);
         })?;
         after.each_new_rejection(&before, |at, row, reason| {
+            rehearsed.know(rules, key_of(row));
             let of_step = rehearsed.rejected.entry(at).or_default();
-            of_step.insert(key_of(row), reason.to_owned());
+            of_step.insert(key_of(row).to_vec(), reason.to_owned());
         });
         self.compare_with_fallbacks(rules, &rows, &after, &key_of, rehearsed)
     }
 
-    fn compare_with_fallbacks(
+    fn compare_with_fallbacks<'k>(
         &mut self,
         rules: &Rules,
         rows: &Batch,
         after: &Verdict,
-        key_of: &impl Fn(u32) -> Vec<u8>,
+        key_of: &impl Fn(u32) -> &'k [u8],
         rehearsed: &mut Rehearsed,
     ) -> Result<()> {
         for &at in rules.asked.iter().filter(|at| self.on_trial.contains(at)) {
@@ -338,8 +349,9 @@ impl Cast {
                 .collect();
             let rejected = after.rejected.get(&at).into_iter().flatten();
             for (&row, reason) in rejected.filter(|(row, _)| !taken.contains(row)) {
+                rehearsed.know(rules, key_of(row));
                 let of_step = rehearsed.failed.entry(at).or_default();
-                of_step.insert(key_of(row), reason.clone());
+                of_step.insert(key_of(row).to_vec(), reason.clone());
             }
             let on_trial = after.outputs.get(&at);
             let on_trial = on_trial.or_defect(|| format!("step {at} was not asked"))?;
@@ -349,8 +361,9 @@ impl Cast {
                 if let Some(outputs) = differs.remove(row) {
                     let mut read = Vec::new();
                     push_key(&mut read, &columns, place);
+                    rehearsed.know(rules, key_of(*row));
                     let of_step = rehearsed.differences.entry(at).or_default();
-                    of_step.insert(&key_of(*row), read.into(), outputs);
+                    of_step.insert(key_of(*row), read.into(), outputs);
                 }
             }
         }
@@ -368,8 +381,17 @@ impl Rehearsed {
         }
     }
 
+    fn know(&mut self, rules: &Rules, key: &[u8]) {
+        let of_changelog = self.known.entry((rules.changelog.node, rules.changelog.output));
+        of_changelog.or_default().add(key);
+    }
+
     /// Forgets what is known of a key.
     fn forget(&mut self, rules: &Rules, key: &[u8]) {
+        let known = self.known.get_mut(&(rules.changelog.node, rules.changelog.output));
+        if !known.is_some_and(|known| known.remove(key)) {
+            return;
+        }
         for at in &rules.asked {
             self.rejected.get_mut(at).map(|rejected| rejected.remove(key));
             self.failed.get_mut(at).map(|failed| failed.remove(key));

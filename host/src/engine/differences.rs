@@ -11,11 +11,8 @@ use crate::{
     operator::ChangelogBuilder,
     plan::Output,
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    mem,
-    sync::Arc,
-};
+use hashbrown::HashMap;
+use std::{collections::BTreeMap, mem, sync::Arc};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The current rows over which two versions differ.

@@ -36,7 +36,7 @@ const GROUPS: u64 = 1_000_000;
 const FILL: u64 = 4 * GROUPS;
 const EVENTS_PER_S: u64 = 200_000;
 const BATCH: u64 = 1024;
-const SWAPS: u64 = 100;
+const SWAPS: u64 = 40;
 const STEP: &str = "threshold";
 
 /// The threshold at the start. Groups have half as many events by then.
