@@ -20,7 +20,7 @@ mod operators;
 mod outcomes;
 mod passing;
 mod past;
-mod pieces;
+mod ready;
 mod rehearsal;
 mod rejudge;
 mod renewal;

@@ -49,7 +49,7 @@ use interval_join::IntervalJoin;
 use last_value::LastValue;
 use on_crossing::OnCrossing;
 use over_window::OverWindow;
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, ops::Range, sync::Arc};
 use temporal_join::TemporalJoin;
 use union::Union;
 use window::Window;
@@ -470,19 +470,24 @@ impl ChangelogBuilder {
         }
     }
 
-    /// Adds all rows of a changelog of the same columns.
-    pub(crate) fn append(&mut self, rows: &Batch) {
+    /// How many rows there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// Adds these rows of a changelog of the same columns.
+    pub(crate) fn append(&mut self, more: &Batch, rows: Range<usize>) {
         if rows.is_empty() {
             return;
         }
-        if rows.columns.len() != self.columns.len() {
+        if more.columns.len() != self.columns.len() {
             note_defect("a changelog was put behind one of other columns");
         }
-        for (column, more) in self.columns.iter_mut().zip(&rows.columns) {
-            column.extend(more);
+        for (column, more) in self.columns.iter_mut().zip(&more.columns) {
+            column.extend_from(more, rows.clone());
         }
-        self.deliveries.extend_from_slice(&rows.deliveries);
-        self.kinds.extend((0..rows.len()).map(|row| rows.kind(row)));
+        self.deliveries.extend(rows.clone().map(|row| more.delivery(row)));
+        self.kinds.extend(rows.map(|row| more.kind(row)));
     }
 
     pub(crate) fn finish(self) -> Batch {

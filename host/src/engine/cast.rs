@@ -4,7 +4,7 @@
 use super::{
     differences::{DifferencesByKey, differing_rows},
     passing::AllMoved,
-    pieces::MovedOutput,
+    ready::MovedOutput,
     rules::{NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
     trial::numbered,
     verdicts::{Known, Verdicts, ask_current},

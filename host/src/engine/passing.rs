@@ -2,11 +2,7 @@
 //! collect what comes of it.
 
 use super::{
-    Cut, Edges, Engine, Outcomes, Part, Place,
-    differences::DifferencesByKey,
-    of,
-    pieces::{MovedOutput, changelog_of},
-    rules::Refused,
+    Cut, Edges, Engine, Outcomes, Part, Place, differences::DifferencesByKey, of, ready::MovedOutput, rules::Refused,
     set,
 };
 use crate::{
@@ -41,7 +37,7 @@ pub(super) struct Passed {
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) differences: BTreeMap<NodeId, DifferencesByKey>,
-    pieces: Vec<MovedOutput>,
+    moved: Vec<MovedOutput>,
 }
 
 /// The rows that a swap makes others in an output.
@@ -77,14 +73,13 @@ impl Engine {
             let mut in_front = 0;
             if is_read_row_by_row(&plan, &self.sinks, port) {
                 let rows = moved.changelog(output);
-                let rows = rows.unwrap_or_else(|| changelog_of(output, moved.rows.iter()));
                 in_front = rows.len();
                 let place = differs.get_mut(at).and_then(|outputs| outputs.get_mut(number));
                 *place.or_defect(|| format!("step {at} has no place for its rows"))? = rows;
             }
             let rows = Arc::new(mem::take(&mut moved.rows));
             differing.insert((at, number), Differing { moved: rows, in_front });
-            left.pieces.push(moved);
+            left.moved.push(moved);
         }
         let (edges, outcomes) = self.pass_on(differs, deliveries)?;
         Ok(Passed {

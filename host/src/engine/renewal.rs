@@ -10,7 +10,7 @@
 use super::{
     Engine, Stage, Step, Unswappable,
     passing::AllMoved,
-    pieces::MovedOutput,
+    ready::MovedOutput,
     rules::{Refused, all_columns, cells_of, key_columns},
 };
 use crate::{

@@ -3,7 +3,7 @@
 //! The layout is the one of the contract (`wit/stage.wit`), so that a column goes to a guest as whole slices.
 
 use crate::error::note_defect;
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -290,26 +290,44 @@ impl Column {
 
     /// Appends all rows of `other`, which has the same type.
     pub fn extend(&mut self, other: &Self) {
+        self.extend_from(other, 0..other.len());
+    }
+
+    /// Appends these rows of `other`, which has the same type.
+    pub fn extend_from(&mut self, other: &Self, rows: Range<usize>) {
         if self.validity.is_some() || other.validity.is_some() {
-            let (rows, more) = (self.len(), other.len());
-            let validity = self.validity.get_or_insert_with(|| vec![1; rows]);
+            let before = self.len();
+            let validity = self.validity.get_or_insert_with(|| vec![1; before]);
             match &other.validity {
-                Some(other) => validity.extend_from_slice(other),
-                None => validity.resize(rows + more, 1),
+                Some(other) => validity.extend_from_slice(slice(other, &rows)),
+                None => validity.resize(before + rows.len(), 1),
             }
         }
         match (&mut self.values, &other.values) {
-            (Values::Int(values), Values::Int(more)) => values.extend_from_slice(more),
-            (Values::Double(values), Values::Double(more)) => values.extend_from_slice(more),
-            (Values::Boolean(values), Values::Boolean(more)) => values.extend_from_slice(more),
+            (Values::Int(values), Values::Int(more)) => values.extend_from_slice(slice(more, &rows)),
+            (Values::Double(values), Values::Double(more)) => values.extend_from_slice(slice(more, &rows)),
+            (Values::Boolean(values), Values::Boolean(more)) => values.extend_from_slice(slice(more, &rows)),
             (Values::Text(texts), Values::Text(more)) => {
-                let base = texts.data.len() as u32;
-                texts.data.extend_from_slice(&more.data);
-                texts.offsets.extend(more.offsets.iter().skip(1).map(|&end| base + end));
+                let offsets = slice(&more.offsets, &(rows.start..rows.end + 1));
+                if let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) {
+                    let base = texts.data.len() as u32;
+                    texts
+                        .data
+                        .extend_from_slice(slice(&more.data, &(start as usize..end as usize)));
+                    let ends = offsets.iter().skip(1);
+                    texts.offsets.extend(ends.map(|&end| base + (end - start)));
+                }
             }
             _ => note_defect("columns of different types were joined"),
         }
     }
+}
+
+fn slice<'v, T>(values: &'v [T], rows: &Range<usize>) -> &'v [T] {
+    values.get(rows.clone()).unwrap_or_else(|| {
+        note_defect(format_args!("rows {rows:?} of {} were picked", values.len()));
+        &[]
+    })
 }
 
 fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
@@ -490,7 +508,7 @@ impl Batch {
 
     /// Some of the rows, each with its delivery.
     #[inline]
-    pub fn rows_in(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = (usize, u32)> + use<'_> {
+    pub fn rows_in(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u32)> + use<'_> {
         let deliveries = self.deliveries.get(rows.clone()).unwrap_or_default();
         rows.zip(deliveries.iter().copied())
     }
@@ -503,7 +521,7 @@ impl Batch {
 
     /// The rows whose delivery lies in `range`.
     #[must_use]
-    pub fn of_deliveries(&self, range: std::ops::Range<u32>) -> Self {
+    pub fn of_deliveries(&self, range: Range<u32>) -> Self {
         let start = self.deliveries.partition_point(|&delivery| delivery < range.start);
         let end = self.deliveries.partition_point(|&delivery| delivery < range.end);
         self.gather(&(start as u32..end as u32).collect::<Vec<_>>())

@@ -11,7 +11,6 @@ use crate::model::{
 use std::{
     collections::{BTreeMap, btree_map},
     iter,
-    ops::Bound,
     sync::Arc,
 };
 
@@ -95,14 +94,9 @@ impl MovedRows {
         self.len() + if needs_update_before { self.updates } else { 0 }
     }
 
-    /// Those of current rows from `first` on, in front of `end` where there is one.
-    pub fn from_to<'a>(
-        &'a self,
-        first: &[u8],
-        end: Option<&[u8]>,
-    ) -> impl Iterator<Item = (&'a Box<[u8]>, &'a Moved)> + use<'a> {
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        self.rows.range::<[u8], _>((Bound::Included(first), end))
+    /// What becomes of the row that comes of the current row `of`.
+    pub fn get(&self, of: &[u8]) -> Option<&Moved> {
+        self.rows.get(of)
     }
 
     /// The rows in order, each with the key of its current row.

@@ -39,15 +39,9 @@ const BATCH: u64 = 1024;
 const SWAPS: u64 = 40;
 const STEP: &str = "threshold";
 
-/// The threshold at the start. Groups have half as many events by then.
-const FIRST: u16 = 8;
-
-/// The threshold of a version, where groups have that many events on average: mostly some of a hundred groups lie between it and
-/// the one before, and at every tenth version a quarter of all or more.
-fn threshold(number: u64, average: u64) -> u16 {
-    let above = if number.is_multiple_of(10) { 0 } else { 2 };
-    (average + above + number % 2) as u16
-}
+/// The lower of two thresholds, between which versions alternate. Groups have half as many events at the start: first few of them
+/// lie between the two, then a quarter of all, and few again.
+const LEAST: u16 = 8;
 
 /// What reads the rule.
 struct Reader {
@@ -87,7 +81,7 @@ fn plan(reader: &Reader) -> Result<Arc<Plan>> {
         aggregate = {{ group_by = ["k"], columns = {{ n = {{ count = "*" }} }} }}
         [[step]]
         name = "{STEP}"
-        stage = {{ module = "{}", parameters = {{ threshold = {FIRST} }} }}
+        stage = {{ module = "{}", parameters = {{ threshold = {LEAST} }} }}
         {}
         "#,
         guest("thresholds").display(),
@@ -152,9 +146,9 @@ fn most_mib() -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
-fn version(base: &Plan, number: u64, least: u16, fallback: StageVersion) -> Result<(Arc<Plan>, StageVersion)> {
+fn version(base: &Plan, number: u64, fallback: StageVersion) -> Result<(Arc<Plan>, StageVersion)> {
     let stage = base.stage(STEP)?;
-    let least = toml::Value::Integer(least.into());
+    let least = toml::Value::Integer(i64::from(LEAST) + (number % 2) as i64);
     let live = StageVersion {
         module: stage.module.clone(),
         deployment: Deployment {
@@ -227,11 +221,10 @@ fn measure_in_front_of(reader: &Reader, report: &mut Report) -> Result<()> {
             module: stage.module.clone(),
             deployment: stage.deployment.clone(),
         };
-        let (mut running, mut until, mut differ, mut before) = (base.clone(), Vec::new(), Vec::new(), FIRST);
+        let (mut running, mut until, mut differ) = (base.clone(), Vec::new(), Vec::new());
         for number in 1..=SWAPS {
             let begun = Instant::now();
-            let least = threshold(number, passed.load(Ordering::Relaxed) / GROUPS);
-            let (plan, next) = version(&base, number, least, live)?;
+            let (plan, next) = version(&base, number, live)?;
             let successor = Box::new(Successor::prepare(&running, plan.clone(), host(), BATCH_EVENTS_MAX)?);
             let rehearsal = successor.rehearse(&running, host())?;
             let rehearsal = rehearsal.map_err(|_| "there is nothing to rehearse")?;
@@ -240,9 +233,7 @@ fn measure_in_front_of(reader: &Reader, report: &mut Report) -> Result<()> {
                 thread::sleep(Duration::from_millis(1));
             }
             until.push(begun.elapsed());
-            let between = before.min(least)..before.max(least);
-            before = least;
-            let is_between = |amount: &&AtomicU16| between.contains(&amount.load(Ordering::Relaxed));
+            let is_between = |amount: &&AtomicU16| amount.load(Ordering::Relaxed) == LEAST;
             differ.push(amounts.iter().filter(is_between).count());
             gone.try_iter().for_each(drop);
             (running, live) = (plan, next);
