@@ -149,7 +149,7 @@ impl MovedOutput {
             let (first, end) = (keys.rows_in_front(range.start), keys.rows_in_front(range.end));
             let before = all.len();
             all.append(changelog, first..end);
-            for all_keys in all_keys {
+            if let Some(all_keys) = all_keys {
                 for at in range.clone() {
                     all_keys.push(keys.get(at), before + keys.rows_in_front(at + 1) - first);
                 }
