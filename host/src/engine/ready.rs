@@ -15,7 +15,7 @@ use crate::{
 use std::{collections::BTreeSet, ops::Range};
 
 /// Rows that have become others, out of as many as were brought into columns, from which on all are brought into columns again...
-const SHARE: usize = 32;
+const SHARE: usize = 64;
 
 /// ...if there are at least so many.
 const LEAST: usize = 1024;
