@@ -205,7 +205,6 @@ mod tests {
     #[test]
     fn what_was_made_beforehand_comes_to_the_changelog_of_all_rows() {
         let seed = fastrand::u64(..);
-        println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let field = |name: &str, column_type| Field {
             name: name.to_owned(),
@@ -250,7 +249,7 @@ mod tests {
                 }
                 assert_eq!(moved.ready.is_some(), round > 5);
                 let expected = changelog_of(&output, &moved.rows, None);
-                assert_eq!(moved.changelog(&output), expected, "round {round}");
+                assert_eq!(moved.changelog(&output), expected, "seed {seed}, round {round}");
             }
         }
     }
