@@ -295,11 +295,13 @@ impl Column {
 
     /// Appends these rows of `other`, which has the same type.
     pub fn extend_from(&mut self, other: &Self, rows: Range<usize>) {
-        if self.validity.is_some() || other.validity.is_some() {
+        let more = other.validity.as_ref().map(|validity| slice(validity, &rows));
+        let more = more.filter(|more| more.contains(&0));
+        if self.validity.is_some() || more.is_some() {
             let before = self.len();
             let validity = self.validity.get_or_insert_with(|| vec![1; before]);
-            match &other.validity {
-                Some(other) => validity.extend_from_slice(slice(other, &rows)),
+            match more {
+                Some(more) => validity.extend_from_slice(more),
                 None => validity.resize(before + rows.len(), 1),
             }
         }
