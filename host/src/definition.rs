@@ -289,16 +289,36 @@ pub struct SourceColumn {
     pub column_type: ColumnType,
     /// The path in the payload, when it is not the column's name.
     pub path: Option<Vec<String>>,
-    /// What a text has to look like.
-    pub format: Option<TextFormat>,
+    /// How its values are written.
+    pub format: Option<ColumnFormat>,
+    /// Whether it may not be null.
+    pub required: bool,
 }
 
-/// What a text column has to look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TextFormat {
-    /// A finite number in decimal: spaces around it, sign, point and exponent are optional.
+/// How the values of a column are written, where its type leaves that open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnFormat {
+    /// A text that is a finite number in decimal: spaces around it, sign, point and exponent are optional. It stays a text.
     Number,
+    /// A number in quotes.
+    String,
+    /// A timestamp as RFC 3339 has it: with an offset.
+    Rfc3339,
+    /// A timestamp as a number of these since 1970-01-01T00:00:00Z.
+    Since(TimeUnit),
+    /// A date as a number of days since 1970-01-01.
+    Days,
+    /// A timestamp or a date in a pattern of strftime; and the time zone of what has no offset.
+    Strftime {
+        /// The pattern.
+        pattern: String,
+        /// A zone of the time zone database.
+        zone: Option<String>,
+    },
+    /// Bytes in base64, as RFC 4648 has it.
+    Base64,
+    /// Bytes in hexadecimal.
+    Hex,
 }
 
 /// A lookup table.

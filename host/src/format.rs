@@ -10,12 +10,12 @@
 mod columns;
 mod json;
 mod number;
+mod reading;
 
 pub use columns::{ColumnBuilders, Decoded, RejectedPayload};
 pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{
-    definition::TextFormat,
     error::{Error, Result, note_defect},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
@@ -50,7 +50,9 @@ pub struct Decoder {
 struct Input {
     subject: String,
     columns: Vec<SourceColumn>,
-    formats: Vec<(usize, TextFormat)>,
+    /// Texts that have to be numbers, and columns that may not be null.
+    numbers: Vec<usize>,
+    required: Vec<usize>,
     /// The columns that hold "now", and when an event happened.
     now_column: Option<usize>,
     event_column: Option<TimeColumn>,
@@ -275,15 +277,16 @@ impl Decoder {
 
 impl Input {
     fn new(subject: &str, columns: &[SourceColumn], rows: usize) -> Result<Self> {
-        let formats = columns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, column)| Some((index, column.format?)));
+        let those = |is: fn(&SourceColumn) -> bool| {
+            let all = columns.iter().enumerate().filter(|(_, column)| is(column));
+            all.map(|(index, _)| index).collect()
+        };
         Ok(Self {
             subject: subject.to_owned(),
             scanner: Scanner::new(columns).map_err(Error::definition)?,
             builders: ColumnBuilders::new(columns, rows),
-            formats: formats.collect(),
+            numbers: those(|column| column.is_number),
+            required: those(|column| column.required),
             columns: columns.to_vec(),
             now_column: None,
             event_column: None,
@@ -296,7 +299,8 @@ impl Input {
     fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, RejectedPayload> {
         let decoded = self.scanner.decode(payload, &mut self.builders)?;
         if let Decoded::Row = decoded {
-            self.check_formats(row)?;
+            self.check_required(row)?;
+            self.check_numbers(row)?;
             self.check_now(row, store_time_ms)?;
             self.check_event_time(row)?;
         }
@@ -333,7 +337,9 @@ impl Input {
             ..scale
         };
         let is_fine = value.is_some_and(|value| scale.in_us(value).is_none() && truncated.in_us(value).is_some());
+        let column = self.columns.get(index);
         let accepted = match is_fine {
+            _ if column.is_some_and(|column| column.reading.is_some()) => "timestamps".to_owned(),
             true => "whole microseconds; truncate = true beside `unit` cuts what is finer".to_owned(),
             false => format!(
                 "{} since 1970-01-01T00:00:00Z, of the years 0 to 9999",
@@ -346,8 +352,20 @@ impl Input {
         })
     }
 
-    fn check_formats(&mut self, row: usize) -> Result<(), RejectedPayload> {
-        let wrong = self.formats.iter().find_map(|&(index, TextFormat::Number)| {
+    fn check_required(&mut self, row: usize) -> Result<(), RejectedPayload> {
+        let is_null = |index: &&usize| self.builders.is_null(**index, row);
+        let Some(&index) = self.required.iter().find(is_null) else {
+            return Ok(());
+        };
+        self.builders.drop_row();
+        Err(RejectedPayload {
+            column: self.columns.get(index).map(|column| column.field.name.clone()),
+            reason: "found null, or nothing; accepted is a value, since the column is required".to_owned(),
+        })
+    }
+
+    fn check_numbers(&mut self, row: usize) -> Result<(), RejectedPayload> {
+        let wrong = self.numbers.iter().find_map(|&index| {
             let text = self.builders.text(index, row).filter(|text| !number::is_number(text))?;
             let shown: String = String::from_utf8_lossy(text).chars().take(40).collect();
             Some(RejectedPayload {
@@ -430,7 +448,9 @@ mod tests {
                 nullable: true,
             },
             path: vec!["n".to_owned()],
-            format: None,
+            reading: None,
+            is_number: false,
+            required: false,
             materialised: true,
         };
         let mut decoder = Decoder::of_columns(&[column], 16).unwrap();

@@ -2,6 +2,8 @@
 //! beyond their own.
 
 pub mod column;
+pub mod column_type;
+pub mod decimal;
 pub mod delivery;
 pub mod deployment;
 pub mod guest;

@@ -10,11 +10,12 @@ mod aggregates;
 mod guest_counts;
 mod guests;
 mod operator;
+mod reading;
 mod times;
 mod tombstone;
 
 use crate::{
-    definition::{File, PublishFrom, StageLimits, TextFormat},
+    definition::{File, PublishFrom, StageLimits},
     error::{Error, Result},
     model::{
         column::{Field, Schema},
@@ -38,6 +39,7 @@ pub(crate) use guests::double;
 pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub(crate) use operator::typed;
 pub use operator::{At, OperatorPlan, StateForm};
+pub use reading::{Reading, instant};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
 
@@ -234,8 +236,12 @@ pub struct SourceColumn {
     pub field: Field,
     /// Where it is in the payload.
     pub path: Vec<String>,
-    /// What a text has to look like.
-    pub format: Option<TextFormat>,
+    /// How its values are read, where its type does not say it all.
+    pub reading: Option<Reading>,
+    /// Whether it is a text that has to be a number.
+    pub is_number: bool,
+    /// Whether an event without it is a dead letter.
+    pub required: bool,
     /// Whether some step or sink reads it. The others are checked only.
     pub materialised: bool,
 }

@@ -32,11 +32,11 @@ mod window_keys;
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, TickPlan, TimeColumn,
+    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, Reading, TickPlan, TimeColumn,
     TombstonePlan, Trial, Versions,
 };
 use crate::{
-    definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits, TextFormat},
+    definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits},
     error::{Error, Result, note_defect},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
@@ -203,6 +203,7 @@ struct BoundAggregate {
     column_type: ColumnType,
     coalesce: Option<f64>,
     q: Option<f64>,
+    scale: Option<u8>,
     guest: Option<BoundAggregateGuest>,
 }
 
@@ -399,16 +400,8 @@ impl Binder<'_> {
                     format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
                 ));
             }
-            if column.format == Some(TextFormat::Number) && column.column_type != ColumnType::Text {
-                return Err(self.at(
-                    name,
-                    format!(
-                        "column \"{}\" has format = \"number\" and is {}; only text columns have a format",
-                        name.get_ref(),
-                        column.column_type
-                    ),
-                ));
-            }
+            Reading::of(column.column_type, column.format.as_ref())
+                .map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
             let path: Vec<&str> = path(name, column);
             if path.len() > PATH_NAMES_MAX {
                 let (name_text, found) = (name.get_ref(), path.len());

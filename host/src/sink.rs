@@ -10,7 +10,7 @@ pub use table::TableSink;
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column, Value},
+        column::{Batch, Column, ColumnType, Field, Value},
         ids::SinkId,
         moved::MovedRows,
         row::push_cell,
@@ -20,7 +20,7 @@ use crate::{
     operator::StateMap,
     plan::{SinkPlan, Target},
 };
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Number, Value as Json};
 use std::sync::Arc;
 
 /// A sink that collects.
@@ -52,10 +52,10 @@ impl Sink {
                 row: Vec::new(),
             }),
             Target::Subject { .. } => {
-                let names = plan.columns.iter().map(|(field, _)| field.name.clone()).collect();
+                let fields = plan.columns.iter().map(|(field, _)| field.clone()).collect();
                 Self::Subject(SubjectSink {
                     id,
-                    names,
+                    fields,
                     columns,
                     messages: Vec::new(),
                     bytes: 0,
@@ -231,7 +231,7 @@ impl AppendSink {
 #[derive(Debug)]
 pub struct SubjectSink {
     id: SinkId,
-    names: Vec<String>,
+    fields: Vec<Field>,
     columns: Vec<usize>,
     messages: Vec<Message>,
     bytes: usize,
@@ -246,7 +246,7 @@ impl SubjectSink {
                 Some(last) if last.sequence == sequence && !last.of_swap => last.ordinal + 1,
                 _ => 0,
             };
-            let payload = json(&self.names, &columns, row);
+            let payload = json(&self.fields, &columns, row);
             self.bytes += payload.len();
             self.messages.push(Message {
                 sequence,
@@ -260,35 +260,46 @@ impl SubjectSink {
 }
 
 /// A row as a JSON object.
-pub(crate) fn json(names: &[String], columns: &[&Column], row: usize) -> String {
-    let object: Map<String, Json> = names
-        .iter()
-        .zip(columns)
-        .map(|(name, column)| {
-            let value = match column.get(row) {
-                Value::Null => Json::Null,
-                Value::Int(value) => Json::from(value),
-                // Doubles of columns are finite; others would have no number in JSON.
-                Value::Double(value) => Number::from_f64(value).map_or(Json::Null, Json::Number),
-                Value::Boolean(value) => Json::Bool(value),
-                Value::Text(text) => Json::String(String::from_utf8_lossy(text).into_owned()),
-            };
-            (name.clone(), value)
-        })
-        .collect();
-    Json::Object(object).to_string()
+pub(crate) fn json<'f>(fields: impl IntoIterator<Item = &'f Field>, columns: &[&Column], row: usize) -> String {
+    let mut object = String::from("{");
+    for (field, column) in fields.into_iter().zip(columns) {
+        if object.len() > 1 {
+            object.push(',');
+        }
+        object.push_str(&Json::from(field.name.as_str()).to_string());
+        object.push(':');
+        push_json(&mut object, field.column_type, column.get(row));
+    }
+    object.push('}');
+    object
+}
+
+/// Appends a value as JSON: a decimal as a number with all its digits, JSON as it was written.
+fn push_json(json: &mut String, column_type: ColumnType, value: Value<'_>) {
+    let value = match (column_type, value) {
+        (_, Value::Null) => Json::Null,
+        (ColumnType::Decimal(decimal), Value::Decimal(unscaled)) => {
+            return json.push_str(&decimal.text(unscaled.get()));
+        }
+        (ColumnType::Json, Value::Text(text)) => return json.push_str(&String::from_utf8_lossy(text)),
+        (ColumnType::Int, Value::Int(value)) => Json::from(value),
+        // Doubles of columns are finite; others would have no number in JSON.
+        (_, Value::Double(value)) => Number::from_f64(value).map_or(Json::Null, Json::Number),
+        (_, Value::Boolean(value)) => Json::Bool(value),
+        (column_type, value) => column_type.text(value).map_or(Json::Null, Json::from),
+    };
+    json.push_str(&value.to_string());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::ColumnType;
 
     #[test]
     fn messages_of_swaps_behind_one_event_are_numbered_through() {
         let mut sink = Sink::Subject(SubjectSink {
             id: SinkId::FIRST,
-            names: Vec::new(),
+            fields: Vec::new(),
             columns: Vec::new(),
             messages: Vec::new(),
             bytes: 0,

@@ -9,6 +9,7 @@
 
 pub mod exact_sum;
 pub mod sketch;
+pub mod wide_sum;
 
 use crate::{
     limits::STATE_BUCKETS,

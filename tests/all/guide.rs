@@ -175,5 +175,6 @@ fn show(cell: &Cell) -> String {
         Cell::Int(value) => value.to_string(),
         Cell::Double(value) => format!("{value:?}"),
         Cell::Text(text) => text.clone(),
+        Cell::Blob(bytes) => format!("{bytes:x?}"),
     }
 }

@@ -29,6 +29,7 @@ mod swaps;
 mod takeovers;
 mod time;
 mod top;
+mod types;
 mod windows;
 
 use weir_tests::command::Weir;

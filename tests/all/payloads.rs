@@ -10,7 +10,6 @@ mod random;
 
 use std::sync::Arc;
 use weir::{
-    definition::TextFormat,
     format::Decoder,
     model::{
         column::{Column, ColumnType, Field, Value},
@@ -32,7 +31,9 @@ fn column(path: &str, column_type: ColumnType) -> SourceColumn {
             nullable: true,
         },
         path: path.split('.').map(str::to_owned).collect(),
-        format: None,
+        reading: None,
+        is_number: false,
+        required: false,
         materialised: true,
     }
 }
@@ -40,7 +41,7 @@ fn column(path: &str, column_type: ColumnType) -> SourceColumn {
 /// A text column that has to hold a number.
 fn number(path: &str) -> SourceColumn {
     SourceColumn {
-        format: Some(TextFormat::Number),
+        is_number: true,
         ..column(path, ColumnType::Text)
     }
 }
@@ -58,7 +59,7 @@ fn for_oracle(columns: &[SourceColumn]) -> Vec<oracle::Column> {
     let column = |column: &SourceColumn| oracle::Column {
         path: column.path.clone(),
         column_type: column.field.column_type,
-        number: column.format.is_some(),
+        number: column.is_number,
     };
     columns.iter().map(column).collect()
 }
@@ -108,6 +109,7 @@ fn cell(value: Value<'_>) -> Cell {
         Value::Double(value) => Cell::Double(value),
         Value::Boolean(value) => Cell::Int(value.into()),
         Value::Text(text) => Cell::Text(String::from_utf8(text.to_vec()).expect("texts of columns are UTF-8")),
+        Value::Decimal(_) => panic!("no column is a decimal"),
     }
 }
 

@@ -62,6 +62,7 @@ fn show(cell: &Cell) -> String {
         Cell::Int(value) => value.to_string(),
         Cell::Double(value) => format!("{value:?}"),
         Cell::Text(text) => format!("{text:?}"),
+        Cell::Blob(bytes) => format!("{bytes:x?}"),
     }
 }
 

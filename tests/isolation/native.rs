@@ -259,6 +259,7 @@ fn column(random: &mut Random, field: &Field, rows: usize) -> Column {
             ColumnType::Double => column.push(Value::Double(random.number() as i64 as f64 / 1e9)),
             ColumnType::Boolean => column.push(Value::Boolean(random.once_in(2))),
             ColumnType::Text => column.push(Value::Text(random.pick(&TEXTS).as_bytes())),
+            other => panic!("the contract has no {other}"),
         }
     }
     column
@@ -295,6 +296,7 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
 
 fn native_column(column: &Column) -> abi::Column {
     let values = match column.values.clone() {
+        Values::Decimal(_) => panic!("the contract has no decimals"),
         Values::Int(values) => abi::ColumnValues::Int(values),
         Values::Double(values) => abi::ColumnValues::Double(values),
         Values::Boolean(values) => abi::ColumnValues::Boolean(values),

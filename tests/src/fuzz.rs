@@ -57,7 +57,10 @@ pub fn answer(bytes: &[u8]) {
         assert!(output.rows.iter().all(|row| !rejected.contains(row)));
         assert_eq!(output.computed.len(), columns.len());
         for (column, &(column_type, nullable)) in output.computed.iter().zip(columns) {
-            assert_eq!((column.column_type(), column.len()), (column_type, output.rows.len()));
+            assert_eq!(
+                (column.layout(), column.len()),
+                (column_type.layout(), output.rows.len())
+            );
             for row in 0..column.len() {
                 assert!(nullable || !column.is_null(row));
                 // Every cell can be had: a text is UTF-8, a double finite.

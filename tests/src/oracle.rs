@@ -4,7 +4,7 @@
 use crate::table::Cell;
 use serde::de::IgnoredAny;
 use std::collections::HashSet;
-use weir::model::column::ColumnType;
+use weir::{definition::ColumnFormat, model::column::ColumnType};
 
 /// A declared column.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn columns_of(pipeline: &std::path::Path) -> Vec<Column> {
     let column = |(name, column): &(weir::definition::Name, weir::definition::SourceColumn)| Column {
         path: column.path.clone().unwrap_or_else(|| vec![name.get_ref().clone()]),
         column_type: column.column_type,
-        number: column.format.is_some(),
+        number: column.format == Some(ColumnFormat::Number),
     };
     let columns = definition.source.into_inner().columns;
     let columns = columns.expect("the source has one input, without a name");

@@ -15,6 +15,8 @@ pub enum Cell {
     Double(f64),
     /// A text.
     Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
 }
 
 impl fmt::Debug for Cell {
@@ -24,6 +26,7 @@ impl fmt::Debug for Cell {
             Self::Int(value) => write!(f, "{value}"),
             Self::Double(value) => write!(f, "{value:?}"),
             Self::Text(text) => write!(f, "{text:?}"),
+            Self::Blob(bytes) => write!(f, "{bytes:x?}"),
         }
     }
 }
@@ -35,6 +38,7 @@ impl Ord for Cell {
             (Self::Int(a), Self::Int(b)) => a.cmp(b),
             (Self::Double(a), Self::Double(b)) => a.total_cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -61,6 +65,7 @@ impl Cell {
             Self::Int(_) => 1,
             Self::Double(_) => 2,
             Self::Text(_) => 3,
+            Self::Blob(_) => 4,
         }
     }
 
@@ -70,7 +75,7 @@ impl Cell {
             ValueRef::Integer(value) => Self::Int(value),
             ValueRef::Real(value) => Self::Double(value),
             ValueRef::Text(text) => Self::Text(String::from_utf8(text.to_vec()).expect("texts in tables are UTF-8")),
-            ValueRef::Blob(_) => panic!("no column of a pipeline holds a blob"),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
         }
     }
 
@@ -81,6 +86,7 @@ impl Cell {
             Self::Int(value) => json!(value),
             Self::Double(value) => json!(value),
             Self::Text(text) => json!(text),
+            Self::Blob(bytes) => json!(data_encoding::BASE64.encode(bytes)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How columns are written: by name in the order of the file, each as a type or as a table.
 
-use super::{Name, SourceColumn, TextFormat};
-use crate::model::column::ColumnType;
+use super::{ColumnFormat, Name, SourceColumn, TimeUnit};
+use crate::model::{column::ColumnType, column_type::DECIMAL, decimal::DecimalType};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -34,20 +34,90 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ColumnMap<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for ColumnType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Self::parse(&name)
+impl ColumnType {
+    fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
+        if let Some(digits) = name.strip_prefix(DECIMAL) {
+            let inside = digits
+                .trim()
+                .strip_prefix('(')
+                .and_then(|digits| digits.strip_suffix(')'));
+            let numbers = inside.and_then(|digits| digits.split_once(','));
+            let numbers = numbers.map(|(precision, scale)| (precision.trim().parse(), scale.trim().parse()));
+            return match numbers {
+                Some((Ok(precision), Ok(scale))) => decimal(precision, scale),
+                _ => Err(E::custom(format!(
+                    "the type \"{name}\" does not say how many digits a number has; accepted is for example \"decimal(18, 2)\": \
+                     up to 18 digits, 2 of them behind the point"
+                ))),
+            };
+        }
+        Self::named(name).ok_or_else(|| {
+            let names: Vec<&str> = Self::names().collect();
+            E::custom(format!(
+                "unknown column type \"{name}\"; expected one of {}, {DECIMAL}(PRECISION, SCALE)",
+                names.join(", ")
+            ))
+        })
     }
 }
 
-impl ColumnType {
-    fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
-        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
-            E::custom(format!(
-                "unknown column type \"{name}\"; expected one of int, double, boolean, text"
-            ))
-        })
+fn decimal<E: de::Error>(precision: u8, scale: u8) -> Result<ColumnType, E> {
+    DecimalType::new(precision, scale).map(ColumnType::Decimal).ok_or_else(|| {
+        let most = DecimalType::PRECISION_MAX;
+        E::custom(format!(
+            "a decimal cannot have {precision} digits, {scale} of them behind the point; accepted are 1 to {most} digits, none to all of \
+             them behind it"
+        ))
+    })
+}
+
+impl<'de> Deserialize<'de> for ColumnFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Pattern {
+            strftime: String,
+            zone: Option<String>,
+        }
+
+        struct Format;
+        impl<'de> Visitor<'de> for Format {
+            type Value = ColumnFormat;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a format or { strftime = …, zone = … }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<ColumnFormat, E> {
+                Ok(match name {
+                    "number" => ColumnFormat::Number,
+                    "string" => ColumnFormat::String,
+                    "rfc3339" => ColumnFormat::Rfc3339,
+                    "s" => ColumnFormat::Since(TimeUnit::Seconds),
+                    "ms" => ColumnFormat::Since(TimeUnit::Milliseconds),
+                    "us" => ColumnFormat::Since(TimeUnit::Microseconds),
+                    "ns" => ColumnFormat::Since(TimeUnit::Nanoseconds),
+                    "days" => ColumnFormat::Days,
+                    "base64" => ColumnFormat::Base64,
+                    "hex" => ColumnFormat::Hex,
+                    _ => {
+                        return Err(E::custom(format!(
+                            "unknown format \"{name}\"; expected one of number, string, rfc3339, s, ms, us, ns, days, base64, hex, or \
+                             {{ strftime = \"%Y-%m-%d %H:%M:%S\", zone = \"Europe/Berlin\" }}"
+                        )));
+                    }
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ColumnFormat, A::Error> {
+                let Pattern { strftime, zone } = Pattern::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ColumnFormat::Strftime {
+                    pattern: strftime,
+                    zone,
+                })
+            }
+        }
+        deserializer.deserialize_any(Format)
     }
 }
 
@@ -57,9 +127,13 @@ impl<'de> Deserialize<'de> for SourceColumn {
         #[serde(deny_unknown_fields)]
         struct Long {
             #[serde(rename = "type")]
-            column_type: ColumnType,
+            column_type: String,
+            precision: Option<u8>,
+            scale: Option<u8>,
             path: Option<ColumnPath>,
-            format: Option<TextFormat>,
+            format: Option<ColumnFormat>,
+            #[serde(default)]
+            required: bool,
         }
 
         struct Column;
@@ -67,7 +141,7 @@ impl<'de> Deserialize<'de> for SourceColumn {
             type Value = SourceColumn;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a column type (int, double, boolean or text) or { type = …, path = …, format = … }")
+                f.write_str("a column type such as text or { type = …, path = …, format = …, required = … }")
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<SourceColumn, E> {
@@ -75,16 +149,27 @@ impl<'de> Deserialize<'de> for SourceColumn {
                     column_type: ColumnType::parse(name)?,
                     path: None,
                     format: None,
+                    required: false,
                 })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SourceColumn, A::Error> {
                 let long = Long::deserialize(MapAccessDeserializer::new(map))?;
                 let path = long.path.map(|path| path.0);
+                let column_type = match (long.precision, long.scale) {
+                    (None, None) => ColumnType::parse(&long.column_type)?,
+                    (Some(precision), scale) if long.column_type == DECIMAL => decimal(precision, scale.unwrap_or(0))?,
+                    _ => {
+                        return Err(de::Error::custom(format!(
+                            "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
+                        )));
+                    }
+                };
                 Ok(SourceColumn {
-                    column_type: long.column_type,
+                    column_type,
                     path,
                     format: long.format,
+                    required: long.required,
                 })
             }
         }

@@ -131,11 +131,10 @@ impl Outcomes {
 
     /// Keeps rows that no event is to blame for, as dead letters of their own.
     pub(super) fn reject_rows(&mut self, rejected: Vec<(RejectedDelivery, u32)>, schema: &[Field], input: &Batch) {
-        let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
         let columns: Vec<&Column> = input.columns.iter().map(|column| &**column).collect();
         let rows = rejected.into_iter().map(|(rejected, row)| DeadRow {
             rejected,
-            row: json(&names, &columns, row as usize),
+            row: json(schema, &columns, row as usize),
         });
         self.dead_rows.extend(rows);
     }

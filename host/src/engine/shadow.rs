@@ -18,12 +18,12 @@ use crate::{
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
     metrics::ModuleVersion,
     model::{
-        column::{Batch, Column, Value},
+        column::{Batch, Column, ColumnType, Field, Value},
         delivery::Deliveries,
         guest::Patience,
         ids::NodeId,
     },
-    plan::{GuestHost, NodeKind, Plan, RunningStage, StagePlan},
+    plan::{GuestHost, NodeKind, Plan, RunningStage, StageColumn, StagePlan},
     text::printable,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -198,8 +198,9 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        let live = Said::new(&work.input, &work.live, stage);
-        let other = Said::new(&work.input, &said, candidate);
+        let schema = schema_of(&work);
+        let live = Said::new(&work.input, schema, &work.live, stage);
+        let other = Said::new(&work.input, schema, &said, candidate);
 
         let mut found = report.lock().unwrap_or_else(PoisonError::into_inner);
         // It decides nothing, so the pipeline goes on without it.
@@ -240,15 +241,19 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
     }
 }
 
+/// The columns that the rule is given.
+fn schema_of(work: &Work) -> &[Field] {
+    let port = work.plan.nodes.get(work.at).map(|node| node.input);
+    port.map(|port| work.plan.schema(port)).unwrap_or_default()
+}
+
 /// The columns of a row that tell it apart, as far as that is known (the first ones), and those that the rule reads.
 fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
     const FIRST: usize = 2;
-    let port = work.plan.nodes.get(work.at).map(|node| node.input);
-    let schema = port.map(|port| work.plan.schema(port)).unwrap_or_default();
-    let columns = schema.iter().zip(&work.input.columns).enumerate();
+    let columns = schema_of(work).iter().zip(&work.input.columns).enumerate();
     columns
         .filter(|(at, _)| *at < FIRST || stage.inputs.contains(at))
-        .map(|(_, (field, column))| (field.name.clone(), shown(column.get(row))))
+        .map(|(_, (field, column))| (field.name.clone(), shown(field.column_type, column.get(row))))
         .collect()
 }
 
@@ -283,11 +288,11 @@ struct Given<'s> {
     /// For each row of the input its row in this output.
     rows: Vec<Option<u32>>,
     /// By name.
-    columns: BTreeMap<&'s str, &'s Column>,
+    columns: BTreeMap<&'s str, (ColumnType, &'s Column)>,
 }
 
 impl<'s> Said<'s> {
-    fn new(input: &Batch, verdicts: &'s Verdicts, guest: &'s StagePlan) -> Self {
+    fn new(input: &Batch, schema: &[Field], verdicts: &'s Verdicts, guest: &'s StagePlan) -> Self {
         let mut outputs = BTreeMap::new();
         for (batch, output) in verdicts.outputs.iter().zip(&guest.outputs) {
             let described = output
@@ -303,7 +308,13 @@ impl<'s> Said<'s> {
                 }
             }
             let columns = output.names.iter().map(String::as_str);
-            let columns = columns.zip(batch.columns.iter().map(|column| &**column)).collect();
+            let types = output.columns.iter().map(|column| match column {
+                StageColumn::Passed(at) => schema.get(*at).map(|field| field.column_type),
+                StageColumn::Computed(at) => described.computed.get(*at).map(|field| field.column_type),
+            });
+            let types = types.map(|column_type| column_type.unwrap_or(ColumnType::Text));
+            let columns = columns.zip(types.zip(batch.columns.iter().map(|column| &**column)));
+            let columns = columns.collect();
             outputs.insert(described.name.as_str(), Given { rows, columns });
         }
         let rejected = verdicts.rejected.iter();
@@ -324,9 +335,9 @@ impl<'s> Said<'s> {
             match (given.row(row), others.row(row)) {
                 (None, None) => true,
                 (Some(at), Some(others_at)) => {
-                    let same = |(name, column): (&&str, &&Column)| {
+                    let same = |(name, (_, column)): (&&str, &(ColumnType, &Column))| {
                         let others = others.columns.get(name);
-                        others.is_some_and(|others| others.get(others_at) == column.get(at))
+                        others.is_some_and(|(_, others)| others.get(others_at) == column.get(at))
                     };
                     given.columns.len() == others.columns.len() && given.columns.iter().all(same)
                 }
@@ -350,7 +361,7 @@ impl<'s> Said<'s> {
             let columns: Vec<String> = given
                 .columns
                 .iter()
-                .map(|(name, column)| format!("{name} = {}", shown(column.get(at))))
+                .map(|(name, (column_type, column))| format!("{name} = {}", shown(*column_type, column.get(at))))
                 .collect();
             Some(format!("{output}: {}", columns.join(", ")))
         });
@@ -376,14 +387,9 @@ impl Given<'_> {
 }
 
 /// A value as a report shows it.
-fn shown(value: Value<'_>) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Int(value) => value.to_string(),
-        Value::Double(value) => format!("{value:?}"),
-        Value::Boolean(value) => value.to_string(),
-        Value::Text(text) => cut(&printable(&String::from_utf8_lossy(text))),
-    }
+fn shown(column_type: ColumnType, value: Value<'_>) -> String {
+    let text = column_type.text(value);
+    text.map_or("null".to_owned(), |text| cut(&printable(&text)))
 }
 
 fn cut(text: &str) -> String {

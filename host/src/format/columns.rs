@@ -1,19 +1,24 @@
 //! Columns under construction, and the answers of a decoder.
 
+use super::reading::Cell;
 use crate::{
-    model::column::{Column, ColumnType, TextValues, Values},
+    model::column::{Column, ColumnType, Layout, TextValues, Values},
     plan::SourceColumn,
 };
 use std::sync::Arc;
 
-/// What a value of this type may be, for the reason of a dead letter.
-pub(super) fn accepted(column_type: ColumnType) -> &'static str {
-    match column_type {
+/// What a value of a column may be, for the reason of a dead letter.
+pub(super) fn accepted(column: &SourceColumn) -> String {
+    if let Some(reading) = &column.reading {
+        return reading.to_string();
+    }
+    let accepted = match column.field.column_type {
         ColumnType::Int => "a number written as an integer from -2^63 to 2^63-1, or null",
         ColumnType::Double => "a number whose nearest double is finite, or null",
         ColumnType::Boolean => "true, false, or null",
-        ColumnType::Text => "a text without lone surrogates, or null",
-    }
+        _ => "a text without lone surrogates, or null",
+    };
+    accepted.to_owned()
 }
 
 /// Why a payload is no event.
@@ -102,26 +107,31 @@ pub(super) enum Builder {
     Double(Fixed<f64>),
     Boolean(Fixed<u8>),
     Text(Texts),
+    Decimal(Fixed<i128>),
 }
 
 impl Builder {
     fn new(column: &SourceColumn, rows: usize) -> Self {
         let validity = Vec::with_capacity(rows);
-        match (column.materialised, column.field.column_type) {
+        match (column.materialised, column.field.column_type.layout()) {
             (false, _) => Self::Unread,
-            (true, ColumnType::Int) => Self::Integer(Fixed {
+            (true, Layout::Int) => Self::Integer(Fixed {
                 values: Vec::with_capacity(rows),
                 validity,
             }),
-            (true, ColumnType::Double) => Self::Double(Fixed {
+            (true, Layout::Double) => Self::Double(Fixed {
                 values: Vec::with_capacity(rows),
                 validity,
             }),
-            (true, ColumnType::Boolean) => Self::Boolean(Fixed {
+            (true, Layout::Boolean) => Self::Boolean(Fixed {
                 values: Vec::with_capacity(rows),
                 validity,
             }),
-            (true, ColumnType::Text) => {
+            (true, Layout::Decimal) => Self::Decimal(Fixed {
+                values: Vec::with_capacity(rows),
+                validity,
+            }),
+            (true, Layout::Text) => {
                 let mut offsets = Vec::with_capacity(rows + 1);
                 offsets.push(0);
                 let texts = TextValues {
@@ -133,6 +143,38 @@ impl Builder {
         }
     }
 
+    /// Appends a value that was read. False if a text column is full.
+    #[must_use]
+    pub(super) fn push(&mut self, cell: Cell<'_>) -> bool {
+        match (self, cell) {
+            (Self::Integer(column), Cell::Int(value)) => column.push(Some(value)),
+            (Self::Integer(column), _) => column.push(None),
+            (Self::Double(column), Cell::Double(value)) => column.push(Some(value)),
+            (Self::Double(column), _) => column.push(None),
+            (Self::Decimal(column), Cell::Decimal(value)) => column.push(Some(value)),
+            (Self::Decimal(column), _) => column.push(None),
+            (Self::Boolean(column), _) => column.push(None),
+            (Self::Text(column), Cell::Bytes(bytes)) => {
+                column.texts.data.extend_from_slice(&bytes);
+                return column.close(true);
+            }
+            (Self::Text(column), _) => return column.close(false),
+            (Self::Unread, _) => {}
+        }
+        true
+    }
+
+    fn validity(&self) -> &[u8] {
+        match self {
+            Self::Unread => &[],
+            Self::Integer(column) => &column.validity,
+            Self::Double(column) => &column.validity,
+            Self::Boolean(column) => &column.validity,
+            Self::Text(column) => &column.validity,
+            Self::Decimal(column) => &column.validity,
+        }
+    }
+
     fn finish(self) -> Option<Column> {
         let (validity, values) = match self {
             Self::Unread => return None,
@@ -140,6 +182,7 @@ impl Builder {
             Self::Double(column) => (column.validity, Values::Double(column.values)),
             Self::Boolean(column) => (column.validity, Values::Boolean(column.values)),
             Self::Text(column) => (column.validity, Values::Text(column.texts)),
+            Self::Decimal(column) => (column.validity, Values::Decimal(column.values)),
         };
         Some(Column {
             validity: Some(validity).filter(|validity| validity.contains(&0)),
@@ -177,6 +220,12 @@ impl ColumnBuilders {
         }
     }
 
+    /// Whether there is no value at `row` of column `index`.
+    pub(super) fn is_null(&self, index: usize, row: usize) -> bool {
+        let column = self.columns.get(index);
+        column.is_none_or(|column| column.validity().get(row) != Some(&1))
+    }
+
     /// The integer at `row` of column `index`; nothing when it is null or no integer.
     pub fn int(&self, index: usize, row: usize) -> Option<i64> {
         match self.columns.get(index) {
@@ -209,6 +258,7 @@ impl ColumnBuilders {
                 Builder::Integer(b) if b.validity.len() < self.rows => b.push(None),
                 Builder::Double(b) if b.validity.len() < self.rows => b.push(None),
                 Builder::Boolean(b) if b.validity.len() < self.rows => b.push(None),
+                Builder::Decimal(b) if b.validity.len() < self.rows => b.push(None),
                 Builder::Text(b) if b.validity.len() < self.rows => room &= b.close(false),
                 _ => {}
             }
@@ -232,6 +282,7 @@ impl ColumnBuilders {
                 Builder::Double(b) => b.truncate(self.rows),
                 Builder::Boolean(b) => b.truncate(self.rows),
                 Builder::Text(b) => b.truncate(self.rows),
+                Builder::Decimal(b) => b.truncate(self.rows),
             }
         }
     }

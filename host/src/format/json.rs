@@ -15,9 +15,12 @@ mod window;
 
 pub use line::{Line, LineScanner, ObjectKind};
 
-use super::columns::{Builder, ColumnBuilders, Decoded, RejectedPayload, accepted};
+use super::{
+    columns::{Builder, ColumnBuilders, Decoded, RejectedPayload, accepted},
+    reading::{Raw, read},
+};
 use crate::{limits::PATH_NAMES_MAX, model::column::ColumnType, plan::SourceColumn, text::printable};
-use number::{boolean, double, integer, literal};
+use number::{boolean, double, integer, literal, skip_number};
 use skip::{Nesting, skip_value, space};
 use text::{Checked, Ignored, Name, text};
 use window::{WIDTH, byte, window};
@@ -59,6 +62,8 @@ enum Target {
     Double(usize),
     Boolean(usize),
     Text(usize),
+    /// One whose value the column says how to read.
+    Other(usize),
     Object(usize),
 }
 
@@ -189,11 +194,12 @@ impl Scanner {
             if known(&owners, object, last).is_some() {
                 return Err(clash());
             }
-            let target = match column.field.column_type {
-                ColumnType::Int => Target::Integer(index),
-                ColumnType::Double => Target::Double(index),
-                ColumnType::Boolean => Target::Boolean(index),
-                ColumnType::Text => Target::Text(index),
+            let target = match (&column.reading, column.field.column_type) {
+                (None, ColumnType::Int) => Target::Integer(index),
+                (None, ColumnType::Double) => Target::Double(index),
+                (None, ColumnType::Boolean) => Target::Boolean(index),
+                (None, ColumnType::Text) => Target::Text(index),
+                _ => Target::Other(index),
             };
             scanner.members.push(Member::new(last, target));
             owners.push((object, last));
@@ -371,6 +377,7 @@ impl Scanner {
                     column,
                 )
             }
+            Target::Other(column) => (self.other(payload, at, column, sink)?, column),
             Target::Object(object) => {
                 let first = byte(payload, at);
                 if first == b'{' {
@@ -386,6 +393,40 @@ impl Scanner {
         };
         self.columns_seen = self.columns_seen.wrapping_add(1);
         Ok((end, column))
+    }
+
+    /// Reads a value as its column says; returns where it ends.
+    fn other(&mut self, payload: &[u8], at: usize, column: usize, sink: &mut ColumnBuilders) -> Result<usize, Fault> {
+        let of = |fault: Fault| fault.of(column);
+        let reading = self.columns.get(column).and_then(|column| column.reading.as_ref());
+        let Some(reading) = reading else {
+            return Err(of(Fault::new(Found::NotAccepted, at)));
+        };
+        let (raw, end) = match byte(payload, at) {
+            b'n' => (Raw::Null, literal(payload, at).map_err(of)?),
+            _ if reading.is_json() => {
+                let end = skip_value(payload, at, &mut self.nesting).map_err(of)?;
+                (Raw::Json(payload.get(at..end).unwrap_or_default()), end)
+            }
+            b'"' => {
+                let start = at.saturating_add(1);
+                self.name.clear();
+                let span = text(payload, start, &mut self.name).map_err(of)?;
+                (Raw::Text(&self.name), span.quote.saturating_add(1))
+            }
+            b'-' | b'0'..=b'9' => {
+                let end = skip_number(payload, at).map_err(of)?;
+                (Raw::Number(payload.get(at..end).unwrap_or_default()), end)
+            }
+            _ => (Raw::Other, skip_value(payload, at, &mut self.nesting).map_err(of)?),
+        };
+        let Some(cell) = read(reading, raw) else {
+            return Err(of(Fault::new(Found::NotAccepted, at)));
+        };
+        match sink.columns.get_mut(column).is_none_or(|builder| builder.push(cell)) {
+            true => Ok(end),
+            false => Err(Fault::new(Found::ColumnFull, at)),
+        }
     }
 
     /// Finds the member whose name starts at `name` and is not the guess, `NONE` if it is not declared, and where its
@@ -457,7 +498,7 @@ impl Scanner {
     fn is_integer(&self, column: usize) -> bool {
         self.columns
             .get(column)
-            .is_some_and(|column| column.field.column_type == ColumnType::Int)
+            .is_some_and(|column| column.reading.is_none() && column.field.column_type == ColumnType::Int)
     }
 
     /// The column at a member, or the first one inside it.
@@ -467,7 +508,11 @@ impl Scanner {
         for _ in 0..=PATH_NAMES_MAX {
             match self.members.get(slot).map(|member| member.target) {
                 Some(
-                    Target::Integer(column) | Target::Double(column) | Target::Boolean(column) | Target::Text(column),
+                    Target::Integer(column)
+                    | Target::Double(column)
+                    | Target::Boolean(column)
+                    | Target::Text(column)
+                    | Target::Other(column),
                 ) => return column,
                 Some(Target::Object(object)) => slot = self.first_slot(object),
                 None => break,
@@ -496,9 +541,7 @@ impl Scanner {
     fn reject(&self, payload: &[u8], fault: Fault) -> RejectedPayload {
         let column = self.columns.get(fault.column);
         let accepted = match (fault.found, column) {
-            (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => {
-                accepted(column.field.column_type)
-            }
+            (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => &accepted(column),
             (Found::NotAccepted | Found::NoValue, None) => "a JSON value",
             (Found::NotOnPath, _) => "an object or null, since the column's path leads through it",
             (Found::Twice, Some(_)) => "each declared column once",

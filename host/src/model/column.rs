@@ -2,10 +2,10 @@
 //!
 //! The layout is the one of the contract (`wit/stage.wit`), so that a column goes to a guest as whole slices.
 
-use crate::error::note_defect;
-use std::{fmt, ops::Range, sync::Arc};
+use crate::{error::note_defect, model::decimal::DecimalType};
+use std::{ops::Range, sync::Arc};
 
-/// The type of a column.
+/// The type of a column. What follows from it is said in [`column_type`](super::column_type).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {
     /// A signed integer of 64 bits.
@@ -16,27 +16,31 @@ pub enum ColumnType {
     Boolean,
     /// Text in UTF-8.
     Text,
+    /// A decimal number.
+    Decimal(DecimalType),
+    /// A point in time: microseconds since 1970-01-01T00:00:00Z.
+    Timestamp,
+    /// A day of the calendar: days since 1970-01-01.
+    Date,
+    /// Bytes.
+    Bytes,
+    /// A JSON value, as it was written.
+    Json,
 }
 
-impl ColumnType {
-    /// All types, in the order in which messages list them.
-    pub const ALL: [Self; 4] = [Self::Int, Self::Double, Self::Boolean, Self::Text];
-
-    /// The name used in pipeline files and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Int => "int",
-            Self::Double => "double",
-            Self::Boolean => "boolean",
-            Self::Text => "text",
-        }
-    }
-}
-
-impl fmt::Display for ColumnType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+/// How the values of a column lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Integers.
+    Int,
+    /// Doubles.
+    Double,
+    /// Bytes of 0 or 1.
+    Boolean,
+    /// Texts, or other bytes.
+    Text,
+    /// Decimals.
+    Decimal,
 }
 
 /// A named, typed column of an edge between two steps.
@@ -53,25 +57,66 @@ pub struct Field {
 /// The columns of an edge, in order.
 pub type Schema = Vec<Field>;
 
-/// One cell.
+/// One cell, as it lies in memory: what it stands for, its column's type says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     /// No value.
     Null,
-    /// An integer.
+    /// An integer, or a time.
     Int(i64),
     /// A double, never NaN.
     Double(f64),
     /// A boolean.
     Boolean(bool),
-    /// Text: valid UTF-8, held as bytes because nothing on the path looks into it.
+    /// Text or JSON: valid UTF-8, held as bytes because nothing on the path looks into it; or bytes.
     Text(&'a [u8]),
+    /// A decimal.
+    Decimal(Unscaled),
 }
+
+/// A decimal without its point, in two words: a value with it takes no more room than any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unscaled {
+    high: i64,
+    low: u64,
+}
+
+impl Unscaled {
+    /// Of a number of which the last digits stand behind the point.
+    #[inline]
+    pub fn new(unscaled: i128) -> Self {
+        Self {
+            high: (unscaled >> 64) as i64,
+            low: unscaled as u64,
+        }
+    }
+
+    /// The number.
+    #[inline]
+    pub fn get(self) -> i128 {
+        i128::from(self.high) << 64 | i128::from(self.low)
+    }
+}
+
+/// The data path hands values on by the million.
+const _: () = assert!(size_of::<Value<'_>>() == 24, "a value has three words");
 
 impl Value<'_> {
     /// Whether there is no value.
     pub fn is_null(self) -> bool {
         matches!(self, Self::Null)
+    }
+
+    /// How it lies in a column; null lies in any.
+    pub fn layout(self) -> Option<Layout> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Int(_) => Layout::Int,
+            Self::Double(_) => Layout::Double,
+            Self::Boolean(_) => Layout::Boolean,
+            Self::Text(_) => Layout::Text,
+            Self::Decimal(_) => Layout::Decimal,
+        })
     }
 }
 
@@ -120,8 +165,10 @@ pub enum Values {
     Double(Vec<f64>),
     /// 0 or 1.
     Boolean(Vec<u8>),
-    /// Texts.
+    /// Texts, or other bytes.
     Text(TextValues),
+    /// Decimals, without their points.
+    Decimal(Vec<i128>),
 }
 
 /// A column of a batch.
@@ -136,11 +183,17 @@ pub struct Column {
 impl Column {
     /// An empty column with room for `rows`.
     pub fn with_capacity(column_type: ColumnType, rows: usize) -> Self {
-        let values = match column_type {
-            ColumnType::Int => Values::Int(Vec::with_capacity(rows)),
-            ColumnType::Double => Values::Double(Vec::with_capacity(rows)),
-            ColumnType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
-            ColumnType::Text => {
+        Self::of_layout(column_type.layout(), rows)
+    }
+
+    /// An empty column of this layout with room for `rows`.
+    pub fn of_layout(layout: Layout, rows: usize) -> Self {
+        let values = match layout {
+            Layout::Int => Values::Int(Vec::with_capacity(rows)),
+            Layout::Double => Values::Double(Vec::with_capacity(rows)),
+            Layout::Boolean => Values::Boolean(Vec::with_capacity(rows)),
+            Layout::Decimal => Values::Decimal(Vec::with_capacity(rows)),
+            Layout::Text => {
                 let mut offsets = Vec::with_capacity(rows + 1);
                 offsets.push(0);
                 Values::Text(TextValues {
@@ -152,13 +205,14 @@ impl Column {
         Self { validity: None, values }
     }
 
-    /// The type.
-    pub fn column_type(&self) -> ColumnType {
+    /// How the values lie in memory.
+    pub fn layout(&self) -> Layout {
         match self.values {
-            Values::Int(_) => ColumnType::Int,
-            Values::Double(_) => ColumnType::Double,
-            Values::Boolean(_) => ColumnType::Boolean,
-            Values::Text(_) => ColumnType::Text,
+            Values::Int(_) => Layout::Int,
+            Values::Double(_) => Layout::Double,
+            Values::Boolean(_) => Layout::Boolean,
+            Values::Text(_) => Layout::Text,
+            Values::Decimal(_) => Layout::Decimal,
         }
     }
 
@@ -168,6 +222,7 @@ impl Column {
             Values::Int(values) => values.len(),
             Values::Double(values) => values.len(),
             Values::Boolean(values) => values.len(),
+            Values::Decimal(values) => values.len(),
             Values::Text(texts) => texts.offsets.len().saturating_sub(1),
         }
     }
@@ -198,6 +253,10 @@ impl Column {
             Values::Int(values) => values.get(row).map_or(Value::Null, |&value| Value::Int(value)),
             Values::Double(values) => values.get(row).map_or(Value::Null, |&value| Value::Double(value)),
             Values::Boolean(values) => values.get(row).map_or(Value::Null, |&value| Value::Boolean(value != 0)),
+            Values::Decimal(values) => {
+                let value = values.get(row);
+                value.map_or(Value::Null, |&value| Value::Decimal(Unscaled::new(value)))
+            }
             Values::Text(texts) if row + 1 < texts.offsets.len() => Value::Text(texts.get(row)),
             Values::Text(_) => Value::Null,
         }
@@ -214,11 +273,12 @@ impl Column {
             (Values::Double(values), Value::Double(value)) => values.push(value),
             (Values::Boolean(values), Value::Boolean(value)) => values.push(u8::from(value)),
             (Values::Text(texts), Value::Text(value)) => texts.push(value),
+            (Values::Decimal(values), Value::Decimal(value)) => values.push(value.get()),
             (_, value) => {
                 if !value.is_null() {
                     note_defect(format_args!(
-                        "a {value:?} was pushed to a column of {}",
-                        self.column_type()
+                        "a {value:?} was pushed to a column of layout {:?}",
+                        self.layout()
                     ));
                 }
                 return self.push_null();
@@ -237,6 +297,7 @@ impl Column {
             Values::Int(values) => values.push(0),
             Values::Double(values) => values.push(0.0),
             Values::Boolean(values) => values.push(0),
+            Values::Decimal(values) => values.push(0),
             Values::Text(texts) => texts.push(&[]),
         }
     }
@@ -250,6 +311,7 @@ impl Column {
             Values::Int(values) => values.truncate(rows),
             Values::Double(values) => values.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),
+            Values::Decimal(values) => values.truncate(rows),
             Values::Text(texts) => {
                 texts.offsets.truncate(rows + 1);
                 texts.data.truncate(texts.offsets.last().map_or(0, |&end| end as usize));
@@ -273,6 +335,7 @@ impl Column {
             Values::Int(values) => Values::Int(gather(values, rows)),
             Values::Double(values) => Values::Double(gather(values, rows)),
             Values::Boolean(values) => Values::Boolean(gather(values, rows)),
+            Values::Decimal(values) => Values::Decimal(gather(values, rows)),
             Values::Text(texts) => {
                 let mut picked = TextValues {
                     offsets: Vec::with_capacity(rows.len() + 1),
@@ -309,6 +372,7 @@ impl Column {
             (Values::Int(values), Values::Int(more)) => values.extend_from_slice(slice(more, &rows)),
             (Values::Double(values), Values::Double(more)) => values.extend_from_slice(slice(more, &rows)),
             (Values::Boolean(values), Values::Boolean(more)) => values.extend_from_slice(slice(more, &rows)),
+            (Values::Decimal(values), Values::Decimal(more)) => values.extend_from_slice(slice(more, &rows)),
             (Values::Text(texts), Values::Text(more)) => {
                 let offsets = slice(&more.offsets, &(rows.start..rows.end + 1));
                 if let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) {

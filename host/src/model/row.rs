@@ -4,7 +4,7 @@
 //! is written so that comparing bytes compares cells in order: sorting keys gives the order of SQLite's B-tree, and all
 //! keys of one prefix lie together. Nulls are equal to each other and come first; -0.0 is 0.0.
 
-use crate::model::column::{Column, Value};
+use crate::model::column::{Column, Unscaled, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 const NULL: u8 = 0;
@@ -13,6 +13,7 @@ const DOUBLE: u8 = 2;
 const FALSE: u8 = 3;
 const TRUE: u8 = 4;
 const TEXT: u8 = 5;
+const DECIMAL: u8 = 6;
 
 /// Appends one cell to a row.
 #[inline]
@@ -32,6 +33,10 @@ pub fn push_cell(row: &mut Vec<u8>, value: Value<'_>) {
             row.push(TEXT);
             push_length(row, text.len());
             row.extend_from_slice(text);
+        }
+        Value::Decimal(unscaled) => {
+            row.push(DECIMAL);
+            row.extend_from_slice(&unscaled.get().to_le_bytes());
         }
     }
 }
@@ -84,6 +89,7 @@ pub fn take_cell<'a>(row: &mut &'a [u8]) -> Option<Value<'a>> {
             let length = take_length(row)?;
             Value::Text(take_bytes(row, length)?)
         }
+        DECIMAL => Value::Decimal(Unscaled::new(i128::from_le_bytes(*take_array(row)?))),
         _ => return None,
     })
 }
@@ -126,6 +132,10 @@ pub fn push_key_cell(key: &mut Vec<u8>, value: Value<'_>) {
                 key.extend_from_slice(part);
             }
             key.extend_from_slice(&[0, 0]);
+        }
+        Value::Decimal(unscaled) => {
+            key.push(DECIMAL);
+            key.extend_from_slice(&(unscaled.get() as u128 ^ (1 << 127)).to_be_bytes());
         }
     }
 }
@@ -175,6 +185,10 @@ pub fn take_key_cell<'a>(key: &mut &[u8], text: &'a mut Vec<u8>) -> Option<Value
             }
             Value::Text(text)
         }
+        DECIMAL => {
+            let ordered = u128::from_be_bytes(*take_array(key)?);
+            Value::Decimal(Unscaled::new((ordered ^ (1 << 127)) as i128))
+        }
         _ => return None,
     })
 }
@@ -208,6 +222,8 @@ mod tests {
             Value::Boolean(false),
             Value::Text("保单\0".as_bytes()),
             Value::Text(&[b'x'; 300]),
+            Value::Decimal(Unscaled::new(i128::MIN)),
+            Value::Decimal(Unscaled::new(-1)),
         ];
         let mut row = Vec::new();
         written.iter().for_each(|&value| push_cell(&mut row, value));
@@ -239,6 +255,12 @@ mod tests {
             key(&[Value::Text(b"a"), Value::Int(9)]),
             key(&[Value::Text(b"a\0"), Value::Int(1)]),
             key(&[Value::Text(b"ab")]),
+            key(&[Value::Decimal(Unscaled::new(i128::MIN))]),
+            key(&[Value::Decimal(Unscaled::new(-(1 << 64)))]),
+            key(&[Value::Decimal(Unscaled::new(-1))]),
+            key(&[Value::Decimal(Unscaled::new(0))]),
+            key(&[Value::Decimal(Unscaled::new(1 << 64))]),
+            key(&[Value::Decimal(Unscaled::new(i128::MAX))]),
         ];
         assert!(ordered.is_sorted(), "{ordered:?}");
         assert_eq!(key(&[Value::Double(-0.0)]), key(&[Value::Double(0.0)]));
@@ -252,6 +274,7 @@ mod tests {
             Value::Int(-7),
             Value::Double(-2.5),
             Value::Boolean(true),
+            Value::Decimal(Unscaled::new(-(10i128.pow(38) - 1))),
         ];
         let bytes = key(&written);
         let (mut rest, mut text) = (bytes.as_slice(), Vec::new());

@@ -12,7 +12,7 @@ use super::top::{Arrival, Ranking, Top};
 use crate::{
     error::note_defect,
     model::{
-        column::{Column, ColumnType, Value},
+        column::{Column, ColumnType, Unscaled, Value},
         keys::Keys,
         row::{cells, push_cell, push_length, take_bytes, take_length},
     },
@@ -21,6 +21,7 @@ use crate::{
         StateValue,
         exact_sum::ExactSum,
         sketch::{Distinct, Quantiles},
+        wide_sum::WideSum,
     },
 };
 use std::cmp::Ordering;
@@ -38,6 +39,9 @@ pub(super) struct Group {
 /// In front of the rows that rank first, where accumulators have their tags.
 const TOP: u8 = 8;
 
+/// In front of a sum of decimals.
+const DECIMAL: u8 = 9;
+
 /// What is kept of one aggregate in one group.
 #[derive(Clone, Debug, PartialEq)]
 enum Accumulator {
@@ -47,6 +51,8 @@ enum Accumulator {
     Int(i128, u64),
     /// `sum`, `avg` of doubles: the sum, and of how many values.
     Double(ExactSum, u64),
+    /// `sum`, `avg` of decimals: the sum, and of how many values.
+    Decimal(WideSum, u64),
     /// `min`, `max` of rows that stay, `first`, `last`: the value, as a row of one cell, and the time of its row.
     Held(Option<(i64, Box<[u8]>)>),
     /// A guest: its state, and its result after the last row, as a row of one cell. Both are empty before the first row.
@@ -74,6 +80,7 @@ impl Group {
     pub(super) fn new(aggregates: &[AggregateSpec]) -> Self {
         let accumulators = aggregates.iter().map(|spec| match (spec.function, spec.column_type) {
             (Function::Sum | Function::Avg, ColumnType::Int) => Accumulator::Int(0, 0),
+            (Function::Sum | Function::Avg, ColumnType::Decimal(_)) => Accumulator::Decimal(WideSum::default(), 0),
             (Function::Sum | Function::Avg, _) => Accumulator::Double(ExactSum::default(), 0),
             (Function::First | Function::Last, _) => Accumulator::Held(None),
             (Function::Guest, _) => Accumulator::Guest(Box::default(), Box::default()),
@@ -186,6 +193,17 @@ impl Group {
                 };
                 count(values, retracts);
             }
+            (Accumulator::Decimal(sum, values), Value::Decimal(value)) => {
+                if retracts && *values == 0 {
+                    return;
+                }
+                if retracts {
+                    sum.subtract(value.get())
+                } else {
+                    sum.add(value.get())
+                };
+                count(values, retracts);
+            }
             (Accumulator::Guest(..), _) => {}
             (Accumulator::Held(held), value) => hold(spec.function, held, change.time_us, value),
             (Accumulator::Distinct(distinct), value) => {
@@ -219,7 +237,22 @@ impl Group {
                     values.extreme(key, number, spec.function == Function::Max, &mut text)
                 }
                 (Accumulator::Count(count), _) => Value::Int(i64::try_from(*count).unwrap_or(i64::MAX)),
-                (Accumulator::Int(_, 0) | Accumulator::Double(_, 0) | Accumulator::Held(None), _) => Value::Null,
+                (
+                    Accumulator::Int(_, 0)
+                    | Accumulator::Double(_, 0)
+                    | Accumulator::Decimal(_, 0)
+                    | Accumulator::Held(None),
+                    _,
+                ) => Value::Null,
+                (Accumulator::Decimal(sum, count), function) => {
+                    let unscaled = match function {
+                        Function::Avg => sum.mean(*count, spec.more_places()),
+                        _ => sum.value(),
+                    };
+                    let widest = |unscaled: &i128| spec.result_decimal().is_some_and(|of| of.holds(*unscaled));
+                    let unscaled = unscaled.filter(widest);
+                    unscaled.map_or(Value::Null, |unscaled| Value::Decimal(Unscaled::new(unscaled)))
+                }
                 (Accumulator::Int(sum, count), Function::Avg) => Value::Double(mean(*sum, *count)),
                 (Accumulator::Int(sum, _), _) => i64::try_from(*sum).map_or(Value::Null, Value::Int),
                 (Accumulator::Double(sum, count), Function::Avg) => Value::Double(sum.mean(*count)),
@@ -259,6 +292,10 @@ impl Group {
                 }
                 (Accumulator::Double(sum, count), Accumulator::Double(more, values)) => {
                     sum.merge(&more);
+                    *count += values;
+                }
+                (Accumulator::Decimal(sum, count), Accumulator::Decimal(more, values)) => {
+                    sum.merge(more);
                     *count += values;
                 }
                 (Accumulator::Held(held), Accumulator::Held(Some((time_us, cell)))) => {
@@ -303,6 +340,11 @@ impl Group {
                 }
                 Accumulator::Double(sum, count) => {
                     bytes.push(2);
+                    sum.encode(bytes);
+                    push_length(bytes, *count as usize);
+                }
+                Accumulator::Decimal(sum, count) => {
+                    bytes.push(DECIMAL);
                     sum.encode(bytes);
                     push_length(bytes, *count as usize);
                 }
@@ -368,6 +410,7 @@ impl Group {
                 }
                 6 => Accumulator::Distinct(Box::new(Distinct::take(bytes)?)),
                 7 => Accumulator::Quantiles(Quantiles::take(bytes)?),
+                DECIMAL => Accumulator::Decimal(WideSum::take(bytes)?, take_length(bytes)? as u64),
                 _ => return None,
             });
         }
@@ -448,6 +491,7 @@ fn compare(a: Value<'_>, b: Value<'_>) -> Ordering {
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
         (Value::Boolean(a), Value::Boolean(b)) => a.cmp(&b),
         (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        (Value::Decimal(a), Value::Decimal(b)) => a.get().cmp(&b.get()),
         _ => Ordering::Equal,
     }
 }
@@ -460,6 +504,11 @@ pub(super) fn input_value<'v>(spec: &AggregateSpec, column: Option<&'v Column>, 
     };
     match (column.get(row), spec.coalesce, spec.column_type) {
         (Value::Null, Some(instead), ColumnType::Int) => Value::Int(instead as i64),
+        // That it is one of the column was checked.
+        (Value::Null, Some(instead), ColumnType::Decimal(decimal)) => {
+            let unscaled = decimal.parse(instead.to_string().as_bytes());
+            unscaled.map_or(Value::Null, |unscaled| Value::Decimal(Unscaled::new(unscaled)))
+        }
         (Value::Null, Some(instead), _) => Value::Double(instead),
         (value, ..) => value,
     }

@@ -390,7 +390,7 @@ fn cell(column_type: ColumnType, text: &str) -> Value<'_> {
         (ColumnType::Int, text) => Value::Int(text.parse().unwrap()),
         (ColumnType::Double, text) => Value::Double(text.parse().unwrap()),
         (ColumnType::Boolean, text) => Value::Boolean(text.parse().unwrap()),
-        (ColumnType::Text, text) => Value::Text(text.as_bytes()),
+        (_, text) => Value::Text(text.as_bytes()),
     }
 }
 
@@ -401,5 +401,6 @@ fn shown(value: Value<'_>) -> String {
         Value::Double(value) => format!("{value:?}"),
         Value::Boolean(value) => value.to_string(),
         Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::Decimal(unscaled) => unscaled.get().to_string(),
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     definition::StageLimits,
     model::{
         column::ColumnType,
+        decimal::DecimalType,
         guest::{AggregateModule, ParameterValue},
     },
 };
@@ -24,6 +25,8 @@ pub struct AggregateSpec {
     pub coalesce: Option<f64>,
     /// Which quantile, of [`Function::Quantile`].
     pub q: Option<f64>,
+    /// How many digits of a mean of decimals stand behind the point.
+    pub scale: Option<u8>,
     /// Whether rows may be taken away again.
     pub retracts: bool,
     /// The guest, where the function is one.
@@ -60,6 +63,25 @@ impl AggregateGuest {
 }
 
 impl AggregateSpec {
+    /// What the results are, of a sum or a mean of decimals.
+    pub fn result_decimal(&self) -> Option<DecimalType> {
+        let ColumnType::Decimal(decimal) = self.column_type else {
+            return None;
+        };
+        match (self.function, self.scale) {
+            (Function::Avg, Some(scale)) => DecimalType::new(DecimalType::PRECISION_MAX, scale),
+            _ => Some(decimal.of_sum()),
+        }
+    }
+
+    /// How many digits more a mean of decimals has behind the point than these.
+    pub fn more_places(&self) -> u8 {
+        let (ColumnType::Decimal(decimal), Some(scale)) = (self.column_type, self.scale) else {
+            return 0;
+        };
+        scale.saturating_sub(decimal.scale())
+    }
+
     /// Whether the operator keeps the values themselves, each with the number of rows that hold it.
     pub fn tells_values_apart(&self) -> bool {
         match self.function {

@@ -31,6 +31,12 @@ pub struct TimeScale {
 }
 
 impl TimeScale {
+    /// What timestamps count.
+    pub const OF_TIMESTAMPS: Self = Self {
+        unit: TimeUnit::Microseconds,
+        truncates: false,
+    };
+
     /// The microseconds that are `value` of this unit. Nothing where they are no whole number (unless the column is cut), or
     /// beyond 64 bits.
     #[inline]

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     definition::{ColumnMap, Name, StageLimits},
     error::{Error, Result},
-    model::column::{ColumnType, Field, Schema},
+    model::{
+        column::{ColumnType, Field, Schema},
+        decimal::DecimalType,
+    },
     plan::{AggregateSpec, At, Function, OperatorPlan, StateForm},
 };
 use serde::Deserialize;
@@ -62,6 +65,8 @@ pub(super) struct AggregateColumn {
     pub(super) last: Option<Name>,
     /// What a null in the column counts as. Only with `sum` and `avg`.
     pub(super) coalesce: Option<Spanned<f64>>,
+    /// How many digits of a mean of decimals stand behind the point.
+    pub(super) scale: Option<Spanned<u8>>,
     /// The file of a component that is an aggregate, relative to the pipeline file.
     pub(super) module: Option<Spanned<PathBuf>>,
     /// Parameters by name; those left out have the aggregate's defaults. Only with `module`.
@@ -275,6 +280,7 @@ impl Binder<'_> {
                 column_type: ColumnType::Int,
                 coalesce,
                 q,
+                scale: None,
                 guest: None,
             };
             return Ok((bound, result(ColumnType::Int, false)));
@@ -290,13 +296,34 @@ impl Binder<'_> {
         let Some(column) = schema.get(index) else {
             return Err(self.at(of, "no such column"));
         };
-        let number = matches!(column.column_type, ColumnType::Int | ColumnType::Double);
-        if matches!(function, Function::Sum | Function::Avg | Function::Quantile) && !number {
+        let (accepts, accepted) = match function {
+            Function::Sum | Function::Avg => (column.column_type.is_number(), "int, double or decimal"),
+            Function::Quantile => (
+                matches!(column.column_type, ColumnType::Int | ColumnType::Double),
+                "int or double",
+            ),
+            _ => (true, ""),
+        };
+        if !accepts {
             let (function, found) = (function.name(), column.column_type);
             return Err(self.at(
                 of,
                 format!(
-                    "{function} of column \"{}\", which is {found}; accepted is a column of int or double",
+                    "{function} of column \"{}\", which is {found}; accepted is a column of {accepted}",
+                    of.get_ref()
+                ),
+            ));
+        }
+        let scale = self.scale(name, spec, function, column.column_type)?;
+        if let (Some(given), ColumnType::Decimal(decimal)) = (&spec.coalesce, column.column_type)
+            && decimal.parse(given.get_ref().to_string().as_bytes()).is_none()
+        {
+            return Err(self.error(
+                given.span(),
+                format!(
+                    "key `coalesce` is {:?}, which is no {} as column \"{}\" has them",
+                    given.get_ref(),
+                    column.column_type,
                     of.get_ref()
                 ),
             ));
@@ -315,6 +342,13 @@ impl Binder<'_> {
             ));
         }
         let nullable = column.nullable && coalesce.is_none();
+        let of_decimals = match (function, column.column_type) {
+            (Function::Sum, ColumnType::Decimal(decimal)) => Some(decimal.of_sum()),
+            (Function::Avg, ColumnType::Decimal(_)) => {
+                scale.and_then(|scale| DecimalType::new(DecimalType::PRECISION_MAX, scale))
+            }
+            _ => None,
+        };
         let field = match function {
             Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => result(ColumnType::Int, false),
             Function::Avg | Function::Quantile => result(ColumnType::Double, nullable),
@@ -324,6 +358,10 @@ impl Binder<'_> {
                 result(column.column_type, column.nullable)
             }
         };
+        let field = match of_decimals {
+            Some(decimal) => result(ColumnType::Decimal(decimal), true),
+            None => field,
+        };
         let bound = BoundAggregate {
             name: name.get_ref().clone(),
             function,
@@ -331,9 +369,50 @@ impl Binder<'_> {
             column_type: column.column_type,
             coalesce,
             q,
+            scale,
             guest: None,
         };
         Ok((bound, field))
+    }
+
+    /// How many digits of a mean of decimals stand behind the point.
+    fn scale(
+        &self,
+        name: &Name,
+        spec: &AggregateColumn,
+        function: Function,
+        column_type: ColumnType,
+    ) -> Result<Option<u8>> {
+        match (function, column_type, &spec.scale) {
+            (Function::Avg, ColumnType::Decimal(decimal), given) => {
+                let accepted = || {
+                    let (least, most) = (decimal.scale(), DecimalType::PRECISION_MAX);
+                    format!(
+                        "accepted is a number of digits behind the point from {least} to {most}, such as `scale = {least}`"
+                    )
+                };
+                let Some(given) = given else {
+                    let message = format!(
+                        "key `scale` is missing, which says to how many digits behind the point a mean of {column_type} is rounded; {}",
+                        accepted()
+                    );
+                    return Err(self.at(name, message));
+                };
+                let scale = *given.get_ref();
+                match (decimal.scale()..=DecimalType::PRECISION_MAX).contains(&scale) {
+                    true => Ok(Some(scale)),
+                    false => Err(self.error(given.span(), format!("key `scale` is {scale}; {}", accepted()))),
+                }
+            }
+            (_, _, None) => Ok(None),
+            (function, _, Some(given)) => {
+                let message = format!(
+                    "key `scale` goes with avg of a decimal, not with {} of {column_type}",
+                    function.name()
+                );
+                Err(self.error(given.span(), message))
+            }
+        }
     }
 
     /// The error for a column that has no function, or several.

@@ -38,9 +38,13 @@ pub(super) fn function_states(aggregates: &[AggregateSpec], form: StateForm) -> 
                 .map(|value| format!(" coalesce {value}"))
                 .unwrap_or_default();
             let q = spec.q.map(|q| format!(" at {q}")).unwrap_or_default();
+            let scale = spec
+                .scale
+                .map(|scale| format!(" to {scale} places"))
+                .unwrap_or_default();
             match &spec.guest {
                 Some(guest) => guest_states(guest, form),
-                None => format!("{} of {}{coalesce}{q}", spec.function.name(), spec.column_type),
+                None => format!("{} of {}{coalesce}{q}{scale}", spec.function.name(), spec.column_type),
             }
         })
         .collect();

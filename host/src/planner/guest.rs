@@ -75,6 +75,7 @@ impl Binder<'_> {
             column: None,
             column_type: description.result.column_type,
             coalesce: None,
+            scale: None,
             q: None,
             guest: Some(BoundAggregateGuest {
                 module: loaded,

@@ -4,7 +4,7 @@ mod pruning;
 
 use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage, BoundTable, BoundTarget};
 use crate::{
-    definition::{self, Definition, File},
+    definition::{self, ColumnFormat, Definition, File},
     error::note_defect,
     model::{
         column::{Field, Schema},
@@ -13,7 +13,7 @@ use crate::{
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
-        SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
+        Reading, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
     },
 };
 use pruning::read_columns;
@@ -21,11 +21,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bound) -> Plan {
     let mut held = read_columns(&bound);
-    // A column with a format is looked at by decode itself.
+    // Decode looks at these itself.
     for (input, held) in bound.inputs.iter().zip(&mut held) {
-        let formatted = input.columns.iter().filter(|(_, column)| column.format.is_some());
+        let looked_at =
+            |column: &definition::SourceColumn| column.required || column.format == Some(ColumnFormat::Number);
+        let looked_at = input.columns.iter().filter(|(_, column)| looked_at(column));
         if let Some(held) = held.first_mut() {
-            held.extend(formatted.map(|(field, _)| field.name.clone()));
+            held.extend(looked_at.map(|(field, _)| field.name.clone()));
         }
     }
     let schemas: IdVec<NodeId, Vec<Schema>> = bound
@@ -111,7 +113,10 @@ fn source_column(field: &Field, column: &definition::SourceColumn, materialised:
     SourceColumn {
         field: field.clone(),
         path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
-        format: column.format,
+        // It was checked that there is one.
+        reading: Reading::of(column.column_type, column.format.as_ref()).unwrap_or_default(),
+        is_number: column.format == Some(ColumnFormat::Number),
+        required: column.required,
         materialised,
     }
 }
@@ -459,6 +464,7 @@ impl<'a> Layout<'a> {
             column_type: aggregate.column_type,
             coalesce: aggregate.coalesce,
             q: aggregate.q,
+            scale: aggregate.scale,
             retracts,
             guest: aggregate.guest.as_ref().map(|guest| {
                 Arc::new(AggregateGuest {

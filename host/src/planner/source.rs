@@ -224,15 +224,23 @@ impl<'d> Binder<'d> {
             },
             DefinedNow::Column(name) => {
                 let all: Vec<InputId> = self.inputs.ids().collect();
-                self.check_input_times(name, "now.column", TimeUnit::Milliseconds, &all)?;
+                self.check_input_times(name, "now.column", (TimeUnit::Milliseconds, false), &all)?;
                 Ok(Now::Column(name.get_ref().clone()))
             }
         }
     }
 
-    /// Whether these inputs have a column of this name that can hold times in `unit`; `key` is what names it.
-    pub(super) fn check_input_times(&self, name: &Name, key: &str, unit: TimeUnit, inputs: &[InputId]) -> Result<()> {
-        let (text, accepted) = (name.get_ref(), format!("an int of {}", unit.plural()));
+    /// Whether these inputs have a column of this name that can hold times in `unit`; `key` is what names it. Times of events may
+    /// be timestamps.
+    pub(super) fn check_input_times(
+        &self,
+        name: &Name,
+        key: &str,
+        (unit, may_be_timestamp): (TimeUnit, bool),
+        inputs: &[InputId],
+    ) -> Result<()> {
+        let or_timestamp = if may_be_timestamp { " or a timestamp" } else { "" };
+        let (text, accepted) = (name.get_ref(), format!("an int of {}{or_timestamp}", unit.plural()));
         let mut flaws = Vec::new();
         for input in inputs {
             let port = OutputPort {
@@ -244,6 +252,7 @@ impl<'d> Binder<'d> {
             let whose = self.port_name(port);
             match found.map(|field| field.column_type) {
                 Some(ColumnType::Int) => {}
+                Some(ColumnType::Timestamp) if may_be_timestamp => {}
                 Some(other) if inputs.len() == 1 => {
                     let message = format!("key `{key}`: column \"{text}\" is {other}; accepted is {accepted}");
                     return Err(self.at(name, message));

@@ -5,7 +5,7 @@ use crate::{
     definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
     error::{OrDefect, Result},
     limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
-    model::{ids::InputId, subject},
+    model::{column::ColumnType, ids::InputId, subject},
     plan::{DAY_US, EventTimePlan, MS_US, TickPlan, TimeColumn, TimeScale},
     text::duration,
 };
@@ -178,7 +178,7 @@ impl Binder<'_> {
         scale: TimeScale,
         inputs: &[InputId],
     ) -> Result<Vec<(InputId, TimeColumn)>> {
-        self.check_input_times(name, key, scale.unit, inputs)?;
+        self.check_input_times(name, key, (scale.unit, true), inputs)?;
         if scale.unit != TimeUnit::Milliseconds
             && matches!(&self.definition.now, DefinedNow::Column(now) if now.get_ref() == name.get_ref())
         {
@@ -194,6 +194,9 @@ impl Binder<'_> {
             let mut columns = self.inputs.get(input).into_iter().flat_map(|bound| &bound.columns);
             let index = columns.position(|(field, _)| field.name == *name.get_ref());
             let index = index.or_defect(|| format!("input {input} has no column \"{}\"", name.get_ref()))?;
+            let column = self.inputs.get(input).and_then(|bound| bound.columns.get(index));
+            let is_timestamp = column.is_some_and(|(field, _)| field.column_type == ColumnType::Timestamp);
+            let scale = if is_timestamp { TimeScale::OF_TIMESTAMPS } else { scale };
             Ok((input, TimeColumn { index, scale }))
         });
         columns.collect()

@@ -30,14 +30,27 @@ impl Binder<'_> {
         };
         let (source, whose) = (self.output(input)?, self.port_name(input));
         let index = self.column(&source.schema, time, &whose)?;
-        if let Some(found) = source.schema.get(index).map(|field| field.column_type)
-            && found != ColumnType::Int
-        {
-            let message = format!(
-                "key `time`: column \"{}\" is {found}; accepted is an int",
-                time.get_ref()
-            );
-            return Err(self.at(time, message));
+        match source.schema.get(index).map(|field| field.column_type) {
+            Some(ColumnType::Timestamp) => {
+                return match &window.time_unit {
+                    None => Ok(Some((time.get_ref().clone(), TimeScale::OF_TIMESTAMPS))),
+                    Some(unit) => {
+                        let message = format!(
+                            "key `time_unit` goes with an int; column \"{}\" is a timestamp, which says what it is",
+                            time.get_ref()
+                        );
+                        Err(self.error(unit.span(), message))
+                    }
+                };
+            }
+            Some(ColumnType::Int) | None => {}
+            Some(found) => {
+                let message = format!(
+                    "key `time`: column \"{}\" is {found}; accepted is an int or a timestamp",
+                    time.get_ref()
+                );
+                return Err(self.at(time, message));
+            }
         }
         let known = self.scale_of(input, index);
         let scale = match (known, &window.time_unit) {

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
-        column::Value,
+        column::{ColumnType, Value},
         ids::TableId,
         row::cells,
         rows::{KeyedRows, Message},
@@ -63,12 +63,25 @@ impl MemoryStorage {
 
     /// The rows of a table, in order of the key, or as they were appended; none where there is no such table.
     pub fn rows(&self, table: &str) -> Vec<Vec<serde_json::Value>> {
-        let shown = |row: &Vec<u8>| cells(row).map(json).collect();
+        let types = self.types_of(table);
+        let shown = |row: &Vec<u8>| cells(row).zip(&types).map(|(cell, of)| json(*of, cell)).collect();
         match self.tables.get(table) {
             None => Vec::new(),
             Some(Rows::Keyed(rows)) => rows.values().map(shown).collect(),
             Some(Rows::Appended(rows)) => rows.iter().map(shown).collect(),
         }
+    }
+
+    /// The types of the columns of a table.
+    fn types_of(&self, table: &str) -> Vec<ColumnType> {
+        let sink = self.plan.sinks.iter().find(|sink| match &sink.target {
+            Target::Table { name, .. } | Target::Append { name } => name == table,
+            Target::Subject { .. } => false,
+        });
+        let lookup = self.plan.tables.iter().find(|lookup| lookup.name == table);
+        let of_sink = sink.map(|sink| sink.columns.iter().map(|(field, _)| field.column_type).collect());
+        let of_lookup = || Some(lookup?.columns.iter().map(|column| column.field.column_type).collect());
+        of_sink.or_else(of_lookup).unwrap_or_default()
     }
 
     /// The messages to publish, in order.
@@ -274,12 +287,12 @@ impl Storage for MemoryStorage {
     }
 }
 
-fn json(value: Value<'_>) -> serde_json::Value {
-    match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Int(value) => value.into(),
-        Value::Double(value) => value.into(),
-        Value::Boolean(value) => value.into(),
-        Value::Text(text) => String::from_utf8_lossy(text).into(),
+/// A value as a number or a truth where it is one, else as text.
+fn json(column_type: ColumnType, value: Value<'_>) -> serde_json::Value {
+    match (column_type, value) {
+        (ColumnType::Int, Value::Int(value)) => value.into(),
+        (_, Value::Double(value)) => value.into(),
+        (_, Value::Boolean(value)) => value.into(),
+        _ => column_type.text(value).map_or(serde_json::Value::Null, Into::into),
     }
 }

@@ -28,6 +28,7 @@ mod read;
 mod read_only;
 mod schema;
 mod statements;
+mod values;
 mod versions;
 
 pub(super) use audit::Audit;
@@ -37,7 +38,7 @@ pub(super) use inspector::Inspector;
 use crate::{
     error::{Context, Error, OrDefect, Result},
     fail_point,
-    model::{column::Value, delivery::Receipt, ids::TableId, rows::KeyedRows, turn::Turn},
+    model::{delivery::Receipt, ids::TableId, rows::KeyedRows, turn::Turn},
     plan::Plan,
     storage::{LetterFilter, LetterName, Messages, Restore, Storage, StoredDeadLetter, StoredPipeline},
 };
@@ -46,7 +47,7 @@ use failure::Sqlite;
 use file::OpenedFiles;
 use outbox::Outbox;
 use read_only::connect_read_only;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use statements::Statements;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -244,17 +245,6 @@ fn checksum(state: &str, entries: &[u8]) -> i64 {
 /// Whether entries are those that were written, as far as their checksum tells; older rows have none.
 fn is_intact(state: &str, entries: &[u8], sum: Option<i64>) -> bool {
     sum.is_none_or(|sum| sum == checksum(state, entries))
-}
-
-/// A value of SQLite as a cell.
-pub(crate) fn value_of(value: ValueRef<'_>, boolean: bool) -> Value<'_> {
-    match value {
-        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
-        ValueRef::Integer(value) if boolean => Value::Boolean(value != 0),
-        ValueRef::Integer(value) => Value::Int(value),
-        ValueRef::Real(value) => Value::Double(value),
-        ValueRef::Text(text) => Value::Text(text),
-    }
 }
 
 impl Drop for Database {

@@ -2,7 +2,7 @@
 
 use crate::{
     limits::REASON_BYTES_MAX,
-    model::column::{Column, ColumnType, Values},
+    model::column::{Column, ColumnType, Layout, Values},
 };
 
 /// Checks that a column has this type and `rows` rows, and keeps the rules of the contract.
@@ -45,13 +45,18 @@ pub(super) fn check_column(given: &Column, wanted: ColumnType, nullable: bool, r
             length(texts.offsets.len().wrapping_sub(1), "texts")?;
             check_texts(&texts.offsets, &texts.data)?;
         }
+        Values::Decimal(values) => length(values.len(), "values")?,
     }
-    match given.column_type() == wanted {
+    let found = match given.layout() {
+        Layout::Int => ColumnType::Int,
+        Layout::Double => ColumnType::Double,
+        Layout::Boolean => ColumnType::Boolean,
+        Layout::Text => ColumnType::Text,
+        Layout::Decimal => return Err("decimals, which the contract has not".to_owned()),
+    };
+    match found == wanted {
         true => Ok(()),
-        false => Err(format!(
-            "{} values, though it is described as {wanted}",
-            given.column_type()
-        )),
+        false => Err(format!("{found} values, though it is described as {wanted}")),
     }
 }
 

@@ -27,6 +27,10 @@ macro_rules! translate {
                         offsets: &texts.offsets,
                         data: &texts.data,
                     }),
+                    Values::Decimal(_) => {
+                        $crate::error::note_defect("a guest is to be given decimals, which its contract has not");
+                        abi::ColumnValuesParam::Int(&[])
+                    }
                 },
             }
         }

@@ -6,7 +6,6 @@ use crate::{
 };
 use std::{cell::RefCell, sync::LazyLock};
 use weir::{
-    definition::TextFormat,
     format::Decoder,
     model::{
         column::{ColumnType, Field, Value},
@@ -16,24 +15,26 @@ use weir::{
 };
 
 static COLUMNS: LazyLock<Vec<SourceColumn>> = LazyLock::new(|| {
-    let column = |path: &str, column_type, format| SourceColumn {
+    let column = |path: &str, column_type, is_number| SourceColumn {
         field: Field {
             name: path.to_owned(),
             column_type,
             nullable: true,
         },
         path: path.split('.').map(str::to_owned).collect(),
-        format,
+        reading: None,
+        is_number,
+        required: false,
         materialised: true,
     };
     vec![
-        column("id", ColumnType::Int, None),
-        column("price", ColumnType::Double, None),
-        column("paid", ColumnType::Boolean, None),
-        column("name", ColumnType::Text, None),
-        column("premium", ColumnType::Text, Some(TextFormat::Number)),
-        column("address.city", ColumnType::Text, None),
-        column("address.geo.lat", ColumnType::Double, None),
+        column("id", ColumnType::Int, false),
+        column("price", ColumnType::Double, false),
+        column("paid", ColumnType::Boolean, false),
+        column("name", ColumnType::Text, false),
+        column("premium", ColumnType::Text, true),
+        column("address.city", ColumnType::Text, false),
+        column("address.geo.lat", ColumnType::Double, false),
     ]
 });
 
@@ -52,7 +53,7 @@ pub fn decode(bytes: &[u8]) {
         .map(|column| oracle::Column {
             path: column.path.clone(),
             column_type: column.field.column_type,
-            number: column.format.is_some(),
+            number: column.is_number,
         })
         .collect();
     let payloads: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
@@ -83,6 +84,7 @@ fn outcomes(decoder: &mut Decoder, payloads: &[&[u8]]) -> Vec<Outcome> {
             Value::Double(value) => Cell::Double(value),
             Value::Boolean(value) => Cell::Int(value.into()),
             Value::Text(text) => Cell::Text(String::from_utf8(text.to_vec()).expect("a text is UTF-8")),
+            Value::Decimal(_) => panic!("no column is a decimal"),
         });
         found[place(delivery)] = Outcome::Row(cells.collect());
     }

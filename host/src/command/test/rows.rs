@@ -120,7 +120,23 @@ fn cell_of(cell: &Json, column_type: ColumnType) -> Option<Json> {
             Some(1) => Some(Json::from(true)),
             _ => cell.as_bool().map(Json::from),
         },
-        ColumnType::Text => cell.as_str().map(Json::from),
+        ColumnType::Text | ColumnType::Timestamp | ColumnType::Date | ColumnType::Bytes => {
+            cell.as_str().map(Json::from)
+        }
+        // Wide decimals are texts; of others the shortest number of a double is the decimal, or less than it by zeros.
+        ColumnType::Decimal(decimal) => {
+            let written = match cell {
+                Json::String(text) => text.clone(),
+                cell => cell.to_string(),
+            };
+            let unscaled = decimal.parse(written.as_bytes())?;
+            Some(Json::from(decimal.text(unscaled)))
+        }
+        // As a value: neither the order of members nor spaces tell two apart.
+        ColumnType::Json => match cell {
+            Json::String(text) => serde_json::from_str(text).ok().or_else(|| Some(cell.clone())),
+            cell => Some(cell.clone()),
+        },
     }
 }
 

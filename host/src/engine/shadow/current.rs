@@ -320,7 +320,7 @@ impl Found {
 
 fn line_of(schema: &[Field], row: &[u8]) -> String {
     let columns = schema.iter().zip(cells(row));
-    let columns = columns.map(|(field, value)| format!("{} = {}", field.name, shown(value)));
+    let columns = columns.map(|(field, value)| format!("{} = {}", field.name, shown(field.column_type, value)));
     columns.collect::<Vec<_>>().join(", ")
 }
 
@@ -343,7 +343,7 @@ fn key_of(plan: &Plan, at: NodeId, mut key: &[u8]) -> Vec<(String, String)> {
     let mut text = Vec::new();
     let cells = columns.map_while(|field| {
         let value = take_key_cell(&mut key, &mut text)?;
-        Some((printable(&field.name), shown(value)))
+        Some((printable(&field.name), shown(field.column_type, value)))
     });
     cells.collect()
 }

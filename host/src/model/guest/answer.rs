@@ -44,7 +44,7 @@ impl Answer {
                     computed: output
                         .computed
                         .iter()
-                        .map(|c| Column::with_capacity(c.column_type(), 0))
+                        .map(|c| Column::of_layout(c.layout(), 0))
                         .collect(),
                 })
                 .collect();

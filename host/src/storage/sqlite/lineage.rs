@@ -9,19 +9,27 @@ mod current_rows;
 
 pub(super) use current_rows::write_changelogs;
 
-use super::{failure::Sqlite, read::open_weir, schema::quote, value_of};
+use super::{failure::Sqlite, read::open_weir, schema::quote};
 use crate::{
     error::{Error, Result},
     limits::TRACE_BYTES_MAX,
     model::{
-        column::Value,
+        column::{ColumnType, Unscaled, Value},
+        decimal::DecimalType,
         row::{hash_of_key, push_key_cell, push_length, take_bytes, take_length},
         rows::{KeyedRows, OF_SWAP},
     },
     storage::{RowLineage, TracedRow},
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, types::ValueRef};
-use std::{collections::BTreeMap, path::Path};
+use rusqlite::{
+    Connection, OptionalExtension, Transaction,
+    types::{Value as SqlValue, ValueRef},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    path::Path,
+};
 
 /// How many bytes the trace of a pipeline has.
 pub(super) fn bytes(connection: &Connection, pipeline: &str) -> rusqlite::Result<u64> {
@@ -137,10 +145,11 @@ pub(in crate::storage) fn read_lineage(
     let columns = key_columns(&connection, table).sqlite(wrap)?;
     let hashes = hashes(table, &columns, key)?;
 
+    let row = current(&connection, table, &columns, key).sqlite(wrap)?;
     let mut lineage = RowLineage {
         row: TracedRow {
             key: columns.into_iter().map(|(name, _)| name).collect(),
-            columns: current(&connection, table, key).sqlite(wrap)?,
+            columns: row,
         },
         ..Default::default()
     };
@@ -251,7 +260,8 @@ fn key_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
     of_key.into_iter().map(type_of).collect()
 }
 
-/// The hashes that the key can have. A 0 or 1 may be an integer or a boolean, which the table does not say.
+/// The hashes that the key can have. A 0 or 1 may be an integer or a boolean, and a text a time or a decimal, which the table does
+/// not say.
 fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<String>)]) -> Result<Vec<u64>> {
     let wanted: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     if wanted.is_empty() {
@@ -273,14 +283,31 @@ fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<Stri
                 "column \"{name}\" of the key is {text}; accepted is {accepted}"
             ))
         };
+        let blob;
         let cells: Vec<Value<'_>> = match (text, column_type.as_str()) {
             (None, _) => vec![Value::Null],
             (Some(text), "INTEGER") => match text.parse().map_err(|_| wrong("an integer"))? {
                 value @ (0 | 1) => vec![Value::Int(value), Value::Boolean(value == 1)],
                 value => vec![Value::Int(value)],
             },
-            (Some(text), "REAL") => vec![Value::Double(text.parse::<f64>().map_err(|_| wrong("a number"))? + 0.0)],
-            (Some(text), _) => vec![Value::Text(text.as_bytes())],
+            (Some(text), "REAL") => {
+                let double = Value::Double(text.parse::<f64>().map_err(|_| wrong("a number"))? + 0.0);
+                iter::once(double).chain(decimals(text)).collect()
+            }
+            (Some(text), "BLOB") => {
+                blob = data_encoding::BASE64
+                    .decode(text.as_bytes())
+                    .map_err(|_| wrong("bytes in base64"))?;
+                vec![Value::Text(&blob)]
+            }
+            (Some(text), _) => {
+                let times = [ColumnType::Timestamp, ColumnType::Date];
+                let times = times.into_iter().filter_map(|time| time.time_of(text)).map(Value::Int);
+                iter::once(Value::Text(text.as_bytes()))
+                    .chain(times)
+                    .chain(decimals(text))
+                    .collect()
+            }
         };
         keys = keys
             .iter()
@@ -302,10 +329,24 @@ fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<Stri
     Ok(keys.iter().map(|key| hash_of_key(key)).collect())
 }
 
-/// The row as it is now.
+/// The decimals that are written so, of whatever scale: the table does not say which its column has, only that the text has as many
+/// places as those have, or fewer.
+fn decimals<'v>(text: &str) -> impl Iterator<Item = Value<'v>> {
+    let places = text.split_once('.').map_or(0, |(_, places)| places.len());
+    let scales = (0..=DecimalType::PRECISION_MAX).filter(move |scale| usize::from(*scale) >= places);
+    let decimals =
+        scales.filter_map(|scale| DecimalType::new(DecimalType::PRECISION_MAX, scale)?.parse(text.as_bytes()));
+    let decimals: BTreeSet<i128> = decimals.collect();
+    decimals
+        .into_iter()
+        .map(|unscaled| Value::Decimal(Unscaled::new(unscaled)))
+}
+
+/// The row as it is now. Bytes are in base64, also those of the key.
 fn current(
     connection: &Connection,
     table: &str,
+    columns: &[(String, String)],
     key: &[(String, Option<String>)],
 ) -> rusqlite::Result<Option<Vec<(String, String)>>> {
     let conditions: Vec<String> = key
@@ -316,21 +357,27 @@ fn current(
     let query = format!("SELECT * FROM {} WHERE {}", quote(table), conditions.join(" AND "));
     let mut statement = connection.prepare(&query)?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    // The affinity of the columns makes of a text what they hold.
-    let values = rusqlite::params_from_iter(key.iter().map(|(_, text)| text.as_deref()));
+    // The affinity of the columns makes of a text what they hold, but for bytes.
+    let values = key.iter().map(|(name, text)| {
+        let Some(text) = text else { return SqlValue::Null };
+        let is_blob = columns.iter().any(|(column, kind)| column == name && kind == "BLOB");
+        let bytes = data_encoding::BASE64.decode(text.as_bytes());
+        match bytes {
+            Ok(bytes) if is_blob => SqlValue::Blob(bytes),
+            _ => SqlValue::Text(text.clone()),
+        }
+    });
+    let values = rusqlite::params_from_iter(values);
     let mut rows = statement.query(values)?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut columns = Vec::with_capacity(names.len());
     for (at, name) in names.into_iter().enumerate() {
         let value = match row.get_ref(at)? {
-            ValueRef::Blob(_) => "?".to_owned(),
-            value => match value_of(value, false) {
-                Value::Null => "null".to_owned(),
-                Value::Int(value) => value.to_string(),
-                Value::Double(value) => format!("{value:?}"),
-                Value::Boolean(value) => value.to_string(),
-                Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
-            },
+            ValueRef::Blob(bytes) => data_encoding::BASE64.encode(bytes),
+            ValueRef::Null => "null".to_owned(),
+            ValueRef::Integer(value) => value.to_string(),
+            ValueRef::Real(value) => format!("{value:?}"),
+            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
         };
         columns.push((name, value));
     }

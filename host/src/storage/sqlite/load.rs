@@ -1,14 +1,10 @@
 //! State and lookup tables, back into an engine.
 
-use super::{Database, checksum, failure::Sqlite, fingerprints, is_intact, schema, value_of};
+use super::{Database, checksum, failure::Sqlite, fingerprints, is_intact, schema, values::value_of};
 use crate::{
     error::{Context, Error, Result},
     fail_point,
-    model::{
-        column::{ColumnType, Value},
-        ids::TableId,
-        turn::FailureCount,
-    },
+    model::{column::Value, ids::TableId, turn::FailureCount},
     plan::{Plan, TablePlan},
     storage::{Part, Restore},
 };
@@ -123,8 +119,7 @@ fn fill_table(connection: &Connection, id: TableId, table: &TablePlan, into: &mu
     while let Some(row) = rows.next()? {
         let mut values: Vec<Value<'_>> = Vec::with_capacity(columns.len());
         for (index, column) in table.columns.iter().enumerate() {
-            let is_boolean = column.field.column_type == ColumnType::Boolean;
-            values.push(value_of(row.get_ref(index)?, is_boolean));
+            values.push(value_of(row.get_ref(index)?, column.field.column_type));
         }
         into.table_row(id, &values);
     }

@@ -4,10 +4,11 @@ use super::{
     definitions::{self, Others},
     failure::Sqlite,
     schema::{VERSION, quote},
+    values::sql_type,
 };
 use crate::{
     error::{Error, Result},
-    model::column::{ColumnType, Field},
+    model::column::Field,
     plan::{Plan, Target},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -123,12 +124,4 @@ fn create_statement(name: &str, fields: &[&Field], key: &[usize]) -> String {
     }
     let options = if clustered { "STRICT, WITHOUT ROWID" } else { "STRICT" };
     format!("CREATE TABLE {} ({}) {options}", quote(name), columns.join(", "))
-}
-
-fn sql_type(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Int | ColumnType::Boolean => "INTEGER",
-        ColumnType::Double => "REAL",
-        ColumnType::Text => "TEXT",
-    }
 }

@@ -141,7 +141,8 @@ pub(super) fn read_rows(path: &Path, table: &str) -> Result<Vec<Vec<serde_json::
                 ValueRef::Null => serde_json::Value::Null,
                 ValueRef::Integer(value) => value.into(),
                 ValueRef::Real(value) => value.into(),
-                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+                ValueRef::Blob(bytes) => data_encoding::BASE64.encode(bytes).into(),
             })
         };
         (0..width).map(cell).collect()

@@ -1,6 +1,10 @@
 //! The statements that write the tables of a pipeline.
 
-use super::{failure::Written, schema::quote};
+use super::{
+    failure::Written,
+    schema::quote,
+    values::{bind, fits},
+};
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
@@ -11,7 +15,7 @@ use crate::{
     },
     plan::{Plan, Target},
 };
-use rusqlite::{CachedStatement, Transaction, types::Null};
+use rusqlite::{CachedStatement, Transaction};
 
 /// The statements for each table.
 #[derive(Debug)]
@@ -138,8 +142,8 @@ impl TableStatements {
                 let mut number = 0;
                 while let Some(value) = take_key_cell(&mut rest, &mut text) {
                     number += 1;
-                    if number <= self.key.len() {
-                        bind(&mut delete, number, value)?;
+                    if let Some(&at) = self.key.get(number - 1) {
+                        bind(&mut delete, number, self.type_of(at), value)?;
                     }
                 }
                 if number != self.key.len() || !rest.is_empty() {
@@ -160,19 +164,22 @@ impl TableStatements {
         Ok(())
     }
 
+    fn type_of(&self, column: usize) -> ColumnType {
+        self.columns
+            .get(column)
+            .map_or(ColumnType::Text, |(_, column_type)| *column_type)
+    }
+
     /// Binds a row, whose cells have to be those of the columns: a statement keeps what was bound to it before.
     fn bind_row(&self, statement: &mut CachedStatement<'_>, row: &[u8]) -> Written {
         let mut number = 0;
         for value in cells(row) {
-            if self
-                .columns
-                .get(number)
-                .is_none_or(|(_, column_type)| !fits(value, *column_type))
-            {
+            let column = self.columns.get(number).map(|(_, column_type)| *column_type);
+            let Some(column_type) = column.filter(|column_type| fits(value, *column_type)) else {
                 return Err(self.misfit(number, value).into());
-            }
+            };
             number += 1;
-            bind(statement, number, value)?;
+            bind(statement, number, column_type, value)?;
         }
         match number == self.columns.len() {
             true => Ok(()),
@@ -213,7 +220,7 @@ impl TableStatements {
         match update {
             Some(update) => {
                 for (at, index) in self.others.iter().chain(&self.key).enumerate() {
-                    bind(update, at + 1, value(index))?;
+                    bind(update, at + 1, self.type_of(*index), value(index))?;
                 }
                 Ok(update.raw_execute()? > 0)
             }
@@ -222,7 +229,7 @@ impl TableStatements {
                 let condition = self.delete.replacen("DELETE", "SELECT 1", 1);
                 let mut found = transaction.prepare_cached(&condition)?;
                 for (at, index) in self.key.iter().enumerate() {
-                    bind(&mut found, at + 1, value(index))?;
+                    bind(&mut found, at + 1, self.type_of(*index), value(index))?;
                 }
                 Ok(found.raw_query().next()?.is_some())
             }
@@ -236,38 +243,5 @@ impl TableStatements {
             insert.raw_execute()?;
         }
         Ok(())
-    }
-}
-
-/// Whether a column may hold a value. (Whether it may be null, SQLite knows.)
-fn fits(value: Value<'_>, column_type: ColumnType) -> bool {
-    matches!(
-        (value, column_type),
-        (Value::Null, _)
-            | (Value::Int(_), ColumnType::Int)
-            | (Value::Double(_), ColumnType::Double)
-            | (Value::Boolean(_), ColumnType::Boolean)
-            | (Value::Text(_), ColumnType::Text)
-    )
-}
-
-/// Binds one cell. Text goes in as it is: it was checked to be UTF-8 when it came in.
-fn bind(statement: &mut CachedStatement<'_>, number: usize, value: Value<'_>) -> rusqlite::Result<()> {
-    match value {
-        Value::Null => statement.raw_bind_parameter(number, Null),
-        Value::Int(value) => statement.raw_bind_parameter(number, value),
-        Value::Double(value) => statement.raw_bind_parameter(number, value),
-        Value::Boolean(value) => statement.raw_bind_parameter(number, value),
-        Value::Text(text) => statement.raw_bind_parameter(number, Text(text)),
-    }
-}
-
-struct Text<'a>(&'a [u8]);
-
-impl rusqlite::ToSql for Text<'_> {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(
-            self.0,
-        )))
     }
 }

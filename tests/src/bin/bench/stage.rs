@@ -152,6 +152,7 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
 
 fn native_column(column: &Column) -> abi::Column {
     let values = match column.values.clone() {
+        Values::Decimal(_) => panic!("the contract has no decimals"),
         Values::Int(values) => abi::ColumnValues::Int(values),
         Values::Double(values) => abi::ColumnValues::Double(values),
         Values::Boolean(values) => abi::ColumnValues::Boolean(values),

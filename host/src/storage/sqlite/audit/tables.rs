@@ -1,10 +1,10 @@
 //! Tables against the state that they were made of.
 
-use super::super::{schema::quote, value_of};
+use super::super::{schema::quote, values::value_of};
 use crate::{
     error::Result,
     model::{
-        column::{ColumnType, Value},
+        column::Value,
         ids::SinkId,
         row::{cells, push_cell},
     },
@@ -41,18 +41,13 @@ pub(super) fn compare(
 ) -> rusqlite::Result<(Vec<String>, usize)> {
     let rows_expected = expected.len();
     let names: Vec<String> = sink.columns.iter().map(|(field, _)| quote(&field.name)).collect();
-    let booleans: Vec<bool> = sink
-        .columns
-        .iter()
-        .map(|(field, _)| field.column_type == ColumnType::Boolean)
-        .collect();
     let mut select = connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quote(table)))?;
     let mut rows = select.query([])?;
     let mut faults = Vec::new();
     while let Some(row) = rows.next()? {
         let mut found = Vec::new();
-        for (index, boolean) in booleans.iter().enumerate() {
-            push_cell(&mut found, value_of(row.get_ref(index)?, *boolean));
+        for (index, (field, _)) in sink.columns.iter().enumerate() {
+            push_cell(&mut found, value_of(row.get_ref(index)?, field.column_type));
         }
         if !expected.remove(&as_stored(&found)) {
             faults.push(format!("has {}, and the state does not", shown(sink, &found)));
@@ -81,13 +76,10 @@ fn as_stored(row: &[u8]) -> Vec<u8> {
 
 fn shown(sink: &SinkPlan, row: &[u8]) -> String {
     let cells = sink.columns.iter().zip(cells(row)).map(|((field, _), value)| {
-        let value = match value {
-            Value::Null => "null".to_owned(),
-            Value::Int(value) => value.to_string(),
-            Value::Double(value) => format!("{value:?}"),
-            Value::Boolean(value) => value.to_string(),
-            Value::Text(text) => printable(&String::from_utf8_lossy(text)),
-        };
+        let value = field
+            .column_type
+            .text(value)
+            .map_or("null".to_owned(), |text| printable(&text));
         format!("{} = {value}", field.name)
     });
     format!("({})", cells.collect::<Vec<_>>().join(", "))

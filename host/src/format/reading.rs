@@ -1,0 +1,122 @@
+//! Values of payloads, as their columns have it read.
+
+use crate::{
+    definition::TimeUnit,
+    model::{
+        column_type::{DATES, TIMESTAMPS_US, days_of, rfc3339},
+        decimal::DecimalType,
+    },
+    plan::{Reading, instant},
+};
+use jiff::{civil::Date, fmt::strtime::BrokenDownTime};
+use std::borrow::Cow;
+
+/// A value as a format has it, before it is known what it stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Raw<'p> {
+    Null,
+    /// A number as it was written.
+    Number(&'p [u8]),
+    /// A text, without quotes and escapes: valid UTF-8.
+    Text(&'p [u8]),
+    /// JSON as it was written, where that is wanted.
+    Json(&'p [u8]),
+    /// True, false, an object or an array.
+    Other,
+}
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell<'p> {
+    Null,
+    Int(i64),
+    Double(f64),
+    Decimal(i128),
+    Bytes(Cow<'p, [u8]>),
+}
+
+/// What a value is; nothing where it is none.
+pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
+    let text = match raw {
+        Raw::Null => return Some(Cell::Null),
+        Raw::Number(number) => return read_number(reading, number),
+        Raw::Text(text) => text,
+        Raw::Json(json) => return Some(Cell::Bytes(json.into())),
+        Raw::Other => return None,
+    };
+    let utf8 = || std::str::from_utf8(text).ok();
+    Some(match reading {
+        Reading::IntText => {
+            let digits = text.strip_prefix(b"-").unwrap_or(text);
+            let is_number = digits.first().is_some_and(u8::is_ascii_digit);
+            Cell::Int(utf8().filter(|_| is_number)?.parse().ok()?)
+        }
+        Reading::DoubleText => {
+            let value: f64 = utf8().filter(|_| is_decimal(text))?.parse().ok()?;
+            Cell::Double(Some(value).filter(|value| value.is_finite())? + 0.0)
+        }
+        Reading::Decimal { of, in_quotes: true } => Cell::Decimal(of.parse(text)?),
+        Reading::Rfc3339 => Cell::Int(rfc3339(utf8()?)?),
+        Reading::Pattern { pattern, zone } => {
+            let parsed = BrokenDownTime::parse(pattern, text).ok()?;
+            Cell::Int(instant(&parsed, zone.as_ref())?)
+        }
+        Reading::IsoDate => Cell::Int(days_of(iso_date(text)?)?),
+        Reading::DatePattern(pattern) => {
+            let parsed = BrokenDownTime::parse(pattern, text).ok()?;
+            Cell::Int(days_of(parsed.to_date().ok()?)?)
+        }
+        Reading::Base64 => Cell::Bytes(data_encoding::BASE64.decode(text).ok()?.into()),
+        Reading::Hex => Cell::Bytes(data_encoding::HEXLOWER_PERMISSIVE.decode(text).ok()?.into()),
+        Reading::Json | Reading::Decimal { in_quotes: false, .. } | Reading::Since(_) | Reading::Days => return None,
+    })
+}
+
+fn read_number<'p>(reading: &Reading, number: &[u8]) -> Option<Cell<'p>> {
+    // Of a unit of time, so many digits behind the point are microseconds.
+    let in_us = |places| DecimalType::new(DecimalType::PRECISION_MAX, places)?.parse(number);
+    Some(match reading {
+        Reading::Decimal { of, in_quotes: false } => Cell::Decimal(of.parse(number)?),
+        Reading::Since(unit) => {
+            let us = match unit {
+                TimeUnit::Seconds => in_us(6)?,
+                TimeUnit::Milliseconds => in_us(3)?,
+                TimeUnit::Microseconds => in_us(0)?,
+                // What is finer is cut to the microsecond before.
+                TimeUnit::Nanoseconds => in_us(0)?.div_euclid(1000),
+            };
+            let us = i64::try_from(us).ok();
+            Cell::Int(us.filter(|us| TIMESTAMPS_US.contains(us))?)
+        }
+        Reading::Days => {
+            let days = i64::try_from(in_us(0)?).ok();
+            Cell::Int(days.filter(|days| DATES.contains(days))?)
+        }
+        _ => return None,
+    })
+}
+
+/// A date that is written with four, two and two digits.
+fn iso_date(text: &[u8]) -> Option<Date> {
+    let number = |text: &[u8]| {
+        let is_number = text.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(text)
+            .ok()
+            .filter(|_| is_number)?
+            .parse::<i16>()
+            .ok()
+    };
+    let (year, rest) = text.split_at_checked(4)?;
+    let (month, day) = match rest {
+        [b'-', m1, m2, b'-', d1, d2] => (number(&[*m1, *m2])?, number(&[*d1, *d2])?),
+        _ => return None,
+    };
+    Date::new(number(year)?, month.try_into().ok()?, day.try_into().ok()?).ok()
+}
+
+/// Whether a text is a number as JSON writes one, but that zeros may stand in front.
+fn is_decimal(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    digits.first().is_some_and(u8::is_ascii_digit)
+        && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte))
+}

@@ -1,0 +1,171 @@
+//! The types of columns. What depends on a type is asked here: what it is called, how its values lie in memory, and how one is
+//! written.
+
+use crate::model::{
+    column::{ColumnType, Layout, Value},
+    decimal::DecimalType,
+};
+use jiff::{
+    civil::{Date, DateTime, date},
+    fmt::temporal::{Pieces, PiecesOffset},
+    tz::Offset,
+};
+use std::{borrow::Cow, fmt, ops::RangeInclusive};
+
+/// The timestamps that there are, in microseconds since 1970-01-01T00:00:00Z: the years 0 to 9999.
+pub const TIMESTAMPS_US: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+/// The dates that there are, in days since 1970-01-01: the years 0 to 9999.
+pub const DATES: RangeInclusive<i64> = -719_528..=2_932_896;
+
+/// The day from which times are counted.
+const EPOCH: Date = date(1970, 1, 1);
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// The types that a name says alone, in the order in which messages list them.
+const NAMED: [(&str, ColumnType); 8] = [
+    ("int", ColumnType::Int),
+    ("double", ColumnType::Double),
+    ("boolean", ColumnType::Boolean),
+    ("text", ColumnType::Text),
+    ("timestamp", ColumnType::Timestamp),
+    ("date", ColumnType::Date),
+    ("bytes", ColumnType::Bytes),
+    ("json", ColumnType::Json),
+];
+
+/// What a decimal is called, beside its precision and scale.
+pub const DECIMAL: &str = "decimal";
+
+impl ColumnType {
+    /// The type of this name, where it needs no more than a name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = NAMED.into_iter();
+        all.find_map(|(known, column_type)| (known == name).then_some(column_type))
+    }
+
+    /// The names of the types that need no more than a name, in the order in which messages list them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.into_iter().map(|(name, _)| name)
+    }
+
+    /// How the values of a column lie in memory.
+    pub fn layout(self) -> Layout {
+        match self {
+            Self::Int | Self::Timestamp | Self::Date => Layout::Int,
+            Self::Double => Layout::Double,
+            Self::Boolean => Layout::Boolean,
+            Self::Text | Self::Bytes | Self::Json => Layout::Text,
+            Self::Decimal(_) => Layout::Decimal,
+        }
+    }
+
+    /// Whether a sum or a mean can be made of its values.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Int | Self::Double | Self::Decimal(_))
+    }
+
+    /// A value as people read it and as it is written where there is no more than text: a timestamp in UTC to the microsecond and a
+    /// date in ISO 8601, which sort as they are, a decimal with all places behind its point, bytes in base64. Nothing for null.
+    pub fn text(self, value: Value<'_>) -> Option<Cow<'_, str>> {
+        Some(match (self, value) {
+            (_, Value::Null) => return None,
+            (Self::Timestamp, Value::Int(us)) => timestamp_text(us).into(),
+            (Self::Date, Value::Int(days)) => date_text(days).into(),
+            (Self::Decimal(decimal), Value::Decimal(unscaled)) => decimal.text(unscaled.get()).into(),
+            (Self::Bytes, Value::Text(bytes)) => base64(bytes).into(),
+            (_, Value::Int(value)) => value.to_string().into(),
+            (_, Value::Double(value)) => format!("{value:?}").into(),
+            (_, Value::Boolean(value)) => value.to_string().into(),
+            (_, Value::Text(text)) => String::from_utf8_lossy(text),
+            (_, Value::Decimal(unscaled)) => unscaled.get().to_string().into(),
+        })
+    }
+}
+
+impl ColumnType {
+    /// The timestamp or date that was written as [`ColumnType::text`] does; nothing where the text is none.
+    pub fn time_of(self, text: &str) -> Option<i64> {
+        match self {
+            Self::Timestamp => rfc3339(text),
+            Self::Date => text.parse::<Date>().ok().and_then(days_of),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Decimal(decimal) = self {
+            return write!(f, "{DECIMAL}({}, {})", decimal.precision(), decimal.scale());
+        }
+        let name = NAMED.iter().find(|(_, known)| known == self);
+        f.write_str(name.map_or("unknown", |(name, _)| name))
+    }
+}
+
+impl DecimalType {
+    /// What sums of such decimals are: of as many digits as there can be, with as many behind the point.
+    #[must_use]
+    pub fn of_sum(self) -> Self {
+        Self::new(Self::PRECISION_MAX, self.scale()).unwrap_or(self)
+    }
+}
+
+/// A timestamp in UTC, to the microsecond: all are as long, so that they sort as they are.
+fn timestamp_text(us: i64) -> String {
+    let (days, us_of_day) = (us.div_euclid(DAY_US), us.rem_euclid(DAY_US));
+    let (seconds, us_of_second) = (us_of_day / 1_000_000, us_of_day % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let date = date_text(days);
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{us_of_second:06}Z")
+}
+
+fn date_text(days: i64) -> String {
+    match date_of(days) {
+        Some(date) => format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
+        None => days.to_string(),
+    }
+}
+
+/// The date that is so many days after 1970-01-01, where it is among [`DATES`].
+pub fn date_of(days: i64) -> Option<Date> {
+    let days = Some(days).filter(|days| DATES.contains(days))?;
+    EPOCH.checked_add(jiff::Span::new().try_days(days).ok()?).ok()
+}
+
+/// How many days after 1970-01-01 a date is, where it is among [`DATES`].
+pub fn days_of(date: Date) -> Option<i64> {
+    let days = i64::from(EPOCH.until(date).ok()?.get_days());
+    Some(days).filter(|days| DATES.contains(days))
+}
+
+/// The timestamp of a local time at this offset, where it is among [`TIMESTAMPS_US`]: what is finer than a microsecond is cut to the
+/// one before. (It may be beyond the last that the library has, which leaves room for every offset.)
+pub fn timestamp_of(local: DateTime, offset: Offset) -> Option<i64> {
+    let time = local.time();
+    let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    let us_of_day = (seconds - i64::from(offset.seconds())) * 1_000_000 + i64::from(time.subsec_nanosecond()) / 1000;
+    let days = i64::from(EPOCH.until(local.date()).ok()?.get_days());
+    let us = days.checked_mul(DAY_US)?.checked_add(us_of_day)?;
+    Some(us).filter(|us| TIMESTAMPS_US.contains(us))
+}
+
+/// A timestamp that is written as RFC 3339 has it; nothing where the text is none.
+pub fn rfc3339(text: &str) -> Option<i64> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = match pieces.offset()? {
+        PiecesOffset::Zulu => Offset::UTC,
+        PiecesOffset::Numeric(numeric) => numeric.offset(),
+        _ => return None,
+    };
+    let is_annotated = pieces.time_zone_annotation().is_some();
+    let local = pieces.date().to_datetime(pieces.time().filter(|_| !is_annotated)?);
+    timestamp_of(local, offset)
+}
+
+/// Bytes as text, as RFC 4648 has it.
+fn base64(bytes: &[u8]) -> String {
+    data_encoding::BASE64.encode(bytes)
+}

@@ -1,0 +1,202 @@
+//! Decimal numbers: an integer, of whose digits the last few stand behind the point.
+
+/// The decimals of a column: how many digits each has at most, and how many of them stand behind the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DecimalType {
+    precision: u8,
+    scale: u8,
+}
+
+impl DecimalType {
+    /// The most digits that a decimal has.
+    pub const PRECISION_MAX: u8 = 38;
+
+    /// Decimals of `precision` digits, of which `scale` stand behind the point. Nothing beyond [`DecimalType::PRECISION_MAX`], for
+    /// no digit, or where more stand behind the point than there are.
+    pub fn new(precision: u8, scale: u8) -> Option<Self> {
+        let is_one = (1..=Self::PRECISION_MAX).contains(&precision) && scale <= precision;
+        is_one.then_some(Self { precision, scale })
+    }
+
+    /// How many digits there are at most.
+    pub fn precision(self) -> u8 {
+        self.precision
+    }
+
+    /// How many of them stand behind the point.
+    pub fn scale(self) -> u8 {
+        self.scale
+    }
+
+    /// Whether a decimal without its point has no more digits than these.
+    pub fn holds(self, unscaled: i128) -> bool {
+        unscaled.unsigned_abs() < 10u128.pow(self.precision.into())
+    }
+
+    /// Reads a number: a sign or none, digits with a point among them or none, and an exponent or none. Gives it without its point.
+    /// Nothing where it is no number, has too many digits, or others than zeros behind the last place: it is never rounded.
+    pub fn parse(self, text: &[u8]) -> Option<i128> {
+        let (is_negative, mut rest) = match text.split_first()? {
+            (b'-', rest) => (true, rest),
+            (b'+', rest) => (false, rest),
+            _ => (false, text),
+        };
+        // The digits up to the last that is no zero; how many zeros follow; and how many of all stand behind the point.
+        let (mut digits, mut zeros, mut behind) = (0u128, 0u32, 0i64);
+        let (mut has_digit, mut has_point) = (false, false);
+        let mut exponent = 0i64;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match byte {
+                b'0'..=b'9' => {
+                    has_digit = true;
+                    behind += i64::from(has_point);
+                    match byte - b'0' {
+                        0 if digits == 0 => {}
+                        0 => zeros += 1,
+                        digit => {
+                            let shifted = 10u128.checked_pow(zeros + 1)?.checked_mul(digits)?;
+                            digits = shifted.checked_add(digit.into())?;
+                            zeros = 0;
+                        }
+                    }
+                }
+                b'.' if !has_point => has_point = true,
+                b'e' | b'E' if has_digit => {
+                    exponent = exponent_of(rest)?;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        if !has_digit {
+            return None;
+        }
+        if digits == 0 {
+            return Some(0);
+        }
+        let shift = i64::from(self.scale) + exponent - behind + i64::from(zeros);
+        let tens = |places: i64| u32::try_from(places).ok().and_then(|places| 10u128.checked_pow(places));
+        let unscaled = match shift {
+            0.. => digits.checked_mul(tens(shift)?)?,
+            // The last digit is no zero.
+            _ => return None,
+        };
+        let unscaled = i128::try_from(unscaled).ok().filter(|unscaled| self.holds(*unscaled))?;
+        Some(if is_negative { -unscaled } else { unscaled })
+    }
+
+    /// A decimal as text: with a point and all digits behind it, where there are any.
+    pub fn text(self, unscaled: i128) -> String {
+        let scale = usize::from(self.scale);
+        let digits = format!("{:0width$}", unscaled.unsigned_abs(), width = scale + 1);
+        let sign = if unscaled < 0 { "-" } else { "" };
+        let (whole, fraction) = digits.split_at(digits.len() - scale);
+        match scale {
+            0 => format!("{sign}{whole}"),
+            _ => format!("{sign}{whole}.{fraction}"),
+        }
+    }
+}
+
+/// An exponent; one that is far beyond any decimal is cut.
+fn exponent_of(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text.split_first()? {
+        (b'-', digits) => (true, digits),
+        (b'+', digits) => (false, digits),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let exponent = digits.iter().fold(0i64, |exponent, digit| {
+        (exponent * 10 + i64::from(digit - b'0')).min(1 << 40)
+    });
+    Some(if is_negative { -exponent } else { exponent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(precision: u8, scale: u8) -> DecimalType {
+        DecimalType::new(precision, scale).expect("there are such decimals")
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_and_never_rounded() {
+        let money = decimal(6, 2);
+        for (text, unscaled) in [
+            ("0", 0),
+            ("-0.000", 0),
+            ("0e999999999999999999999", 0),
+            ("1", 100),
+            ("+1.5", 150),
+            ("-12.34", -1234),
+            (".5", 50),
+            ("7.", 700),
+            ("0012.340000", 1234),
+            ("1234.56", 123_456),
+            ("9999.99", 999_999),
+            ("-9999.99", -999_999),
+            ("1e3", 100_000),
+            ("1.2e-1", 12),
+            ("1200E-3", 120),
+            ("0.00012e5", 1200),
+            ("100000000000000000000000000000000000000000e-40", 1000),
+        ] {
+            assert_eq!(money.parse(text.as_bytes()), Some(unscaled), "{text:?}");
+        }
+        let others = [
+            "",
+            "-",
+            "+",
+            ".",
+            "e5",
+            "1e",
+            "1e+",
+            "1e5.0",
+            "1,5",
+            " 1",
+            "1 ",
+            "1_0",
+            "0x1",
+            "--1",
+            "1.2.3",
+            "NaN",
+            "0.001",
+            "12.345",
+            "10000",
+            "9999.999",
+            "1e4",
+            "1e-3",
+            "1e999999999999999999999",
+            "1e-999999999999999999999",
+            "１",
+            "123456789012345678901234567890123456789012345678901234567890",
+        ];
+        for text in others {
+            assert_eq!(money.parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_widest_decimals_are_read_and_written() {
+        for scale in [0, 1, 19, 37, 38] {
+            let widest = decimal(38, scale);
+            let most = 10i128.pow(38) - 1;
+            for unscaled in [most, -most, 1, -1, 0, most / 7, i128::from(i64::MAX)] {
+                let text = widest.text(unscaled);
+                assert_eq!(widest.parse(text.as_bytes()), Some(unscaled), "{text}");
+            }
+            assert!(!widest.holds(most + 1) && !widest.holds(i128::MIN));
+        }
+        assert_eq!(decimal(38, 38).text(-1), format!("-0.{}1", "0".repeat(37)));
+        assert_eq!(decimal(3, 0).text(-12), "-12");
+        assert_eq!(decimal(6, 2).text(5), "0.05");
+        assert_eq!(decimal(6, 2).text(-123_450), "-1234.50");
+        for (precision, scale) in [(0, 0), (39, 0), (3, 4)] {
+            assert_eq!(DecimalType::new(precision, scale), None);
+        }
+    }
+}

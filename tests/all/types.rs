@@ -1,0 +1,610 @@
+//! Decimals, timestamps, dates, bytes and JSON: from the payload through the operators into tables, against a plain model, and what
+//! of it does not fit.
+
+use proptest::prelude::*;
+use std::{collections::BTreeMap, sync::Arc};
+use weir::{definition::File, plan::Plan};
+use weir_tests::{
+    guest,
+    replay::{Run, host},
+    seed::check_property,
+    table::{Cell, Contents},
+};
+
+const PIPELINE: &str = r#"
+name = "payments"
+event_time = { column = "paid_at", out_of_orderness = "0 s" }
+[source]
+stream = "S"
+subject = "s"
+[source.columns]
+id = { type = "int", required = true }
+amount = "decimal(12, 2)"
+wide = { type = "decimal", precision = 38, scale = 4, path = "fee.wide", format = "string" }
+paid_at = { type = "timestamp", format = "rfc3339", required = true }
+booked = { type = "timestamp", format = { strftime = "%d.%m.%Y %H:%M", zone = "Europe/Berlin" } }
+day = "date"
+receipt = { type = "bytes", format = "base64" }
+meta = "json"
+count = { type = "int", format = "string" }
+
+[[step]]
+name = "latest"
+last_value = { key = ["id"], columns = ["amount", "wide", "paid_at", "booked", "day", "receipt", "meta", "count"] }
+
+[[step]]
+name = "by-day"
+[step.aggregate]
+group_by = ["day"]
+[step.aggregate.columns]
+total = { sum = "amount" }
+mean = { avg = "amount", scale = 4 }
+wide = { sum = "wide" }
+first_paid = { min = "paid_at" }
+largest = { max = "amount" }
+amounts = { count_distinct = "amount" }
+
+[[step]]
+name = "minutes"
+from = "source"
+[step.window]
+tumbling = "1 min"
+group_by = ["day"]
+[step.window.columns]
+total = { sum = "amount", coalesce = 0.5 }
+last_paid = { last = "amount" }
+latest = { max = "booked" }
+
+[[sink]]
+from = "latest"
+table = "payments"
+primary_key = ["id"]
+
+[[sink]]
+from = "by-day"
+table = "by_day"
+primary_key = ["day"]
+
+[[sink]]
+from = "minutes"
+table = "minutes"
+
+[[sink]]
+from = "latest"
+table = "by_amount"
+primary_key = ["amount"]
+columns = ["amount", "id"]
+"#;
+
+/// 2026-03-15T00:00:00Z.
+const DAY_US: i64 = 1_773_532_800_000_000;
+
+/// An event as it is meant.
+#[derive(Clone, Debug)]
+struct Payment {
+    id: i64,
+    /// In hundredths.
+    amount: Option<i128>,
+    /// In ten-thousandths.
+    wide: Option<i128>,
+    /// Microseconds behind the payment before.
+    after_us: u32,
+    day: Option<u8>,
+    receipt: Option<Vec<u8>>,
+}
+
+fn payment() -> impl Strategy<Value = Payment> {
+    let most = 10i128.pow(38) - 1;
+    let wide = prop_oneof![Just(most), Just(-most), Just(0), -most..=most, -20_000..20_000i128];
+    let amount = prop_oneof![-999_999_999_999..=999_999_999_999i128, -500..500i128];
+    (
+        0..6i64,
+        proptest::option::weighted(0.8, amount),
+        proptest::option::weighted(0.6, wide),
+        prop_oneof![Just(0), 0..5_000_000u32, Just(60_000_000)],
+        proptest::option::weighted(0.9, 1..4u8),
+        proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4)),
+    )
+        .prop_map(|(id, amount, wide, after_us, day, receipt)| Payment {
+            id,
+            amount,
+            wide,
+            after_us,
+            day,
+            receipt,
+        })
+}
+
+/// A number with its point: `places` of its digits stand behind it.
+fn written(unscaled: i128, places: usize) -> String {
+    let digits = format!("{:0width$}", unscaled.abs(), width = places + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - places);
+    format!("{}{whole}.{fraction}", if unscaled < 0 { "-" } else { "" })
+}
+
+fn instant(us: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(us).expect("it is in the calendar")
+}
+
+fn stamp(us: i64) -> String {
+    instant(us).strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+fn day_of(day: u8) -> String {
+    format!("2026-03-{day:02}")
+}
+
+/// The time in Berlin, to the minute.
+fn booked(us: i64) -> (String, i64) {
+    let local = instant(us).to_zoned(jiff::tz::TimeZone::get("Europe/Berlin").expect("there is Berlin"));
+    (
+        local.strftime("%d.%m.%Y %H:%M").to_string(),
+        us.div_euclid(60_000_000) * 60_000_000,
+    )
+}
+
+/// One payment as JSON; each value is written in one of several ways that mean the same.
+fn line(payment: &Payment, paid_us: i64, way: usize) -> String {
+    let mut members = vec![format!(r#""id":{}"#, payment.id)];
+    if let Some(amount) = payment.amount {
+        members.push(match way % 3 {
+            0 => format!(r#""amount":{}"#, written(amount, 2)),
+            1 => format!(r#""amount":{amount}e-2"#),
+            _ => format!(r#""amount":{}00"#, written(amount, 2)),
+        });
+    }
+    if let Some(wide) = payment.wide {
+        members.push(format!(r#""fee":{{"wide":"{}"}}"#, written(wide, 4)));
+    }
+    let offset = jiff::tz::Offset::from_hours([0, 8, -5][way % 3]).expect("there is such an offset");
+    let local = instant(paid_us).to_zoned(jiff::tz::TimeZone::fixed(offset));
+    members.push(format!(r#""paid_at":"{}""#, local.strftime("%Y-%m-%dT%H:%M:%S%.f%:z")));
+    members.push(format!(r#""booked":"{}""#, booked(paid_us).0));
+    if let Some(day) = payment.day {
+        members.push(format!(r#""day":"{}""#, day_of(day)));
+    }
+    if let Some(receipt) = &payment.receipt {
+        let receipt = data_encoding::BASE64.encode(receipt);
+        members.push(format!(r#""receipt":"{receipt}""#));
+    }
+    members.push(format!(r#""meta":{{"tags": ["a", {way}], "n": 1.10}}"#));
+    members.push(format!(r#""count":"{way}""#));
+    format!("{{{}}}\n", members.join(","))
+}
+
+/// A payment as the table keeps it: of each column the last value that was not null.
+#[derive(Clone, Debug, Default)]
+struct Latest {
+    amount: Option<i128>,
+    wide: Option<i128>,
+    paid_us: i64,
+    day: Option<u8>,
+    receipt: Option<Vec<u8>>,
+    way: usize,
+    changed: usize,
+}
+
+fn real(unscaled: Option<i128>, places: usize) -> Cell {
+    let value = unscaled.map(|unscaled| written(unscaled, places).parse().expect("it is a number"));
+    value.map_or(Cell::Null, Cell::Double)
+}
+
+/// Decimals of 38 digits, of which there may be too many.
+fn text(unscaled: Option<i128>, places: usize) -> Cell {
+    let unscaled = unscaled.filter(|unscaled| unscaled.abs() < 10i128.pow(38));
+    unscaled.map_or(Cell::Null, |unscaled| Cell::Text(written(unscaled, places)))
+}
+
+/// A sum that may be beyond 128 bits on its way; nothing where it is in the end.
+fn exact_sum(values: &[i128]) -> Option<i128> {
+    let base = 10i128.pow(19);
+    let (high, low) = values.iter().fold((0, 0), |(high, low), value| {
+        (high + value.div_euclid(base), low + value.rem_euclid(base))
+    });
+    let (high, low) = (high + low.div_euclid(base), low.rem_euclid(base));
+    (high.abs() <= base).then(|| high * base + low)
+}
+
+fn nearest(sum: i128, count: i128) -> i128 {
+    (sum.abs() * 2 + count) / (count * 2) * sum.signum()
+}
+
+fn day_cell(day: Option<u8>) -> Cell {
+    day.map_or(Cell::Null, |day| Cell::Text(day_of(day)))
+}
+
+/// The total of a minute, its last amount, and when the latest of its payments was booked.
+type Minute = (i128, Option<i128>, i64);
+
+/// What the tables have to hold.
+fn model(payments: &[Payment]) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
+    let (mut latest, mut paid_us) = (BTreeMap::<i64, Latest>::new(), DAY_US);
+    let mut minutes: BTreeMap<(i64, Option<u8>), Minute> = BTreeMap::new();
+    for (at, payment) in payments.iter().enumerate() {
+        paid_us += i64::from(payment.after_us);
+        let row = latest.entry(payment.id).or_default();
+        row.amount = payment.amount.or(row.amount);
+        row.wide = payment.wide.or(row.wide);
+        row.day = payment.day.or(row.day);
+        row.receipt = payment.receipt.clone().or(row.receipt.take());
+        (row.paid_us, row.way, row.changed) = (paid_us, at, at);
+        let minute = minutes
+            .entry((paid_us.div_euclid(60_000_000), payment.day))
+            .or_default();
+        minute.0 += payment.amount.unwrap_or(50);
+        minute.1 = payment.amount.or(minute.1);
+        minute.2 = minute.2.max(booked(paid_us).1);
+    }
+    let of_latest = latest.iter().map(|(id, row)| {
+        vec![
+            Cell::Int(*id),
+            real(row.amount, 2),
+            text(row.wide, 4),
+            Cell::Text(stamp(row.paid_us)),
+            Cell::Text(stamp(booked(row.paid_us).1)),
+            day_cell(row.day),
+            row.receipt.clone().map_or(Cell::Null, Cell::Blob),
+            Cell::Text(format!(r#"{{"tags": ["a", {}], "n": 1.10}}"#, row.way)),
+            Cell::Int(row.way as i64),
+        ]
+    });
+    let of_latest = of_latest.collect();
+    let mut days: BTreeMap<Option<u8>, Vec<&Latest>> = BTreeMap::new();
+    latest
+        .values()
+        .for_each(|row| days.entry(row.day).or_default().push(row));
+    let by_day = days.into_iter().map(|(day, rows)| {
+        let amounts: Vec<i128> = rows.iter().filter_map(|row| row.amount).collect();
+        let (total, count) = (amounts.iter().sum::<i128>(), amounts.len() as i128);
+        let total = (count > 0).then_some(total);
+        let wides: Vec<i128> = rows.iter().filter_map(|row| row.wide).collect();
+        let wide = if wides.is_empty() { None } else { exact_sum(&wides) };
+        let mut distinct = amounts.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        vec![
+            day_cell(day),
+            text(total, 2),
+            text(total.map(|total| nearest(total * 100, count)), 4),
+            text(wide, 4),
+            Cell::Text(stamp(rows.iter().map(|row| row.paid_us).min().expect("there are rows"))),
+            real(amounts.iter().max().copied(), 2),
+            Cell::Int(distinct.len() as i64),
+        ]
+    });
+    // What is of the last minute is still open.
+    let last = paid_us.div_euclid(60_000_000);
+    let told = minutes.into_iter().filter(|((minute, _), _)| *minute < last);
+    let told = told.map(|((minute, day), (total, last_paid, latest))| {
+        vec![
+            day_cell(day),
+            Cell::Int(minute * 60_000),
+            Cell::Int((minute + 1) * 60_000),
+            text(Some(total), 2),
+            real(last_paid, 2),
+            Cell::Text(stamp(latest)),
+        ]
+    });
+    let mut by_amount: BTreeMap<Option<i128>, (usize, i64)> = BTreeMap::new();
+    for (id, row) in &latest {
+        let shown = by_amount.entry(row.amount).or_default();
+        *shown = (*shown).max((row.changed + 1, *id));
+    }
+    let by_amount = by_amount
+        .into_iter()
+        .map(|(amount, (_, id))| vec![real(amount, 2), Cell::Int(id)]);
+    BTreeMap::from([
+        ("payments", of_latest),
+        ("by_day", by_day.collect()),
+        ("minutes", told.collect()),
+        ("by_amount", by_amount.collect()),
+    ])
+}
+
+fn plan(text: &str) -> Arc<Plan> {
+    Arc::new(Plan::build(&File::from_text("p.toml", text), host()).expect("the pipeline is fine"))
+}
+
+#[track_caller]
+fn check(found: &Contents, payments: &[Payment], context: &str) {
+    assert_eq!(found.dead_letters, [], "{context}");
+    for (name, mut expected) in model(payments) {
+        let mut rows = found.tables[name].rows.clone();
+        if name == "minutes" {
+            // Windows of one end come in the order of their groups' keys.
+            rows.sort_by_key(|row| format!("{row:?}"));
+            expected.sort_by_key(|row| format!("{row:?}"));
+        }
+        assert_eq!(rows, expected, "{context}: table {name}");
+    }
+}
+
+#[test]
+fn values_of_each_type_pass_the_operators_as_in_a_plain_model() {
+    let plan = plan(PIPELINE);
+    let inputs = (
+        proptest::collection::vec(payment(), 1..60),
+        proptest::collection::vec(0..60usize, 0..3),
+    );
+    check_property(60, &inputs, |(payments, stops)| {
+        let mut stops = stops.clone();
+        stops.sort_unstable();
+        let mut paid_us = DAY_US;
+        let lines = payments.iter().enumerate().map(|(way, payment)| {
+            paid_us += i64::from(payment.after_us);
+            line(payment, paid_us, way)
+        });
+        let input: String = lines.collect();
+        for batch in [1, 7, 256, 4096] {
+            let run = Run {
+                plan: &plan,
+                lookup_rows: b"",
+                input: input.as_bytes(),
+                batches: &[batch],
+                stops: &stops,
+            };
+            check(
+                &run.contents(),
+                payments,
+                &format!("batches of {batch}, stops {stops:?}"),
+            );
+        }
+    });
+}
+
+/// What becomes of one value of a column: the cell of its table, or the reason of a dead letter.
+fn outcome(column: &str, value: &str) -> String {
+    let plan = plan(&format!(
+        "name = 'p'\nsource = {{ stream = 'S', subject = 's', columns = {{ v = {column} }} }}\n[[sink]]\ntable = 't'\n"
+    ));
+    let input = if value.is_empty() {
+        "{}\n".to_owned()
+    } else {
+        format!("{{\"v\":{value}}}\n")
+    };
+    let run = Run {
+        plan: &plan,
+        lookup_rows: b"",
+        input: input.as_bytes(),
+        batches: &[7],
+        stops: &[],
+    };
+    let contents = run.contents();
+    match (&contents.tables["t"].rows[..], &contents.dead_letters[..]) {
+        ([row], []) => format!("{:?}", row[0]),
+        ([], [letter]) => letter.reason.clone(),
+        other => panic!("{column}: {value}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_outcomes(column: &str, accepted: &str, outcomes: &[(&str, &str)]) {
+    for (value, expected) in outcomes {
+        let found = outcome(column, value);
+        let expected = match expected.strip_prefix("dead ") {
+            None => (*expected).to_owned(),
+            Some(at) => format!("column \"v\": found {at} at byte 5; accepted is {accepted}"),
+        };
+        assert_eq!(found, expected, "{column}: {value}");
+    }
+}
+
+#[test]
+fn a_decimal_has_the_digits_of_its_column_or_is_a_dead_letter() {
+    let accepted = "a number of at most 3 digits in front of the point and 2 behind it, or null";
+    check_outcomes(
+        "'decimal(5, 2)'",
+        accepted,
+        &[
+            ("1", "1.0"),
+            ("-0", "0.0"),
+            ("-999.99", "-999.99"),
+            ("1.2300000", "1.23"),
+            ("1.5e2", "150.0"),
+            ("12e-2", "0.12"),
+            ("null", "null"),
+            ("", "null"),
+            ("1000", "dead `1000`"),
+            ("0.001", "dead `0.001`"),
+            ("1e400000000000000000000", "dead `1e400000000000000000000`"),
+            ("\"1\"", "dead `\"1\"`"),
+            ("true", "dead `true`"),
+            ("[1]", "dead `[1`"),
+        ],
+    );
+    let accepted = "a number in quotes of at most 0 digits in front of the point and 38 behind it, or null";
+    let column = "{ type = 'decimal', precision = 38, scale = 38, format = 'string' }";
+    let (most, more) = (format!("0.{}", "9".repeat(38)), format!("\"0.{}\"", "9".repeat(39)));
+    check_outcomes(
+        column,
+        accepted,
+        &[
+            (&format!("\"-{most}\""), &format!("\"-{most}\"")),
+            ("\"1e-38\"", &format!("\"0.{}1\"", "0".repeat(37))),
+            ("\"1\"", "dead `\"1\"`"),
+            ("0.5", "dead `0.5`"),
+            (&more, &format!("dead `{}`", &more[..40])),
+        ],
+    );
+}
+
+#[test]
+fn numbers_in_quotes_are_numbers_where_the_column_says_so() {
+    let int = "{ type = 'int', format = 'string' }";
+    check_outcomes(
+        int,
+        "an integer from -2^63 to 2^63-1 in quotes, or null",
+        &[
+            ("\"-9223372036854775808\"", "-9223372036854775808"),
+            ("\"007\"", "7"),
+            ("\"\\u0031\"", "1"),
+            ("\"9223372036854775808\"", "dead `\"9223372036854775808\"`"),
+            ("\"+1\"", "dead `\"+1\"`"),
+            ("\"1.0\"", "dead `\"1.0\"`"),
+            ("\"\"", "dead `\"\"`"),
+            ("1", "dead `1`"),
+        ],
+    );
+    let double = "{ type = 'double', format = 'string' }";
+    check_outcomes(
+        double,
+        "a number in quotes whose nearest double is finite, or null",
+        &[
+            ("\"-0\"", "0.0"),
+            ("\"1e3\"", "1000.0"),
+            ("\"1e999\"", "dead `\"1e999\"`"),
+            ("\"inf\"", "dead `\"inf\"`"),
+            ("\"NaN\"", "dead `\"NaN\"`"),
+            ("\" 1\"", "dead `\" 1\"`"),
+        ],
+    );
+}
+
+#[test]
+fn a_timestamp_is_read_as_its_format_says() {
+    let accepted = "a timestamp with an offset such as 2026-03-15T12:00:00+08:00, of the years 0 to 9999, or null";
+    check_outcomes(
+        "{ type = 'timestamp', format = 'rfc3339' }",
+        accepted,
+        &[
+            ("\"2026-03-15T12:00:00+08:00\"", "\"2026-03-15T04:00:00.000000Z\""),
+            ("\"2026-03-15T04:00:00.123456999Z\"", "\"2026-03-15T04:00:00.123456Z\""),
+            // Cut to the microsecond before, also in front of 1970.
+            ("\"1969-12-31T23:59:59.9999999Z\"", "\"1969-12-31T23:59:59.999999Z\""),
+            ("\"2016-12-31T23:59:60Z\"", "\"2016-12-31T23:59:59.000000Z\""),
+            ("\"0000-01-01T00:00:00Z\"", "\"0000-01-01T00:00:00.000000Z\""),
+            ("\"9999-12-31T23:59:59.999999Z\"", "\"9999-12-31T23:59:59.999999Z\""),
+            ("\"9999-12-31T23:59:59-01:00\"", "dead `\"9999-12-31T23:59:59-01:00\"`"),
+            ("\"2026-03-15T12:00:00\"", "dead `\"2026-03-15T12:00:00\"`"),
+            ("\"2026-02-30T12:00:00Z\"", "dead `\"2026-02-30T12:00:00Z\"`"),
+            ("\"\"", "dead `\"\"`"),
+            ("1773547200", "dead `1773547200`"),
+        ],
+    );
+    for (unit, whole, fraction, outside) in [
+        ("s", "1773547200", "1773547200.5", "253402300800"),
+        ("ms", "1773547200000", "1773547200500", "253402300800000"),
+        ("us", "1773547200000000", "1773547200500000", "253402300800000000"),
+        ("ns", "1773547200000000000", "1773547200500000999", "1e30"),
+    ] {
+        let column = format!("{{ type = 'timestamp', format = '{unit}' }}");
+        assert_eq!(outcome(&column, whole), "\"2026-03-15T04:00:00.000000Z\"", "{unit}");
+        assert_eq!(outcome(&column, fraction), "\"2026-03-15T04:00:00.500000Z\"", "{unit}");
+        assert!(
+            outcome(&column, outside).contains(&format!("found `{outside}` at byte 5")),
+            "{unit}"
+        );
+        assert!(
+            outcome(&column, &format!("\"{whole}\"")).contains("accepted is a number of "),
+            "{unit}"
+        );
+    }
+    let column = "{ type = 'timestamp', format = 's' }";
+    assert_eq!(outcome(column, "-0.000001"), "\"1969-12-31T23:59:59.999999Z\"");
+    assert!(outcome(column, "0.0000001").contains("to the microsecond"));
+}
+
+#[test]
+fn a_timestamp_in_a_pattern_is_of_its_offset_or_its_zone() {
+    let accepted = "a timestamp written as %d.%m.%Y %H:%M:%S, of the years 0 to 9999, or null";
+    let column = "{ type = 'timestamp', format = { strftime = '%d.%m.%Y %H:%M:%S', zone = 'Europe/Berlin' } }";
+    check_outcomes(
+        column,
+        accepted,
+        &[
+            ("\"15.03.2026 12:00:00\"", "\"2026-03-15T11:00:00.000000Z\""),
+            // It comes twice, and not at all.
+            ("\"25.10.2026 02:30:00\"", "\"2026-10-25T00:30:00.000000Z\""),
+            ("\"29.03.2026 02:30:00\"", "\"2026-03-29T01:30:00.000000Z\""),
+            ("\"32.03.2026 12:00:00\"", "dead `\"32.03.2026 12:00:00\"`"),
+            ("\"15.03.2026 12:00:00 Uhr\"", "dead `\"15.03.2026 12:00:00 Uhr\"`"),
+            ("\"15.03.2026\"", "dead `\"15.03.2026\"`"),
+        ],
+    );
+    let column = "{ type = 'timestamp', format = { strftime = '%Y-%m-%d %H:%M:%S%.f %z' } }";
+    assert_eq!(
+        outcome(column, "\"2026-03-15 12:00:00.25 +0800\""),
+        "\"2026-03-15T04:00:00.250000Z\""
+    );
+}
+
+#[test]
+fn dates_bytes_and_json_are_what_they_are() {
+    check_outcomes(
+        "'date'",
+        "a date such as 2026-03-15, or null",
+        &[
+            ("\"2026-03-15\"", "\"2026-03-15\""),
+            ("\"0000-02-29\"", "\"0000-02-29\""),
+            ("\"9999-12-31\"", "\"9999-12-31\""),
+            ("\"2026-3-15\"", "dead `\"2026-3-15\"`"),
+            ("\"2026-02-29\"", "dead `\"2026-02-29\"`"),
+            ("\"2026-03-15T00:00:00Z\"", "dead `\"2026-03-15T00:00:00Z\"`"),
+            ("\"+02026-03-15\"", "dead `\"+02026-03-15\"`"),
+            ("20000", "dead `20000`"),
+        ],
+    );
+    let days = "{ type = 'date', format = 'days' }";
+    check_outcomes(
+        days,
+        "a number of days since 1970-01-01, of the years 0 to 9999, or null",
+        &[
+            ("0", "\"1970-01-01\""),
+            ("-719528", "\"0000-01-01\""),
+            ("2932896", "\"9999-12-31\""),
+            ("2932897", "dead `2932897`"),
+            ("1.5", "dead `1.5`"),
+        ],
+    );
+    let pattern = "{ type = 'date', format = { strftime = '%d/%m/%Y' } }";
+    assert_eq!(outcome(pattern, "\"15/03/2026\""), "\"2026-03-15\"");
+    let bytes = "{ type = 'bytes', format = 'base64' }";
+    check_outcomes(
+        bytes,
+        "bytes in base64, with padding, or null",
+        &[
+            ("\"AP8=\"", "[0, ff]"),
+            ("\"\"", "[]"),
+            ("\"AP8\"", "dead `\"AP8\"`"),
+            ("\"AP9=\"", "dead `\"AP9=\"`"),
+            ("\"A-_=\"", "dead `\"A-_=\"`"),
+        ],
+    );
+    let hex = "{ type = 'bytes', format = 'hex' }";
+    assert_eq!(outcome(hex, "\"00fF\""), "[0, ff]");
+    assert!(outcome(hex, "\"0\"").contains("accepted is bytes in hexadecimal, or null"));
+    for json in ["1.10", "\"a\\u0000\"", "true", "[1, {\"a\": null}]", "{ }"] {
+        assert_eq!(outcome("'json'", json), format!("{json:?}"));
+    }
+    assert_eq!(outcome("'json'", "null"), "null");
+    assert!(outcome("'json'", "[1,]").contains("accepted is"));
+}
+
+#[test]
+fn a_required_column_is_never_null() {
+    let column = "{ type = 'int', required = true }";
+    assert_eq!(outcome(column, "1"), "1");
+    for value in ["null", ""] {
+        let expected = "column \"v\": found null, or nothing; accepted is a value, since the column is required";
+        assert_eq!(outcome(column, value), expected);
+    }
+}
+
+#[test]
+fn a_column_that_no_rule_reads_passes_it() {
+    let plan = plan(&format!(
+        "name = 'p'\nsource = {{ stream = 'S', subject = 's', columns = {{ k = 'decimal(5, 2)', n = 'int' }} }}\n\
+         [[step]]\nname = 'rule'\nstage = {{ module = '{}', parameters = {{ threshold = 2 }} }}\n\
+         [[sink]]\ntable = 't'\ncolumns = ['k', 'n']\n",
+        guest("thresholds").display()
+    ));
+    let run = Run {
+        plan: &plan,
+        lookup_rows: b"",
+        input: b"{\"k\":1.5,\"n\":3}\n{\"k\":2.5,\"n\":1}\n{\"k\":null,\"n\":2}\n",
+        batches: &[2],
+        stops: &[],
+    };
+    let rows = run.contents().tables["t"].rows.clone();
+    assert_eq!(rows, [[Cell::Double(1.5), Cell::Int(3)], [Cell::Null, Cell::Int(2)]]);
+}
