@@ -155,7 +155,9 @@ impl Binder<'_> {
                     unit: own.unit.unwrap_or(unit),
                     truncates: own.truncate.unwrap_or(truncates),
                 };
-                columns.extend(self.event_columns_of(&own.column, "event_time.column", scale, &[input])?);
+                let of_input = self.event_columns_of(&own.column, "event_time.column", scale, &[input])?;
+                self.check_unit(&own.column, own.unit.is_some() || own.truncate.is_some(), &of_input)?;
+                columns.extend(of_input);
             }
         }
         if let Some(shared) = of_pipeline.and_then(|given| given.column.as_ref()) {
@@ -165,9 +167,31 @@ impl Binder<'_> {
                 return Err(self.at(shared, message));
             }
             let scale = TimeScale { unit, truncates };
-            columns.extend(self.event_columns_of(shared, "event_time.column", scale, &others)?);
+            let of_others = self.event_columns_of(shared, "event_time.column", scale, &others)?;
+            self.check_unit(shared, scale != TimeScale::default(), &of_others)?;
+            columns.extend(of_others);
         }
         Ok(columns)
+    }
+
+    /// Whether something counts what a unit says, where one is said.
+    fn check_unit(&self, name: &Name, is_said: bool, columns: &[(InputId, TimeColumn)]) -> Result<()> {
+        match is_said && columns.iter().all(|(input, _)| self.is_timestamp(*input, name)) {
+            true => {
+                let message = format!(
+                    "keys `unit` and `truncate` of the event time go with an int; column \"{}\" is a timestamp, which says what it is",
+                    name.get_ref()
+                );
+                Err(self.at(name, message))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn is_timestamp(&self, input: InputId, name: &Name) -> bool {
+        let mut columns = self.inputs.get(input).into_iter().flat_map(|bound| &bound.columns);
+        let column = columns.find(|(field, _)| field.name == *name.get_ref());
+        column.is_some_and(|(field, _)| field.column_type == ColumnType::Timestamp)
     }
 
     /// The column of this name in each of these inputs.
@@ -194,9 +218,10 @@ impl Binder<'_> {
             let mut columns = self.inputs.get(input).into_iter().flat_map(|bound| &bound.columns);
             let index = columns.position(|(field, _)| field.name == *name.get_ref());
             let index = index.or_defect(|| format!("input {input} has no column \"{}\"", name.get_ref()))?;
-            let column = self.inputs.get(input).and_then(|bound| bound.columns.get(index));
-            let is_timestamp = column.is_some_and(|(field, _)| field.column_type == ColumnType::Timestamp);
-            let scale = if is_timestamp { TimeScale::OF_TIMESTAMPS } else { scale };
+            let scale = match self.is_timestamp(input, name) {
+                true => TimeScale::OF_TIMESTAMPS,
+                false => scale,
+            };
             Ok((input, TimeColumn { index, scale }))
         });
         columns.collect()
