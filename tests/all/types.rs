@@ -608,3 +608,85 @@ fn a_column_that_no_rule_reads_passes_it() {
     let rows = run.contents().tables["t"].rows.clone();
     assert_eq!(rows, [[Cell::Double(1.5), Cell::Int(3)], [Cell::Null, Cell::Int(2)]]);
 }
+
+#[test]
+fn a_lookup_table_holds_values_of_each_type_also_over_a_start() {
+    let plan = plan(
+        r#"
+name = "p"
+[source]
+stream = "S"
+subject = "s"
+columns = { amount = "decimal(5, 2)", wide = "decimal(38, 1)" }
+
+[table.rates]
+primary_key = ["amount"]
+columns = { amount = "decimal(5, 2)", since = { type = "timestamp", format = "rfc3339" }, day = "date", raw = { type = "bytes", format = "hex" }, note = "json", most = "decimal(38, 1)" }
+update_from = "joined"
+
+[[step]]
+name = "joined"
+lookup = { table = "rates", on = { amount = "amount" }, columns = ["since", "day", "raw", "note", "most"] }
+
+[[step]]
+name = "latest"
+last_value = { key = ["amount"] }
+
+[[sink]]
+table = "latest"
+primary_key = ["amount"]
+"#,
+    );
+    let most = format!("{}.9", "9".repeat(37));
+    let rates = format!(
+        "{{\"amount\":0.10,\"since\":\"1969-12-31T23:59:59.999999Z\",\"day\":\"0000-01-01\",\"raw\":\"00ff\",\"note\":[1.10],\"most\":-{most}}}\n\
+         {{\"amount\":-999.99,\"since\":\"9999-12-31T23:59:59Z\",\"day\":\"9999-12-31\",\"raw\":\"\",\"note\":\"a\",\"most\":{most}}}\n\
+         {{\"amount\":5}}\n"
+    );
+    let input = "{\"amount\":1e-1}\n{\"amount\":7}\n{\"amount\":-999.990}\n{\"amount\":5.00,\"wide\":-0.1}\n{\"amount\":0.1}\n{}\n";
+    let text = |text: &str| Cell::Text(text.to_owned());
+    for batch in [1, 7, 256, 4096] {
+        for stops in [&[][..], &[1, 3, 4]] {
+            let run = Run {
+                plan: &plan,
+                lookup_rows: rates.as_bytes(),
+                input: input.as_bytes(),
+                batches: &[batch],
+                stops,
+            };
+            let contents = run.contents();
+            assert_eq!(contents.dead_letters, []);
+            let none = || [Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null];
+            let expected = [
+                (
+                    Cell::Double(-999.99),
+                    Cell::Null,
+                    [
+                        text("9999-12-31T23:59:59.000000Z"),
+                        text("9999-12-31"),
+                        Cell::Blob(Vec::new()),
+                        text("\"a\""),
+                        text(&most),
+                    ],
+                ),
+                (
+                    Cell::Double(0.1),
+                    Cell::Null,
+                    [
+                        text("1969-12-31T23:59:59.999999Z"),
+                        text("0000-01-01"),
+                        Cell::Blob(vec![0, 0xff]),
+                        text("[1.10]"),
+                        text(&format!("-{most}")),
+                    ],
+                ),
+                (Cell::Double(5.0), text("-0.1"), none()),
+            ];
+            let expected = expected.map(|(amount, wide, rest)| [vec![amount, wide], rest.to_vec()].concat());
+            assert_eq!(
+                contents.tables["latest"].rows, expected,
+                "batches of {batch}, stops {stops:?}"
+            );
+        }
+    }
+}
