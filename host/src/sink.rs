@@ -124,6 +124,11 @@ impl Sink {
         }
     }
 
+    /// Whether rows of a swap wait for the commit.
+    pub fn holds_moved(&self) -> bool {
+        matches!(self, Self::Table(table) if table.holds_moved())
+    }
+
     /// How many rows wait for the commit. Those of a swap do not count: they were there before it.
     pub fn pending(&self) -> usize {
         match self {
@@ -294,6 +299,7 @@ fn push_json(json: &mut String, column_type: ColumnType, value: Value<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::turn::Upserts;
 
     #[test]
     fn messages_of_swaps_behind_one_event_are_numbered_through() {
@@ -326,6 +332,33 @@ mod tests {
             (8, true, 0),
         ];
         assert_eq!(numbers.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn rows_of_a_swap_stand_between_what_was_collected_before_and_after() {
+        let mut sink = Sink::Table(Box::new(TableSink::new(vec![0], vec![0], None, 7)));
+        let mut column = Column::with_capacity(ColumnType::Int, 1);
+        column.push(Value::Int(1));
+        let rows = Batch {
+            deliveries: vec![0],
+            columns: vec![column.into()],
+            ..Batch::default()
+        };
+        let moved = Arc::new(MovedRows::default());
+        assert!(sink.takes_moved() && !sink.holds_moved());
+        sink.collect(&rows, u64::from);
+        sink.collect_moved(&moved, false, 3);
+        sink.collect(&rows, u64::from);
+        assert!(sink.holds_moved());
+        assert_eq!(sink.pending(), 2, "rows of a swap count for no bound");
+        let Some(SinkRows::Upserts(all)) = sink.take_rows() else {
+            panic!("a table by key has upserts");
+        };
+        assert!(
+            matches!(&all[..], [Upserts::Collected(_), Upserts::Moved(of_swap), Upserts::Collected(_)] if of_swap.behind == 3),
+            "{all:?}"
+        );
+        assert!(!sink.holds_moved());
     }
 
     #[test]

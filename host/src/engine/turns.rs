@@ -33,6 +33,12 @@ impl Engine {
         states + tables + self.sinks.iter().map(Sink::pending).sum::<usize>() + self.dead_letters.len()
     }
 
+    /// Whether the open turn holds rows of a swap as they were found: no bound counts them, so that another swap over a changelog
+    /// waits for the turn.
+    pub fn holds_moved(&self) -> bool {
+        self.sinks.iter().any(Sink::holds_moved)
+    }
+
     /// How many bytes the open turn holds that do not collapse.
     pub fn turn_bytes(&self) -> usize {
         self.dead_letter_bytes + self.last_events.bytes() + self.sinks.iter().map(Sink::pending_bytes).sum::<usize>()

@@ -259,7 +259,10 @@ fn collect_turns(
             Compared::Waits => REHEARSAL_LOOK,
             Compared::Through => Duration::MAX,
         };
-        let rehearsals = if stage.is_busy() { &never() } else { &stage.rehearsals };
+        let rehearsals = match stage.is_busy() || engine.holds_moved() {
+            true => &never(),
+            false => &stage.rehearsals,
+        };
         select! {
             recv(rehearsals) -> prepared => match prepared {
                 Ok(prepared) => stage.begin(&mut engine, *prepared)?,

@@ -143,6 +143,12 @@ impl TableSink {
         }));
     }
 
+    /// Whether rows of a swap wait for the commit.
+    pub(super) fn holds_moved(&self) -> bool {
+        let mut earlier = self.earlier.iter();
+        earlier.any(|upserts| matches!(upserts, Upserts::Moved(_)))
+    }
+
     /// Whether rows compete for primary keys.
     pub(super) fn has_contenders(&self) -> bool {
         self.contenders.is_some()
