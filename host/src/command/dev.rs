@@ -348,7 +348,7 @@ impl Session {
     fn publish(&self, plan: &Plan, input: &Path) -> Result<u64> {
         let mut lines = Lines::open_text(input)?;
         let decoder = Decoder::of(plan, 1)?;
-        let mut events = EventLines::new(decoder.subjects(), decoder.reads_envelopes())?;
+        let mut events = EventLines::new(decoder.subjects(), decoder.reads_envelopes());
         let mut messages = Vec::new();
         let mut line = Vec::new();
         let mut published = 0;

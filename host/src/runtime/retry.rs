@@ -146,7 +146,7 @@ impl Retry {
         // Where nothing is kept, each letter is told of on its own; batches do not change what becomes of it.
         let decoder = Decoder::of(&plan, if keeps { BATCH_EVENTS_MAX } else { 1 })?;
         let lines = match origin {
-            Origin::File => Some(EventLines::new(decoder.subjects(), decoder.reads_envelopes())?),
+            Origin::File => Some(EventLines::new(decoder.subjects(), decoder.reads_envelopes())),
             Origin::Stream | Origin::PastOfStream => None,
         };
         Ok(Self {

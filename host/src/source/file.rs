@@ -117,7 +117,7 @@ impl FileSource {
         let mut source = Self {
             path: lines.path().to_owned(),
             lines,
-            events: EventLines::new(decoder.subjects(), decoder.reads_envelopes())?,
+            events: EventLines::new(decoder.subjects(), decoder.reads_envelopes()),
             decoder,
             last_line: LastLine::Take,
             hash: Xxh3::new(),

@@ -1,10 +1,7 @@
 //! The two forms of a file of events: a line is a payload, or says which subject its payload came on,
 //! `{"subject": "…", "payload": …}`.
 
-use crate::{
-    error::{Error, Result},
-    format::{Line, LineScanner, ObjectKind},
-};
+use crate::format::{Line, LineScanner, ObjectKind};
 use memchr::memmem::Finder;
 
 /// The form of a file.
@@ -51,22 +48,19 @@ pub struct EventLines {
 impl EventLines {
     /// Those of a pipeline whose inputs have these subjects. `reads_envelopes` tells whether a column is read from a member
     /// that is called as one of the two.
-    ///
-    /// # Errors
-    /// Never, as far as anybody knows.
-    pub fn new(subjects: Vec<String>, reads_envelopes: bool) -> Result<Self> {
+    pub fn new(subjects: Vec<String>, reads_envelopes: bool) -> Self {
         let form = match (subjects.len(), reads_envelopes) {
             (1, true) => Form::Payloads,
             (1, false) => Form::Unknown,
             _ => Form::WithSubjects,
         };
-        Ok(Self {
+        Self {
             form,
             may_have_subjects: form == Form::Unknown,
-            scanner: LineScanner::new(subjects).map_err(Error::definition)?,
+            scanner: LineScanner::new(subjects),
             payload: Finder::new(b"\"payload\""),
             escape: Finder::new(b"\\u00"),
-        })
+        }
     }
 
     /// Learns the form of the file from a line that is passed over.
@@ -146,7 +140,7 @@ mod tests {
 
     fn lines(subjects: &[&str], reads_envelopes: bool) -> EventLines {
         let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-        EventLines::new(subjects, reads_envelopes).expect("there is nothing to go wrong")
+        EventLines::new(subjects, reads_envelopes)
     }
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! Lines of a file that holds messages of several subjects: `{"subject": "…", "payload": …}`.
 
 use super::{
-    Fault, Found, Scanner,
+    Fault, Found,
     skip::{Nesting, skip_value, space},
     text::{Name, text},
     window::byte,
@@ -37,8 +37,6 @@ pub struct Line<'l> {
 pub struct LineScanner {
     /// The subjects of the inputs.
     inputs: IdVec<InputId, String>,
-    /// Has no columns; it puts faults in words.
-    words: Scanner,
     nesting: Nesting,
     name: Vec<u8>,
     subject: Vec<u8>,
@@ -84,17 +82,13 @@ impl Members {
 
 impl LineScanner {
     /// Prepares for the messages of inputs with these subjects.
-    ///
-    /// # Errors
-    /// Never, as far as anybody knows: it makes a [`Scanner`], without columns.
-    pub fn new(inputs: Vec<String>) -> Result<Self, String> {
-        Ok(Self {
+    pub fn new(inputs: Vec<String>) -> Self {
+        Self {
             inputs: inputs.into(),
-            words: Scanner::new(&[])?,
             nesting: Nesting::default(),
             name: Vec::new(),
             subject: Vec::new(),
-        })
+        }
     }
 
     /// Reads a line; nothing where it is empty or white space. The payload is known to be JSON. Members of other names
@@ -112,7 +106,7 @@ impl LineScanner {
             fault.map_or(Ok(members), Err)
         });
         let members = read.map_err(|fault| {
-            let reason = self.words.reject(line, fault).reason;
+            let reason = fault.reject(line, &[]).reason;
             format!(
                 "the line: {}",
                 reason.replacen("found the end of the payload", "found its end", 1)
@@ -231,7 +225,7 @@ mod tests {
 
     fn scanner() -> LineScanner {
         let inputs = ["s", "shop.*"].map(str::to_owned);
-        LineScanner::new(inputs.into()).expect("there is nothing to go wrong")
+        LineScanner::new(inputs.into())
     }
 
     #[track_caller]
