@@ -13,7 +13,10 @@ pub use file::File;
 pub use keys::Keys;
 pub use trust::{NamedKey, Trust, TrustedKey};
 
-use crate::{model::column::ColumnType, text::printable};
+use crate::{
+    model::{column::ColumnType, path::ValuePath},
+    text::printable,
+};
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
@@ -287,12 +290,30 @@ pub struct InputEventTime {
 pub struct SourceColumn {
     /// The type.
     pub column_type: ColumnType,
-    /// The path in the payload, when it is not the column's name.
-    pub path: Option<Vec<String>>,
+    /// Where its values are.
+    pub place: ColumnPlace,
     /// How its values are written.
     pub format: Option<ColumnFormat>,
     /// Whether it may not be null.
     pub required: bool,
+}
+
+/// Where the values of a column are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnPlace {
+    /// In the payload: at this path, or under the column's name.
+    Payload(Option<ValuePath>),
+    /// The subject of the message: one of its names by number, from 1, or all of it.
+    Subject {
+        /// Which name.
+        token: Option<usize>,
+    },
+    /// A header of the message.
+    Header(String),
+    /// The sequence of the message in its stream; in a file what the line says, else its number.
+    Sequence,
+    /// When the message was stored.
+    StoreTime,
 }
 
 /// How the values of a column are written, where its type leaves that open.

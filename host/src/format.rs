@@ -9,6 +9,7 @@
 
 mod columns;
 mod json;
+mod metadata;
 mod number;
 mod reading;
 
@@ -20,13 +21,15 @@ use crate::{
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
         column::Batch,
-        delivery::{DecodedBatch, DeliveryTimes, RejectedDelivery},
+        delivery::{DecodedBatch, DeliveryTimes, Kept, Message, RejectedDelivery},
         ids::{IdVec, InputId},
+        path::PathPart,
         subject,
     },
-    plan::{Now, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
+    plan::{Now, Place, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
     text::printable,
 };
+use metadata::Metadata;
 use std::ops::Range;
 
 /// The name under which the decoder rejects deliveries.
@@ -39,10 +42,33 @@ pub const EVENT_TIMES_US: Range<i64> = -62_167_219_200 * SECOND_US..253_402_300_
 #[derive(Debug)]
 pub struct Decoder {
     inputs: IdVec<InputId, Input>,
-    /// "Now" of every event, where it is fixed.
-    fixed_now_ms: Option<i64>,
+    now: KnownNow,
+    /// A step that reads "now", where that is the store time.
+    time_reader: Option<String>,
+    kept: Kept,
     events_max: usize,
     batch: DecodedBatch,
+}
+
+/// What is known of "now" without a message, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default)]
+struct KnownNow {
+    /// "Now" of every event.
+    fixed_ms: Option<i64>,
+    /// "Now" of events that have no store time.
+    else_ms: Option<i64>,
+}
+
+impl KnownNow {
+    /// The times of a delivery, as far as they are not in its payload.
+    fn times(self, store_ms: Option<i64>) -> DeliveryTimes {
+        let now_ms = self.fixed_ms.or(store_ms).or(self.else_ms).unwrap_or(0);
+        DeliveryTimes {
+            now_ms,
+            event_us: ms_in_us(now_ms),
+            store_ms,
+        }
+    }
 }
 
 /// One input: the columns of its payloads, under construction.
@@ -56,6 +82,7 @@ struct Input {
     /// The columns that hold "now", and when an event happened.
     now_column: Option<usize>,
     event_column: Option<TimeColumn>,
+    metadata: Metadata,
     scanner: Scanner,
     builders: ColumnBuilders,
     /// The delivery of each row.
@@ -76,7 +103,7 @@ impl Decoder {
         let inputs = plan.inputs.iter().map(|input| {
             let now_column = match &plan.now {
                 Now::Column(name) => input.columns.iter().position(|column| column.field.name == *name),
-                Now::StoreTime | Now::Fixed(_) => None,
+                Now::StoreTime | Now::StoreTimeOr(_) | Now::Fixed(_) => None,
             };
             Ok(Input {
                 now_column,
@@ -84,16 +111,20 @@ impl Decoder {
                 ..Input::new(&input.subject, &input.columns, rows)?
             })
         });
-        let fixed_now_ms = match plan.now {
-            Now::Fixed(now_ms) => Some(now_ms),
-            Now::StoreTime | Now::Column(_) => None,
+        let now = match plan.now {
+            Now::Fixed(now_ms) => KnownNow {
+                fixed_ms: Some(now_ms),
+                else_ms: None,
+            },
+            Now::StoreTimeOr(now_ms) => KnownNow {
+                fixed_ms: None,
+                else_ms: Some(now_ms),
+            },
+            Now::StoreTime | Now::Column(_) => KnownNow::default(),
         };
-        Ok(Self {
-            inputs: inputs.collect::<Result<_>>()?,
-            fixed_now_ms,
-            events_max,
-            batch: DecodedBatch::default(),
-        })
+        let mut decoder = Self::over(inputs.collect::<Result<_>>()?, now, events_max);
+        decoder.time_reader = plan.time_reader.clone().filter(|_| plan.now == Now::StoreTime);
+        Ok(decoder)
     }
 
     /// A decoder for rows of these columns, which are no events.
@@ -102,12 +133,28 @@ impl Decoder {
     /// When two columns are read from one value.
     pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
-        Ok(Self {
-            inputs: vec![Input::new(">", columns, events_max)?].into(),
-            fixed_now_ms: None,
+        Ok(Self::over(
+            vec![Input::new(">", columns, events_max)?].into(),
+            KnownNow::default(),
+            events_max,
+        ))
+    }
+
+    fn over(inputs: IdVec<InputId, Input>, now: KnownNow, events_max: usize) -> Self {
+        let reads = |is| inputs.iter().any(|input: &Input| input.metadata.reads(is));
+        let kept = Kept {
+            subjects: inputs.len() > 1 || reads(|place| matches!(place, Place::Subject { .. })),
+            headers: reads(|place| matches!(place, Place::Header(_))),
+            sequences: reads(|place| matches!(place, Place::Sequence)),
+        };
+        Self {
+            inputs,
+            now,
+            time_reader: None,
+            kept,
             events_max,
             batch: DecodedBatch::default(),
-        })
+        }
     }
 
     /// The input that a message on `subject` belongs to. Where there is only one, everything does.
@@ -126,48 +173,50 @@ impl Decoder {
     /// Whether a payload of the only input may have a subject and a payload of its own, among the columns.
     pub fn reads_envelopes(&self) -> bool {
         let columns = self.inputs.iter().flat_map(|input| &input.columns);
-        let mut roots = columns.filter_map(|column| column.path.first());
-        roots.any(|root| root == "subject" || root == "payload")
+        let mut roots = columns.filter_map(|column| match &column.place {
+            Place::Payload(path) => path.0.first(),
+            _ => None,
+        });
+        roots.any(|root| matches!(root, PathPart::Name(name) if name == "subject" || name == "payload"))
+    }
+
+    /// The step that reads the time, where that is the store time, which every message then needs.
+    pub fn reads_store_time(&self) -> Option<&str> {
+        self.time_reader.as_deref()
+    }
+
+    /// Whether messages are to be handed over with their headers.
+    pub fn reads_headers(&self) -> bool {
+        self.kept.headers
     }
 
     /// Takes in one delivery of the only input. `store_time_ms` is when the source stored it; a file does not know.
     pub fn push(&mut self, sequence: u64, store_time_ms: Option<i64>, payload: &[u8]) {
-        let times = times(self.fixed_now_ms, store_time_ms);
-        self.take_in(InputId::FIRST, None, sequence, times, payload);
+        let message = Message {
+            sequence,
+            store_ms: store_time_ms,
+            payload,
+            ..Message::default()
+        };
+        self.push_to(InputId::FIRST, &message);
     }
 
-    /// Takes in one delivery of an input, which came on `subject`; otherwise as [`Decoder::push`].
-    pub fn push_to(
-        &mut self,
-        input: InputId,
-        subject: &str,
-        sequence: u64,
-        store_time_ms: Option<i64>,
-        payload: &[u8],
-    ) {
-        let subject = (self.inputs.len() > 1).then_some(subject);
-        let times = times(self.fixed_now_ms, store_time_ms);
-        self.take_in(input, subject, sequence, times, payload);
+    /// Takes in one message of an input; otherwise as [`Decoder::push`].
+    pub fn push_to(&mut self, input: InputId, message: &Message<'_>) {
+        let times = self.now.times(message.store_ms);
+        self.take_in(input, message, times);
     }
 
-    /// Takes in a delivery once more, that was a dead letter. `now_ms` is what was "now" for it, unless the pipeline fixes
+    /// Takes in a message once more, that was a dead letter. `now_ms` is what was "now" for it, unless the pipeline fixes
     /// that or a column holds it.
-    pub fn push_again(
-        &mut self,
-        input: InputId,
-        subject: Option<&str>,
-        sequence: u64,
-        (now_ms, store_ms): (i64, Option<i64>),
-        payload: &[u8],
-    ) {
-        let subject = subject.filter(|_| self.inputs.len() > 1);
-        let now_ms = self.fixed_now_ms.unwrap_or(now_ms);
+    pub fn push_again(&mut self, input: InputId, message: &Message<'_>, now_ms: i64) {
+        let now_ms = self.now.fixed_ms.unwrap_or(now_ms);
         let times = DeliveryTimes {
             now_ms,
             event_us: ms_in_us(now_ms),
-            store_ms,
+            store_ms: message.store_ms,
         };
-        self.take_in(input, subject, sequence, times, payload);
+        self.take_in(input, message, times);
     }
 
     /// Takes in once more what a batch holds before a sequence.
@@ -187,17 +236,23 @@ impl Decoder {
                 self.push_tick(of_delivery, stored_ms.unwrap_or(0));
                 continue;
             }
-            let (subject, payload) = (deliveries.subject(index), deliveries.payloads.get(index as usize));
+            let message = Message {
+                subject: deliveries.subject(index),
+                sequence: of_delivery,
+                written_sequence: deliveries.written_sequence(index),
+                store_ms: stored_ms,
+                headers: deliveries.headers(index),
+                payload: deliveries.payloads.get(index as usize),
+            };
             // It may be of no input, and its payload none that says why.
             if let Some(rejected) = rejected.next_if(|rejected| rejected.delivery == index) {
-                let (times, reason) = (times(self.fixed_now_ms, stored_ms), rejected.reason.clone());
+                let (times, reason) = (self.now.times(stored_ms), rejected.reason.clone());
                 self.batch.last_sequence = of_delivery;
-                self.batch.reject(subject, of_delivery, times, payload, reason);
+                self.batch.reject(&message, times, self.kept, reason);
                 continue;
             }
-            let subject = subject.unwrap_or_default();
-            match self.input_of(subject) {
-                Some(input) => self.push_to(input, subject, of_delivery, stored_ms, payload),
+            match self.input_of(message.subject.unwrap_or_default()) {
+                Some(input) => self.push_to(input, &message),
                 None => note_defect(format_args!("event {of_delivery} is of no input")),
             }
         }
@@ -213,18 +268,17 @@ impl Decoder {
     /// Makes a dead letter of a delivery that belongs to no input.
     pub fn reject(&mut self, sequence: u64, payload: &[u8], reason: String) {
         self.batch.last_sequence = sequence;
-        let times = times(self.fixed_now_ms, None);
-        self.batch.reject(None, sequence, times, payload, reason);
+        let times = self.now.times(None);
+        let message = Message {
+            sequence,
+            payload,
+            ..Message::default()
+        };
+        self.batch.reject(&message, times, self.kept, reason);
     }
 
-    fn take_in(
-        &mut self,
-        input: InputId,
-        subject: Option<&str>,
-        sequence: u64,
-        mut times: DeliveryTimes,
-        payload: &[u8],
-    ) {
+    fn take_in(&mut self, input: InputId, message: &Message<'_>, mut times: DeliveryTimes) {
+        let sequence = message.sequence;
         self.batch.last_sequence = sequence;
         let inputs = self.inputs.len();
         let Some(input) = self.inputs.get_mut(input) else {
@@ -232,15 +286,15 @@ impl Decoder {
             return;
         };
         let row = input.builders.rows();
-        let outcome = input.decode(row, times.store_ms, payload);
+        let outcome = input.decode(row, message);
         match outcome {
             Ok(Decoded::Row) => {
                 input.set_times(row, &mut times);
-                let delivery = self.batch.deliveries.push(subject, sequence, times, payload);
+                let delivery = self.batch.deliveries.push(message, times, self.kept);
                 input.deliveries.push(delivery);
             }
             Ok(Decoded::Empty) => self.batch.empties.push(sequence),
-            Err(reject) => self.batch.reject(subject, sequence, times, payload, reject.to_string()),
+            Err(reject) => self.batch.reject(message, times, self.kept, reject.to_string()),
         }
     }
 
@@ -249,9 +303,13 @@ impl Decoder {
         self.batch.last_sequence = sequence;
         let times = DeliveryTimes {
             event_us: ms_in_us(store_time_ms),
-            ..times(self.fixed_now_ms, Some(store_time_ms))
+            ..self.now.times(Some(store_time_ms))
         };
-        let delivery = self.batch.deliveries.push(None, sequence, times, &[]);
+        let message = Message {
+            sequence,
+            ..Message::default()
+        };
+        let delivery = self.batch.deliveries.push(&message, times, self.kept);
         self.batch.ticks.push(delivery);
     }
 
@@ -283,6 +341,7 @@ impl Input {
         };
         Ok(Self {
             subject: subject.to_owned(),
+            metadata: Metadata::of(subject, columns),
             scanner: Scanner::new(columns).map_err(Error::definition)?,
             builders: ColumnBuilders::new(columns, rows),
             numbers: those(|column| column.is_number),
@@ -296,15 +355,23 @@ impl Input {
     }
 
     /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
-    fn decode(&mut self, row: usize, store_time_ms: Option<i64>, payload: &[u8]) -> Result<Decoded, RejectedPayload> {
-        let decoded = self.scanner.decode(payload, &mut self.builders)?;
-        if let Decoded::Row = decoded {
-            self.check_required(row)?;
-            self.check_numbers(row)?;
-            self.check_now(row, store_time_ms)?;
-            self.check_event_time(row)?;
+    fn decode(&mut self, row: usize, message: &Message<'_>) -> Result<Decoded, RejectedPayload> {
+        if let Err(reject) = self.metadata.push(message, &mut self.builders) {
+            self.builders.roll_back();
+            return Err(reject);
         }
-        Ok(decoded)
+        match self.scanner.decode(message.payload, &mut self.builders)? {
+            Decoded::Row => {}
+            Decoded::Empty => {
+                self.builders.roll_back();
+                return Ok(Decoded::Empty);
+            }
+        }
+        self.check_required(row)?;
+        self.check_numbers(row)?;
+        self.check_now(row, message.store_ms)?;
+        self.check_event_time(row)?;
+        Ok(Decoded::Row)
     }
 
     /// Puts the times in place that row number `row` holds.
@@ -413,24 +480,14 @@ impl Input {
 
 impl DecodedBatch {
     /// Adds a delivery that is no event.
-    fn reject(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8], reason: String) {
-        let delivery = self.deliveries.push(subject, sequence, times, payload);
+    fn reject(&mut self, message: &Message<'_>, times: DeliveryTimes, kept: Kept, reason: String) {
+        let delivery = self.deliveries.push(message, times, kept);
         self.rejected.push(RejectedDelivery {
             delivery,
             step: STEP.to_owned(),
             module: None,
             reason,
         });
-    }
-}
-
-/// The times of a delivery, as far as they are not in its payload.
-fn times(fixed_now_ms: Option<i64>, store_ms: Option<i64>) -> DeliveryTimes {
-    let now_ms = fixed_now_ms.or(store_ms).unwrap_or(0);
-    DeliveryTimes {
-        now_ms,
-        event_us: ms_in_us(now_ms),
-        store_ms,
     }
 }
 
@@ -447,7 +504,7 @@ mod tests {
                 column_type: ColumnType::Int,
                 nullable: true,
             },
-            path: vec!["n".to_owned()],
+            place: Place::Payload(crate::model::path::ValuePath::of_names(["n"])),
             reading: None,
             is_number: false,
             required: false,

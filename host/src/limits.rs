@@ -33,6 +33,12 @@ pub const FILES_OF_PIPELINE: usize = 18;
 /// Names in a column's path. It bounds the recursion into declared objects, the only recursion that decoding has.
 pub const PATH_NAMES_MAX: usize = 32;
 
+/// The greatest index of an element in a column's path. Every element before it is passed over in each payload.
+pub const PATH_INDEX_MAX: usize = 65_535;
+
+/// Bytes of a list as JSON. A short number may stand for a long one, such as a decimal with many places.
+pub const LIST_BYTES_MAX: usize = 16 << 20;
+
 /// Inputs of one source. Each has columns of its own under construction, and the server looks at every filter for every
 /// message.
 pub const INPUTS_MAX: usize = 64;

@@ -22,6 +22,7 @@ use crate::{
         deployment::{Deployment, Whose},
         guest::{Module, ParameterValue},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
+        path::ValuePath,
     },
     trust::Policy,
 };
@@ -188,6 +189,8 @@ pub struct StageVersion {
 pub enum Now {
     /// The time at which JetStream stored the message.
     StoreTime,
+    /// The same; for a message that has none, as in a file, this instant in milliseconds since 1970-01-01T00:00:00Z.
+    StoreTimeOr(i64),
     /// One instant, in milliseconds since 1970-01-01T00:00:00Z.
     Fixed(i64),
     /// The column of this name, which every input has; where it is null, the store time.
@@ -234,8 +237,8 @@ pub struct TickPlan {
 pub struct SourceColumn {
     /// Name and type; nullable, except for the key of a table.
     pub field: Field,
-    /// Where it is in the payload.
-    pub path: Vec<String>,
+    /// Where its values are.
+    pub place: Place,
     /// How its values are read, where its type does not say it all.
     pub reading: Option<Reading>,
     /// Whether it is a text that has to be a number.
@@ -244,6 +247,34 @@ pub struct SourceColumn {
     pub required: bool,
     /// Whether some step or sink reads it. The others are checked only.
     pub materialised: bool,
+}
+
+/// Where the values of a column are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the payload.
+    Payload(ValuePath),
+    /// The subject of the message: one of its names by number, from 1, or all of it.
+    Subject {
+        /// Which name.
+        token: Option<usize>,
+    },
+    /// A header of the message.
+    Header(String),
+    /// The sequence of the message.
+    Sequence,
+    /// When the message was stored.
+    StoreTime,
+}
+
+impl Place {
+    /// The path in the payload, where it is there.
+    pub fn path(&self) -> Option<&ValuePath> {
+        match self {
+            Self::Payload(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// A lookup table.

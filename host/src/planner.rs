@@ -36,7 +36,7 @@ use crate::plan::{
     TombstonePlan, Trial, Versions,
 };
 use crate::{
-    definition::{Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits},
+    definition::{ColumnPlace, Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits},
     error::{Error, Result, note_defect},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
@@ -44,6 +44,7 @@ use crate::{
         deployment::Deployment,
         guest::{AggregateModule, Module, ParameterValue},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
+        path::ValuePath,
     },
     trust::Policy,
 };
@@ -391,7 +392,7 @@ impl Binder<'_> {
     }
 
     fn check_columns(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
-        let mut paths: Vec<(Vec<&str>, &str)> = Vec::new();
+        let mut paths: Vec<(ValuePath, &str)> = Vec::new();
         for (name, column) in columns {
             if name.get_ref().is_empty() || name.get_ref().contains(char::is_control) {
                 let accepted = "one or more characters, none of them a control character";
@@ -400,24 +401,27 @@ impl Binder<'_> {
                     format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
                 ));
             }
-            Reading::of(column.column_type, column.format.as_ref())
-                .map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
-            let path: Vec<&str> = path(name, column);
-            if path.len() > PATH_NAMES_MAX {
-                let (name_text, found) = (name.get_ref(), path.len());
+            reading(column).map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
+            let ColumnPlace::Payload(path) = &column.place else {
+                continue;
+            };
+            let path = path
+                .clone()
+                .unwrap_or_else(|| ValuePath::of_names([name.get_ref().as_str()]));
+            if path.0.len() > PATH_NAMES_MAX {
+                let (name_text, found) = (name.get_ref(), path.0.len());
                 return Err(self.at(
                     name,
                     format!("column \"{name_text}\" has a path of {found} names; accepted are up to {PATH_NAMES_MAX}"),
                 ));
             }
             for (other, other_name) in &paths {
-                if other.starts_with(&path) || path.starts_with(other) {
+                if other.is_on_way_to(&path) || path.is_on_way_to(other) {
                     return Err(self.at(
                         name,
                         format!(
-                            "column \"{}\" is read from {}, which column \"{other_name}\" reads too; each value is one column",
+                            "column \"{}\" is read from {path}, which column \"{other_name}\" reads too; each value is one column",
                             name.get_ref(),
-                            path.join(".")
                         ),
                     ));
                 }
@@ -433,6 +437,14 @@ impl Binder<'_> {
             let table_span = table.span();
             let table = table.get_ref();
             self.check_columns(&table.columns.0)?;
+            let of_message = |column: &SourceColumn| !matches!(column.place, ColumnPlace::Payload(_));
+            if let Some((name, _)) = table.columns.0.iter().find(|(_, column)| of_message(column)) {
+                let text = name.get_ref();
+                return Err(self.at(
+                    name,
+                    format!("column \"{text}\" has a key `from`, which goes with columns of a source: rows of a table are no messages"),
+                ));
+            }
             let names = table.columns.0.iter().map(|(name, _)| name.get_ref().as_str());
             self.check_table_columns(name, names, table.primary_key.len(), table_span.clone())?;
             if self.tables.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
@@ -535,12 +547,25 @@ fn field(name: &Name, column: &SourceColumn, nullable: bool) -> Field {
     }
 }
 
-/// The path of a column in the payload.
-fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Vec<&'a str> {
-    match &column.path {
-        Some(path) => path.iter().map(String::as_str).collect(),
-        None => vec![name.get_ref().as_str()],
-    }
+/// How the values of a column are read.
+fn reading(column: &SourceColumn) -> Result<Option<Reading>, String> {
+    let (column_type, format) = (column.column_type, column.format.as_ref());
+    let (from, accepted) = match (&column.place, column_type) {
+        (ColumnPlace::Sequence, ColumnType::Int) | (ColumnPlace::StoreTime, ColumnType::Timestamp)
+            if format.is_none() =>
+        {
+            return Ok(None);
+        }
+        (ColumnPlace::Sequence, _) => ("the sequence", "int"),
+        (ColumnPlace::StoreTime, _) => ("the store time", "timestamp"),
+        (ColumnPlace::Subject { .. } | ColumnPlace::Header(_), ColumnType::List(_)) => {
+            return Err("a list is read from payloads alone; accepted is any other type".to_owned());
+        }
+        _ => return Reading::of(column_type, format),
+    };
+    Err(format!(
+        "{from} of a message is not read as {column_type} or in a format; accepted is type {accepted} and no format"
+    ))
 }
 
 /// Names without their places.

@@ -10,7 +10,7 @@ pub use table::TableSink;
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column, ColumnType, Field, Value},
+        column::{Batch, Column, Field},
         ids::SinkId,
         moved::MovedRows,
         row::push_cell,
@@ -20,7 +20,7 @@ use crate::{
     operator::StateMap,
     plan::{SinkPlan, Target},
 };
-use serde_json::{Number, Value as Json};
+use serde_json::Value as Json;
 use std::sync::Arc;
 
 /// A sink that collects.
@@ -273,32 +273,16 @@ pub(crate) fn json<'f>(fields: impl IntoIterator<Item = &'f Field>, columns: &[&
         }
         object.push_str(&Json::from(field.name.as_str()).to_string());
         object.push(':');
-        push_json(&mut object, field.column_type, column.get(row));
+        field.column_type.push_json(&mut object, column.get(row));
     }
     object.push('}');
     object
 }
 
-/// Appends a value as JSON: a decimal as a number with all its digits, JSON as it was written.
-fn push_json(json: &mut String, column_type: ColumnType, value: Value<'_>) {
-    let value = match (column_type, value) {
-        (_, Value::Null) => Json::Null,
-        (ColumnType::Decimal(decimal), Value::Decimal(unscaled)) => {
-            return json.push_str(&decimal.text(unscaled.get()));
-        }
-        (ColumnType::Json, Value::Text(text)) => return json.push_str(&String::from_utf8_lossy(text)),
-        (ColumnType::Int, Value::Int(value)) => Json::from(value),
-        // Doubles of columns are finite; others would have no number in JSON.
-        (_, Value::Double(value)) => Number::from_f64(value).map_or(Json::Null, Json::Number),
-        (_, Value::Boolean(value)) => Json::Bool(value),
-        (column_type, value) => column_type.text(value).map_or(Json::Null, Json::from),
-    };
-    json.push_str(&value.to_string());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::column::{ColumnType, Value};
     use crate::model::turn::Upserts;
 
     #[test]

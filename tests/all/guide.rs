@@ -12,14 +12,14 @@ use super::weir;
 use std::sync::Arc;
 use weir::{
     definition::File,
-    plan::{Plan, Target},
+    plan::{Now, Plan, Target},
 };
 use weir_tests::{
     guide::{
         page::{Block, Page, page, pages},
         session::{self, Alone},
     },
-    replay::{Run, host},
+    replay::{GOLDEN_NOW_MS, Run, host},
     scratch,
     table::{Cell, contents},
     workspace,
@@ -89,7 +89,11 @@ fn examples(page: &Page) -> (usize, usize) {
         let place = page.place(block);
         // Paths of rules are those of a folder of `guests`.
         let file = File::from_text(workspace().join("guests/hourly-orders/guide.toml"), &*pipeline);
-        let plan = Arc::new(Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}")));
+        let mut plan = Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}"));
+        if plan.now == Now::StoreTime {
+            plan.now = Now::StoreTimeOr(GOLDEN_NOW_MS);
+        }
+        let plan = Arc::new(plan);
         checked += 1;
         let languages: Vec<&str> = blocks.iter().take(3).map(|block| &*block.language).collect();
         let lookup_rows = match blocks.split_first() {

@@ -11,7 +11,10 @@ use weir::{
     definition::File,
     engine::{Engine, Successor},
     format::Decoder,
-    model::ids::{Id, InputId},
+    model::{
+        delivery::Message,
+        ids::{Id, InputId},
+    },
     plan::{Plan, StageVersion, StepVersions, Versions},
     storage::Messages,
 };
@@ -224,14 +227,16 @@ table = "labelled"
     engine.begin(0, &[]).expect("it is new");
     let push_both = |decoder: &mut Decoder, sequence: u64| {
         let order = format!("{{\"id\": {sequence}, \"name\": \"n\"}}");
-        decoder.push_to(InputId::FIRST, "shop.orders", sequence, Some(0), order.as_bytes());
-        decoder.push_to(
-            InputId::of(1),
-            "shop.payments",
-            sequence + 1,
-            Some(0),
-            b"{\"k\": \"a\", \"n\": 7}",
-        );
+        let message = |subject, sequence, payload| Message {
+            subject: Some(subject),
+            sequence,
+            store_ms: Some(0),
+            payload,
+            ..Message::default()
+        };
+        decoder.push_to(InputId::FIRST, &message("shop.orders", sequence, order.as_bytes()));
+        let payment = message("shop.payments", sequence + 1, b"{\"k\": \"a\", \"n\": 7}");
+        decoder.push_to(InputId::of(1), &payment);
     };
     let mut decoder = Decoder::of(&plan, 4096).expect("the columns are fine");
     push_both(&mut decoder, 1);

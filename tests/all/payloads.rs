@@ -14,8 +14,9 @@ use weir::{
     model::{
         column::{Column, ColumnType, Field, Value},
         ids::InputId,
+        path::ValuePath,
     },
-    plan::SourceColumn,
+    plan::{Place, SourceColumn},
 };
 use weir_tests::{
     oracle::{self, Outcome},
@@ -30,7 +31,7 @@ fn column(path: &str, column_type: ColumnType) -> SourceColumn {
             column_type,
             nullable: true,
         },
-        path: path.split('.').map(str::to_owned).collect(),
+        place: Place::Payload(ValuePath::of_names(path.split('.'))),
         reading: None,
         is_number: false,
         required: false,
@@ -57,7 +58,7 @@ fn unread(column: SourceColumn) -> SourceColumn {
 /// The columns as the second decoder takes them.
 fn for_oracle(columns: &[SourceColumn]) -> Vec<oracle::Column> {
     let column = |column: &SourceColumn| oracle::Column {
-        path: column.path.clone(),
+        path: column.place.path().and_then(ValuePath::names).unwrap(),
         column_type: column.field.column_type,
         number: column.is_number,
     };

@@ -1,10 +1,14 @@
 //! Decimals, timestamps, dates, bytes and JSON: from the payload through the operators into tables, against a plain model, and what
 //! of it does not fit.
 
+mod metadata;
 mod values;
 
 use proptest::prelude::*;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use weir::{definition::File, plan::Plan};
 use weir_tests::{
     guest,
@@ -28,11 +32,13 @@ booked = { type = "timestamp", format = { strftime = "%d.%m.%Y %H:%M", zone = "E
 day = "date"
 receipt = { type = "bytes", format = "base64" }
 meta = "json"
+tags = { type = "list", of = "decimal(3, 1)" }
+second = { type = "int", path = ["items", 1, "n"] }
 count = { type = "int", format = "string" }
 
 [[step]]
 name = "latest"
-last_value = { key = ["id"], columns = ["amount", "wide", "paid_at", "booked", "day", "receipt", "meta", "count"] }
+last_value = { key = ["id"], columns = ["amount", "wide", "paid_at", "booked", "day", "receipt", "meta", "count", "tags", "second"] }
 
 [[step]]
 name = "by-day"
@@ -45,6 +51,7 @@ wide = { sum = "wide" }
 first_paid = { min = "paid_at" }
 largest = { max = "amount" }
 amounts = { count_distinct = "amount" }
+lists = { count_distinct = "tags" }
 
 [[step]]
 name = "minutes"
@@ -93,6 +100,8 @@ struct Payment {
     after_us: u32,
     day: Option<u8>,
     receipt: Option<Vec<u8>>,
+    /// In tenths.
+    tags: Option<Vec<Option<i128>>>,
 }
 
 fn payment() -> impl Strategy<Value = Payment> {
@@ -106,14 +115,19 @@ fn payment() -> impl Strategy<Value = Payment> {
         prop_oneof![Just(0), 0..5_000_000u32, Just(60_000_000)],
         proptest::option::weighted(0.9, 1..4u8),
         proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4)),
+        proptest::option::of(proptest::collection::vec(
+            proptest::option::weighted(0.8, -999..=999i128),
+            0..3,
+        )),
     )
-        .prop_map(|(id, amount, wide, after_us, day, receipt)| Payment {
+        .prop_map(|(id, amount, wide, after_us, day, receipt, tags)| Payment {
             id,
             amount,
             wide,
             after_us,
             day,
             receipt,
+            tags,
         })
 }
 
@@ -170,6 +184,14 @@ fn line(payment: &Payment, paid_us: i64, way: usize) -> String {
         members.push(format!(r#""receipt":"{receipt}""#));
     }
     members.push(format!(r#""meta":{{"tags": ["a", {way}], "n": 1.10}}"#));
+    if let Some(tags) = &payment.tags {
+        // With spaces and zeros that mean nothing.
+        let tags = tags
+            .iter()
+            .map(|tag| tag.map_or("null".to_owned(), |tag| format!(" {}0", written(tag, 1))));
+        members.push(format!(r#""tags": [{} ]"#, tags.collect::<Vec<_>>().join(" ,")));
+        members.push(format!(r#""items": [[{{"n": 7}}], {{"n": {way}, "m": []}}]"#));
+    }
     members.push(format!(r#""count":"{way}""#));
     format!("{{{}}}\n", members.join(","))
 }
@@ -184,6 +206,16 @@ struct Latest {
     receipt: Option<Vec<u8>>,
     way: usize,
     changed: usize,
+    tags: Option<Vec<Option<i128>>>,
+    second: Option<usize>,
+}
+
+/// A list as a table shows it.
+fn list(tags: &[Option<i128>]) -> String {
+    let tags = tags
+        .iter()
+        .map(|tag| tag.map_or("null".to_owned(), |tag| written(tag, 1)));
+    format!("[{}]", tags.collect::<Vec<_>>().join(","))
 }
 
 fn real(unscaled: Option<i128>, places: usize) -> Cell {
@@ -230,6 +262,8 @@ fn model(payments: &[Payment]) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
         row.day = payment.day.or(row.day);
         row.receipt = payment.receipt.clone().or(row.receipt.take());
         (row.paid_us, row.way, row.changed) = (paid_us, at, at);
+        row.second = payment.tags.as_ref().map(|_| at).or(row.second);
+        row.tags = payment.tags.clone().or(row.tags.take());
         let minute = minutes
             .entry((paid_us.div_euclid(60_000_000), payment.day))
             .or_default();
@@ -248,6 +282,8 @@ fn model(payments: &[Payment]) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
             row.receipt.clone().map_or(Cell::Null, Cell::Blob),
             Cell::Text(format!(r#"{{"tags": ["a", {}], "n": 1.10}}"#, row.way)),
             Cell::Int(row.way as i64),
+            row.tags.as_deref().map_or(Cell::Null, |tags| Cell::Text(list(tags))),
+            row.second.map_or(Cell::Null, |second| Cell::Int(second as i64)),
         ]
     });
     let of_latest = of_latest.collect();
@@ -264,6 +300,7 @@ fn model(payments: &[Payment]) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
         let mut distinct = amounts.clone();
         distinct.sort_unstable();
         distinct.dedup();
+        let lists: BTreeSet<&Vec<Option<i128>>> = rows.iter().filter_map(|row| row.tags.as_ref()).collect();
         vec![
             day_cell(day),
             text(total, 2),
@@ -272,6 +309,7 @@ fn model(payments: &[Payment]) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
             Cell::Text(stamp(rows.iter().map(|row| row.paid_us).min().expect("there are rows"))),
             real(amounts.iter().max().copied(), 2),
             Cell::Int(distinct.len() as i64),
+            Cell::Int(lists.len() as i64),
         ]
     });
     // What is of the last minute is still open.

@@ -38,6 +38,7 @@ mod databases;
 mod endings;
 mod faults;
 mod file_versions;
+mod metadata;
 mod permissions;
 mod refusals;
 mod rejudged;

@@ -4,7 +4,10 @@
 use crate::table::Cell;
 use serde::de::IgnoredAny;
 use std::collections::HashSet;
-use weir::{definition::ColumnFormat, model::column::ColumnType};
+use weir::{
+    definition::{ColumnFormat, ColumnPlace},
+    model::column::ColumnType,
+};
 
 /// A declared column.
 #[derive(Clone, Debug)]
@@ -55,7 +58,10 @@ pub fn columns_of(pipeline: &std::path::Path) -> Vec<Column> {
     let file = weir::definition::File::read(pipeline).expect("the pipeline file can be read");
     let definition = file.parse().expect("the pipeline file is one");
     let column = |(name, column): &(weir::definition::Name, weir::definition::SourceColumn)| Column {
-        path: column.path.clone().unwrap_or_else(|| vec![name.get_ref().clone()]),
+        path: match &column.place {
+            ColumnPlace::Payload(Some(path)) => path.names().expect("paths lead through objects"),
+            _ => vec![name.get_ref().clone()],
+        },
         column_type: column.column_type,
         number: column.format == Some(ColumnFormat::Number),
     };

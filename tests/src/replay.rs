@@ -49,7 +49,7 @@ pub fn host() -> &'static StageHost {
 pub fn plan(pipeline: &Path) -> Result<Plan> {
     let mut plan = Plan::build(&File::read(pipeline)?, host())?;
     if plan.now == Now::StoreTime {
-        plan.now = Now::Fixed(GOLDEN_NOW_MS);
+        plan.now = Now::StoreTimeOr(GOLDEN_NOW_MS);
     }
     Ok(plan)
 }

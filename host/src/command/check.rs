@@ -109,7 +109,7 @@ const WIDTH: usize = 100;
 
 fn draw(plan: &Plan) -> Vec<String> {
     let now = match &plan.now {
-        Now::StoreTime => "now is the store time".to_owned(),
+        Now::StoreTime | Now::StoreTimeOr(_) => "now is the store time".to_owned(),
         Now::Fixed(ms) => format!("now is fixed at {ms} ms"),
         Now::Column(name) => format!("now is column {name}"),
     };

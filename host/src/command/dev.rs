@@ -19,7 +19,10 @@ use crate::{
     error::{Context, Error, Result},
     files::{input::Lines, private_file},
     format::Decoder,
-    model::subject::{listed, matches},
+    model::{
+        headers::Headers,
+        subject::{listed, matches},
+    },
     nats::{Beginning, Gap, Nats, NatsOptions, Registry, StreamRange},
     plan::{NodeKind, Plan, StagePlan, Target as SinkTarget},
     runtime::{
@@ -355,8 +358,11 @@ impl Session {
         while lines.next_into(&mut line)? {
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
             messages.push(match (events.read(line), plan.inputs.as_slice().first()) {
-                (Event::Of(line), _) => (line.subject.to_owned(), line.payload.to_owned()),
-                (Event::Payload, Some(input)) => (input.subject.clone(), line.to_owned()),
+                (Event::Of(line), _) => {
+                    let headers = Headers::parse(line.headers).unwrap_or_default();
+                    (line.subject.to_owned(), headers, line.payload.to_owned())
+                }
+                (Event::Payload, Some(input)) => (input.subject.clone(), Headers::default(), line.to_owned()),
                 (Event::Empty | Event::Payload, _) => continue,
                 (Event::Refused(reason), _) => {
                     let file = input.display();
@@ -366,11 +372,10 @@ impl Session {
             });
             published += 1;
             if messages.len() == MESSAGES_AT_ONCE {
-                self.nats.publish_all(&messages)?;
-                messages.clear();
+                self.nats.publish_with_headers(std::mem::take(&mut messages))?;
             }
         }
-        self.nats.publish_all(&messages)?;
+        self.nats.publish_with_headers(messages)?;
         Ok(published)
     }
 

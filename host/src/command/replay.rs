@@ -23,7 +23,7 @@ use crate::{
         status::CountsStatus,
     },
     source::{
-        NoAcknowledge, Source, Stop,
+        Event, EventLines, NoAcknowledge, Source, Stop,
         file::{FileSource, IDENTITY, LastLine},
     },
     storage::{Discard, Inspect, Location, Messages, Storage, StoredPipeline},
@@ -175,7 +175,7 @@ struct Opened {
 
 impl Replaying {
     fn file(self, input: &Path, last_line: LastLine) -> Result<ExitCode> {
-        check_now(&self.plan)?;
+        check_now(&self.plan, input)?;
         if last_line == LastLine::Follow {
             terminal::begin_log();
         }
@@ -396,13 +396,23 @@ impl Replaying {
     }
 }
 
-/// A file has no store times, so "now" has to come from somewhere if a rule asks for it.
-fn check_now(plan: &Plan) -> Result<()> {
-    match (&plan.now, &plan.time_reader) {
-        (Now::StoreTime, Some(step)) => Err(Error::definition(format!(
-            "step \"{step}\" reads the time, and a file has no store times; say --now TIME, such as --now 2026-03-15T12:00:00+08:00"
+/// Where a rule asks for "now", it has to come from somewhere: a file has store times if its lines say them, which its first one
+/// tells.
+fn check_now(plan: &Plan, input: &Path) -> Result<()> {
+    let (Now::StoreTime, Some(step)) = (&plan.now, &plan.time_reader) else {
+        return Ok(());
+    };
+    let decoder = Decoder::of(plan, 1)?;
+    let mut events = EventLines::new(decoder.subjects(), decoder.reads_envelopes());
+    let (mut lines, mut line) = (Lines::open_text(input)?, Vec::new());
+    lines.next_into(&mut line)?;
+    match events.read(line.trim_ascii_end()) {
+        Event::Of(line) if line.store_ms.is_some() => Ok(()),
+        _ => Err(Error::definition(format!(
+            "step \"{step}\" reads the time, and {} has no store times; say --now TIME, such as --now 2026-03-15T12:00:00+08:00, or let \
+             each line say it: {{\"subject\": \"…\", \"store_time\": \"2026-03-15T12:00:00+08:00\", \"payload\": …}}",
+            input.display()
         ))),
-        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,15 @@
 //! How columns are written: by name in the order of the file, each as a type or as a table.
 
-use super::{ColumnFormat, Name, SourceColumn, TimeUnit};
-use crate::model::{column::ColumnType, column_type::DECIMAL, decimal::DecimalType};
+use super::{ColumnFormat, ColumnPlace, Name, SourceColumn, TimeUnit};
+use crate::{
+    limits::PATH_INDEX_MAX,
+    model::{
+        column::{ColumnType, ElementType},
+        column_type::{DECIMAL, LIST},
+        decimal::DecimalType,
+        path::{PathPart, ValuePath},
+    },
+};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -51,10 +59,19 @@ impl ColumnType {
                 ))),
             };
         }
+        if let Some(rest) = name.strip_prefix(LIST) {
+            let of = rest.trim().strip_prefix('(').and_then(|of| of.strip_suffix(')'));
+            return match of {
+                Some(of) => list(Self::parse(of.trim())?),
+                None => Err(E::custom(format!(
+                    "the type \"{name}\" does not say what is in the list; accepted is for example \"list(text)\""
+                ))),
+            };
+        }
         Self::named(name).ok_or_else(|| {
             let names: Vec<&str> = Self::names().collect();
             E::custom(format!(
-                "unknown column type \"{name}\"; expected one of {}, {DECIMAL}(PRECISION, SCALE)",
+                "unknown column type \"{name}\"; expected one of {}, {DECIMAL}(PRECISION, SCALE), {LIST}(TYPE)",
                 names.join(", ")
             ))
         })
@@ -67,6 +84,15 @@ fn decimal<E: de::Error>(precision: u8, scale: u8) -> Result<ColumnType, E> {
         E::custom(format!(
             "a decimal cannot have {precision} digits, {scale} of them behind the point; accepted are 1 to {most} digits, none to all of \
              them behind it"
+        ))
+    })
+}
+
+fn list<E: de::Error>(of: ColumnType) -> Result<ColumnType, E> {
+    ElementType::of(of).map(ColumnType::List).ok_or_else(|| {
+        E::custom(format!(
+            "a list cannot hold values of type {of}; accepted are scalar types, and json for anything else: a column of type json \
+             holds an array as it was written"
         ))
     })
 }
@@ -127,13 +153,66 @@ impl<'de> Deserialize<'de> for SourceColumn {
         #[serde(deny_unknown_fields)]
         struct Long {
             #[serde(rename = "type")]
-            column_type: String,
+            column_type: Option<String>,
             precision: Option<u8>,
             scale: Option<u8>,
+            of: Option<String>,
+            from: Option<From>,
+            token: Option<usize>,
+            name: Option<String>,
             path: Option<ColumnPath>,
             format: Option<ColumnFormat>,
             #[serde(default)]
             required: bool,
+        }
+
+        #[derive(Clone, Copy, PartialEq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum From {
+            Subject,
+            Header,
+            Sequence,
+            StoreTime,
+        }
+
+        impl Long {
+            fn column_type<E: de::Error>(&self) -> Result<ColumnType, E> {
+                let written = match (&self.column_type, self.from) {
+                    (Some(written), _) => written.as_str(),
+                    (None, None) => return Err(E::missing_field("type")),
+                    (None, Some(From::Subject | From::Header)) => "text",
+                    (None, Some(From::Sequence)) => "int",
+                    (None, Some(From::StoreTime)) => "timestamp",
+                };
+                match (self.precision, self.scale, &self.of) {
+                    (None, None, None) => ColumnType::parse(written),
+                    (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
+                    (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
+                    (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
+                    _ => Err(E::custom(format!(
+                        "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
+                    ))),
+                }
+            }
+
+            fn place<E: de::Error>(&mut self) -> Result<ColumnPlace, E> {
+                let (path, token, name) = (self.path.take(), self.token.take(), self.name.take());
+                Ok(match (self.from, path, token, name) {
+                    (None, path, None, None) => ColumnPlace::Payload(path.map(|path| path.0)),
+                    (Some(From::Subject), None, token, None) => ColumnPlace::Subject { token },
+                    (Some(From::Header), None, None, Some(name)) => ColumnPlace::Header(name),
+                    (Some(From::Header), None, None, None) => return Err(E::missing_field("name")),
+                    (Some(From::Sequence), None, None, None) => ColumnPlace::Sequence,
+                    (Some(From::StoreTime), None, None, None) => ColumnPlace::StoreTime,
+                    (_, _, Some(_), _) => return Err(E::custom("the key token goes with from = \"subject\"")),
+                    (_, _, _, Some(_)) => return Err(E::custom("the key name goes with from = \"header\"")),
+                    (Some(_), Some(_), ..) => {
+                        return Err(E::custom(
+                            "the key path goes with columns of the payload, which have no key from",
+                        ));
+                    }
+                })
+            }
         }
 
         struct Column;
@@ -147,27 +226,17 @@ impl<'de> Deserialize<'de> for SourceColumn {
             fn visit_str<E: de::Error>(self, name: &str) -> Result<SourceColumn, E> {
                 Ok(SourceColumn {
                     column_type: ColumnType::parse(name)?,
-                    path: None,
+                    place: ColumnPlace::Payload(None),
                     format: None,
                     required: false,
                 })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SourceColumn, A::Error> {
-                let long = Long::deserialize(MapAccessDeserializer::new(map))?;
-                let path = long.path.map(|path| path.0);
-                let column_type = match (long.precision, long.scale) {
-                    (None, None) => ColumnType::parse(&long.column_type)?,
-                    (Some(precision), scale) if long.column_type == DECIMAL => decimal(precision, scale.unwrap_or(0))?,
-                    _ => {
-                        return Err(de::Error::custom(format!(
-                            "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
-                        )));
-                    }
-                };
+                let mut long = Long::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(SourceColumn {
-                    column_type,
-                    path,
+                    column_type: long.column_type()?,
+                    place: long.place()?,
                     format: long.format,
                     required: long.required,
                 })
@@ -177,8 +246,16 @@ impl<'de> Deserialize<'de> for SourceColumn {
     }
 }
 
-/// A path: `"address.city"`, or `["address", "city"]` for names that hold dots.
-struct ColumnPath(Vec<String>);
+/// A path: `"address.city"`, or `["items", 0, "sku"]` for names that hold dots and for elements of arrays.
+struct ColumnPath(ValuePath);
+
+/// A name or an index.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Part {
+    Name(String),
+    Index(usize),
+}
 
 impl<'de> Deserialize<'de> for ColumnPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -187,7 +264,7 @@ impl<'de> Deserialize<'de> for ColumnPath {
             type Value = ColumnPath;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path such as \"address.city\" or [\"address\", \"city\"]")
+                f.write_str("a path such as \"address.city\" or [\"items\", 0, \"sku\"]")
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<ColumnPath, E> {
@@ -196,18 +273,29 @@ impl<'de> Deserialize<'de> for ColumnPath {
                     Some(what) => Err(E::custom(format!(
                         "the path \"{path}\" {what}; for members that are called so, write it as a list: {names:?}"
                     ))),
-                    None => Ok(ColumnPath(names.into_iter().map(str::to_owned).collect())),
+                    None => Ok(ColumnPath(ValuePath::of_names(names))),
                 }
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<ColumnPath, A::Error> {
                 let mut path = Vec::new();
-                while let Some(name) = names.next_element()? {
-                    path.push(name);
+                while let Some(part) = names.next_element()? {
+                    path.push(match part {
+                        Part::Name(name) => PathPart::Name(name),
+                        Part::Index(index) if index <= PATH_INDEX_MAX => PathPart::Index(index),
+                        Part::Index(index) => {
+                            return Err(de::Error::custom(format!(
+                                "a path has index {index}; accepted are 0 to {PATH_INDEX_MAX}"
+                            )));
+                        }
+                    });
                 }
-                match path.is_empty() {
-                    true => Err(de::Error::custom("a path holds at least one name")),
-                    false => Ok(ColumnPath(path)),
+                match path.first() {
+                    Some(PathPart::Name(_)) => Ok(ColumnPath(ValuePath(path))),
+                    Some(PathPart::Index(_)) => Err(de::Error::custom(
+                        "a path begins with a name: a payload is an object, and no array",
+                    )),
+                    None => Err(de::Error::custom("a path holds at least one name")),
                 }
             }
         }
@@ -219,7 +307,8 @@ impl<'de> Deserialize<'de> for ColumnPath {
 fn wrong_path(path: &str, names: &[&str]) -> Option<String> {
     if let Some(name) = names.iter().find(|name| is_element(name)) {
         return Some(format!(
-            "names an element of an array with \"{name}\", and a path leads through objects alone"
+            "names an element of an array with \"{name}\"; for an element write it as a list with the index as a number, such as \
+             [\"items\", 0, \"sku\"]"
         ));
     }
     if let Some(name) = names.iter().find(|name| name.contains("['") || name.contains("[\"")) {

@@ -39,10 +39,15 @@ impl Engine {
         let mut dead: Vec<(RejectedDelivery, Option<String>, Vec<u8>, bool)> = of_events.chain(of_rows).collect();
         dead.sort_by_key(|(rejected, ..)| rejected.delivery);
         for (rejected, subject, payload, is_row) in dead {
-            self.dead_letter_bytes += payload.len() + rejected.reason.len();
+            self.dead_letter_bytes +=
+                payload.len() + rejected.reason.len() + deliveries.headers(rejected.delivery).len();
             self.dead_letters.push(DeadLetter {
                 sequence: deliveries.sequence(rejected.delivery),
                 subject,
+                headers: Some(deliveries.headers(rejected.delivery))
+                    .filter(|headers| !is_row && !headers.is_empty())
+                    .map(str::to_owned),
+                written_sequence: deliveries.written_sequence(rejected.delivery).filter(|_| !is_row),
                 time_ms: deliveries.time_ms(rejected.delivery),
                 store_ms: deliveries.store_time_ms(rejected.delivery),
                 step: rejected.step,

@@ -13,7 +13,7 @@ use crate::{
     fail_point,
     format::Decoder,
     model::{
-        delivery::{Deliveries, DeliveryTimes},
+        delivery::{Deliveries, DeliveryTimes, Kept, Message},
         deployment::{InForce, RefusedVersion, VersionChange},
         ids::NodeId,
     },
@@ -292,7 +292,11 @@ impl Engine {
             ..last
         };
         let mut deliveries = Deliveries::default();
-        deliveries.push(None, self.last_sequence, times, b"");
+        let message = Message {
+            sequence: self.last_sequence,
+            ..Message::default()
+        };
+        deliveries.push(&message, times, Kept::default());
         deliveries
     }
 }

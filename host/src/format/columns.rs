@@ -153,6 +153,7 @@ impl Builder {
             (Self::Double(column), _) => column.push(None),
             (Self::Decimal(column), Cell::Decimal(value)) => column.push(Some(value)),
             (Self::Decimal(column), _) => column.push(None),
+            (Self::Boolean(column), Cell::Boolean(value)) => column.push(Some(u8::from(value))),
             (Self::Boolean(column), _) => column.push(None),
             (Self::Text(column), Cell::Bytes(bytes)) => {
                 column.texts.data.extend_from_slice(&bytes);

@@ -18,10 +18,17 @@ pub use line::{Line, LineScanner, ObjectKind};
 
 use super::{
     columns::{Builder, ColumnBuilders, Decoded, RejectedPayload},
-    reading::{Raw, read},
+    reading::{Cell, Raw, push_element, read, read_element},
 };
-use crate::{limits::PATH_NAMES_MAX, model::column::ColumnType, plan::SourceColumn};
-use fault::{Fault, Found, full_name};
+use crate::{
+    limits::{LIST_BYTES_MAX, PATH_NAMES_MAX},
+    model::{
+        column::{ColumnType, ElementType},
+        path::{PathPart, ValuePath},
+    },
+    plan::{Place, Reading, SourceColumn},
+};
+use fault::{Fault, Found};
 use number::{boolean, double, integer, literal, skip_number};
 use skip::{Nesting, skip_value, space};
 use text::{Checked, Ignored, Name, text};
@@ -34,6 +41,10 @@ pub struct Scanner {
     members: Vec<Member>,
     /// Objects that hold declared members; the payload itself is the first.
     objects: Vec<Object>,
+    /// For each array with declared elements what they are, by index.
+    arrays: Vec<Vec<Option<Target>>>,
+    /// Payload columns, all of which a payload may have.
+    columns_declared: usize,
     /// Number of the payload, from 1, so that `Member::seen` needs no clearing.
     payload: u64,
     /// Declared columns that the payload has had so far.
@@ -41,6 +52,8 @@ pub struct Scanner {
     nesting: Nesting,
     /// An escaped name, unescaped.
     name: Vec<u8>,
+    /// A list under construction.
+    list: String,
 }
 
 /// A declared member: a column, or an object with declared members.
@@ -67,6 +80,55 @@ enum Target {
     /// One whose value the column says how to read.
     Other(usize),
     Object(usize),
+    /// An array with declared elements.
+    Array(usize),
+}
+
+/// What is declared at a place of a payload, before it is laid out for the scan.
+#[derive(Debug)]
+enum Declared {
+    Column(usize),
+    Object(Vec<(String, Declared)>),
+    Array(Vec<(usize, Declared)>),
+}
+
+impl Declared {
+    /// Declares a column at a path from here on. False where that is, or leads through, the place of another.
+    fn declare(&mut self, path: &[PathPart], column: usize) -> bool {
+        let Some((part, rest)) = path.split_first() else {
+            return false;
+        };
+        let inner = match (self, part) {
+            (Self::Object(members), PathPart::Name(name)) => Self::inner(members, name, rest, column),
+            (Self::Array(elements), PathPart::Index(index)) => Self::inner(elements, index, rest, column),
+            _ => return false,
+        };
+        inner.is_some_and(|inner| rest.is_empty() || inner.declare(rest, column))
+    }
+
+    /// What is declared under a key, made if there is nothing; nothing where a column would have to be there twice.
+    fn inner<'d, K: Clone + PartialEq>(
+        all: &'d mut Vec<(K, Self)>,
+        key: &K,
+        rest: &[PathPart],
+        column: usize,
+    ) -> Option<&'d mut Self> {
+        let known = all.iter().position(|(known, _)| known == key);
+        let at = match known {
+            Some(_) if rest.is_empty() => return None,
+            Some(at) => at,
+            None => {
+                let new = match rest.first() {
+                    None => Self::Column(column),
+                    Some(PathPart::Name(_)) => Self::Object(Vec::new()),
+                    Some(PathPart::Index(_)) => Self::Array(Vec::new()),
+                };
+                all.push((key.clone(), new));
+                all.len() - 1
+            }
+        };
+        all.get_mut(at).map(|(_, inner)| inner)
+    }
 }
 
 #[derive(Debug)]
@@ -100,71 +162,46 @@ impl Scanner {
     ///
     /// Says which column is wrong if a path is empty or too long, occurs twice, or leads through another column.
     pub fn new(columns: &[SourceColumn]) -> Result<Self, String> {
+        let mut root = Declared::Object(Vec::new());
+        let mut columns_declared = 0;
+        for (index, column) in columns.iter().enumerate() {
+            let Place::Payload(ValuePath(path)) = &column.place else {
+                continue;
+            };
+            columns_declared += 1;
+            let name = &column.field.name;
+            if path.is_empty() || path.len() > PATH_NAMES_MAX {
+                return Err(format!(
+                    "column {name:?}: a path has 1 to {PATH_NAMES_MAX} names, this one has {}",
+                    path.len()
+                ));
+            }
+            if !root.declare(path, index) {
+                return Err(format!(
+                    "column {name:?}: its path is, or leads through, that of another column"
+                ));
+            }
+        }
         let mut scanner = Scanner {
             columns: columns.to_vec(),
             members: Vec::new(),
-            objects: vec![Object {
-                first: NONE,
-                table: Vec::new(),
-            }],
+            objects: Vec::new(),
+            arrays: Vec::new(),
+            columns_declared,
             payload: 0,
             columns_seen: 0,
             nesting: Nesting::default(),
             name: Vec::new(),
+            list: String::new(),
         };
-        let mut owners: Vec<(usize, &str)> = Vec::new();
-        for (index, column) in columns.iter().enumerate() {
-            let Some((last, parents)) = column.path.split_last().filter(|_| column.path.len() <= PATH_NAMES_MAX) else {
-                return Err(format!(
-                    "column {:?}: a path has 1 to {PATH_NAMES_MAX} names, this one has {}",
-                    full_name(column),
-                    column.path.len()
-                ));
-            };
-            let clash = || {
-                format!(
-                    "column {:?}: its path is, or leads through, that of another column",
-                    full_name(column)
-                )
-            };
-            let known = |owners: &[(usize, &str)], object, name: &str| owners.iter().position(|o| *o == (object, name));
-            let mut object = 0;
-            for name in parents {
-                object = match known(&owners, object, name) {
-                    Some(member) => match scanner.members.get(member).map(|m| m.target) {
-                        Some(Target::Object(inner)) => inner,
-                        _ => return Err(clash()),
-                    },
-                    None => {
-                        let inner = scanner.objects.len();
-                        scanner.objects.push(Object {
-                            first: NONE,
-                            table: Vec::new(),
-                        });
-                        scanner.members.push(Member::new(name, Target::Object(inner)));
-                        owners.push((object, name));
-                        inner
-                    }
-                };
-            }
-            if known(&owners, object, last).is_some() {
-                return Err(clash());
-            }
-            let target = match (&column.reading, column.field.column_type) {
-                (None, ColumnType::Int) => Target::Integer(index),
-                (None, ColumnType::Double) => Target::Double(index),
-                (None, ColumnType::Boolean) => Target::Boolean(index),
-                (None, ColumnType::Text) => Target::Text(index),
-                _ => Target::Other(index),
-            };
-            scanner.members.push(Member::new(last, target));
-            owners.push((object, last));
-        }
+        // Members with the object that each is of.
+        let mut owners: Vec<usize> = Vec::new();
+        scanner.lay_out(root, &mut owners);
         for (index, object) in scanner.objects.iter_mut().enumerate() {
             let slots: Vec<usize> = owners
                 .iter()
                 .enumerate()
-                .filter(|(_, owner)| owner.0 == index)
+                .filter(|(_, owner)| **owner == index)
                 .map(|(slot, _)| slot)
                 .collect();
             // Until events show their order, the declared one is the guess.
@@ -183,6 +220,50 @@ impl Scanner {
             }
         }
         Ok(scanner)
+    }
+
+    /// Makes members, objects and arrays of what is declared, from the outermost on.
+    fn lay_out(&mut self, declared: Declared, owners: &mut Vec<usize>) -> Target {
+        match declared {
+            Declared::Column(index) => {
+                let column = self.columns.get(index);
+                match column.map(|column| (&column.reading, column.field.column_type)) {
+                    Some((None, ColumnType::Int)) => Target::Integer(index),
+                    Some((None, ColumnType::Double)) => Target::Double(index),
+                    Some((None, ColumnType::Boolean)) => Target::Boolean(index),
+                    Some((None, ColumnType::Text)) => Target::Text(index),
+                    _ => Target::Other(index),
+                }
+            }
+            Declared::Object(members) => {
+                let object = self.objects.len();
+                self.objects.push(Object {
+                    first: NONE,
+                    table: Vec::new(),
+                });
+                for (name, inner) in members {
+                    let target = self.lay_out(inner, owners);
+                    self.members.push(Member::new(&name, target));
+                    owners.push(object);
+                }
+                Target::Object(object)
+            }
+            Declared::Array(elements) => {
+                let array = self.arrays.len();
+                self.arrays.push(Vec::new());
+                for (index, inner) in elements {
+                    let target = self.lay_out(inner, owners);
+                    if let Some(targets) = self.arrays.get_mut(array) {
+                        let len = targets.len().max(index.saturating_add(1));
+                        targets.resize(len, None);
+                        if let Some(place) = targets.get_mut(index) {
+                            *place = Some(target);
+                        }
+                    }
+                }
+                Target::Array(array)
+            }
+        }
     }
 
     /// Appends the event in `payload` as one row to the materialised columns of `sink`, which were made for the columns
@@ -220,7 +301,7 @@ impl Scanner {
                 return Err(Fault::new(Found::Trailing, end));
             }
         }
-        if self.columns_seen == self.columns.len() {
+        if self.columns_seen == self.columns_declared {
             sink.close_full_row();
         } else if !sink.close_row() {
             sink.rows = sink.rows.saturating_sub(1);
@@ -284,10 +365,7 @@ impl Scanner {
                     match byte(payload, end) {
                         b',' => at = end,
                         b'}' => return Ok(end.saturating_add(1)),
-                        _ if matches!(byte(payload, at), b'.' | b'e' | b'E') && self.is_integer(column) => {
-                            return Err(Fault::new(Found::NotAccepted, value).of(column));
-                        }
-                        _ => return Err(Fault::new(Found::NoMemberEnd, end)),
+                        _ => return Err(self.no_end(Found::NoMemberEnd, payload, (value, at, end), column)),
                     }
                 }
             }
@@ -346,42 +424,127 @@ impl Scanner {
                 }
                 return Ok((end, NONE));
             }
+            Target::Array(array) => return Ok((self.array(payload, at, array, sink)?, NONE)),
         };
         self.columns_seen = self.columns_seen.wrapping_add(1);
         Ok((end, column))
     }
 
+    /// Reads an array with declared elements; returns where it ends. The columns of elements that it does not have are missing.
+    #[inline(never)]
+    fn array(&mut self, payload: &[u8], at: usize, array: usize, sink: &mut ColumnBuilders) -> Result<usize, Fault> {
+        let first = byte(payload, at);
+        if first != b'[' {
+            let end = skip_value(payload, at, &mut self.nesting)?;
+            return match first {
+                b'n' => Ok(end),
+                _ => Err(Fault::new(Found::NoArrayOnPath, at).of(self.column_of(Target::Array(array)))),
+            };
+        }
+        let mut at = space(payload, at.saturating_add(1));
+        if byte(payload, at) == b']' {
+            return Ok(at.saturating_add(1));
+        }
+        for index in 0.. {
+            let target = self
+                .arrays
+                .get(array)
+                .and_then(|targets| targets.get(index))
+                .copied()
+                .flatten();
+            let (end, column) = match target {
+                Some(target) => self.value(payload, at, target, sink)?,
+                None => (skip_value(payload, at, &mut self.nesting)?, NONE),
+            };
+            let (value, next) = (at, space(payload, end));
+            match byte(payload, next) {
+                b',' => at = space(payload, next.saturating_add(1)),
+                b']' => {
+                    at = next;
+                    break;
+                }
+                _ => return Err(self.no_end(Found::NoElementEnd, payload, (value, end, next), column)),
+            }
+        }
+        Ok(at.saturating_add(1))
+    }
+
+    /// Reads the array of a list, from after its bracket, and builds the list; returns where it ends.
+    fn list(
+        &mut self,
+        payload: &[u8],
+        start: usize,
+        of: ElementType,
+        reading: Option<&Reading>,
+    ) -> Result<usize, Fault> {
+        self.list.clear();
+        self.list.push('[');
+        let mut at = space(payload, start);
+        let mut more = byte(payload, at) != b']';
+        while more {
+            let (raw, end) = raw(payload, at, &mut self.name, &mut self.nesting)?;
+            let Some(cell) = read_element(of, reading, raw) else {
+                return Err(Fault::new(Found::NotAccepted, at));
+            };
+            push_element(&mut self.list, of, &cell);
+            if self.list.len() > LIST_BYTES_MAX {
+                return Err(Fault::new(Found::ListTooLong, start.saturating_sub(1)));
+            }
+            at = space(payload, end);
+            more = match byte(payload, at) {
+                b',' => true,
+                b']' => false,
+                _ => return Err(Fault::new(Found::NoElementEnd, at)),
+            };
+            if more {
+                self.list.push(',');
+                at = space(payload, at.saturating_add(1));
+            }
+        }
+        self.list.push(']');
+        Ok(at.saturating_add(1))
+    }
+
     /// Reads a value as its column says; returns where it ends.
     fn other(&mut self, payload: &[u8], at: usize, column: usize, sink: &mut ColumnBuilders) -> Result<usize, Fault> {
-        let of = |fault: Fault| fault.of(column);
+        let of_column = |fault: Fault| fault.of(column);
         let reading = self.columns.get(column).and_then(|column| column.reading.as_ref());
         let Some(reading) = reading else {
-            return Err(of(Fault::new(Found::NotAccepted, at)));
+            return Err(of_column(Fault::new(Found::NotAccepted, at)));
         };
-        let (raw, end) = match byte(payload, at) {
-            b'n' => (Raw::Null, literal(payload, at).map_err(of)?),
-            _ if reading.is_json() => {
-                let end = skip_value(payload, at, &mut self.nesting).map_err(of)?;
-                (Raw::Json(payload.get(at..end).unwrap_or_default()), end)
+        let first = byte(payload, at);
+        let (cell, end) = match reading {
+            Reading::List { of, reading } if first == b'[' => {
+                let (of, reading) = (*of, reading.clone());
+                let end = self
+                    .list(payload, at.saturating_add(1), of, reading.as_deref())
+                    .map_err(of_column)?;
+                (Some(Cell::Bytes(self.list.as_bytes().into())), end)
             }
-            b'"' => {
-                let start = at.saturating_add(1);
-                self.name.clear();
-                let span = text(payload, start, &mut self.name).map_err(of)?;
-                (Raw::Text(&self.name), span.quote.saturating_add(1))
+            reading if reading.is_json() && first != b'n' => {
+                let end = skip_value(payload, at, &mut self.nesting).map_err(of_column)?;
+                (read(reading, Raw::Json(payload.get(at..end).unwrap_or_default())), end)
             }
-            b'-' | b'0'..=b'9' => {
-                let end = skip_number(payload, at).map_err(of)?;
-                (Raw::Number(payload.get(at..end).unwrap_or_default()), end)
+            reading => {
+                let (raw, end) = raw(payload, at, &mut self.name, &mut self.nesting).map_err(of_column)?;
+                (read(reading, raw), end)
             }
-            _ => (Raw::Other, skip_value(payload, at, &mut self.nesting).map_err(of)?),
         };
-        let Some(cell) = read(reading, raw) else {
-            return Err(of(Fault::new(Found::NotAccepted, at)));
+        let Some(cell) = cell else {
+            return Err(of_column(Fault::new(Found::NotAccepted, at)));
         };
         match sink.columns.get_mut(column).is_none_or(|builder| builder.push(cell)) {
             true => Ok(end),
             false => Err(Fault::new(Found::ColumnFull, at)),
+        }
+    }
+
+    /// What is wrong behind a value that began at `value` and ended at `at`: an integer may have gone on as another number.
+    #[cold]
+    fn no_end(&self, found: Found, payload: &[u8], (value, at, end): (usize, usize, usize), column: usize) -> Fault {
+        match matches!(byte(payload, at), b'.' | b'e' | b'E') && self.is_integer(column) {
+            true => Fault::new(Found::NotAccepted, value).of(column),
+            false => Fault::new(found, end),
         }
     }
 
@@ -460,19 +623,28 @@ impl Scanner {
     /// The column at a member, or the first one inside it.
     #[cold]
     fn column_under(&self, slot: usize) -> usize {
-        let mut slot = slot;
+        let member = self.members.get(slot);
+        member.map_or(NONE, |member| self.column_of(member.target))
+    }
+
+    /// The column that is read at a place, or the first one inside it.
+    #[cold]
+    fn column_of(&self, mut target: Target) -> usize {
         for _ in 0..=PATH_NAMES_MAX {
-            match self.members.get(slot).map(|member| member.target) {
-                Some(
-                    Target::Integer(column)
-                    | Target::Double(column)
-                    | Target::Boolean(column)
-                    | Target::Text(column)
-                    | Target::Other(column),
-                ) => return column,
-                Some(Target::Object(object)) => slot = self.first_slot(object),
-                None => break,
-            }
+            let inner = match target {
+                Target::Integer(column)
+                | Target::Double(column)
+                | Target::Boolean(column)
+                | Target::Text(column)
+                | Target::Other(column) => return column,
+                Target::Object(object) => self.members.get(self.first_slot(object)).map(|member| member.target),
+                Target::Array(array) => self
+                    .arrays
+                    .get(array)
+                    .and_then(|targets| targets.iter().flatten().next().copied()),
+            };
+            let Some(inner) = inner else { break };
+            target = inner;
         }
         NONE
     }
@@ -538,6 +710,30 @@ fn place(name: &[u8]) -> usize {
     let tail = name.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
     let mixed = (head as u64) ^ ((head >> 64) as u64).rotate_left(29) ^ tail.rotate_left(17) ^ name.len() as u64;
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+}
+
+/// The value at a place, without a judgement of it, and where it ends. A text is unescaped into `unescaped`.
+#[inline]
+fn raw<'r>(
+    payload: &'r [u8],
+    at: usize,
+    unescaped: &'r mut Vec<u8>,
+    nesting: &mut Nesting,
+) -> Result<(Raw<'r>, usize), Fault> {
+    Ok(match byte(payload, at) {
+        b'n' => (Raw::Null, literal(payload, at)?),
+        b'"' => {
+            unescaped.clear();
+            let span = text(payload, at.saturating_add(1), unescaped)?;
+            (Raw::Text(unescaped), span.quote.saturating_add(1))
+        }
+        b'-' | b'0'..=b'9' => {
+            let end = skip_number(payload, at)?;
+            (Raw::Number(payload.get(at..end).unwrap_or_default()), end)
+        }
+        first @ (b't' | b'f') => (Raw::Boolean(first == b't'), literal(payload, at)?),
+        _ => (Raw::Other, skip_value(payload, at, nesting)?),
+    })
 }
 
 /// Reads a text column's value; returns where it ends.

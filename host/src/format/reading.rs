@@ -3,12 +3,14 @@
 use crate::{
     definition::TimeUnit,
     model::{
+        column::{ColumnType, ElementType, Unscaled, Value},
         column_type::{DATES, TIMESTAMPS_US, days_of, rfc3339},
         decimal::DecimalType,
     },
-    plan::{Reading, instant},
+    plan::{Reading, SourceColumn, instant},
 };
 use jiff::{civil::Date, fmt::strtime::BrokenDownTime};
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
 /// A value as a format has it, before it is known what it stands for.
@@ -21,7 +23,8 @@ pub(super) enum Raw<'p> {
     Text(&'p [u8]),
     /// JSON as it was written, where that is wanted.
     Json(&'p [u8]),
-    /// True, false, an object or an array.
+    Boolean(bool),
+    /// An object or an array.
     Other,
 }
 
@@ -31,6 +34,7 @@ pub(super) enum Cell<'p> {
     Null,
     Int(i64),
     Double(f64),
+    Boolean(bool),
     Decimal(i128),
     Bytes(Cow<'p, [u8]>),
 }
@@ -42,7 +46,7 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
         Raw::Number(number) => return read_number(reading, number),
         Raw::Text(text) => text,
         Raw::Json(json) => return Some(Cell::Bytes(json.into())),
-        Raw::Other => return None,
+        Raw::Boolean(_) | Raw::Other => return None,
     };
     let utf8 = || std::str::from_utf8(text).ok();
     Some(match reading {
@@ -68,8 +72,64 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
         }
         Reading::Base64 => Cell::Bytes(data_encoding::BASE64.decode(text).ok()?.into()),
         Reading::Hex => Cell::Bytes(data_encoding::HEXLOWER_PERMISSIVE.decode(text).ok()?.into()),
-        Reading::Json | Reading::Decimal { in_quotes: false, .. } | Reading::Since(_) | Reading::Days => return None,
+        Reading::Json
+        | Reading::Decimal { in_quotes: false, .. }
+        | Reading::Since(_)
+        | Reading::Days
+        | Reading::List { .. } => return None,
     })
+}
+
+/// What a value is where every value is a text, as of a header: numbers and truths are written as in JSON, without quotes of their own.
+/// The text is valid UTF-8. Nothing where it is no value of the column.
+pub(super) fn read_text<'p>(column: &SourceColumn, text: &'p [u8]) -> Option<Cell<'p>> {
+    match (&column.reading, column.field.column_type) {
+        (Some(Reading::Decimal { of, .. }), _) => Some(Cell::Decimal(of.parse(text)?)),
+        (Some(reading @ (Reading::Since(_) | Reading::Days)), _) => read_number(reading, text),
+        (Some(Reading::Json), _) => {
+            serde_json::from_slice::<IgnoredAny>(text).ok()?;
+            Some(Cell::Bytes(text.into()))
+        }
+        (Some(reading), _) => read(reading, Raw::Text(text)),
+        (None, ColumnType::Int) => read(&Reading::IntText, Raw::Text(text)),
+        (None, ColumnType::Double) => read(&Reading::DoubleText, Raw::Text(text)),
+        (None, ColumnType::Boolean) => match text {
+            b"true" => Some(Cell::Boolean(true)),
+            b"false" => Some(Cell::Boolean(false)),
+            _ => None,
+        },
+        (None, _) => Some(Cell::Bytes(text.into())),
+    }
+}
+
+/// What an element of a list is; nothing where it is none.
+pub(super) fn read_element<'p>(of: ElementType, reading: Option<&Reading>, raw: Raw<'p>) -> Option<Cell<'p>> {
+    let column_type = of.column_type();
+    match (reading, raw) {
+        (Some(reading), raw) => read(reading, raw),
+        (None, Raw::Null) => Some(Cell::Null),
+        (None, Raw::Boolean(value)) => Some(Cell::Boolean(value)).filter(|_| column_type == ColumnType::Boolean),
+        (None, Raw::Text(text)) => Some(Cell::Bytes(text.into())).filter(|_| column_type == ColumnType::Text),
+        (None, Raw::Number(number)) => match column_type {
+            ColumnType::Int => read(&Reading::IntText, Raw::Text(number)),
+            ColumnType::Double => read(&Reading::DoubleText, Raw::Text(number)),
+            _ => None,
+        },
+        (None, Raw::Json(_) | Raw::Other) => None,
+    }
+}
+
+/// Appends an element to the text of a list, in the one way in which its type is written.
+pub(super) fn push_element(list: &mut String, of: ElementType, cell: &Cell<'_>) {
+    let value = match cell {
+        Cell::Null => Value::Null,
+        Cell::Int(value) => Value::Int(*value),
+        Cell::Double(value) => Value::Double(*value),
+        Cell::Boolean(value) => Value::Boolean(*value),
+        Cell::Decimal(value) => Value::Decimal(Unscaled::new(*value)),
+        Cell::Bytes(bytes) => Value::Text(bytes),
+    };
+    of.column_type().push_json(list, value);
 }
 
 fn read_number<'p>(reading: &Reading, number: &[u8]) -> Option<Cell<'p>> {

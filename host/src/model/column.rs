@@ -26,6 +26,57 @@ pub enum ColumnType {
     Bytes,
     /// A JSON value, as it was written.
     Json,
+    /// A list of scalars, each of which may be null: in memory the text of a JSON array without spaces, whose elements are written in
+    /// one way, so that lists that are equal are the same bytes.
+    List(ElementType),
+}
+
+/// The type of what is in a list: a scalar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ElementType(Element);
+
+/// Held apart, so that a list of lists cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Element {
+    Int,
+    Double,
+    Boolean,
+    Text,
+    Decimal(DecimalType),
+    Timestamp,
+    Date,
+    Bytes,
+}
+
+impl ElementType {
+    /// As the type of what is in a list; nothing where a list cannot hold it.
+    pub fn of(column_type: ColumnType) -> Option<Self> {
+        Some(Self(match column_type {
+            ColumnType::Int => Element::Int,
+            ColumnType::Double => Element::Double,
+            ColumnType::Boolean => Element::Boolean,
+            ColumnType::Text => Element::Text,
+            ColumnType::Decimal(decimal) => Element::Decimal(decimal),
+            ColumnType::Timestamp => Element::Timestamp,
+            ColumnType::Date => Element::Date,
+            ColumnType::Bytes => Element::Bytes,
+            ColumnType::Json | ColumnType::List(_) => return None,
+        }))
+    }
+
+    /// As the type of a column.
+    pub fn column_type(self) -> ColumnType {
+        match self.0 {
+            Element::Int => ColumnType::Int,
+            Element::Double => ColumnType::Double,
+            Element::Boolean => ColumnType::Boolean,
+            Element::Text => ColumnType::Text,
+            Element::Decimal(decimal) => ColumnType::Decimal(decimal),
+            Element::Timestamp => ColumnType::Timestamp,
+            Element::Date => ColumnType::Date,
+            Element::Bytes => ColumnType::Bytes,
+        }
+    }
 }
 
 /// How the values of a column lie in memory.

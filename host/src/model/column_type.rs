@@ -10,6 +10,7 @@ use jiff::{
     fmt::temporal::{Pieces, PiecesOffset},
     tz::Offset,
 };
+use serde_json::{Number, Value as Json};
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
 /// The timestamps that there are, in microseconds since 1970-01-01T00:00:00Z: the years 0 to 9999.
@@ -38,6 +39,9 @@ const NAMED: [(&str, ColumnType); 8] = [
 /// What a decimal is called, beside its precision and scale.
 pub const DECIMAL: &str = "decimal";
 
+/// What a list is called, beside the type of what is in it.
+pub const LIST: &str = "list";
+
 impl ColumnType {
     /// The type of this name, where it needs no more than a name.
     pub fn named(name: &str) -> Option<Self> {
@@ -56,9 +60,14 @@ impl ColumnType {
             Self::Int | Self::Timestamp | Self::Date => Layout::Int,
             Self::Double => Layout::Double,
             Self::Boolean => Layout::Boolean,
-            Self::Text | Self::Bytes | Self::Json => Layout::Text,
+            Self::Text | Self::Bytes | Self::Json | Self::List(_) => Layout::Text,
             Self::Decimal(_) => Layout::Decimal,
         }
+    }
+
+    /// Whether one of two values comes before the other. (Any two are equal or not.)
+    pub fn has_order(self) -> bool {
+        !matches!(self, Self::Json | Self::List(_))
     }
 
     /// Whether a sum or a mean can be made of its values.
@@ -85,6 +94,24 @@ impl ColumnType {
 }
 
 impl ColumnType {
+    /// Appends a value as JSON: a decimal as a number with all its digits, JSON as it was written, a list as an array, and what JSON has
+    /// no form for as [`ColumnType::text`] writes it.
+    pub fn push_json(self, json: &mut String, value: Value<'_>) {
+        let value = match (self, value) {
+            (_, Value::Null) => Json::Null,
+            (Self::Decimal(decimal), Value::Decimal(unscaled)) => {
+                return json.push_str(&decimal.text(unscaled.get()));
+            }
+            (Self::Json | Self::List(_), Value::Text(text)) => return json.push_str(&String::from_utf8_lossy(text)),
+            (Self::Int, Value::Int(value)) => Json::from(value),
+            // Doubles of columns are finite; others would have no number in JSON.
+            (_, Value::Double(value)) => Number::from_f64(value).map_or(Json::Null, Json::Number),
+            (_, Value::Boolean(value)) => Json::Bool(value),
+            (column_type, value) => column_type.text(value).map_or(Json::Null, Json::from),
+        };
+        json.push_str(&value.to_string());
+    }
+
     /// The timestamp or date that was written as [`ColumnType::text`] does; nothing where the text is none.
     pub fn time_of(self, text: &str) -> Option<i64> {
         match self {
@@ -99,6 +126,9 @@ impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Decimal(decimal) = self {
             return write!(f, "{DECIMAL}({}, {})", decimal.precision(), decimal.scale());
+        }
+        if let Self::List(of) = self {
+            return write!(f, "{LIST}({})", of.column_type());
         }
         let name = NAMED.iter().find(|(_, known)| known == self);
         f.write_str(name.map_or("unknown", |(name, _)| name))
@@ -154,6 +184,80 @@ pub fn timestamp_of(local: DateTime, offset: Offset) -> Option<i64> {
 
 /// A timestamp that is written as RFC 3339 has it; nothing where the text is none.
 pub fn rfc3339(text: &str) -> Option<i64> {
+    plain_rfc3339(text.as_bytes()).or_else(|| any_rfc3339(text))
+}
+
+/// The same of the form that most programs write, and nothing of any other: `2026-03-15T12:00:00.25+08:00`, with up to nine digits
+/// behind the point or none, and `Z` or an offset. A stream may have one in every event.
+fn plain_rfc3339(text: &[u8]) -> Option<i64> {
+    let (head, rest) = text.split_first_chunk::<19>()?;
+    let digit = |byte: u8| Some(i64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let two = |high: u8, low: u8| Some(digit(high)? * 10 + digit(low)?);
+    let [
+        y1,
+        y2,
+        y3,
+        y4,
+        b'-',
+        m1,
+        m2,
+        b'-',
+        d1,
+        d2,
+        b'T',
+        hour1,
+        hour2,
+        b':',
+        minute1,
+        minute2,
+        b':',
+        second1,
+        second2,
+    ] = *head
+    else {
+        return None;
+    };
+    let (year, month, day) = (two(y1, y2)? * 100 + two(y3, y4)?, two(m1, m2)?, two(d1, d2)?);
+    let (hour, minute, second) = (two(hour1, hour2)?, two(minute1, minute2)?, two(second1, second2)?);
+    // A leap second, and what is no time, is for the library to say.
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (mut us, mut rest) = (0, rest);
+    if let Some((b'.', fraction)) = rest.split_first() {
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || digits > 9 {
+            return None;
+        }
+        for place in 0..6 {
+            us = us * 10
+                + if place < digits {
+                    digit(*fraction.get(place)?)?
+                } else {
+                    0
+                };
+        }
+        rest = fraction.get(digits..)?;
+    }
+    let offset_minutes = match *rest {
+        [b'Z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * if sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    let days = days_of(Date::new(year as i16, month as i8, day as i8).ok()?)?;
+    let minutes = days * 1440 + hour * 60 + minute - offset_minutes;
+    let us = (minutes * 60 + second) * 1_000_000 + us;
+    Some(us).filter(|us| TIMESTAMPS_US.contains(us))
+}
+
+/// The same of every form that there is.
+fn any_rfc3339(text: &str) -> Option<i64> {
     let pieces = Pieces::parse(text).ok()?;
     let offset = match pieces.offset()? {
         PiecesOffset::Zulu => Offset::UTC,
@@ -168,4 +272,58 @@ pub fn rfc3339(text: &str) -> Option<i64> {
 /// Bytes as text, as RFC 4648 has it.
 fn base64(bytes: &[u8]) -> String {
     data_encoding::BASE64.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_form_of_a_timestamp_is_read_as_the_library_reads_it() {
+        let dates = [
+            "0000-01-01",
+            "1969-12-31",
+            "2024-02-29",
+            "2026-03-15",
+            "9999-12-31",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+        ];
+        let times = [
+            "00:00:00",
+            "23:59:59",
+            "12:34:56.1",
+            "12:34:56.123456",
+            "12:34:56.123456789",
+            "12:34:56.000000999",
+            "24:00:00",
+            "23:60:00",
+        ];
+        let offsets = [
+            "Z", "+00:00", "-00:00", "+08:00", "-05:30", "+23:59", "-23:59", "+24:00", "+08:60",
+        ];
+        let mut plain = 0;
+        for date in dates {
+            for time in times {
+                for offset in offsets {
+                    let text = format!("{date}T{time}{offset}");
+                    let found = plain_rfc3339(text.as_bytes());
+                    plain += usize::from(found.is_some());
+                    assert!(found.is_none() || found == any_rfc3339(&text), "{text}: {found:?}");
+                }
+            }
+        }
+        assert!(plain > 150, "{plain} are plain");
+        for other in [
+            "2026-03-15t12:00:00Z",
+            "2026-03-15 12:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2026-03-15T12:00:00.1234567891Z",
+            "2026-03-15T12:00:00",
+        ] {
+            assert_eq!(plain_rfc3339(other.as_bytes()), None, "{other}");
+            assert_eq!(rfc3339(other), any_rfc3339(other), "{other}");
+        }
+    }
 }

@@ -8,6 +8,35 @@ use crate::{
     },
 };
 
+/// A message, as a source hands it to decode.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message<'m> {
+    /// The subject that it came on, where that is known.
+    pub subject: Option<&'m str>,
+    /// The stream sequence; in a file the number of the line.
+    pub sequence: u64,
+    /// The sequence that a line of a file says, which is what columns of the sequence then hold.
+    pub written_sequence: Option<u64>,
+    /// When the source stored it, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
+    pub store_ms: Option<i64>,
+    /// Its headers as a JSON object, each with its value or a list of its values; empty where it has none, or nothing reads
+    /// them.
+    pub headers: &'m str,
+    /// The payload.
+    pub payload: &'m [u8],
+}
+
+/// What [`Deliveries`] keep of messages beside what they always do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Their subjects.
+    pub subjects: bool,
+    /// Their headers.
+    pub headers: bool,
+    /// The sequences that lines say.
+    pub sequences: bool,
+}
+
 /// The deliveries of one batch, in the order of the stream.
 #[derive(Debug, Default)]
 pub struct Deliveries {
@@ -19,8 +48,13 @@ pub struct Deliveries {
     pub event_times_us: Vec<i64>,
     /// When the source stored each, in milliseconds since 1970-01-01T00:00:00Z; nothing where it does not know.
     pub store_times_ms: Vec<Option<i64>>,
-    /// The subject of each, empty where it is of no input; left out as a whole where the source has only one input.
+    /// The subject of each, empty where it is of no input or not known; left out as a whole where the source has only one
+    /// input and no column is read from it.
     pub subjects: TextValues,
+    /// The headers of each, as [`Message::headers`]; left out as a whole where no column is read from them.
+    pub headers: TextValues,
+    /// The sequence that the line of each says; left out as a whole where no column is read from it.
+    pub written_sequences: Vec<Option<u64>>,
     /// The payload of each. Kept until the batch is through, because a guest may still make a dead letter of it.
     pub payloads: TextValues,
 }
@@ -36,21 +70,22 @@ impl Deliveries {
         self.sequences.is_empty()
     }
 
-    /// Adds a delivery and returns its index. Either all deliveries of a source have a subject, but for those of no
-    /// input, or none has.
-    pub fn push(&mut self, subject: Option<&str>, sequence: u64, times: DeliveryTimes, payload: &[u8]) -> u32 {
-        if let Some(subject) = subject {
-            // Those before it that are of no input.
-            while self.subjects.offsets.len() <= self.sequences.len() {
-                self.subjects.push(b"");
-            }
-            self.subjects.push(subject.as_bytes());
+    /// Adds a delivery and returns its index. All of a batch are kept in the same way.
+    pub fn push(&mut self, message: &Message<'_>, times: DeliveryTimes, kept: Kept) -> u32 {
+        if kept.subjects {
+            self.subjects.push(message.subject.unwrap_or_default().as_bytes());
         }
-        self.sequences.push(sequence);
+        if kept.headers {
+            self.headers.push(message.headers.as_bytes());
+        }
+        if kept.sequences {
+            self.written_sequences.push(message.written_sequence);
+        }
+        self.sequences.push(message.sequence);
         self.times_ms.push(times.now_ms);
         self.event_times_us.push(times.event_us);
         self.store_times_ms.push(times.store_ms);
-        self.payloads.push(payload);
+        self.payloads.push(message.payload);
         (self.sequences.len() - 1) as u32
     }
 
@@ -63,10 +98,20 @@ impl Deliveries {
         }
     }
 
-    /// The subject of delivery `index`, where the source has several inputs and it is of one of them.
+    /// The subject of delivery `index`, where subjects are kept and it is known.
     pub fn subject(&self, index: u32) -> Option<&str> {
         let subject = self.subjects.get(index as usize);
         std::str::from_utf8(subject).ok().filter(|subject| !subject.is_empty())
+    }
+
+    /// The headers of delivery `index`, where they are kept; empty where it has none.
+    pub fn headers(&self, index: u32) -> &str {
+        std::str::from_utf8(self.headers.get(index as usize)).unwrap_or_default()
+    }
+
+    /// The sequence that the line of delivery `index` says, where that is kept.
+    pub fn written_sequence(&self, index: u32) -> Option<u64> {
+        self.written_sequences.get(index as usize).copied().flatten()
     }
 
     /// When delivery `index` happened.
@@ -184,8 +229,12 @@ pub struct RejectedDelivery {
 pub struct DeadLetter {
     /// The stream sequence.
     pub sequence: u64,
-    /// The subject that it came on, where the source has several inputs.
+    /// The subject that it came on, where the source has several inputs or a column is read from it.
     pub subject: Option<String>,
+    /// Its headers, where columns are read from them and it has some: see [`Message::headers`].
+    pub headers: Option<String>,
+    /// The sequence that its line said, where a column is read from it.
+    pub written_sequence: Option<u64>,
     /// "Now" of the delivery, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
     /// When the source stored it, where it knows.
@@ -215,7 +264,12 @@ mod tests {
             event_us: 2,
             store_ms: None,
         };
-        let last = deliveries.push(None, 7, times, b"{}");
+        let message = Message {
+            sequence: 7,
+            payload: b"{}",
+            ..Message::default()
+        };
+        let last = deliveries.push(&message, times, Kept::default());
         let known: [fn(&Deliveries, u32) -> bool; 4] = [
             |deliveries, index| deliveries.sequence(index) == 7,
             |deliveries, index| deliveries.event_time_us(index) == 2,

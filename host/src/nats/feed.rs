@@ -1,11 +1,19 @@
 //! Making streams and filling them, for the demo and for the developer of a rule; and looking at single messages.
 
 use super::Nats;
-use crate::error::{Context as _, Error, Result};
-use async_nats::jetstream::{
-    context::GetStreamErrorKind,
-    stream::{Config, RawMessageErrorKind},
+use crate::{
+    error::{Context as _, Error, Result},
+    model::headers::Headers,
+    text::printable,
 };
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue,
+    jetstream::{
+        context::GetStreamErrorKind,
+        stream::{Config, RawMessageErrorKind},
+    },
+};
+use std::str::FromStr;
 
 /// Messages that are published before the first answer is waited for.
 const MESSAGES_AT_ONCE: usize = 500;
@@ -83,15 +91,29 @@ impl Nats {
     /// # Errors
     /// When the server did not store one. Those before it, and some after it, are stored.
     pub fn publish_all(&self, messages: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
+        let messages = messages.iter();
+        let messages =
+            messages.map(|(subject, payload)| (subject.as_ref().to_owned(), Headers::default(), payload.clone()));
+        self.publish_with_headers(messages.collect())
+    }
+
+    /// The same with headers.
+    ///
+    /// # Errors
+    /// As [`Nats::publish_all`]; and when the name or the value of a header is none.
+    pub fn publish_with_headers(&self, messages: Vec<(String, Headers, Vec<u8>)>) -> Result<()> {
+        let mut messages = messages.into_iter();
         self.runtime.block_on(async {
-            for part in messages.chunks(MESSAGES_AT_ONCE) {
-                let mut acks = Vec::with_capacity(part.len());
-                for (subject, payload) in part {
-                    acks.push(
-                        self.jetstream
-                            .publish(subject.as_ref().to_owned(), payload.clone().into())
-                            .await,
-                    );
+            while messages.len() > 0 {
+                let mut acks = Vec::with_capacity(MESSAGES_AT_ONCE.min(messages.len()));
+                for (subject, headers, payload) in messages.by_ref().take(MESSAGES_AT_ONCE) {
+                    acks.push(match headers.iter().next() {
+                        None => self.jetstream.publish(subject, payload.into()).await,
+                        Some(_) => {
+                            let map = map_of(&headers)?;
+                            self.jetstream.publish_with_headers(subject, map, payload.into()).await
+                        }
+                    });
                 }
                 for ack in acks {
                     let stored = match ack {
@@ -104,4 +126,23 @@ impl Nats {
             Ok(())
         })
     }
+}
+
+/// Headers as the client library has them.
+fn map_of(headers: &Headers) -> Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.iter() {
+        let unfit = |what: &str, found: &str| {
+            Error::definition(format!(
+                "the {what} of a header is \"{}\", which NATS does not take",
+                printable(found)
+            ))
+        };
+        let of_name = HeaderName::from_str(name).map_err(|_| unfit("name", name))?;
+        map.append(
+            of_name,
+            HeaderValue::from_str(value).map_err(|_| unfit("value", value))?,
+        );
+    }
+    Ok(map)
 }

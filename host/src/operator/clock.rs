@@ -320,7 +320,10 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::delivery::DeliveryTimes, plan::SECOND_US};
+    use crate::{
+        model::delivery::{DeliveryTimes, Kept, Message},
+        plan::SECOND_US,
+    };
 
     /// Where the watermark goes with events at these seconds, all of them stored at second 0 and in order.
     fn moves(clock: &mut Clock, seconds: &[i64]) -> Vec<(u32, i64)> {
@@ -331,7 +334,14 @@ mod tests {
                 event_us: second * SECOND_US,
                 store_ms: Some(0),
             };
-            deliveries.push(None, number as u64 + 1, times, b"{}");
+            deliveries.push(
+                &Message {
+                    sequence: number as u64 + 1,
+                    ..Message::default()
+                },
+                times,
+                Kept::default(),
+            );
         }
         let events = Batch {
             columns: Vec::new(),

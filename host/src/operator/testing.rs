@@ -19,7 +19,7 @@ use crate::{
     limits::STATE_BUCKETS,
     model::{
         column::{Batch, Column, ColumnType, RowKind, Schema, Value},
-        delivery::{Deliveries, DeliveryTimes},
+        delivery::{Deliveries, DeliveryTimes, Kept, Message},
         deployment::Whose,
         ids::NodeId,
     },
@@ -248,7 +248,14 @@ impl Tested {
                 event_us: ms * 1000,
                 store_ms: Some(ms),
             };
-            deliveries.push(None, number, times, b"{}");
+            deliveries.push(
+                &Message {
+                    sequence: number,
+                    ..Message::default()
+                },
+                times,
+                Kept::default(),
+            );
         }
         let numbers: Vec<u64> = times.into_keys().collect();
         let ports: Vec<OutputPort> = self.node().inputs().collect();

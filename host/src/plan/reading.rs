@@ -3,7 +3,11 @@
 
 use crate::{
     definition::{ColumnFormat, TimeUnit},
-    model::{column::ColumnType, column_type::timestamp_of, decimal::DecimalType},
+    model::{
+        column::{ColumnType, ElementType},
+        column_type::timestamp_of,
+        decimal::DecimalType,
+    },
 };
 use jiff::{
     Timestamp,
@@ -49,6 +53,13 @@ pub enum Reading {
     Hex,
     /// JSON, as it was written.
     Json,
+    /// A list of scalars.
+    List {
+        /// Their type.
+        of: ElementType,
+        /// How each is read, where its type does not say it all.
+        reading: Option<Box<Reading>>,
+    },
 }
 
 /// The formats of a type, as a message lists them.
@@ -61,6 +72,7 @@ fn formats(column_type: ColumnType) -> &'static str {
         }
         ColumnType::Date => "\"days\" or { strftime = \"%d.%m.%Y\" }; a date such as 2026-03-15 has no format",
         ColumnType::Bytes => "\"base64\" or \"hex\"",
+        ColumnType::List(of) => formats(of.column_type()),
         ColumnType::Boolean | ColumnType::Json => "no such key",
     }
 }
@@ -99,6 +111,14 @@ impl Reading {
             (ColumnType::Bytes, Some(Format::Base64)) => Self::Base64,
             (ColumnType::Bytes, Some(Format::Hex)) => Self::Hex,
             (ColumnType::Json, None) => Self::Json,
+            // What is in a list is not looked at again, as texts that are numbers are.
+            (ColumnType::List(_), Some(Format::Number)) => {
+                return Err("key `format` is \"number\", which does not go with lists".to_owned());
+            }
+            (ColumnType::List(of), format) => Self::List {
+                of,
+                reading: Self::of(of.column_type(), format)?.map(Box::new),
+            },
             (ColumnType::Timestamp | ColumnType::Bytes, None) => {
                 return Err(format!(
                     "key `format` is missing, which says how a value of {column_type} is written; accepted is {}",
@@ -151,6 +171,10 @@ impl fmt::Display for Reading {
             Self::Base64 => f.write_str("bytes in base64, with padding, or null"),
             Self::Hex => f.write_str("bytes in hexadecimal, or null"),
             Self::Json => f.write_str("a JSON value"),
+            Self::List { of, reading: None } => write!(f, "a list of {} and nulls, or null", of.column_type()),
+            Self::List {
+                reading: Some(reading), ..
+            } => write!(f, "a list in which each value is {reading}; or null"),
         }
     }
 }

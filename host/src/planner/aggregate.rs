@@ -302,6 +302,10 @@ impl Binder<'_> {
                 matches!(column.column_type, ColumnType::Int | ColumnType::Double),
                 "int or double",
             ),
+            Function::Min | Function::Max => (
+                column.column_type.has_order(),
+                "any type but json and lists, which have no order",
+            ),
             _ => (true, ""),
         };
         if !accepts {

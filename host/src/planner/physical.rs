@@ -2,18 +2,19 @@
 
 mod pruning;
 
-use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage, BoundTable, BoundTarget};
+use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage, BoundTable, BoundTarget, reading};
 use crate::{
-    definition::{self, ColumnFormat, Definition, File},
+    definition::{self, ColumnFormat, ColumnPlace, Definition, File},
     error::note_defect,
     model::{
         column::{Field, Schema},
         guest::OutputSpec,
         ids::{Id, IdVec, InputId, NodeId, SinkId, TableId},
+        path::ValuePath,
     },
     plan::{
-        AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Plan, Readers,
-        Reading, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
+        AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Place, Plan,
+        Readers, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
     },
 };
 use pruning::read_columns;
@@ -112,9 +113,18 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
 fn source_column(field: &Field, column: &definition::SourceColumn, materialised: bool) -> SourceColumn {
     SourceColumn {
         field: field.clone(),
-        path: column.path.clone().unwrap_or_else(|| vec![field.name.clone()]),
+        place: match &column.place {
+            ColumnPlace::Payload(path) => {
+                let path = path.clone();
+                Place::Payload(path.unwrap_or_else(|| ValuePath::of_names([field.name.as_str()])))
+            }
+            ColumnPlace::Subject { token } => Place::Subject { token: *token },
+            ColumnPlace::Header(name) => Place::Header(name.clone()),
+            ColumnPlace::Sequence => Place::Sequence,
+            ColumnPlace::StoreTime => Place::StoreTime,
+        },
         // It was checked that there is one.
-        reading: Reading::of(column.column_type, column.format.as_ref()).unwrap_or_default(),
+        reading: reading(column).unwrap_or_default(),
         is_number: column.format == Some(ColumnFormat::Number),
         required: column.required,
         materialised,

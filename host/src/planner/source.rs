@@ -2,7 +2,7 @@
 
 use super::{Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field};
 use crate::{
-    definition::{ColumnMap, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
+    definition::{ColumnMap, ColumnPlace, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
     error::Result,
     limits::INPUTS_MAX,
     model::{
@@ -132,7 +132,35 @@ impl<'d> Binder<'d> {
                 format!("key `columns` of {whose} is empty; declare columns under [{table}.columns]"),
             ));
         }
-        self.check_columns(&input.columns.0)
+        self.check_columns(&input.columns.0)?;
+        self.check_places(input)
+    }
+
+    /// Whether messages of the input have what columns are read from beside the payload.
+    fn check_places(&self, input: &Written<'_>) -> Result<()> {
+        let subject = input.subject.get_ref();
+        let names = subject.split('.').count();
+        for (name, column) in &input.columns.0 {
+            let accepted = match &column.place {
+                ColumnPlace::Subject { token: Some(token) } => {
+                    let is_there = *token > 0 && (*token <= names || subject.ends_with('>'));
+                    (!is_there)
+                        .then(|| format!("token = {token}; accepted is the number of a name in \"{subject}\", from 1"))
+                }
+                ColumnPlace::Header(header) => {
+                    let is_name =
+                        !header.is_empty() && header.bytes().all(|byte| (33..=126).contains(&byte) && byte != b':');
+                    (!is_name).then(|| {
+                        format!("name = {header:?}; accepted is the name of a header: letters, digits and signs but no colon")
+                    })
+                }
+                _ => None,
+            };
+            if let Some(accepted) = accepted {
+                return Err(self.at(name, format!("column \"{}\" has {accepted}", name.get_ref())));
+            }
+        }
+        Ok(())
     }
 
     fn take_in(&mut self, input: &Written<'_>) {
@@ -180,7 +208,14 @@ impl<'d> Binder<'d> {
             let text = name.get_ref();
             let column = input.columns.iter().find(|(field, _)| field.name == *text);
             match column.filter(|(field, _)| field.column_type == accepted) {
-                Some((_, column)) => Ok(column.path.clone().unwrap_or_else(|| vec![text.clone()])),
+                Some((_, column)) => match &column.place {
+                    ColumnPlace::Payload(None) => Ok(vec![text.clone()]),
+                    ColumnPlace::Payload(Some(path)) if path.names().is_some() => Ok(path.names().unwrap_or_default()),
+                    _ => Err(self.at(
+                        name,
+                        format!("key `tombstones`: \"{text}\" is not a member of an object in the payload; accepted is a column that is"),
+                    )),
+                },
                 None => Err(self.at(
                     name,
                     format!("key `tombstones`: \"{text}\" is no {accepted} column of the source; accepted is one"),

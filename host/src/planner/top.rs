@@ -52,7 +52,14 @@ impl Binder<'_> {
             return Err(self.error(top.n.span(), message));
         };
         let source = self.output(input)?;
-        self.column(&source.schema, &top.by, &whose)?;
+        let by = self.column(&source.schema, &top.by, &whose)?;
+        if let Some(field) = source.schema.get(by).filter(|field| !field.column_type.has_order()) {
+            let (found, column) = (field.column_type, &field.name);
+            let message = format!(
+                "key `by` is column \"{column}\", which is {found}; accepted is a column of any type but json and lists, which have no order"
+            );
+            return Err(self.at(&top.by, message));
+        }
         if top.columns.is_empty() {
             return Err(self.error(span, "key `columns` of top is empty; name at least one column"));
         }

@@ -15,7 +15,7 @@ use crate::{
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
     model::{
-        delivery::{DeadLetter, Receipt},
+        delivery::{DeadLetter, Message, Receipt},
         ids::InputId,
         subject::{listed, matches},
         turn::{Counts, RetriedLetter},
@@ -226,26 +226,37 @@ impl Retry {
         // An older layout does not know when it was stored, but "now" says it.
         let is_stored = self.origin != Origin::File && self.plan.now == Now::StoreTime;
         let store_ms = letter.store_ms.or_else(|| is_stored.then_some(letter.time_ms));
-        let times = (letter.time_ms, store_ms);
+        let mut message = Message {
+            sequence: letter.sequence,
+            subject: letter.subject.as_deref(),
+            written_sequence: letter.written_sequence,
+            store_ms,
+            headers: letter.headers.as_deref().unwrap_or_default(),
+            payload: &letter.payload,
+        };
         let inputs = &self.plan.inputs;
-        let (input, subject, payload) = match (&letter.subject, &mut self.lines) {
+        let input = match (&letter.subject, &mut self.lines) {
             (Some(subject), _) => {
                 let input = inputs.position(|input| matches(&input.subject, subject));
-                let input = input.ok_or_else(|| {
+                input.ok_or_else(|| {
                     format!(
                         "it came on subject {subject}, which the pipeline does not read any more; it reads {}",
                         listed(&self.plan.subjects())
                     )
-                })?;
-                (input, Some(subject.as_str()), letter.payload.as_slice())
+                })?
             }
             (None, Some(lines)) => match lines.read_alone(&letter.payload) {
-                Event::Payload => (InputId::FIRST, None, letter.payload.as_slice()),
-                Event::Of(line) => (line.input, Some(line.subject), line.payload),
+                Event::Payload => InputId::FIRST,
+                Event::Of(line) => {
+                    let now_ms = message.store_ms;
+                    message = line.message(letter.sequence);
+                    message.store_ms = message.store_ms.or(now_ms);
+                    line.input
+                }
                 Event::Empty => return Err("it is an empty line".to_owned()),
                 Event::Refused(reason) => return Err(reason),
             },
-            (None, None) if inputs.len() == 1 => (InputId::FIRST, None, letter.payload.as_slice()),
+            (None, None) if inputs.len() == 1 => InputId::FIRST,
             (None, None) => {
                 return Err(format!(
                     "it is not known on which subject it came, and the pipeline reads {}",
@@ -253,7 +264,7 @@ impl Retry {
                 ));
             }
         };
-        self.decoder.push_again(input, subject, letter.sequence, times, payload);
+        self.decoder.push_again(input, &message, letter.time_ms);
         Ok(())
     }
 

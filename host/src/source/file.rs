@@ -278,13 +278,25 @@ impl FileSource {
         }
     }
 
-    /// Decodes the line that was read. A file knows no store times: where a step reads the time, the pipeline or --now
-    /// fixes it.
+    /// Decodes the line that was read.
     fn decode_line(&mut self) {
         let (sequence, decoder) = (self.sequence, &mut self.decoder);
-        match self.events.read_within(&self.line, self.is_plain) {
+        let event = self.events.read_within(&self.line, self.is_plain);
+        let is_timed = match &event {
+            Event::Payload => false,
+            Event::Of(line) => line.store_ms.is_some(),
+            Event::Empty | Event::Refused(_) => true,
+        };
+        if let Some(step) = decoder.reads_store_time().filter(|_| !is_timed) {
+            let reason = format!(
+                "the line says no store_time, and step \"{step}\" reads the time; accepted is {{\"subject\": \"…\", \"store_time\": \
+                 \"2026-03-15T12:00:00+08:00\", \"payload\": …}}"
+            );
+            return decoder.reject(sequence, &self.line, reason);
+        }
+        match event {
             Event::Payload => decoder.push(sequence, None, &self.line),
-            Event::Of(line) => decoder.push_to(line.input, line.subject, sequence, None, line.payload),
+            Event::Of(line) => decoder.push_to(line.input, &line.message(sequence)),
             Event::Empty => decoder.count_empty(sequence),
             Event::Refused(reason) => decoder.reject(sequence, &self.line, reason),
         }

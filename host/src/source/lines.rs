@@ -1,5 +1,5 @@
-//! The two forms of a file of events: a line is a payload, or says which subject its payload came on,
-//! `{"subject": "…", "payload": …}`.
+//! The two forms of a file of events: a line is a payload, or says which subject its payload came on and what else the message
+//! had, `{"subject": "…", "payload": …}`.
 
 use crate::format::{Line, LineScanner, ObjectKind};
 use memchr::memmem::Finder;
@@ -39,7 +39,7 @@ pub struct EventLines {
     /// Whether a line of payloads may have a subject for all that.
     may_have_subjects: bool,
     scanner: LineScanner,
-    /// `"payload"`, as a name is mostly written.
+    /// What begins `"payload"` and the names of its other forms, as they are mostly written.
     payload: Finder<'static>,
     /// What begins an escaped letter, of a name that is written so.
     escape: Finder<'static>,
@@ -58,7 +58,7 @@ impl EventLines {
             form,
             may_have_subjects: form == Form::Unknown,
             scanner: LineScanner::new(subjects),
-            payload: Finder::new(b"\"payload\""),
+            payload: Finder::new(b"\"payload"),
             escape: Finder::new(b"\\u00"),
         }
     }

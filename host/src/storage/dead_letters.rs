@@ -9,8 +9,12 @@ pub struct StoredDeadLetter {
     pub pipeline: String,
     /// The stream sequence; in a replay of a file the number of the line.
     pub sequence: u64,
-    /// The subject that it came on, where the pipeline has several inputs.
+    /// The subject that it came on, where the pipeline has several inputs or reads a column from it.
     pub subject: Option<String>,
+    /// Its headers as a JSON object, where the pipeline reads columns from them.
+    pub headers: Option<String>,
+    /// The sequence that its line said, where the pipeline reads a column from it.
+    pub written_sequence: Option<u64>,
     /// What was "now" for it, in milliseconds since 1970-01-01T00:00:00Z.
     pub time_ms: i64,
     /// When the message was stored, in the same unit; nothing where the source did not know, or an older layout did not
@@ -37,6 +41,8 @@ impl StoredDeadLetter {
             pipeline: pipeline.to_owned(),
             sequence: letter.sequence,
             subject: letter.subject,
+            headers: letter.headers,
+            written_sequence: letter.written_sequence,
             time_ms: letter.time_ms,
             store_ms: letter.store_ms,
             step: letter.step,

@@ -257,6 +257,7 @@ fn groups_that_come_and_go_cross_as_the_model_says() {
                 function,
                 column,
                 coalesce: None,
+                decimal: None,
             };
             let aggregates = [of("max", Some(3)), of("max", Some(4)), of("count", None)];
             let groups = model::aggregate(&latest, &[1, 2], &aggregates);

@@ -192,6 +192,7 @@ fn a_last_value_is_deleted_when_its_key_is_forgotten() {
             function,
             column,
             coalesce: None,
+            decimal: None,
         };
         let groups = model::aggregate(
             &changes,

@@ -3,14 +3,15 @@
 use super::{column, decode, decoder, for_oracle, number, unread};
 use weir::{
     model::column::ColumnType::{Boolean, Double, Int, Text},
-    plan::SourceColumn,
+    model::path::ValuePath,
+    plan::{Place, SourceColumn},
 };
 use weir_tests::oracle::{self, Outcome};
 
 /// The declared columns; expected rows are their cells in this order.
 fn columns() -> Vec<SourceColumn> {
     let dotted = SourceColumn {
-        path: vec!["a.b".to_owned()],
+        place: Place::Payload(ValuePath::of_names(["a.b"])),
         ..column("dotted", Int)
     };
     vec![

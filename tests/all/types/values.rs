@@ -240,3 +240,68 @@ fn a_required_column_is_never_null() {
         assert_eq!(outcome(column, value), expected);
     }
 }
+
+#[test]
+fn a_list_holds_scalars_in_one_way_of_writing() {
+    let of = |of: &str| format!("{{ type = 'list', of = '{of}' }}");
+    check_outcomes(
+        &of("int"),
+        "a list of int and nulls, or null",
+        &[
+            ("[ 1, -2 ,null]", "\"[1,-2,null]\""),
+            ("[]", "\"[]\""),
+            ("null", "null"),
+            ("", "null"),
+            ("1", "dead `1`"),
+            ("{}", "dead `{`"),
+        ],
+    );
+    let dead = |column: &str, value: &str, at: &str| {
+        let found = outcome(column, value);
+        assert!(
+            found.starts_with(&format!("column \"v\": found {at}; accepted is ")),
+            "{value}: {found}"
+        );
+    };
+    dead(&of("int"), "[1, 1.5]", "`1.5` at byte 9");
+    dead(&of("int"), "[[1]]", "`[1` at byte 6");
+    dead(&of("int"), "[1 2]", "`2` at byte 8");
+    dead(
+        &of("text"),
+        "[\"a\", \"\\ud800\"]",
+        "a lone surrogate, `\\ud800\"` at byte 12",
+    );
+    assert_eq!(outcome(&of("double"), "[1, 2.50, -0, 1e2]"), "\"[1.0,2.5,0.0,100.0]\"");
+    assert_eq!(outcome(&of("boolean"), "[true,false]"), "\"[true,false]\"");
+    assert_eq!(
+        outcome("'list(text)'", "[\"\\u00e4\\n\\u0022\"]"),
+        format!("{:?}", "[\"ä\\n\\\"\"]")
+    );
+    assert_eq!(outcome(&of("decimal(4, 2)"), "[1, 2.5]"), "\"[1.00,2.50]\"");
+    let times = "{ type = 'list', of = 'timestamp', format = 's' }";
+    assert_eq!(
+        outcome(times, "[0]"),
+        format!("{:?}", "[\"1970-01-01T00:00:00.000000Z\"]")
+    );
+    let bytes = "{ type = 'list', of = 'bytes', format = 'hex' }";
+    assert_eq!(outcome(bytes, "[\"00ff\"]"), format!("{:?}", "[\"AP8=\"]"));
+}
+
+#[test]
+fn long_lists_and_large_json_are_values_like_others() {
+    let numbers: Vec<String> = (0..1_000_000).map(|n| n.to_string()).collect();
+    let list = format!("[{}]", numbers.join(","));
+    assert!(
+        outcome("'list(int)'", &list) == format!("{list:?}"),
+        "a list of a million"
+    );
+    let json = format!("[\"{}\"]", "a".repeat(10 << 20));
+    assert!(outcome("'json'", &json) == format!("{json:?}"), "ten megabytes of JSON");
+    // Each number takes forty bytes.
+    let many = format!("[{}]", vec!["1"; 500_000].join(","));
+    let reason = outcome("{ type = 'list', of = 'decimal(38, 37)' }", &many);
+    assert_eq!(
+        reason,
+        "column \"v\": found a longer list at byte 5; accepted is a list that takes at most 16 MiB"
+    );
+}

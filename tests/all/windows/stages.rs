@@ -168,6 +168,7 @@ fn told(events: &[Event], hopping: bool) -> Vec<(u64, Vec<Cell>)> {
             function: "count",
             column: None,
             coalesce: None,
+            decimal: None,
         }],
         time: None,
         emit: Emit::Close,

@@ -10,8 +10,9 @@ use weir::{
     model::{
         column::{ColumnType, Field, Value},
         ids::InputId,
+        path::ValuePath,
     },
-    plan::SourceColumn,
+    plan::{Place, SourceColumn},
 };
 
 static COLUMNS: LazyLock<Vec<SourceColumn>> = LazyLock::new(|| {
@@ -21,7 +22,7 @@ static COLUMNS: LazyLock<Vec<SourceColumn>> = LazyLock::new(|| {
             column_type,
             nullable: true,
         },
-        path: path.split('.').map(str::to_owned).collect(),
+        place: Place::Payload(ValuePath::of_names(path.split('.'))),
         reading: None,
         is_number,
         required: false,
@@ -51,7 +52,11 @@ pub fn decode(bytes: &[u8]) {
     let columns: Vec<oracle::Column> = COLUMNS
         .iter()
         .map(|column| oracle::Column {
-            path: column.path.clone(),
+            path: column
+                .place
+                .path()
+                .and_then(ValuePath::names)
+                .expect("paths lead through objects"),
             column_type: column.field.column_type,
             number: column.is_number,
         })

@@ -14,7 +14,10 @@ use weir::{
     definition::File,
     engine::Engine,
     format::Decoder,
-    model::ids::{Id, InputId},
+    model::{
+        delivery::Message,
+        ids::{Id, InputId},
+    },
     plan::Plan,
 };
 
@@ -86,7 +89,14 @@ fn process(engine: &mut Engine) {
     let events = PIPELINE.events(EVENTS, &Flow::RANDOM, &mut Choices::of_seed(SEED));
     for (sequence, event) in (1..).zip(events) {
         let (subject, payload) = (PIPELINE.inputs[event.input].subject, PIPELINE.payload(&event, false));
-        decoder.push_to(InputId::of(event.input), subject, sequence, Some(0), payload.as_bytes());
+        let message = Message {
+            subject: Some(subject),
+            sequence,
+            store_ms: Some(0),
+            payload: payload.as_bytes(),
+            ..Message::default()
+        };
+        decoder.push_to(InputId::of(event.input), &message);
     }
     engine.process(decoder.take()).expect("no invariant breaks");
 }

@@ -8,7 +8,14 @@ use super::{
 };
 use crate::table::Cell;
 use serde_json::Value as Json;
-use weir::model::column::ColumnType::{self, Boolean, Double, Int, Text};
+use std::sync::LazyLock;
+use weir::model::{
+    column::{
+        ColumnType::{self, Boolean, Bytes, Date, Decimal, Double, Int, Json as JsonText, List, Text, Timestamp},
+        ElementType,
+    },
+    decimal::DecimalType,
+};
 
 /// Values that are found at edges, and few enough that keys and values come again.
 pub const INTS: [i64; 8] = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, i64::MAX - 1];
@@ -38,6 +45,33 @@ pub const DOUBLES: [f64; 17] = [
 /// The same of texts.
 pub const TEXTS: [&str; 9] = ["", "a", "b", "a\0", "\0", "\0a", "a\0b", "保单", "a\u{10ffff}"];
 
+/// The type of [`DECIMALS`].
+pub static DECIMAL: LazyLock<DecimalType> = LazyLock::new(|| DecimalType::new(15, 3).expect("there is such a decimal"));
+
+/// Decimals, as their tables show them: of up to fifteen digits, three of them behind the point.
+pub const DECIMALS: [f64; 7] = [0.0, 0.1, -0.001, 1.5, 999_999_999_999.999, -999_999_999_999.999, 0.3];
+
+/// Timestamps, as their tables show them.
+pub const TIMESTAMPS: [&str; 5] = [
+    "0000-01-01T00:00:00.000000Z",
+    "1969-12-31T23:59:59.999999Z",
+    "1970-01-01T00:00:00.000000Z",
+    "2026-03-15T04:00:00.000001Z",
+    "9999-12-31T23:59:59.999999Z",
+];
+
+/// Dates.
+pub const DATES: [&str; 4] = ["0000-01-01", "1969-12-31", "2024-02-29", "9999-12-31"];
+
+/// Bytes that are no text, and those that begin like others.
+pub const BYTES: [&[u8]; 5] = [b"", b"\0", b"\xff", b"\xff\0", b"a"];
+
+/// Lists of integers, as their tables show them.
+pub const LISTS: [&str; 4] = ["[]", "[null]", "[0]", "[-9223372036854775808,1]"];
+
+/// JSON, as it is written.
+pub const JSONS: [&str; 5] = ["1.10", "1.1", "[1, {\"a\": null}]", "\"\\u0000\"", "{}"];
+
 /// What a column of a source holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
@@ -47,6 +81,18 @@ pub enum Values {
     Doubles,
     /// One of these texts.
     Texts(&'static [&'static str]),
+    /// One of [`DECIMALS`].
+    Decimals,
+    /// One of [`TIMESTAMPS`].
+    Timestamps,
+    /// One of [`DATES`].
+    Dates,
+    /// One of [`BYTES`].
+    Bytes,
+    /// One of [`LISTS`].
+    Lists,
+    /// One of [`JSONS`].
+    Jsons,
     /// True so many times out of the second number.
     True(usize, usize),
     /// The number of the event.
@@ -201,6 +247,12 @@ impl Pipeline {
             Values::Ints(values) => Cell::Int(choices.one_of(values)),
             Values::Doubles => Cell::Double(choices.one_of(&DOUBLES)),
             Values::Texts(values) => Cell::Text(choices.one_of(values).to_owned()),
+            Values::Decimals => Cell::Double(choices.one_of(&DECIMALS)),
+            Values::Timestamps => Cell::Text(choices.one_of(&TIMESTAMPS).to_owned()),
+            Values::Dates => Cell::Text(choices.one_of(&DATES).to_owned()),
+            Values::Bytes => Cell::Blob(choices.one_of(&BYTES).to_owned()),
+            Values::Lists => Cell::Text(choices.one_of(&LISTS).to_owned()),
+            Values::Jsons => Cell::Text(choices.one_of(&JSONS).to_owned()),
             Values::True(times, of) => Cell::Int(choices.happens(*times, *of).into()),
             Values::Below(count) => Cell::Int(choices.below(*count) as i64),
             Values::Key(count) => Cell::Text(format!("k{}", choices.below(*count))),
@@ -228,6 +280,12 @@ impl Values {
             Self::Doubles => Double,
             Self::Texts(_) | Self::Key(_) => Text,
             Self::True(..) => Boolean,
+            Self::Decimals => Decimal(*DECIMAL),
+            Self::Timestamps => Timestamp,
+            Self::Dates => Date,
+            Self::Bytes => Bytes,
+            Self::Lists => List(ElementType::of(Int).expect("it is a scalar")),
+            Self::Jsons => JsonText,
         }
     }
 }
@@ -253,6 +311,12 @@ pub const COLUMNS: &[(&str, Values)] = &[
     ("y", Values::Doubles),
     ("b", Values::True(1, 2)),
     ("t", Values::Texts(&TEXTS)),
+    ("d", Values::Decimals),
+    ("w", Values::Timestamps),
+    ("z", Values::Dates),
+    ("r", Values::Bytes),
+    ("l", Values::Lists),
+    ("j", Values::Jsons),
 ];
 
 /// The same with times: when an event happened, and what steps may take for the time of a row.
@@ -265,6 +329,12 @@ pub const TIMED_COLUMNS: &[(&str, Values)] = &[
     ("t", Values::Texts(&TEXTS)),
     (AT, Values::EventTime),
     (OWN, Values::RowTime),
+    ("d", Values::Decimals),
+    ("w", Values::Timestamps),
+    ("z", Values::Dates),
+    ("r", Values::Bytes),
+    ("l", Values::Lists),
+    ("j", Values::Jsons),
 ];
 
 /// A row as a JSON object, with the members for which `is_kept` holds.
@@ -275,8 +345,10 @@ pub fn object(columns: &[(String, ColumnType)], row: &Row, is_kept: impl Fn(&Cel
         .filter(|(_, cell)| is_kept(cell))
         .map(|((name, column_type), cell)| {
             let value = match (column_type, cell) {
-                (Boolean, Cell::Int(value)) => Json::Bool(*value == 1),
-                _ => cell.to_json(),
+                (Boolean, Cell::Int(value)) => Json::Bool(*value == 1).to_string(),
+                (Decimal(decimal), Cell::Double(value)) => format!("{value:.places$}", places = decimal.scale().into()),
+                (Decimal(_) | List(_) | JsonText, Cell::Text(text)) => text.clone(),
+                _ => cell.to_json().to_string(),
             };
             format!("{}:{value}", Json::from(name.as_str()))
         });

@@ -2,6 +2,7 @@
 
 use super::{Pipeline, calendar::Unit, kinds::Edge, sinks::Target};
 use std::fmt::Write;
+use weir::model::column::ColumnType;
 
 impl Pipeline {
     /// The pipeline file.
@@ -58,7 +59,13 @@ impl Pipeline {
             };
             let _ = writeln!(text, "subject = {:?}\n[{section}.columns]", input.subject);
             for (name, column_type) in input.typed() {
-                let _ = writeln!(text, "{name} = \"{column_type}\"");
+                let _ = match column_type {
+                    ColumnType::Timestamp => {
+                        writeln!(text, "{name} = {{ type = \"timestamp\", format = \"rfc3339\" }}")
+                    }
+                    ColumnType::Bytes => writeln!(text, "{name} = {{ type = \"bytes\", format = \"base64\" }}"),
+                    _ => writeln!(text, "{name} = \"{column_type}\""),
+                };
             }
         }
         text

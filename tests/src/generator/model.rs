@@ -31,6 +31,8 @@ pub struct Aggregate {
     pub column: Option<usize>,
     /// What stands for a null.
     pub coalesce: Option<Cell>,
+    /// For a column of decimals, how many digits stand behind the point.
+    pub decimal: Option<u8>,
 }
 
 /// Every event stands for itself.
@@ -155,6 +157,11 @@ pub fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
         (_, 0) => Cell::Null,
         ("min", _) => distinct.first().cloned().expect("there is a value"),
         ("max", _) => distinct.last().cloned().expect("there is a value"),
+        ("sum", _) if aggregate.decimal.is_some() => {
+            let places = usize::from(aggregate.decimal.unwrap_or_default());
+            let sum: i128 = values.iter().map(|cell| unscaled(cell, places)).sum();
+            Cell::Text(scaled(sum, places))
+        }
         ("sum", _) if is_int => i64::try_from(int_sum).map_or(Cell::Null, Cell::Int),
         ("sum", _) => Some(exact::sum(doubles()))
             .filter(|sum| sum.is_finite())
@@ -163,6 +170,23 @@ pub fn compute(aggregate: &Aggregate, rows: &[&Row]) -> Cell {
         ("avg", _) => Cell::Double(exact::mean(doubles())),
         (other, _) => panic!("no function {other}"),
     }
+}
+
+/// A decimal without its point.
+fn unscaled(cell: &Cell, places: usize) -> i128 {
+    let written = match cell {
+        Cell::Double(value) => format!("{value:.places$}"),
+        Cell::Text(text) => text.clone(),
+        other => panic!("{other:?} is no decimal"),
+    };
+    written.replace('.', "").parse().expect("it has digits")
+}
+
+/// And with it again.
+fn scaled(unscaled: i128, places: usize) -> String {
+    let digits = format!("{:0width$}", unscaled.abs(), width = places + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - places);
+    format!("{}{whole}.{fraction}", if unscaled < 0 { "-" } else { "" })
 }
 
 /// A table by primary key over a changelog whose rows are told apart by `rows_by`: of the rows of one primary key the one

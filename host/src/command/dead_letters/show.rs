@@ -5,6 +5,7 @@ use crate::{
     command::terminal,
     command::{picked::payload_text, write_failed},
     error::{Error, Result},
+    model::headers::Headers,
     storage::{LetterFilter, Location, PUBLISH, StoredDeadLetter},
     text::printable,
 };
@@ -69,6 +70,18 @@ fn in_full(letter: &StoredDeadLetter) -> String {
     line("sequence", &letter.sequence.to_string());
     if let Some(subject) = &letter.subject {
         line("subject", subject);
+    }
+    if let Some(headers) = letter
+        .headers
+        .as_deref()
+        .and_then(|headers| Headers::parse(headers).ok())
+    {
+        for (name, value) in headers.iter() {
+            line("header", &format!("{name}: {value}"));
+        }
+    }
+    if let Some(written) = letter.written_sequence {
+        line("said", &format!("sequence {written}"));
     }
     if let Some(store_ms) = letter.store_ms {
         line("stored", &shown::instant(store_ms));

@@ -53,7 +53,7 @@ impl Outcome {
     fn run(case: &Case, pipeline: &Path, host: &StageHost, batch: usize, times: Times) -> Result<Self> {
         let mut plan = load_plan(pipeline, host, case.now)?;
         if plan.now == Now::StoreTime {
-            plan.now = Now::Fixed(NOW.as_millisecond());
+            plan.now = Now::StoreTimeOr(NOW.as_millisecond());
         }
         let plan = Arc::new(plan);
         let folder = private_file::temporary_folder("weir-test-")?;

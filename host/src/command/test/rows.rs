@@ -133,7 +133,7 @@ fn cell_of(cell: &Json, column_type: ColumnType) -> Option<Json> {
             Some(Json::from(decimal.text(unscaled)))
         }
         // As a value: neither the order of members nor spaces tell two apart.
-        ColumnType::Json => match cell {
+        ColumnType::Json | ColumnType::List(_) => match cell {
             Json::String(text) => serde_json::from_str(text).ok().or_else(|| Some(cell.clone())),
             cell => Some(cell.clone()),
         },

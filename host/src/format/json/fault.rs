@@ -20,6 +20,9 @@ pub(super) enum Found {
     NotAccepted,
     /// No object, where the path of a column leads through one.
     NotOnPath,
+    /// No array, where it leads through one.
+    NoArrayOnPath,
+    ListTooLong,
     Twice,
     LoneSurrogate,
     NotUtf8,
@@ -61,6 +64,8 @@ impl Fault {
             (Found::NotAccepted | Found::NoValue | Found::LoneSurrogate, Some(column)) => &accepted(column),
             (Found::NotAccepted | Found::NoValue, None) => "a JSON value",
             (Found::NotOnPath, _) => "an object or null, since the column's path leads through it",
+            (Found::NoArrayOnPath, _) => "an array or null, since the column's path leads through it",
+            (Found::ListTooLong, _) => "a list that takes at most 16 MiB",
             (Found::Twice, Some(_)) => "each declared column once",
             (Found::Twice, None) => "each member once",
             (Found::LoneSurrogate, None) | (Found::NotUtf8, _) => "valid UTF-8",
@@ -82,18 +87,14 @@ impl Fault {
             Found::NotUtf8 => "a text that is not valid UTF-8".to_owned(),
             Found::Control => "a raw control character".to_owned(),
             Found::ColumnFull => "more text than a batch holds".to_owned(),
+            Found::ListTooLong => "a longer list".to_owned(),
             _ => excerpt(payload, fault.at),
         };
         RejectedPayload {
-            column: column.map(full_name),
+            column: column.map(|column| column.field.name.clone()),
             reason: format!("found {found} at byte {}; accepted is {accepted}", fault.at),
         }
     }
-}
-
-/// The name of a column for messages: its own, and its path where that is another.
-pub(super) fn full_name(column: &SourceColumn) -> String {
-    column.field.name.clone()
 }
 
 /// What is written at `at`, short enough for a reason.

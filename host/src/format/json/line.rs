@@ -1,4 +1,5 @@
-//! Lines of a file that holds messages of several subjects: `{"subject": "…", "payload": …}`.
+//! Lines of a file that says of each message what it had beside its payload: `{"subject": "…", "payload": …}`, and where it is
+//! wanted `headers`, `sequence` and `store_time`. A payload that is no JSON is `payload_text` or `payload_base64`.
 
 use super::{
     Fault, Found,
@@ -9,6 +10,9 @@ use super::{
 use crate::{
     limits::REASON_BYTES_MAX,
     model::{
+        column_type::rfc3339,
+        delivery::Message,
+        headers::Headers,
         ids::{IdVec, InputId},
         subject::{is_subject, matches},
     },
@@ -28,8 +32,28 @@ pub struct Line<'l> {
     pub input: InputId,
     /// The subject.
     pub subject: &'l str,
-    /// The payload, as it stands there.
+    /// The headers, as [`Message::headers`](crate::model::delivery::Message::headers).
+    pub headers: &'l str,
+    /// The sequence that the line says.
+    pub sequence: Option<u64>,
+    /// When the line says that it was stored, in milliseconds since 1970-01-01T00:00:00Z.
+    pub store_ms: Option<i64>,
+    /// The payload.
     pub payload: &'l [u8],
+}
+
+impl<'l> Line<'l> {
+    /// As a message of a file, which is at this line.
+    pub fn message(&self, number: u64) -> Message<'l> {
+        Message {
+            subject: Some(self.subject),
+            sequence: number,
+            written_sequence: self.sequence,
+            store_ms: self.store_ms,
+            headers: self.headers,
+            payload: self.payload,
+        }
+    }
 }
 
 /// Reads lines.
@@ -40,6 +64,19 @@ pub struct LineScanner {
     nesting: Nesting,
     name: Vec<u8>,
     subject: Vec<u8>,
+    /// A payload that does not stand in the line as it is.
+    payload: Vec<u8>,
+}
+
+/// How a payload stands in a line.
+#[derive(Clone, Copy)]
+enum Form {
+    /// As it is: JSON.
+    Json,
+    /// As a text.
+    Text,
+    /// As a text, in base64.
+    Base64,
 }
 
 /// What one whole object is, as a line of a file.
@@ -60,8 +97,12 @@ struct Members {
     has_subject: bool,
     /// Whether there is a member of that name.
     names_subject: bool,
-    /// Where the payload begins and ends.
-    payload: Option<(usize, usize)>,
+    /// How the payload stands there, where it begins and where it ends.
+    payload: Option<(Form, usize, usize)>,
+    /// Where these begin and end.
+    headers: Option<(usize, usize)>,
+    sequence: Option<(usize, usize)>,
+    store_time: Option<(usize, usize)>,
     /// Whether there are members of other names.
     has_others: bool,
     /// What is wrong with the two first.
@@ -88,6 +129,7 @@ impl LineScanner {
             nesting: Nesting::default(),
             name: Vec::new(),
             subject: Vec::new(),
+            payload: Vec::new(),
         }
     }
 
@@ -112,8 +154,57 @@ impl LineScanner {
                 reason.replacen("found the end of the payload", "found its end", 1)
             )
         })?;
+        // A member that is null is none.
+        let of = |span: Option<(usize, usize)>| {
+            let text = span.and_then(|(start, end)| std::str::from_utf8(line.get(start..end)?).ok());
+            text.filter(|text| *text != "null")
+        };
+        let headers = of(members.headers).unwrap_or_default();
+        if !headers.is_empty() && Headers::parse(headers).is_err() {
+            return Err(unfit(
+                "headers",
+                headers,
+                "an object of texts and lists of texts, such as {\"Trace-Id\": \"7f\"}",
+            ));
+        }
+        let sequence = match of(members.sequence) {
+            None => None,
+            Some(text) => match text.parse() {
+                Ok(sequence) => Some(sequence).filter(|sequence| *sequence <= i64::MAX as u64),
+                Err(_) => None,
+            }
+            .ok_or_else(|| unfit("sequence", text, "a number from 0 to 2^63-1"))
+            .map(Some)?,
+        };
+        let store_ms = match of(members.store_time) {
+            None => None,
+            Some(text) => store_ms(text)
+                .ok_or_else(|| {
+                    let accepted =
+                        "a time such as \"2026-03-15T12:00:00.250+08:00\", or milliseconds since 1970-01-01T00:00:00Z";
+                    unfit("store_time", text, accepted)
+                })
+                .map(Some)?,
+        };
+        let payload = match members.payload {
+            None => None,
+            Some((Form::Json, start, end)) => line.get(start..end),
+            Some((form, start, end)) => {
+                let text: Option<String> = line.get(start..end).and_then(|text| serde_json::from_slice(text).ok());
+                let bytes = match (form, text) {
+                    (Form::Base64, Some(text)) => data_encoding::BASE64.decode(text.as_bytes()).ok(),
+                    (_, text) => text.map(String::into_bytes),
+                };
+                let (name, accepted) = match form {
+                    Form::Base64 => ("payload_base64", "a text of bytes in base64, with padding"),
+                    _ => ("payload_text", "a text"),
+                };
+                self.payload =
+                    bytes.ok_or_else(|| unfit(name, of(Some((start, end))).unwrap_or_default(), accepted))?;
+                Some(self.payload.as_slice())
+            }
+        };
         let subject = std::str::from_utf8(&self.subject).ok().filter(|_| members.has_subject);
-        let payload = members.payload.and_then(|(start, end)| line.get(start..end));
         match (subject, payload) {
             (Some(subject), Some(payload)) => {
                 match self
@@ -123,6 +214,9 @@ impl LineScanner {
                     Some(input) => Ok(Some(Line {
                         input,
                         subject,
+                        headers,
+                        sequence,
+                        store_ms,
                         payload,
                     })),
                     None => Err(no_input(subject, &self.inputs)),
@@ -175,17 +269,34 @@ impl LineScanner {
                     members.names_subject = true;
                     skip_value(line, value, &mut self.nesting)?
                 }
-                b"payload" => {
+                b"payload" | b"payload_text" | b"payload_base64" => {
                     let end = skip_value(line, value, &mut self.nesting)?;
+                    let form = match self.name.as_slice() {
+                        b"payload" => Form::Json,
+                        b"payload_text" => Form::Text,
+                        _ => Form::Base64,
+                    };
                     match members.payload {
                         Some(_) => fault = Some(Fault::new(Found::Twice, name)),
-                        None => members.payload = Some((value, end)),
+                        None => members.payload = Some((form, value, end)),
                     }
                     end
                 }
-                _ => {
+                other => {
                     members.has_others = true;
-                    skip_value(line, value, &mut self.nesting)?
+                    let place = match other {
+                        b"headers" => Some(&mut members.headers),
+                        b"sequence" => Some(&mut members.sequence),
+                        b"store_time" => Some(&mut members.store_time),
+                        _ => None,
+                    };
+                    let end = skip_value(line, value, &mut self.nesting)?;
+                    match place {
+                        Some(Some(_)) => fault = Some(Fault::new(Found::Twice, name)),
+                        Some(place) => *place = Some((value, end)),
+                        None => {}
+                    }
+                    end
                 }
             };
             members.fault = members.fault.take().or(fault);
@@ -205,6 +316,26 @@ impl LineScanner {
             false => Ok(members),
         }
     }
+}
+
+/// A time in quotes as RFC 3339 has it, or a number of milliseconds.
+fn store_ms(text: &str) -> Option<i64> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(text) => rfc3339(text).map(|us| us.div_euclid(1000)),
+        None => text.parse().ok(),
+    }
+}
+
+/// What is wrong with what a member holds, and what is accepted.
+fn unfit(member: &str, found: &str, accepted: &str) -> String {
+    let shown = found
+        .get(..found.floor_char_boundary(SUBJECT_SHOWN))
+        .unwrap_or_default();
+    let more = if shown.len() < found.len() { "…" } else { "" };
+    format!(
+        "the line: member \"{member}\" is {}{more}; accepted is {accepted}",
+        printable(shown)
+    )
 }
 
 /// Why a subject is that of no input.
@@ -239,6 +370,9 @@ mod tests {
                 line.map(|(subject, payload)| Line {
                     input: InputId::of(usize::from(subject != "s")),
                     subject,
+                    headers: "",
+                    sequence: None,
+                    store_ms: None,
                     payload: payload.as_bytes(),
                 })
             })

@@ -3,12 +3,15 @@
 use super::{JetStreamSource, consumer::Settings};
 use crate::{
     error::Result,
-    model::{ids::InputId, subject::matches},
+    model::{delivery::Message as Delivered, headers::Headers, ids::InputId, subject::matches},
     nats::tick::is_tick,
     source::Seen,
     text::printable,
 };
-use async_nats::jetstream::{Message, stream::RawMessageErrorKind};
+use async_nats::{
+    HeaderMap,
+    jetstream::{Message, stream::RawMessageErrorKind},
+};
 
 /// The header that a server puts in the place of a payload.
 const SIZE_HEADER: &str = "Nats-Msg-Size";
@@ -45,9 +48,19 @@ impl JetStreamSource {
         } else if self.options.latest_only && is_tombstone(message) {
             self.take_tombstone(input, &message.subject, info.stream_sequence, stored_ms);
         } else {
-            let sequence = info.stream_sequence;
-            let (subject, payload) = (&message.subject, &message.payload);
-            self.decoder.push_to(input, subject, sequence, Some(stored_ms), payload);
+            let headers = match &message.headers {
+                Some(headers) if self.decoder.reads_headers() => headers_of(headers).to_string(),
+                _ => String::new(),
+            };
+            let message = Delivered {
+                subject: Some(&message.subject),
+                sequence: info.stream_sequence,
+                written_sequence: None,
+                store_ms: Some(stored_ms),
+                headers: &headers,
+                payload: &message.payload,
+            };
+            self.decoder.push_to(input, &message);
         }
         self.ack_subject.clone_from(&message.reply);
         Ok(())
@@ -58,8 +71,14 @@ impl JetStreamSource {
         match &self.options.tombstones {
             Some(tombstones) => {
                 let payload = tombstones.payload(subject);
-                self.decoder
-                    .push_to(input, subject, sequence, Some(stored_ms), payload.as_bytes());
+                let message = Delivered {
+                    subject: Some(subject),
+                    sequence,
+                    store_ms: Some(stored_ms),
+                    payload: payload.as_bytes(),
+                    ..Delivered::default()
+                };
+                self.decoder.push_to(input, &message);
             }
             None => self.decoder.reject(
                 sequence,
@@ -120,6 +139,16 @@ impl JetStreamSource {
             }
         }
     }
+}
+
+fn headers_of(map: &HeaderMap) -> Headers {
+    let mut headers = Headers::default();
+    for (name, values) in map.iter() {
+        for value in values {
+            headers.add(name.as_ref(), value.as_str());
+        }
+    }
+    headers
 }
 
 /// Whether a message says that its subject, which is a key, was deleted: by a client of a bucket of keys, or by the

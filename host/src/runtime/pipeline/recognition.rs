@@ -5,7 +5,11 @@
 //! warning was given. Whatever comes after that costs nothing.
 
 use crate::{
-    model::{delivery::DecodedBatch, ids::InputId},
+    model::{
+        delivery::DecodedBatch,
+        ids::InputId,
+        path::{PathPart, ValuePath},
+    },
     plan::{Input, Plan},
     text::printable,
 };
@@ -33,7 +37,7 @@ struct Watched {
     input: InputId,
     /// Whose events they are: nothing where there is one input alone.
     whose: String,
-    paths: Vec<Vec<String>>,
+    paths: Vec<ValuePath>,
     /// What was looked for, in words.
     columns: String,
     events: u64,
@@ -78,8 +82,14 @@ impl Recognition {
 
 impl Watched {
     fn new(id: InputId, input: &Input, has_several: bool) -> Self {
-        let named = input.columns.iter().map(|column| {
-            let (name, path) = (&column.field.name, column.path.join("."));
+        let in_payload = || {
+            input
+                .columns
+                .iter()
+                .filter_map(|column| Some((column, column.place.path()?)))
+        };
+        let named = in_payload().map(|(column, path)| {
+            let (name, path) = (&column.field.name, path.to_string());
             match *name == path {
                 true => shown(name),
                 false => format!("{} at {}", shown(name), shown(&path)),
@@ -91,7 +101,7 @@ impl Watched {
                 true => format!(" of input \"{}\" ({})", input.name, printable(&input.subject)),
                 false => String::new(),
             },
-            paths: input.columns.iter().map(|column| column.path.clone()).collect(),
+            paths: in_payload().map(|(_, path)| path.clone()).collect(),
             columns: listed(named.collect()),
             events: 0,
             found: Vec::new(),
@@ -106,7 +116,7 @@ impl Watched {
             let Ok(payload) = serde_json::from_slice::<Map<String, Json>>(payload) else {
                 return false;
             };
-            if self.paths.iter().any(|path| is_there(&payload, path)) {
+            if self.paths.iter().any(|path| is_there(&payload, &path.0)) || self.paths.is_empty() {
                 return false;
             }
             take_names(&payload, "", &mut self.found);
@@ -135,8 +145,8 @@ impl Watched {
 }
 
 /// Whether a payload has a value where a column is, or null on the way to it.
-fn is_there(payload: &Map<String, Json>, path: &[String]) -> bool {
-    let Some((first, rest)) = path.split_first() else {
+fn is_there(payload: &Map<String, Json>, path: &[PathPart]) -> bool {
+    let Some((PathPart::Name(first), rest)) = path.split_first() else {
         return false;
     };
     match payload.get(first) {

@@ -10,7 +10,7 @@ use crate::{
     model::delivery::DeadLetter,
     storage::{LetterFilter, LetterName, StoredDeadLetter},
 };
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params_from_iter, types::Value};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params, params_from_iter, types::Value};
 use std::path::Path;
 
 impl LetterFilter {
@@ -29,10 +29,11 @@ impl LetterFilter {
 
 /// What is read of a dead letter, in the order of [`letter`].
 /// The last of them were added one by one.
-const COLUMNS: &str = "pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries";
+const COLUMNS: &str = "pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries, headers, \
+                       written_sequence";
 
 /// Those that older layouts do not have.
-const ADDED: &str = "subject, store_ms, is_row, retries";
+const ADDED: &str = "subject, store_ms, is_row, retries, headers, written_sequence";
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
     Ok(StoredDeadLetter {
@@ -47,6 +48,8 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
         store_ms: row.get(8)?,
         is_row: row.get(9)?,
         retries: row.get::<_, i64>(10)? as u64,
+        headers: row.get(11)?,
+        written_sequence: row.get::<_, Option<i64>>(12)?.map(|sequence| sequence as u64),
     })
 }
 
@@ -60,10 +63,11 @@ pub(super) fn insert(
     transaction
         .prepare_cached(
             "INSERT INTO weir_dead_letter
-             (pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (pipeline, sequence, time_ms, step, module, reason, payload, subject, store_ms, is_row, retries, headers,
+              written_sequence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
-        .insert((
+        .insert(params![
             pipeline,
             letter.sequence as i64,
             letter.time_ms,
@@ -75,7 +79,9 @@ pub(super) fn insert(
             letter.store_ms,
             letter.is_row,
             if letter.is_row { 0 } else { retries as i64 },
-        ))
+            &letter.headers,
+            letter.written_sequence.map(|sequence| sequence as i64),
+        ])
 }
 
 /// Gives messages that wait in the outbox a copy of the payloads of the dead letters that `condition` finds, and which are
@@ -105,8 +111,12 @@ pub(in crate::storage) fn read_dead_letters(
     // A database that nobody has written since is of the layout that it was.
     let columns = match schema::layout(&connection).sqlite(wrap)? {
         // What decode rejected is an event; of the rest it is not known.
-        ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
-        3 | 4 => COLUMNS.replace(ADDED, "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0"),
+        ..3 => COLUMNS.replace(ADDED, "NULL, NULL, CASE WHEN module IS NULL THEN 0 END, 0, NULL, NULL"),
+        3 | 4 => COLUMNS.replace(
+            ADDED,
+            "subject, NULL, CASE WHEN module IS NULL THEN 0 END, 0, NULL, NULL",
+        ),
+        5..=7 => COLUMNS.replace(ADDED, "subject, store_ms, is_row, retries, NULL, NULL"),
         _ => COLUMNS.to_owned(),
     };
     let (condition, values) = filter.condition();

@@ -285,6 +285,8 @@ impl storage::Outbox for Outbox {
             let letter = DeadLetter {
                 sequence: sequence as u64,
                 subject: Some(message.subject.clone()),
+                headers: None,
+                written_sequence: None,
                 // When the server refused it, which no event decides.
                 time_ms: jiff::Timestamp::now().as_millisecond(),
                 store_ms: None,

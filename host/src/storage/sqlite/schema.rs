@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// The layout of Weir's own tables.
-pub(super) const VERSION: i64 = 7;
+pub(super) const VERSION: i64 = 8;
 
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
@@ -215,14 +215,22 @@ const TABLES_OF_LAYOUT_7: &str = "
     ALTER TABLE weir_version ADD COLUMN signer_name TEXT;
 ";
 
+/// What layout 8 added: what a dead letter needs to be retried whose columns are read from more than its payload.
+const TABLES_OF_LAYOUT_8: &str = "
+    -- The headers of the message as a JSON object, and the sequence that its line said, where columns are read from them.
+    ALTER TABLE weir_dead_letter ADD COLUMN headers TEXT;
+    ALTER TABLE weir_dead_letter ADD COLUMN written_sequence INTEGER;
+";
+
 /// What each layout after the oldest added, with its number.
-const ADDED: [(i64, &str); 6] = [
+const ADDED: [(i64, &str); 7] = [
     (2, TABLES_OF_LAYOUT_2),
     (3, TABLES_OF_LAYOUT_3),
     (4, TABLES_OF_LAYOUT_4),
     (5, TABLES_OF_LAYOUT_5),
     (6, TABLES_OF_LAYOUT_6),
-    (VERSION, TABLES_OF_LAYOUT_7),
+    (7, TABLES_OF_LAYOUT_7),
+    (VERSION, TABLES_OF_LAYOUT_8),
 ];
 
 /// Whether the database is new; one that is there has to be Weir's, and of this version. Nothing is written.

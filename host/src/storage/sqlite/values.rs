@@ -22,9 +22,12 @@ pub(super) fn sql_type(column_type: ColumnType) -> &'static str {
         ColumnType::Int | ColumnType::Boolean => "INTEGER",
         ColumnType::Double => "REAL",
         ColumnType::Decimal(decimal) if is_real(decimal) => "REAL",
-        ColumnType::Decimal(_) | ColumnType::Text | ColumnType::Timestamp | ColumnType::Date | ColumnType::Json => {
-            "TEXT"
-        }
+        ColumnType::Decimal(_)
+        | ColumnType::Text
+        | ColumnType::Timestamp
+        | ColumnType::Date
+        | ColumnType::Json
+        | ColumnType::List(_) => "TEXT",
         ColumnType::Bytes => "BLOB",
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     table::Cell,
 };
 use std::fmt::Write;
-use weir::model::column::ColumnType::{self, Double, Int};
+use weir::model::column::ColumnType::{self, Decimal, Double, Int, Json, List};
 
 /// Functions, with the names of their results.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ impl Functions {
             function,
             column: (column != "*").then(|| input.column(column).expect("there is such a column")),
             coalesce: None,
+            decimal: None,
         };
         Self {
             aggregates: functions.iter().map(aggregate).collect(),
@@ -47,7 +48,10 @@ impl Functions {
             let result = match aggregate.function {
                 "count" | "count_distinct" => Int,
                 "avg" => Double,
-                _ => aggregate.column.map_or(Int, |column| input.columns[column].1),
+                function => match (function, aggregate.column.map_or(Int, |column| input.columns[column].1)) {
+                    ("sum", Decimal(decimal)) => Decimal(decimal.of_sum()),
+                    (_, column_type) => column_type,
+                },
             };
             (name.clone(), result)
         };
@@ -70,14 +74,23 @@ impl Functions {
 fn one(choices: &mut Choices<'_>, input: &Edge, in_order: bool) -> Aggregate {
     let column = choices.below(input.columns.len());
     let column_type = input.columns[column].1;
-    let mut functions = vec!["count", "count_distinct", "min", "max"];
+    let mut functions = vec!["count", "count_distinct"];
+    // The table of a wide decimal holds texts, which have another order.
+    let is_wide = matches!(column_type, Decimal(decimal) if decimal.precision() > 15);
+    let has_order = !is_wide && !matches!(column_type, Json | List(_));
+    functions.extend(if has_order { &["min", "max"][..] } else { &[] });
+    functions.extend(if matches!(column_type, Decimal(_)) {
+        &["sum"][..]
+    } else {
+        &[]
+    });
     let is_number = matches!(column_type, Int | Double);
     functions.extend(if is_number { &["sum", "avg"][..] } else { &[] });
     functions.extend(if in_order { &["first", "last"][..] } else { &[] });
     let function = choices.one_of(&functions);
     let coalesce = match (function, choices.below(3), column_type) {
         ("sum" | "avg", 1, Int) => Some(Cell::Int(7)),
-        ("sum" | "avg", 1, _) => Some(Cell::Double(0.5)),
+        ("sum" | "avg", 1, Double) => Some(Cell::Double(0.5)),
         _ => None,
     };
     let every_row = function == "count" && choices.below(2) == 0;
@@ -85,5 +98,9 @@ fn one(choices: &mut Choices<'_>, input: &Edge, in_order: bool) -> Aggregate {
         function,
         column: (!every_row).then_some(column),
         coalesce,
+        decimal: match column_type {
+            Decimal(decimal) => Some(decimal.scale()),
+            _ => None,
+        },
     }
 }
