@@ -6,6 +6,7 @@
 mod decode;
 mod lines;
 mod state;
+mod types;
 
 pub use decode::decode;
 pub use lines::{lines, tables};

@@ -44,7 +44,8 @@ thread_local! {
     static DECODER: RefCell<Decoder> = RefCell::new(Decoder::of_columns(&COLUMNS, 4096).expect("the columns are fine"));
 }
 
-/// A payload, or several with lines between them: each is what a second decoder says.
+/// A payload, or several with lines between them: each is what a second decoder says; and whatever columns it has, they are written
+/// and read again as the same.
 ///
 /// # Panics
 /// When it is not.
@@ -63,6 +64,7 @@ pub fn decode(bytes: &[u8]) {
         .collect();
     let payloads: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     for payloads in payloads.chunks(4096) {
+        super::types::check(payloads);
         let found = DECODER.with_borrow_mut(|decoder| outcomes(decoder, payloads));
         for (payload, found) in payloads.iter().zip(found) {
             let expected = oracle::decode(payload, &columns);
