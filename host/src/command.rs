@@ -19,6 +19,7 @@ mod new;
 mod outbox;
 mod overridden;
 mod picked;
+mod project;
 mod registry;
 mod replay;
 mod run;

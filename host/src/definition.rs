@@ -6,11 +6,13 @@
 mod columns;
 mod file;
 mod keys;
+mod project;
 mod trust;
 
 pub use columns::ColumnMap;
 pub use file::File;
 pub use keys::Keys;
+pub use project::{Named, PROJECT_FILE, ProjectFile};
 pub use trust::{NamedKey, Trust, TrustedKey};
 
 use crate::{
@@ -37,11 +39,14 @@ pub struct Definition<'t> {
     pub event_time: Option<Spanned<EventTime>>,
     /// When turns are committed.
     pub commit: Option<Commit>,
-    /// Where events come from.
+    /// Where events come from; in the file it may be the name of a source that the project shares.
     pub source: Spanned<Source>,
-    /// Lookup tables by name.
+    /// Lookup tables by name, those that the project shares among them.
     #[serde(default, rename = "table")]
     pub tables: BTreeMap<String, Spanned<Table>>,
+    /// The names of lookup tables that the project shares.
+    #[serde(default, rename = "tables")]
+    pub shared_tables: Vec<Name>,
     /// The steps, in order.
     #[serde(default, rename = "step")]
     pub steps: Vec<Spanned<Step<'t>>>,
@@ -52,6 +57,18 @@ pub struct Definition<'t> {
     pub dead_letters: Option<DeadLetters>,
     /// Who may deploy.
     pub trust: Option<Trust>,
+}
+
+/// A `weir.toml`: what the pipelines of a project share, each of which names what it uses.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// Sources by name.
+    #[serde(default, rename = "source")]
+    pub sources: BTreeMap<String, Spanned<Source>>,
+    /// Lookup tables by name.
+    #[serde(default, rename = "table")]
+    pub tables: BTreeMap<String, Spanned<Table>>,
 }
 
 /// When turns are committed.
@@ -246,6 +263,9 @@ pub struct Source {
     pub latest_only: bool,
     /// What becomes of messages that say that a key was deleted.
     pub tombstones: Option<Spanned<Tombstones>>,
+    /// When its events happened. A key that stands under the pipeline's own `event_time` goes before; what is left is
+    /// put there when the file is read.
+    pub event_time: Option<Spanned<EventTime>>,
     /// Inputs by name.
     #[serde(rename = "input")]
     pub inputs: Option<Spanned<BTreeMap<String, Spanned<Input>>>>,

@@ -18,6 +18,7 @@ mod operators;
 mod outbox;
 mod payloads;
 mod pipelines;
+mod projects;
 mod rejudged;
 mod replay;
 mod retry;

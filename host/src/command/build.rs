@@ -4,6 +4,7 @@ mod package;
 mod toolchain;
 
 use super::{
+    project::{from_here, guests_of, project_at, project_of_guest},
     show, stage_host,
     supervise::{Supervised, check_going_on, not_started},
     write_failed,
@@ -29,10 +30,11 @@ use toolchain::{TRIPLE, Toolchain};
 /// The profile of cargo, unless another one is named.
 pub(super) const PROFILE: &str = "release";
 
-/// Builds the guest in a folder to a component, and says its size and digest.
+/// Builds the guest in a folder to a component, and says its size and digest; of a project builds all.
 ///
-/// The component is put into FOLDER/target/NAME.wasm, NAME being the package's. It holds no path of this machine and no
-/// time: the same source, SDK and compiler give the same digest in any folder.
+/// The component is put into FOLDER/target/NAME.wasm, NAME being the package's; that of a guest of a project into
+/// PROJECT/target/NAME.wasm. The guests of a project are the folders PROJECT/guests/NAME. A component holds no path of
+/// this machine and no time: the same source, SDK and compiler give the same digest in any folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:
@@ -42,9 +44,10 @@ Exit codes:
 
 Example:
   weir build large-orders
+  weir build large-orders/guests/large-orders
   weir build guests/last-page --profile guest --out target/guests/last-page.wasm")]
 pub(super) struct Build {
-    /// The folder with the guest's Cargo.toml.
+    /// The folder with the guest's Cargo.toml, or of a project.
     #[arg(default_value = ".")]
     folder: PathBuf,
     /// Where the component goes instead.
@@ -57,45 +60,80 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(self) -> Result<ExitCode> {
-        // Ctrl-C ends us at once, and cargo with us.
-        let component = build(&self.folder, &self.profile, self.out, &Stop::default())?;
-        let bytes = fs::read(&component).environment(|| format!("cannot read {}", component.display()))?;
-        // What the host would refuse later is better known now.
-        let described = match stage_host()?.load_any(&component)? {
-            AnyModule::Stage(module) => {
-                let described = &module.description;
-                ("rule", (described.name.clone(), described.version.clone()))
-            }
-            AnyModule::Aggregate(module) => {
-                let described = &module.description;
-                ("aggregate", (described.name.clone(), described.version.clone()))
-            }
-        };
-        let (kind, (name, version)) = described;
-        if terminal::is_json() {
-            terminal::stdout().json(&json!({
-                "kind": kind,
-                "name": name,
-                "version": version,
-                "component": component.display().to_string(),
-                "bytes": bytes.len(),
-                "sha256": digest_of(&bytes),
-            }))?;
-            return Ok(ExitCode::SUCCESS);
+        let guests = guests_at(&self.folder)?;
+        if let (Some(out), true) = (&self.out, guests.len() > 1) {
+            return Err(Error::definition(format!(
+                "--out names one component, {}, and {} has {} guests; name the folder of one",
+                out.display(),
+                self.folder.display(),
+                guests.len()
+            )));
         }
-        let rule = (kind, format!("{name} {version}"));
-        let lines = [
-            rule,
-            ("component", component.display().to_string()),
-            ("bytes", show::thousands(bytes.len() as u64)),
-            ("sha256", digest_of(&bytes)),
-        ];
-        let mut out = terminal::stdout();
-        for (name, value) in lines {
-            writeln!(out, "{name:<10} {value}").map_err(|cause| write_failed(&cause))?;
+        for (number, guest) in guests.iter().enumerate() {
+            if number > 0 && !terminal::is_json() {
+                terminal::stdout().line("")?;
+            }
+            // Ctrl-C ends us at once, and cargo with us.
+            let component = build(guest, &self.profile, self.out.clone(), &Stop::default())?;
+            say_built(&component)?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The guests in a folder: that of its Cargo.toml, or those of a project, of which there is at least one.
+pub(super) fn guests_at(folder: &Path) -> Result<Vec<PathBuf>> {
+    let Some(project) = project_at(folder)? else {
+        return Ok(vec![folder.to_owned()]);
+    };
+    let guests = guests_of(&project)?;
+    match guests.is_empty() {
+        false => Ok(guests),
+        true => Err(Error::definition(format!(
+            "the project {} has no guests; each is a crate in a folder guests/NAME, with crate-type = [\"cdylib\", \"rlib\"] under [lib]",
+            folder.display()
+        ))),
+    }
+}
+
+/// Says what a component is.
+fn say_built(component: &Path) -> Result<()> {
+    let bytes = fs::read(component).environment(|| format!("cannot read {}", component.display()))?;
+    // What the host would refuse later is better known now.
+    let described = match stage_host()?.load_any(component)? {
+        AnyModule::Stage(module) => {
+            let described = &module.description;
+            ("rule", (described.name.clone(), described.version.clone()))
+        }
+        AnyModule::Aggregate(module) => {
+            let described = &module.description;
+            ("aggregate", (described.name.clone(), described.version.clone()))
+        }
+    };
+    let (kind, (name, version)) = described;
+    if terminal::is_json() {
+        terminal::stdout().json(&json!({
+            "kind": kind,
+            "name": name,
+            "version": version,
+            "component": component.display().to_string(),
+            "bytes": bytes.len(),
+            "sha256": digest_of(&bytes),
+        }))?;
+        return Ok(());
+    }
+    let rule = (kind, format!("{name} {version}"));
+    let lines = [
+        rule,
+        ("component", component.display().to_string()),
+        ("bytes", show::thousands(bytes.len() as u64)),
+        ("sha256", digest_of(&bytes)),
+    ];
+    let mut out = terminal::stdout();
+    for (name, value) in lines {
+        writeln!(out, "{name:<10} {value}").map_err(|cause| write_failed(&cause))?;
+    }
+    Ok(())
 }
 
 /// Builds the guest in `folder`, and answers with the component's path. Cargo ends with us, and when we are to stop.
@@ -114,10 +152,9 @@ pub(super) fn build(folder: &Path, profile: &str, out: Option<PathBuf>, stop: &S
     let toolchain = Toolchain::find(folder)?;
     let package = Package::of(folder, &toolchain, stop)?;
     // Messages name files as one would from here.
-    let target = if folder == Path::new(".") {
-        PathBuf::from("target")
-    } else {
-        folder.join("target")
+    let target = match project_of_guest(folder)? {
+        Some(project) => project.folder().join("target"),
+        None => from_here(folder).join("target"),
     };
     let core = compile(&package, &toolchain, profile, &target, stop)?;
     let component = out.unwrap_or_else(|| target.join(format!("{}.wasm", package.name)));

@@ -1,6 +1,13 @@
-//! `weir check`: a pipeline, checked and drawn.
+//! `weir check`: a pipeline, checked and drawn; or all of a project.
 
-use super::{connection::NatsArguments, load_plan, overridden, stage_host, write_failed};
+mod all;
+
+use super::{
+    connection::NatsArguments,
+    load_plan, overridden,
+    project::{database_of, files, project_at},
+    stage_host, write_failed,
+};
 use crate::{
     command::terminal,
     error::{Result, note_defect, take_defect},
@@ -11,22 +18,36 @@ use crate::{
     plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
     storage::Location,
     text::{duration, printable},
+    wasm::StageHost,
 };
 use serde_json::{Value as Json, json};
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-/// Checks a pipeline and draws it, with the columns on each edge.
+/// Checks a pipeline and draws it, with the columns on each edge; of a project checks all.
 ///
 /// Columns in parentheses are checked by decode, or offered by a step, and read by nobody. Where something else is deployed
 /// for a step than the file says, that stands below, with both values: as the registry knows it where a server can be
 /// reached, else the database.
+///
+/// Of several pipelines of a project each has a line. They may not feed each other in a circle, and what they share and none
+/// of them uses is named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  weir check guests/premium-drop/pipeline.toml\n  \
-                  weir check guests/premium-drop/pipeline.toml --nats nats://127.0.0.1:4222")]
+                  weir check guests/premium-drop/pipeline.toml --nats nats://127.0.0.1:4222\n  \
+                  weir check shop\n  \
+                  weir check shop --pipeline alerts")]
 pub(super) struct Check {
-    /// The pipeline file.
+    /// The pipeline file; or a folder with pipeline.toml, or of a project.
+    #[arg(default_value = ".")]
     pipeline: PathBuf,
-    /// The database of the pipeline, for what is deployed in place of what the file says. [default: NAME.db in this folder]
+    /// Which pipelines of the project; all, when not given.
+    #[arg(long = "pipeline", value_name = "NAME")]
+    named: Vec<String>,
+    /// The database of the pipeline, for what is deployed in place of what the file says. [default: that of weir run]
     #[arg(long, value_name = "FILE")]
     database: Option<Location>,
     #[command(flatten)]
@@ -36,28 +57,48 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let plan = load_plan(&self.pipeline, &host, None)?;
+        let files = files(&self.pipeline, &self.named)?;
+        let project = project_at(&self.pipeline)?;
+        match (files.as_slice(), &project) {
+            ([file], _) => self.draw(file, &host)?,
+            (files, _) => self.check_all(files, &host)?,
+        }
+        // Where only some were looked at, the others may use it.
+        if let (Some(project), true) = (&project, self.named.is_empty()) {
+            self.note_unused(project, &files)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Checks the pipeline in `file`, and draws it.
+    fn draw(&self, file: &Path, host: &StageHost) -> Result<()> {
+        let plan = load_plan(file, host, None)?;
         let mut out = terminal::stdout();
         if terminal::is_json() {
             let pipeline = as_json(&plan);
             take_defect()?;
-            out.json(&pipeline)?;
-            return Ok(ExitCode::SUCCESS);
+            return out.json(&pipeline);
         }
         let lines = draw(&plan);
         take_defect()?;
         for line in lines {
             writeln!(out, "{line}").map_err(|cause| write_failed(&cause))?;
         }
-        let database = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
-        let overridden = overridden::lines(&plan, &self.pipeline, &self.nats, &database)?;
+        let overridden = self.overridden(&plan)?;
         if !overridden.is_empty() {
             writeln!(out).map_err(|cause| write_failed(&cause))?;
         }
         for line in overridden {
             writeln!(out, "{}", printable(&line)).map_err(|cause| write_failed(&cause))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
+    }
+
+    /// What runs in place of what the file of a pipeline says.
+    fn overridden(&self, plan: &Plan) -> Result<Vec<String>> {
+        let usual = || database_of(&plan.file, &plan.name);
+        let database = self.database.clone().unwrap_or_else(usual);
+        overridden::lines(plan, &plan.file.path, &self.nats, &database)
     }
 }
 

@@ -7,7 +7,9 @@ mod trial;
 
 use super::{
     connection::{NatsArguments, RegistryArguments},
-    load_plan, show,
+    load_plan,
+    project::OnePipeline,
+    show,
     signing::{Signing, SigningArguments, signed_by},
     stage_host,
 };
@@ -100,8 +102,8 @@ impl std::str::FromStr for Patience {
                   --sign-with ann.nk --valid-for 30d"
 )]
 pub(super) struct Deploy {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step whose rule it becomes.
     step: String,
     /// The component.
@@ -127,8 +129,8 @@ pub(super) enum Params {
     after_help = "Example:\n  weir params set guests/premium-drop/pipeline.toml premium-drop ratio=0.9 --note 'alarm from 10 %'"
 )]
 pub(super) struct ParamsSet {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     /// Parameters, typed as the rule says.
@@ -147,8 +149,8 @@ pub(super) struct ParamsSet {
                   weir rollback guests/premium-drop/pipeline.toml premium-drop --to 0   # what the pipeline file says"
 )]
 pub(super) struct Rollback {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     /// Which version, as `weir history` lists them; 0 is what the pipeline file says, and the one before the last is
@@ -165,7 +167,7 @@ impl Deploy {
     pub(super) fn run(self) -> Result<ExitCode> {
         let signing = self.saying.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
         let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
@@ -181,7 +183,7 @@ impl Params {
         let Self::Set(set) = self;
         let signing = set.saying.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&set.pipeline, &host, None)?;
+        let base = load_plan(&set.pipeline.file()?, &host, None)?;
         base.stage(&set.step)?;
         let target = Target::new(&host, base, set.step, &set.saying.registry, &set.nats)?.signing(signing);
         let deployed = target.deploy(&set.saying, |before| {
@@ -205,7 +207,7 @@ impl Rollback {
     pub(super) fn run(self) -> Result<ExitCode> {
         let signing = self.saying.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         let of_file = base.stage(&self.step)?.deployment.clone();
         let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         let history = target.vouched_history()?;

@@ -2,9 +2,9 @@
 
 mod watch;
 mod whole;
+mod written;
 
 use super::{
-    build,
     connection::{NatsArguments, RegistryArguments},
     demo::server::{Ending, Server},
     deploy::{Saying, Target},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     command::terminal::{answer, say},
-    definition::PublishFrom,
+    definition::{File, PublishFrom},
     error::{Context, Error, Result},
     files::{input::Lines, private_file},
     format::Decoder,
@@ -42,13 +42,14 @@ use std::{
     time::{Duration, Instant},
 };
 use watch::Watch;
-use whole::{Whole, differ_in_parameters_alone, text_of};
+use whole::{Whole, differ_in_parameters_alone};
+use written::Written;
 
 /// Runs the pipeline of a rule while the rule is written: on every save the rule is built, its cases are run, and the new
 /// version is swapped in.
 ///
 /// The stream is made if it is missing, and filled with the events of the folder's cases, or of --input. A save of the
-/// crate's sources, of pipeline.toml or of a case is taken up: the rule is built (`weir build`), the cases are run
+/// crate's sources, of the pipeline file, of the project's weir.toml or of a case is taken up: the rule is built (`weir build`), the cases are run
 /// (`weir test`), the new component or the new parameters are put in the place of those that run (`weir deploy`), and it
 /// is shown what the tables would be if this version had been there for the whole stream. What cannot be built, or does
 /// not fit, or fails a case, does not come into force; the version before it runs on. Ctrl-C ends it.
@@ -65,11 +66,15 @@ Exit codes:
 Example:
   weir new large-orders && cd large-orders
   weir dev
-  weir dev --input last-week.jsonl --keep-going")]
+  weir dev --input last-week.jsonl --keep-going
+  weir dev shop --pipeline alerts")]
 pub(super) struct Dev {
-    /// The folder with the rule's Cargo.toml and pipeline.toml.
+    /// The folder of a project; or with a rule's Cargo.toml and pipeline.toml.
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Which pipeline of the project; needed where there are several.
+    #[arg(long = "pipeline", value_name = "NAME")]
+    named: Option<String>,
     /// Events for the stream, one payload a line, in place of those of the cases.
     #[arg(long, value_name = "FILE.jsonl")]
     input: Option<PathBuf>,
@@ -83,7 +88,7 @@ pub(super) struct Dev {
     #[arg(long)]
     once: bool,
     /// The profile of cargo to build in.
-    #[arg(long, value_name = "NAME", default_value = build::PROFILE)]
+    #[arg(long, value_name = "NAME", default_value = super::build::PROFILE)]
     profile: String,
     #[command(flatten)]
     nats: NatsArguments,
@@ -103,21 +108,14 @@ const OUTGOING: &str = "WEIR-DEV-OUT";
 
 impl Dev {
     pub(super) fn run(self) -> Result<ExitCode> {
-        for file in ["Cargo.toml", "pipeline.toml"] {
-            if !self.folder.join(file).is_file() {
-                return Err(Error::definition(format!(
-                    "there is no {file} in {}; name the folder of a rule, or make one with `weir new NAME`",
-                    self.folder.display()
-                )));
-            }
-        }
+        let written = Written::find(&self.folder, self.named.as_slice())?;
         if self.input.is_none() {
-            Cases::find(&self.folder)?;
+            Cases::find(&written.pipeline)?;
         }
         let whole = fs::canonicalize(&self.folder).environment(|| format!("cannot find {}", self.folder.display()))?;
         let mut watch = match self.once {
             true => None,
-            false => Some(Watch::start(&whole)?),
+            false => Some(Watch::start(&whole, written.watched()?)?),
         };
         let host = stage_host()?;
         let home = private_file::temporary_folder("weir-dev-")?;
@@ -152,7 +150,7 @@ impl Dev {
             home: home.path().to_owned(),
             own_server: server.is_some(),
             stop,
-            component: None,
+            written,
             running: None,
             in_force: None,
             filled: Vec::new(),
@@ -177,7 +175,8 @@ struct Running {
     stop: Stop,
     /// What its file says.
     base: Arc<Plan>,
-    text: String,
+    /// The same as TOML.
+    definition: toml::Table,
 }
 
 /// A rule that is being written.
@@ -189,7 +188,7 @@ struct Session {
     home: PathBuf,
     own_server: bool,
     stop: Stop,
-    component: Option<PathBuf>,
+    written: Written,
     running: Option<Running>,
     /// The version that decides, over the whole stream.
     in_force: Option<Whole>,
@@ -203,8 +202,7 @@ struct Session {
 impl Session {
     /// From the first build on until it is time to end; whether the last look found everything well.
     fn go(&mut self, watch: Option<&mut Watch>) -> Result<bool> {
-        let text = text_of(&self.dev.folder.join("pipeline.toml"))?;
-        if let Some(name) = name_in(&text) {
+        if let Some(name) = name_in(&File::read(&self.written.pipeline)?) {
             self.check_alone(&name)?;
         }
         let first = self.take_up(None, true);
@@ -218,7 +216,7 @@ impl Session {
             };
             let files: Vec<String> = saved.files.iter().map(|file| file.display().to_string()).collect();
             answer!("\nsaved {}", files.join(", "))?;
-            let outcome = self.take_up(Some(saved.at), saved.is_of_source());
+            let outcome = self.take_up(Some(saved.at), saved.is_of_source);
             self.say_if_wrong(outcome)?;
         }
     }
@@ -242,26 +240,19 @@ impl Session {
         let begun = Instant::now();
         let since = saved.unwrap_or(begun);
         if builds {
-            // Until it is there again: a save of a case after a failed build is no reason to run yesterday's component.
-            self.component = None;
+            self.written.forget_components();
         }
-        let component = match &self.component {
-            Some(component) => component.clone(),
-            None => build::build(&self.dev.folder, &self.dev.profile, None, &self.stop)?,
-        };
+        self.written.build(&self.dev.profile, &self.stop)?;
         let built = begun.elapsed();
-        let pipeline = self.dev.folder.join("pipeline.toml");
-        let text = text_of(&pipeline)?;
-        put_in_place(&self.dev.folder, &component, &text)?;
-        self.component = Some(component);
-        let mut plan = load_plan(&pipeline, &self.host, None)?;
+        let mut plan = load_plan(&self.written.pipeline, &self.host, None)?;
+        let definition = plan.file.as_table()?;
         if !plan.trust.is_open() {
             plan.trust.keys.get_or_insert_default().push(self.signing.signer());
         }
         let plan = Arc::new(plan);
         let begun = Instant::now();
-        let cases = match self.dev.folder.join("cases").is_dir() {
-            true => Some(Cases::find(&self.dev.folder)?),
+        let cases = match self.written.cases().is_dir() {
+            true => Some(Cases::find(&self.written.pipeline)?),
             false => None,
         };
         let failed = cases.as_ref().map_or(Ok(0), |cases| cases.run(&self.host, false))?;
@@ -273,12 +264,12 @@ impl Session {
 
         let begun = Instant::now();
         let is_new = match (&self.in_force, &self.running) {
-            (Some(in_force), Some(running)) => running.text != text || !same_rules(&in_force.plan, &plan),
+            (Some(in_force), Some(running)) => running.definition != definition || !same_rules(&in_force.plan, &plan),
             _ => true,
         };
         let swaps = failed == 0 || self.dev.keep_going;
         if is_new && swaps {
-            self.bring_into_force(&plan, &text, cases.as_ref())?;
+            self.bring_into_force(&plan, &definition, cases.as_ref())?;
             answer!(
                 "in force {} after the {} (build {}, cases {}, swap {})",
                 show::seconds(since.elapsed()),
@@ -380,16 +371,16 @@ impl Session {
     }
 
     /// Swaps rules in where only they differ from what runs; else the pipeline begins anew.
-    fn bring_into_force(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
+    fn bring_into_force(&mut self, plan: &Arc<Plan>, definition: &toml::Table, cases: Option<&Cases>) -> Result<()> {
         let swappable = match (&self.running, &self.in_force) {
             (Some(running), Some(in_force)) => {
-                differ_in_parameters_alone(&running.text, text) && same_aggregates(&in_force.plan, plan)
+                differ_in_parameters_alone(&running.definition, definition) && same_aggregates(&in_force.plan, plan)
             }
             _ => false,
         };
         if !swappable {
             self.end_pipeline()?;
-            return self.start(plan, text, cases);
+            return self.start(plan, definition, cases);
         }
         let before = self.in_force.as_ref().map(|whole| whole.plan.clone());
         for (step, stage) in stages(plan) {
@@ -399,7 +390,7 @@ impl Session {
             }
         }
         if let Some(running) = &mut self.running {
-            running.text = text.to_owned();
+            running.definition = definition.clone();
         }
         Ok(())
     }
@@ -443,7 +434,7 @@ impl Session {
     }
 
     /// Starts the pipeline over the stream, and waits until it has seen all of it.
-    fn start(&mut self, plan: &Arc<Plan>, text: &str, cases: Option<&Cases>) -> Result<()> {
+    fn start(&mut self, plan: &Arc<Plan>, definition: &toml::Table, cases: Option<&Cases>) -> Result<()> {
         self.check_alone(&plan.name)?;
         self.starts += 1;
         let location = match &self.dev.database {
@@ -478,7 +469,7 @@ impl Session {
             live,
             stop,
             base: plan.clone(),
-            text: text.to_owned(),
+            definition: definition.clone(),
         });
         let begun = Instant::now();
         while !self
@@ -565,9 +556,9 @@ impl Session {
 }
 
 /// The name of the pipeline, where the file tells it.
-fn name_in(text: &str) -> Option<String> {
-    let file: toml::Table = text.parse().ok()?;
-    Some(file.get("name")?.as_str()?.to_owned())
+fn name_in(file: &File) -> Option<String> {
+    let table = file.as_table().ok()?;
+    Some(table.get("name")?.as_str()?.to_owned())
 }
 
 fn stages(plan: &Plan) -> impl Iterator<Item = (&str, &StagePlan)> {
@@ -594,42 +585,4 @@ fn same_aggregates(a: &Plan, b: &Plan) -> bool {
             .collect()
     };
     guests(a) == guests(b)
-}
-
-/// Puts a component where the pipeline looks for it, should that not be where it was built.
-fn put_in_place(folder: &Path, component: &Path, text: &str) -> Result<()> {
-    let file: toml::Table = match text.parse() {
-        Ok(file) => file,
-        // Said better when it is read as a pipeline.
-        Err(_) => return Ok(()),
-    };
-    let steps = file.get("step").and_then(toml::Value::as_array).into_iter().flatten();
-    let modules = steps.flat_map(|step| {
-        let stage = step.get("stage").into_iter();
-        let operators = ["aggregate", "window"]
-            .into_iter()
-            .filter_map(|operator| step.get(operator));
-        let columns = operators.filter_map(|operator| operator.get("columns")?.as_table());
-        let columns = columns.flat_map(|columns| columns.iter().map(|(_, column)| column));
-        let named = stage.chain(columns).filter_map(|guest| guest.get("module")?.as_str());
-        named.collect::<Vec<_>>()
-    });
-    let mut named: Vec<PathBuf> = modules.map(|module| folder.join(module)).collect();
-    named.retain(|module| module.file_name() == component.file_name());
-    if named.is_empty() {
-        return Err(Error::definition(format!(
-            "no step of {} has a module that is called {}: the guest of this folder is not in its pipeline",
-            folder.join("pipeline.toml").display(),
-            component.file_name().unwrap_or_default().display()
-        )));
-    }
-    for module in named {
-        let is_there =
-            fs::canonicalize(&module).is_ok_and(|module| fs::canonicalize(component).is_ok_and(|c| c == module));
-        if !is_there {
-            let bytes = fs::read(component).environment(|| format!("cannot read {}", component.display()))?;
-            private_file::write_whole(&module, &bytes)?;
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `weir history`: what was deployed.
 
-use super::{connection::NatsArguments, show, write_failed};
+use super::{connection::NatsArguments, project::OnePipeline, show, write_failed};
 use crate::{
     command::terminal,
     definition::File,
@@ -12,7 +12,7 @@ use crate::{
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_spanned::Spanned;
-use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.
 ///
@@ -23,8 +23,8 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  weir history guests/premium-drop/pipeline.toml premium-drop")]
 pub(super) struct History {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     #[command(flatten)]
@@ -83,7 +83,7 @@ fn said_of_same(version: u64, times: usize) -> String {
 impl History {
     pub(super) fn run(self) -> Result<ExitCode> {
         const { assert!(HISTORY == 64, "the help says so") };
-        let file = File::read(&self.pipeline)?;
+        let file = File::read(&self.pipeline.file()?)?;
         let definition = file.parse()?;
         let name = definition.name.get_ref();
         let stages = definition

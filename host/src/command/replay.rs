@@ -2,7 +2,9 @@
 
 use super::{
     connection::NatsArguments,
-    make_plan, parse_now, show, signals, stage_host,
+    make_plan, parse_now,
+    project::OnePipeline,
+    show, signals, stage_host,
     what_if::{Changes, WhatIf},
 };
 use crate::{
@@ -55,8 +57,8 @@ use std::{
                   --param premium-drop.ratio=0.9 --database what-if.db"
 )]
 pub(super) struct Replay {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The events: one JSON object per line, either a payload or {"subject": "…", "payload": …}; `-` for standard input.
     #[arg(long, value_name = "FILE.jsonl")]
     input: Option<PathBuf>,
@@ -129,7 +131,7 @@ fn parse_place(text: &str) -> Result<Place, String> {
 impl Replay {
     pub(super) fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let file = File::read(&self.pipeline)?;
+        let file = File::read(&self.pipeline.file()?)?;
         let changes = self.what_if.changes(&file, &host)?;
         let plan = Arc::new(make_plan(&file, &host, self.now, &changes.versions)?);
         let replaying = Replaying {

@@ -4,7 +4,9 @@ mod guarded;
 
 use super::{
     connection::{NatsArguments, RegistryArguments},
-    error_as_json, make_plan, parse_now, show, signals,
+    error_as_json, make_plan, parse_now,
+    project::{self, make_database_of},
+    show, signals,
     signing::TrustArguments,
     stage_host,
 };
@@ -37,22 +39,27 @@ use std::{
 
 /// Runs pipelines over their JetStream streams, into SQLite.
 ///
-/// Each has a database of its own, NAME.db in this folder, unless --database names one for all. Ctrl-C ends it: the
-/// first drains and commits what is under way, the second ends at once (and loses nothing either: what was not committed
-/// is read again). Results do not depend on when and how often it is stopped.
+/// Each has a database of its own, NAME.db in this folder, unless --database names one for all. Those of a project are in
+/// its folder `data`: `weir run FOLDER` runs all of its pipelines in this process. Ctrl-C ends it: the first drains
+/// and commits what is under way, the second ends at once (and loses nothing either: what was not committed is read again).
+/// Results do not depend on when and how often it is stopped.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  weir run guests/hourly-orders/pipeline.toml guests/last-page/pipeline.toml \\\n      \
                   --nats nats://127.0.0.1:4222\n  \
                   weir run guests/premium-drop/pipeline.toml --database alerts.db --until-caught-up\n  \
+                  weir run shop --pipeline alerts --pipeline totals\n  \
                   weir run guests/premium-drop/pipeline.toml --database anew.db --publish-from now\n  \
                   weir run guests/premium-drop/pipeline.toml --require-signatures \\\n      \
                   --trust-key ann=UD5ZK7ECTOZL64WRZ7XKJU7WVAWKVRQ3F6EUGBKRXTZU5TM44O25FEQT"
 )]
 pub(super) struct Run {
-    /// The pipeline files.
-    #[arg(required = true)]
+    /// The pipeline files; or folders with pipeline.toml, or of projects.
+    #[arg(default_value = ".", value_name = "PIPELINE")]
     pipelines: Vec<PathBuf>,
+    /// Which pipelines of the project; all, when not given.
+    #[arg(long = "pipeline", value_name = "NAME")]
+    named: Vec<String>,
     /// The SQLite file, made when it is missing.
     #[arg(long, value_name = "FILE")]
     database: Option<Location>,
@@ -92,17 +99,21 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
-        check_files(self.pipelines.len())?;
+        let mut files = Vec::new();
+        for path in &self.pipelines {
+            files.extend(project::files(path, &self.named)?);
+        }
+        check_files(files.len())?;
         let trust = self.trust.policy()?;
         let host = stage_host()?;
         terminal::begin_log();
-        let mut not_started = NotStarted::new(self.pipelines.len(), self.all_or_none);
+        let mut not_started = NotStarted::new(files.len(), self.all_or_none);
         let stop = Stop::default();
         let compiling = host.clone();
         let signals = signals::stop_later(&stop, move || compiling.interrupt())?;
         let mut guarded = Guarded::new(&host, self.again);
         let mut opened: Vec<Opened> = Vec::new();
-        for path in &self.pipelines {
+        for path in &files {
             let is_taken = |name: &str| opened.iter().any(|other| other.plan.name == name);
             match self.open(path, &mut guarded, &trust, is_taken) {
                 Ok(pipeline) => opened.push(pipeline),
@@ -162,7 +173,7 @@ impl Run {
             match prepared {
                 Ok(live) => lives.extend(live.map(say_started)),
                 Err(error) => {
-                    let named = match self.pipelines.len() {
+                    let named = match files.len() {
                         1 => error,
                         _ => error.context(format!("pipeline {name}")),
                     };
@@ -213,7 +224,7 @@ impl Run {
                     say!(Info, "{summary}\n{tables}");
                 }
                 Err(error) => {
-                    say_failed(&plan.name, self.pipelines.len(), &error)?;
+                    say_failed(&plan.name, files.len(), &error)?;
                     match outcome {
                         Ok(()) => outcome = Err(error),
                         // The command ends with the first of them.
@@ -242,7 +253,10 @@ impl Run {
                 path.display()
             )));
         }
-        let location = self.database.clone().unwrap_or_else(|| Location::of_pipeline(&name));
+        let location = match &self.database {
+            Some(location) => location.clone(),
+            None => make_database_of(&file, &name)?,
+        };
         let (database, host) = guarded.hold(&location, &name)?;
         let plan = make_plan(&file, &host, self.now, &Versions::new())?;
         let plan = Arc::new(Plan {

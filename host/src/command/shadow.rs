@@ -3,7 +3,9 @@
 use super::{
     connection::{NatsArguments, RegistryArguments},
     deploy::{Saying, Target, merge, whoami},
-    load_plan, show,
+    load_plan,
+    project::OnePipeline,
+    show,
     signing::{SigningArguments, signed_by},
     stage_host, write_failed,
 };
@@ -46,8 +48,8 @@ pub(super) enum Shadow {
                   --param ratio=0.9"
 )]
 pub(super) struct Start {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     /// The component.
@@ -73,8 +75,8 @@ pub(super) struct Start {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  weir shadow report guests/premium-drop/pipeline.toml premium-drop")]
 pub(super) struct Report {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     #[command(flatten)]
@@ -87,8 +89,8 @@ pub(super) struct Report {
     after_help = "Example:\n  weir shadow promote guests/premium-drop/pipeline.toml premium-drop --note 'as agreed'"
 )]
 pub(super) struct Promote {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     #[command(flatten)]
@@ -101,8 +103,8 @@ pub(super) struct Promote {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  weir shadow stop guests/premium-drop/pipeline.toml premium-drop")]
 pub(super) struct Stop {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     #[command(flatten)]
@@ -124,7 +126,7 @@ impl Start {
     fn run(self) -> Result<ExitCode> {
         let signing = self.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
         let module = host.load(&self.module)?;
         let target = Target::new(&host, base, self.step, &self.registry, &self.nats)?.signing(signing);
@@ -239,7 +241,7 @@ fn reports(target: &Target<'_>) -> Result<Vec<(HostStatus, Option<ShadowReport>)
 impl Report {
     fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &RegistryArguments::default(), &self.nats)?;
         let reports = reports(&target)?;
@@ -370,7 +372,7 @@ impl Promote {
     fn run(self) -> Result<ExitCode> {
         let signing = self.saying.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         let Some(candidate) = target.registry.shadow(&target.plan.name, &target.step)? else {
@@ -403,7 +405,7 @@ impl Promote {
 impl Stop {
     fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
         let target = Target::new(&host, base, self.step, &RegistryArguments::default(), &self.nats)?;
         target.registry.set_shadow(&target.plan.name, &target.step, None)?;

@@ -1,6 +1,10 @@
 //! `weir table load`: fills a lookup table.
 
-use super::{load_plan, show, stage_host};
+use super::{
+    load_plan,
+    project::{OnePipeline, make_database_of},
+    show, stage_host,
+};
 use crate::{
     command::terminal::{self, answer, say},
     error::{Error, Result},
@@ -44,8 +48,8 @@ impl Table {
                   --input customers.jsonl --database premium-drop.db"
 )]
 pub(super) struct Load {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The table, as the pipeline file names it.
     table: String,
     /// The rows: one JSON object per line; `-` for standard input.
@@ -59,7 +63,7 @@ pub(super) struct Load {
 impl Load {
     fn run(self) -> Result<ExitCode> {
         let host = stage_host()?;
-        let plan = Arc::new(load_plan(&self.pipeline, &host, None)?);
+        let plan = Arc::new(load_plan(&self.pipeline.file()?, &host, None)?);
         let Some((id, table_plan)) = plan.tables.find(|table| table.name == self.table) else {
             let known: Vec<&str> = plan.tables.iter().map(|table| table.name.as_str()).collect();
             let known = if known.is_empty() {
@@ -90,7 +94,10 @@ impl Load {
             }
         })?;
 
-        let location = self.database.unwrap_or_else(|| Location::of_pipeline(&plan.name));
+        let location = match self.database {
+            Some(location) => location,
+            None => make_database_of(&plan.file, &plan.name)?,
+        };
         let mut storage = location.hold()?.open(plan.clone(), Messages::Drop)?;
         storage.set_table(id, table.take_changes())?;
         if terminal::is_json() {

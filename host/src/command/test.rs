@@ -6,9 +6,15 @@ mod compare;
 mod outcome;
 mod rows;
 
-use super::{build, show, stage_host, supervise::Supervised};
+use super::{
+    build,
+    project::{CASES, guests_of},
+    show, stage_host,
+    supervise::Supervised,
+};
 use crate::{
     command::terminal::{self, say},
+    definition::ProjectFile,
     error::{Context, Error, Result},
     plan::{NodeKind, Plan},
     source::Stop,
@@ -16,7 +22,7 @@ use crate::{
     text::printable,
     wasm::StageHost,
 };
-use case::Case;
+use case::{Case, Suite};
 use outcome::Outcome;
 use serde_json::json;
 use std::{
@@ -28,9 +34,9 @@ use std::{
 
 /// Runs cases through a pipeline, and compares tables, messages and dead letters with what is expected.
 ///
-/// A case is a folder cases/NAME beside pipeline.toml. It holds input.jsonl, one payload a line, and what is expected
-/// then: expected.jsonl for the pipeline's only table, or expected.TABLE.jsonl for each, one row a line;
-/// dead_letters.jsonl, where there are any; messages.jsonl, where messages count. start.TABLE.jsonl holds the rows of a
+/// A case is a folder cases/NAME beside pipeline.toml; in a project cases/PIPELINE/NAME. It holds input.jsonl, one payload a
+/// line, and what is expected then: expected.jsonl for the pipeline's only table, or expected.TABLE.jsonl for each, one row a
+/// line; dead_letters.jsonl, where there are any; messages.jsonl, where messages count. start.TABLE.jsonl holds the rows of a
 /// lookup table before the first event, and case.toml says what "now" is. docs/RULES.md has the details.
 ///
 /// Each case runs three times, in batches of 1 event, of 7, and of all: what comes out is to be the same.
@@ -43,12 +49,16 @@ Exit codes:
 
 Example:
   weir test
-  weir test large-orders/cases/first
-  weir test large-orders --build --update")]
+  weir test large-orders/cases/large-orders/first
+  weir test large-orders --build --update
+  weir test shop --pipeline alerts")]
 pub(super) struct Test {
-    /// A folder with pipeline.toml and cases, or one case.
+    /// A folder with pipeline.toml and cases, or of a project; a pipeline file, or one case.
     #[arg(default_value = ".", value_name = "FOLDER|CASE")]
     path: PathBuf,
+    /// Which pipelines of the project; all, when not given.
+    #[arg(long = "pipeline", value_name = "NAME")]
+    named: Vec<String>,
     /// Write what came out as what is expected. Look at it before you keep it.
     #[arg(long)]
     update: bool,
@@ -62,12 +72,26 @@ pub(super) struct Test {
 
 impl Test {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let cases = Cases::find(&self.path)?;
-        let native_passed = !self.native || native_tests(&cases.folder)?;
-        if self.build {
-            build::build(&cases.folder, build::PROFILE, None, &Stop::default())?;
+        let suites = case::find(&self.path, &self.named)?;
+        let mut native_passed = true;
+        // Those of a project have their guests in common.
+        if let Some(folder) = suites.first().map(|suite| suite.folder.clone()) {
+            let guests = match self.build || self.native {
+                true => build::guests_at(&folder)?,
+                false => Vec::new(),
+            };
+            if self.native {
+                for guest in &guests {
+                    native_passed &= native_tests(guest)?;
+                }
+            }
+            if self.build {
+                for guest in &guests {
+                    build::build(guest, build::PROFILE, None, &Stop::default())?;
+                }
+            }
         }
-        let failed = cases.run(&stage_host()?, self.update)?;
+        let failed = run_all(suites, &stage_host()?, self.update)?;
         if !native_passed {
             say!(Error, "weir: the rule's own tests failed; cargo's words stand above");
         }
@@ -75,43 +99,154 @@ impl Test {
     }
 }
 
-/// The cases of a pipeline.
-pub(super) struct Cases {
-    folder: PathBuf,
-    cases: Vec<Case>,
+/// Runs the cases of several pipelines, and says what came of them; how many failed. A pipeline that has to be changed leaves
+/// the others alone.
+fn run_all(suites: Vec<Suite>, host: &StageHost, update: bool) -> Result<usize> {
+    let suites: Vec<Cases> = suites.into_iter().map(Cases).collect();
+    let several = suites.len() > 1;
+    let width = suites.iter().map(Cases::width).max().unwrap_or(0);
+    let (mut tally, mut mistakes) = (Tally::default(), Vec::<Error>::new());
+    for suite in &suites {
+        match suite.run_cases(host, update, width) {
+            Ok(ran) => tally.add(&ran),
+            Err(error) if several => {
+                say!(Error, "weir: {error}");
+                mistakes.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    tally.say()?;
+    match mistakes.first() {
+        None => Ok(tally.failed),
+        Some(first) => {
+            let of_all = show::count(suites.len() as u64, "pipeline");
+            let message = format!(
+                "{} of {of_all} could not be tested, for the reasons above",
+                mistakes.len()
+            );
+            Err(Error::definition(message).like(first))
+        }
+    }
 }
 
+/// What became of cases.
+#[derive(Debug, Default)]
+struct Tally {
+    cases: usize,
+    failed: usize,
+    updated: usize,
+    /// Of how many pipelines, where they are those of a project.
+    pipelines: usize,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.cases += other.cases;
+        self.failed += other.failed;
+        self.updated += other.updated;
+        self.pipelines += other.pipelines;
+    }
+
+    fn say(&self) -> Result<()> {
+        let &Self {
+            cases,
+            failed,
+            updated,
+            pipelines,
+        } = self;
+        let passed = cases - failed - updated;
+        let mut out = terminal::stdout();
+        if terminal::is_json() {
+            return out.json(
+                &json!({ "kind": "cases", "cases": cases, "passed": passed, "updated": updated, "failed": failed }),
+            );
+        }
+        let mut summary = match pipelines {
+            0 | 1 => String::new(),
+            _ => format!("{}, ", show::count(pipelines as u64, "pipeline")),
+        };
+        summary += &format!("{}: {passed} passed", show::count(cases as u64, "case"));
+        if updated > 0 {
+            summary += &format!(", {updated} updated");
+        }
+        if failed > 0 {
+            summary += &format!(", {failed} failed; `--update` takes over what came out, if that is right");
+        }
+        out.line(summary)
+    }
+}
+
+/// The cases of a pipeline.
+pub(super) struct Cases(Suite);
+
 impl Cases {
-    /// Those of a folder with a pipeline, or the one that `path` is.
+    /// Those of a folder with a pipeline, or of a pipeline file, or the one that `path` is.
     pub(super) fn find(path: &Path) -> Result<Self> {
-        let (folder, cases) = case::find(path)?;
-        Ok(Self { folder, cases })
+        let mut suites = case::find(path, &[])?;
+        match (suites.pop(), suites.is_empty()) {
+            (Some(suite), true) => Ok(Self(suite)),
+            _ => Err(Error::definition(format!(
+                "{} has several pipelines; name the file of one",
+                path.display()
+            ))),
+        }
     }
 
     /// The events of each.
     pub(super) fn inputs(&self) -> Vec<PathBuf> {
-        self.cases.iter().map(Case::input).collect()
+        self.0.cases.iter().map(Case::input).collect()
     }
 
     /// Fills the lookup tables of a new database with the rows that the cases start with; of two with one key the later
     /// case's stays.
     pub(super) fn load_start(&self, plan: &Plan, storage: &mut dyn Storage) -> Result<()> {
-        self.cases.iter().try_for_each(|case| case.load_start(plan, storage))
+        self.0.cases.iter().try_for_each(|case| case.load_start(plan, storage))
     }
 
-    /// Runs them and says what came of each; how many failed.
+    /// Runs them and says what came of each, and of all; how many failed.
     pub(super) fn run(&self, host: &StageHost, update: bool) -> Result<usize> {
-        let Self { folder, cases } = self;
-        let pipeline = folder.join("pipeline.toml");
-        let width = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
+        let tally = self.run_cases(host, update, self.width())?;
+        tally.say()?;
+        Ok(tally.failed)
+    }
+
+    /// What a case is called.
+    fn name_of(&self, case: &Case) -> String {
+        match &self.0.of_project {
+            Some(pipeline) => format!("{pipeline}/{}", case.name),
+            None => case.name.clone(),
+        }
+    }
+
+    /// Characters of the longest name.
+    fn width(&self) -> usize {
+        let names = self.0.cases.iter().map(|case| self.name_of(case).chars().count());
+        names.max().unwrap_or(0)
+    }
+
+    /// Runs them and says what came of each.
+    fn run_cases(&self, host: &StageHost, update: bool, width: usize) -> Result<Tally> {
+        let Suite {
+            pipeline,
+            of_project,
+            folder,
+            cases,
+        } = &self.0;
         let (mut failed, mut updated) = (0, 0);
         let mut out = terminal::stdout();
+        if let (Some(pipeline), true) = (of_project, cases.is_empty()) {
+            say!(
+                Info,
+                "pipeline {pipeline} has no cases: there is no folder {CASES}/{pipeline}/NAME"
+            );
+        }
         for (number, case) in cases.iter().enumerate() {
-            let outcome = Outcome::of(case, &pipeline, host)?;
+            let outcome = Outcome::of(case, pipeline, host)?;
             if number == 0 {
-                warn_of_stale_modules(folder, &outcome.plan);
+                warn_of_stale_modules(folder, of_project.is_some(), &outcome.plan)?;
             }
-            let by_batch = batches::differences(case, &pipeline, host, &outcome)?;
+            let by_batch = batches::differences(case, pipeline, host, &outcome)?;
             let mut report = match update && !by_batch.is_empty() {
                 // What differs from batch to batch is nothing to expect.
                 true => compare::Report::default(),
@@ -130,7 +265,7 @@ impl Cases {
                 (true, true) => (console::style("ok     ").green(), "passed"),
             };
             if terminal::is_json() {
-                out.json(&json!({
+                let mut object = json!({
                     "kind": "case",
                     "case": case.name,
                     "verdict": word,
@@ -138,7 +273,11 @@ impl Cases {
                     "dead_letters": outcome.counts.dead_letters,
                     "differences": report.differences,
                     "updated": report.updated,
-                }))?;
+                });
+                if let (Some(pipeline), Some(members)) = (of_project, object.as_object_mut()) {
+                    members.insert("pipeline".to_owned(), json!(pipeline));
+                }
+                out.json(&object)?;
                 continue;
             }
             let counts = outcome.counts;
@@ -147,30 +286,19 @@ impl Cases {
             out.styled(&verdict)?;
             out.line(format_args!(
                 "  {:<width$}  {events}, {letters}{}",
-                printable(&case.name),
+                printable(&self.name_of(case)),
                 report.notes
             ))?;
             for line in report.differences.iter().chain(&report.updated) {
                 out.line(format_args!("  {}", printable(line)))?;
             }
         }
-        let passed = cases.len() - failed - updated;
-        if terminal::is_json() {
-            let all = cases.len();
-            out.json(
-                &json!({ "kind": "cases", "cases": all, "passed": passed, "updated": updated, "failed": failed }),
-            )?;
-            return Ok(failed);
-        }
-        let mut summary = format!("{}: {passed} passed", show::count(cases.len() as u64, "case"));
-        if updated > 0 {
-            summary += &format!(", {updated} updated");
-        }
-        if failed > 0 {
-            summary += &format!(", {failed} failed; `--update` takes over what came out, if that is right");
-        }
-        out.line(summary)?;
-        Ok(failed)
+        Ok(Tally {
+            cases: cases.len(),
+            failed,
+            updated,
+            pipelines: usize::from(of_project.is_some()),
+        })
     }
 }
 
@@ -186,20 +314,43 @@ fn native_tests(folder: &Path) -> Result<bool> {
 }
 
 /// Says if a component was built from an older source than the one beside it: the cases would judge yesterday's rule.
-fn warn_of_stale_modules(folder: &Path, plan: &Plan) {
+fn warn_of_stale_modules(folder: &Path, is_project: bool, plan: &Plan) -> Result<()> {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    let source = [folder.join("Cargo.toml"), folder.join("src")];
-    let Some((source, newest)) = source
-        .iter()
-        .filter_map(|path| newest(path))
-        .max_by_key(|(_, time)| *time)
-    else {
-        return;
+    let whole = |path: &Path| fs::canonicalize(path).ok();
+    let target = whole(&folder.join("target"));
+    // The folder of a guest, by the file of its component.
+    let guests: Vec<(Option<PathBuf>, PathBuf)> = match is_project {
+        false => vec![(None, folder.to_owned())],
+        true => {
+            let project = ProjectFile::in_folder(folder)?;
+            let guests = project.map_or(Ok(Vec::new()), |project| guests_of(&project))?;
+            let named = guests
+                .into_iter()
+                .map(|guest| (guest.file_name().map(PathBuf::from), guest));
+            named.collect()
+        }
     };
     for node in &plan.nodes {
         let NodeKind::Stage(stage) = &node.kind else { continue };
         let module = &stage.module.path;
-        if module.starts_with(folder.join("target")) && changed(module).is_some_and(|built| built < newest) {
+        let Some(built) = changed(module) else { continue };
+        let is_of_target = whole(module)
+            .zip(target.as_ref())
+            .is_some_and(|(module, target)| module.starts_with(target));
+        let is_of = |name: &Option<PathBuf>| {
+            name.as_deref()
+                .is_none_or(|name| module.file_stem() == Some(name.as_os_str()))
+        };
+        let guest = guests.iter().find(|(name, _)| is_of(name));
+        let (Some((_, guest)), true) = (guest, is_of_target) else {
+            continue;
+        };
+        let sources = [guest.join("Cargo.toml"), guest.join("src")];
+        let newest = sources
+            .iter()
+            .filter_map(|path| newest(path))
+            .max_by_key(|(_, time)| *time);
+        if let Some((source, _)) = newest.filter(|(_, newest)| built < *newest) {
             say!(
                 Warning,
                 "weir: {} is older than {}; `weir build` (or `weir test --build`) brings it up to date",
@@ -208,6 +359,7 @@ fn warn_of_stale_modules(folder: &Path, plan: &Plan) {
             );
         }
     }
+    Ok(())
 }
 
 /// The file that was changed last, at `path` or below.

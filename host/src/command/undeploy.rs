@@ -3,14 +3,16 @@
 use super::{
     connection::NatsArguments,
     deploy::{Saying, Target},
-    load_plan, stage_host,
+    load_plan,
+    project::OnePipeline,
+    stage_host,
 };
 use crate::{
     error::{Error, Result},
     model::deployment::Deployment,
     trust::Entry,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 /// Gives the word back to the pipeline file: its module and its parameters decide again, also when it is changed later.
 ///
@@ -21,8 +23,8 @@ use std::{path::PathBuf, process::ExitCode};
     after_help = "Exit codes: as of `weir deploy`\n\nExample:\n  weir undeploy guests/premium-drop/pipeline.toml premium-drop --note 'the file says so now'"
 )]
 pub(super) struct Undeploy {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The step.
     step: String,
     #[command(flatten)]
@@ -35,7 +37,7 @@ impl Undeploy {
     pub(super) fn run(self) -> Result<ExitCode> {
         let signing = self.saying.signing.read()?;
         let host = stage_host()?;
-        let base = load_plan(&self.pipeline, &host, None)?;
+        let base = load_plan(&self.pipeline.file()?, &host, None)?;
         let of_file = base.stage(&self.step)?.deployment.clone();
         let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         // What a stranger wrote is nothing to go on from, and is replaced all the same.

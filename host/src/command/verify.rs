@@ -1,6 +1,6 @@
 //! `weir verify`: whether a database holds together.
 
-use super::{load_plan, show, stage_host, write_failed};
+use super::{load_plan, project::files, show, stage_host, write_failed};
 use crate::{
     command::terminal,
     engine::Engine,
@@ -39,8 +39,10 @@ impl Verify {
         let mut plans = Vec::new();
         if !self.pipeline.is_empty() {
             let host = stage_host()?;
-            for file in &self.pipeline {
-                plans.push((Arc::new(load_plan(file, &host, None)?), host.clone()));
+            for file in self.pipeline.iter().map(|path| files(path, &[])) {
+                for file in &file? {
+                    plans.push((Arc::new(load_plan(file, &host, None)?), host.clone()));
+                }
             }
         }
         let snapshot = self.database.snapshot()?;

@@ -1,35 +1,50 @@
 //! The text of a pipeline file, and errors that point into it in words of TOML.
 
-use super::Definition;
+use super::{Definition, ProjectFile};
 use crate::{
     error::{Error, Result},
     files::input,
     limits::PIPELINE_BYTES_MAX,
 };
 use serde::Deserialize;
+use serde_spanned::Spanned;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use toml::de::DeTable;
 
-/// A pipeline file as text, for messages that point into it.
+/// A pipeline file as text, for messages that point into it; with the `weir.toml` of the project that it lies in.
+///
+/// Places are counted in bytes over both texts, that of the pipeline first.
 #[derive(Clone, Debug)]
 pub struct File {
     /// Where it was read from.
     pub path: PathBuf,
-    text: String,
+    pub(super) text: String,
+    project: Option<Arc<ProjectFile>>,
+}
+
+/// A place in one of the two texts.
+struct Place<'f> {
+    path: &'f Path,
+    text: &'f str,
+    /// Where it is in that text.
+    offset: usize,
 }
 
 impl File {
-    /// Reads `path`.
+    /// Reads `path`, and the `weir.toml` of the nearest folder above that has one: what was read stays, whatever becomes of
+    /// the files.
     ///
     /// # Errors
-    /// When the file cannot be read, is no text, or is larger than [`PIPELINE_BYTES_MAX`].
+    /// When a file cannot be read, is no text, or is larger than [`PIPELINE_BYTES_MAX`].
     pub fn read(path: &Path) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             text: input::read_text(path, "pipeline file", PIPELINE_BYTES_MAX)?,
+            project: ProjectFile::above(path)?.map(Arc::new),
         })
     }
 
@@ -38,7 +53,25 @@ impl File {
         Self {
             path: path.into(),
             text: text.into(),
+            project: None,
         }
+    }
+
+    /// The same file, in a project.
+    pub fn in_project(self, project: ProjectFile) -> Self {
+        let project = Some(Arc::new(project));
+        Self { project, ..self }
+    }
+
+    /// The project that it lies in.
+    pub fn project(&self) -> Option<&ProjectFile> {
+        self.project.as_deref()
+    }
+
+    /// A path as the file means it in which it stands at `place`: from the folder of that file on.
+    pub fn resolve(&self, place: Range<usize>, path: &Path) -> PathBuf {
+        let file = self.place(place.start).path;
+        file.parent().unwrap_or(Path::new("")).join(path)
     }
 
     /// Reads the text as a pipeline.
@@ -46,11 +79,48 @@ impl File {
     /// # Errors
     /// When it is not TOML, or not of a pipeline's shape: with file, line, key, and what would be accepted.
     pub fn parse(&self) -> Result<Definition<'_>> {
-        let table = DeTable::parse(&self.text).map_err(|error| self.toml_error(&error))?;
+        let table = self.whole()?;
         let mut definition = Definition::deserialize(toml::Deserializer::from(table.clone()))
             .map_err(|error| self.toml_error(&error))?;
         definition.take_kinds(table.into_inner());
+        self.check_called_by_name(&definition)?;
         Ok(definition)
+    }
+
+    /// The pipeline as TOML, with what it names of its project put in: two files that give the same are the same pipeline.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], but for what is not of a pipeline's shape.
+    pub fn as_table(&self) -> Result<toml::Table> {
+        let table = self.whole()?;
+        toml::Table::deserialize(toml::Deserializer::from(table)).map_err(|error| self.toml_error(&error))
+    }
+
+    fn whole(&self) -> Result<Spanned<DeTable<'_>>> {
+        let mut table = DeTable::parse(&self.text).map_err(|error| self.toml_error(&error))?;
+        self.put_shared(table.get_mut())?;
+        Ok(table)
+    }
+
+    /// Where the places in the project's text begin.
+    pub(super) fn project_begins(&self) -> usize {
+        // The end of the pipeline's own text is a place too.
+        self.text.len() + 1
+    }
+
+    fn place(&self, offset: usize) -> Place<'_> {
+        match (&self.project, offset.checked_sub(self.project_begins())) {
+            (Some(project), Some(offset)) => Place {
+                path: &project.path,
+                text: &project.text,
+                offset,
+            },
+            _ => Place {
+                path: &self.path,
+                text: &self.text,
+                offset,
+            },
+        }
     }
 
     /// What the reader of TOML says, at its place.
@@ -58,11 +128,40 @@ impl File {
         self.error(error.span(), &in_words_of_toml(error.message().trim()))
     }
 
-    /// The key that stands at `offset`, or whose value does, as far as its line tells.
-    fn key_of(&self, offset: usize) -> Option<&str> {
-        let before = self.text.get(..offset)?;
+    /// The line in which `offset` lies, from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.place(offset).line()
+    }
+
+    /// An error at a place in the file: `file:line:column: message`, with the key that stands there.
+    pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
+        let place = span.map(|span| self.place(span.start));
+        let before = place.as_ref().and_then(|place| place.text.get(..place.offset));
+        let (Some(place), Some(before)) = (&place, before) else {
+            return Error::definition(format!("{}: {message}", self.path.display()));
+        };
+        let key = match place.key() {
+            Some(key) if !message.contains("key `") => format!("key `{key}`: "),
+            _ => String::new(),
+        };
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (path, line) = (place.path.display(), place.line());
+        Error::definition(format!("{path}:{line}:{column}: {key}{message}"))
+    }
+}
+
+impl<'f> Place<'f> {
+    /// The line, from 1.
+    fn line(&self) -> usize {
+        let before = self.text.bytes().take(self.offset);
+        before.filter(|&byte| byte == b'\n').count() + 1
+    }
+
+    /// The key that stands here, or whose value does, as far as its line tells.
+    fn key(&self) -> Option<&'f str> {
+        let before = self.text.get(..self.offset)?;
         let line = before.get(before.rfind('\n').map_or(0, |at| at + 1)..)?;
-        let rest = self.text.get(offset..)?.lines().next()?;
+        let rest = self.text.get(self.offset..)?.lines().next()?;
         if line.trim_start().starts_with('#') || rest.starts_with('#') {
             return None;
         }
@@ -74,26 +173,6 @@ impl File {
         let key = line.get(..line.rfind('=')?)?.trim_end();
         key.get(key.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..)
             .filter(|key| !key.is_empty())
-    }
-
-    /// The line in which `offset` lies, from 1.
-    pub fn line(&self, offset: usize) -> usize {
-        self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
-    }
-
-    /// An error at a place in the file: `file:line:column: message`, with the key that stands there.
-    pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
-        let path = self.path.display();
-        let Some(before) = span.and_then(|span| self.text.get(..span.start)) else {
-            return Error::definition(format!("{path}: {message}"));
-        };
-        let key = match self.key_of(before.len()) {
-            Some(key) if !message.contains("key `") => format!("key `{key}`: "),
-            _ => String::new(),
-        };
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Error::definition(format!("{path}:{line}:{column}: {key}{message}"))
     }
 }
 
@@ -118,6 +197,11 @@ fn in_words_of_toml(message: &str) -> String {
         (
             "expected struct AggregateColumn",
             "expected a function with a column, such as { sum = \"amount\" }",
+        ),
+        (
+            "expected struct Source",
+            "expected a table such as { stream = \"ORDERS\", subject = \"orders\", columns = { … } }, or the name of a source of the \
+             project",
         ),
         (
             "expected struct InputEventTime",

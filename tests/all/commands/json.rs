@@ -144,7 +144,7 @@ fn an_error_says_its_kind_and_the_exit_code() {
     for (command, kind, code) in [
         ("check nothing.toml", "definition", 2),
         ("status nothing.db", "environment", 1),
-        ("check", "arguments", 2),
+        ("deploy", "arguments", 2),
     ] {
         let outcome = folder.weir(&format!("{command} --json")).ends_with(code);
         let said = lines(&outcome).pop().expect("a line");

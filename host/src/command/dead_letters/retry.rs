@@ -3,7 +3,7 @@
 use super::{LETTERS, Which, check_meant, shown, stage_host};
 use crate::{
     command::terminal::{self, Bars, answer, say},
-    command::{make_plan, parse_now, what_if::WhatIf},
+    command::{make_plan, parse_now, project::OnePipeline, what_if::WhatIf},
     definition::File,
     error::{Error, Result},
     runtime::{
@@ -13,7 +13,7 @@ use crate::{
     storage::Location,
     text::printable,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 /// Processes dead letters again, by the rules as they are now, and keeps what comes of it.
 ///
@@ -30,8 +30,8 @@ use std::{path::PathBuf, process::ExitCode};
     after_help = "Example:\n  weir dead-letters retry guests/hourly-orders/pipeline.toml --database hourly-orders.db --all --dry-run\n  weir dead-letters retry guests/hourly-orders/pipeline.toml --database hourly-orders.db --step todays-orders"
 )]
 pub(in crate::command) struct Retry {
-    /// The pipeline file.
-    pipeline: PathBuf,
+    #[command(flatten)]
+    pipeline: OnePipeline,
     /// The SQLite file that holds the dead letters, of `weir run` or `weir replay`.
     #[arg(long, value_name = "FILE")]
     database: Location,
@@ -55,7 +55,7 @@ impl Retry {
         let filter = self.which.filter(None);
         check_meant(LETTERS, filter.is_all(), self.all, "retry")?;
         let host = stage_host()?;
-        let file = File::read(&self.pipeline)?;
+        let file = File::read(&self.pipeline.file()?)?;
         let changes = self.what_if.changes(&file, &host)?;
         let plan = make_plan(&file, &host, self.now, &changes.versions)?;
         if !self.database.exists() {

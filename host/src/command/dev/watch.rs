@@ -1,4 +1,4 @@
-//! Saves: what changed in the files of a guest since the last look. notify is named here and nowhere else.
+//! Saves: what changed in the files of a guest or a project since the last look. notify is named here and nowhere else.
 //!
 //! A notification only wakes us; whether something was saved is told by what is in the files. So an editor that writes a
 //! file in several steps, or another that writes the same again, makes one build or none, and a save during a build is
@@ -15,12 +15,38 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Files of the folder itself that matter, and folders in which every file does.
-const FILES: [&str; 3] = ["Cargo.toml", "build.rs", "pipeline.toml"];
-const FOLDERS: [&str; 2] = ["src", CASES];
+/// What is watched of a folder, as paths within it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watched {
+    /// Files from which components are made.
+    pub(super) sources: Vec<PathBuf>,
+    /// Folders from whose files components are made.
+    pub(super) source_folders: Vec<PathBuf>,
+    /// Other files that matter.
+    pub(super) files: Vec<PathBuf>,
+    /// Other folders in which every file matters.
+    pub(super) folders: Vec<PathBuf>,
+}
 
-/// The folder of which the component is not made.
-const CASES: &str = "cases";
+impl Watched {
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sources.iter().chain(&self.files)
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.source_folders.iter().chain(&self.folders)
+    }
+
+    /// Whether a path within the folder matters.
+    fn holds(&self, path: &Path) -> bool {
+        self.files().any(|file| file == path) || self.folders().any(|folder| path.starts_with(folder))
+    }
+
+    fn is_source(&self, path: &Path) -> bool {
+        let is_in = |folder: &PathBuf| path.starts_with(folder);
+        self.sources.iter().any(|file| file == path) || self.source_folders.iter().any(is_in)
+    }
+}
 
 /// How long nothing may happen until a save is taken for whole, and how long we wait for that at most.
 const QUIET: Duration = Duration::from_millis(30);
@@ -29,9 +55,10 @@ const QUIET_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How often we look whether it is time to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The files of a guest, watched.
+/// The files of a guest or a project, watched.
 pub(super) struct Watch {
     folder: PathBuf,
+    what: Watched,
     watcher: RecommendedWatcher,
     watched: Vec<PathBuf>,
     heard: Receiver<Instant>,
@@ -45,26 +72,20 @@ pub(super) struct Saved {
     pub(super) at: Instant,
     /// The files that changed, as paths within the folder.
     pub(super) files: Vec<PathBuf>,
-}
-
-impl Saved {
     /// Whether another component may come out.
-    pub(super) fn is_of_source(&self) -> bool {
-        let builds = |file: &PathBuf| !file.starts_with(CASES) && file != Path::new("pipeline.toml");
-        self.files.iter().any(builds)
-    }
+    pub(super) is_of_source: bool,
 }
 
 impl Watch {
-    /// Watches the guest in `folder`, a whole path. What is there now is no save.
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    /// Watches `what` is in `folder`, a whole path. What is there now is no save.
+    pub(super) fn start(folder: &Path, what: Watched) -> Result<Self> {
         let (tell, heard) = channel();
-        let within = folder.to_owned();
+        let (within, matter) = (folder.to_owned(), what.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error means that something was missed: a reason to look.
             let matters = event.map_or(true, |event| {
                 !event.kind.is_access()
-                    && (event.paths.is_empty() || event.paths.iter().any(|path| ours(&within, path)))
+                    && (event.paths.is_empty() || event.paths.iter().any(|path| ours(&within, &matter, path)))
             });
             if matters {
                 let _ = tell.send(Instant::now());
@@ -72,6 +93,7 @@ impl Watch {
         });
         let mut watch = Self {
             folder: folder.to_owned(),
+            what,
             watcher: watcher.map_err(|cause| cannot_watch(folder, &cause))?,
             watched: Vec::new(),
             heard,
@@ -100,17 +122,28 @@ impl Watch {
             while at.elapsed() < QUIET_WAIT_MAX && self.heard.recv_timeout(QUIET).is_ok() {}
             let files = self.look()?;
             if !files.is_empty() {
-                return Ok(Some(Saved { at, files }));
+                let is_of_source = files.iter().any(|file| self.what.is_source(file));
+                return Ok(Some(Saved {
+                    at,
+                    files,
+                    is_of_source,
+                }));
             }
         }
     }
 
     /// What changed since the last look.
     fn look(&mut self) -> Result<Vec<PathBuf>> {
-        let modes = [(".", RecursiveMode::NonRecursive)];
-        let modes = modes
-            .into_iter()
-            .chain(FOLDERS.map(|name| (name, RecursiveMode::Recursive)));
+        let folder_of = |file: &PathBuf| file.parent().unwrap_or(Path::new("")).to_owned();
+        let of_files = self.what.files().map(folder_of);
+        let of_files = of_files
+            .chain([PathBuf::new()])
+            .map(|folder| (folder, RecursiveMode::NonRecursive));
+        let of_folders = self
+            .what
+            .folders()
+            .map(|folder| (folder.clone(), RecursiveMode::Recursive));
+        let modes: Vec<(PathBuf, RecursiveMode)> = of_files.chain(of_folders).collect();
         for (name, mode) in modes {
             // Folders that come later are watched from the next look on.
             let path = self.folder.join(name);
@@ -122,7 +155,7 @@ impl Watch {
             }
         }
         let mut found = BTreeMap::new();
-        for name in FILES.into_iter().chain(FOLDERS) {
+        for name in self.what.files().chain(self.what.folders()) {
             read(&self.folder.join(name), &mut found)?;
         }
         let before = std::mem::replace(&mut self.known, found);
@@ -135,12 +168,8 @@ impl Watch {
     }
 }
 
-fn ours(folder: &Path, path: &Path) -> bool {
-    let Ok(within) = path.strip_prefix(folder) else {
-        return true;
-    };
-    let first = within.iter().next().unwrap_or_default();
-    FILES.iter().chain(&FOLDERS).any(|name| first == *name)
+fn ours(folder: &Path, what: &Watched, path: &Path) -> bool {
+    path.strip_prefix(folder).map_or(true, |within| what.holds(within))
 }
 
 /// Notes what is in the file at `path`, or in all below it.

@@ -1,7 +1,11 @@
 //! Cases: folders with events and what becomes of them.
 
 use crate::{
-    command::parse_now,
+    command::{
+        parse_now,
+        project::{CASES, PIPELINE_FILE, files, from_here, project_around},
+    },
+    definition::ProjectFile,
     error::{Context, Error, Result},
     files::input,
     limits::PIPELINE_BYTES_MAX,
@@ -32,29 +36,139 @@ struct Settings {
     now: Option<String>,
 }
 
-/// The folder of the pipeline, and its cases by name: all of them, or the one that `path` is.
-pub(super) fn find(path: &Path) -> Result<(PathBuf, Vec<Case>)> {
+/// A pipeline, and its cases by name.
+#[derive(Debug)]
+pub(super) struct Suite {
+    /// The pipeline's file.
+    pub(super) pipeline: PathBuf,
+    /// What it is called where there are others in its project.
+    pub(super) of_project: Option<String>,
+    /// Where its guests are made: the folder of the pipeline, or of the project.
+    pub(super) folder: PathBuf,
+    pub(super) cases: Vec<Case>,
+}
+
+/// The pipelines that `path` leads to, with their cases: of a folder with a pipeline, of a project, of one of its pipelines;
+/// or the one case that it is. Of a project those that are `named`, or all.
+pub(super) fn find(path: &Path, named: &[String]) -> Result<Vec<Suite>> {
     let shown = path.display();
-    if path.join("input.jsonl").is_file() {
-        let whole = fs::canonicalize(path).environment(|| format!("cannot find {shown}"))?;
-        let folder = whole.parent().and_then(Path::parent).unwrap_or(&whole);
-        if !folder.join("pipeline.toml").is_file() {
-            return Err(Error::definition(format!(
-                "the case {shown} has no pipeline: {}/pipeline.toml is not there; a case is a folder cases/NAME beside it",
-                folder.display()
-            )));
-        }
-        return Ok((folder.to_owned(), vec![Case::read(path, &whole)?]));
-    }
-    if !path.join("pipeline.toml").is_file() {
+    let suites = match find_case(path, named)? {
+        Some(suite) => return Ok(vec![suite]),
+        None => find_suites(path, named)?,
+    };
+    if suites.iter().all(|suite| suite.cases.is_empty()) {
+        let folder = match suites.as_slice() {
+            [Suite { of_project: None, .. }] => CASES.to_owned(),
+            [
+                Suite {
+                    of_project: Some(name), ..
+                },
+            ] => format!("{CASES}/{name}"),
+            _ => format!("{CASES}/PIPELINE"),
+        };
         return Err(Error::definition(format!(
-            "there is no pipeline.toml in {shown}; name the folder of a pipeline, or one of its cases"
+            "there are no cases in {shown}; a case is a folder {folder}/NAME with input.jsonl, one payload a line"
         )));
     }
+    Ok(suites)
+}
+
+/// The case that `path` is.
+fn find_case(path: &Path, named: &[String]) -> Result<Option<Suite>> {
+    if !path.join("input.jsonl").is_file() {
+        return Ok(None);
+    }
+    let shown = path.display();
+    if !named.is_empty() {
+        return Err(Error::definition(format!(
+            "{shown} is a case, and --pipeline goes with the folder of a project"
+        )));
+    }
+    let whole = fs::canonicalize(path).environment(|| format!("cannot find {shown}"))?;
+    let cases = vec![Case::read(path, &whole)?];
+    let above = whole.parent().unwrap_or(&whole);
+    let named = path.parent().filter(|named| named.file_name().is_some());
+    if let Some((project, pipeline)) = pipeline_of(named.unwrap_or(above))? {
+        return Ok(Some(Suite::of_project(&project, pipeline, cases)));
+    }
+    let folder = above.parent().unwrap_or(above);
+    let pipeline = folder.join(PIPELINE_FILE);
+    match pipeline.is_file() {
+        true => Ok(Some(Suite::alone(folder.to_owned(), pipeline, cases))),
+        false => Err(Error::definition(format!(
+            "the case {shown} has no pipeline: {} is not there; a case is a folder cases/NAME beside it, or cases/PIPELINE/NAME in \
+             a project",
+            pipeline.display()
+        ))),
+    }
+}
+
+fn find_suites(path: &Path, named: &[String]) -> Result<Vec<Suite>> {
     // Messages name files as one would from here.
-    let base = if path == Path::new(".") { Path::new("") } else { path };
+    let base = from_here(path);
+    if let (Some((project, pipeline)), []) = (pipeline_of(path)?, named) {
+        let cases = cases_in(base)?;
+        return Ok(vec![Suite::of_project(&project, pipeline, cases)]);
+    }
+    let of_file = |file: PathBuf| -> Result<Suite> {
+        let project = ProjectFile::above(&file)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match project.filter(|project| project.pipeline(&name) == file) {
+            Some(project) => {
+                let cases = cases_in(&project.folder().join(CASES).join(&name))?;
+                Ok(Suite::of_project(&project, file, cases))
+            }
+            None => {
+                let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+                Ok(Suite::alone(folder.clone(), file, cases_in(&folder.join(CASES))?))
+            }
+        }
+    };
+    files(path, named)?.into_iter().map(of_file).collect()
+}
+
+/// The project and the pipeline whose cases are in `folder`.
+fn pipeline_of(folder: &Path) -> Result<Option<(ProjectFile, PathBuf)>> {
+    let (Some(project), Ok(whole)) = (project_around(folder, CASES)?, fs::canonicalize(folder)) else {
+        return Ok(None);
+    };
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    let pipeline = project.pipeline(&name);
+    match pipeline.is_file() {
+        true => Ok(Some((project, pipeline))),
+        false => Err(Error::definition(format!(
+            "{} has no pipeline: {} is not there; the cases of a pipeline are in a folder that is called by its name",
+            folder.display(),
+            pipeline.display()
+        ))),
+    }
+}
+
+impl Suite {
+    fn alone(folder: PathBuf, pipeline: PathBuf, cases: Vec<Case>) -> Self {
+        Self {
+            pipeline,
+            of_project: None,
+            folder,
+            cases,
+        }
+    }
+
+    fn of_project(project: &ProjectFile, pipeline: PathBuf, cases: Vec<Case>) -> Self {
+        let name = pipeline.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            pipeline,
+            of_project: Some(name),
+            folder: project.folder().to_owned(),
+            cases,
+        }
+    }
+}
+
+/// The cases in a folder, by name.
+fn cases_in(folder: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for entry in entries(&base.join("cases"))?.iter().filter(|entry| entry.is_dir()) {
+    for entry in entries(folder)?.iter().filter(|entry| entry.is_dir()) {
         if !entry.join("input.jsonl").is_file() {
             return Err(Error::definition(format!(
                 "the case {} has no input.jsonl",
@@ -63,13 +177,7 @@ pub(super) fn find(path: &Path) -> Result<(PathBuf, Vec<Case>)> {
         }
         cases.push(Case::read(entry, entry)?);
     }
-    if cases.is_empty() {
-        return Err(Error::definition(format!(
-            "there are no cases in {shown}; a case is a folder {}/NAME with input.jsonl, one payload a line",
-            base.join("cases").display()
-        )));
-    }
-    Ok((base.to_owned(), cases))
+    Ok(cases)
 }
 
 impl Case {
