@@ -24,6 +24,7 @@ mod registry;
 mod replay;
 mod run;
 pub mod sample;
+mod schema;
 mod shadow;
 mod show;
 mod signals;
@@ -62,6 +63,7 @@ Examples:
   weir demo
   weir new large-orders
   weir check guests/hourly-orders/pipeline.toml
+  weir test large-orders
   weir replay guests/last-page/pipeline.toml --input events.jsonl --database last-page.db
   weir run guests/*/pipeline.toml --nats nats://127.0.0.1:4222
   weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm";
@@ -98,6 +100,7 @@ enum Command {
     Table(table::Table),
     Check(check::Check),
     New(new::New),
+    Schema(schema::Schema),
     Build(build::Build),
     Test(test::Test),
     Dev(dev::Dev),
@@ -155,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Table(table) => table.run(),
         Command::Check(check) => check.run(),
         Command::New(new) => new.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Build(build) => build.run(),
         Command::Test(test) => test.run(),
         Command::Dev(dev) => dev.run(),

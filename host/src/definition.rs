@@ -7,27 +7,30 @@ mod columns;
 mod file;
 mod keys;
 mod project;
+mod schema;
+mod spanned;
 mod trust;
 
 pub use columns::ColumnMap;
 pub use file::File;
 pub use keys::Keys;
 pub use project::{Named, PROJECT_FILE, ProjectFile};
+pub use spanned::Spanned;
 pub use trust::{NamedKey, Trust, TrustedKey};
 
 use crate::{
     model::{column::ColumnType, path::ValuePath},
     text::printable,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 /// Text with its place in the file.
 pub type Name = Spanned<String>;
 
 /// A pipeline file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition<'t> {
     /// The pipeline's name: its database, its consumer and its state are called by it.
@@ -40,6 +43,7 @@ pub struct Definition<'t> {
     /// When turns are committed.
     pub commit: Option<Commit>,
     /// Where events come from; in the file it may be the name of a source that the project shares.
+    #[schemars(with = "schema::SourceOrName")]
     pub source: Spanned<Source>,
     /// Lookup tables by name, those that the project shares among them.
     #[serde(default, rename = "table")]
@@ -60,7 +64,7 @@ pub struct Definition<'t> {
 }
 
 /// A `weir.toml`: what the pipelines of a project share, each of which names what it uses.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Project {
     /// Sources by name.
@@ -72,7 +76,7 @@ pub struct Project {
 }
 
 /// When turns are committed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Commit {
     /// How long there is at least between two commits.
@@ -80,7 +84,7 @@ pub struct Commit {
 }
 
 /// What becomes of deliveries that could not be processed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetters {
     /// A subject to publish to, which is none of the source's.
@@ -92,7 +96,7 @@ pub struct DeadLetters {
 }
 
 /// How many dead letters a database keeps, the newest of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
     /// How many.
@@ -116,7 +120,7 @@ pub enum PublishFrom {
     StoredAt(jiff::Timestamp),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum PublishFromText {
     Number(u64),
@@ -152,7 +156,7 @@ impl FromStr for PublishFrom {
 }
 
 /// What "now" is for each event.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Now {
     /// The time at which JetStream stored the message.
@@ -165,7 +169,7 @@ pub enum Now {
 }
 
 /// When events happened. Durations are texts such as `"5 min"` and `"1 h 30 min"`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventTime {
     /// An integer column of every input that names none itself; "now", when absent.
@@ -187,7 +191,7 @@ pub struct EventTime {
 }
 
 /// Messages that say how late it is, in a stream that is silent.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ticks {
     /// How long the stream is silent before one is published, and between two.
@@ -197,7 +201,7 @@ pub struct Ticks {
 }
 
 /// What a column of times counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum TimeUnit {
     /// Seconds.
     #[serde(rename = "s")]
@@ -237,7 +241,7 @@ impl TimeUnit {
 }
 
 /// What the bounds of windows count, since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum BoundsUnit {
     /// Milliseconds.
     #[default]
@@ -249,8 +253,9 @@ pub enum BoundsUnit {
 }
 
 /// The stream that events come from: its only input is written beside it, or there are inputs by name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["subject", "columns"] }, { "required": ["input"] }]))]
 pub struct Source {
     /// The JetStream stream.
     pub stream: Name,
@@ -272,7 +277,7 @@ pub struct Source {
 }
 
 /// How a message without a payload, by which the key that is its subject is deleted, becomes an event.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tombstones {
     /// The boolean column that is true then.
@@ -282,7 +287,7 @@ pub struct Tombstones {
 }
 
 /// One input: messages of a stream whose payloads have the same columns.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// The subject within the stream; may hold the wildcards of NATS.
@@ -294,7 +299,7 @@ pub struct Input {
 }
 
 /// When the events of an input happened.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputEventTime {
     /// An integer column of the input.
@@ -363,7 +368,7 @@ pub enum ColumnFormat {
 }
 
 /// A lookup table.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// The columns by which rows are found; none of them may be null.
@@ -375,7 +380,7 @@ pub struct Table {
 }
 
 /// One step: a stage, or an operator.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct Step<'t> {
     /// The step's name, unique in the pipeline.
     pub name: Name,
@@ -390,13 +395,14 @@ pub struct Step<'t> {
 }
 
 /// A guest with its parameters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The component's file, relative to the pipeline file.
     pub module: Spanned<PathBuf>,
     /// Parameters by name; those left out have the rule's defaults.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub parameters: BTreeMap<String, Spanned<toml::Value>>,
     /// Bounds other than the defaults.
     #[serde(default)]
@@ -409,7 +415,7 @@ pub struct Stage {
 }
 
 /// On how many rows a module may fail before the pipeline stops; see [`crate::limits`] for the defaults.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failures {
     /// How many.
@@ -419,7 +425,7 @@ pub struct Failures {
 }
 
 /// The trial of a version that was swapped in; see [`crate::limits`] for the defaults.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
     /// For how many rows; 0 for none.
@@ -429,7 +435,7 @@ pub struct Trial {
 }
 
 /// Bounds on a guest; see [`crate::limits`] for the defaults.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageLimits {
     /// Memory of an instance, in MiB.
@@ -441,7 +447,7 @@ pub struct StageLimits {
 }
 
 /// Where rows go: a table, or a subject.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sink {
     /// The step, or `step.output`, that rows come from; the step right above in the file, when absent.

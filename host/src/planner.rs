@@ -16,6 +16,7 @@ pub mod on_crossing;
 pub mod over_window;
 mod physical;
 mod readers;
+pub mod schema;
 mod sinks;
 mod source;
 mod stage;
@@ -56,6 +57,7 @@ use last_value::LastValue;
 use lookup::{BoundLookup, Lookup};
 use on_crossing::OnCrossing;
 use physical::Layout;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, iter, ops::Range, sync::Arc, time::Duration};
 use temporal_join::TemporalJoin;
@@ -81,12 +83,15 @@ const KINDS: &[Kind] = &[
 struct Kind {
     key: &'static str,
     read: fn(&Keys<'_>, &File) -> Result<Box<dyn StepKeys>>,
+    /// The shape of what stands under the key.
+    schema: fn(&mut SchemaGenerator) -> schemars::Schema,
 }
 
 impl Kind {
-    const fn of<K: StepKeys + DeserializeOwned + 'static>(key: &'static str) -> Self {
+    const fn of<K: StepKeys + DeserializeOwned + JsonSchema + 'static>(key: &'static str) -> Self {
         let read = |keys: &Keys<'_>, file: &File| Ok(Box::new(keys.read::<K>(file)?) as Box<dyn StepKeys>);
-        Self { key, read }
+        let schema = SchemaGenerator::subschema_for::<K>;
+        Self { key, read, schema }
     }
 }
 

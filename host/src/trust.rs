@@ -15,7 +15,7 @@ pub(crate) use key_file::{check_no_seed, is_seed};
 pub use statement::{Entry, Role, statement};
 
 use crate::{
-    definition::Trust,
+    definition::{Spanned, Trust},
     error::{Error, Result},
     limits::SIGNED_AHEAD_MAX,
     model::deployment::{Deployment, Signature, Signer},
@@ -24,7 +24,6 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::{KeyPair, KeyPairType};
 use serde::{Deserialize, Serialize};
-use serde_spanned::Spanned;
 use std::fmt;
 
 /// How statements are written that are signed by now.

@@ -6,12 +6,13 @@
 //! - Two blocks of `json` are the rows of the pipeline's lookup table, then the events.
 //! - A page may give a name and a source once, and go on with steps and sinks alone: each such block is checked and run
 //!   after the last source above it.
+//! - A block that is a `weir.toml` is that of the pipelines below it.
 //! - The commands of task pages and of the README are run in an empty folder, see [`session`].
 
 use super::weir;
 use std::sync::Arc;
 use weir::{
-    definition::File,
+    definition::{File, ProjectFile},
     plan::{Now, Plan, Target},
 };
 use weir_tests::{
@@ -80,15 +81,25 @@ tasks! {
 fn examples(page: &Page) -> (usize, usize) {
     let (mut checked, mut run) = (0, 0);
     let mut source = "";
+    let mut project = None;
     let mut blocks = page.blocks.as_slice();
     while let Some((block, rest)) = blocks.split_first() {
         blocks = rest;
+        if block.language == "toml" {
+            let shared = ProjectFile::from_text("weir.toml", &*block.text);
+            let shares = shared.parse().is_ok_and(|read| !read.sources.is_empty());
+            project = shares.then_some(shared).or(project);
+        }
         let Some(pipeline) = pipeline(block, &mut source) else {
             continue;
         };
         let place = page.place(block);
         // Paths of rules are those of a folder of `guests`.
         let file = File::from_text(workspace().join("guests/hourly-orders/guide.toml"), &*pipeline);
+        let file = match &project {
+            Some(project) => file.in_project(project.clone()),
+            None => file,
+        };
         let mut plan = Plan::build(&file, host()).unwrap_or_else(|error| panic!("{place}: {error}"));
         if plan.now == Now::StoreTime {
             plan.now = Now::StoreTimeOr(GOLDEN_NOW_MS);

@@ -23,6 +23,7 @@ mod rejudged;
 mod replay;
 mod retry;
 mod rules;
+mod schemas;
 mod signatures;
 mod simulation;
 mod storages;

@@ -44,7 +44,7 @@ fn a_new_rule_is_built_tested_broken_and_mended() {
     // As it stands it builds and passes, and the folder that it is in makes no difference.
     let mut digests = Vec::new();
     for place in [&near, &far] {
-        let made = run(place, "new large-orders").ends_with(0);
+        let made = run(place, "new large-orders --alone").ends_with(0);
         assert!(
             made.stdout.starts_with("made large-orders, with the SDK in "),
             "{}",
@@ -223,7 +223,7 @@ fn top_word(text: Text<'_>) -> Top {
 #[test]
 fn a_rule_that_iterates_over_a_map_with_random_keys_is_found() {
     let folder = scratch();
-    run(folder.path(), "new words").ends_with(0);
+    run(folder.path(), "new words --alone").ends_with(0);
     let rule = folder.path().join("words");
     let write = |file: &str, text: &str| fs::write(rule.join(file), text).expect("the file can be written");
     // The name of one of its functions is longer than a table of lines takes.
@@ -298,7 +298,7 @@ fn a_rule_that_iterates_over_a_map_with_random_keys_is_found() {
 #[test]
 fn an_aggregate_is_built_like_a_rule_and_does_not_stand_in_for_one() {
     let folder = scratch();
-    run(folder.path(), "new bounces").ends_with(0);
+    run(folder.path(), "new bounces --alone").ends_with(0);
     let source = workspace().join("guests/sdk/tests/guide/aggregate.rs");
     fs::copy(source, folder.path().join("bounces/src/lib.rs")).expect("the source can be copied");
     let built = run(folder.path(), "build bounces").ends_with(0);
@@ -351,7 +351,11 @@ fn what_cannot_be_made_or_built_is_told() {
             2,
             "makes no WebAssembly module; its manifest needs crate-type = [\"cdylib\", \"rlib\"]",
         ),
-        ("test taken", 2, "there is no pipeline.toml in taken"),
+        (
+            "test taken",
+            2,
+            "there is no pipeline in taken; a folder with one has a pipeline.toml, or is a project",
+        ),
     ] {
         let outcome = run(folder.path(), arguments).ends_with(code).says(said);
         assert_eq!(outcome.stdout, "", "{arguments}");
@@ -360,4 +364,98 @@ fn what_cannot_be_made_or_built_is_told() {
         !path("rule").exists(),
         "nothing is made by a command that could not begin"
     );
+}
+
+/// What `weir new` makes is a project: it builds and passes, from each folder, its schemas are those of this program, and a
+/// second rule goes beside the first.
+#[test]
+fn a_new_project_is_built_and_tested() {
+    let folder = scratch();
+    let place = folder.path();
+    let made = run(place, "new large-orders").ends_with(0);
+    assert!(
+        made.stdout.contains("\n  pipelines/large-orders.toml  a pipeline\n"),
+        "{}",
+        made.stdout
+    );
+    let project = place.join("large-orders");
+    for (file, of) in [("pipeline.schema.json", "pipeline"), ("project.schema.json", "project")] {
+        let printed = run(place, &format!("schema {of}")).ends_with(0).stdout;
+        assert_eq!(
+            fs::read_to_string(project.join(".weir").join(file)).unwrap(),
+            printed,
+            "{file}"
+        );
+    }
+    // The first line names the schema by a path from the file itself.
+    for file in ["weir.toml", "pipelines/large-orders.toml"] {
+        let text = fs::read_to_string(project.join(file)).unwrap();
+        let schema = text
+            .lines()
+            .next()
+            .unwrap()
+            .strip_prefix("#:schema ")
+            .expect("it is named");
+        let schema = project.join(file).parent().unwrap().join(schema);
+        assert!(schema.is_file(), "{}", schema.display());
+    }
+
+    let built = run(&project, "build").ends_with(0);
+    assert!(
+        built.stdout.contains("component  target/large-orders.wasm\n"),
+        "{}",
+        built.stdout
+    );
+    let passed = "ok       large-orders/first  5 events, 1 dead letter\n1 pipeline, 1 case: 1 passed\n";
+    assert_eq!(run(&project, "test").ends_with(0).says_nothing().stdout, passed);
+    assert_eq!(run(place, "test large-orders").ends_with(0).stdout, passed);
+    let of_guest = run(&project, "build guests/large-orders").ends_with(0);
+    assert_eq!(digest(&of_guest), digest(&built), "it is the same guest");
+    assert!(
+        run(&project, "check")
+            .ends_with(0)
+            .stdout
+            .starts_with("pipeline large-orders (now is the store time)\n")
+    );
+
+    // Yesterday's component is named with the source that it is not of.
+    let source = project.join("guests/large-orders/src/lib.rs");
+    replace(&source, "amount >= settings.threshold", "amount > settings.threshold");
+    run(&project, "test")
+        .ends_with(0)
+        .says("target/large-orders.wasm is older than guests/large-orders/src/lib.rs; `weir build`");
+    run(&project, "test --build").ends_with(1);
+    replace(&source, "amount > settings.threshold", "amount >= settings.threshold");
+
+    // Another rule and another pipeline.
+    for file in ["Cargo.toml", "src/lib.rs"] {
+        let (from, to) = (project.join("guests/large-orders"), project.join("guests/small-orders"));
+        fs::create_dir_all(to.join("src")).unwrap();
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    replace(
+        &project.join("guests/small-orders/Cargo.toml"),
+        "\"large-orders\"",
+        "\"small-orders\"",
+    );
+    let pipeline = fs::read_to_string(project.join("pipelines/large-orders.toml")).unwrap();
+    let pipeline = pipeline.replace("name = \"large-orders\"\n# Of", "name = \"small\"\n# Of");
+    let pipeline = pipeline.replace("target/large-orders.wasm", "target/small-orders.wasm");
+    fs::write(project.join("pipelines/small.toml"), pipeline).unwrap();
+    let built = run(&project, "build").ends_with(0).stdout;
+    assert_eq!(built.matches("component  target/").count(), 2, "{built}");
+    let tested = run(&project, "test")
+        .ends_with(0)
+        .says("pipeline small has no cases: there is no folder cases/small/NAME");
+    assert!(
+        tested.stdout.ends_with("2 pipelines, 1 case: 1 passed\n"),
+        "{}",
+        tested.stdout
+    );
+    run(&project, "build --out one.wasm")
+        .ends_with(2)
+        .says("--out names one component, one.wasm, and . has 2 guests");
+    run(place, "dev large-orders --once")
+        .ends_with(2)
+        .says("the project large-orders has pipelines large-orders, small; say which, as in --pipeline large-orders");
 }

@@ -99,7 +99,7 @@ pub(crate) fn new_rule() -> NewRule {
         let offline = [("CARGO_NET_OFFLINE", "true")];
         weir().run_in_with(&place, arguments, &offline).ends_with(0)
     };
-    run(&["new", RULE]);
+    run(&["new", RULE, "--alone"]);
     if kept.exists() {
         fs::rename(&kept, &target).expect("a folder can be moved");
     }
@@ -332,4 +332,61 @@ fn events_that_come_meet_the_new_version(folder: &Path, rule: &Path) {
     // The stream is there already, and gets no second copy of the cases.
     let outcome = run().with(["--once", "--keep-going"]).start().end().ends_with(1);
     check(&outcome.stdout, &[", as it is\n", "the tables after 6 events:\n"]);
+}
+
+/// In a project one pipeline is written at a time; what it shares with others is watched as well.
+#[test]
+fn a_pipeline_of_a_project_is_written() {
+    let folder = weir_tests::scratch();
+    let shop = folder.path().join("shop");
+    let write = |file: &str, text: &str| {
+        let path = shop.join(file);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("a folder can be made");
+        fs::write(path, text).expect("a file can be written");
+    };
+    write(
+        "weir.toml",
+        "[source.orders]\nstream = \"SHOP\"\nsubject = \"orders\"\ncolumns = { customer = \"text\", amount = \"int\" }\n",
+    );
+    for (name, function) in [("total", "sum"), ("largest", "max")] {
+        write(
+            &format!("pipelines/{name}.toml"),
+            &format!(
+                "name = \"{name}\"\nsource = \"orders\"\n[[step]]\nname = \"by-customer\"\n\
+                 aggregate = {{ group_by = [\"customer\"], columns = {{ {name} = {{ {function} = \"amount\" }} }} }}\n\
+                 [[sink]]\ntable = \"{name}\"\nprimary_key = [\"customer\"]\n"
+            ),
+        );
+        write(
+            &format!("cases/{name}/first/input.jsonl"),
+            "{\"customer\": \"ann\", \"amount\": 3}\n{\"customer\": \"ann\", \"amount\": 2}\n",
+        );
+    }
+    write(
+        "cases/total/first/expected.jsonl",
+        "{\"customer\": \"ann\", \"total\": 5}\n",
+    );
+    let mut dev = Dev::start(Run::dev(folder.path(), "shop").with(["--pipeline", "total"]));
+    check(
+        &dev.round(),
+        &[
+            "ok       total/first  2 events, 0 dead letters\n",
+            "with 2 events published\n",
+            "pipeline total runs, into ",
+            "  + customer \"ann\": total 5\n",
+        ],
+    );
+    let round = dev.save(&shop.join("weir.toml"), "amount = \"int\"", "amount = \"double\"");
+    check(
+        &round,
+        &["saved weir.toml\n", "1 case: 1 passed\n", "pipeline total runs, into "],
+    );
+    // A remark makes no other pipeline.
+    let round = dev.save(
+        &shop.join("pipelines/total.toml"),
+        "name = \"total\"",
+        "# All of it.\nname = \"total\"",
+    );
+    check(&round, &["saved pipelines/total.toml\n", "nothing to swap\n"]);
+    dev.running.interrupt().ends_with(0);
 }

@@ -7,7 +7,7 @@ use crate::{
     wait_until,
 };
 use std::fs;
-use weir_tests::{guest, nats::NatsServer, pipeline, scratch, seed};
+use weir_tests::{guest, nats::NatsServer, pipeline, scratch, seed, table::query};
 
 /// Reads a stream that is not there.
 const WITHOUT_STREAM: &str = "name = \"without\"\n\
@@ -218,4 +218,71 @@ fn status_says_how_fast_it_is_and_where_it_stands() {
     // Rows in, rows out, late, failed, dead.
     assert_eq!(cells[1..6], ["3", "2", "1", "0", "0"], "{shown}");
     running.interrupt().ends_with(0);
+}
+
+/// The `weir.toml` of a shop.
+const SHOP: &str = "[source.orders]\nstream = \"SHOP\"\nsubject = \"orders\"\n\
+    columns = { customer = \"text\", amount = \"int\" }\n";
+
+/// A pipeline of the shop: something of each customer's orders.
+fn of_customer(name: &str, function: &str) -> String {
+    format!(
+        "name = \"{name}\"\nsource = \"orders\"\n[[step]]\nname = \"by-customer\"\n\
+         aggregate = {{ group_by = [\"customer\"], columns = {{ {name} = {{ {function} = \"amount\" }} }} }}\n\
+         [[sink]]\ntable = \"{name}\"\nprimary_key = [\"customer\"]\n"
+    )
+}
+
+/// All pipelines of a project run in one process, each with its database in the project's folder. A change of what they share
+/// is one of each of them: its database says so, and nothing is processed.
+#[test]
+fn a_project_runs_and_what_it_shares_belongs_to_each_pipeline() {
+    let server = NatsServer::start();
+    let client = Client::connect(&server.url());
+    client.make_stream("SHOP", &["orders"]);
+    let order = |customer: &str, amount: u32| {
+        let payload = format!("{{\"customer\": \"{customer}\", \"amount\": {amount}}}");
+        client.publish(&[("orders", payload.into_bytes())])
+    };
+    order("ann", 3);
+    let folder = scratch();
+    let shop = folder.path().join("shop");
+    fs::create_dir_all(shop.join("pipelines")).expect("a folder can be made");
+    let write = |file: &str, text: &str| fs::write(shop.join(file), text).expect("a file can be written");
+    write("weir.toml", SHOP);
+    write("pipelines/total.toml", &of_customer("total", "sum"));
+    write("pipelines/largest.toml", &of_customer("largest", "max"));
+    let run = |with: &[&str]| Run::new(folder.path(), &server.url(), ["shop"]).with(with).catch_up();
+    let rows = |name: &str| {
+        let of_table = format!("SELECT customer || ' ' || {name} FROM {name} ORDER BY 1");
+        query(&shop.join(format!("data/{name}.db")), &of_table)
+    };
+
+    run(&["--pipeline", "total"]).ends_with(0);
+    assert!(!shop.join("data/largest.db").exists(), "only what was named has run");
+    order("ann", 5);
+    run(&[]).ends_with(0);
+    assert_eq!(
+        (rows("total"), rows("largest")),
+        (vec!["ann 8".to_owned()], vec!["ann 5".to_owned()])
+    );
+    // The file of one leads to the same database.
+    order("ben", 1);
+    let one = shop.join("pipelines/total.toml");
+    Run::new(folder.path(), &server.url(), [&one]).catch_up().ends_with(0);
+    assert_eq!(rows("total"), ["ann 8", "ben 1"]);
+
+    write("weir.toml", &SHOP.replace("amount = \"int\"", "amount = \"double\""));
+    let refused = run(&[]).ends_with(1);
+    for said in [
+        "pipeline largest: ",
+        "pipeline total: ",
+        "2 of 2 pipelines did not start",
+    ] {
+        assert!(refused.stderr.contains(said), "{said:?} is not in\n{}", refused.stderr);
+    }
+    assert_eq!(rows("largest"), ["ann 5"], "nothing was processed");
+    write("weir.toml", SHOP);
+    run(&[]).ends_with(0);
+    assert_eq!(rows("largest"), ["ann 5", "ben 1"]);
 }

@@ -215,19 +215,15 @@ fn remove_orphans(guests: &[Manifest], components: &Path, build: &Path) -> Resul
 }
 
 /// The guests below the workspace's `root` that are for `purpose`, by folder name: each folder with a manifest that makes a
-/// `cdylib`, and those right inside of it (a scenario may have several rules).
+/// `cdylib`, those right inside of it (a scenario may have several rules), and the guests of a project.
 ///
 /// So a new scenario is a new folder, and no list names it. `guests/sdk` makes none, and the same rule passes it over.
 fn find(root: &Path, purpose: Purpose) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for folder in purpose.folders() {
         for guest in folders_in(&root.join(folder)) {
-            manifests.extend(
-                folders_in(&guest)
-                    .into_iter()
-                    .chain([guest])
-                    .map(|folder| folder.join("Cargo.toml")),
-            );
+            let folders = folders_in(&guest).into_iter().chain(folders_in(&guest.join("guests")));
+            manifests.extend(folders.chain([guest]).map(|folder| folder.join("Cargo.toml")));
         }
     }
     manifests.retain(|file| file.is_file());

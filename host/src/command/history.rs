@@ -3,7 +3,7 @@
 use super::{connection::NatsArguments, project::OnePipeline, show, write_failed};
 use crate::{
     command::terminal,
-    definition::File,
+    definition::{File, Spanned},
     error::{Context as _, Result},
     model::deployment::{Deployment, Outcome, Signer},
     nats::{HISTORY, Nats, Registry},
@@ -11,7 +11,6 @@ use crate::{
     trust::{Entry, Policy, has_right_signature},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
-use serde_spanned::Spanned;
 use std::{collections::BTreeMap, io::Write, process::ExitCode};
 
 /// Lists the deployments of a step, oldest first.

@@ -1,10 +1,11 @@
-//! `weir new`: a folder with a first rule, its pipeline, and a case of it.
+//! `weir new`: a project with a first pipeline, its rule, and a case of it.
 
-use super::write_failed;
+use super::{schema, write_failed};
 use crate::{
     command::terminal,
     error::{Context, Error, Result},
     files::private_file,
+    planner,
 };
 use std::{
     fs,
@@ -13,10 +14,11 @@ use std::{
     process::ExitCode,
 };
 
-/// Makes a folder with a rule, its unit tests, its pipeline, and a case that it passes.
+/// Makes a project: a folder with a pipeline, the source that it reads, its rule with unit tests, and a case that it passes.
 ///
-/// The rule is a Rust crate of its own, also inside of another workspace. It stands on the crate weir-guest, which is
-/// found in the checkout that this weir was built from, or where --sdk says.
+/// Other pipelines and rules go beside the first, into the folders pipelines and guests. The rules are Rust crates of one
+/// workspace, also inside of another one. They stand on the crate weir-guest, which is found in the checkout that this weir
+/// was built from, or where --sdk says. The folder .weir holds the schemas by which editors complete and check the files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:
@@ -32,13 +34,45 @@ Example:
 pub(super) struct New {
     /// The name of folder, crate and pipeline: a-z, digits and `-`, beginning with a letter.
     name: String,
+    /// Make a folder with one rule and its pipeline.toml, and no project.
+    #[arg(long)]
+    alone: bool,
     /// The folder of the crate weir-guest: guests/sdk in a checkout of Weir.
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
 }
 
-/// The files, and what is in them; `NAME` and `SDK` stand for what they are made with.
-const FILES: [(&str, &str); 8] = [
+/// What a file is called, and what is in it; `NAME` and `SDK` stand for what they are made with.
+type Template = (&'static str, &'static str);
+
+/// The files of a project.
+const PROJECT: [Template; 10] = [
+    ("weir.toml", include_str!("new/template/weir.toml")),
+    (
+        "pipelines/NAME.toml",
+        include_str!("new/template/project_pipeline.toml"),
+    ),
+    ("Cargo.toml", include_str!("new/template/project_manifest.toml")),
+    ("clippy.toml", include_str!("new/template/clippy.toml")),
+    (
+        "guests/NAME/Cargo.toml",
+        include_str!("new/template/guest_manifest.toml"),
+    ),
+    ("guests/NAME/src/lib.rs", include_str!("new/template/lib.rs")),
+    ("cases/NAME/first/input.jsonl", include_str!("new/template/input.jsonl")),
+    (
+        "cases/NAME/first/expected.jsonl",
+        include_str!("new/template/expected.jsonl"),
+    ),
+    (
+        "cases/NAME/first/dead_letters.jsonl",
+        include_str!("new/template/dead_letters.jsonl"),
+    ),
+    (".gitignore", "/target\n/data\n*.db*\n"),
+];
+
+/// Those of a rule with its pipeline.
+const ALONE: [Template; 8] = [
     ("Cargo.toml", include_str!("new/template/manifest.toml")),
     ("clippy.toml", include_str!("new/template/clippy.toml")),
     ("src/lib.rs", include_str!("new/template/lib.rs")),
@@ -140,9 +174,22 @@ impl New {
         let sdk_quoted = toml::Value::from(sdk_text).to_string();
 
         private_file::make_shown_folder(folder).environment(|| format!("cannot make {name}"))?;
-        for (file, text) in FILES {
+        let files = match self.alone {
+            true => ALONE.as_slice(),
+            false => PROJECT.as_slice(),
+        };
+        for (file, text) in files {
             let text = text.replace("NAME", name).replace("SDK", &sdk_quoted);
-            private_file::write_new(&folder.join(file), text.as_bytes())?;
+            private_file::write_new(&folder.join(file.replace("NAME", name)), text.as_bytes())?;
+        }
+        if !self.alone {
+            for (file, schema) in [
+                ("pipeline.schema.json", planner::schema::of_pipeline()),
+                ("project.schema.json", planner::schema::of_project()),
+            ] {
+                let text = schema::text(&schema)? + "\n";
+                private_file::write_new(&folder.join(".weir").join(file), text.as_bytes())?;
+            }
         }
         // The versions that the SDK was tested with; cargo removes what the rule does not need.
         let lock = sdk.join("../../Cargo.lock");
@@ -154,19 +201,31 @@ impl New {
             terminal::stdout().json(&made)?;
             return Ok(ExitCode::SUCCESS);
         }
+        let parts = match self.alone {
+            true => [
+                ("src/lib.rs", "the rule, with its unit tests"),
+                ("pipeline.toml", "the pipeline that it stands in"),
+                ("cases/first", "events, and what becomes of them"),
+            ]
+            .as_slice(),
+            false => &[
+                ("weir.toml", "what pipelines share: the source"),
+                ("pipelines/NAME.toml", "a pipeline"),
+                ("guests/NAME", "its rule, with unit tests"),
+                ("cases/NAME/first", "events, and what becomes of them"),
+            ],
+        };
+        let parts: Vec<(String, &str)> = parts
+            .iter()
+            .map(|(file, what)| (file.replace("NAME", name), *what))
+            .collect();
+        let width = parts.iter().map(|(file, _)| file.len()).max().unwrap_or(0);
         let mut out = terminal::stdout();
-        let written = writeln!(
-            out,
-            "made {name}, with the SDK in {}\n\
-             \x20 src/lib.rs      the rule, with its unit tests\n\
-             \x20 pipeline.toml   the pipeline that it stands in\n\
-             \x20 cases/first     events, and what becomes of them\n\
-             next:\n\
-             \x20 cd {name}\n\
-             \x20 weir build\n\
-             \x20 weir test",
-            sdk.display()
-        );
+        out.line(format_args!("made {name}, with the SDK in {}", sdk.display()))?;
+        for (file, what) in parts {
+            out.line(format_args!("  {file:<width$}  {what}"))?;
+        }
+        let written = writeln!(out, "next:\n  cd {name}\n  weir build\n  weir test");
         written.map_err(|cause| write_failed(&cause))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -163,7 +163,7 @@ impl Tally {
             );
         }
         let mut summary = match pipelines {
-            0 | 1 => String::new(),
+            0 => String::new(),
             _ => format!("{}, ", show::count(pipelines as u64, "pipeline")),
         };
         summary += &format!("{}: {passed} passed", show::count(cases as u64, "case"));

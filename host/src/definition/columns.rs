@@ -1,6 +1,6 @@
 //! How columns are written: by name in the order of the file, each as a type or as a table.
 
-use super::{ColumnFormat, ColumnPlace, Name, SourceColumn, TimeUnit};
+use super::{ColumnFormat, ColumnPlace, Name, SourceColumn, TimeUnit, schema::TypeName};
 use crate::{
     limits::PATH_INDEX_MAX,
     model::{
@@ -10,6 +10,7 @@ use crate::{
         path::{PathPart, ValuePath},
     },
 };
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -97,15 +98,32 @@ fn list<E: de::Error>(of: ColumnType) -> Result<ColumnType, E> {
     })
 }
 
+/// The formats that have names.
+pub(super) const FORMATS: [(&str, ColumnFormat); 10] = [
+    ("number", ColumnFormat::Number),
+    ("string", ColumnFormat::String),
+    ("rfc3339", ColumnFormat::Rfc3339),
+    ("s", ColumnFormat::Since(TimeUnit::Seconds)),
+    ("ms", ColumnFormat::Since(TimeUnit::Milliseconds)),
+    ("us", ColumnFormat::Since(TimeUnit::Microseconds)),
+    ("ns", ColumnFormat::Since(TimeUnit::Nanoseconds)),
+    ("days", ColumnFormat::Days),
+    ("base64", ColumnFormat::Base64),
+    ("hex", ColumnFormat::Hex),
+];
+
+/// A pattern of times or dates.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pattern {
+    /// The pattern, such as "%Y-%m-%d %H:%M:%S".
+    strftime: String,
+    /// The time zone of what has no offset, such as "Europe/Berlin".
+    zone: Option<String>,
+}
+
 impl<'de> Deserialize<'de> for ColumnFormat {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Pattern {
-            strftime: String,
-            zone: Option<String>,
-        }
-
         struct Format;
         impl<'de> Visitor<'de> for Format {
             type Value = ColumnFormat;
@@ -115,23 +133,14 @@ impl<'de> Deserialize<'de> for ColumnFormat {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<ColumnFormat, E> {
-                Ok(match name {
-                    "number" => ColumnFormat::Number,
-                    "string" => ColumnFormat::String,
-                    "rfc3339" => ColumnFormat::Rfc3339,
-                    "s" => ColumnFormat::Since(TimeUnit::Seconds),
-                    "ms" => ColumnFormat::Since(TimeUnit::Milliseconds),
-                    "us" => ColumnFormat::Since(TimeUnit::Microseconds),
-                    "ns" => ColumnFormat::Since(TimeUnit::Nanoseconds),
-                    "days" => ColumnFormat::Days,
-                    "base64" => ColumnFormat::Base64,
-                    "hex" => ColumnFormat::Hex,
-                    _ => {
-                        return Err(E::custom(format!(
-                            "unknown format \"{name}\"; expected one of number, string, rfc3339, s, ms, us, ns, days, base64, hex, or \
-                             {{ strftime = \"%Y-%m-%d %H:%M:%S\", zone = \"Europe/Berlin\" }}"
-                        )));
-                    }
+                let known = FORMATS.iter().find(|(known, _)| *known == name);
+                let names = || FORMATS.map(|(known, _)| known).join(", ");
+                known.map(|(_, format)| format.clone()).ok_or_else(|| {
+                    E::custom(format!(
+                        "unknown format \"{name}\"; expected one of {}, or {{ strftime = \"%Y-%m-%d %H:%M:%S\", zone = \
+                         \"Europe/Berlin\" }}",
+                        names()
+                    ))
                 })
             }
 
@@ -147,74 +156,93 @@ impl<'de> Deserialize<'de> for ColumnFormat {
     }
 }
 
+/// A column with more than its type.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["type"] }, { "required": ["from"] }]))]
+pub(super) struct LongColumn {
+    /// The type.
+    #[serde(rename = "type")]
+    #[schemars(with = "Option<TypeName>")]
+    column_type: Option<String>,
+    /// Of a decimal: how many digits it has.
+    precision: Option<u8>,
+    /// Of a decimal: how many of them stand behind the point.
+    scale: Option<u8>,
+    /// Of a list: the type of its elements.
+    #[schemars(with = "Option<TypeName>")]
+    of: Option<String>,
+    /// Where it comes from, when that is not the payload.
+    from: Option<ColumnFrom>,
+    /// Of the subject: which of its names, from 1; all of it, when absent.
+    token: Option<usize>,
+    /// Of a header: its name.
+    name: Option<String>,
+    /// The path in the payload, when it is not the column's name.
+    path: Option<ColumnPath>,
+    /// How its values are written.
+    format: Option<ColumnFormat>,
+    /// Whether it may not be null.
+    #[serde(default)]
+    required: bool,
+}
+
+/// What of a message a column holds that is not in the payload.
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ColumnFrom {
+    /// The subject, or a name of it.
+    Subject,
+    /// A header.
+    Header,
+    /// The sequence in the stream.
+    Sequence,
+    /// When the stream stored it.
+    StoreTime,
+}
+
+impl LongColumn {
+    fn column_type<E: de::Error>(&self) -> Result<ColumnType, E> {
+        let written = match (&self.column_type, self.from) {
+            (Some(written), _) => written.as_str(),
+            (None, None) => return Err(E::missing_field("type")),
+            (None, Some(ColumnFrom::Subject | ColumnFrom::Header)) => "text",
+            (None, Some(ColumnFrom::Sequence)) => "int",
+            (None, Some(ColumnFrom::StoreTime)) => "timestamp",
+        };
+        match (self.precision, self.scale, &self.of) {
+            (None, None, None) => ColumnType::parse(written),
+            (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
+            (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
+            (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
+            _ => Err(E::custom(format!(
+                "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
+            ))),
+        }
+    }
+
+    fn place<E: de::Error>(&mut self) -> Result<ColumnPlace, E> {
+        let (path, token, name) = (self.path.take(), self.token.take(), self.name.take());
+        Ok(match (self.from, path, token, name) {
+            (None, path, None, None) => ColumnPlace::Payload(path.map(|path| path.0)),
+            (Some(ColumnFrom::Subject), None, token, None) => ColumnPlace::Subject { token },
+            (Some(ColumnFrom::Header), None, None, Some(name)) => ColumnPlace::Header(name),
+            (Some(ColumnFrom::Header), None, None, None) => return Err(E::missing_field("name")),
+            (Some(ColumnFrom::Sequence), None, None, None) => ColumnPlace::Sequence,
+            (Some(ColumnFrom::StoreTime), None, None, None) => ColumnPlace::StoreTime,
+            (_, _, Some(_), _) => return Err(E::custom("the key token goes with from = \"subject\"")),
+            (_, _, _, Some(_)) => return Err(E::custom("the key name goes with from = \"header\"")),
+            (Some(_), Some(_), ..) => {
+                return Err(E::custom(
+                    "the key path goes with columns of the payload, which have no key from",
+                ));
+            }
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for SourceColumn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Long {
-            #[serde(rename = "type")]
-            column_type: Option<String>,
-            precision: Option<u8>,
-            scale: Option<u8>,
-            of: Option<String>,
-            from: Option<From>,
-            token: Option<usize>,
-            name: Option<String>,
-            path: Option<ColumnPath>,
-            format: Option<ColumnFormat>,
-            #[serde(default)]
-            required: bool,
-        }
-
-        #[derive(Clone, Copy, PartialEq, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum From {
-            Subject,
-            Header,
-            Sequence,
-            StoreTime,
-        }
-
-        impl Long {
-            fn column_type<E: de::Error>(&self) -> Result<ColumnType, E> {
-                let written = match (&self.column_type, self.from) {
-                    (Some(written), _) => written.as_str(),
-                    (None, None) => return Err(E::missing_field("type")),
-                    (None, Some(From::Subject | From::Header)) => "text",
-                    (None, Some(From::Sequence)) => "int",
-                    (None, Some(From::StoreTime)) => "timestamp",
-                };
-                match (self.precision, self.scale, &self.of) {
-                    (None, None, None) => ColumnType::parse(written),
-                    (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
-                    (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
-                    (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
-                    _ => Err(E::custom(format!(
-                        "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
-                    ))),
-                }
-            }
-
-            fn place<E: de::Error>(&mut self) -> Result<ColumnPlace, E> {
-                let (path, token, name) = (self.path.take(), self.token.take(), self.name.take());
-                Ok(match (self.from, path, token, name) {
-                    (None, path, None, None) => ColumnPlace::Payload(path.map(|path| path.0)),
-                    (Some(From::Subject), None, token, None) => ColumnPlace::Subject { token },
-                    (Some(From::Header), None, None, Some(name)) => ColumnPlace::Header(name),
-                    (Some(From::Header), None, None, None) => return Err(E::missing_field("name")),
-                    (Some(From::Sequence), None, None, None) => ColumnPlace::Sequence,
-                    (Some(From::StoreTime), None, None, None) => ColumnPlace::StoreTime,
-                    (_, _, Some(_), _) => return Err(E::custom("the key token goes with from = \"subject\"")),
-                    (_, _, _, Some(_)) => return Err(E::custom("the key name goes with from = \"header\"")),
-                    (Some(_), Some(_), ..) => {
-                        return Err(E::custom(
-                            "the key path goes with columns of the payload, which have no key from",
-                        ));
-                    }
-                })
-            }
-        }
-
         struct Column;
         impl<'de> Visitor<'de> for Column {
             type Value = SourceColumn;
@@ -233,7 +261,7 @@ impl<'de> Deserialize<'de> for SourceColumn {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SourceColumn, A::Error> {
-                let mut long = Long::deserialize(MapAccessDeserializer::new(map))?;
+                let mut long = LongColumn::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(SourceColumn {
                     column_type: long.column_type()?,
                     place: long.place()?,
@@ -247,13 +275,15 @@ impl<'de> Deserialize<'de> for SourceColumn {
 }
 
 /// A path: `"address.city"`, or `["items", 0, "sku"]` for names that hold dots and for elements of arrays.
-struct ColumnPath(ValuePath);
+pub(super) struct ColumnPath(ValuePath);
 
 /// A name or an index.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Part {
+pub(super) enum Part {
+    /// A member of an object.
     Name(String),
+    /// An element of an array, from 0.
     Index(usize),
 }
 

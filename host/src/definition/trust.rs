@@ -1,10 +1,11 @@
 //! Whom a pipeline trusts to deploy.
 
+use super::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
 /// Whose signatures count under deployments for the steps of a pipeline.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
     /// The keys of those who may; whom the hosts trust, when absent.
@@ -15,7 +16,7 @@ pub struct Trust {
 }
 
 /// A key, with or without a name for its owner.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "accepted is a public key such as \"UD5Z…\", or a table such as { name = \"ann\", key = \"UD5Z…\" }"
@@ -28,7 +29,7 @@ pub enum TrustedKey {
 }
 
 /// A key with a name for its owner.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedKey {
     /// The owner.

@@ -7,7 +7,7 @@ use super::{
     texts,
 };
 use crate::{
-    definition::{ColumnMap, Name, StageLimits},
+    definition::{ColumnMap, Name, Spanned, StageLimits},
     error::{Error, Result},
     model::{
         column::{ColumnType, Field, Schema},
@@ -15,8 +15,8 @@ use crate::{
     },
     plan::{AggregateSpec, At, Function, OperatorPlan, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -26,7 +26,7 @@ use std::{
 const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Aggregate {
     /// The group's columns; may be empty for one group of everything.
@@ -38,7 +38,7 @@ pub(super) struct Aggregate {
 }
 
 /// One aggregate: exactly one function with its column, or the component of an aggregate of the user's own.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AggregateColumn {
     /// The sum of a column of numbers.
@@ -70,6 +70,7 @@ pub(super) struct AggregateColumn {
     /// The file of a component that is an aggregate, relative to the pipeline file.
     pub(super) module: Option<Spanned<PathBuf>>,
     /// Parameters by name; those left out have the aggregate's defaults. Only with `module`.
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub(super) parameters: Option<Spanned<BTreeMap<String, Spanned<toml::Value>>>>,
     /// Bounds other than the defaults. Only with `module`.
     pub(super) limits: Option<Spanned<StageLimits>>,

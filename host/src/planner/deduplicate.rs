@@ -10,11 +10,12 @@ use crate::{
     plan::{At, OperatorPlan, StateForm},
     text::duration,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deduplicate {
     /// The columns in which twins are alike.

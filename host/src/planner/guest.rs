@@ -7,12 +7,11 @@ use super::{
     stage::{check_reads, parameters},
 };
 use crate::{
-    definition::Name,
+    definition::{Name, Spanned},
     error::Result,
     model::{column::Field, deployment::Whose, guest::AggregateDescription},
     plan::{Function, GuestHost, Setting},
 };
-use serde_spanned::Spanned;
 use std::{
     ops::Range,
     path::{Path, PathBuf},

@@ -12,6 +12,7 @@ use crate::{
     plan::{At, OperatorPlan, StateForm},
     text::duration,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use std::{
 };
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IntervalJoin {
     /// The step, or `step.output`, that the other rows come from.

@@ -6,18 +6,18 @@ use super::{
     texts,
 };
 use crate::{
-    definition::{ColumnMap, Name},
+    definition::{ColumnMap, Name, Spanned},
     error::Result,
     limits::LAG_ROWS_MAX,
     model::column::Field,
     plan::{At, OperatorPlan, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 use std::collections::BTreeSet;
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lag {
     /// The key.

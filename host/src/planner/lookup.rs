@@ -13,11 +13,12 @@ use crate::{
     },
     plan::LookupPlan,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Its keys in the file: a table as it stands, or with the versions of a row as they stood: exactly one of both.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lookup {
     /// The table.

@@ -10,11 +10,12 @@ use crate::{
     model::column::{ColumnType, Schema},
     plan::{At, OperatorPlan, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OnCrossing {
     /// The key; that of the changelog, when absent.

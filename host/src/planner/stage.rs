@@ -4,7 +4,7 @@ use super::{
     Binder, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, OutputPort, StepAt, StepKeys, list,
 };
 use crate::{
-    definition::{Failures, Stage, StageLimits},
+    definition::{Failures, Spanned, Stage, StageLimits},
     error::{Error, Result},
     limits::{FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, TRIAL_FAILURES, TRIAL_ROWS},
     model::{
@@ -14,7 +14,6 @@ use crate::{
     },
     plan::{FailureBound, GuestHost, Setting, StagePlan, StageVersion, Trial},
 };
-use serde_spanned::Spanned;
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
 /// On how many rows it may fail; a block has a row at least.

@@ -11,6 +11,7 @@ use crate::{
     model::column::{Field, Schema},
     plan::{At, OperatorPlan, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,7 @@ use std::{
 };
 
 /// Its keys in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TemporalJoin {
     /// The step, or `step.output`, whose rows are versions.

@@ -2,7 +2,7 @@
 
 use super::Binder;
 use crate::{
-    definition::{EventTime, Name, Now as DefinedNow, TimeUnit},
+    definition::{EventTime, Name, Now as DefinedNow, Spanned, TimeUnit},
     error::{OrDefect, Result},
     limits::{COMMIT_AT_MOST_EVERY, COMMIT_AT_MOST_EVERY_MAX},
     model::{column::ColumnType, ids::InputId, subject},
@@ -10,7 +10,6 @@ use crate::{
     text::duration,
 };
 use jiff::{Span, SpanRelativeTo};
-use serde_spanned::Spanned;
 use std::{ops::RangeInclusive, time::Duration};
 
 /// The shortest time between two ticks: each is a message that stays in the stream.

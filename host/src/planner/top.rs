@@ -5,11 +5,11 @@ use super::{
     window_keys::{Top, TopOrder, Window},
 };
 use crate::{
+    definition::Spanned,
     error::Result,
     limits::TOP_ROWS_MAX,
     model::column::{ColumnType, Field},
 };
-use serde_spanned::Spanned;
 use std::ops::Range;
 
 /// The column that says which of them a row is, from 1 on.

@@ -2,12 +2,11 @@
 
 use super::Binder;
 use crate::{
-    definition::TrustedKey,
+    definition::{Spanned, TrustedKey},
     error::Result,
     limits::TRUSTED_KEYS_MAX,
     trust::{Policy, public_key},
 };
-use serde_spanned::Spanned;
 
 impl Binder<'_> {
     /// Whose signatures count, and whether there has to be one.

@@ -10,11 +10,12 @@ use crate::{
     model::column::Schema,
     plan::{At, OperatorPlan, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// Its key in the file: the steps, or `step.output`s, whose rows are put together.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(super) struct Union(Vec<Name>);
 

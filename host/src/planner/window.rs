@@ -12,7 +12,7 @@ use super::{
     window_keys::{EmitWhen, Hopping, OverWindow, Window},
 };
 use crate::{
-    definition::{BoundsUnit, Name},
+    definition::{BoundsUnit, Name, Spanned},
     error::Result,
     limits::WINDOWS_PER_ROW_MAX,
     model::{
@@ -22,7 +22,6 @@ use crate::{
     plan::{AggregateSpec, At, DAY_US, MS_US, OperatorPlan, StateForm, TimeColumn, TimeScale},
     text::duration,
 };
-use serde_spanned::Spanned;
 use std::{collections::BTreeSet, fmt, ops::Range};
 
 /// The column of late rows of a changelog that says whether a row was to be taken away.

@@ -2,14 +2,14 @@
 
 use super::{Binder, StepAt, aggregate::AggregateColumn};
 use crate::{
-    definition::{BoundsUnit, ColumnMap, Name, TimeUnit},
+    definition::{BoundsUnit, ColumnMap, Name, Spanned, TimeUnit},
     error::Result,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
 /// `window`: exactly one kind of window. Durations are texts such as `"5 min"`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Window {
     /// One window after the other, of this size.
@@ -48,7 +48,7 @@ pub(super) struct Window {
 }
 
 /// Windows of one size, and how far apart they are.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hopping {
     /// How long a window is.
@@ -58,7 +58,7 @@ pub(super) struct Hopping {
 }
 
 /// Windows that end where nothing came for a while.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Session {
     /// Rows that are at least this far apart are in different windows.
@@ -66,7 +66,7 @@ pub(super) struct Session {
 }
 
 /// When a window's results are emitted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum EmitWhen {
     /// Once the window has ended.
@@ -79,7 +79,7 @@ pub(super) enum EmitWhen {
 }
 
 /// The rows before each one. Its keys, beside those of every window.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OverWindow {
     /// How many rows, that one included.
@@ -91,7 +91,7 @@ pub(super) struct OverWindow {
 }
 
 /// The rows that rank first.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Top {
     /// How many.
@@ -106,7 +106,7 @@ pub(super) struct Top {
 }
 
 /// Which rows rank first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum TopOrder {
     /// Those with the greatest values.

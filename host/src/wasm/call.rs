@@ -15,7 +15,7 @@ use super::{
     translate::of_stage::with_parameters,
 };
 use crate::{
-    definition::StageLimits,
+    definition::{Spanned, StageLimits},
     fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
     model::guest::{Description, GuestFailure, ParameterValue},
@@ -33,7 +33,7 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) fn new(limits: &StageLimits) -> Self {
-        let mib = |given: &Option<serde_spanned::Spanned<u64>>, default: usize| {
+        let mib = |given: &Option<Spanned<u64>>, default: usize| {
             given.as_ref().map_or(default, |mib| (*mib.get_ref() as usize) << 20)
         };
         Self {

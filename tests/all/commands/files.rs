@@ -333,7 +333,7 @@ fn what_never_ends_is_refused() {
         ),
         (
             "check .",
-            "cannot read pipeline file .: it is a folder; accepted is a file",
+            "there is no pipeline in .; a folder with one has a pipeline.toml, or is a project",
         ),
         ("run pipe", "it is a pipe"),
         ("replay pipe --input events.jsonl --discard", "it is a pipe"),

@@ -182,17 +182,29 @@ fn what_a_person_edits_may_be_read_by_others_as_far_as_the_umask_says() {
     for (umask, file, folder_mode) in [(0o000, 0o644, 0o755), (0o022, 0o644, 0o755), (0o077, 0o600, 0o700)] {
         let folder = Folder::with(NAMES);
         run_with_umask(&folder, umask, "new large-orders").ends_with(0);
-        let rule = folder.path("large-orders");
-        let found = ["", "src", "cases", "cases/first"].map(|name| mode(&rule.join(name)));
-        assert_eq!(found, [folder_mode; 4], "umask {umask:03o}");
+        let project = folder.path("large-orders");
+        let folders = [
+            "",
+            ".weir",
+            "pipelines",
+            "guests/large-orders/src",
+            "cases/large-orders/first",
+        ];
+        assert_eq!(
+            folders.map(|name| mode(&project.join(name))),
+            [folder_mode; 5],
+            "umask {umask:03o}"
+        );
         for name in [
             "Cargo.toml",
             "Cargo.lock",
-            "src/lib.rs",
-            "pipeline.toml",
-            "cases/first/input.jsonl",
+            "weir.toml",
+            ".weir/pipeline.schema.json",
+            "guests/large-orders/src/lib.rs",
+            "pipelines/large-orders.toml",
+            "cases/large-orders/first/input.jsonl",
         ] {
-            assert_eq!(mode(&rule.join(name)), file, "{name}, umask {umask:03o}");
+            assert_eq!(mode(&project.join(name)), file, "{name}, umask {umask:03o}");
         }
     }
 }
