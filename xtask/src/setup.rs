@@ -4,8 +4,17 @@ use crate::build::{self, Build};
 use crate::error::{Error, Result};
 use crate::guests::{self, Profile, Purpose};
 use crate::nats_server::{self, NatsServer};
+use crate::python::{self, Python};
 use crate::say::say;
 use crate::wasm_target;
+
+/// What programs that are run need to know of.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) server: NatsServer,
+    /// Where it is needed.
+    pub(crate) python: Option<Python>,
+}
 
 /// Finds or gets what the workspace needs, builds the guests that are for `purpose`, and builds what `host` says.
 ///
@@ -14,13 +23,18 @@ use crate::wasm_target;
 ///
 /// # Errors
 /// Names everything that is missing, and not only the first. What was got before the failure stays.
-pub(crate) fn run(purpose: Purpose, host: Option<Build>) -> Result<NatsServer> {
+pub(crate) fn run(purpose: Purpose, host: Option<Build>) -> Result<Found> {
     let target = wasm_target::find_or_install().inspect(|target| say("wasm target", target));
     let server = nats_server::find_or_install().inspect(|server| say("nats-server", server));
-    let (target, server) = match (target, server) {
-        (Ok(target), Ok(server)) => (target, server),
-        (Err(target), Err(server)) => return Err(Error::new(format!("{target}\nerror: {server}"))),
-        (Err(error), _) | (_, Err(error)) => return Err(error),
+    let python = purpose.needs_python().then(python::find_or_install).transpose();
+    let python = python.inspect(|python| python.iter().for_each(|python| say("python", python)));
+    let (target, server, python) = match (target, server, python) {
+        (Ok(target), Ok(server), Ok(python)) => (target, server, python),
+        (target, server, python) => {
+            let errors = [target.err(), server.err(), python.err()];
+            let errors: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();
+            return Err(Error::new(errors.join("\nerror: ")));
+        }
     };
     let (guests, modules) = guests::plan(&target, &Profile::default(), purpose)?.unzip();
     let builds: Vec<Build> = guests.into_iter().chain(host).collect();
@@ -32,5 +46,5 @@ pub(crate) fn run(purpose: Purpose, host: Option<Build>) -> Result<NatsServer> {
     if let Some(modules) = modules {
         modules.make_components()?;
     }
-    Ok(server)
+    Ok(Found { server, python })
 }

@@ -9,15 +9,16 @@ use crate::error::{Error, Result};
 use crate::process;
 use crate::say::say;
 
-/// Makes the virtual environment `venv` anew and installs what `requirement` names there. `program` is what it is for, and
+/// Makes the virtual environment `venv` anew and installs what `requirements` name there. `program` is what it is for, and
 /// `by_hand` how else a person can get that.
 ///
 /// # Errors
 /// When there is no Python that could, or nothing to install.
-pub(crate) fn install(venv: &Path, program: &str, requirement: &str, by_hand: &str) -> Result<()> {
+pub(crate) fn install(venv: &Path, program: &str, requirements: &[&str], by_hand: &str) -> Result<()> {
+    let listed = requirements.join(", ");
     say(
         program,
-        format_args!("installing {requirement:?} from PyPI in target/{program} …"),
+        format_args!("installing {listed} from PyPI in target/{program} …"),
     );
     // Debian packs this part of Python's library apart; without it, venv fails half-way and leaves a broken folder.
     process::read(Command::new("python3").args(["-c", "import venv, ensurepip"])).map_err(|_| {
@@ -31,14 +32,8 @@ pub(crate) fn install(venv: &Path, program: &str, requirement: &str, by_hand: &s
     process::read(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
 
     let mut pip = Command::new(venv.join("bin").join("python3"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        requirement,
-    ]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(requirements);
     process::read(&mut pip).map(|_| ()).map_err(|error| {
         Error::new(format!("no {program}: {error}"))
             .remedy(process::words(&pip))
