@@ -462,4 +462,7 @@ pub struct Sink {
     pub publish_from: Option<Spanned<PublishFrom>>,
     /// The columns, in order; all, when absent.
     pub columns: Option<Vec<Name>>,
+    /// How the values of columns are written, by the name of the column.
+    #[serde(rename = "as")]
+    pub forms: Option<ColumnMap<Name>>,
 }

@@ -6,6 +6,7 @@ pub mod column_type;
 pub mod decimal;
 pub mod delivery;
 pub mod deployment;
+pub mod form;
 pub mod guest;
 pub mod harm;
 pub mod headers;

@@ -20,6 +20,7 @@ use crate::{
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
+        form::{ColumnForm, Form},
         guest::{Module, ParameterValue},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
         path::ValuePath,
@@ -530,10 +531,46 @@ pub struct KeepPlan {
 pub struct SinkPlan {
     /// Where rows come from.
     pub input: OutputPort,
-    /// For each column of the sink, its name and the column of the input.
-    pub columns: Vec<(Field, usize)>,
+    /// Its columns.
+    pub columns: Vec<SinkColumn>,
     /// Where they go.
     pub target: Target,
+}
+
+impl SinkPlan {
+    /// The table that it writes, if it does.
+    pub fn table(&self) -> Option<&str> {
+        match &self.target {
+            Target::Table { name, .. } | Target::Append { name } => Some(name),
+            Target::Subject { .. } => None,
+        }
+    }
+
+    /// The names and types of its columns.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.columns.iter().map(|column| &column.field)
+    }
+}
+
+/// A column of a sink.
+#[derive(Clone, Debug)]
+pub struct SinkColumn {
+    /// Name and type.
+    pub field: Field,
+    /// The column of the input.
+    pub place: usize,
+    /// How its values are written.
+    pub form: Form,
+}
+
+impl SinkColumn {
+    /// Its type, and how its values are written.
+    pub fn column_form(&self) -> ColumnForm {
+        ColumnForm {
+            column_type: self.field.column_type,
+            form: self.form,
+        }
+    }
 }
 
 /// Where rows go.

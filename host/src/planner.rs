@@ -43,6 +43,7 @@ use crate::{
     model::{
         column::{ColumnType, Field, Schema},
         deployment::Deployment,
+        form::Form,
         guest::{AggregateModule, Module, ParameterValue},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},
         path::ValuePath,
@@ -238,6 +239,8 @@ struct BoundTable {
 struct BoundSink {
     input: OutputPort,
     columns: Vec<String>,
+    /// How the values of each are written.
+    forms: Vec<Form>,
     target: BoundTarget,
 }
 

@@ -10,7 +10,8 @@ pub use table::TableSink;
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column, Field},
+        column::{Batch, Column},
+        form::ColumnForm,
         ids::SinkId,
         moved::MovedRows,
         row::push_cell,
@@ -37,7 +38,7 @@ pub enum Sink {
 impl Sink {
     /// A sink with nothing in it.
     pub fn new(id: SinkId, plan: &SinkPlan, seed: u64) -> Self {
-        let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+        let columns: Vec<usize> = plan.columns.iter().map(|column| column.place).collect();
         match &plan.target {
             Target::Table {
                 primary_key, rows_by, ..
@@ -52,7 +53,9 @@ impl Sink {
                 row: Vec::new(),
             }),
             Target::Subject { .. } => {
-                let fields = plan.columns.iter().map(|(field, _)| field.clone()).collect();
+                let of_message = plan.columns.iter();
+                let fields = of_message.map(|column| (column.field.name.clone(), column.column_form()));
+                let fields = fields.collect();
                 Self::Subject(SubjectSink {
                     id,
                     fields,
@@ -66,7 +69,7 @@ impl Sink {
 
     /// Goes on with what waits as the same sink of another plan, whose columns may lie elsewhere.
     pub fn replace(&mut self, plan: &SinkPlan) {
-        let places: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+        let places: Vec<usize> = plan.columns.iter().map(|column| column.place).collect();
         match (self, &plan.target) {
             (
                 Self::Table(table),
@@ -188,7 +191,7 @@ impl Sink {
 
 /// Where the columns of a table, and those of its key, lie among those of the input.
 pub(crate) fn places(plan: &SinkPlan, primary_key: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let columns: Vec<usize> = plan.columns.iter().map(|(_, column)| *column).collect();
+    let columns: Vec<usize> = plan.columns.iter().map(|column| column.place).collect();
     let key = key_of(primary_key, &columns);
     (columns, key)
 }
@@ -236,7 +239,8 @@ impl AppendSink {
 #[derive(Debug)]
 pub struct SubjectSink {
     id: SinkId,
-    fields: Vec<Field>,
+    /// The columns of a message.
+    fields: Vec<(String, ColumnForm)>,
     columns: Vec<usize>,
     messages: Vec<Message>,
     bytes: usize,
@@ -251,7 +255,8 @@ impl SubjectSink {
                 Some(last) if last.sequence == sequence && !last.of_swap => last.ordinal + 1,
                 _ => 0,
             };
-            let payload = json(&self.fields, &columns, row);
+            let fields = self.fields.iter().map(|(name, form)| (name.as_str(), *form));
+            let payload = json(fields, &columns, row);
             self.bytes += payload.len();
             self.messages.push(Message {
                 sequence,
@@ -265,15 +270,19 @@ impl SubjectSink {
 }
 
 /// A row as a JSON object.
-pub(crate) fn json<'f>(fields: impl IntoIterator<Item = &'f Field>, columns: &[&Column], row: usize) -> String {
+pub(crate) fn json<'f>(
+    fields: impl IntoIterator<Item = (&'f str, ColumnForm)>,
+    columns: &[&Column],
+    row: usize,
+) -> String {
     let mut object = String::from("{");
-    for (field, column) in fields.into_iter().zip(columns) {
+    for ((name, form), column) in fields.into_iter().zip(columns) {
         if object.len() > 1 {
             object.push(',');
         }
-        object.push_str(&Json::from(field.name.as_str()).to_string());
+        object.push_str(&Json::from(name).to_string());
         object.push(':');
-        field.column_type.push_json(&mut object, column.get(row));
+        form.push_json(&mut object, column.get(row));
     }
     object.push('}');
     object
@@ -282,8 +291,10 @@ pub(crate) fn json<'f>(fields: impl IntoIterator<Item = &'f Field>, columns: &[&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::{ColumnType, Value};
-    use crate::model::turn::Upserts;
+    use crate::model::{
+        column::{ColumnType, Value},
+        turn::Upserts,
+    };
 
     #[test]
     fn messages_of_swaps_behind_one_event_are_numbered_through() {

@@ -7,6 +7,7 @@ mod dead_letters;
 mod diff;
 mod explain;
 mod files;
+mod forms;
 mod json;
 mod modes;
 mod own_aggregates;

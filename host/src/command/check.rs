@@ -13,6 +13,7 @@ use crate::{
     error::{Result, note_defect, take_defect},
     model::{
         column::Field,
+        form::{Form, Place},
         ids::{Id, NodeId},
     },
     plan::{At, Change, Node, NodeKind, Now, Output, OutputPort, Plan, SinkPlan, Target, ms_in_us},
@@ -22,6 +23,7 @@ use crate::{
 };
 use serde_json::{Value as Json, json};
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -263,14 +265,27 @@ fn as_json(plan: &Plan) -> Json {
         json!({ "name": table.name, "key": key.collect::<Vec<_>>(), "columns": columns.collect::<Vec<_>>() })
     });
     let sinks = plan.sinks.iter().map(|sink| {
-        let columns: Vec<&str> = sink.columns.iter().map(|(field, _)| field.name.as_str()).collect();
+        let columns: Vec<&str> = sink.fields().map(|field| field.name.as_str()).collect();
         let (kind, name, key) = match &sink.target {
             Target::Table { name, primary_key, .. } => ("table", name, primary_key.as_slice()),
             Target::Append { name } => ("table", name, &[][..]),
             Target::Subject { name } => ("subject", name, &[][..]),
         };
         let key: Vec<&str> = key.iter().filter_map(|&at| columns.get(at).copied()).collect();
-        json!({ "kind": kind, "name": name, "from": port_name(plan, sink.input), "primary_key": key, "columns": columns })
+        let mut object = json!({
+            "kind": kind,
+            "name": name,
+            "from": port_name(plan, sink.input),
+            "primary_key": key,
+            "columns": columns,
+        });
+        let forms: serde_json::Map<String, serde_json::Value> = named_forms(sink)
+            .map(|(name, form)| (name.to_owned(), form.to_string().into()))
+            .collect();
+        if let (false, Some(members)) = (forms.is_empty(), object.as_object_mut()) {
+            members.insert("as".to_owned(), forms.into());
+        }
+        object
     });
     let mut object = json!({
         "pipeline": plan.name,
@@ -373,15 +388,34 @@ fn describe_output(output: &Output) -> String {
     format!("{change}{}", columns.join(", "))
 }
 
+/// The columns of a sink that are written otherwise than their types usually are.
+fn named_forms(sink: &SinkPlan) -> impl Iterator<Item = (&str, Form)> {
+    let place = match sink.table() {
+        Some(_) => Place::Table,
+        None => Place::Subject,
+    };
+    let named = sink
+        .columns
+        .iter()
+        .filter(move |column| !column.column_form().is_usual(place));
+    named.map(|column| (column.field.name.as_str(), column.form))
+}
+
 fn describe_sink(sink: &SinkPlan) -> String {
-    let columns: Vec<&str> = sink.columns.iter().map(|(field, _)| field.name.as_str()).collect();
+    let names: Vec<&str> = sink.fields().map(|field| field.name.as_str()).collect();
+    let forms: BTreeMap<&str, Form> = named_forms(sink).collect();
+    let shown = |name: &&str| match forms.get(name) {
+        Some(form) => format!("{name} as {form}"),
+        None => (*name).to_owned(),
+    };
+    let columns: Vec<String> = names.iter().map(shown).collect();
     match &sink.target {
         Target::Table {
             name,
             primary_key,
             rows_by,
         } => {
-            let key: Vec<&str> = primary_key.iter().filter_map(|&at| columns.get(at).copied()).collect();
+            let key: Vec<&str> = primary_key.iter().filter_map(|&at| names.get(at).copied()).collect();
             let latest = if rows_by.is_some() { ", latest change shows" } else { "" };
             format!("table {name} by {}{latest} ({})", key.join(", "), columns.join(", "))
         }

@@ -25,7 +25,7 @@ impl Engine {
         let Step::Operator(operator) = step.or_defect(|| format!("sink {sink} reads a step that is not there"))? else {
             return Ok(false);
         };
-        let places: Vec<usize> = plan.columns.iter().map(|(_, place)| *place).collect();
+        let places: Vec<usize> = plan.columns.iter().map(|column| column.place).collect();
         for bucket in 0..STATE_BUCKETS {
             let rows = operator.current_rows(bucket).filter(|_| !operator.rows_outlive_state());
             let Some(rows) = rows else { return Ok(false) };

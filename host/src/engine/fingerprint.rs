@@ -24,7 +24,7 @@ pub(super) fn of_state(plan: &Plan, state: &str, form: StateForm) -> String {
             .iter()
             .find(|sink| matches!(&sink.target, crate::plan::Target::Table { name, .. } if name == table));
         return match sink {
-            Some(sink) => typed(sink.columns.iter().map(|(field, _)| field)),
+            Some(sink) => typed(sink.fields()),
             None => of_nothing(state),
         };
     }

@@ -5,6 +5,7 @@ use crate::{
     model::{
         column::{Batch, Column, Field},
         delivery::RejectedDelivery,
+        form::{ColumnForm, Place},
     },
     operator::Applied,
     sink::json,
@@ -132,9 +133,14 @@ impl Outcomes {
     /// Keeps rows that no event is to blame for, as dead letters of their own.
     pub(super) fn reject_rows(&mut self, rejected: Vec<(RejectedDelivery, u32)>, schema: &[Field], input: &Batch) {
         let columns: Vec<&Column> = input.columns.iter().map(|column| &**column).collect();
+        let fields = |field: &Field| ColumnForm::usual(field.column_type, Place::Subject);
         let rows = rejected.into_iter().map(|(rejected, row)| DeadRow {
             rejected,
-            row: json(schema, &columns, row as usize),
+            row: json(
+                schema.iter().map(|field| (field.name.as_str(), fields(field))),
+                &columns,
+                row as usize,
+            ),
         });
         self.dead_rows.extend(rows);
     }

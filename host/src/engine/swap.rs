@@ -373,7 +373,7 @@ fn sink_columns(sink: &SinkPlan) -> String {
         Target::Table { primary_key, .. } => primary_key,
         _ => &[],
     };
-    let columns = sink.columns.iter().enumerate().map(|(at, (field, _))| {
+    let columns = sink.fields().enumerate().map(|(at, field)| {
         let nullable = if key.contains(&at) && field.nullable {
             " or null"
         } else {

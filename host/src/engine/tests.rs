@@ -11,7 +11,7 @@ fn broken() -> (Plan, Closures) {
     "#;
     let host = Closures::default();
     let mut plan = Plan::build(&File::from_text("visits.toml", text), &host).unwrap();
-    plan.sinks.get_mut(SinkId::FIRST).unwrap().columns[1].1 = 7;
+    plan.sinks.get_mut(SinkId::FIRST).unwrap().columns[1].place = 7;
     (plan, host)
 }
 

@@ -2,7 +2,7 @@
 //! written.
 
 use crate::model::{
-    column::{ColumnType, Layout, Value},
+    column::{ColumnType, ElementType, Layout, Value},
     decimal::DecimalType,
 };
 use jiff::{
@@ -47,6 +47,27 @@ impl ColumnType {
     pub fn named(name: &str) -> Option<Self> {
         let mut all = NAMED.into_iter();
         all.find_map(|(known, column_type)| (known == name).then_some(column_type))
+    }
+
+    /// The type that is [displayed](fmt::Display) so.
+    pub fn of_text(text: &str) -> Option<Self> {
+        let digits = || {
+            text.strip_prefix(DECIMAL)?
+                .strip_prefix('(')?
+                .strip_suffix(')')?
+                .split_once(", ")
+        };
+        let decimal = || {
+            let (precision, scale) = digits()?;
+            DecimalType::new(precision.parse().ok()?, scale.parse().ok()?)
+        };
+        let list = || {
+            let of = text.strip_prefix(LIST)?.strip_prefix('(')?.strip_suffix(')')?;
+            ElementType::of(Self::of_text(of)?)
+        };
+        Self::named(text)
+            .or_else(|| decimal().map(Self::Decimal))
+            .or_else(|| list().map(Self::List))
     }
 
     /// The names of the types that need no more than a name, in the order in which messages list them.

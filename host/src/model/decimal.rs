@@ -11,6 +11,12 @@ impl DecimalType {
     /// The most digits that a decimal has.
     pub const PRECISION_MAX: u8 = 38;
 
+    /// The most digits for which a double stands: it tells each such decimal from the next.
+    pub const DOUBLE_PRECISION_MAX: u8 = 15;
+
+    /// The most digits that an integer of 64 bits holds, whichever they are.
+    pub const INT_PRECISION_MAX: u8 = 18;
+
     /// Decimals of `precision` digits, of which `scale` stand behind the point. Nothing beyond [`DecimalType::PRECISION_MAX`], for
     /// no digit, or where more stand behind the point than there are.
     pub fn new(precision: u8, scale: u8) -> Option<Self> {

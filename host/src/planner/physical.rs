@@ -14,7 +14,8 @@ use crate::{
     },
     plan::{
         AggregateGuest, AggregateSpec, Change, EventTimePlan, Input, Node, NodeKind, Output, OutputPort, Place, Plan,
-        Readers, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target, TimeColumn, TimeScale,
+        Readers, SinkColumn, SinkPlan, SourceColumn, StageColumn, StageOutput, StagePlan, TablePlan, Target,
+        TimeColumn, TimeScale,
     },
 };
 use pruning::read_columns;
@@ -187,12 +188,15 @@ impl Physical<'_> {
 
     fn sink(&self, sink: &super::BoundSink) -> SinkPlan {
         let schema = self.schema(sink.input);
-        let columns: Vec<(Field, usize)> = sink
-            .columns
-            .iter()
-            .map(|name| self.index(sink.input, name))
-            .filter_map(|index| Some((schema.get(index)?.clone(), index)))
-            .collect();
+        let columns = sink.columns.iter().zip(&sink.forms).filter_map(|(name, form)| {
+            let place = self.index(sink.input, name);
+            Some(SinkColumn {
+                field: schema.get(place)?.clone(),
+                place,
+                form: *form,
+            })
+        });
+        let columns = columns.collect();
         let of_sink = |names: &[String]| {
             let place = |name: &String| {
                 let place = sink.columns.iter().position(|column| column == name);
@@ -273,7 +277,7 @@ impl Physical<'_> {
                     let primary: BTreeSet<usize> = primary_key
                         .iter()
                         .filter_map(|&column| sink.columns.get(column))
-                        .map(|(_, index)| *index)
+                        .map(|column| column.place)
                         .collect();
                     primary == key.iter().copied().collect::<BTreeSet<usize>>()
                 }

@@ -4,10 +4,11 @@ use super::{
     Binder, BoundChange, BoundKind, BoundOutput, BoundSink, BoundTarget, OutputPort, list, time::DURATION_US_MAX,
 };
 use crate::{
-    definition::{Name, PublishFrom},
+    definition::{Name, PublishFrom, Sink},
     error::{Error, OrDefect, Result},
     limits::{DEAD_LETTER_BYTES_KEPT, DEAD_LETTERS_KEPT},
     model::{
+        form::{ColumnForm, Form, Place},
         ids::{Id, IdVec, NodeId, SinkId},
         subject,
     },
@@ -217,9 +218,70 @@ impl Binder<'_> {
                     format!("{whose} sends a changelog, whose rows are changed later; give the sink a `table` with a `primary_key`"),
                 ));
             }
-            sinks.push(BoundSink { input, columns, target });
+            let forms = self.forms(sink, &columns, output, &target)?;
+            sinks.push(BoundSink {
+                input,
+                columns,
+                forms,
+                target,
+            });
         }
         Ok(sinks)
+    }
+
+    /// How the values of a sink's columns are written.
+    fn forms(&self, sink: &Sink, columns: &[String], output: &BoundOutput, target: &BoundTarget) -> Result<Vec<Form>> {
+        let (place, what) = match target {
+            BoundTarget::Subject { .. } => (Place::Subject, "a message"),
+            _ => (Place::Table, "a table"),
+        };
+        let named = sink.forms.as_ref().map_or(&[][..], |forms| &forms.0);
+        if let Some((name, _)) = named.iter().find(|(name, _)| !columns.contains(name.get_ref())) {
+            return Err(self.at(
+                name,
+                format!(
+                    "key `as`: the sink has no column \"{}\"; there are {}",
+                    name.get_ref(),
+                    columns.join(", ")
+                ),
+            ));
+        }
+        let form = |column: &String| {
+            let field = output.schema.iter().find(|field| field.name == *column);
+            let field = field.or_defect(|| format!("a sink has a column \"{column}\" that its input does not have"))?;
+            let column_type = field.column_type;
+            let Some((_, named)) = named.iter().find(|(name, _)| name.get_ref() == column) else {
+                return Ok(ColumnForm::usual(column_type, place).form);
+            };
+            let accepted = Form::all(column_type, place);
+            let refuse =
+                |why: String| Err(self.at(named, format!("key `as`: column \"{column}\" is {column_type}, {why}")));
+            let Some(form) = Form::named(named.get_ref()).filter(|form| accepted.contains(form)) else {
+                return refuse(match accepted {
+                    [_] => format!("which {what} has in one form alone, so leave `{column}` out of `as`"),
+                    _ => {
+                        let names: Vec<String> = accepted.iter().map(|form| format!("\"{form}\"")).collect();
+                        format!(
+                            "which {what} has as {}; found \"{}\"",
+                            names.join(", "),
+                            named.get_ref()
+                        )
+                    }
+                });
+            };
+            match target {
+                BoundTarget::Table { name, primary_key, .. } if form.cuts() && primary_key.contains(column) => {
+                    refuse(format!(
+                        "and part of the primary key of table \"{name}\": as \"{form}\" it would be cut, and rows of different keys \
+                     would be one; accepted are \"{}\" and \"{}\"",
+                        Form::Text,
+                        Form::EpochMicros
+                    ))
+                }
+                _ => Ok(form),
+            }
+        };
+        columns.iter().map(form).collect()
     }
 
     /// Several steps may publish to one subject, and a step may publish to several; the same rows twice to one are an oversight.

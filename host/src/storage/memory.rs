@@ -6,13 +6,14 @@ use super::{
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
-        column::{ColumnType, Value},
+        column::Value,
+        form::{ColumnForm, Place, Written},
         ids::TableId,
         row::cells,
         rows::{KeyedRows, Message},
         turn::{FailureCount, LogRow, SinkRows, Turn},
     },
-    plan::{Plan, Target},
+    plan::{Plan, SinkColumn, Target},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -63,8 +64,8 @@ impl MemoryStorage {
 
     /// The rows of a table, in order of the key, or as they were appended; none where there is no such table.
     pub fn rows(&self, table: &str) -> Vec<Vec<serde_json::Value>> {
-        let types = self.types_of(table);
-        let shown = |row: &Vec<u8>| cells(row).zip(&types).map(|(cell, of)| json(*of, cell)).collect();
+        let forms = self.forms_of(table);
+        let shown = |row: &Vec<u8>| cells(row).zip(&forms).map(|(cell, form)| json(*form, cell)).collect();
         match self.tables.get(table) {
             None => Vec::new(),
             Some(Rows::Keyed(rows)) => rows.values().map(shown).collect(),
@@ -72,15 +73,19 @@ impl MemoryStorage {
         }
     }
 
-    /// The types of the columns of a table.
-    fn types_of(&self, table: &str) -> Vec<ColumnType> {
-        let sink = self.plan.sinks.iter().find(|sink| match &sink.target {
-            Target::Table { name, .. } | Target::Append { name } => name == table,
-            Target::Subject { .. } => false,
-        });
+    /// How the columns of a table are written.
+    fn forms_of(&self, table: &str) -> Vec<ColumnForm> {
+        let sink = self.plan.sinks.iter().find(|sink| sink.table() == Some(table));
         let lookup = self.plan.tables.iter().find(|lookup| lookup.name == table);
-        let of_sink = sink.map(|sink| sink.columns.iter().map(|(field, _)| field.column_type).collect());
-        let of_lookup = || Some(lookup?.columns.iter().map(|column| column.field.column_type).collect());
+        let of_sink = sink.map(|sink| sink.columns.iter().map(SinkColumn::column_form).collect());
+        let of_lookup = || {
+            let columns = lookup?.columns.iter();
+            Some(
+                columns
+                    .map(|column| ColumnForm::usual(column.field.column_type, Place::Table))
+                    .collect(),
+            )
+        };
         of_sink.or_else(of_lookup).unwrap_or_default()
     }
 
@@ -288,11 +293,15 @@ impl Storage for MemoryStorage {
 }
 
 /// A value as a number or a truth where it is one, else as text.
-fn json(column_type: ColumnType, value: Value<'_>) -> serde_json::Value {
-    match (column_type, value) {
-        (ColumnType::Int, Value::Int(value)) => value.into(),
-        (_, Value::Double(value)) => value.into(),
-        (_, Value::Boolean(value)) => value.into(),
-        _ => column_type.text(value).map_or(serde_json::Value::Null, Into::into),
+fn json(form: ColumnForm, value: Value<'_>) -> serde_json::Value {
+    match form.write(value) {
+        Written::Null => serde_json::Value::Null,
+        Written::Integer(value) => value.into(),
+        Written::Real(value) => value.into(),
+        Written::Boolean(value) => value.into(),
+        Written::Number(digits) => digits.into(),
+        Written::Text(text) => String::from_utf8_lossy(&text).into(),
+        Written::Json(text) => String::from_utf8_lossy(text).into(),
+        Written::Bytes(bytes) => data_encoding::BASE64.encode(bytes).into(),
     }
 }

@@ -166,7 +166,7 @@ fn a_file_that_is_no_database_of_weir_is_left_alone() {
         ),
         (
             "later.db",
-            "database later.db has layout 99, and this weir reads layouts 1 to 7",
+            "database later.db has layout 99, and this weir reads layouts 1 to 8",
         ),
         (
             "missing/p.db",
@@ -325,7 +325,12 @@ fn tables_that_somebody_changed_are_found_at_the_start_and_by_verify() {
 }
 
 /// What brings a database back to a layout from the one after it, newest first.
-const OLDER_LAYOUTS: [(i64, &str); 6] = [
+const OLDER_LAYOUTS: [(i64, &str); 7] = [
+    (
+        7,
+        "ALTER TABLE weir_table DROP COLUMN columns; ALTER TABLE weir_dead_letter DROP COLUMN headers;
+         ALTER TABLE weir_dead_letter DROP COLUMN written_sequence",
+    ),
     (
         6,
         "ALTER TABLE weir_version DROP COLUMN signer; ALTER TABLE weir_version DROP COLUMN signer_name",
@@ -405,7 +410,7 @@ fn a_database_of_an_older_layout_is_read_as_it_is_and_brought_up_when_it_is_writ
         folder.weir("verify p.db").ends_with(0);
         assert_eq!(version(), [layout.to_string()], "who reads changes nothing");
         folder.replay(&more).ends_with(0);
-        assert_eq!(version(), ["7"]);
+        assert_eq!(version(), ["8"]);
         assert_eq!(contents(&folder.path("p.db")), expected, "layout {layout}");
     }
 }

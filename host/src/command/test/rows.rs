@@ -4,8 +4,11 @@ use super::mistake;
 use crate::{
     error::Result,
     files::input,
-    model::column::{ColumnType, Field},
-    plan::{Plan, Target},
+    model::{
+        column::{ColumnType, Field},
+        form::{ColumnForm, Place},
+    },
+    plan::{Plan, SinkColumn, Target},
 };
 use serde::{
     Deserialize, Deserializer,
@@ -23,6 +26,8 @@ const DOUBLE_TOLERANCE: f64 = 1e-9;
 pub(super) struct Shape {
     pub(super) name: String,
     pub(super) fields: Vec<Field>,
+    /// How each of them is written.
+    forms: Vec<ColumnForm>,
     /// The columns of the primary key; none for a table that rows are appended to.
     pub(super) key: Vec<usize>,
     /// Whether it is a lookup table, and no sink.
@@ -40,7 +45,8 @@ impl Shape {
             };
             Some(Self {
                 name: name.clone(),
-                fields: sink.columns.iter().map(|(field, _)| field.clone()).collect(),
+                fields: sink.fields().cloned().collect(),
+                forms: sink.columns.iter().map(SinkColumn::column_form).collect(),
                 key,
                 is_lookup: false,
             })
@@ -48,6 +54,11 @@ impl Shape {
         let lookups = plan.tables.iter().map(|table| Self {
             name: table.name.clone(),
             fields: table.columns.iter().map(|column| column.field.clone()).collect(),
+            forms: table
+                .columns
+                .iter()
+                .map(|column| ColumnForm::usual(column.field.column_type, Place::Table))
+                .collect(),
             key: (0..table.key_len).collect(),
             is_lookup: true,
         });
@@ -61,9 +72,9 @@ impl Shape {
 
     /// A row of the database in the form in which rows are compared.
     pub(super) fn found(&self, row: Vec<Json>) -> Vec<Json> {
-        let cells = row.into_iter().zip(&self.fields);
+        let cells = row.into_iter().zip(&self.forms);
         cells
-            .map(|(cell, field)| cell_of(&cell, field.column_type).unwrap_or(cell))
+            .map(|(cell, form)| cell_of(&cell, *form).unwrap_or(cell))
             .collect()
     }
 
@@ -76,16 +87,20 @@ impl Shape {
                 self.columns().join(", ")
             ));
         }
-        let cell = |field: &Field| {
+        let cell = |(field, form): (&Field, &ColumnForm)| {
             let cell = row.get(&field.name).unwrap_or(&Json::Null);
-            cell_of(cell, field.column_type).ok_or_else(|| {
+            cell_of(cell, *form).ok_or_else(|| {
+                let what = match form.is_usual(Place::Table) {
+                    true => form.column_type.to_string(),
+                    false => form.to_string(),
+                };
                 format!(
-                    "column \"{}\" of table {} is {}, found {cell}",
-                    field.name, self.name, field.column_type
+                    "column \"{}\" of table {} is {what}, found {cell}",
+                    field.name, self.name
                 )
             })
         };
-        self.fields.iter().map(cell).collect()
+        self.fields.iter().zip(&self.forms).map(cell).collect()
     }
 
     /// The key of a row as text: equal for equal keys.
@@ -106,12 +121,13 @@ impl Shape {
     }
 }
 
-/// A cell in the form of its type: every double as one, every boolean as true or false.
-fn cell_of(cell: &Json, column_type: ColumnType) -> Option<Json> {
+/// A cell in the form of its column: every double as one, every boolean as true or false.
+fn cell_of(cell: &Json, form: ColumnForm) -> Option<Json> {
     if cell.is_null() {
         return Some(Json::Null);
     }
-    match column_type {
+    match form.column_type {
+        _ if form.form.is_integer() => cell.as_i64().map(Json::from),
         ColumnType::Int => cell.as_i64().map(Json::from),
         // SQLite has one zero.
         ColumnType::Double => cell.as_f64().map(|value| Json::from(value + 0.0)),

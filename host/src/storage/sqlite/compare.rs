@@ -1,8 +1,9 @@
 //! Tables as they are, for whoever compares two databases.
 
-use super::{audit::Audit, failure::Sqlite, schema::quote};
+use super::{audit::Audit, failure::Sqlite, schema::quote, table_columns};
 use crate::{
     error::{Error, Result},
+    model::form::Place,
     storage::{RowStream, StoredCell, TableShape},
 };
 use rusqlite::{Row, Rows, types::ValueRef};
@@ -79,7 +80,7 @@ impl Audit {
     fn shape(&self, table: &str) -> Result<TableShape> {
         let name = quote(table);
         let mut key: Vec<(i64, String)> = Vec::new();
-        let columns = self.list(&format!("PRAGMA table_info({name})"), |row| {
+        let mut columns = self.list(&format!("PRAGMA table_info({name})"), |row| {
             let (column, column_type, place): (String, String, i64) = (row.get(1)?, row.get(2)?, row.get(5)?);
             if place > 0 {
                 key.push((place, column.clone()));
@@ -91,6 +92,16 @@ impl Audit {
                 "table {table} of database {} was dropped by somebody",
                 self.path.display()
             )));
+        }
+        let known = self
+            .read(|connection| table_columns::read(connection, table))?
+            .unwrap_or_default();
+        for (column, column_type) in &mut columns {
+            let known = known.iter().find(|known| known.name == *column);
+            // Numbers of another unit are not compared with each other.
+            if let Some(known) = known.filter(|known| !known.form.is_usual(Place::Table)) {
+                column_type.push_str(&format!(" as {}", known.form.form));
+            }
         }
         key.sort();
         let mut key: Vec<String> = key.into_iter().map(|(_, column)| column).collect();

@@ -9,7 +9,13 @@ mod current_rows;
 
 pub(super) use current_rows::write_changelogs;
 
-use super::{failure::Sqlite, read::open_weir, schema::quote};
+use super::{
+    failure::Sqlite,
+    read::open_weir,
+    schema::quote,
+    table_columns::{self, KnownColumn},
+    values::{Cell, cell_of},
+};
 use crate::{
     error::{Error, Result},
     limits::TRACE_BYTES_MAX,
@@ -143,7 +149,10 @@ pub(in crate::storage) fn read_lineage(
         )));
     };
     let columns = key_columns(&connection, table).sqlite(wrap)?;
-    let hashes = hashes(table, &columns, key)?;
+    let known = table_columns::read(&connection, table)
+        .sqlite(wrap)?
+        .unwrap_or_default();
+    let hashes = hashes(table, &columns, &known, key)?;
 
     let row = current(&connection, table, &columns, key).sqlite(wrap)?;
     let mut lineage = RowLineage {
@@ -260,9 +269,14 @@ fn key_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
     of_key.into_iter().map(type_of).collect()
 }
 
-/// The hashes that the key can have. A 0 or 1 may be an integer or a boolean, and a text a time or a decimal, which the table does
-/// not say.
-fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<String>)]) -> Result<Vec<u64>> {
+/// The hashes that the key can have. Where nothing is `known` of its columns, a 0 or 1 may be an integer or a boolean, and a text a
+/// time or a decimal.
+fn hashes(
+    table: &str,
+    columns: &[(String, String)],
+    known: &[KnownColumn],
+    key: &[(String, Option<String>)],
+) -> Result<Vec<u64>> {
     let wanted: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     if wanted.is_empty() {
         return Err(Error::definition(format!(
@@ -284,8 +298,14 @@ fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<Stri
             ))
         };
         let blob;
+        let cell;
+        let known = known.iter().find(|known| known.name == *name);
         let cells: Vec<Value<'_>> = match (text, column_type.as_str()) {
             (None, _) => vec![Value::Null],
+            (Some(text), sql_type) if let Some(known) = known => {
+                cell = key_cell(text, sql_type, known).ok_or_else(|| wrong(&format!("a value of {}", known.form)))?;
+                vec![cell.value()]
+            }
             (Some(text), "INTEGER") => match text.parse().map_err(|_| wrong("an integer"))? {
                 value @ (0 | 1) => vec![Value::Int(value), Value::Boolean(value == 1)],
                 value => vec![Value::Int(value)],
@@ -327,6 +347,18 @@ fn hashes(table: &str, columns: &[(String, String)], key: &[(String, Option<Stri
         )));
     }
     Ok(keys.iter().map(|key| hash_of_key(key)).collect())
+}
+
+/// The cell of a key that is written so in its table.
+fn key_cell<'t>(text: &'t str, sql_type: &str, known: &KnownColumn) -> Option<Cell<'t>> {
+    let stored = match sql_type {
+        "INTEGER" => ValueRef::Integer(text.parse().ok()?),
+        // There is one zero.
+        "REAL" => ValueRef::Real(text.parse::<f64>().ok()? + 0.0),
+        "BLOB" => return data_encoding::BASE64.decode(text.as_bytes()).ok().map(Cell::Bytes),
+        _ => ValueRef::Text(text.as_bytes()),
+    };
+    cell_of(stored, known.form)
 }
 
 /// The decimals that are written so, of whatever scale: the table does not say which its column has, only that the text has as many

@@ -1,10 +1,20 @@
 //! State and lookup tables, back into an engine.
 
-use super::{Database, checksum, failure::Sqlite, fingerprints, is_intact, schema, values::value_of};
+use super::{
+    Database, checksum,
+    failure::Sqlite,
+    fingerprints, is_intact, schema,
+    values::{Cell, cell_of},
+};
 use crate::{
     error::{Context, Error, Result},
     fail_point,
-    model::{column::Value, ids::TableId, turn::FailureCount},
+    model::{
+        column::Value,
+        form::{ColumnForm, Place},
+        ids::TableId,
+        turn::FailureCount,
+    },
     plan::{Plan, TablePlan},
     storage::{Part, Restore},
 };
@@ -119,7 +129,12 @@ fn fill_table(connection: &Connection, id: TableId, table: &TablePlan, into: &mu
     while let Some(row) = rows.next()? {
         let mut values: Vec<Value<'_>> = Vec::with_capacity(columns.len());
         for (index, column) in table.columns.iter().enumerate() {
-            values.push(value_of(row.get_ref(index)?, column.field.column_type));
+            let form = ColumnForm::usual(column.field.column_type, Place::Table);
+            values.push(match cell_of(row.get_ref(index)?, form) {
+                Some(Cell::Value(value)) => value,
+                // No usual form of a table has bytes as text.
+                Some(Cell::Bytes(_)) | None => Value::Null,
+            });
         }
         into.table_row(id, &values);
     }

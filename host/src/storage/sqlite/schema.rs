@@ -8,6 +8,9 @@ use std::path::Path;
 /// The layout of Weir's own tables.
 pub(super) const VERSION: i64 = 8;
 
+/// The layout that first had the types of columns.
+pub(super) const LAYOUT_OF_COLUMNS: i64 = 8;
+
 /// The oldest layout that [`prepare`] brings up to [`VERSION`].
 const VERSION_OLDEST: i64 = 1;
 
@@ -215,11 +218,14 @@ const TABLES_OF_LAYOUT_7: &str = "
     ALTER TABLE weir_version ADD COLUMN signer_name TEXT;
 ";
 
-/// What layout 8 added: what a dead letter needs to be retried whose columns are read from more than its payload.
+/// What layout 8 added: what a dead letter needs to be retried whose columns are read from more than its payload; and the types of
+/// columns.
 const TABLES_OF_LAYOUT_8: &str = "
     -- The headers of the message as a JSON object, and the sequence that its line said, where columns are read from them.
     ALTER TABLE weir_dead_letter ADD COLUMN headers TEXT;
     ALTER TABLE weir_dead_letter ADD COLUMN written_sequence INTEGER;
+    -- The columns of a pipeline's table with their types and forms, see `table_columns.rs`; absent until the pipeline starts.
+    ALTER TABLE weir_table ADD COLUMN columns TEXT;
 ";
 
 /// What each layout after the oldest added, with its number.

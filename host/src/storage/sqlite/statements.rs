@@ -2,18 +2,20 @@
 
 use super::{
     failure::Written,
+    pipeline_tables::PipelineTable,
     schema::quote,
     values::{bind, fits},
 };
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
-        column::{ColumnType, Field, Value},
+        column::{Field, Value},
+        form::ColumnForm,
         ids::{IdVec, SinkId, TableId},
         row::{cells, take_key_cell},
         rows::KeyedRows,
     },
-    plan::{Plan, Target},
+    plan::Plan,
 };
 use rusqlite::{CachedStatement, Transaction};
 
@@ -28,8 +30,8 @@ pub(super) struct Statements {
 #[derive(Debug)]
 pub(super) struct TableStatements {
     pub(super) name: String,
-    /// The types of the columns, which are named in errors.
-    columns: Vec<(String, ColumnType)>,
+    /// How the columns are written. Their names are for errors.
+    columns: Vec<(String, ColumnForm)>,
     /// The key, as indices of the columns.
     key: Vec<usize>,
     nullable_key: bool,
@@ -44,17 +46,11 @@ pub(super) struct TableStatements {
 impl Statements {
     pub(super) fn new(plan: &Plan) -> Result<Self> {
         let sinks = plan.sinks.iter().map(|sink| {
-            let columns: Vec<&Field> = sink.columns.iter().map(|(field, _)| field).collect();
-            match &sink.target {
-                Target::Table { name, primary_key, .. } => TableStatements::new(name, &columns, primary_key).map(Some),
-                Target::Append { name } => TableStatements::new(name, &columns, &[]).map(Some),
-                Target::Subject { .. } => Ok(None),
-            }
+            let table = PipelineTable::of_sink(sink);
+            table.map(|table| TableStatements::new(&table)).transpose()
         });
-        let tables = plan.tables.iter().map(|table| {
-            let columns: Vec<&Field> = table.columns.iter().map(|column| &column.field).collect();
-            TableStatements::new(&table.name, &columns, &(0..table.key_len).collect::<Vec<_>>())
-        });
+        let tables = plan.tables.iter();
+        let tables = tables.map(|table| TableStatements::new(&PipelineTable::of_lookup(table)));
         Ok(Self {
             sinks: sinks.collect::<Result<_>>()?,
             tables: tables.collect::<Result<_>>()?,
@@ -63,11 +59,16 @@ impl Statements {
 }
 
 impl TableStatements {
-    fn new(table: &str, columns: &[&Field], key: &[usize]) -> Result<Self> {
-        let names: Vec<String> = columns.iter().map(|field| quote(&field.name)).collect();
+    fn new(of: &PipelineTable<'_>) -> Result<Self> {
+        let PipelineTable {
+            name: table,
+            columns,
+            key,
+        } = of;
+        let names: Vec<String> = columns.iter().map(|(field, _)| quote(&field.name)).collect();
         let in_key = key.iter().map(|&index| {
-            let field = columns.get(index).copied();
-            field.or_defect(|| format!("the key of table {table} has column {index} of {}", columns.len()))
+            let column = columns.get(index).map(|(field, _)| *field);
+            column.or_defect(|| format!("the key of table {table} has column {index} of {}", columns.len()))
         });
         let in_key: Vec<&Field> = in_key.collect::<Result<_>>()?;
         let name = |&index: &usize| names.get(index).map_or("", String::as_str);
@@ -113,12 +114,12 @@ impl TableStatements {
             )
         });
         Ok(Self {
-            name: table.to_owned(),
+            name: (*table).to_owned(),
             columns: columns
                 .iter()
-                .map(|field| (field.name.clone(), field.column_type))
+                .map(|(field, form)| (field.name.clone(), *form))
                 .collect(),
-            key: key.to_vec(),
+            key: key.clone(),
             nullable_key: in_key.iter().any(|field| field.nullable),
             insert,
             update,
@@ -143,7 +144,7 @@ impl TableStatements {
                 while let Some(value) = take_key_cell(&mut rest, &mut text) {
                     number += 1;
                     if let Some(&at) = self.key.get(number - 1) {
-                        bind(&mut delete, number, self.type_of(at), value)?;
+                        bind(&mut delete, number, self.form_of(at)?, value)?;
                     }
                 }
                 if number != self.key.len() || !rest.is_empty() {
@@ -164,22 +165,21 @@ impl TableStatements {
         Ok(())
     }
 
-    fn type_of(&self, column: usize) -> ColumnType {
-        self.columns
-            .get(column)
-            .map_or(ColumnType::Text, |(_, column_type)| *column_type)
+    fn form_of(&self, column: usize) -> Result<ColumnForm> {
+        let form = self.columns.get(column).map(|(_, form)| *form);
+        form.or_defect(|| format!("table {} has no column {column}", self.name))
     }
 
     /// Binds a row, whose cells have to be those of the columns: a statement keeps what was bound to it before.
     fn bind_row(&self, statement: &mut CachedStatement<'_>, row: &[u8]) -> Written {
         let mut number = 0;
         for value in cells(row) {
-            let column = self.columns.get(number).map(|(_, column_type)| *column_type);
-            let Some(column_type) = column.filter(|column_type| fits(value, *column_type)) else {
+            let column = self.columns.get(number).map(|(_, form)| *form);
+            let Some(form) = column.filter(|form| fits(value, form.column_type)) else {
                 return Err(self.misfit(number, value).into());
             };
             number += 1;
-            bind(statement, number, column_type, value)?;
+            bind(statement, number, form, value)?;
         }
         match number == self.columns.len() {
             true => Ok(()),
@@ -194,8 +194,9 @@ impl TableStatements {
     fn misfit(&self, number: usize, value: Value<'_>) -> Error {
         let name = &self.name;
         match self.columns.get(number) {
-            Some((column, column_type)) => Error::defect(format_args!(
-                "a row of table {name} has {value:?} in column {column}, which is of type {column_type}"
+            Some((column, form)) => Error::defect(format_args!(
+                "a row of table {name} has {value:?} in column {column}, which is of type {}",
+                form.column_type
             )),
             None => Error::defect(format_args!(
                 "a row of table {name} has more than its {} cells",
@@ -220,7 +221,7 @@ impl TableStatements {
         match update {
             Some(update) => {
                 for (at, index) in self.others.iter().chain(&self.key).enumerate() {
-                    bind(update, at + 1, self.type_of(*index), value(index))?;
+                    bind(update, at + 1, self.form_of(*index)?, value(index))?;
                 }
                 Ok(update.raw_execute()? > 0)
             }
@@ -229,7 +230,7 @@ impl TableStatements {
                 let condition = self.delete.replacen("DELETE", "SELECT 1", 1);
                 let mut found = transaction.prepare_cached(&condition)?;
                 for (at, index) in self.key.iter().enumerate() {
-                    bind(&mut found, at + 1, self.type_of(*index), value(index))?;
+                    bind(&mut found, at + 1, self.form_of(*index)?, value(index))?;
                 }
                 Ok(found.raw_query().next()?.is_some())
             }

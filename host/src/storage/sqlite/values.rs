@@ -1,39 +1,33 @@
-//! How values lie in SQLite: what a column of each type is declared as, and a cell on its way there and back.
+//! How values lie in SQLite: what a column of each form is declared as, and a cell on its way there and back.
 //!
-//! People and their tools read these tables, so a value is what `sum()`, `ORDER BY` and `strftime()` take for what it is: a
-//! timestamp is text in UTC, a date text, each of which sorts as it is; a decimal of up to 15 digits is a REAL, which comes back
-//! exactly once it is rounded to its places. A wider decimal would not: it is text.
+//! People and their tools read these tables, so a value is by default what `sum()`, `ORDER BY` and `strftime()` take for what it
+//! is: a timestamp is text in UTC, a date text, each of which sorts as it is; a decimal of up to 15 digits is a REAL, which comes
+//! back exactly once it is rounded to its places. A wider decimal would not: it is text. Which forms there are,
+//! [`Form`] says.
 
 use crate::model::{
     column::{ColumnType, Unscaled, Value},
+    column_type::{DATES, TIMESTAMPS_US},
     decimal::DecimalType,
+    form::{ColumnForm, Form, Written},
 };
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use rusqlite::{
     CachedStatement,
     types::{Null, ValueRef},
 };
 
-/// The most digits of a decimal for which a double stands.
-const DOUBLE_DIGITS: u8 = 15;
-
 /// What a column is declared as.
-pub(super) fn sql_type(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Int | ColumnType::Boolean => "INTEGER",
-        ColumnType::Double => "REAL",
-        ColumnType::Decimal(decimal) if is_real(decimal) => "REAL",
-        ColumnType::Decimal(_)
-        | ColumnType::Text
-        | ColumnType::Timestamp
-        | ColumnType::Date
-        | ColumnType::Json
-        | ColumnType::List(_) => "TEXT",
-        ColumnType::Bytes => "BLOB",
+pub(super) fn sql_type(form: ColumnForm) -> &'static str {
+    match form.form {
+        Form::Plain if form.column_type == ColumnType::Double => "REAL",
+        Form::Number => "REAL",
+        Form::Plain | Form::Unscaled | Form::EpochSeconds | Form::EpochMillis | Form::EpochMicros | Form::EpochDays => {
+            "INTEGER"
+        }
+        Form::Text | Form::Json | Form::Base64 | Form::Hex => "TEXT",
+        Form::Blob => "BLOB",
     }
-}
-
-fn is_real(decimal: DecimalType) -> bool {
-    decimal.precision() <= DOUBLE_DIGITS
 }
 
 /// Whether a column may hold a value. (Whether it may be null, SQLite knows.)
@@ -48,29 +42,22 @@ pub(super) fn fits(value: Value<'_>, column_type: ColumnType) -> bool {
 pub(super) fn bind(
     statement: &mut CachedStatement<'_>,
     number: usize,
-    column_type: ColumnType,
+    form: ColumnForm,
     value: Value<'_>,
 ) -> rusqlite::Result<()> {
-    match (column_type, value) {
-        (_, Value::Null) => statement.raw_bind_parameter(number, Null),
-        (ColumnType::Timestamp | ColumnType::Date, value) => {
-            let text = column_type.text(value);
-            statement.raw_bind_parameter(number, text.as_deref())
-        }
-        (ColumnType::Decimal(decimal), Value::Decimal(unscaled)) => {
-            let text = decimal.text(unscaled.get());
-            // A text of so few digits has a nearest double, from which it can be told again.
-            match text.parse::<f64>() {
-                Ok(value) if is_real(decimal) => statement.raw_bind_parameter(number, value),
-                _ => statement.raw_bind_parameter(number, text),
-            }
-        }
-        (ColumnType::Bytes, Value::Text(bytes)) => statement.raw_bind_parameter(number, bytes),
-        (_, Value::Int(value)) => statement.raw_bind_parameter(number, value),
-        (_, Value::Double(value)) => statement.raw_bind_parameter(number, value),
-        (_, Value::Boolean(value)) => statement.raw_bind_parameter(number, value),
-        (_, Value::Text(text)) => statement.raw_bind_parameter(number, Text(text)),
-        (_, Value::Decimal(unscaled)) => statement.raw_bind_parameter(number, unscaled.get().to_string()),
+    match form.write(value) {
+        Written::Null => statement.raw_bind_parameter(number, Null),
+        Written::Integer(value) => statement.raw_bind_parameter(number, value),
+        Written::Real(value) => statement.raw_bind_parameter(number, value),
+        Written::Boolean(value) => statement.raw_bind_parameter(number, value),
+        // A text of so few digits has a nearest double, from which it can be told again.
+        Written::Number(digits) => match digits.parse::<f64>() {
+            Ok(value) => statement.raw_bind_parameter(number, value),
+            Err(_) => statement.raw_bind_parameter(number, digits),
+        },
+        Written::Text(text) => statement.raw_bind_parameter(number, Text(&text)),
+        Written::Json(text) => statement.raw_bind_parameter(number, Text(text)),
+        Written::Bytes(bytes) => statement.raw_bind_parameter(number, bytes),
     }
 }
 
@@ -83,29 +70,67 @@ impl rusqlite::ToSql for Text<'_> {
     }
 }
 
-/// The cell of a column that holds `value`; null where that is none of the column.
-pub(super) fn value_of(value: ValueRef<'_>, column_type: ColumnType) -> Value<'_> {
-    let none = Value::Null;
-    match (column_type, value) {
-        (ColumnType::Timestamp | ColumnType::Date, ValueRef::Text(text)) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| column_type.time_of(text))
-            .map_or(none, Value::Int),
-        (ColumnType::Decimal(decimal), ValueRef::Text(text)) => decimal_of(decimal, text),
-        (ColumnType::Decimal(decimal), ValueRef::Real(value)) => {
-            let text = format!("{value:.places$}", places = usize::from(decimal.scale()));
-            decimal_of(decimal, text.as_bytes())
+/// A cell that was read.
+#[derive(Debug)]
+pub(super) enum Cell<'v> {
+    /// As it lies in the database.
+    Value(Value<'v>),
+    /// Bytes that are written otherwise there.
+    Bytes(Vec<u8>),
+}
+
+impl Cell<'_> {
+    /// What it holds.
+    pub(super) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Value(value) => *value,
+            Self::Bytes(bytes) => Value::Text(bytes),
         }
-        (ColumnType::Bytes, ValueRef::Blob(bytes)) => Value::Text(bytes),
-        (ColumnType::Boolean, ValueRef::Integer(value)) => Value::Boolean(value != 0),
-        (_, ValueRef::Integer(value)) => Value::Int(value),
-        (_, ValueRef::Real(value)) => Value::Double(value),
-        (_, ValueRef::Text(text)) => Value::Text(text),
-        (_, ValueRef::Null | ValueRef::Blob(_)) => none,
     }
 }
 
-fn decimal_of<'v>(decimal: DecimalType, text: &[u8]) -> Value<'v> {
-    let unscaled = decimal.parse(text);
-    unscaled.map_or(Value::Null, |unscaled| Value::Decimal(Unscaled::new(unscaled)))
+/// The cell of a column that holds `stored`; nothing where that is none of the column.
+pub(super) fn cell_of(stored: ValueRef<'_>, form: ColumnForm) -> Option<Cell<'_>> {
+    let value = match (form.form, stored) {
+        (_, ValueRef::Null) => Value::Null,
+        (Form::Plain, ValueRef::Integer(value)) if form.column_type == ColumnType::Boolean => {
+            Value::Boolean(value != 0)
+        }
+        (Form::Plain, ValueRef::Integer(value)) => Value::Int(value),
+        (Form::Plain, ValueRef::Real(value)) => Value::Double(value),
+        (Form::Text, ValueRef::Text(text)) => match form.column_type {
+            ColumnType::Timestamp | ColumnType::Date => {
+                let text = std::str::from_utf8(text).ok()?;
+                Value::Int(form.column_type.time_of(text)?)
+            }
+            ColumnType::Decimal(decimal) => decimal_of(decimal, text)?,
+            _ => Value::Text(text),
+        },
+        (Form::Number, ValueRef::Real(value)) => match form.column_type {
+            ColumnType::Decimal(decimal) => {
+                let text = format!("{value:.places$}", places = usize::from(decimal.scale()));
+                decimal_of(decimal, text.as_bytes())?
+            }
+            _ => return None,
+        },
+        (Form::Unscaled, ValueRef::Integer(value)) => {
+            let value = Value::Decimal(Unscaled::new(value.into()));
+            Some(value).filter(|value| fits(*value, form.column_type))?
+        }
+        (Form::EpochSeconds | Form::EpochMillis | Form::EpochMicros, ValueRef::Integer(value)) => {
+            let us = value.checked_mul(form.form.unit_us())?;
+            Value::Int(Some(us).filter(|us| TIMESTAMPS_US.contains(us))?)
+        }
+        (Form::EpochDays, ValueRef::Integer(days)) => Value::Int(Some(days).filter(|days| DATES.contains(days))?),
+        (Form::Blob, ValueRef::Blob(bytes)) => Value::Text(bytes),
+        (Form::Base64, ValueRef::Text(text)) => return BASE64.decode(text).ok().map(Cell::Bytes),
+        (Form::Hex, ValueRef::Text(text)) => return HEXLOWER_PERMISSIVE.decode(text).ok().map(Cell::Bytes),
+        _ => return None,
+    };
+    Some(Cell::Value(value))
+}
+
+fn decimal_of<'v>(decimal: DecimalType, text: &[u8]) -> Option<Value<'v>> {
+    let unscaled = decimal.parse(text)?;
+    Some(Value::Decimal(Unscaled::new(unscaled)))
 }

@@ -71,7 +71,12 @@ impl Audit {
 
     pub(super) fn tables_of(&self, plan: &Plan, state: &mut dyn Contents) -> Vec<Check> {
         let made = pipeline_tables::made_tables(plan);
-        match self.read(|c| definitions::faults(c, schema::layout(c)?, &made, Others::Ignored)) {
+        let faults = |connection: &Connection| {
+            let mut faults = definitions::faults(connection, schema::layout(connection)?, &made, Others::Ignored)?;
+            faults.extend(pipeline_tables::changed_columns(connection, plan)?);
+            Ok(faults)
+        };
+        match self.read(faults) {
             Ok(faults) if faults.is_empty() => {}
             faults => {
                 let what = "schema of the pipeline file";
@@ -100,9 +105,9 @@ impl Audit {
             format!("{entries} values of its types")
         })];
         for (id, sink) in plan.sinks.iter_enumerated() {
-            let Some(table) = tables::name(sink) else { continue };
+            let Some(table) = sink.table() else { continue };
             let what = format!("table {table}");
-            let compared = tables::expected(id, state).and_then(|expected| {
+            let compared = tables::expected(id, sink, state).and_then(|expected| {
                 let compare = |rows| self.read(|connection| tables::compare(connection, sink, table, rows));
                 expected.map(compare).transpose()
             });

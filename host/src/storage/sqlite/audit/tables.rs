@@ -1,6 +1,9 @@
 //! Tables against the state that they were made of.
 
-use super::super::{schema::quote, values::value_of};
+use super::super::{
+    schema::quote,
+    values::{Cell, cell_of},
+};
 use crate::{
     error::Result,
     model::{
@@ -8,26 +11,18 @@ use crate::{
         ids::SinkId,
         row::{cells, push_cell},
     },
-    plan::{SinkPlan, Target},
+    plan::SinkPlan,
     storage::Contents,
     text::printable,
 };
 use rusqlite::Connection;
 use std::collections::HashSet;
 
-/// The table that a sink writes.
-pub(super) fn name(sink: &SinkPlan) -> Option<&str> {
-    match &sink.target {
-        Target::Table { name, .. } | Target::Append { name } => Some(name),
-        Target::Subject { .. } => None,
-    }
-}
-
 /// The rows of a sink that the state says; nothing where it does not tell.
-pub(super) fn expected(sink: SinkId, state: &dyn Contents) -> Result<Option<HashSet<Vec<u8>>>> {
+pub(super) fn expected(id: SinkId, sink: &SinkPlan, state: &dyn Contents) -> Result<Option<HashSet<Vec<u8>>>> {
     let mut expected: HashSet<Vec<u8>> = HashSet::new();
-    let is_told = state.table_rows(sink, &mut |row| {
-        expected.insert(as_stored(&row));
+    let is_told = state.table_rows(id, &mut |row| {
+        expected.insert(as_stored(sink, &row));
     })?;
     Ok(is_told.then_some(expected))
 }
@@ -40,16 +35,17 @@ pub(super) fn compare(
     mut expected: HashSet<Vec<u8>>,
 ) -> rusqlite::Result<(Vec<String>, usize)> {
     let rows_expected = expected.len();
-    let names: Vec<String> = sink.columns.iter().map(|(field, _)| quote(&field.name)).collect();
+    let names: Vec<String> = sink.fields().map(|field| quote(&field.name)).collect();
     let mut select = connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quote(table)))?;
     let mut rows = select.query([])?;
     let mut faults = Vec::new();
     while let Some(row) = rows.next()? {
         let mut found = Vec::new();
-        for (index, (field, _)) in sink.columns.iter().enumerate() {
-            push_cell(&mut found, value_of(row.get_ref(index)?, field.column_type));
+        for (index, column) in sink.columns.iter().enumerate() {
+            let cell = cell_of(row.get_ref(index)?, column.column_form());
+            push_cell(&mut found, cell.as_ref().map_or(Value::Null, Cell::value));
         }
-        if !expected.remove(&as_stored(&found)) {
+        if !expected.remove(&as_stored(sink, &found)) {
             faults.push(format!("has {}, and the state does not", shown(sink, &found)));
         }
     }
@@ -62,11 +58,11 @@ pub(super) fn compare(
     Ok((faults, rows_expected))
 }
 
-/// SQLite has one zero.
-fn as_stored(row: &[u8]) -> Vec<u8> {
+/// SQLite has one zero, and some forms cut.
+fn as_stored(sink: &SinkPlan, row: &[u8]) -> Vec<u8> {
     let mut stored = Vec::with_capacity(row.len());
-    for cell in cells(row) {
-        match cell {
+    for (cell, column) in cells(row).zip(&sink.columns) {
+        match column.column_form().cut(cell) {
             Value::Double(0.0) => push_cell(&mut stored, Value::Double(0.0)),
             cell => push_cell(&mut stored, cell),
         }
@@ -75,7 +71,7 @@ fn as_stored(row: &[u8]) -> Vec<u8> {
 }
 
 fn shown(sink: &SinkPlan, row: &[u8]) -> String {
-    let cells = sink.columns.iter().zip(cells(row)).map(|((field, _), value)| {
+    let cells = sink.fields().zip(cells(row)).map(|(field, value)| {
         let value = field
             .column_type
             .text(value)
