@@ -13,6 +13,7 @@ mod deploy;
 mod dev;
 mod diff;
 mod explain;
+mod export;
 mod history;
 mod log;
 mod new;
@@ -119,6 +120,7 @@ enum Command {
     #[command(subcommand)]
     Registry(registry::Registry),
     Explain(explain::Explain),
+    Export(export::Export),
     Status(status::Status),
     Verify(verify::Verify),
     Diff(diff::Diff),
@@ -172,6 +174,7 @@ pub fn main() -> ExitCode {
         Command::History(history) => history.run(),
         Command::Registry(registry) => registry.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Export(export) => export.run(),
         Command::Status(status) => status.run(),
         Command::Verify(verify) => verify.run(),
         Command::Diff(diff) => diff.run(),

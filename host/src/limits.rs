@@ -289,6 +289,13 @@ pub const SIGNED_FOR_MIN: Duration = Duration::from_secs(1);
 /// fill a screen. Whoever may write to the registry may write megabytes.
 pub const TOLD_CHARS_MAX: usize = 1000;
 
+/// Rows of a row group of a Parquet file that `weir export` writes, which are in memory until it is whole: enough that a reader
+/// has much to do between two of them.
+pub const EXPORT_GROUP_ROWS_MAX: usize = 1 << 17;
+
+/// Bytes of their values, about, where those are large.
+pub const EXPORT_GROUP_BYTES_MAX: usize = 32 << 20;
+
 /// Bytes of a component. A rule in Rust has some 30 to 300 KB.
 pub const GUEST_MODULE_BYTES_MAX: u64 = 32 << 20;
 

@@ -23,6 +23,7 @@ mod outbox;
 mod restore;
 mod sqlite;
 mod stored;
+mod stored_table;
 mod turn_check;
 
 pub use audit::{Check, FileSize, Kept, StateSize, Verdict};
@@ -37,6 +38,7 @@ pub use memory::MemoryStorage;
 pub use outbox::{MessageCounts, MessageFilter, Outbox, OutgoingMessage, PUBLISH, StoredAt, WaitingMessage};
 pub use restore::{Contents, Part, Remembered, Restore};
 pub use stored::{Messages, StoredPipeline};
+pub use stored_table::{StoredColumn, StoredTable};
 
 use crate::{
     error::Result,

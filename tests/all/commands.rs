@@ -6,6 +6,7 @@ mod databases;
 mod dead_letters;
 mod diff;
 mod explain;
+mod export;
 mod files;
 mod forms;
 mod json;

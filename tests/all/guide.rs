@@ -72,6 +72,7 @@ tasks! {
     keep_a_table = "keep-a-table", 2;
     alert_once_per_crossing = "alert-once", 5;
     what_if = "what-if", 7;
+    take_a_table_elsewhere = "export", 11;
     add_a_scenario = "add-a-scenario", 0;
     if_you_know_flink_sql = "flink-sql", 0;
     if_you_know_kafka_streams = "kafka-streams", 0;

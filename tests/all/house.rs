@@ -9,7 +9,7 @@ use std::{
 use weir_tests::workspace;
 
 /// Crates whose names stand in one place, so that another one could take their place.
-const NAMED_IN: [(&str, &[&str]); 11] = [
+const NAMED_IN: [(&str, &[&str]); 13] = [
     ("wasmtime", &["wasm"]),
     ("wasmparser", &["wasm"]),
     ("async_nats", &["nats"]),
@@ -20,6 +20,8 @@ const NAMED_IN: [(&str, &[&str]); 11] = [
     ("notify", &["command/dev/watch"]),
     ("comfy_table", &["command"]),
     ("indicatif", &["command/terminal"]),
+    ("csv_core", &["command/export"]),
+    ("parquet", &["command/export"]),
     ("tracing_subscriber", &["command/log"]),
 ];
 

@@ -12,6 +12,7 @@
 //! - [`fuzz`] is what takes bytes from strangers, with what must hold of it.
 //! - [`hostile`] grows components that mean harm from a good one.
 //! - [`usage`] says what a child process used.
+//! - [`python`] runs scripts that read and write other people's formats.
 //! - [`nats`] starts a real `nats-server` for one test.
 
 pub mod command;
@@ -29,6 +30,7 @@ pub mod table;
 pub mod fuzz;
 pub mod hostile;
 pub mod nats;
+pub mod python;
 pub mod seed;
 pub mod usage;
 

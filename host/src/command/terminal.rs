@@ -242,6 +242,18 @@ pub(super) fn stdout() -> Results<StdoutLock<'static>> {
     }
 }
 
+/// Standard output, for data that others read: its bytes are as they are written, unless a person looks at them.
+pub(super) fn data() -> Box<dyn Write + Send> {
+    let stdout = io::stdout();
+    match stdout.is_terminal() {
+        true => Box::new(Results {
+            inner: stdout,
+            begun: Vec::new(),
+        }),
+        false => Box::new(stdout),
+    }
+}
+
 /// Standard error, for a process that we start.
 pub(super) fn said_by_others() -> std::process::Stdio {
     io::stderr().into()

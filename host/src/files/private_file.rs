@@ -293,18 +293,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
 /// When what has the name is a link or no file, and when the system does not let us.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let wrap = || format!("cannot write {}", path.display());
-    let refuse = |is: &str| {
-        Err(Error::environment(format!(
-            "{}: it is {is}, and weir writes to files alone, never through links; remove it, or name another",
-            wrap()
-        )))
-    };
-    let mode = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => return refuse(&link_to(path)),
-        Ok(found) if !found.is_file() => return refuse(what_else(found.file_type())),
-        Ok(found) => Some(found.mode() & MODE),
-        Err(_) => None,
-    };
+    let mode = mode_of_file(path)?;
     shown_folders(folder_of(path)).environment(wrap)?;
     let partial = partial(path, SHOWN_FILE).environment(wrap)?;
     if let Some(mode) = mode {
@@ -312,6 +301,77 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         kept.environment(wrap)?;
     }
     finish(partial, path, bytes, |_| Ok(()))
+}
+
+/// The mode of a file that is to be replaced; nothing where the name is free.
+fn mode_of_file(path: &Path) -> Result<Option<u32>> {
+    let refuse = |is: &str| {
+        Err(Error::environment(format!(
+            "cannot write {}: it is {is}, and weir writes to files alone, never through links; remove it, or name another",
+            path.display()
+        )))
+    };
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => refuse(&link_to(path)),
+        Ok(found) if !found.is_file() => refuse(what_else(found.file_type())),
+        Ok(found) => Ok(Some(found.mode() & MODE)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A large file with rows of a database, which is as private as those. It appears under its name once it is whole; until then, and
+/// where it is dropped before, there is none.
+#[derive(Debug)]
+pub struct Partial {
+    file: NamedTempFile,
+    path: PathBuf,
+    replaces: bool,
+}
+
+impl Partial {
+    /// Begins the file. One that has the name is replaced at the end where `replaces` says so, and its mode stays.
+    ///
+    /// # Errors
+    /// When something has the name that is not to be replaced, or is a link or no file; and when the system does not let us.
+    pub fn begin(path: &Path, replaces: bool) -> Result<Self> {
+        let mode = mode_of_file(path)?;
+        if mode.is_some() && !replaces {
+            return Err(Error::definition(format!(
+                "{} is there already; name another file, or replace it with --force",
+                path.display()
+            )));
+        }
+        let file = partial(path, mode.unwrap_or(OWN_FILE));
+        Ok(Self {
+            file: file.environment(|| format!("cannot write {}", path.display()))?,
+            path: path.to_owned(),
+            replaces,
+        })
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When somebody has taken the name meanwhile, and when the system does not let us.
+    pub fn finish(self) -> Result<()> {
+        let wrap = || format!("cannot write {}", self.path.display());
+        self.file.as_file().sync_data().environment(wrap)?;
+        let named = match self.replaces {
+            true => self.file.persist(&self.path),
+            false => self.file.persist_noclobber(&self.path),
+        };
+        named.map(|_| ()).environment(wrap)
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// A file beside `path` that takes its place later.

@@ -2,11 +2,11 @@
 
 use super::{
     Check, Contents, FileSize, Kept, LetterFilter, Location, MessageCounts, MessageFilter, RowLineage, StoredCell,
-    StoredDeadLetter, StoredPipeline, TableShape, WaitingMessage,
+    StoredColumn, StoredDeadLetter, StoredPipeline, StoredTable, TableShape, WaitingMessage,
 };
 use crate::{
     error::Result,
-    model::{deployment::StoredVersion, harm::Harm},
+    model::{column::Value, deployment::StoredVersion, harm::Harm},
     plan::Plan,
 };
 use std::{collections::BTreeMap, fmt};
@@ -140,6 +140,24 @@ pub trait Snapshot: fmt::Debug {
     /// # Errors
     /// As above.
     fn tables(&self) -> Result<BTreeMap<String, TableShape>>;
+
+    /// A table of a pipeline, with its columns and their types.
+    ///
+    /// # Errors
+    /// As above, and when there is no such table.
+    fn table(&self, name: &str) -> Result<StoredTable>;
+
+    /// Calls `each` with the rows of a table, these columns of it, as values of their types: in order of the key, or as they were
+    /// appended.
+    ///
+    /// # Errors
+    /// As above, when a cell holds what is no value of its column, and when `each` fails.
+    fn rows(
+        &self,
+        table: &StoredTable,
+        columns: &[StoredColumn],
+        each: &mut dyn FnMut(&[Value<'_>]) -> Result<()>,
+    ) -> Result<()>;
 
     /// How many rows a table has.
     ///

@@ -28,6 +28,7 @@ mod read;
 mod read_only;
 mod schema;
 mod statements;
+mod stored_tables;
 mod table_columns;
 mod values;
 mod versions;

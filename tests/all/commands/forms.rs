@@ -163,6 +163,44 @@ fn a_row_is_explained_by_its_key_as_it_stands_in_the_table() {
 }
 
 #[test]
+fn an_export_has_the_values_whatever_their_form() {
+    let folder = Folder::with(FORMS);
+    folder.replay(EVENTS).ends_with(0);
+    let export = |what: &str| {
+        folder
+            .weir(&format!("export p.db {what} --to - --format csv"))
+            .ends_with(0)
+            .stdout
+    };
+    expect![[r#"
+        id,at,day,price,wide,receipt,doc
+        1,2026-03-15T04:00:00.000000Z,2026-03-15,10.10,99999999999999.9999,AP+/,"{""a"": [1.50, ""b""]}"
+        2,1969-12-31T23:59:59.000000Z,1969-12-31,-0.05,-0.0001,"","""text"""
+        3,0000-01-01T00:00:00.000000Z,9999-12-31,10.10,1.0000,AP8=,1.0
+        4,,,,,,
+    "#]]
+    .assert_eq(&export("seconds"));
+    expect![[r#"
+        price,receipt,id,at,day
+        ,,4,,
+        -0.05,"",2,1969-12-31T23:59:59.999000Z,1969-12-31
+        10.10,AP+/,1,2026-03-15T04:00:00.123000Z,2026-03-15
+        10.10,AP8=,3,0000-01-01T00:00:00.000000Z,9999-12-31
+    "#]]
+    .assert_eq(&export("competing"));
+    expect![[r#"
+        id,at,price,wide,receipt
+        1,2026-03-15T04:00:00.123456Z,10.10,99999999999999.9999,AP8=
+        2,1969-12-31T23:59:59.999999Z,-0.05,-0.0001,""
+        3,0000-01-01T00:00:00.000000Z,9999999999.99,1.0000,AP8=
+        4,,,,
+        3,,10.10,,
+        1,,10.10,,AP+/
+    "#]]
+    .assert_eq(&export("appended"));
+}
+
+#[test]
 fn a_form_that_changed_is_refused_before_anything_is_written() {
     let changed = |from: &str, to: &str| {
         assert!(FORMS.contains(from), "{from}");
@@ -217,6 +255,8 @@ fn a_decimal_may_grow_in_front_of_its_point() {
     folder.replay("{\"v\": 1.25}\n").ends_with(0);
     folder.write("p.toml", pipeline("decimal(9, 2)", ""));
     folder.replay("{\"v\": 1.25}\n{\"v\": 1234567.25}\n").ends_with(0);
+    let export = folder.weir("export p.db t --to - --format csv").ends_with(0);
+    assert_eq!(export.stdout, "v\n1.25\n1234567.25\n");
     folder.write("p.toml", pipeline("decimal(9, 3)", ""));
     folder
         .replay("{\"v\": 1.25}\n{\"v\": 1234567.25}\n{\"v\": 1.001}\n")

@@ -107,6 +107,7 @@ fn what_scripts_read_is_as_the_document_says() {
     check("weir verify", &json("verify p.db --pipeline p.toml", 0));
     check("weir explain", &json("explain p.db names id=1", 0));
     check("weir diff", &json("diff p.db p.db", 0));
+    check("weir export", &json("export p.db names --to names.parquet", 0));
     check("weir dead-letters list", &json("dead-letters list p.db", 0));
     check("weir dead-letters list", &json("dead-letters show p.db 2", 0));
     check(

@@ -16,10 +16,13 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::keys::Place,
+    model::{column::Value, keys::Place},
     plan::Plan,
     state::take_entry,
-    storage::{Check, Contents, FileSize, Kept, Location, RowStream, Snapshot, StateSize, StoredPipeline, TableShape},
+    storage::{
+        Check, Contents, FileSize, Kept, Location, RowStream, Snapshot, StateSize, StoredColumn, StoredPipeline,
+        StoredTable, TableShape,
+    },
 };
 use rusqlite::Connection;
 use std::{
@@ -102,6 +105,19 @@ impl Snapshot for Audit {
 
     fn tables(&self) -> Result<BTreeMap<String, TableShape>> {
         self.shapes()
+    }
+
+    fn table(&self, name: &str) -> Result<StoredTable> {
+        self.stored_table(name)
+    }
+
+    fn rows(
+        &self,
+        table: &StoredTable,
+        columns: &[StoredColumn],
+        each: &mut dyn FnMut(&[Value<'_>]) -> Result<()>,
+    ) -> Result<()> {
+        self.stored_rows(table, columns, each)
     }
 
     fn table_size(&self, table: &str) -> Result<u64> {

@@ -77,7 +77,7 @@ impl Audit {
             .collect()
     }
 
-    fn shape(&self, table: &str) -> Result<TableShape> {
+    pub(super) fn shape(&self, table: &str) -> Result<TableShape> {
         let name = quote(table);
         let mut key: Vec<(i64, String)> = Vec::new();
         let mut columns = self.list(&format!("PRAGMA table_info({name})"), |row| {
@@ -122,7 +122,7 @@ impl Audit {
         Ok(TableShape { columns, key })
     }
 
-    fn list<T>(&self, query: &str, of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    pub(super) fn list<T>(&self, query: &str, of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         self.read(|connection| {
             let mut statement = connection.prepare(query)?;
             statement.query_map([], of)?.collect::<rusqlite::Result<_>>()
