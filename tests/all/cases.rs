@@ -78,12 +78,37 @@ fn the_cases_of_the_scenarios_pass() {
         ("claims-severity", "1 case: 1 passed\n"),
         ("hourly-orders", "3 cases: 3 passed\n"),
         ("last-page", "3 cases: 3 passed\n"),
+        ("payments", "3 cases: 3 passed\n"),
         ("premium-drop", "3 cases: 3 passed\n"),
     ] {
         let outcome = weir()
             .run_in(&workspace().join("guests"), ["test", scenario])
             .ends_with(0);
         assert!(outcome.stdout.ends_with(passed), "{}", outcome.stdout);
+    }
+}
+
+/// The page of the payments has what their folder has, and says how long that is.
+#[test]
+fn the_payments_take_as_many_lines_as_their_page_says() {
+    let folder = workspace().join("guests/payments");
+    let page = fs::read_to_string(workspace().join("docs/tasks/payments.md")).unwrap();
+    for file in [
+        "weir.toml",
+        "pipelines/turnover.toml",
+        "pipelines/merchants.toml",
+        "pipelines/velocity.toml",
+        "guests/velocity/src/lib.rs",
+    ] {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let counts = |line: &&str| !line.is_empty() && !line.starts_with(['#', '/']) || line.starts_with("#[");
+        let lines = code.lines().map(str::trim).filter(counts).count();
+        let row = format!("| `{file}` | {lines} |");
+        assert!(page.contains(&row), "the page has no row {row}");
+        if ["weir.toml", "pipelines/turnover.toml"].contains(&file) {
+            assert!(page.contains(text.trim_end()), "the page shows {file}");
+        }
     }
 }
 

@@ -71,6 +71,7 @@ tasks! {
     join_two_streams = "join-two-streams", 3;
     keep_a_table = "keep-a-table", 2;
     alert_once_per_crossing = "alert-once", 5;
+    read_payments = "payments", 0;
     what_if = "what-if", 7;
     take_a_table_elsewhere = "export", 11;
     add_a_scenario = "add-a-scenario", 0;
