@@ -6,6 +6,7 @@
 mod columns;
 mod file;
 mod keys;
+mod payload_format;
 mod project;
 mod schema;
 mod spanned;
@@ -14,6 +15,7 @@ mod trust;
 pub use columns::ColumnMap;
 pub use file::File;
 pub use keys::Keys;
+pub use payload_format::{AvroFormat, Compression, CsvFormat, Framing, PayloadFormat, ProtobufFormat};
 pub use project::{Named, PROJECT_FILE, ProjectFile};
 pub use spanned::Spanned;
 pub use trust::{NamedKey, Trust, TrustedKey};
@@ -263,6 +265,10 @@ pub struct Source {
     pub subject: Option<Name>,
     /// The columns of the only input.
     pub columns: Option<ColumnMap<SourceColumn>>,
+    /// How payloads are written, of every input that says nothing else; JSON, when absent.
+    pub format: Option<Spanned<PayloadFormat>>,
+    /// How payloads are compressed, of every input that says nothing else; not at all, when absent.
+    pub compression: Option<Compression>,
     /// Whether the latest message of each subject is all that counts.
     #[serde(default)]
     pub latest_only: bool,
@@ -294,6 +300,10 @@ pub struct Input {
     pub subject: Name,
     /// The columns of a payload.
     pub columns: ColumnMap<SourceColumn>,
+    /// How its payloads are written; as those of the source, when absent.
+    pub format: Option<Spanned<PayloadFormat>>,
+    /// How its payloads are compressed; as those of the source, when absent.
+    pub compression: Option<Compression>,
     /// When its events happened, where that is not what the pipeline says.
     pub event_time: Option<InputEventTime>,
 }

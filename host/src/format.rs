@@ -4,20 +4,28 @@
 //! that one's columns. The deliveries of a batch are those of all inputs, in the order of the stream; each input has the
 //! rows of its own.
 //!
-//! A payload is one JSON object. Every declared column is checked, also one that no step reads; only those that some
-//! step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
+//! A payload is one JSON object, or of another format, see [`payloads`]. Every declared column is checked, also one that
+//! no step reads; only those that some step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
 
+mod avro;
 mod columns;
+mod compressed;
+mod csv;
+mod cursor;
 mod json;
+mod json_text;
 mod metadata;
 mod number;
+mod payloads;
+mod protobuf;
 mod reading;
+mod scalar;
 
 pub use columns::{ColumnBuilders, Decoded, RejectedPayload};
 pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{
-    error::{Error, Result, note_defect},
+    error::{Result, note_defect},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
         column::Batch,
@@ -26,10 +34,12 @@ use crate::{
         path::PathPart,
         subject,
     },
-    plan::{Now, Place, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
+    plan::{Now, PayloadFormat, Place, Plan, SECOND_US, SourceColumn, TimeColumn, TimeScale, ms_in_us},
     text::printable,
 };
+use compressed::Compressed;
 use metadata::Metadata;
+use payloads::InputPayloads;
 use std::ops::Range;
 
 /// The name under which the decoder rejects deliveries.
@@ -47,6 +57,8 @@ pub struct Decoder {
     time_reader: Option<String>,
     kept: Kept,
     events_max: usize,
+    /// Bytes of the payloads of the batch once they were decompressed.
+    unpacked_bytes: usize,
     batch: DecodedBatch,
 }
 
@@ -83,7 +95,8 @@ struct Input {
     now_column: Option<usize>,
     event_column: Option<TimeColumn>,
     metadata: Metadata,
-    scanner: Scanner,
+    payloads: InputPayloads,
+    compressed: Option<Compressed>,
     builders: ColumnBuilders,
     /// The delivery of each row.
     deliveries: Vec<u32>,
@@ -108,7 +121,8 @@ impl Decoder {
             Ok(Input {
                 now_column,
                 event_column: input.event_column,
-                ..Input::new(&input.subject, &input.columns, rows)?
+                compressed: input.compression.map(Compressed::new),
+                ..Input::new(&input.subject, &input.format, &input.columns, rows)?
             })
         });
         let now = match plan.now {
@@ -134,7 +148,7 @@ impl Decoder {
     pub fn of_columns(columns: &[SourceColumn], events_max: usize) -> Result<Self> {
         let events_max = events_max.clamp(1, BATCH_EVENTS_MAX);
         Ok(Self::over(
-            vec![Input::new(">", columns, events_max)?].into(),
+            vec![Input::new(">", &PayloadFormat::Json, columns, events_max)?].into(),
             KnownNow::default(),
             events_max,
         ))
@@ -153,6 +167,7 @@ impl Decoder {
             time_reader: None,
             kept,
             events_max,
+            unpacked_bytes: 0,
             batch: DecodedBatch::default(),
         }
     }
@@ -287,6 +302,9 @@ impl Decoder {
         };
         let row = input.builders.rows();
         let outcome = input.decode(row, message);
+        if let Some(compressed) = &input.compressed {
+            self.unpacked_bytes = self.unpacked_bytes.saturating_add(compressed.unpacked_bytes());
+        }
         match outcome {
             Ok(Decoded::Row) => {
                 input.set_times(row, &mut times);
@@ -317,7 +335,7 @@ impl Decoder {
     pub fn is_full(&self) -> bool {
         let deliveries = &self.batch.deliveries;
         deliveries.len() + self.batch.empties.len() >= self.events_max
-            || deliveries.payloads.data.len() + deliveries.subjects.data.len() >= BATCH_BYTES_MAX
+            || deliveries.payloads.data.len() + deliveries.subjects.data.len() + self.unpacked_bytes >= BATCH_BYTES_MAX
     }
 
     /// Whether nothing was pushed since the last [`Decoder::take`].
@@ -328,13 +346,14 @@ impl Decoder {
     /// The batch, and an empty one in its place.
     pub fn take(&mut self) -> DecodedBatch {
         let mut batch = std::mem::take(&mut self.batch);
+        self.unpacked_bytes = 0;
         batch.events = self.inputs.iter_mut().map(Input::take).collect();
         batch
     }
 }
 
 impl Input {
-    fn new(subject: &str, columns: &[SourceColumn], rows: usize) -> Result<Self> {
+    fn new(subject: &str, format: &PayloadFormat, columns: &[SourceColumn], rows: usize) -> Result<Self> {
         let those = |is: fn(&SourceColumn) -> bool| {
             let all = columns.iter().enumerate().filter(|(_, column)| is(column));
             all.map(|(index, _)| index).collect()
@@ -342,7 +361,8 @@ impl Input {
         Ok(Self {
             subject: subject.to_owned(),
             metadata: Metadata::of(subject, columns),
-            scanner: Scanner::new(columns).map_err(Error::definition)?,
+            payloads: InputPayloads::new(format, columns)?,
+            compressed: None,
             builders: ColumnBuilders::new(columns, rows),
             numbers: those(|column| column.is_number),
             required: those(|column| column.required),
@@ -360,7 +380,17 @@ impl Input {
             self.builders.roll_back();
             return Err(reject);
         }
-        match self.scanner.decode(message.payload, &mut self.builders)? {
+        let decoded = match &mut self.compressed {
+            None => self.payloads.decode(message.payload, &mut self.builders),
+            Some(compressed) => match compressed.unpack(message.payload) {
+                Ok(payload) => self.payloads.decode(payload, &mut self.builders),
+                Err(reject) => {
+                    self.builders.roll_back();
+                    Err(reject)
+                }
+            },
+        };
+        match decoded? {
             Decoded::Row => {}
             Decoded::Empty => {
                 self.builders.roll_back();

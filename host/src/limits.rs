@@ -39,6 +39,24 @@ pub const PATH_INDEX_MAX: usize = 65_535;
 /// Bytes of a list as JSON. A short number may stand for a long one, such as a decimal with many places.
 pub const LIST_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of a file that says what payloads hold: an Avro schema or the descriptors of Protobuf. Those of large companies have some
+/// hundred KB.
+pub const SCHEMA_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of a payload once it is decompressed: as many as a NATS server takes for one that is not. Some KB can claim to be as many GB.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// Values within values of a payload that a schema describes. It bounds the recursion of what passes over them and of what makes
+/// JSON of them; a schema may be about itself, and a payload nest by it as deep as it is long.
+pub const PAYLOAD_NESTING_MAX: usize = 64;
+
+/// Elements of a payload that take no bytes, such as nulls in a list: a payload of ten bytes can claim a billion of them.
+pub const EMPTY_ELEMENTS_MAX: usize = 16 << 10;
+
+/// Bytes of one value that is made JSON. The names of fields, which payloads of Avro and Protobuf do not hold, make it longer than
+/// it was; no message of NATS has more than 64 MiB.
+pub const RENDERED_BYTES_MAX: usize = 64 << 20;
+
 /// Inputs of one source. Each has columns of its own under construction, and the server looks at every filter for every
 /// message.
 pub const INPUTS_MAX: usize = 64;

@@ -7,15 +7,18 @@
 //! A plan is data. It names guests by their modules, and whoever runs it brings a [`GuestHost`] that makes them run.
 
 mod aggregates;
+pub mod avro;
 mod guest_counts;
 mod guests;
 mod operator;
+mod payload;
+pub mod protobuf;
 mod reading;
 mod times;
 mod tombstone;
 
 use crate::{
-    definition::{File, PublishFrom, StageLimits},
+    definition::{Compression, File, PublishFrom, StageLimits},
     error::{Error, Result},
     model::{
         column::{Field, Schema},
@@ -41,6 +44,7 @@ pub(crate) use guests::double;
 pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub(crate) use operator::typed;
 pub use operator::{At, OperatorPlan, StateForm};
+pub use payload::{CsvFormat, PayloadFormat};
 pub use reading::{Reading, instant};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
@@ -205,6 +209,10 @@ pub struct Input {
     pub name: String,
     /// The subject within the stream, which may hold wildcards.
     pub subject: String,
+    /// How its payloads are written.
+    pub format: PayloadFormat,
+    /// How its payloads are compressed, if they are.
+    pub compression: Option<Compression>,
     /// The columns of a payload.
     pub columns: Vec<SourceColumn>,
     /// The column that says when an event happened; "now" where there is none.

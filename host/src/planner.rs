@@ -14,6 +14,7 @@ pub mod last_value;
 mod lookup;
 pub mod on_crossing;
 pub mod over_window;
+mod payloads;
 mod physical;
 mod readers;
 pub mod schema;
@@ -33,11 +34,13 @@ mod window_keys;
 pub use circle::check_circles;
 
 use crate::plan::{
-    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, Reading, TickPlan, TimeColumn,
-    TombstonePlan, Trial, Versions,
+    Change, EventTimePlan, FailureBound, Function, GuestHost, KeepPlan, Now, OutputPort, PayloadFormat, Reading,
+    TickPlan, TimeColumn, TombstonePlan, Trial, Versions,
 };
 use crate::{
-    definition::{ColumnPlace, Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits},
+    definition::{
+        ColumnPlace, Compression, Definition, File, Keys, Name, PublishFrom, SourceColumn, Stage, StageLimits,
+    },
     error::{Error, Result, note_defect},
     limits::{KEY_COLUMNS_MAX, PATH_NAMES_MAX, TABLE_COLUMNS_MAX},
     model::{
@@ -116,6 +119,8 @@ struct Bound {
 
 struct BoundInput {
     subject: String,
+    format: PayloadFormat,
+    compression: Option<Compression>,
     /// Where it is not "now" that says when an event happened.
     event_column: Option<TimeColumn>,
     columns: Vec<(Field, SourceColumn)>,
@@ -399,7 +404,9 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn check_columns(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
+    /// What every column has to be. Where payloads say themselves how values are written, or what every value is written as,
+    /// `says_itself`, a column of theirs needs no format for that.
+    fn check_columns(&self, columns: &[(Name, SourceColumn)], says_itself: bool) -> Result<()> {
         let mut paths: Vec<(ValuePath, &str)> = Vec::new();
         for (name, column) in columns {
             if name.get_ref().is_empty() || name.get_ref().contains(char::is_control) {
@@ -409,7 +416,10 @@ impl Binder<'_> {
                     format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
                 ));
             }
-            reading(column).map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
+            let is_in_payload = matches!(column.place, ColumnPlace::Payload(_));
+            if column.format.is_some() || !is_in_payload || !says_itself {
+                reading(column).map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
+            }
             let ColumnPlace::Payload(path) = &column.place else {
                 continue;
             };
@@ -444,7 +454,7 @@ impl Binder<'_> {
             self.check_table_name(name, table.span())?;
             let table_span = table.span();
             let table = table.get_ref();
-            self.check_columns(&table.columns.0)?;
+            self.check_columns(&table.columns.0, false)?;
             let of_message = |column: &SourceColumn| !matches!(column.place, ColumnPlace::Payload(_));
             if let Some((name, _)) = table.columns.0.iter().find(|(_, column)| of_message(column)) {
                 let text = name.get_ref();

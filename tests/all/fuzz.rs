@@ -9,12 +9,15 @@ use weir_tests::{
 };
 
 /// Changed copies of a corpus, for each target.
-const COPIES: [(&str, usize); 5] = [
+const COPIES: [(&str, usize); 8] = [
     ("decode", 60_000),
     ("answer", 200_000),
     ("pipeline", 1500),
     ("state", 1500),
     ("lines", 60_000),
+    ("csv", 30_000),
+    ("avro", 30_000),
+    ("protobuf", 30_000),
 ];
 
 /// Pieces that mean something to one target or the other.

@@ -1,6 +1,6 @@
 //! The documentation, as a reader would take it from there: the README and every page under `docs/`.
 //!
-//! - Each whole pipeline is checked. Where events follow it (a block of `json`, one on a line), they are replayed in batches
+//! - Each whole pipeline is checked. Where events follow it (a block of `json` or `csv`, one on a line), they are replayed in batches
 //!   of one and all at once, with a stop in between; and the tables that follow (a block of `text`: the name, the columns,
 //!   the rows) are what comes out: of keyed tables in the order of their rows, of others in the order in which they came.
 //! - Two blocks of `json` are the rows of the pipeline's lookup table, then the events.
@@ -117,7 +117,7 @@ fn examples(page: &Page) -> (usize, usize) {
             _ => "",
         };
         if let [events, tables, rest @ ..] = blocks
-            && events.language == "json"
+            && ["json", "csv"].contains(&&*events.language)
             && tables.language == "text"
         {
             for batches in [&[1][..], &[4096]] {

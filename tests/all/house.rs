@@ -9,12 +9,15 @@ use std::{
 use weir_tests::workspace;
 
 /// Crates whose names stand in one place, so that another one could take their place.
-const NAMED_IN: [(&str, &[&str]); 13] = [
+const NAMED_IN: [(&str, &[&str]); 16] = [
     ("wasmtime", &["wasm"]),
     ("wasmparser", &["wasm"]),
     ("async_nats", &["nats"]),
     ("nkeys", &["nats", "trust"]),
     ("rusqlite", &["storage/sqlite"]),
+    ("flate2", &["format/compressed"]),
+    ("ruzstd", &["format/compressed"]),
+    ("prost_reflect", &["planner/payloads/protobuf"]),
     ("datasketches", &["state/sketch"]),
     ("clap", &["command"]),
     ("notify", &["command/dev/watch"]),

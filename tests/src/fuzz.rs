@@ -4,11 +4,13 @@
 //! xtask fuzz` runs libFuzzer on them for as long as it is told to.
 
 mod decode;
+mod formats;
 mod lines;
 mod state;
 mod types;
 
 pub use decode::decode;
+pub use formats::{avro, csv, protobuf};
 pub use lines::{lines, tables};
 pub use state::{inputs, state};
 
@@ -24,12 +26,15 @@ use weir::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 8] = [
     ("decode", decode),
     ("answer", answer),
     ("pipeline", pipeline),
     ("state", state),
     ("lines", lines),
+    ("csv", csv),
+    ("avro", avro),
+    ("protobuf", protobuf),
 ];
 
 /// The answer of a guest: one that passes the check keeps every promise of the contract.

@@ -14,7 +14,9 @@ use crate::say::say;
 use crate::workspace;
 
 /// The targets of `fuzz/`.
-const TARGETS: [&str; 5] = ["decode", "answer", "pipeline", "state", "lines"];
+const TARGETS: [&str; 8] = [
+    "decode", "answer", "pipeline", "state", "lines", "csv", "avro", "protobuf",
+];
 
 /// Counters on every edge, and every comparison, for libFuzzer to read.
 const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

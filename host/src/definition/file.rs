@@ -1,6 +1,6 @@
 //! The text of a pipeline file, and errors that point into it in words of TOML.
 
-use super::{Definition, ProjectFile};
+use super::{Definition, Name, ProjectFile};
 use crate::{
     error::{Error, Result},
     files::input,
@@ -9,9 +9,10 @@ use crate::{
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::{
+    collections::BTreeMap,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 use toml::de::DeTable;
 
@@ -24,6 +25,8 @@ pub struct File {
     pub path: PathBuf,
     pub(super) text: String,
     project: Option<Arc<ProjectFile>>,
+    /// The files that it names, as they were when they were read first.
+    named: Arc<Mutex<BTreeMap<PathBuf, Arc<[u8]>>>>,
 }
 
 /// A place in one of the two texts.
@@ -45,6 +48,7 @@ impl File {
             path: path.to_owned(),
             text: input::read_text(path, "pipeline file", PIPELINE_BYTES_MAX)?,
             project: ProjectFile::above(path)?.map(Arc::new),
+            named: Arc::default(),
         })
     }
 
@@ -54,6 +58,7 @@ impl File {
             path: path.into(),
             text: text.into(),
             project: None,
+            named: Arc::default(),
         }
     }
 
@@ -72,6 +77,22 @@ impl File {
     pub fn resolve(&self, place: Range<usize>, path: &Path) -> PathBuf {
         let file = self.place(place.start).path;
         file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// What a file holds that is named in this one, or in its project. It is read once: what it holds is part of what the file says,
+    /// and every plan of it says the same.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no regular file, or is larger than `most` bytes.
+    pub fn named(&self, name: &Name, what: &str, most: u64) -> Result<Arc<[u8]>> {
+        let path = self.resolve(name.span(), Path::new(name.get_ref()));
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = named.get(&path) {
+            return Ok(bytes.clone());
+        }
+        let bytes: Arc<[u8]> = input::read_bytes(&path, what, most)?.into();
+        named.insert(path, bytes.clone());
+        Ok(bytes)
     }
 
     /// Reads the text as a pipeline.

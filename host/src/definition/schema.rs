@@ -1,7 +1,7 @@
 //! The shapes of what is read by hand, for the JSON schema: where a struct is read by serde alone, its shape is derived.
 
 use super::{
-    ColumnFormat, ColumnMap, PublishFrom, Source, SourceColumn,
+    AvroFormat, ColumnFormat, ColumnMap, CsvFormat, PayloadFormat, ProtobufFormat, PublishFrom, Source, SourceColumn,
     columns::{ColumnPath, FORMATS, LongColumn, Part, Pattern},
 };
 use crate::model::{
@@ -65,6 +65,26 @@ shape!(ColumnFormat, "ColumnFormat", |generator| {
         "anyOf": [
             { "enum": names },
             generator.subschema_for::<Pattern>(),
+        ],
+    })
+});
+
+shape!(PayloadFormat, "PayloadFormat", |generator| {
+    let with_keys = |name: &str, keys: Schema| {
+        json_schema!({
+            "type": "object",
+            "properties": { name: keys },
+            "required": [name],
+            "additionalProperties": false,
+        })
+    };
+    json_schema!({
+        "description": "How payloads are written: as JSON, or in another format with its keys.",
+        "anyOf": [
+            { "enum": ["json"] },
+            with_keys("csv", generator.subschema_for::<CsvFormat>()),
+            with_keys("avro", generator.subschema_for::<AvroFormat>()),
+            with_keys("protobuf", generator.subschema_for::<ProtobufFormat>()),
         ],
     })
 });

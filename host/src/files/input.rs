@@ -168,13 +168,28 @@ pub fn read_secret(path: &Path, what: &str, most: u64) -> Result<(String, Metada
     Ok((text_of(&file, path, what, most)?, metadata))
 }
 
-fn text_of(file: &File, path: &Path, what: &str, most: u64) -> Result<String> {
+/// What a regular file of `most` bytes at most holds.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, or is larger.
+pub fn read_bytes(path: &Path, what: &str, most: u64) -> Result<Vec<u8>> {
+    check_file(path, what, most)?;
+    let file = File::open(path).map_err(|cause| cannot_read(what, path, &cause))?;
+    bytes_of(&file, path, what, most)
+}
+
+fn bytes_of(file: &File, path: &Path, what: &str, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = file.take(most + 1).read_to_end(&mut bytes);
     read.map_err(|cause| cannot_read(what, path, &cause))?;
-    if bytes.len() as u64 > most {
-        return Err(too_large(path, what, most));
+    match bytes.len() as u64 > most {
+        true => Err(too_large(path, what, most)),
+        false => Ok(bytes),
     }
+}
+
+fn text_of(file: &File, path: &Path, what: &str, most: u64) -> Result<String> {
+    let bytes = bytes_of(file, path, what, most)?;
     if let Some((found, advice)) = format_of(&bytes) {
         return Err(Error::definition(format!("{} {found}; {advice}", named(what, path))));
     }

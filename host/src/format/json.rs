@@ -12,9 +12,11 @@ mod line;
 mod number;
 mod skip;
 mod text;
+mod value;
 mod window;
 
 pub use line::{Line, LineScanner, ObjectKind};
+pub(super) use value::JsonCheck;
 
 use super::{
     columns::{Builder, ColumnBuilders, Decoded, RejectedPayload},

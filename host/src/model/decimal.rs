@@ -92,6 +92,21 @@ impl DecimalType {
         Some(if is_negative { -unscaled } else { unscaled })
     }
 
+    /// A number of which `places` digits stand behind the point, as one of these. Nothing where it has too many digits, or others
+    /// than zeros behind the last place.
+    pub fn rescaled(self, unscaled: i128, places: u8) -> Option<i128> {
+        let tens = |places: u8| 10i128.checked_pow(places.into());
+        let rescaled = match self.scale.checked_sub(places) {
+            Some(0) => unscaled,
+            Some(more) => unscaled.checked_mul(tens(more)?)?,
+            None => {
+                let tens = tens(places - self.scale)?;
+                Some(unscaled / tens).filter(|_| unscaled % tens == 0)?
+            }
+        };
+        Some(rescaled).filter(|rescaled| self.holds(*rescaled))
+    }
+
     /// A decimal as text: with a point and all digits behind it, where there are any.
     pub fn text(self, unscaled: i128) -> String {
         let scale = usize::from(self.scale);
@@ -183,6 +198,25 @@ mod tests {
         ];
         for text in others {
             assert_eq!(money.parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn places_are_added_and_only_zeros_taken_away() {
+        let money = decimal(6, 2);
+        for (unscaled, places, expected) in [
+            (1234, 2, Some(1234)),
+            (12, 0, Some(1200)),
+            (-123_400, 4, Some(-1234)),
+            (123_401, 4, None),
+            (999_999, 2, Some(999_999)),
+            (1_000_000, 2, None),
+            (10_000, 0, None),
+            (0, 255, None),
+            (i128::MIN, 2, None),
+            (i128::MAX, 0, None),
+        ] {
+            assert_eq!(money.rescaled(unscaled, places), expected, "{unscaled} e-{places}");
         }
     }
 

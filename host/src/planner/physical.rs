@@ -64,6 +64,8 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
         Input {
             name: node.name.clone(),
             subject: input.subject.clone(),
+            format: input.format.clone(),
+            compression: input.compression,
             columns: columns
                 .map(|(field, column)| source_column(field, column, read(field)))
                 .collect(),

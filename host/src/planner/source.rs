@@ -1,8 +1,13 @@
 //! The source: its stream, its inputs, and what "now" is.
 
-use super::{Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field};
+use super::{
+    Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field, payloads::says_itself,
+};
 use crate::{
-    definition::{ColumnMap, ColumnPlace, Name, Now as DefinedNow, SourceColumn, TimeUnit, Tombstones},
+    definition::{
+        ColumnMap, ColumnPlace, Compression, Name, Now as DefinedNow, PayloadFormat, SourceColumn, Spanned, TimeUnit,
+        Tombstones,
+    },
     error::Result,
     limits::INPUTS_MAX,
     model::{
@@ -10,7 +15,7 @@ use crate::{
         ids::InputId,
         subject::{is_filter, overlap},
     },
-    plan::{Now, TombstonePlan},
+    plan::{Now, PayloadFormat as PayloadPlan, TombstonePlan},
 };
 use std::ops::Range;
 
@@ -23,6 +28,8 @@ struct Written<'d> {
     place: Range<usize>,
     subject: &'d Name,
     columns: &'d ColumnMap<SourceColumn>,
+    format: Option<&'d Spanned<PayloadFormat>>,
+    compression: Option<Compression>,
 }
 
 impl<'d> Binder<'d> {
@@ -51,7 +58,8 @@ impl<'d> Binder<'d> {
         // What is stored by the number of an input stays its own whatever it is called: a database belongs to the subjects.
         inputs.sort_by_key(|input| input.subject.get_ref());
         for input in &inputs {
-            self.take_in(input);
+            let format = self.payload_format(input.format, &input.columns.0)?;
+            self.take_in(input, format);
         }
         Ok((self.now()?, self.tombstones()?))
     }
@@ -67,6 +75,8 @@ impl<'d> Binder<'d> {
                     place,
                     subject,
                     columns,
+                    format: source.format.as_ref(),
+                    compression: source.compression,
                 }]);
             }
             (None, None, Some(inputs)) => inputs,
@@ -111,6 +121,8 @@ impl<'d> Binder<'d> {
             place: input.span(),
             subject: &input.get_ref().subject,
             columns: &input.get_ref().columns,
+            format: input.get_ref().format.as_ref().or(source.format.as_ref()),
+            compression: input.get_ref().compression.or(source.compression),
         });
         Ok(written.collect())
     }
@@ -132,7 +144,7 @@ impl<'d> Binder<'d> {
                 format!("key `columns` of {whose} is empty; declare columns under [{table}.columns]"),
             ));
         }
-        self.check_columns(&input.columns.0)?;
+        self.check_columns(&input.columns.0, says_itself(input.format))?;
         self.check_places(input)
     }
 
@@ -163,7 +175,7 @@ impl<'d> Binder<'d> {
         Ok(())
     }
 
-    fn take_in(&mut self, input: &Written<'_>) {
+    fn take_in(&mut self, input: &Written<'_>, format: PayloadPlan) {
         let node = self.inputs.next_id().node();
         let columns = input.columns.0.iter();
         let columns: Vec<_> = columns
@@ -173,6 +185,8 @@ impl<'d> Binder<'d> {
         let origins = (0..schema.len()).map(|column| (node, 0, column)).collect();
         self.inputs.push(BoundInput {
             subject: input.subject.get_ref().clone(),
+            format,
+            compression: input.compression,
             event_column: None,
             columns,
         });
@@ -199,6 +213,13 @@ impl<'d> Binder<'d> {
         let [input] = self.inputs.as_slice() else {
             return Err(self.error(place, "key `tombstones` goes with a source of one input"));
         };
+        if !input.format.is_json() {
+            let message = format!(
+                "key `tombstones` goes with payloads in JSON, as which a tombstone is read; those of the source are {}",
+                input.format.name()
+            );
+            return Err(self.error(place, message));
+        }
         if !source.latest_only {
             let message =
                 "key `tombstones` goes with `latest_only = true`: elsewhere a deleted key still has its messages";

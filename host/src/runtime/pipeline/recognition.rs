@@ -48,7 +48,11 @@ struct Watched {
 impl Recognition {
     pub(super) fn new(plan: &Plan) -> Self {
         let has_several = plan.inputs.len() > 1;
-        let inputs = plan.inputs.iter_enumerated();
+        // Other formats have a schema, or every column in every payload.
+        let inputs = plan
+            .inputs
+            .iter_enumerated()
+            .filter(|(_, input)| input.format.is_json());
         Self {
             pipeline: plan.name.clone(),
             watched: inputs.map(|(id, input)| Watched::new(id, input, has_several)).collect(),

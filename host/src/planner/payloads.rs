@@ -1,0 +1,186 @@
+//! The format of an input's payloads, against its columns: one file a format.
+
+mod avro;
+mod avro_schema;
+mod csv;
+mod protobuf;
+mod wanted;
+
+use super::Binder;
+use crate::{
+    definition::{ColumnFormat, ColumnPlace, Name, PayloadFormat as Written, SourceColumn, Spanned},
+    error::Result,
+    model::{column::ColumnType, path::PathPart},
+    plan::PayloadFormat,
+};
+
+/// Whether payloads of this format say how their values are written, or write all of them as text.
+pub(super) fn says_itself(format: Option<&Spanned<Written>>) -> bool {
+    !matches!(format.map(Spanned::get_ref), None | Some(Written::Json))
+}
+
+impl Binder<'_> {
+    /// How payloads of this format are read as these columns.
+    pub(super) fn payload_format(
+        &self,
+        format: Option<&Spanned<Written>>,
+        columns: &[(Name, SourceColumn)],
+    ) -> Result<PayloadFormat> {
+        let Some(format) = format else {
+            return Ok(PayloadFormat::Json);
+        };
+        if says_itself(Some(format)) {
+            self.check_names(columns)?;
+        }
+        match format.get_ref() {
+            Written::Json => Ok(PayloadFormat::Json),
+            Written::Csv(csv) => self.csv(csv, columns),
+            Written::Avro(avro) => self.avro(avro, format.span(), columns),
+            Written::Protobuf(protobuf) => self.protobuf(protobuf, columns),
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// Elements of lists are read from JSON alone.
+    fn check_names(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
+        for (name, column) in columns {
+            let ColumnPlace::Payload(Some(path)) = &column.place else {
+                continue;
+            };
+            if let Some(PathPart::Index(index)) = path.0.iter().find(|part| matches!(part, PathPart::Index(_))) {
+                let text = name.get_ref();
+                return Err(self.at(
+                    name,
+                    format!(
+                        "column \"{text}\": key `path` names element {index} of a list, which goes with payloads in JSON alone; \
+                         read the list as json"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of a column in the payload, through records alone; nothing where it is read from elsewhere.
+fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Option<Vec<&'a str>> {
+    match &column.place {
+        ColumnPlace::Payload(None) => Some(vec![name.get_ref().as_str()]),
+        ColumnPlace::Payload(Some(path)) => {
+            let names = path.0.iter().map(|part| match part {
+                PathPart::Name(name) => name.as_str(),
+                // It was refused.
+                PathPart::Index(_) => "",
+            });
+            Some(names.collect())
+        }
+        _ => None,
+    }
+}
+
+/// What a schema says of a value, as far as columns mind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Boolean,
+    Integer,
+    Double,
+    Text,
+    /// A name out of a list, which has a number where the format says so.
+    Name {
+        has_number: bool,
+    },
+    Bytes,
+    Decimal {
+        scale: u8,
+    },
+    Timestamp,
+    Date,
+    /// A list, or something with fields.
+    Nested,
+}
+
+/// Whether a value can be read as a column of this type, written so.
+///
+/// # Errors
+/// What is accepted instead.
+fn fits(kind: Kind, column: &SourceColumn) -> Result<(), String> {
+    let (column_type, format) = (column.column_type, column.format.as_ref());
+    let is_said = "key `format` says how a value is written, and here the schema does; leave it out";
+    match (kind, column_type, format) {
+        (_, ColumnType::Json, None) => Ok(()),
+        (Kind::Text, ColumnType::Text, None | Some(ColumnFormat::Number)) => Ok(()),
+        (Kind::Text, ColumnType::Int | ColumnType::Double | ColumnType::Decimal(_), Some(ColumnFormat::String)) => {
+            Ok(())
+        }
+        (Kind::Text, ColumnType::Int | ColumnType::Double | ColumnType::Decimal(_), None) => {
+            Err("it is a text; a number in it is read with format = \"string\"".to_owned())
+        }
+        (Kind::Text, ColumnType::Timestamp, Some(ColumnFormat::Rfc3339 | ColumnFormat::Strftime { .. }))
+        | (Kind::Text, ColumnType::Date, None | Some(ColumnFormat::Strftime { .. }))
+        | (Kind::Text, ColumnType::Bytes, Some(ColumnFormat::Base64 | ColumnFormat::Hex)) => Ok(()),
+        (Kind::Text, ColumnType::Timestamp, _) => Err(
+            "it is a text; accepted is format = \"rfc3339\", or { strftime = \"%Y-%m-%d %H:%M:%S\", zone = \"Europe/Berlin\" }"
+                .to_owned(),
+        ),
+        (Kind::Text, ColumnType::Date, Some(_)) => {
+            Err("it is a text; accepted is no format, for a date such as 2026-03-15, or { strftime = \"%d.%m.%Y\" }".to_owned())
+        }
+        (Kind::Text, ColumnType::Bytes, _) => {
+            Err("it is a text; accepted is format = \"base64\" or \"hex\"".to_owned())
+        }
+        (Kind::Integer, ColumnType::Timestamp, Some(ColumnFormat::Since(_)))
+        | (Kind::Integer, ColumnType::Date, Some(ColumnFormat::Days)) => Ok(()),
+        (Kind::Integer, ColumnType::Timestamp, _) => {
+            Err("it is a plain integer; format = \"s\", \"ms\", \"us\" or \"ns\" says what it counts".to_owned())
+        }
+        (Kind::Integer, ColumnType::Date, _) => {
+            Err("it is a plain integer; format = \"days\" says what it counts".to_owned())
+        }
+        (Kind::Integer, ColumnType::Int | ColumnType::Double | ColumnType::Decimal(_), None)
+        | (Kind::Double, ColumnType::Double, None)
+        | (Kind::Boolean, ColumnType::Boolean, None)
+        | (Kind::Name { .. }, ColumnType::Text, None)
+        | (Kind::Name { has_number: true }, ColumnType::Int, None)
+        | (Kind::Bytes, ColumnType::Bytes, None)
+        | (Kind::Timestamp, ColumnType::Timestamp, None)
+        | (Kind::Date, ColumnType::Date, None) => Ok(()),
+        (Kind::Decimal { scale }, ColumnType::Decimal(of), None) => match of.scale() >= scale {
+            true => Ok(()),
+            false => Err(format!(
+                "its decimals have {scale} digits behind the point, and {column_type} has room for {}; nothing is rounded",
+                of.scale()
+            )),
+        },
+        (_, _, Some(_)) if fits_type(kind, column_type) => Err(is_said.to_owned()),
+        _ => Err(format!("accepted for it is {}", types_of(kind))),
+    }
+}
+
+fn fits_type(kind: Kind, column_type: ColumnType) -> bool {
+    let format = None;
+    let column = SourceColumn {
+        column_type,
+        place: ColumnPlace::Payload(None),
+        format,
+        required: false,
+    };
+    fits(kind, &column).is_ok()
+}
+
+/// The types of columns that a value can be read as.
+fn types_of(kind: Kind) -> String {
+    match kind {
+        Kind::Boolean => "boolean or json".to_owned(),
+        Kind::Integer => "int, double, decimal, json, or timestamp or date with a format".to_owned(),
+        Kind::Double => "double or json".to_owned(),
+        Kind::Text => "text, date, json, or with a format int, double, decimal, timestamp or bytes".to_owned(),
+        Kind::Name { has_number: false } => "text or json".to_owned(),
+        Kind::Name { has_number: true } => "text, json, or int for its number".to_owned(),
+        Kind::Bytes => "bytes or json".to_owned(),
+        Kind::Decimal { scale } => format!("decimal with a scale of at least {scale}, or json"),
+        Kind::Timestamp => "timestamp or json".to_owned(),
+        Kind::Date => "date or json".to_owned(),
+        Kind::Nested => "json".to_owned(),
+    }
+}
