@@ -159,7 +159,11 @@ impl<'de> Deserialize<'de> for ColumnFormat {
 /// A column with more than its type.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{ "required": ["type"] }, { "required": ["from"] }]))]
+#[schemars(extend(
+    "anyOf" = [{ "required": ["type"] }, { "required": ["from"] }],
+    "if" = { "properties": { "from": { "const": "header" } }, "required": ["from"] },
+    "then" = { "required": ["name"] },
+))]
 pub(super) struct LongColumn {
     /// The type.
     #[serde(rename = "type")]
