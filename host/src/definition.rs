@@ -3,6 +3,7 @@
 //! This module knows the shape of the file and nothing of what it means; [`crate::plan`] checks the meaning and reports
 //! with the places kept here. The reference for people is `docs/PIPELINES.md`.
 
+mod column_source;
 mod columns;
 mod file;
 mod keys;
@@ -12,6 +13,7 @@ mod schema;
 mod spanned;
 mod trust;
 
+pub use column_source::ColumnSource;
 pub use columns::ColumnMap;
 pub use file::File;
 pub use keys::Keys;

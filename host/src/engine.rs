@@ -499,10 +499,11 @@ impl Engine {
                     let events = part.events.get(at.input()).cloned();
                     vec![events.or_defect(|| format!("input \"{}\" has no events", node.name))?]
                 }
-                NodeKind::Stage(_) => match &mut swap {
-                    None => self.stage(at, node, of(&edges, node.input), deliveries, outcomes)?,
-                    Some(swap) => self.stage_at_swap(at, node, swap, &edges, deliveries, outcomes)?,
+                kind if kind.is_by_row() => match &mut swap {
+                    None => self.by_row(at, node, of(&edges, node.input), deliveries, outcomes)?,
+                    Some(swap) => self.by_row_at_swap(at, node, swap, &edges, deliveries, outcomes)?,
                 },
+                NodeKind::Stage(_) => return Err(Error::defect("a stage does not go by rows").into()),
                 NodeKind::Operator(_) => {
                     let output = self.operator(at, node, &edges, &mut progress, part, outcomes)?;
                     self.note_past(at);

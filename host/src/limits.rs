@@ -57,6 +57,9 @@ pub const EMPTY_ELEMENTS_MAX: usize = 16 << 10;
 /// it was; no message of NATS has more than 64 MiB.
 pub const RENDERED_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a constant in a step `columns`. An operator may give rows by the million at once, each of which has it.
+pub const CONSTANT_BYTES_MAX: usize = 1024;
+
 /// Inputs of one source. Each has columns of its own under construction, and the server looks at every filter for every
 /// message.
 pub const INPUTS_MAX: usize = 64;

@@ -3,6 +3,7 @@
 
 pub mod column;
 pub mod column_type;
+pub mod constant;
 pub mod decimal;
 pub mod delivery;
 pub mod deployment;

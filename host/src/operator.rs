@@ -10,6 +10,7 @@
 mod accumulators;
 pub mod aggregate;
 pub mod clock;
+pub mod columns;
 pub mod deduplicate;
 mod expiry;
 pub mod guests;
@@ -68,6 +69,7 @@ const OPERATORS: &[Entry] = &[
     Entry::of::<TemporalJoin>(),
     Entry::of::<Union>(),
     Entry::of::<lag::Lag>(),
+    Entry::of::<columns::Columns>(),
 ];
 
 /// An operator in the table.

@@ -13,6 +13,7 @@ mod guests;
 mod operator;
 mod payload;
 pub mod protobuf;
+mod projection;
 mod reading;
 mod times;
 mod tombstone;
@@ -45,6 +46,7 @@ pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub(crate) use operator::typed;
 pub use operator::{At, OperatorPlan, StateForm};
 pub use payload::{CsvFormat, PayloadFormat};
+pub use projection::{Projected, Projection};
 pub use reading::{Reading, instant};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
 pub use tombstone::TombstonePlan;
@@ -359,6 +361,17 @@ impl NodeKind {
             Self::Operator(plan) => Some(plan.as_ref()),
             Self::Source | Self::Stage(_) | Self::Lookup(_) => None,
         }
+    }
+
+    /// What it makes of each row, where it is a step that gives other columns and does nothing else.
+    pub fn projection(&self) -> Option<&Projection> {
+        self.operator().and_then(OperatorPlan::projection)
+    }
+
+    /// Whether what it makes of a row is the same whatever came before: it is a rule, or gives other columns. Such steps do not
+    /// say what a changelog comes to; what comes to it, they are asked of again.
+    pub fn is_by_row(&self) -> bool {
+        matches!(self, Self::Stage(_)) || self.projection().is_some()
     }
 
     /// Whether the step keeps something of the rows that it has seen, or sets a table.

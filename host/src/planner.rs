@@ -4,6 +4,7 @@ pub mod aggregate;
 mod approximate;
 mod build;
 mod circle;
+pub mod columns;
 pub mod deduplicate;
 mod describe;
 mod guest;
@@ -81,6 +82,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<Deduplicate>("deduplicate"),
     Kind::of::<TemporalJoin>("temporal_join"),
     Kind::of::<lag::Lag>("lag"),
+    Kind::of::<columns::Columns>("columns"),
 ];
 
 /// A kind of step.
@@ -172,6 +174,11 @@ impl BoundKind {
             Self::Operator(operator) => Some(operator.as_ref()),
             Self::Source | Self::Stage(_) | Self::Lookup(_) => None,
         }
+    }
+
+    /// Whether what it makes of a row is the same whatever came before: see [`NodeKind::is_by_row`](crate::plan::NodeKind::is_by_row).
+    fn is_by_row(&self) -> bool {
+        matches!(self, Self::Stage(_)) || self.operator().is_some_and(BoundOperator::is_by_row)
     }
 
     /// Whether the step follows the watermark.
@@ -404,18 +411,21 @@ impl Binder<'_> {
         Ok(())
     }
 
+    fn check_column_name(&self, name: &Name) -> Result<()> {
+        let text = name.get_ref();
+        if text.is_empty() || text.contains(char::is_control) {
+            let accepted = "one or more characters, none of them a control character";
+            return Err(self.at(name, format!("a column's name is {text:?}; accepted are {accepted}")));
+        }
+        Ok(())
+    }
+
     /// What every column has to be. Where payloads say themselves how values are written, or what every value is written as,
     /// `says_itself`, a column of theirs needs no format for that.
     fn check_columns(&self, columns: &[(Name, SourceColumn)], says_itself: bool) -> Result<()> {
         let mut paths: Vec<(ValuePath, &str)> = Vec::new();
         for (name, column) in columns {
-            if name.get_ref().is_empty() || name.get_ref().contains(char::is_control) {
-                let accepted = "one or more characters, none of them a control character";
-                return Err(self.at(
-                    name,
-                    format!("a column's name is {:?}; accepted are {accepted}", name.get_ref()),
-                ));
-            }
+            self.check_column_name(name)?;
             let is_in_payload = matches!(column.place, ColumnPlace::Payload(_));
             if column.format.is_some() || !is_in_payload || !says_itself {
                 reading(column).map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
@@ -545,7 +555,7 @@ impl BoundTarget {
 }
 
 impl BoundChange {
-    fn physical(&self, schema: &Schema) -> Change {
+    fn physical(&self, schema: &[Field]) -> Change {
         match self {
             Self::Append => Change::Append,
             Self::Keyed(key) => Change::Keyed(key.as_ref().and_then(|key| {

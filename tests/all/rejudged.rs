@@ -29,6 +29,7 @@ const BEHIND: &[&str] = &[
     "aggregate",
     "on_crossing",
     "threshold",
+    "columns",
     "tumbling",
     "hopping",
 ];
@@ -38,6 +39,7 @@ const KNOBS: Knobs<'static> = Knobs {
     every_sink: false,
     slots: &[
         slot(&["last_value", "aggregate"], ALWAYS, From::Source),
+        slot(&["columns"], (1, 3), From::Last),
         slot(&["threshold"], ALWAYS, From::Last),
         slot(BEHIND, (3, 4), From::Last),
         slot(BEHIND, (2, 3), From::Any),
@@ -55,6 +57,7 @@ const TIMED_KNOBS: Knobs<'static> = Knobs {
             ALWAYS,
             From::Source,
         ),
+        slot(&["columns"], (1, 3), From::Last),
         slot(&["threshold"], ALWAYS, From::Last),
         slot(BEHIND, (3, 4), From::Last),
         slot(BEHIND, (2, 3), From::Any),

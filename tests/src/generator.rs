@@ -45,6 +45,8 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct Node {
     name: String,
+    /// Its kind; nothing for an input.
+    kind: &'static str,
     /// What it reads: other nodes, by their own edges.
     from: Vec<usize>,
     /// Nothing for an input.
@@ -99,6 +101,7 @@ impl Pipeline {
                     ..Edge::default()
                 }],
                 name,
+                kind: "",
                 from: Vec::new(),
                 step: None,
             }
@@ -166,6 +169,7 @@ impl Pipeline {
         }
         self.nodes.push(Node {
             name: name.to_owned(),
+            kind,
             from,
             step: Some(step),
             outputs,
@@ -198,7 +202,7 @@ impl Pipeline {
     /// The kinds of its steps.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
         let steps = self.nodes.iter().filter(|node| node.step.is_some());
-        steps.map(|node| node.outputs[0].of)
+        steps.map(|node| node.kind)
     }
 
     fn draw_step(&mut self, choices: &mut Choices<'_>, slot: &Slot) {

@@ -79,6 +79,23 @@ impl ColumnType {
     }
 }
 
+/// The type of this name, with what is said beside it: the digits of a decimal, or what is in a list.
+pub(super) fn column_type<E: de::Error>(
+    written: &str,
+    (precision, scale): (Option<u8>, Option<u8>),
+    of: Option<&str>,
+) -> Result<ColumnType, E> {
+    match (precision, scale, of) {
+        (None, None, None) => ColumnType::parse(written),
+        (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
+        (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
+        (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
+        _ => Err(E::custom(format!(
+            "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
+        ))),
+    }
+}
+
 fn decimal<E: de::Error>(precision: u8, scale: u8) -> Result<ColumnType, E> {
     DecimalType::new(precision, scale).map(ColumnType::Decimal).ok_or_else(|| {
         let most = DecimalType::PRECISION_MAX;
@@ -214,15 +231,7 @@ impl LongColumn {
             (None, Some(ColumnFrom::Sequence)) => "int",
             (None, Some(ColumnFrom::StoreTime)) => "timestamp",
         };
-        match (self.precision, self.scale, &self.of) {
-            (None, None, None) => ColumnType::parse(written),
-            (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
-            (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
-            (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
-            _ => Err(E::custom(format!(
-                "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
-            ))),
-        }
+        column_type(written, (self.precision, self.scale), self.of.as_deref())
     }
 
     fn place<E: de::Error>(&mut self) -> Result<ColumnPlace, E> {

@@ -10,7 +10,7 @@ use super::{
     verdicts::{Known, Verdicts, ask_current},
 };
 use crate::{
-    error::{Error, OrDefect, Result},
+    error::{OrDefect, Result},
     model::{
         column::{Batch, RowKind},
         deployment::Deployment,
@@ -206,12 +206,8 @@ impl Cast {
             .flat_map(|plan| asked.iter().map(move |at| (plan, *at)))
         {
             let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
-            let NodeKind::Stage(stage) = &node.kind else {
-                return Err(Error::defect(format!(
-                    "step \"{}\" is asked and is no stage",
-                    node.name
-                )));
-            };
+            // One that gives other columns has no guest.
+            let NodeKind::Stage(stage) = &node.kind else { continue };
             if let Err(failure) = guests.add(at, &node.name, stage, host) {
                 return Ok(Err(NoCast::Guest(node.name.clone(), failure)));
             }

@@ -4,7 +4,11 @@
 //! stands on, the trace of the database has the last event of each current row, and, for each row of a table that reads a
 //! rule and that a swap changed, the current row that it comes of.
 
-use super::{Edges, Engine, Outcomes, of, passing::Differing, rules::key_columns};
+use super::{
+    Edges, Engine, Outcomes, of,
+    passing::Differing,
+    rules::{key_columns, path_of},
+};
 use crate::{
     error::Result,
     model::{
@@ -37,10 +41,14 @@ struct Changelog {
 impl LastEvents {
     pub(super) fn of(plan: &Plan) -> Self {
         let mut changelogs: BTreeMap<(NodeId, usize), Changelog> = BTreeMap::new();
-        for node in plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Stage(_))) {
-            let port = node.input;
-            let operator = plan.nodes.get(port.node).filter(|node| node.kind.operator().is_some());
-            if let Some(operator) = operator.filter(|_| plan.is_changelog(port)) {
+        let stages = plan.nodes.iter_enumerated();
+        let stages = stages.filter(|(_, node)| matches!(node.kind, NodeKind::Stage(_)));
+        for path in stages.filter_map(|(at, _)| path_of(plan, at)) {
+            let first = path.first().and_then(|&first| plan.nodes.get(first));
+            let Some(port) = first.map(|first| first.input) else {
+                continue;
+            };
+            if let Some(operator) = plan.nodes.get(port.node) {
                 changelogs.entry((port.node, port.output)).or_insert_with(|| Changelog {
                     port,
                     trace: ChangelogTrace::of(&operator.name),
@@ -147,7 +155,7 @@ impl Engine {
     /// What collects of the changelog that the rule before `port` reads, past others.
     fn trace_of(&mut self, plan: &Plan, mut port: OutputPort) -> Option<&mut ChangelogTrace> {
         while let Some(node) = plan.nodes.get(port.node)
-            && let NodeKind::Stage(_) = node.kind
+            && node.kind.is_by_row()
         {
             port = node.input;
         }

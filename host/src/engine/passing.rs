@@ -14,7 +14,7 @@ use crate::{
         ids::{IdVec, NodeId, SinkId},
         moved::MovedRows,
     },
-    plan::{Node, NodeKind, OutputPort, Plan},
+    plan::{Node, OutputPort, Plan},
     sink::Sink,
     text::printable,
 };
@@ -53,7 +53,7 @@ pub(super) struct Differing {
 pub(super) struct AtSwap {
     /// What steps give on top of what they make of the rows that they read, and in front of it.
     differs: Edges,
-    /// What stages make of these.
+    /// What steps that go by rows make of these.
     judged: Edges,
 }
 
@@ -154,8 +154,23 @@ impl Engine {
 }
 
 impl Engine {
-    /// Runs the stage `node`, the step `at`, while the rows of a swap pass.
-    pub(super) fn stage_at_swap(
+    /// What a step that goes by rows makes of these: a rule, or one that gives other columns.
+    pub(super) fn by_row(
+        &mut self,
+        at: NodeId,
+        node: &Node,
+        input: &Batch,
+        deliveries: &Deliveries,
+        outcomes: &mut Outcomes,
+    ) -> Result<Vec<Batch>, Cut> {
+        match node.kind.projection() {
+            Some(projection) => Ok(vec![projection.of(&outcomes.living(input))]),
+            None => self.stage(at, node, input, deliveries, outcomes),
+        }
+    }
+
+    /// Runs `node`, the step `at`, which goes by rows, while the rows of a swap pass.
+    pub(super) fn by_row_at_swap(
         &mut self,
         at: NodeId,
         node: &Node,
@@ -164,13 +179,13 @@ impl Engine {
         deliveries: &Deliveries,
         outcomes: &mut Outcomes,
     ) -> Result<Vec<Batch>, Cut> {
-        // What it makes of rows of the swap that come from a stage is among the rows of the swap already.
-        let before = self.plan.nodes.get(node.input.node).map(|before| &before.kind);
-        let input = match before {
-            Some(NodeKind::Stage(_)) => of(&swap.judged, node.input),
-            _ => of(edges, node.input),
+        // What it makes of rows of the swap that come from such a step is among the rows of the swap already.
+        let before = self.plan.nodes.get(node.input.node);
+        let input = match before.is_some_and(|before| before.kind.is_by_row()) {
+            true => of(&swap.judged, node.input),
+            false => of(edges, node.input),
         };
-        let output = self.stage(at, node, input, deliveries, outcomes)?;
+        let output = self.by_row(at, node, input, deliveries, outcomes)?;
         let both = swap.with_differing(at, output.clone())?;
         set(&mut swap.judged, at, output)?;
         Ok(both)
@@ -191,9 +206,9 @@ impl AtSwap {
 /// Whether anything reads an output that does not take the rows of a swap as they are. Tables do, and rules behind a rule, whose
 /// own rows are among those of the swap.
 pub(super) fn is_read_row_by_row(plan: &Plan, sinks: &IdVec<SinkId, Sink>, port: OutputPort) -> bool {
-    let is_stage = |node: &Node| matches!(node.kind, NodeKind::Stage(_));
-    let of_rule = plan.nodes.get(port.node).is_some_and(is_stage);
-    let steps = plan.nodes.iter().filter(|node| !(of_rule && is_stage(node)));
+    let is_by_row = |node: &Node| node.kind.is_by_row();
+    let of_rule = plan.nodes.get(port.node).is_some_and(is_by_row);
+    let steps = plan.nodes.iter().filter(|node| !(of_rule && is_by_row(node)));
     let lookup_tables = plan.tables.iter().filter_map(|table| table.update.as_ref());
     let sinks = sinks.iter().zip(&plan.sinks).filter(|(sink, _)| !sink.takes_moved());
     let mut read = steps

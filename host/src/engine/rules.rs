@@ -85,12 +85,12 @@ impl Rules {
     }
 }
 
-/// The stages from the changelog of an operator to the stage `at`, that one included. Nothing where it is none, or reads no
-/// changelog.
+/// The steps that go by rows from the changelog of an operator to the step `at`, that one included: rules, and steps that give other
+/// columns. Nothing where it is neither, or reads no changelog.
 pub(super) fn path_of(plan: &Plan, at: NodeId) -> Option<Vec<NodeId>> {
     let mut path = Vec::new();
     let (mut at, mut node) = (at, plan.nodes.get(at)?);
-    while let NodeKind::Stage(_) = node.kind {
+    while node.kind.is_by_row() {
         if !plan.is_changelog(node.input) {
             return None;
         }
@@ -132,12 +132,12 @@ fn outputs_of(plan: &Plan, at: NodeId) -> Result<impl Iterator<Item = (usize, &O
     Ok(node.outputs.iter().enumerate())
 }
 
-/// Whether a step that is no stage, or a sink, reads a port.
+/// Whether a step that does not go by rows, or a sink, reads a port.
 fn is_read_beside_rules(plan: &Plan, port: OutputPort) -> bool {
     let steps = plan
         .nodes
         .iter()
-        .filter(|node| !matches!(node.kind, NodeKind::Stage(_) | NodeKind::Source));
+        .filter(|node| !node.kind.is_by_row() && !matches!(node.kind, NodeKind::Source));
     let mut read = steps
         .flat_map(Node::inputs)
         .chain(plan.sinks.iter().map(|sink| sink.input));
@@ -247,15 +247,20 @@ pub(super) fn judge_rows(
     let mut verdict = Verdict::default();
     for &at in &rules.asked {
         let node = plan.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
+        let input = match node.input == rules.changelog {
+            true => rows,
+            false => verdict.input_of(&node.name, node.input)?,
+        };
+        if let Some(projection) = node.kind.projection() {
+            let given = vec![projection.of(input)];
+            verdict.outputs.insert(at, given);
+            continue;
+        }
         let NodeKind::Stage(stage) = &node.kind else {
             return Err(Error::defect(format!(
                 "step \"{}\" is asked and is no stage",
                 node.name
             )));
-        };
-        let input = match node.input == rules.changelog {
-            true => rows,
-            false => verdict.input_of(&node.name, node.input)?,
         };
         let is_known = |row| before.is_some_and(|before| before.rejects(at, row));
         let known = before.map(|_| &is_known as Known<'_>);

@@ -11,7 +11,7 @@ use super::{Engine, Step, Unswappable, fingerprint};
 use crate::{
     error::{Error, Result, note_defect},
     model::{deployment::StoredVersion, ids::NodeId},
-    plan::{Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, StateForm, Target},
+    plan::{At, Node, NodeKind, OperatorPlan, OutputPort, Plan, StagePlan, StateForm, Target},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,14 +44,14 @@ struct Reads {
     through: Vec<Judge>,
 }
 
-/// A rule that lets rows of a changelog through, and takes them back.
+/// A rule that lets rows of a changelog through, and takes them back; or a step that gives other columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Judge {
     step: String,
     output: String,
-    /// SHA-256.
+    /// SHA-256; empty where it is no rule.
     module: String,
-    /// All of them, also those that nobody set.
+    /// All of them, also those that nobody set; the columns where it is no rule.
     parameters: String,
 }
 
@@ -162,12 +162,14 @@ impl Reads {
         while plan.is_changelog(port)
             && let Some(node) = plan.nodes.get(port.node)
         {
-            let NodeKind::Stage(stage) = &node.kind else {
-                reads.changelog_of = Some(node.name.clone());
-                break;
-            };
-            let stage = deciding(port.node, stage);
-            reads.through.push(Judge::of(plan, node, port, stage));
+            reads.through.push(match &node.kind {
+                NodeKind::Stage(stage) => Judge::of(plan, node, port, deciding(port.node, stage)),
+                kind if kind.projection().is_some() => Judge::of_columns(plan, node),
+                _ => {
+                    reads.changelog_of = Some(node.name.clone());
+                    break;
+                }
+            });
             port = node.input;
         }
         reads.through.reverse();
@@ -179,7 +181,7 @@ impl Reads {
     fn may_follow_anew(&self, held: &Self, reader: &str) -> Result<()> {
         let same_way = self.changelog_of == held.changelog_of && self.through.len() == held.through.len();
         let pairs = || self.through.iter().zip(&held.through);
-        let same_rules = || pairs().all(|(now, held)| (&now.step, &now.output) == (&held.step, &held.output));
+        let same_rules = || pairs().all(|(now, held)| now.is_same_step(held));
         if !same_way || !same_rules() {
             // A table by key has the latest row of each key, whatever was there before it read a changelog.
             let is_table = reader.starts_with("table ");
@@ -220,16 +222,45 @@ impl fmt::Display for Reads {
         }
         match self.through.is_empty() {
             true => Ok(()),
-            false => write!(
-                f,
-                " through {}",
-                listed(self.through.iter().map(|judge| judge.step.clone()))
-            ),
+            false => write!(f, " through {}", listed(self.through.iter().map(Judge::step))),
         }
     }
 }
 
 impl Judge {
+    fn of_columns(plan: &Plan, node: &Node) -> Self {
+        let at = At { plan, node };
+        Self {
+            step: node.name.clone(),
+            output: String::new(),
+            module: String::new(),
+            parameters: node
+                .kind
+                .operator()
+                .map(|operator| operator.describe(at))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether it is a step that gives other columns.
+    fn is_of_columns(&self) -> bool {
+        self.module.is_empty()
+    }
+
+    /// Whether they are the same step, which may run another rule, but does not give other columns.
+    fn is_same_step(&self, other: &Self) -> bool {
+        let is_rule = !self.is_of_columns() && !other.is_of_columns();
+        (&self.step, &self.output) == (&other.step, &other.output) && (is_rule || self == other)
+    }
+
+    /// The step, for a person; with what it gives, where it gives other columns.
+    fn step(&self) -> String {
+        match self.is_of_columns() {
+            true => format!("{} ({})", self.step, self.parameters),
+            false => self.step.clone(),
+        }
+    }
+
     fn of(plan: &Plan, node: &Node, port: OutputPort, stage: &StagePlan) -> Self {
         let parameters = stage.parameters.iter();
         Self {

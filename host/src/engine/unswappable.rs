@@ -65,7 +65,8 @@ impl Unswappable {
                 instead: "name another --database and fill it from the stream, or go back to what it is held for",
             },
             Self::Way => Entry {
-                what: "the steps between a changelog and a table or step that reads it: a rule more, less, or elsewhere",
+                what: "the steps between a changelog and a table or step that reads it: a rule more, less, or elsewhere, \
+                       or other `columns`",
                 why: "rows that came the one way would not be taken back the other",
                 instead: "run the pipeline into a new database instead, or put the steps back as they were",
             },

@@ -44,7 +44,7 @@ impl Engine {
             for &step in path {
                 let node = plan.nodes.get(step).or_defect(|| format!("there is no step {step}"))?;
                 let begun = Instant::now();
-                let rows = self.stage(step, node, of(&edges, node.input), deliveries, outcomes)?;
+                let rows = self.by_row(step, node, of(&edges, node.input), deliveries, outcomes)?;
                 self.was_busy(step, begun);
                 keep(step, &rows)?;
                 set(&mut edges, step, rows)?;

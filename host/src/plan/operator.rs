@@ -1,6 +1,6 @@
 //! What the planner says of an operator, as data: each kind of step has a struct of its own that answers these questions.
 
-use super::{AggregateSpec, Node, Output, OutputPort, Plan};
+use super::{AggregateSpec, Node, Output, OutputPort, Plan, Projection};
 use crate::{
     error::{OrDefect, Result, note_defect},
     model::column::Field,
@@ -35,6 +35,11 @@ pub trait OperatorPlan: Any + fmt::Debug + Send + Sync {
     /// Whether it keeps what it would have to take back where a row of a changelog goes.
     fn takes_back(&self) -> bool {
         false
+    }
+
+    /// What it makes of each row, where it does nothing but give other columns: nobody then asks it what its changelog comes to.
+    fn projection(&self) -> Option<&Projection> {
+        None
     }
 
     /// What it computes of groups of rows, if it does.

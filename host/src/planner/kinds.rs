@@ -54,6 +54,11 @@ pub(super) trait BoundOperator {
         true
     }
 
+    /// Whether it makes of each row one with other columns, and does nothing else.
+    fn is_by_row(&self) -> bool {
+        false
+    }
+
     /// Where the values of a column come from that this step adds.
     fn provenance(&self, _node: &BoundNode, _column: &str) -> Provenance {
         Provenance::New

@@ -2,7 +2,9 @@
 
 mod pruning;
 
-use super::{Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundStage, BoundTable, BoundTarget, reading};
+use super::{
+    Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundOperator, BoundStage, BoundTable, BoundTarget, reading,
+};
 use crate::{
     definition::{self, ColumnFormat, ColumnPlace, Definition, File},
     error::note_defect,
@@ -141,11 +143,6 @@ struct Physical<'a> {
 }
 
 impl Physical<'_> {
-    /// The nodes that are no inputs, which read themselves.
-    fn steps(&self) -> impl Iterator<Item = &BoundNode> {
-        self.bound.nodes.iter().skip(self.bound.inputs.len())
-    }
-
     fn schema(&self, port: OutputPort) -> &[Field] {
         let outputs = self.schemas.get(port.node);
         let schema = outputs.and_then(|outputs| outputs.get(port.output));
@@ -243,7 +240,7 @@ impl Physical<'_> {
                 };
                 let schema = self.schema(port).to_vec();
                 let change = output.change.physical(&schema);
-                let readers = self.readers(port, &schema, &change, sinks);
+                let readers = self.readers(port, sinks);
                 Output {
                     name: output.name.clone(),
                     schema,
@@ -262,11 +259,27 @@ impl Physical<'_> {
         }
     }
 
-    fn readers(&self, port: OutputPort, schema: &[Field], change: &Change, sinks: &IdVec<SinkId, SinkPlan>) -> Readers {
-        let Change::Keyed(Some(key)) = change else {
+    /// What the readers of a port want, also those behind steps that only give its columns other names.
+    fn readers(&self, port: OutputPort, sinks: &IdVec<SinkId, SinkPlan>) -> Readers {
+        let output = self
+            .bound
+            .nodes
+            .get(port.node)
+            .and_then(|node| node.outputs.get(port.output));
+        let change = output.map(|output| output.change.physical(self.schema(port)));
+        let Some(Change::Keyed(Some(key))) = change else {
             return Readers::OF_EVERY_CHANGE;
         };
-        let read_by_step = self.steps().any(|node| node.inputs().any(|input| input == port));
+        let mut read_by_step = false;
+        let mut step_is_compactable = true;
+        for (at, node) in self.bound.nodes.iter_enumerated().skip(self.bound.inputs.len()) {
+            if node.inputs().any(|input| input == port) {
+                read_by_step = true;
+                let only_renames = node.kind.operator().is_some_and(BoundOperator::is_by_row);
+                let behind = OutputPort { node: at, output: 0 };
+                step_is_compactable &= only_renames && self.readers(behind, sinks).compactable;
+            }
+        }
         let own_key = sinks
             .iter()
             .filter(|sink| sink.input == port)
@@ -286,15 +299,15 @@ impl Physical<'_> {
                 _ => false,
             });
         debug_assert!(
-            key.iter().all(|&column| column < schema.len()),
+            key.iter().all(|&column| column < self.schema(port).len()),
             "the key is part of the schema"
         );
-        let compactable = !read_by_step && own_key;
+        let compactable = step_is_compactable && own_key;
         let read_by_table = self.bound.tables.iter().any(|table| table.update == Some(port));
         Readers {
             needs_update_before: !compactable,
             compactable,
-            spreads: compactable && !read_by_table,
+            spreads: compactable && !read_by_step && !read_by_table,
         }
     }
 

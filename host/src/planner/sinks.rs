@@ -84,17 +84,17 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// Whether `edge` comes from the step `lookup` by stages alone, with the looked-up key unchanged.
+    /// Whether `edge` comes from the step `lookup` by stages and steps `columns` alone, with the looked-up key unchanged.
     fn check_round(&self, from: &Name, table_name: &str, port: OutputPort, lookup: NodeId) -> Result<()> {
         let mut at = port.node;
         while at != lookup {
             let node = self.nodes.get(at).or_defect(|| format!("there is no step {at}"))?;
-            if !matches!(node.kind, BoundKind::Stage(_)) {
+            if !node.kind.is_by_row() {
                 let lookup = self.nodes.get(lookup).map_or("", |node| node.name.as_str());
                 return Err(self.at(
                     from,
                     format!(
-                        "key `update_from`: \"{}\" does not come from the lookup \"{lookup}\" through stages alone",
+                        "key `update_from`: \"{}\" does not come from the lookup \"{lookup}\" through stages and steps `columns` alone",
                         from.get_ref()
                     ),
                 ));

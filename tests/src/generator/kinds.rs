@@ -4,6 +4,7 @@
 //! what only tests of its own hold to a model may leave [`Step::run`] out. [`SWAPPED`] has a rule for tests of swaps.
 
 pub mod aggregate;
+pub mod columns;
 pub mod deduplicate;
 pub mod functions;
 pub mod interval_join;
@@ -45,6 +46,7 @@ pub const KINDS: &[Kind] = &[
     modelled("over_time", window::draw::over_time),
     modelled("on_crossing", on_crossing::draw),
     modelled("deduplicate", deduplicate::draw),
+    modelled("columns", columns::draw),
     modelled("judge", versions::draw),
     without_model("ttl", unmodelled::ttl),
     without_model("sketches", unmodelled::sketches),

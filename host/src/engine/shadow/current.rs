@@ -22,7 +22,7 @@ use crate::{
         ids::NodeId,
         row::{cells, take_key_cell},
     },
-    plan::{Change, GuestHost, NodeKind, Plan},
+    plan::{Change, GuestHost, Plan},
     text::printable,
 };
 use std::{
@@ -329,7 +329,7 @@ fn key_of(plan: &Plan, at: NodeId, mut key: &[u8]) -> Vec<(String, String)> {
     let mut port = plan.nodes.get(at).map(|node| node.input);
     while let Some(of) = port
         && let Some(node) = plan.nodes.get(of.node)
-        && let NodeKind::Stage(_) = node.kind
+        && node.kind.is_by_row()
     {
         port = Some(node.input);
     }
