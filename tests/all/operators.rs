@@ -1,5 +1,6 @@
 //! Operators and sinks against a plain model: random pipelines, random events, random batches and stops.
 
+mod columns;
 mod deduplicate;
 mod lookup;
 mod on_crossing;

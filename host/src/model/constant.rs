@@ -211,7 +211,11 @@ mod tests {
             (ColumnType::Json, "'{'", None),
             (ColumnType::Json, "'null'", None),
             (ColumnType::Json, "{ a = 1 }", None),
-            (dates, "['2026-03-15', 2024-02-29]", Some(r#"list(date) ["2026-03-15","2024-02-29"]"#)),
+            (
+                dates,
+                "['2026-03-15', 2024-02-29]",
+                Some(r#"list(date) ["2026-03-15","2024-02-29"]"#),
+            ),
             (dates, "[]", Some("list(date) []")),
             (dates, "['2026-03-15', 1]", None),
             (dates, "'[]'", None),

@@ -3,7 +3,8 @@
 mod pruning;
 
 use super::{
-    Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundOperator, BoundStage, BoundTable, BoundTarget, reading,
+    Bound, BoundAggregate, BoundGuest, BoundKind, BoundNode, BoundOperator, BoundStage, BoundTable, BoundTarget,
+    reading,
 };
 use crate::{
     definition::{self, ColumnFormat, ColumnPlace, Definition, File},
