@@ -1,7 +1,8 @@
 //! Where a column of a step `columns` comes from: another column by its name, or a constant.
 
-use super::columns::column_type;
+use super::{columns::column_type, schema::TypeName};
 use crate::model::{column::ColumnType, constant::Constant};
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -17,15 +18,25 @@ pub enum ColumnSource {
     Constant(Constant),
 }
 
-#[derive(Deserialize)]
+/// A constant.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(super) struct WrittenConstant {
+    /// The value.
+    #[schemars(with = "Option<serde_json::Value>")]
     constant: Option<toml::Value>,
+    /// The type, where the value does not say it.
     #[serde(rename = "type")]
+    #[schemars(with = "Option<TypeName>")]
     column_type: Option<String>,
+    /// Of a decimal: how many digits it has.
     precision: Option<u8>,
+    /// Of a decimal: how many of them stand behind the point.
     scale: Option<u8>,
+    /// Of a list: the type of its elements.
+    #[schemars(with = "Option<TypeName>")]
     of: Option<String>,
+    /// Whether it is null.
     #[serde(default)]
     null: bool,
 }
@@ -45,14 +56,14 @@ impl<'de> Deserialize<'de> for ColumnSource {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ColumnSource, A::Error> {
-                Written::deserialize(MapAccessDeserializer::new(map))?.constant()
+                WrittenConstant::deserialize(MapAccessDeserializer::new(map))?.constant()
             }
         }
         deserializer.deserialize_any(Source)
     }
 }
 
-impl Written {
+impl WrittenConstant {
     fn constant<E: de::Error>(self) -> Result<ColumnSource, E> {
         let given = match &self.column_type {
             Some(name) => Some(column_type(name, (self.precision, self.scale), self.of.as_deref())?),

@@ -1,7 +1,9 @@
 //! The shapes of what is read by hand, for the JSON schema: where a struct is read by serde alone, its shape is derived.
 
 use super::{
-    AvroFormat, ColumnFormat, ColumnMap, CsvFormat, PayloadFormat, ProtobufFormat, PublishFrom, Source, SourceColumn,
+    AvroFormat, ColumnFormat, ColumnMap, ColumnSource, CsvFormat, PayloadFormat, ProtobufFormat, PublishFrom, Source,
+    SourceColumn,
+    column_source::WrittenConstant,
     columns::{ColumnPath, FORMATS, LongColumn, Part, Pattern},
 };
 use crate::model::{
@@ -88,6 +90,14 @@ shape!(PayloadFormat, "PayloadFormat", |generator| {
         ],
     })
 });
+
+shape!(ColumnSource, "ColumnSource", |generator| json_schema!({
+    "description": "The name of a column, or a constant.",
+    "anyOf": [
+        { "type": "string" },
+        generator.subschema_for::<WrittenConstant>(),
+    ],
+}));
 
 shape!(ColumnPath, "ColumnPath", |generator| json_schema!({
     "anyOf": [

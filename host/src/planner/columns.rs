@@ -2,7 +2,7 @@
 
 use super::{Binder, BoundChange, BoundNode, BoundOperator, BoundOutput, Layout, Provenance, Reads, StepAt, StepKeys};
 use crate::{
-    definition::{ColumnMap, ColumnSource, Name},
+    definition::{ColumnMap, ColumnSource, Name, Spanned},
     error::Result,
     limits::CONSTANT_BYTES_MAX,
     model::{
@@ -11,12 +11,12 @@ use crate::{
     },
     plan::{At, OperatorPlan, Projected, Projection, StateForm},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 use std::collections::BTreeSet;
 
 /// Its key in the file: each column, and where it comes from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(super) struct Columns(ColumnMap<Spanned<ColumnSource>>);
 
