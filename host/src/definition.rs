@@ -17,7 +17,7 @@ pub use column_source::ColumnSource;
 pub use columns::ColumnMap;
 pub use file::File;
 pub use keys::Keys;
-pub use payload_format::{AvroFormat, Compression, CsvFormat, Framing, PayloadFormat, ProtobufFormat};
+pub use payload_format::{AvroFormat, Compression, CsvFormat, DebeziumFormat, Framing, PayloadFormat, ProtobufFormat};
 pub use project::{Named, PROJECT_FILE, ProjectFile};
 pub use spanned::Spanned;
 pub use trust::{NamedKey, Trust, TrustedKey};
@@ -340,6 +340,8 @@ pub struct SourceColumn {
 pub enum ColumnPlace {
     /// In the payload: at this path, or under the column's name.
     Payload(Option<ValuePath>),
+    /// Beside the row in a change, as Debezium tells it: at this path, or under the column's name.
+    Envelope(Option<ValuePath>),
     /// The subject of the message: one of its names by number, from 1, or all of it.
     Subject {
         /// Which name.

@@ -12,6 +12,7 @@ mod columns;
 mod compressed;
 mod csv;
 mod cursor;
+mod debezium;
 mod json;
 mod json_text;
 mod metadata;
@@ -97,6 +98,8 @@ struct Input {
     metadata: Metadata,
     payloads: InputPayloads,
     compressed: Option<Compressed>,
+    /// Whether payloads are changes of rows, which may stand in a payload of their own.
+    reads_changes: bool,
     builders: ColumnBuilders,
     /// The delivery of each row.
     deliveries: Vec<u32>,
@@ -192,7 +195,8 @@ impl Decoder {
             Place::Payload(path) => path.0.first(),
             _ => None,
         });
-        roots.any(|root| matches!(root, PathPart::Name(name) if name == "subject" || name == "payload"))
+        let has_payload = self.inputs.iter().any(|input| input.reads_changes);
+        has_payload || roots.any(|root| matches!(root, PathPart::Name(name) if name == "subject" || name == "payload"))
     }
 
     /// The step that reads the time, where that is the store time, which every message then needs.
@@ -363,9 +367,14 @@ impl Input {
             metadata: Metadata::of(subject, columns),
             payloads: InputPayloads::new(format, columns)?,
             compressed: None,
+            reads_changes: format.debezium().is_some(),
             builders: ColumnBuilders::new(columns, rows),
             numbers: those(|column| column.is_number),
-            required: those(|column| column.required),
+            // Of a row that is gone there is only its key.
+            required: match format.debezium() {
+                None => those(|column| column.required),
+                Some(_) => Vec::new(),
+            },
             columns: columns.to_vec(),
             now_column: None,
             event_column: None,

@@ -45,7 +45,7 @@ pub(crate) use guests::double;
 pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
 pub(crate) use operator::typed;
 pub use operator::{At, OperatorPlan, StateForm};
-pub use payload::{CsvFormat, PayloadFormat};
+pub use payload::{CsvFormat, DebeziumFormat, PayloadFormat};
 pub use projection::{Projected, Projection};
 pub use reading::{Reading, instant};
 pub use times::{DAY_US, MS_US, SECOND_US, TimeColumn, TimeScale, ms_in_us};
@@ -78,7 +78,8 @@ pub struct Plan {
     pub time_reader: Option<String>,
     /// Lookup tables.
     pub tables: IdVec<TableId, TablePlan>,
-    /// The inputs, each under its own number (see [`InputId::node`]), and then the steps.
+    /// The inputs, each under its own number (see [`InputId::node`]), then what holds the rows of those whose events are changes of
+    /// rows, and then the steps.
     pub nodes: IdVec<NodeId, Node>,
     /// Where rows go.
     pub sinks: IdVec<SinkId, SinkPlan>,
@@ -263,8 +264,12 @@ pub struct SourceColumn {
 /// Where the values of a column are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the payload.
+    /// In the payload; where that is the change of a row, in the row.
     Payload(ValuePath),
+    /// Beside the row in a change.
+    Envelope(ValuePath),
+    /// What a change is: whether the row is gone.
+    Deleted,
     /// The subject of the message: one of its names by number, from 1, or all of it.
     Subject {
         /// Which name.

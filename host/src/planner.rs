@@ -280,6 +280,7 @@ fn bind(file: &File, definition: &Definition<'_>, host: &dyn GuestHost, versions
         definition,
         versions,
         inputs: IdVec::new(),
+        rows_of: BTreeMap::new(),
         nodes: IdVec::new(),
         tables: IdVec::new(),
     };
@@ -322,6 +323,8 @@ struct Binder<'a> {
     definition: &'a Definition<'a>,
     versions: &'a Versions,
     inputs: IdVec<InputId, BoundInput>,
+    /// For inputs whose events are changes of rows the nodes that hold these rows: what reads the input reads them.
+    rows_of: BTreeMap<NodeId, NodeId>,
     nodes: IdVec<NodeId, BoundNode>,
     tables: IdVec<TableId, BoundTable>,
 }
@@ -423,15 +426,17 @@ impl Binder<'_> {
     /// What every column has to be. Where payloads say themselves how values are written, or what every value is written as,
     /// `says_itself`, a column of theirs needs no format for that.
     fn check_columns(&self, columns: &[(Name, SourceColumn)], says_itself: bool) -> Result<()> {
-        let mut paths: Vec<(ValuePath, &str)> = Vec::new();
+        let mut paths: Vec<(bool, ValuePath, &str)> = Vec::new();
         for (name, column) in columns {
             self.check_column_name(name)?;
             let is_in_payload = matches!(column.place, ColumnPlace::Payload(_));
             if column.format.is_some() || !is_in_payload || !says_itself {
                 reading(column).map_err(|reason| self.at(name, format!("column \"{}\": {reason}", name.get_ref())))?;
             }
-            let ColumnPlace::Payload(path) = &column.place else {
-                continue;
+            let (of_envelope, path) = match &column.place {
+                ColumnPlace::Payload(path) => (false, path),
+                ColumnPlace::Envelope(path) => (true, path),
+                _ => continue,
             };
             let path = path
                 .clone()
@@ -443,8 +448,8 @@ impl Binder<'_> {
                     format!("column \"{name_text}\" has a path of {found} names; accepted are up to {PATH_NAMES_MAX}"),
                 ));
             }
-            for (other, other_name) in &paths {
-                if other.is_on_way_to(&path) || path.is_on_way_to(other) {
+            for (other_of_envelope, other, other_name) in &paths {
+                if *other_of_envelope == of_envelope && (other.is_on_way_to(&path) || path.is_on_way_to(other)) {
                     return Err(self.at(
                         name,
                         format!(
@@ -454,7 +459,7 @@ impl Binder<'_> {
                     ));
                 }
             }
-            paths.push((path, name.get_ref()));
+            paths.push((of_envelope, path, name.get_ref()));
         }
         Ok(())
     }

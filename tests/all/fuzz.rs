@@ -9,8 +9,9 @@ use weir_tests::{
 };
 
 /// Changed copies of a corpus, for each target.
-const COPIES: [(&str, usize); 8] = [
+const COPIES: [(&str, usize); 9] = [
     ("decode", 60_000),
+    ("changes", 60_000),
     ("answer", 200_000),
     ("pipeline", 1500),
     ("state", 1500),
@@ -21,7 +22,7 @@ const COPIES: [(&str, usize); 8] = [
 ];
 
 /// Pieces that mean something to one target or the other.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 46] = [
     "{",
     "}",
     "[",
@@ -42,6 +43,12 @@ const PIECES: [&str; 40] = [
     "9223372036854775808",
     "{\"id\":",
     "\"address\":{\"geo\":{",
+    "\"op\":\"d\"",
+    "\"op\":\"u\"",
+    "\"after\":{",
+    "\"before\":{\"id\":1}",
+    "\"payload\":{",
+    "\"payload\":null",
     "[[step]]\n",
     "[[sink]]\n",
     "[step.window]\n",

@@ -7,6 +7,7 @@ mod approximate;
 mod cases;
 mod commands;
 mod contract;
+mod debezium;
 mod formats;
 mod fuzz;
 mod golden;

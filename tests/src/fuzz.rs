@@ -3,12 +3,14 @@
 //! `tests/all/fuzz.rs` runs each over its corpus in `tests/fuzz/corpus`, and over changed copies of it, for a moment; `cargo
 //! xtask fuzz` runs libFuzzer on them for as long as it is told to.
 
+mod changes;
 mod decode;
 mod formats;
 mod lines;
 mod state;
 mod types;
 
+pub use changes::changes;
 pub use decode::decode;
 pub use formats::{avro, csv, protobuf};
 pub use lines::{lines, tables};
@@ -26,8 +28,9 @@ use weir::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("decode", decode),
+    ("changes", changes),
     ("answer", answer),
     ("pipeline", pipeline),
     ("state", state),

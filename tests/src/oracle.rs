@@ -50,6 +50,79 @@ pub fn decode(payload: &[u8], columns: &[Column]) -> Outcome {
     }
 }
 
+/// Decodes a change of a row as Debezium tells it: `of_envelope` are the numbers of the columns beside the row, `key` those of its
+/// key. A last cell says whether the row is gone.
+pub fn decode_change(payload: &[u8], columns: &[Column], of_envelope: &[usize], key: &[usize]) -> Outcome {
+    if payload.iter().all(|byte| b" \n\r\t".contains(byte)) {
+        return Outcome::Blank;
+    }
+    let Ok(json) = std::str::from_utf8(payload) else {
+        return Outcome::Reject;
+    };
+    let json = json.trim_matches([' ', '\n', '\r', '\t']);
+    if json == "null" {
+        return Outcome::Blank;
+    }
+    if serde_json::from_str::<IgnoredAny>(json).is_err() || !json.starts_with('{') {
+        return Outcome::Reject;
+    }
+    change(json, columns, of_envelope, key).unwrap_or(Outcome::Reject)
+}
+
+fn change(json: &str, columns: &[Column], of_envelope: &[usize], key: &[usize]) -> Option<Outcome> {
+    let [op, payload, ..] = named(json)?;
+    let envelope = match (op, payload) {
+        (None, Some("null")) => return Some(Outcome::Blank),
+        (None, Some(inner)) => inner,
+        _ => json,
+    };
+    if !envelope.starts_with('{') {
+        return None;
+    }
+    let [op, _, before, after] = named(envelope)?;
+    let (is_gone, prefix, image) = match op? {
+        "\"c\"" | "\"r\"" | "\"u\"" => (false, "after", after?),
+        "\"d\"" => (true, "before", before?),
+        _ => return None,
+    };
+    if !image.starts_with('{') {
+        return None;
+    }
+    let path = |index: usize, column: &Column| match (of_envelope.contains(&index), is_gone && !key.contains(&index)) {
+        (true, _) => column.path.clone(),
+        // No path is that of a column that is not read.
+        (false, true) => Vec::new(),
+        (false, false) => [&[prefix.to_owned()], &column.path[..]].concat(),
+    };
+    let read = columns.iter().enumerate().map(|(index, column)| Column {
+        path: path(index, column),
+        ..column.clone()
+    });
+    let read: Vec<Column> = read.collect();
+    let mut row = vec![Cell::Null; columns.len()];
+    fill(envelope, &[], &read, &mut row)?;
+    let has_key = key.iter().all(|&column| row[column] != Cell::Null);
+    row.push(Cell::Int(is_gone.into()));
+    has_key.then_some(Outcome::Row(row))
+}
+
+/// The members of an object that make an envelope: `op`, `payload`, `before` and `after`; nothing when one occurs twice.
+fn named(object: &str) -> Option<[Option<&str>; 4]> {
+    let mut values = [None; 4];
+    for (name, value) in members(object) {
+        let name = serde_json::from_str::<String>(name).unwrap_or_default();
+        let place = ["op", "payload", "before", "after"]
+            .iter()
+            .position(|known| *known == name);
+        if let Some(place) = place
+            && values[place].replace(value).is_some()
+        {
+            return None;
+        }
+    }
+    Some(values)
+}
+
 /// The columns that a pipeline file declares for its payloads.
 ///
 /// # Panics

@@ -318,7 +318,8 @@ fn what(plan: &Plan, node: &Node) -> String {
         NodeKind::Source => {
             let input = plan.inputs.get(node.input.node.input());
             let subject = input.map_or_else(|| missing(node), |input| &input.subject);
-            format!("stream {}, subject {subject}, json", plan.stream)
+            let format = input.map_or_else(|| missing(node), |input| input.format.name());
+            format!("stream {}, subject {subject}, {format}", plan.stream)
         }
         NodeKind::Stage(stage) => {
             let description = &stage.module.description;

@@ -212,6 +212,8 @@ pub(super) struct LongColumn {
 #[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ColumnFrom {
+    /// A change of a row, beside the row itself.
+    Envelope,
     /// The subject, or a name of it.
     Subject,
     /// A header.
@@ -226,7 +228,7 @@ impl LongColumn {
     fn column_type<E: de::Error>(&self) -> Result<ColumnType, E> {
         let written = match (&self.column_type, self.from) {
             (Some(written), _) => written.as_str(),
-            (None, None) => return Err(E::missing_field("type")),
+            (None, None | Some(ColumnFrom::Envelope)) => return Err(E::missing_field("type")),
             (None, Some(ColumnFrom::Subject | ColumnFrom::Header)) => "text",
             (None, Some(ColumnFrom::Sequence)) => "int",
             (None, Some(ColumnFrom::StoreTime)) => "timestamp",
@@ -238,6 +240,7 @@ impl LongColumn {
         let (path, token, name) = (self.path.take(), self.token.take(), self.name.take());
         Ok(match (self.from, path, token, name) {
             (None, path, None, None) => ColumnPlace::Payload(path.map(|path| path.0)),
+            (Some(ColumnFrom::Envelope), path, None, None) => ColumnPlace::Envelope(path.map(|path| path.0)),
             (Some(ColumnFrom::Subject), None, token, None) => ColumnPlace::Subject { token },
             (Some(ColumnFrom::Header), None, None, Some(name)) => ColumnPlace::Header(name),
             (Some(ColumnFrom::Header), None, None, None) => return Err(E::missing_field("name")),

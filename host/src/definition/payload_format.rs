@@ -19,6 +19,8 @@ pub enum PayloadFormat {
     Avro(AvroFormat),
     /// One message of Protobuf each.
     Protobuf(ProtobufFormat),
+    /// One change of a row each, as Debezium has it in JSON.
+    Debezium(DebeziumFormat),
 }
 
 /// Separated values: a payload is one record.
@@ -58,6 +60,14 @@ pub struct ProtobufFormat {
     pub framing: Framing,
 }
 
+/// Changes of the rows of a table, as Debezium tells them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DebeziumFormat {
+    /// The columns by which the rows of the table are told apart.
+    pub key: Vec<Name>,
+}
+
 /// What stands in front of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -90,13 +100,14 @@ impl Compression {
 }
 
 /// The formats that need keys, each with an example.
-const WITH_KEYS: [(&str, &str); 3] = [
+const WITH_KEYS: [(&str, &str); 4] = [
     ("csv", "{ csv = { columns = [\"id\", \"amount\"] } }"),
     ("avro", "{ avro = { schema = \"payment.avsc\" } }"),
     (
         "protobuf",
         "{ protobuf = { descriptors = \"payments.binpb\", message = \"acme.Payment\" } }",
     ),
+    ("debezium", "{ debezium = { key = [\"id\"] } }"),
 ];
 
 fn accepted() -> String {
@@ -136,6 +147,7 @@ impl<'de> Deserialize<'de> for PayloadFormat {
                     "csv" => PayloadFormat::Csv(map.next_value()?),
                     "avro" => PayloadFormat::Avro(map.next_value()?),
                     "protobuf" => PayloadFormat::Protobuf(map.next_value()?),
+                    "debezium" => PayloadFormat::Debezium(map.next_value()?),
                     _ => {
                         return Err(de::Error::custom(format!(
                             "unknown format \"{name}\" of payloads; accepted are {accepted}"

@@ -1,8 +1,8 @@
 //! The shapes of what is read by hand, for the JSON schema: where a struct is read by serde alone, its shape is derived.
 
 use super::{
-    AvroFormat, ColumnFormat, ColumnMap, ColumnSource, CsvFormat, PayloadFormat, ProtobufFormat, PublishFrom, Source,
-    SourceColumn,
+    AvroFormat, ColumnFormat, ColumnMap, ColumnSource, CsvFormat, DebeziumFormat, PayloadFormat, ProtobufFormat,
+    PublishFrom, Source, SourceColumn,
     column_source::WrittenConstant,
     columns::{ColumnPath, FORMATS, LongColumn, Part, Pattern},
 };
@@ -87,6 +87,7 @@ shape!(PayloadFormat, "PayloadFormat", |generator| {
             with_keys("csv", generator.subschema_for::<CsvFormat>()),
             with_keys("avro", generator.subschema_for::<AvroFormat>()),
             with_keys("protobuf", generator.subschema_for::<ProtobufFormat>()),
+            with_keys("debezium", generator.subschema_for::<DebeziumFormat>()),
         ],
     })
 });

@@ -7,6 +7,7 @@
 //!
 //! UTF-8 is checked text by text, and only in texts that go beyond ASCII: anywhere else such a byte is no JSON.
 
+mod envelope;
 mod fault;
 mod line;
 mod number;
@@ -15,6 +16,7 @@ mod text;
 mod value;
 mod window;
 
+pub(super) use envelope::EnvelopeScanner;
 pub use line::{Line, LineScanner, ObjectKind};
 pub(super) use value::JsonCheck;
 
@@ -33,6 +35,7 @@ use crate::{
 use fault::{Fault, Found};
 use number::{boolean, double, integer, literal, skip_number};
 use skip::{Nesting, skip_value, space};
+use std::ops::Range;
 use text::{Checked, Ignored, Name, text};
 use window::{WIDTH, byte, window};
 
@@ -224,6 +227,18 @@ impl Scanner {
         Ok(scanner)
     }
 
+    /// The same, where the sink has columns beside these that a payload may have: they are null.
+    ///
+    /// # Errors
+    /// As [`Scanner::new`].
+    pub(super) fn of_part(columns: &[SourceColumn]) -> Result<Self, String> {
+        Ok(Self {
+            // So many no payload has, and each row is filled up.
+            columns_declared: usize::MAX,
+            ..Self::new(columns)?
+        })
+    }
+
     /// Makes members, objects and arrays of what is declared, from the outermost on.
     fn lay_out(&mut self, declared: Declared, owners: &mut Vec<usize>) -> Target {
         match declared {
@@ -275,9 +290,32 @@ impl Scanner {
     ///
     /// Says what was found and what is accepted. The sink then holds what it held before.
     pub fn decode(&mut self, payload: &[u8], sink: &mut ColumnBuilders) -> Result<Decoded, RejectedPayload> {
+        self.decode_from(payload, 0, sink)
+    }
+
+    /// The same of what stands at a place within a payload.
+    ///
+    /// # Errors
+    /// As [`Scanner::decode`].
+    pub(super) fn decode_within(
+        &mut self,
+        payload: &[u8],
+        place: Range<usize>,
+        sink: &mut ColumnBuilders,
+    ) -> Result<Decoded, RejectedPayload> {
+        self.decode_from(payload.get(..place.end).unwrap_or(payload), place.start, sink)
+    }
+
+    #[inline(always)]
+    fn decode_from(
+        &mut self,
+        payload: &[u8],
+        start: usize,
+        sink: &mut ColumnBuilders,
+    ) -> Result<Decoded, RejectedPayload> {
         self.payload = self.payload.wrapping_add(1);
         self.columns_seen = 0;
-        match self.document(payload, sink) {
+        match self.document(payload, start, sink) {
             Ok(decoded) => Ok(decoded),
             Err(fault) => {
                 sink.roll_back();
@@ -287,8 +325,8 @@ impl Scanner {
     }
 
     #[inline(always)]
-    fn document(&mut self, payload: &[u8], sink: &mut ColumnBuilders) -> Result<Decoded, Fault> {
-        let start = space(payload, 0);
+    fn document(&mut self, payload: &[u8], start: usize, sink: &mut ColumnBuilders) -> Result<Decoded, Fault> {
+        let start = space(payload, start);
         if byte(payload, start) != b'{' {
             return if start >= payload.len() {
                 Ok(Decoded::Empty)

@@ -26,7 +26,8 @@ pub(super) struct Metadata {
 impl Metadata {
     pub(super) fn of(subject: &str, columns: &[SourceColumn]) -> Self {
         let columns = columns.iter().enumerate();
-        let columns = columns.filter(|(_, column)| !matches!(column.place, Place::Payload(_)));
+        let in_payload = |place: &Place| matches!(place, Place::Payload(_) | Place::Envelope(_) | Place::Deleted);
+        let columns = columns.filter(|(_, column)| !in_payload(&column.place));
         Self {
             columns: columns.map(|(index, column)| (index, column.clone())).collect(),
             subject: (!subject.contains(['*', '>'])).then(|| subject.to_owned()),
@@ -74,7 +75,7 @@ impl Metadata {
         column: &SourceColumn,
     ) -> Result<Cell<'m>, String> {
         let text = match &column.place {
-            Place::Payload(_) => return Ok(Cell::Null),
+            Place::Payload(_) | Place::Envelope(_) | Place::Deleted => return Ok(Cell::Null),
             Place::Sequence => {
                 let sequence = message.written_sequence.unwrap_or(message.sequence);
                 return Ok(Cell::Int(i64::try_from(sequence).unwrap_or(i64::MAX)));

@@ -5,6 +5,7 @@ use super::{
     avro::Avro,
     columns::{ColumnBuilders, Decoded, RejectedPayload},
     csv::Csv,
+    debezium::Debezium,
     protobuf::Protobuf,
 };
 use crate::{
@@ -51,6 +52,7 @@ impl InputPayloads {
             PayloadFormat::Avro(avro) => other(Box::new(Avro::new(avro, columns))),
             PayloadFormat::Protobuf(protobuf) => other(Box::new(Protobuf::new(protobuf, columns))),
             PayloadFormat::Csv(csv) => other(Box::new(Csv::new(csv, columns))),
+            PayloadFormat::Debezium(debezium) => other(Box::new(Debezium::new(debezium, columns)?)),
         }
     }
 

@@ -6,7 +6,8 @@
 //!   moved the watermark (see `expiry.rs`). The next row of the key is its first.
 //! - With a column `deleted`, a row in which it is true deletes the row of its key: a delete, or nothing where there is none.
 //!   The next row of the key is its first.
-//! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other.
+//! - Nulls: a null leaves the column as it was; a key may be null, and null is one key like any other. Of changes of whole rows, as
+//!   Debezium tells them, a null is a value.
 //! - Restart: the state holds every key's row, so nothing changes.
 
 use super::{
@@ -50,7 +51,7 @@ impl LastValue {
         );
         let (keys, columns) = (input.pick(&self.plan.key), input.pick(&self.plan.columns));
         let deleted = self.plan.deleted.and_then(|deleted| input.columns.get(deleted));
-        let (mut ahead, mut merged) = (Keys::default(), Vec::new());
+        let (is_whole, mut ahead, mut merged) = (self.plan.is_whole, Keys::default(), Vec::new());
 
         while let Some(rows) = self
             .rows
@@ -89,7 +90,7 @@ impl LastValue {
                     };
                     for (column, old) in columns.iter().zip(cells(before)) {
                         let new = column.get(row);
-                        push_cell(&mut merged, if new.is_null() { old } else { new });
+                        push_cell(&mut merged, if new.is_null() && !is_whole { old } else { new });
                     }
                     if merged == **before {
                         return false;
@@ -206,6 +207,32 @@ impl Stateful for LastValue {
 #[cfg(test)]
 mod tests {
     use crate::operator::testing::Tested;
+
+    #[test]
+    fn of_changes_of_rows_a_null_is_a_value_and_what_comes_again_changes_nothing() {
+        let source = "source = { stream = \"S\", subject = \"s\", format = { debezium = { key = [\"id\"] } },
+                      columns = { name = \"text\", id = \"int\" } }";
+        let mut rows = Tested::with_source(source, "sink = [{ table = \"rows\", primary_key = [\"name\"] }]");
+        rows.check(
+            "#  kind  id  name  deleted
+             1  +     7   ann   false
+             2  +     7   .     false
+             3  +     7   .     false
+             4  +     8   .     true",
+            "1  +   7  ann
+             2  U-  7  ann
+             2  U+  7  .",
+        );
+        rows.restart();
+        rows.check(
+            "#  kind  id  name  deleted
+             5  +     7   .     true
+             6  +     7   .     true
+             7  +     7   bob   false",
+            "5  -  7  .
+             7  +  7  bob",
+        );
+    }
 
     const VISITS: &str = "user = \"text\", page = \"text\", gone = \"boolean\"";
 

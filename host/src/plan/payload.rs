@@ -15,6 +15,8 @@ pub enum PayloadFormat {
     Avro(Arc<AvroFormat>),
     /// One message of Protobuf each.
     Protobuf(Arc<ProtobufFormat>),
+    /// One change of a row each, as Debezium has it in JSON.
+    Debezium(Arc<DebeziumFormat>),
 }
 
 impl PayloadFormat {
@@ -25,6 +27,15 @@ impl PayloadFormat {
             Self::Csv(_) => "csv",
             Self::Avro(_) => "avro",
             Self::Protobuf(_) => "protobuf",
+            Self::Debezium(_) => "debezium",
+        }
+    }
+
+    /// The changes of rows, where payloads are some.
+    pub fn debezium(&self) -> Option<&DebeziumFormat> {
+        match self {
+            Self::Debezium(debezium) => Some(debezium),
+            Self::Json | Self::Csv(_) | Self::Avro(_) | Self::Protobuf(_) => None,
         }
     }
 
@@ -45,4 +56,13 @@ pub struct CsvFormat {
     pub quote: Option<u8>,
     /// The field that is null.
     pub null: Vec<u8>,
+}
+
+/// Changes of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebeziumFormat {
+    /// The columns by which rows are told apart.
+    pub key: Vec<usize>,
+    /// The column that no payload has: it is true where the row is gone.
+    pub deleted: usize,
 }

@@ -84,6 +84,7 @@ impl StepKeys for LastValue {
             key: key.to_vec(),
             columns: columns.to_vec(),
             ttl_us: binder.ttl(self.ttl.as_ref())?,
+            is_whole: false,
             deleted: self.deleted.as_ref().map(|deleted| deleted.get_ref().clone()),
         };
         let output = binder.keyed_output(schema, texts(&self.key));
@@ -92,11 +93,25 @@ impl StepKeys for LastValue {
 }
 
 /// The step, by the names of its columns.
-struct BoundLastValue {
+pub(super) struct BoundLastValue {
     key: Vec<String>,
     columns: Vec<String>,
     ttl_us: Option<i64>,
     deleted: Option<String>,
+    is_whole: bool,
+}
+
+impl BoundLastValue {
+    /// One that holds the last row of each key, nulls included, until it is deleted.
+    pub(super) fn of_rows(key: Vec<String>, columns: Vec<String>, deleted: String) -> Self {
+        Self {
+            key,
+            columns,
+            ttl_us: None,
+            deleted: Some(deleted),
+            is_whole: true,
+        }
+    }
 }
 
 impl BoundOperator for BoundLastValue {
@@ -126,6 +141,7 @@ impl BoundOperator for BoundLastValue {
             columns: layout.own(columns),
             ttl_us: self.ttl_us,
             deleted: layout.own(&self.deleted).first().copied(),
+            is_whole: self.is_whole,
         })
     }
 }
@@ -141,6 +157,8 @@ pub struct LastValuePlan {
     pub ttl_us: Option<i64>,
     /// The boolean that is true where the row of the key is deleted.
     pub deleted: Option<usize>,
+    /// Whether a row takes the place of the one before it as a whole: a null is a value then.
+    pub is_whole: bool,
 }
 
 impl OperatorPlan for LastValuePlan {
@@ -152,7 +170,8 @@ impl OperatorPlan for LastValuePlan {
         let forgets = forgets(self.ttl_us);
         let deletes = self.deleted.map_or("", |_| " that deletes");
         let (keys, output) = (self.key.len(), at.output());
-        format!("last_value{forgets}{deletes} by the first {keys} of {output}")
+        let what = if self.is_whole { "last row" } else { "last_value" };
+        format!("{what}{forgets}{deletes} by the first {keys} of {output}")
     }
 
     fn describe(&self, at: At<'_>) -> String {
@@ -160,7 +179,8 @@ impl OperatorPlan for LastValuePlan {
             .deleted
             .map(|deleted| format!(", deleted where {}", at.own_names(&[deleted])));
         format!(
-            "last_value by {}{}{}",
+            "{} by {}{}{}",
+            if self.is_whole { "last row" } else { "last_value" },
             at.own_names(&self.key),
             forgotten(self.ttl_us),
             deleted.unwrap_or_default()

@@ -3,8 +3,11 @@
 mod avro;
 mod avro_schema;
 mod csv;
+mod debezium;
 mod protobuf;
 mod wanted;
+
+pub(super) use debezium::deleted_name;
 
 use super::Binder;
 use crate::{
@@ -16,7 +19,10 @@ use crate::{
 
 /// Whether payloads of this format say how their values are written, or write all of them as text.
 pub(super) fn says_itself(format: Option<&Spanned<Written>>) -> bool {
-    !matches!(format.map(Spanned::get_ref), None | Some(Written::Json))
+    !matches!(
+        format.map(Spanned::get_ref),
+        None | Some(Written::Json | Written::Debezium(_))
+    )
 }
 
 impl Binder<'_> {
@@ -26,6 +32,9 @@ impl Binder<'_> {
         format: Option<&Spanned<Written>>,
         columns: &[(Name, SourceColumn)],
     ) -> Result<PayloadFormat> {
+        if !matches!(format.map(Spanned::get_ref), Some(Written::Debezium(_))) {
+            self.check_no_envelope(columns)?;
+        }
         let Some(format) = format else {
             return Ok(PayloadFormat::Json);
         };
@@ -37,11 +46,28 @@ impl Binder<'_> {
             Written::Csv(csv) => self.csv(csv, columns),
             Written::Avro(avro) => self.avro(avro, format.span(), columns),
             Written::Protobuf(protobuf) => self.protobuf(protobuf, columns),
+            Written::Debezium(debezium) => self.debezium(debezium, format.span(), columns),
         }
     }
 }
 
 impl Binder<'_> {
+    /// Whether no column is beside a row: payloads are no changes of rows.
+    fn check_no_envelope(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
+        let mut columns = columns.iter();
+        match columns.find(|(_, column)| matches!(column.place, ColumnPlace::Envelope(_))) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!(
+                    "column \"{}\": from = \"envelope\" goes with an input whose payloads are changes, such as format = {{ debezium = {{ \
+                     key = [\"id\"] }} }}",
+                    name.get_ref()
+                );
+                Err(self.at(name, message))
+            }
+        }
+    }
+
     /// Elements of lists are read from JSON alone.
     fn check_names(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
         for (name, column) in columns {

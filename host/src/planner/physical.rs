@@ -70,7 +70,17 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
             format: input.format.clone(),
             compression: input.compression,
             columns: columns
-                .map(|(field, column)| source_column(field, column, read(field)))
+                .enumerate()
+                .map(|(index, (field, column))| {
+                    let column = source_column(field, column, read(field));
+                    match input.format.debezium() {
+                        Some(debezium) if debezium.deleted == index => SourceColumn {
+                            place: Place::Deleted,
+                            ..column
+                        },
+                        _ => column,
+                    }
+                })
                 .collect(),
             event_column: input.event_column,
         }
@@ -123,6 +133,10 @@ fn source_column(field: &Field, column: &definition::SourceColumn, materialised:
             ColumnPlace::Payload(path) => {
                 let path = path.clone();
                 Place::Payload(path.unwrap_or_else(|| ValuePath::of_names([field.name.as_str()])))
+            }
+            ColumnPlace::Envelope(path) => {
+                let path = path.clone();
+                Place::Envelope(path.unwrap_or_else(|| ValuePath::of_names([field.name.as_str()])))
             }
             ColumnPlace::Subject { token } => Place::Subject { token: *token },
             ColumnPlace::Header(name) => Place::Header(name.clone()),

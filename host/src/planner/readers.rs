@@ -19,7 +19,7 @@ impl Binder<'_> {
     fn node_above(&self, span: &Range<usize>) -> NodeId {
         let steps = self.definition.steps.iter();
         let above = steps.filter(|step| step.span().start < span.start).count();
-        NodeId::of((self.inputs.len() + above).saturating_sub(1))
+        NodeId::of((self.first_step() + above).saturating_sub(1))
     }
 
     /// Checks that what a step gives is read by another step, a sink, or a table with `update_from`: who wrote the step
@@ -29,11 +29,11 @@ impl Binder<'_> {
     /// are counted without a reader, and most alerts are not interested in their end. Inputs need no reader: their events
     /// move the watermark, and one may be there for ticks alone.
     pub(super) fn check_read(&self, sinks: &IdVec<SinkId, BoundSink>) -> Result<()> {
-        let inputs = self.inputs.len();
-        let mut read: Vec<OutputPort> = self.nodes.iter().skip(inputs).flat_map(BoundNode::inputs).collect();
+        let first = self.first_step();
+        let mut read: Vec<OutputPort> = self.nodes.iter().skip(first).flat_map(BoundNode::inputs).collect();
         read.extend(sinks.iter().map(|sink| sink.input));
         read.extend(self.tables.iter().filter_map(|table| table.update));
-        let nodes = self.nodes.iter_enumerated().skip(inputs);
+        let nodes = self.nodes.iter_enumerated().skip(first);
         for ((at, node), step) in nodes.zip(&self.definition.steps) {
             let outputs = match node.kind {
                 BoundKind::Stage(_) => node.outputs.len(),

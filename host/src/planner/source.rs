@@ -1,17 +1,19 @@
 //! The source: its stream, its inputs, and what "now" is.
 
 use super::{
-    Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field, payloads::says_itself,
+    Binder, BoundChange, BoundInput, BoundKind, BoundNode, BoundOutput, OutputPort, field,
+    last_value::BoundLastValue,
+    payloads::{deleted_name, says_itself},
 };
 use crate::{
     definition::{
         ColumnMap, ColumnPlace, Compression, Name, Now as DefinedNow, PayloadFormat, SourceColumn, Spanned, TimeUnit,
         Tombstones,
     },
-    error::Result,
+    error::{OrDefect, Result},
     limits::INPUTS_MAX,
     model::{
-        column::{ColumnType, Schema},
+        column::{ColumnType, Field, Schema},
         ids::InputId,
         subject::{is_filter, overlap},
     },
@@ -21,6 +23,9 @@ use std::ops::Range;
 
 /// What the only input is called where it has no name.
 pub(super) const ONLY_INPUT: &str = "source";
+
+/// What follows the name of an input in that of the step that holds its rows. No step of a file can be called so.
+const ROWS: &str = "rows";
 
 /// An input, in whichever form it is written.
 struct Written<'d> {
@@ -60,6 +65,9 @@ impl<'d> Binder<'d> {
         for input in &inputs {
             let format = self.payload_format(input.format, &input.columns.0)?;
             self.take_in(input, format);
+        }
+        for input in self.inputs.ids() {
+            self.hold_rows(input)?;
         }
         Ok((self.now()?, self.tombstones()?))
     }
@@ -178,9 +186,10 @@ impl<'d> Binder<'d> {
     fn take_in(&mut self, input: &Written<'_>, format: PayloadPlan) {
         let node = self.inputs.next_id().node();
         let columns = input.columns.0.iter();
-        let columns: Vec<_> = columns
+        let mut columns: Vec<_> = columns
             .map(|(name, column)| (field(name, column, true), column.clone()))
             .collect();
+        columns.extend(format.debezium().map(|_| deleted_column(&input.columns.0)));
         let schema: Schema = columns.iter().map(|(field, _)| field.clone()).collect();
         let origins = (0..schema.len()).map(|column| (node, 0, column)).collect();
         self.inputs.push(BoundInput {
@@ -201,6 +210,50 @@ impl<'d> Binder<'d> {
                 change: BoundChange::Append,
             }],
         });
+    }
+
+    /// Where the events of an input are changes of rows, puts a step behind it that holds these rows, and tells of them what
+    /// changes: a change may come twice, or without what was before.
+    fn hold_rows(&mut self, input: InputId) -> Result<()> {
+        let port = OutputPort {
+            node: input.node(),
+            output: 0,
+        };
+        let bound = self.inputs.get(input);
+        let bound = bound.or_defect(|| format!("input {input} is not bound"))?;
+        let Some(format) = bound.format.debezium() else {
+            return Ok(());
+        };
+        let is_key = |index: &usize| format.key.contains(index);
+        let others = (0..format.deleted).filter(|index| !is_key(index));
+        let schema: Schema = format
+            .key
+            .iter()
+            .copied()
+            .chain(others)
+            .filter_map(|index| {
+                let (field, _) = bound.columns.get(index)?;
+                Some(Field {
+                    nullable: field.nullable && !is_key(&index),
+                    ..field.clone()
+                })
+            })
+            .collect();
+        let names: Vec<String> = schema.iter().map(|field| field.name.clone()).collect();
+        let (key, columns) = names.split_at(format.key.len().min(names.len()));
+        let deleted = bound.columns.get(format.deleted).map(|(field, _)| field.name.clone());
+        let deleted = deleted.or_defect(|| format!("input {input} does not tell which rows are gone"))?;
+        let name = self.nodes.get(port.node).map(|node| format!("{}.{ROWS}", node.name));
+        let rows = BoundLastValue::of_rows(key.to_vec(), columns.to_vec(), deleted);
+        let output = self.keyed_output(schema, key.to_vec());
+        self.rows_of.insert(port.node, self.nodes.next_id());
+        self.nodes.push(BoundNode {
+            name: name.or_defect(|| format!("input {input} is no node"))?,
+            input: port,
+            kind: BoundKind::Operator(Box::new(rows)),
+            outputs: vec![output],
+        });
+        Ok(())
     }
 
     /// How tombstones become events.
@@ -307,6 +360,14 @@ impl<'d> Binder<'d> {
             let found = schema.iter().find(|field| field.name == *text);
             let whose = self.port_name(port);
             match found.map(|field| field.column_type) {
+                Some(_) if self.is_of_row(*input, text) => {
+                    let message = format!(
+                        "key `{key}`: column \"{text}\" of {whose} is of the row, which an event that deletes it does not have; \
+                         accepted is {accepted} from the envelope, such as {{ type = \"timestamp\", format = \"ms\", from = \
+                         \"envelope\", path = \"source.ts_ms\" }}"
+                    );
+                    return Err(self.at(name, message));
+                }
                 Some(ColumnType::Int) => {}
                 Some(ColumnType::Timestamp) if may_be_timestamp => {}
                 Some(other) if inputs.len() == 1 => {
@@ -326,6 +387,13 @@ impl<'d> Binder<'d> {
                 Err(self.at(name, message))
             }
         }
+    }
+
+    /// Whether events of this input are changes of rows, and this column is one of these.
+    fn is_of_row(&self, input: InputId, name: &str) -> bool {
+        let bound = self.inputs.get(input).filter(|bound| bound.format.debezium().is_some());
+        let mut columns = bound.into_iter().flat_map(|bound| &bound.columns);
+        columns.any(|(field, column)| field.name == name && matches!(column.place, ColumnPlace::Payload(_)))
     }
 
     /// What a JetStream server takes for the name of a stream.
@@ -348,4 +416,20 @@ impl<'d> Binder<'d> {
         }
         Ok(())
     }
+}
+
+/// The column that is true where the row of a change is gone.
+fn deleted_column(columns: &[(Name, SourceColumn)]) -> (Field, SourceColumn) {
+    let field = Field {
+        name: deleted_name(columns),
+        column_type: ColumnType::Boolean,
+        nullable: false,
+    };
+    let column = SourceColumn {
+        column_type: ColumnType::Boolean,
+        place: ColumnPlace::Envelope(None),
+        format: None,
+        required: false,
+    };
+    (field, column)
 }

@@ -38,8 +38,8 @@ impl Binder<'_> {
         if let Some(from) = from {
             return self.port(from);
         }
-        if before > NodeId::FIRST && before.number() < self.inputs.len() {
-            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        if self.inputs.len() > 1 && before.number() < self.first_step() {
+            let known: Vec<&str> = self.known().collect();
             return Err(self.error(
                 span,
                 format!(
@@ -59,7 +59,7 @@ impl Binder<'_> {
             None => (text.as_str(), None),
         };
         let Some(node) = self.nodes.position(|node| node.name == step) else {
-            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            let known: Vec<&str> = self.known().collect();
             return Err(self.at(
                 from,
                 format!(
@@ -68,18 +68,42 @@ impl Binder<'_> {
                 ),
             ));
         };
+        // Who reads changes of rows reads the rows.
+        let node = self.rows_of.get(&node).copied().unwrap_or(node);
         self.port_of(node, output, from.span())
+    }
+
+    /// The number of the first step of the file: inputs stand in front of it, and what holds their rows.
+    pub(super) fn first_step(&self) -> usize {
+        self.inputs.len() + self.rows_of.len()
+    }
+
+    /// The input whose rows a node holds, if it does.
+    fn input_of_rows(&self, node: NodeId) -> Option<NodeId> {
+        let mut rows_of = self.rows_of.iter();
+        rows_of.find_map(|(input, rows)| (*rows == node).then_some(*input))
+    }
+
+    /// The names that `from` can have so far.
+    fn known(&self) -> impl Iterator<Item = &str> {
+        let named = self.nodes.iter_enumerated();
+        let named = named.filter(|(at, _)| self.input_of_rows(*at).is_none());
+        named.map(|(_, node)| node.name.as_str())
     }
 
     /// An output of a node: that of this name, or its own. `span` is where it is asked for.
     fn port_of(&self, node: NodeId, output: Option<&str>, span: Range<usize>) -> Result<OutputPort> {
         let found = self.nodes.get(node);
         let found = found.or_defect(|| format!("there is no step {node} before this"))?;
+        let named = self
+            .nodes
+            .get(self.input_of_rows(node).unwrap_or(node))
+            .unwrap_or(found);
         let known = || {
             found
                 .outputs
                 .iter()
-                .map(|o| format!("{}.{}", found.name, o.name))
+                .map(|o| format!("{}.{}", named.name, o.name))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
@@ -87,7 +111,7 @@ impl Binder<'_> {
             Some(output) => match found.outputs.iter().position(|known| known.name == output) {
                 Some(output) => output,
                 None => {
-                    let step = &found.name;
+                    let step = &named.name;
                     return Err(self.error(
                         span,
                         format!("step \"{step}\" has no output \"{output}\"; there are {}", known()),
@@ -117,7 +141,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn port_name(&self, port: OutputPort) -> String {
-        match self.nodes.get(port.node) {
+        match self.nodes.get(self.input_of_rows(port.node).unwrap_or(port.node)) {
             Some(node) if node.outputs.len() > 1 && (port.output > 0 || matches!(node.kind, BoundKind::Stage(_))) => {
                 let output = node.outputs.get(port.output).map_or("", |output| output.name.as_str());
                 format!("step \"{}.{output}\"", node.name)

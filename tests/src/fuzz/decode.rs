@@ -73,7 +73,7 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
-fn outcomes(decoder: &mut Decoder, payloads: &[&[u8]]) -> Vec<Outcome> {
+pub(super) fn outcomes(decoder: &mut Decoder, payloads: &[&[u8]]) -> Vec<Outcome> {
     for (sequence, payload) in (1u64..).zip(payloads) {
         decoder.push(sequence, None, payload);
     }

@@ -48,7 +48,7 @@ struct Watched {
 impl Recognition {
     pub(super) fn new(plan: &Plan) -> Self {
         let has_several = plan.inputs.len() > 1;
-        // Other formats have a schema, or every column in every payload.
+        // Other formats have a schema, or every column in every payload; a change without the key of its row is a dead letter.
         let inputs = plan
             .inputs
             .iter_enumerated()
