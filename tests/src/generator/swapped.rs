@@ -238,6 +238,7 @@ impl Case {
                 let text = |cell: &Cell| match cell {
                     Cell::Null => None,
                     Cell::Text(text) => Some(text.clone()),
+                    Cell::Blob(bytes) => Some(data_encoding::BASE64.encode(bytes)),
                     other => Some(format!("{other:?}")),
                 };
                 let key: Vec<_> = trace.key.iter().cloned().zip(row.iter().map(text)).collect();

@@ -303,7 +303,11 @@ fn hashes(
         let cells: Vec<Value<'_>> = match (text, column_type.as_str()) {
             (None, _) => vec![Value::Null],
             (Some(text), sql_type) if let Some(known) = known => {
-                cell = key_cell(text, sql_type, known).ok_or_else(|| wrong(&format!("a value of {}", known.form)))?;
+                let accepted = || match sql_type {
+                    "BLOB" => wrong("bytes in base64, with padding"),
+                    _ => wrong(&format!("a value of {}", known.form)),
+                };
+                cell = key_cell(text, sql_type, known).ok_or_else(accepted)?;
                 vec![cell.value()]
             }
             (Some(text), "INTEGER") => match text.parse().map_err(|_| wrong("an integer"))? {
