@@ -53,7 +53,7 @@ fn decode(plan: &Plan, payloads: &[Vec<u8>]) -> Vec<Outcome> {
     for (row, &delivery) in events.deliveries.iter().enumerate() {
         let cells = held.iter().map(|(column, values)| {
             let text = column.field.column_type.text(values.get(row));
-            (column.field.name.clone(), text.map(|text| text.into_owned()))
+            (column.field.name.clone(), text.map(std::borrow::Cow::into_owned))
         });
         outcomes[place(delivery)] = Outcome::Row(cells.collect());
     }

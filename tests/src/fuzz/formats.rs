@@ -63,7 +63,7 @@ impl Target {
                     check(of_type, value);
                     (
                         column.field.name.clone(),
-                        of_type.text(value).map(|text| text.into_owned()),
+                        of_type.text(value).map(std::borrow::Cow::into_owned),
                     )
                 });
                 cells.collect()
@@ -131,9 +131,9 @@ pub fn avro(bytes: &[u8]) {
     for column in &input.columns {
         let mut found = Some(&value);
         for name in &names(column) {
-            found = found.and_then(|value| match value {
-                Avro::Union(_, inner) => Some(&**inner),
-                other => Some(other),
+            found = found.map(|value| match value {
+                Avro::Union(_, inner) => &**inner,
+                other => other,
             });
             found = match found {
                 Some(Avro::Record(fields)) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value),
@@ -329,7 +329,7 @@ fn same(name: &str, of_type: ColumnType, row: &Row, expected: &Json) {
             expected.contains('.') || row.contains_key("u64") && name == "amount" || digits(found) == digits(&expected)
         }
         (_, Some(found), Json::String(text)) => found == text,
-        (_, Some(found), expected) => found == expected.to_string(),
+        (_, Some(found), expected) => *found == *expected.to_string(),
     };
     assert!(is_same, "column {name}\n  found    {found:?}\n  expected {expected}");
 }
