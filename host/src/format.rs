@@ -4,7 +4,7 @@
 //! that one's columns. The deliveries of a batch are those of all inputs, in the order of the stream; each input has the
 //! rows of its own.
 //!
-//! A payload is one JSON object, or of another format, see [`payloads`]. Every declared column is checked, also one that
+//! A payload is one JSON object, or of another format, see `payloads.rs`. Every declared column is checked, also one that
 //! no step reads; only those that some step reads are built. What is wrong becomes a dead letter with the column, what was found, and what is accepted.
 
 mod avro;
