@@ -201,10 +201,17 @@ fn the_time_of_a_window_has_the_unit_of_its_column() {
     }
 }
 
-/// A database that a Weir with milliseconds left goes on with the same results, and is brought up to date once.
+/// A database that an older Weir left goes on with the same results, and is brought up to date once: one that kept
+/// milliseconds, and one that did not know types beside the first four.
 #[test]
 fn the_state_of_an_older_weir_is_converted() {
-    let fixture = workspace().join("tests/fixtures/layout-5");
+    for layout in ["layout-5", "layout-7"] {
+        check_fixture(layout);
+    }
+}
+
+fn check_fixture(layout: &str) {
+    let fixture = workspace().join("tests/fixtures").join(layout);
     let file = File::read(&fixture.join("pipeline.toml")).expect("the pipeline can be read");
     let plan = Arc::new(Plan::build(&file, host()).expect("the pipeline is fine"));
     let events = fixture.join("events.jsonl");
@@ -215,9 +222,9 @@ fn the_state_of_an_older_weir_is_converted() {
     for batch in [1, 4096] {
         let database = path(&format!("older-{batch}.db"));
         fs::copy(fixture.join("half.db"), &database).expect("the fixture can be copied");
-        assert_eq!(contents_position(&database), 200);
+        assert_eq!(contents_position(&database), 200, "{layout}");
         replay_file(&plan, &events, &database, batch).expect("it goes on");
-        assert_eq!(contents(&database), expected, "in batches of {batch}");
+        assert_eq!(contents(&database), expected, "{layout} in batches of {batch}");
         // What was converted is read as it is now.
         replay_file(&plan, &events, &database, batch).expect("and again");
         assert_eq!(contents(&database), expected);
