@@ -4,6 +4,7 @@
 //! made up from a seed ([`weir::command::sample`]), so every run measures the same ones.
 
 mod decode;
+mod formats;
 mod jetstream;
 mod process;
 mod rejudge;
@@ -100,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     }
     if wants(Part::Decode) {
         decode::measure(&mut report)?;
+        formats::measure(&mut report)?;
     }
     if wants(Part::Swap) {
         swap::measure(&mut report)?;
