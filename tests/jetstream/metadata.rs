@@ -86,7 +86,7 @@ fn messages_have_their_columns_and_dead_letters_keep_them() {
 
     fs::write(&pipeline, text(0)).expect("the pipeline file can be written");
     run();
-    let line = "dead-letters retry orders.toml --database orders.db";
+    let line = "dead-letters retry orders.toml --database orders.db --all";
     weir().run_in(folder.path(), line.split_whitespace()).ends_with(0);
     let mut found = rows();
     found.sort_by_key(|row| format!("{row:?}"));
