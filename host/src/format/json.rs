@@ -7,6 +7,7 @@
 //!
 //! UTF-8 is checked text by text, and only in texts that go beyond ASCII: anywhere else such a byte is no JSON.
 
+mod declared;
 mod envelope;
 mod fault;
 mod line;
@@ -28,10 +29,11 @@ use crate::{
     limits::{LIST_BYTES_MAX, PATH_NAMES_MAX},
     model::{
         column::{ColumnType, ElementType},
-        path::{PathPart, ValuePath},
+        path::ValuePath,
     },
     plan::{Place, Reading, SourceColumn},
 };
+use declared::Declared;
 use fault::{Fault, Found};
 use number::{boolean, double, integer, literal, skip_number};
 use skip::{Nesting, skip_value, space};
@@ -87,53 +89,6 @@ enum Target {
     Object(usize),
     /// An array with declared elements.
     Array(usize),
-}
-
-/// What is declared at a place of a payload, before it is laid out for the scan.
-#[derive(Debug)]
-enum Declared {
-    Column(usize),
-    Object(Vec<(String, Declared)>),
-    Array(Vec<(usize, Declared)>),
-}
-
-impl Declared {
-    /// Declares a column at a path from here on. False where that is, or leads through, the place of another.
-    fn declare(&mut self, path: &[PathPart], column: usize) -> bool {
-        let Some((part, rest)) = path.split_first() else {
-            return false;
-        };
-        let inner = match (self, part) {
-            (Self::Object(members), PathPart::Name(name)) => Self::inner(members, name, rest, column),
-            (Self::Array(elements), PathPart::Index(index)) => Self::inner(elements, index, rest, column),
-            _ => return false,
-        };
-        inner.is_some_and(|inner| rest.is_empty() || inner.declare(rest, column))
-    }
-
-    /// What is declared under a key, made if there is nothing; nothing where a column would have to be there twice.
-    fn inner<'d, K: Clone + PartialEq>(
-        all: &'d mut Vec<(K, Self)>,
-        key: &K,
-        rest: &[PathPart],
-        column: usize,
-    ) -> Option<&'d mut Self> {
-        let known = all.iter().position(|(known, _)| known == key);
-        let at = match known {
-            Some(_) if rest.is_empty() => return None,
-            Some(at) => at,
-            None => {
-                let new = match rest.first() {
-                    None => Self::Column(column),
-                    Some(PathPart::Name(_)) => Self::Object(Vec::new()),
-                    Some(PathPart::Index(_)) => Self::Array(Vec::new()),
-                };
-                all.push((key.clone(), new));
-                all.len() - 1
-            }
-        };
-        all.get_mut(at).map(|(_, inner)| inner)
-    }
 }
 
 #[derive(Debug)]
