@@ -5,9 +5,7 @@
 //! - Nulls go through.
 //! - Restart: there is no state.
 
-use super::{
-    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful, guests::Guests, held_times::HeldTimes,
-};
+use super::{Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful, guests::Guests};
 use crate::{
     error::Result,
     plan::{Node, Projection},
@@ -40,18 +38,10 @@ impl Operator for Columns {
 }
 
 impl Stateful for Columns {
-    fn savepoint(&mut self) {}
-
-    fn release(&mut self) {}
-
     fn rollback(&mut self) {}
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         Vec::new()
-    }
-
-    fn held_times(&self, _: &str) -> Option<HeldTimes> {
-        None
     }
 }
 

@@ -5,9 +5,7 @@
 //! - Nulls go through.
 //! - Restart: there is no state.
 
-use super::{
-    Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful, guests::Guests, held_times::HeldTimes,
-};
+use super::{Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful, guests::Guests};
 use crate::{error::Result, model::column::Batch, plan::Node, planner::union::UnionPlan};
 
 /// The operator.
@@ -58,18 +56,10 @@ impl Operator for Union {
 }
 
 impl Stateful for Union {
-    fn savepoint(&mut self) {}
-
-    fn release(&mut self) {}
-
     fn rollback(&mut self) {}
 
     fn states(&mut self) -> Vec<(&'static str, &mut dyn StateMap)> {
         Vec::new()
-    }
-
-    fn held_times(&self, _: &str) -> Option<HeldTimes> {
-        None
     }
 }
 
