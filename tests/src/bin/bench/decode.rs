@@ -25,10 +25,10 @@ use weir::{
 };
 
 /// Events that are decoded again and again: more than a batch, so that columns are made as in a run.
-const EVENTS: usize = 50_000;
+pub(crate) const EVENTS: usize = 50_000;
 
 /// How long the two take turns. The least time of each counts.
-const MEASURING: Duration = Duration::from_secs(3);
+pub(crate) const MEASURING: Duration = Duration::from_secs(3);
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let host = StageHost::new(StageHost::default_cache().as_deref(), Compiler::InProcess)?;
@@ -142,7 +142,7 @@ fn typed(mut column: SourceColumn) -> Result<SourceColumn> {
     Ok(column)
 }
 
-fn decode_all(decoder: &mut Decoder, payloads: &TextValues) -> Result<Duration> {
+pub(crate) fn decode_all(decoder: &mut Decoder, payloads: &TextValues) -> Result<Duration> {
     let begun = Instant::now();
     let mut rows = 0;
     for at in 0..EVENTS {

@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    decode::{EVENTS, MEASURING, decode_all},
     report::{Figure, Report},
     root, say,
 };
@@ -15,16 +16,10 @@ use weir::{
     definition::File,
     format::Decoder,
     limits::BATCH_EVENTS_MAX,
-    model::{column::TextValues, ids::InputId},
+    model::column::TextValues,
     plan::Plan,
     wasm::{Compiler, StageHost},
 };
-
-/// Payments that are decoded again and again.
-const EVENTS: usize = 50_000;
-
-/// How long the two take turns. The least time of each counts.
-const MEASURING: Duration = Duration::from_secs(3);
 
 /// The columns of a payment. Nothing reads the note, the ratio and the list of tags.
 const COLUMNS: &str = r#"
@@ -226,23 +221,6 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 
 /// What another program makes of a payload.
 type Parse<'a> = dyn Fn(&[u8]) -> Result<()> + 'a;
-
-fn decode_all(decoder: &mut Decoder, payloads: &TextValues) -> Result<Duration> {
-    let begun = Instant::now();
-    let mut rows = 0;
-    for at in 0..EVENTS {
-        decoder.push(at as u64 + 1, None, payloads.get(at));
-        if decoder.is_full() {
-            rows += black_box(decoder.take()).of_input(InputId::FIRST).len();
-        }
-    }
-    rows += decoder.take().of_input(InputId::FIRST).len();
-    let elapsed = begun.elapsed();
-    match rows == EVENTS {
-        true => Ok(elapsed),
-        false => Err(format!("{rows} of {EVENTS} payloads are events").into()),
-    }
-}
 
 fn parts(payment: &Payment) -> (&Merchant, &Address) {
     let merchant = payment.merchant.as_ref().expect("a payment has a merchant");
