@@ -204,6 +204,11 @@ impl Decoder {
         self.time_reader.as_deref()
     }
 
+    /// Whether a column of the only input is read from the subject, or there are several inputs: messages need theirs.
+    pub fn reads_subjects(&self) -> bool {
+        self.kept.subjects
+    }
+
     /// Whether messages are to be handed over with their headers.
     pub fn reads_headers(&self) -> bool {
         self.kept.headers

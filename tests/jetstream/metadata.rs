@@ -95,3 +95,23 @@ fn messages_have_their_columns_and_dead_letters_keep_them() {
         [row(1, "a", Some("t1")), row(2, "b", Some("t2")), row(3, "c", None)]
     );
 }
+
+/// Where a column is read from the subject, `weir dev` makes none up from the wildcards of the input.
+#[test]
+fn a_line_without_a_subject_is_not_published_under_a_pattern() {
+    let folder = scratch();
+    let pipeline = "name = \"pays\"\n[source]\nstream = \"PAYS\"\nsubject = \"pay.*\"\n[source.columns]\n\
+                    region = { from = \"subject\", token = 2 }\nn = \"int\"\n[[sink]]\ntable = \"pays\"\n";
+    fs::create_dir_all(folder.path().join("pipelines")).expect("a folder can be made");
+    fs::write(folder.path().join("weir.toml"), "").expect("it can be written");
+    fs::write(folder.path().join("pipelines/pays.toml"), pipeline).expect("it can be written");
+    let input = "{\"n\": 1}\n{\"subject\": \"pay.eu\", \"payload\": {\"n\": 2}}\n";
+    fs::write(folder.path().join("input.jsonl"), input).expect("it can be written");
+    let outcome = Run::dev(folder.path(), ".")
+        .with(["--once", "--input", "input.jsonl"])
+        .start()
+        .end()
+        .ends_with(0);
+    assert!(outcome.stdout.contains("with 1 event published"), "{}", outcome.stdout);
+    outcome.says("input.jsonl:1 is not published: columns are read from the subject, which the line does not say");
+}

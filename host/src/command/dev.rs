@@ -339,8 +339,8 @@ impl Session {
     }
 
     /// Publishes the events of a file; those whose subject is not clear are told.
-    fn publish(&self, plan: &Plan, input: &Path) -> Result<u64> {
-        let mut lines = Lines::open_text(input)?;
+    fn publish(&self, plan: &Plan, path: &Path) -> Result<u64> {
+        let mut lines = Lines::open_text(path)?;
         let decoder = Decoder::of(plan, 1)?;
         let mut events = EventLines::new(decoder.subjects(), decoder.reads_envelopes());
         let mut messages = Vec::new();
@@ -353,10 +353,22 @@ impl Session {
                     let headers = Headers::parse(line.headers).unwrap_or_default();
                     (line.subject.to_owned(), headers, line.payload.to_owned())
                 }
+                (Event::Payload, Some(input))
+                    if decoder.reads_subjects() && input.subject.contains(['*', '>']) =>
+                {
+                    let file = path.display();
+                    say!(
+                        Warning,
+                        "weir: {file}:{} is not published: columns are read from the subject, which the line does not say; \
+                         accepted is {{\"subject\": \"…\", \"payload\": …}}",
+                        lines.number()
+                    );
+                    continue;
+                }
                 (Event::Payload, Some(input)) => (input.subject.clone(), Headers::default(), line.to_owned()),
                 (Event::Empty | Event::Payload, _) => continue,
                 (Event::Refused(reason), _) => {
-                    let file = input.display();
+                    let file = path.display();
                     say!(Warning, "weir: {file}:{} is not published: {reason}", lines.number());
                     continue;
                 }
