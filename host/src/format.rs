@@ -161,7 +161,8 @@ impl Decoder {
         let reads = |is| inputs.iter().any(|input: &Input| input.metadata.reads(is));
         let kept = Kept {
             subjects: inputs.len() > 1 || reads(|place| matches!(place, Place::Subject { .. })),
-            headers: reads(|place| matches!(place, Place::Header(_))),
+            headers: reads(|place| matches!(place, Place::Header(_)))
+                || inputs.iter().any(Input::is_compressed_as_headers_say),
             sequences: reads(|place| matches!(place, Place::Sequence)),
         };
         Self {
@@ -388,6 +389,10 @@ impl Input {
         })
     }
 
+    fn is_compressed_as_headers_say(&self) -> bool {
+        self.compressed.as_ref().is_some_and(Compressed::reads_headers)
+    }
+
     /// Appends the event in `payload` as row number `row`, unless something is wrong with it.
     fn decode(&mut self, row: usize, message: &Message<'_>) -> Result<Decoded, RejectedPayload> {
         if let Err(reject) = self.metadata.push(message, &mut self.builders) {
@@ -396,7 +401,7 @@ impl Input {
         }
         let decoded = match &mut self.compressed {
             None => self.payloads.decode(message.payload, &mut self.builders),
-            Some(compressed) => match compressed.unpack(message.payload) {
+            Some(compressed) => match compressed.unpack(message.payload, message.headers) {
                 Ok(payload) => self.payloads.decode(payload, &mut self.builders),
                 Err(reject) => {
                     self.builders.roll_back();

@@ -1,6 +1,7 @@
 //! Payloads of other formats: those that other programs wrote, and what is wrong with bytes of strangers.
 
 mod broken;
+mod compressed;
 
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};

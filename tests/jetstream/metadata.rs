@@ -19,6 +19,7 @@ name = "orders"
 [source]
 stream = "EVENTS"
 subject = "events.*"
+compression = "header"
 [source.columns]
 n = "int"
 k = {{ from = "subject", token = 2 }}
@@ -41,6 +42,9 @@ columns = ["n", "k", "trace", "sequence", "stored"]
     )
 }
 
+/// `{"n": 2}`, by Python's gzip.
+const TWO_IN_GZIP: [u8; 28] = *b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x53\xb2\x52\x30\xaa\x05\x00\x81\x6f\xda\x21\x08\x00\x00\x00";
+
 #[test]
 fn messages_have_their_columns_and_dead_letters_keep_them() {
     let server = NatsServer::start();
@@ -52,6 +56,7 @@ fn messages_have_their_columns_and_dead_letters_keep_them() {
     client.publish_with_header("events.a", ("Trace-Id", "t1"), r#"{"n": 1}"#);
     client.publish_with_header("events.b", ("Trace-Id", "t2"), r#"{"n": 2}"#);
     client.publish(&[("events.c", br#"{"n": 3}"#.to_vec())]);
+    client.publish_with_header("events.d", ("Content-Encoding", "gzip"), TWO_IN_GZIP);
     let stored = |sequence| {
         let at =
             jiff::Timestamp::from_nanosecond(client.stored_at_of("EVENTS", sequence)).expect("it is in the calendar");
@@ -64,19 +69,19 @@ fn messages_have_their_columns_and_dead_letters_keep_them() {
             .ends_with(0)
     };
     run();
-    let row = |n: i64, k: &str, trace: Option<&str>| {
+    let row = |sequence: i64, n: i64, k: &str, trace: Option<&str>| {
         let text = |text: &str| Cell::Text(text.to_owned());
         vec![
             Cell::Int(n),
             text(k),
             trace.map_or(Cell::Null, text),
-            Cell::Int(n),
-            text(&stored(n as u64)),
+            Cell::Int(sequence),
+            text(&stored(sequence as u64)),
         ]
     };
     let database = folder.path().join("orders.db");
     let rows = || contents(&database).tables["seen"].rows.clone();
-    assert_eq!(rows(), [row(1, "a", Some("t1")), row(3, "c", None)]);
+    assert_eq!(rows(), [row(1, 1, "a", Some("t1")), row(3, 3, "c", None)]);
     let shown = weir()
         .run_in(folder.path(), ["dead-letters", "show", "orders.db", "2"])
         .ends_with(0);
@@ -92,7 +97,12 @@ fn messages_have_their_columns_and_dead_letters_keep_them() {
     found.sort_by_key(|row| format!("{row:?}"));
     assert_eq!(
         found,
-        [row(1, "a", Some("t1")), row(2, "b", Some("t2")), row(3, "c", None)]
+        [
+            row(1, 1, "a", Some("t1")),
+            row(2, 2, "b", Some("t2")),
+            row(4, 2, "d", None),
+            row(3, 3, "c", None)
+        ]
     );
 }
 

@@ -87,16 +87,8 @@ pub enum Compression {
     Gzip,
     /// As RFC 8878 has it.
     Zstd,
-}
-
-impl Compression {
-    /// Its name in a pipeline file, which is also what HTTP calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
+    /// As the header `Content-Encoding` of each message says.
+    Header,
 }
 
 /// The formats that need keys, each with an example.

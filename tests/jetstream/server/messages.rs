@@ -149,13 +149,13 @@ impl Client {
 
     /// Publishes a message with a header.
     #[track_caller]
-    pub(crate) fn publish_with_header(&self, subject: &'static str, header: (&str, &str), payload: &'static str) {
+    pub(crate) fn publish_with_header(&self, subject: &'static str, header: (&str, &str), payload: impl Into<Vec<u8>>) {
         let mut headers = HeaderMap::new();
         headers.insert(header.0, header.1);
         self.runtime.block_on(async {
             let sent = self
                 .jetstream
-                .publish_with_headers(subject, headers, payload.into())
+                .publish_with_headers(subject, headers, payload.into().into())
                 .await;
             sent.expect("it can be sent").await.expect("the message is stored");
         });
