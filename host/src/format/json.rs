@@ -11,7 +11,9 @@ mod declared;
 mod envelope;
 mod fault;
 mod line;
+mod members;
 mod number;
+mod scalars;
 mod skip;
 mod text;
 mod value;
@@ -35,21 +37,18 @@ use crate::{
 };
 use declared::Declared;
 use fault::{Fault, Found};
-use number::{boolean, double, integer, literal, skip_number};
+use members::{Members, NONE, Target};
+use number::{boolean, double, integer};
+use scalars::{decimal, quoted_time, raw, text_value};
 use skip::{Nesting, skip_value, space};
 use std::ops::Range;
-use text::{Checked, Ignored, Name, text};
-use window::{WIDTH, byte, window};
+use window::byte;
 
 /// Decodes the payloads of one source.
 #[derive(Debug)]
 pub struct Scanner {
     columns: Vec<SourceColumn>,
-    members: Vec<Member>,
-    /// Objects that hold declared members; the payload itself is the first.
-    objects: Vec<Object>,
-    /// For each array with declared elements what they are, by index.
-    arrays: Vec<Vec<Option<Target>>>,
+    members: Members,
     /// Payload columns, all of which a payload may have.
     columns_declared: usize,
     /// Number of the payload, from 1, so that `Member::seen` needs no clearing.
@@ -57,63 +56,11 @@ pub struct Scanner {
     /// Declared columns that the payload has had so far.
     columns_seen: usize,
     nesting: Nesting,
-    /// An escaped name, unescaped.
-    name: Vec<u8>,
+    /// A text that was written with escapes.
+    unescaped: Vec<u8>,
     /// A list under construction.
     list: String,
 }
-
-/// A declared member: a column, or an object with declared members.
-#[derive(Debug)]
-struct Member {
-    /// The name and its closing quote.
-    quoted: Box<[u8]>,
-    /// The first bytes of `quoted`, and a mask of how many of a window's bytes they are.
-    head: u128,
-    head_mask: u128,
-    target: Target,
-    /// The member that came after this one last time.
-    next: usize,
-    /// The last payload that had this member.
-    seen: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    Integer(usize),
-    Double(usize),
-    Boolean(usize),
-    Text(usize),
-    /// One whose value the column says how to read.
-    Other(usize),
-    Object(usize),
-    /// An array with declared elements.
-    Array(usize),
-}
-
-#[derive(Debug)]
-struct Object {
-    /// The member that came first last time.
-    first: usize,
-    /// The object's members by `place` of their names, in open addressing; a power of two, at most half full.
-    table: Vec<Option<usize>>,
-}
-
-impl Object {
-    /// Puts `slot` into the first free entry from `place` on; the table always has one.
-    fn enter(&mut self, place: usize, slot: usize) {
-        let mask = self.table.len().wrapping_sub(1);
-        let mut places = (0..self.table.len()).map(|step| place.wrapping_add(step) & mask);
-        if let Some(free) = places.find(|place| self.table.get(*place).is_some_and(Option::is_none))
-            && let Some(entry) = self.table.get_mut(free)
-        {
-            *entry = Some(slot);
-        }
-    }
-}
-
-/// No member: the end of a chain of guesses.
-const NONE: usize = usize::MAX;
 
 impl Scanner {
     /// Prepares for these columns.
@@ -142,44 +89,16 @@ impl Scanner {
                 ));
             }
         }
-        let mut scanner = Scanner {
+        Ok(Self {
             columns: columns.to_vec(),
-            members: Vec::new(),
-            objects: Vec::new(),
-            arrays: Vec::new(),
+            members: Members::new(root, columns),
             columns_declared,
             payload: 0,
             columns_seen: 0,
             nesting: Nesting::default(),
-            name: Vec::new(),
+            unescaped: Vec::new(),
             list: String::new(),
-        };
-        // Members with the object that each is of.
-        let mut owners: Vec<usize> = Vec::new();
-        scanner.lay_out(root, &mut owners);
-        for (index, object) in scanner.objects.iter_mut().enumerate() {
-            let slots: Vec<usize> = owners
-                .iter()
-                .enumerate()
-                .filter(|(_, owner)| **owner == index)
-                .map(|(slot, _)| slot)
-                .collect();
-            // Until events show their order, the declared one is the guess.
-            object.first = slots.first().copied().unwrap_or(NONE);
-            for (slot, next) in slots.iter().zip(slots.iter().skip(1)) {
-                if let Some(member) = scanner.members.get_mut(*slot) {
-                    member.next = *next;
-                }
-            }
-            object.table = vec![None; slots.len().saturating_mul(2).next_power_of_two()];
-            for slot in slots {
-                let Some(member) = scanner.members.get(slot) else {
-                    continue;
-                };
-                object.enter(place(member.name()), slot);
-            }
-        }
-        Ok(scanner)
+        })
     }
 
     /// The same, where the sink has columns beside these that a payload may have: they are null.
@@ -192,50 +111,6 @@ impl Scanner {
             columns_declared: usize::MAX,
             ..Self::new(columns)?
         })
-    }
-
-    /// Makes members, objects and arrays of what is declared, from the outermost on.
-    fn lay_out(&mut self, declared: Declared, owners: &mut Vec<usize>) -> Target {
-        match declared {
-            Declared::Column(index) => {
-                let column = self.columns.get(index);
-                match column.map(|column| (&column.reading, column.field.column_type)) {
-                    Some((None, ColumnType::Int)) => Target::Integer(index),
-                    Some((None, ColumnType::Double)) => Target::Double(index),
-                    Some((None, ColumnType::Boolean)) => Target::Boolean(index),
-                    Some((None, ColumnType::Text)) => Target::Text(index),
-                    _ => Target::Other(index),
-                }
-            }
-            Declared::Object(members) => {
-                let object = self.objects.len();
-                self.objects.push(Object {
-                    first: NONE,
-                    table: Vec::new(),
-                });
-                for (name, inner) in members {
-                    let target = self.lay_out(inner, owners);
-                    self.members.push(Member::new(&name, target));
-                    owners.push(object);
-                }
-                Target::Object(object)
-            }
-            Declared::Array(elements) => {
-                let array = self.arrays.len();
-                self.arrays.push(Vec::new());
-                for (index, inner) in elements {
-                    let target = self.lay_out(inner, owners);
-                    if let Some(targets) = self.arrays.get_mut(array) {
-                        let len = targets.len().max(index.saturating_add(1));
-                        targets.resize(len, None);
-                        if let Some(place) = targets.get_mut(index) {
-                            *place = Some(target);
-                        }
-                    }
-                }
-                Target::Array(array)
-            }
-        }
     }
 
     /// Appends the event in `payload` as one row to the materialised columns of `sink`, which were made for the columns
@@ -318,19 +193,19 @@ impl Scanner {
             return Ok(at.saturating_add(1));
         }
         let mut before = NONE;
-        let mut guess = self.objects.get(object).map_or(NONE, |object| object.first);
+        let mut guess = self.members.first(object);
         loop {
             if byte(payload, at) != b'"' {
                 return Err(Fault::new(Found::NoName, at));
             }
             let name = at.saturating_add(1);
             let slot;
-            match self.members.get(guess) {
+            match self.members.all.get(guess) {
                 Some(member) if member.is_at(payload, name) => {
                     slot = guess;
                     at = name.saturating_add(member.quoted.len());
                 }
-                _ => (slot, at) = self.find(payload, name, object, before, guess)?,
+                _ => (slot, at) = self.members.find(payload, name, object, before, guess)?,
             }
             if byte(payload, at) != b':' {
                 at = space(payload, at);
@@ -340,9 +215,9 @@ impl Scanner {
             }
             let value = space(payload, at.saturating_add(1));
             let mut column = NONE;
-            if let Some(member) = self.members.get_mut(slot) {
+            if let Some(member) = self.members.all.get_mut(slot) {
                 if member.seen == self.payload {
-                    return Err(Fault::new(Found::Twice, name).of(self.column_under(slot)));
+                    return Err(Fault::new(Found::Twice, name).of(self.members.column_under(slot)));
                 }
                 member.seen = self.payload;
                 before = slot;
@@ -406,6 +281,24 @@ impl Scanner {
                     column,
                 )
             }
+            Target::Rfc3339(column) => match quoted_time(payload, at) {
+                Some((us, end)) => {
+                    if let Some(Builder::Integer(builder)) = sink.columns.get_mut(column) {
+                        builder.push(Some(us));
+                    }
+                    (end, column)
+                }
+                None => (self.other(payload, at, column, sink)?, column),
+            },
+            Target::Decimal { column, of, in_quotes } => match decimal(payload, at, of, in_quotes) {
+                Some((unscaled, end)) => {
+                    if let Some(Builder::Decimal(builder)) = sink.columns.get_mut(column) {
+                        builder.push(Some(unscaled));
+                    }
+                    (end, column)
+                }
+                None => (self.other(payload, at, column, sink)?, column),
+            },
             Target::Other(column) => (self.other(payload, at, column, sink)?, column),
             Target::Object(object) => {
                 let first = byte(payload, at);
@@ -415,7 +308,7 @@ impl Scanner {
                 // The columns of an object that is null are missing; of anything else the path says what it is not.
                 let end = skip_value(payload, at, &mut self.nesting)?;
                 if first != b'n' {
-                    return Err(Fault::new(Found::NotOnPath, at).of(self.column_within(object)));
+                    return Err(Fault::new(Found::NotOnPath, at).of(self.members.column_within(object)));
                 }
                 return Ok((end, NONE));
             }
@@ -433,7 +326,7 @@ impl Scanner {
             let end = skip_value(payload, at, &mut self.nesting)?;
             return match first {
                 b'n' => Ok(end),
-                _ => Err(Fault::new(Found::NoArrayOnPath, at).of(self.column_of(Target::Array(array)))),
+                _ => Err(Fault::new(Found::NoArrayOnPath, at).of(self.members.column_of(Target::Array(array)))),
             };
         }
         let mut at = space(payload, at.saturating_add(1));
@@ -441,13 +334,7 @@ impl Scanner {
             return Ok(at.saturating_add(1));
         }
         for index in 0.. {
-            let target = self
-                .arrays
-                .get(array)
-                .and_then(|targets| targets.get(index))
-                .copied()
-                .flatten();
-            let (end, column) = match target {
+            let (end, column) = match self.members.element(array, index) {
                 Some(target) => self.value(payload, at, target, sink)?,
                 None => (skip_value(payload, at, &mut self.nesting)?, NONE),
             };
@@ -477,7 +364,7 @@ impl Scanner {
         let mut at = space(payload, start);
         let mut more = byte(payload, at) != b']';
         while more {
-            let (raw, end) = raw(payload, at, &mut self.name, &mut self.nesting)?;
+            let (raw, end) = raw(payload, at, &mut self.unescaped, &mut self.nesting)?;
             let Some(cell) = read_element(of, reading, raw) else {
                 return Err(Fault::new(Found::NotAccepted, at));
             };
@@ -521,7 +408,7 @@ impl Scanner {
                 (read(reading, Raw::Json(payload.get(at..end).unwrap_or_default())), end)
             }
             reading => {
-                let (raw, end) = raw(payload, at, &mut self.name, &mut self.nesting).map_err(of_column)?;
+                let (raw, end) = raw(payload, at, &mut self.unescaped, &mut self.nesting).map_err(of_column)?;
                 (read(reading, raw), end)
             }
         };
@@ -543,217 +430,9 @@ impl Scanner {
         }
     }
 
-    /// Finds the member whose name starts at `name` and is not the guess, `NONE` if it is not declared, and where its
-    /// name ends.
-    #[inline(never)]
-    fn find(
-        &mut self,
-        payload: &[u8],
-        name: usize,
-        object: usize,
-        before: usize,
-        guess: usize,
-    ) -> Result<(usize, usize), Fault> {
-        // The likeliest: one member is missing.
-        if let Some(slot) = self.members.get(guess).map(|member| member.next)
-            && let Some(member) = self.members.get(slot)
-            && member.is_at(payload, name)
-        {
-            return Ok((slot, name.saturating_add(member.quoted.len())));
-        }
-        let span = text(payload, name, &mut Ignored)?;
-        let written = payload.get(name..span.quote).unwrap_or_default();
-        let slot = if span.escaped {
-            self.name.clear();
-            text(payload, name, &mut Name(&mut self.name))?;
-            self.look_up(object, &self.name)
-        } else {
-            self.look_up(object, written)
-        };
-        if slot != NONE {
-            self.learn(object, before, guess, slot);
-        }
-        Ok((slot, span.quote.saturating_add(1)))
-    }
-
-    fn look_up(&self, object: usize, name: &[u8]) -> usize {
-        let table = self
-            .objects
-            .get(object)
-            .map(|object| object.table.as_slice())
-            .unwrap_or_default();
-        let mut place = place(name);
-        while let Some(Some(slot)) = table.get(place & table.len().wrapping_sub(1)) {
-            if self.members.get(*slot).is_some_and(|member| member.name() == name) {
-                return *slot;
-            }
-            place = place.wrapping_add(1);
-        }
-        NONE
-    }
-
-    /// Remembers that `slot` came after `before`, unless it comes up anyway once the missing members are passed over.
-    fn learn(&mut self, object: usize, before: usize, guess: usize, slot: usize) {
-        let mut ahead = guess;
-        for _ in 0..self.members.len() {
-            let Some(member) = self.members.get(ahead) else { break };
-            ahead = member.next;
-            if ahead == slot {
-                return;
-            }
-        }
-        if let Some(member) = self.members.get_mut(before) {
-            member.next = slot;
-        } else if let Some(object) = self.objects.get_mut(object) {
-            object.first = slot;
-        }
-    }
-
     fn is_integer(&self, column: usize) -> bool {
         self.columns
             .get(column)
             .is_some_and(|column| column.reading.is_none() && column.field.column_type == ColumnType::Int)
     }
-
-    /// The column at a member, or the first one inside it.
-    #[cold]
-    fn column_under(&self, slot: usize) -> usize {
-        let member = self.members.get(slot);
-        member.map_or(NONE, |member| self.column_of(member.target))
-    }
-
-    /// The column that is read at a place, or the first one inside it.
-    #[cold]
-    fn column_of(&self, mut target: Target) -> usize {
-        for _ in 0..=PATH_NAMES_MAX {
-            let inner = match target {
-                Target::Integer(column)
-                | Target::Double(column)
-                | Target::Boolean(column)
-                | Target::Text(column)
-                | Target::Other(column) => return column,
-                Target::Object(object) => self.members.get(self.first_slot(object)).map(|member| member.target),
-                Target::Array(array) => self
-                    .arrays
-                    .get(array)
-                    .and_then(|targets| targets.iter().flatten().next().copied()),
-            };
-            let Some(inner) = inner else { break };
-            target = inner;
-        }
-        NONE
-    }
-
-    /// The first member that is declared of an object.
-    fn first_slot(&self, object: usize) -> usize {
-        let table = self
-            .objects
-            .get(object)
-            .map(|object| object.table.as_slice())
-            .unwrap_or_default();
-        table.iter().flatten().copied().min().unwrap_or(NONE)
-    }
-
-    /// A column whose path leads through an object.
-    #[cold]
-    fn column_within(&self, object: usize) -> usize {
-        self.column_under(self.first_slot(object))
-    }
-}
-
-impl Member {
-    fn new(name: &str, target: Target) -> Self {
-        let quoted: Box<[u8]> = name.bytes().chain([b'"']).collect();
-        // A name with one of these is written with escapes; read raw, it would hide the end of another text.
-        let raw = !name.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\');
-        let head_mask = match 8 * quoted.len().min(WIDTH) {
-            _ if !raw => 0,
-            128 => u128::MAX,
-            bits => (1 << bits) - 1,
-        };
-        Member {
-            // Outside its mask, a head matches nothing.
-            head: if raw {
-                u128::from_le_bytes(window(&quoted, 0))
-            } else {
-                1
-            },
-            head_mask,
-            quoted,
-            target,
-            next: NONE,
-            seen: 0,
-        }
-    }
-
-    fn name(&self) -> &[u8] {
-        self.quoted.split_last().map(|(_, name)| name).unwrap_or_default()
-    }
-
-    /// Whether the name, with its closing quote, starts at `at`, just after an opening quote.
-    #[inline(always)]
-    fn is_at(&self, payload: &[u8], at: usize) -> bool {
-        let head = u128::from_le_bytes(window(payload, at));
-        head & self.head_mask == self.head
-            && (self.quoted.len() <= WIDTH || payload.get(at..).is_some_and(|rest| rest.starts_with(&self.quoted)))
-    }
-}
-
-/// Where a name's search in a table begins, before it is cut to the table's size.
-fn place(name: &[u8]) -> usize {
-    let head = u128::from_le_bytes(window(name, 0));
-    let tail = name.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
-    let mixed = (head as u64) ^ ((head >> 64) as u64).rotate_left(29) ^ tail.rotate_left(17) ^ name.len() as u64;
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
-}
-
-/// The value at a place, without a judgement of it, and where it ends. A text is unescaped into `unescaped`.
-#[inline]
-fn raw<'r>(
-    payload: &'r [u8],
-    at: usize,
-    unescaped: &'r mut Vec<u8>,
-    nesting: &mut Nesting,
-) -> Result<(Raw<'r>, usize), Fault> {
-    Ok(match byte(payload, at) {
-        b'n' => (Raw::Null, literal(payload, at)?),
-        b'"' => {
-            unescaped.clear();
-            let span = text(payload, at.saturating_add(1), unescaped)?;
-            (Raw::Text(unescaped), span.quote.saturating_add(1))
-        }
-        b'-' | b'0'..=b'9' => {
-            let end = skip_number(payload, at)?;
-            (Raw::Number(payload.get(at..end).unwrap_or_default()), end)
-        }
-        first @ (b't' | b'f') => (Raw::Boolean(first == b't'), literal(payload, at)?),
-        _ => (Raw::Other, skip_value(payload, at, nesting)?),
-    })
-}
-
-/// Reads a text column's value; returns where it ends.
-#[inline(always)]
-fn text_value(payload: &[u8], at: usize, builder: Option<&mut Builder>) -> Result<usize, Fault> {
-    let start = at.saturating_add(1);
-    if byte(payload, at) == b'"' {
-        let Some(Builder::Text(builder)) = builder else {
-            return text(payload, start, &mut Checked).map(|span| span.quote.saturating_add(1));
-        };
-        let span = text(payload, start, &mut builder.texts.data)?;
-        if !builder.close(true) {
-            return Err(Fault::new(Found::ColumnFull, at));
-        }
-        return Ok(span.quote.saturating_add(1));
-    }
-    if byte(payload, at) != b'n' {
-        let value = matches!(byte(payload, at), b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9');
-        return Err(Fault::new(if value { Found::NotAccepted } else { Found::NoValue }, at));
-    }
-    let end = literal(payload, at)?;
-    if let Some(Builder::Text(builder)) = builder
-        && !builder.close(false)
-    {
-        return Err(Fault::new(Found::ColumnFull, at));
-    }
-    Ok(end)
 }

@@ -60,7 +60,7 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
             Cell::Double(Some(value).filter(|value| value.is_finite())? + 0.0)
         }
         Reading::Decimal { of, in_quotes: true } => Cell::Decimal(of.parse(text)?),
-        Reading::Rfc3339 => Cell::Int(rfc3339(utf8()?)?),
+        Reading::Rfc3339 => Cell::Int(rfc3339(text)?),
         Reading::Pattern { pattern, zone } => {
             let parsed = BrokenDownTime::parse(pattern, text).ok()?;
             Cell::Int(instant(&parsed, zone.as_ref())?)

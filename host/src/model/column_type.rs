@@ -136,7 +136,7 @@ impl ColumnType {
     /// The timestamp or date that was written as [`ColumnType::text`] does; nothing where the text is none.
     pub fn time_of(self, text: &str) -> Option<i64> {
         match self {
-            Self::Timestamp => rfc3339(text),
+            Self::Timestamp => rfc3339(text.as_bytes()),
             Self::Date => text.parse::<Date>().ok().and_then(days_of),
             _ => None,
         }
@@ -188,8 +188,15 @@ pub fn date_of(days: i64) -> Option<Date> {
 
 /// How many days after 1970-01-01 a date is, where it is among [`DATES`].
 pub fn days_of(date: Date) -> Option<i64> {
-    let days = i64::from(EPOCH.until(date).ok()?.get_days());
+    let days = days_from_epoch(date.year().into(), date.month().into(), date.day().into());
     Some(days).filter(|days| DATES.contains(days))
+}
+
+/// How many days after 1970-01-01 a date of the Gregorian calendar is. The year begins in March here, so that a leap day is its last.
+fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
 }
 
 /// The timestamp of a local time at this offset, where it is among [`TIMESTAMPS_US`]: what is finer than a microsecond is cut to the
@@ -198,83 +205,104 @@ pub fn timestamp_of(local: DateTime, offset: Offset) -> Option<i64> {
     let time = local.time();
     let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
     let us_of_day = (seconds - i64::from(offset.seconds())) * 1_000_000 + i64::from(time.subsec_nanosecond()) / 1000;
-    let days = i64::from(EPOCH.until(local.date()).ok()?.get_days());
+    let date = local.date();
+    let days = days_from_epoch(date.year().into(), date.month().into(), date.day().into());
     let us = days.checked_mul(DAY_US)?.checked_add(us_of_day)?;
     Some(us).filter(|us| TIMESTAMPS_US.contains(us))
 }
 
 /// A timestamp that is written as RFC 3339 has it; nothing where the text is none.
-pub fn rfc3339(text: &str) -> Option<i64> {
-    plain_rfc3339(text.as_bytes()).or_else(|| any_rfc3339(text))
+pub fn rfc3339(text: &[u8]) -> Option<i64> {
+    let plain = leading_rfc3339(text).filter(|(_, len)| *len == text.len());
+    plain
+        .map(|(us, _)| us)
+        .or_else(|| any_rfc3339(std::str::from_utf8(text).ok()?))
 }
 
-/// The same of the form that most programs write, and nothing of any other: `2026-03-15T12:00:00.25+08:00`, with up to nine digits
-/// behind the point or none, and `Z` or an offset. A stream may have one in every event.
-fn plain_rfc3339(text: &[u8]) -> Option<i64> {
-    let (head, rest) = text.split_first_chunk::<19>()?;
-    let digit = |byte: u8| Some(i64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
-    let two = |high: u8, low: u8| Some(digit(high)? * 10 + digit(low)?);
+/// The timestamp that a text begins with, in the form that most programs write, and how many bytes it is long; nothing where it is in
+/// any other: `2026-03-15T12:00:00.25+08:00`, with up to nine digits behind the point or none, and `Z` or an offset. A stream may have
+/// one in every event.
+pub fn leading_rfc3339(text: &[u8]) -> Option<(i64, usize)> {
+    let head = text.first_chunk::<19>()?;
     let [
         y1,
         y2,
         y3,
         y4,
-        b'-',
+        dash,
         m1,
         m2,
-        b'-',
+        dash_too,
         d1,
         d2,
-        b'T',
-        hour1,
-        hour2,
-        b':',
-        minute1,
-        minute2,
-        b':',
-        second1,
-        second2,
-    ] = *head
-    else {
-        return None;
-    };
-    let (year, month, day) = (two(y1, y2)? * 100 + two(y3, y4)?, two(m1, m2)?, two(d1, d2)?);
-    let (hour, minute, second) = (two(hour1, hour2)?, two(minute1, minute2)?, two(second1, second2)?);
-    // A leap second, and what is no time, is for the library to say.
-    if hour > 23 || minute > 59 || second > 59 {
+        t,
+        h1,
+        h2,
+        colon,
+        min1,
+        min2,
+        colon_too,
+        s1,
+        s2,
+    ] = *head;
+    if [dash, dash_too, t, colon, colon_too] != *b"--T::" {
         return None;
     }
-    let (mut us, mut rest) = (0, rest);
-    if let Some((b'.', fraction)) = rest.split_first() {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (century, year) = (two_digits(y1, y2), two_digits(y3, y4));
+    let (month, day) = (two_digits(m1, m2), two_digits(d1, d2));
+    let (hour, minute, second) = (two_digits(h1, h2), two_digits(min1, min2), two_digits(s1, s2));
+    // A leap second, and what is no time, is for the library to say.
+    let is_time = (century < 100) & (year < 100) & (hour < 24) & (minute < 60) & (second < 60);
+    let in_all_months = (month.wrapping_sub(1) < 12) & (day.wrapping_sub(1) < 28);
+    let year = century * 100 + year;
+    if !is_time || !in_all_months && Date::new(year as i16, month as i8, day as i8).is_err() {
+        return None;
+    }
+    let mut end = head.len();
+    let mut us = 0;
+    if text.get(end) == Some(&b'.') {
+        let fraction = text.get(end + 1..)?;
+        let digits = fraction
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .take(10)
+            .count();
         if digits == 0 || digits > 9 {
             return None;
         }
-        for place in 0..6 {
-            us = us * 10
-                + if place < digits {
-                    digit(*fraction.get(place)?)?
-                } else {
-                    0
-                };
+        for digit in fraction.iter().take(digits.min(6)) {
+            us = us * 10 + i64::from(digit - b'0');
         }
-        rest = fraction.get(digits..)?;
+        for _ in digits..6 {
+            us *= 10;
+        }
+        end += 1 + digits;
     }
-    let offset_minutes = match *rest {
-        [b'Z'] => 0,
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
+    let (offset_minutes, len) = match *text.get(end..)? {
+        [b'Z', ..] => (0, 1),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2, ..] => {
+            let (hours, minutes) = (two_digits(h1, h2), two_digits(m1, m2));
             if hours > 23 || minutes > 59 {
                 return None;
             }
-            (hours * 60 + minutes) * if sign == b'-' { -1 } else { 1 }
+            let minutes = i64::from(hours * 60 + minutes);
+            (if sign == b'-' { -minutes } else { minutes }, 6)
         }
         _ => return None,
     };
-    let days = days_of(Date::new(year as i16, month as i8, day as i8).ok()?)?;
-    let minutes = days * 1440 + hour * 60 + minute - offset_minutes;
-    let us = (minutes * 60 + second) * 1_000_000 + us;
-    Some(us).filter(|us| TIMESTAMPS_US.contains(us))
+    let days = days_from_epoch(year.into(), month.into(), day.into());
+    let minutes = days * 1440 + i64::from(hour) * 60 + i64::from(minute) - offset_minutes;
+    let us = (minutes * 60 + i64::from(second)) * 1_000_000 + us;
+    Some((us, end + len)).filter(|(us, _)| TIMESTAMPS_US.contains(us))
+}
+
+/// The number that two digits are; beyond 99 where one of them is none.
+fn two_digits(high: u8, low: u8) -> u32 {
+    let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
+    match (high < 10) & (low < 10) {
+        true => u32::from(high) * 10 + u32::from(low),
+        false => 100,
+    }
 }
 
 /// The same of every form that there is.
@@ -298,6 +326,16 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_those_of_the_library() {
+        for days in DATES.step_by(11) {
+            let date = date_of(days).expect("it is in the calendar");
+            assert_eq!(days_of(date), Some(days), "{date}");
+        }
+        let beyond = date_of(0).and_then(|date| date.checked_sub(jiff::Span::new().days(719_529)).ok());
+        assert_eq!(beyond.and_then(days_of), None);
+    }
 
     #[test]
     fn the_plain_form_of_a_timestamp_is_read_as_the_library_reads_it() {
@@ -329,7 +367,9 @@ mod tests {
             for time in times {
                 for offset in offsets {
                     let text = format!("{date}T{time}{offset}");
-                    let found = plain_rfc3339(text.as_bytes());
+                    let found = leading_rfc3339(text.as_bytes());
+                    assert!(found.is_none_or(|(_, len)| len == text.len()), "{text}: {found:?}");
+                    let found = found.map(|(us, _)| us);
                     plain += usize::from(found.is_some());
                     assert!(found.is_none() || found == any_rfc3339(&text), "{text}: {found:?}");
                 }
@@ -343,8 +383,9 @@ mod tests {
             "2026-03-15T12:00:00.1234567891Z",
             "2026-03-15T12:00:00",
         ] {
-            assert_eq!(plain_rfc3339(other.as_bytes()), None, "{other}");
-            assert_eq!(rfc3339(other), any_rfc3339(other), "{other}");
+            let leading = leading_rfc3339(other.as_bytes());
+            assert!(leading.is_none_or(|(_, len)| len < other.len()), "{other}: {leading:?}");
+            assert_eq!(rfc3339(other.as_bytes()), any_rfc3339(other), "{other}");
         }
     }
 }

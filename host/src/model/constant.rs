@@ -41,8 +41,8 @@ impl Constant {
             (ColumnType::Boolean, toml::Value::Boolean(value)) => Cell::Boolean(*value),
             (ColumnType::Text, toml::Value::String(text)) => Cell::text(text.as_bytes()),
             (ColumnType::Decimal(decimal), value) => Cell::Decimal(decimal.parse(digits(value)?.as_bytes())?),
-            (ColumnType::Timestamp, toml::Value::String(text)) => Cell::Int(rfc3339(text)?),
-            (ColumnType::Timestamp, toml::Value::Datetime(time)) => Cell::Int(rfc3339(&time.to_string())?),
+            (ColumnType::Timestamp, toml::Value::String(text)) => Cell::Int(rfc3339(text.as_bytes())?),
+            (ColumnType::Timestamp, toml::Value::Datetime(time)) => Cell::Int(rfc3339(time.to_string().as_bytes())?),
             (ColumnType::Date, toml::Value::String(text)) => Cell::Int(column_type.time_of(text)?),
             (ColumnType::Date, toml::Value::Datetime(date)) if date.time.is_none() => {
                 Cell::Int(column_type.time_of(&date.to_string())?)

@@ -321,7 +321,7 @@ impl LineScanner {
 /// A time in quotes as RFC 3339 has it, or a number of milliseconds.
 fn store_ms(text: &str) -> Option<i64> {
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(text) => rfc3339(text).map(|us| us.div_euclid(1000)),
+        Some(text) => rfc3339(text.as_bytes()).map(|us| us.div_euclid(1000)),
         None => text.parse().ok(),
     }
 }

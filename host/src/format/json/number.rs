@@ -2,6 +2,7 @@
 
 use super::window::{WIDTH, byte, first, non_digits, window};
 use super::{Fault, Found};
+use crate::model::decimal::DecimalType;
 
 /// Powers of ten that a double holds exactly and that one window can call for.
 const TENS: [f64; WIDTH] = [
@@ -69,12 +70,19 @@ fn other_integer(payload: &[u8], at: usize) -> Result<(Option<i64>, usize), Faul
     }
 }
 
-/// A declared double that starts at `at`, and where it ends.
-///
-/// Up to fifteen digits make an integer that a double holds exactly, and so does the power of ten that the point calls
-/// for: their quotient is rounded once, so it is the nearest double.
+/// A number that stands in one window: up to fifteen digits, and no exponent.
+pub(super) struct Short {
+    pub(super) negative: bool,
+    /// Its digits, without the point.
+    pub(super) digits: u64,
+    /// How many of them stand behind the point.
+    pub(super) decimals: usize,
+    pub(super) end: usize,
+}
+
+/// The number that starts at `at`, where it is a short one.
 #[inline(always)]
-pub(super) fn double(payload: &[u8], at: usize) -> Result<(Option<f64>, usize), Fault> {
+pub(super) fn short(payload: &[u8], at: usize) -> Option<Short> {
     let bytes = window(payload, at);
     let both = u128::from_le_bytes(bytes);
     let negative = both as u8 == b'-';
@@ -84,28 +92,52 @@ pub(super) fn double(payload: &[u8], at: usize) -> Result<(Option<f64>, usize), 
     let others = non_digits(&bytes) >> sign;
     let whole = first(others);
     if whole == 0 || whole == WIDTH || (whole > 1 && both as u8 == b'0') {
-        return other_double(payload, at);
+        return None;
     }
     let (count, decimals, length) = if at_place(both, whole) == b'.' {
         let length = first(others & others.wrapping_sub(1));
         let decimals = length.wrapping_sub(whole).wrapping_sub(1);
         if decimals == 0 || length == WIDTH {
-            return other_double(payload, at);
+            return None;
         }
         (length.wrapping_sub(1), decimals, length)
     } else {
         (whole, 0, whole)
     };
     if at_place(both, length) | 0x20 == b'e' {
-        return other_double(payload, at);
+        return None;
     }
     // The decimals move down over the point; without a point this touches only bytes that `digits` drops.
     let before = (1u128 << (8 * (whole & 15))).wrapping_sub(1);
     let joined = (both & before) | ((both >> 8) & !before);
-    let value = digits(joined, count) as f64 / TENS.get(decimals).copied().unwrap_or(1.0);
-    let end = at.saturating_add(sign).saturating_add(length);
+    Some(Short {
+        negative,
+        digits: digits(joined, count),
+        decimals,
+        end: at.saturating_add(sign).saturating_add(length),
+    })
+}
+
+/// A declared double that starts at `at`, and where it ends.
+///
+/// Up to fifteen digits make an integer that a double holds exactly, and so does the power of ten that the point calls
+/// for: their quotient is rounded once, so it is the nearest double.
+#[inline(always)]
+pub(super) fn double(payload: &[u8], at: usize) -> Result<(Option<f64>, usize), Fault> {
+    let Some(short) = short(payload, at) else {
+        return other_double(payload, at);
+    };
+    let value = short.digits as f64 / TENS.get(short.decimals).copied().unwrap_or(1.0);
     // Negative zero is zero.
-    Ok((Some(if negative { 0.0 - value } else { value }), end))
+    Ok((Some(if short.negative { 0.0 - value } else { value }), short.end))
+}
+
+/// The decimal that starts at `at`, and where it ends, where it is written as most are; nothing else is said of any other.
+#[inline(always)]
+pub(super) fn plain_decimal(payload: &[u8], at: usize, of: DecimalType) -> Option<(i128, usize)> {
+    let short = short(payload, at)?;
+    let unscaled = of.of_digits(short.digits, short.decimals)?;
+    Some((if short.negative { -unscaled } else { unscaled }, short.end))
 }
 
 /// A longer double or one with an exponent, null, or a fault.
