@@ -36,7 +36,7 @@ impl Payloads for Scanner {
 /// virtual call for each payload is nothing beside what the others do.
 #[derive(Debug)]
 pub(super) enum InputPayloads {
-    Json(Scanner),
+    Json(Box<Scanner>),
     Other(Box<dyn Payloads>),
 }
 
@@ -48,7 +48,7 @@ impl InputPayloads {
     pub(super) fn new(format: &PayloadFormat, columns: &[SourceColumn]) -> Result<Self> {
         let other = |payloads: Box<dyn Payloads>| Ok(Self::Other(payloads));
         match format {
-            PayloadFormat::Json => Ok(Self::Json(Scanner::new(columns).map_err(Error::definition)?)),
+            PayloadFormat::Json => Ok(Self::Json(Box::new(Scanner::new(columns).map_err(Error::definition)?))),
             PayloadFormat::Avro(avro) => other(Box::new(Avro::new(avro, columns))),
             PayloadFormat::Protobuf(protobuf) => other(Box::new(Protobuf::new(protobuf, columns))),
             PayloadFormat::Csv(csv) => other(Box::new(Csv::new(csv, columns))),

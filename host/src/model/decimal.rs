@@ -1,6 +1,7 @@
 //! Decimal numbers: an integer, of whose digits the last few stand behind the point.
 
 /// Powers of ten, from 1.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const TENS: [u128; DecimalType::PRECISION_MAX as usize + 1] = {
     let mut tens = [1; DecimalType::PRECISION_MAX as usize + 1];
     let mut place = 1;

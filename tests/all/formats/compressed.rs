@@ -28,7 +28,7 @@ fn line(payload: &str, encoding: &str) -> String {
 }
 
 fn run(compression: &str, input: &str, batch: usize) -> Contents {
-    let file = File::from_text("p.toml", &pipeline(compression, "decimal(6, 2)", "'id', 'amount'"));
+    let file = File::from_text("p.toml", pipeline(compression, "decimal(6, 2)", "'id', 'amount'"));
     let plan = Arc::new(Plan::build(&file, host()).expect("the pipeline is fine"));
     let run = Run {
         plan: &plan,
