@@ -1,8 +1,9 @@
 //! Debezium: changes of rows become a changelog. Single payloads against what is said of them, and random ones, some of them twice,
 //! against the table that they come from: in batches of several sizes, and with stops.
 
+use crate::weir;
 use proptest::prelude::*;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 use weir::{
     definition::File,
     format::Decoder,
@@ -11,7 +12,7 @@ use weir::{
 };
 use weir_tests::{
     replay::{Run, host, state_sizes},
-    scratch_in_memory,
+    scratch, scratch_in_memory,
     seed::check_property,
     table::{Cell, Counts, contents},
 };
@@ -374,4 +375,40 @@ table = "visits"
     assert_eq!(contents.tables["customers"].rows, [vec![Cell::Int(1), Cell::Null]]);
     assert_eq!(contents.tables["visits"].rows.len(), 2);
     assert_eq!((contents.counts.applied, contents.counts.empty), (4, 1));
+}
+
+/// A retried letter is the newest change of its row, whatever came behind it in the stream.
+#[test]
+fn a_dead_letter_that_is_retried_is_the_newest_change_of_its_row() {
+    let folder = scratch();
+    let text = |places: u8| {
+        format!(
+            "name = 'p'\n[source]\nstream = 'S'\nsubject = 's'\nformat = {{ debezium = {{ key = ['id'] }} }}\n[source.columns]\nid = 'int'\n\
+             name = 'text'\namount = 'decimal(6, {places})'\n[[sink]]\ntable = 'rows'\nprimary_key = ['id']\ncolumns = ['id', 'name']\n"
+        )
+    };
+    let path = |name: &str| folder.path().join(name);
+    let weir = |line: &str| weir().run_in(folder.path(), line.split_whitespace());
+    let lines = [
+        r#"{"op":"c","after":{"id":1,"name":"ann","amount":1.5}}"#,
+        r#"{"op":"c","after":{"id":2,"name":"bea","amount":1.55}}"#,
+        r#"{"op":"u","after":{"id":1,"name":"eve","amount":1.25}}"#,
+        r#"{"op":"u","after":{"id":1,"name":"joe","amount":2}}"#,
+        r#"{"op":"d","before":{"id":3,"amount":0.01}}"#,
+    ];
+    fs::write(path("input.jsonl"), lines.join("\n") + "\n").expect("it can be written");
+    fs::write(path("p.toml"), text(1)).expect("it can be written");
+    weir("replay p.toml --input input.jsonl --database p.db");
+    let before = contents(&path("p.db"));
+    let letters: Vec<u64> = before.dead_letters.iter().map(|letter| letter.sequence).collect();
+    assert_eq!(letters, [2, 3]);
+    let row = |id: i64, name: &str| vec![Cell::Int(id), Cell::Text(name.to_owned())];
+    assert_eq!(before.tables["rows"].rows, [row(1, "joe")]);
+
+    fs::write(path("p.toml"), text(2)).expect("it can be written");
+    weir("dead-letters retry p.toml --database p.db --all").ends_with(0);
+    let after = contents(&path("p.db"));
+    assert_eq!(after.dead_letters, []);
+    assert_eq!(after.tables["rows"].rows, [row(1, "eve"), row(2, "bea")]);
+    assert_eq!(after.counts.applied, after.counts.events);
 }

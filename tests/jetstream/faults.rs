@@ -378,8 +378,10 @@ fn a_stream_made_anew_under_a_run_ends_it() {
     let mut running = setup.run().start();
     running.wait_for_position(&setup.database(), SCENARIO, BEFORE as u64);
     let before = setup.contents();
-    // Stopped, it cannot see that there was none in between.
+    // Stopped, it cannot see that there was none in between. The server answers questions in their order: what the run had still
+    // asked is answered by then.
     running.send(libc::SIGSTOP);
+    setup.client.stream_names();
     setup.client.delete_stream(INSURANCE);
     setup.client.make_insurance();
     setup.client.publish(&setup.events);

@@ -144,7 +144,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         ),
         (
             "payments in CSV",
-            "csv, to a record of texts",
+            "csv, a reader each, to a record of texts",
             "{ csv = { columns = [\"id\", \"paid\", \"ratio\", \"note\", \"amount\", \"at\", \"merchant\", \"city\", \"zip\", \"tags\"] } }",
             flat.replace("AMOUNT", "\"decimal(12, 2)\"").replace("AT", in_ms),
             payloads(csv),
