@@ -13,6 +13,7 @@ pub mod harm;
 pub mod headers;
 pub mod ids;
 pub mod keys;
+mod list;
 pub mod moved;
 pub mod path;
 pub mod row;

@@ -126,11 +126,87 @@ fn other_programs_read_every_value_from_every_format() {
         let columns = rows.first().and_then(Json::as_object).map_or(0, serde_json::Map::len);
         assert_eq!(columns, if reader == "arrow jsonl" { 5 } else { 13 }, "{reader}");
         if reader == "arrow parquet" {
-            expect![[r#"{"id":"int64","whole":"int64","ratio":"double","flag":"bool","name":"string","price":"decimal128(12, 2)","middle":"decimal128(18, 4)","huge":"decimal128(38, 10)","at":"timestamp[us, tz=UTC]","day":"date32[day]","receipt":"binary","doc":"extension<arrow.json>","tags":"extension<arrow.json>"}"#]].assert_eq(&types.to_string());
+            expect![[r#"{"id":"int64","whole":"int64","ratio":"double","flag":"bool","name":"string","price":"decimal128(12, 2)","middle":"decimal128(18, 4)","huge":"decimal128(38, 10)","at":"timestamp[us, tz=UTC]","day":"date32[day]","receipt":"binary","doc":"extension<arrow.json>","tags":"list<element: decimal128(5, 2)>"}"#]].assert_eq(&types.to_string());
         }
         if reader == "duckdb parquet" {
-            expect![[r#"{"id":"BIGINT","whole":"BIGINT","ratio":"DOUBLE","flag":"BOOLEAN","name":"VARCHAR","price":"DECIMAL(12,2)","middle":"DECIMAL(18,4)","huge":"DECIMAL(38,10)","at":"TIMESTAMP WITH TIME ZONE","day":"DATE","receipt":"BLOB","doc":"JSON","tags":"JSON"}"#]].assert_eq(&types.to_string());
+            expect![[r#"{"id":"BIGINT","whole":"BIGINT","ratio":"DOUBLE","flag":"BOOLEAN","name":"VARCHAR","price":"DECIMAL(12,2)","middle":"DECIMAL(18,4)","huge":"DECIMAL(38,10)","at":"TIMESTAMP WITH TIME ZONE","day":"DATE","receipt":"BLOB","doc":"JSON","tags":"DECIMAL(5,2)[]"}"#]].assert_eq(&types.to_string());
         }
+    }
+}
+
+/// Lists of each type: of values and nulls, empty, and null.
+const LISTS: &str = r#"
+name = "lists"
+[source]
+stream = "S"
+subject = "s"
+[source.columns]
+ints = "list(int)"
+doubles = "list(double)"
+flags = "list(boolean)"
+texts = "list(text)"
+money = "list(decimal(12, 2))"
+huge = "list(decimal(38, 10))"
+times = { type = "list", of = "timestamp", format = "rfc3339" }
+days = "list(date)"
+blobs = { type = "list", of = "bytes", format = "hex" }
+[[sink]]
+table = "lists"
+"#;
+
+#[test]
+fn lists_are_lists_for_other_programs() {
+    let folder = Folder::with(LISTS);
+    let most = format!("{}.{}", "9".repeat(28), "9".repeat(10));
+    let rows = [
+        format!(
+            r#"{{"ints": [1, null, {}], "doubles": [0.1, -1e300], "flags": [null, true, false], "texts": ["", "a,\"b\" ü", "null"], "money": [0.1, -12], "huge": [{most}, null], "times": ["2026-03-15T12:00:00.5+08:00"], "days": ["2026-03-15", "0001-01-01"], "blobs": ["", "00ff"]}}"#,
+            i64::MIN
+        ),
+        r#"{"ints": [], "doubles": [], "flags": [], "texts": [], "money": [], "huge": [], "times": [], "days": [], "blobs": []}"#.to_owned(),
+        "{}".to_owned(),
+        r#"{"ints": [null], "doubles": [null, 2], "flags": [true], "texts": [null, "b"], "money": [null], "huge": [-0.5], "times": [null, "1969-12-31T23:59:59Z"], "days": [null], "blobs": [null]}"#.to_owned(),
+    ];
+    folder.replay(&(rows.join("\n") + "\n")).ends_with(0);
+    folder.weir("export p.db lists --to t.parquet").ends_with(0);
+    let script = workspace().join("tests/all/commands/export/lists.py");
+    let printed = python::run(&script, &[folder.path("t.parquet")]);
+    let none = Json::Null;
+    let expected = json!([
+        [
+            ["1", null, "-9223372036854775808"],
+            ["0.1", "-1e+300"],
+            [null, "True", "False"],
+            ["", "a,\"b\" ü", "null"],
+            ["0.10", "-12.00"],
+            [most, null],
+            ["2026-03-15 04:00:00.500000+00:00"],
+            ["2026-03-15", "0001-01-01"],
+            ["", "00ff"]
+        ],
+        [[], [], [], [], [], [], [], [], []],
+        [none, none, none, none, none, none, none, none, none],
+        [
+            [null],
+            [null, "2.0"],
+            ["True"],
+            [null, "b"],
+            [null],
+            ["-0.5000000000"],
+            [null, "1969-12-31 23:59:59+00:00"],
+            [null],
+            [null]
+        ]
+    ]);
+    let types = [
+        r#"["int64","double","bool","string","decimal128(12, 2)","decimal128(38, 10)","timestamp[us, tz=UTC]","date32[day]","binary"]"#,
+        r#"["BIGINT[]","DOUBLE[]","BOOLEAN[]","VARCHAR[]","DECIMAL(12,2)[]","DECIMAL(38,10)[]","TIMESTAMP WITH TIME ZONE[]","DATE[]","BLOB[]"]"#,
+    ];
+    assert_eq!(printed.lines().count(), types.len());
+    for (reader, types) in printed.lines().zip(types) {
+        let reader: Json = serde_json::from_str(reader).expect("a line of JSON");
+        assert_eq!(reader[0].to_string(), types);
+        assert_eq!(reader[1], expected, "{types}");
     }
 }
 

@@ -30,7 +30,7 @@ COLUMNS = {
     "day": "date",
     "receipt": "bytes",
     "doc": "json",
-    "tags": "json",
+    "tags": "list",
 }
 
 ARROW = {
@@ -46,6 +46,7 @@ ARROW = {
     # What has no such type in a text is read as one.
     "bytes": pa.string(),
     "json": pa.string(),
+    "list": pa.string(),
 }
 
 DUCKDB = {
@@ -60,6 +61,7 @@ DUCKDB = {
     "date": "DATE",
     "bytes": "VARCHAR",
     "json": "JSON",
+    "list": "JSON",
 }
 
 
@@ -79,8 +81,10 @@ def canonical(kind, value):
     if kind == "bytes":
         value = base64.b64decode(value, validate=True) if isinstance(value, str) else value
         return bytes(value).hex()
-    if kind == "json" and isinstance(value, (str, bytes)):
+    if kind in ("json", "list") and isinstance(value, (str, bytes)):
         return json.loads(value)
+    if kind == "list":
+        return [None if element is None else float(element) for element in value]
     return value
 
 
@@ -155,7 +159,7 @@ def read(file):
                     row[name] = (seconds(value[:19]) * 1_000_000) + int(value[20:26])
                 elif kind == "date":
                     row[name] = seconds(value + "T00:00:00") // 86_400
-                elif kind == "json":
+                elif kind in ("json", "list"):
                     # As any reader of JSON has it.
                     row[name] = json.dumps(value, default=float)
         report("python json", {}, rows)
