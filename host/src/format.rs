@@ -15,6 +15,7 @@ mod cursor;
 mod debezium;
 mod json;
 mod json_text;
+mod list;
 mod metadata;
 mod number;
 mod payloads;

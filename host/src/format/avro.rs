@@ -4,6 +4,7 @@
 //! types, so one that was written by another schema may look like one of this; whatever cannot be is a dead letter.
 
 mod json;
+mod list;
 
 use super::{
     columns::{ColumnBuilders, Decoded, RejectedPayload},
@@ -17,7 +18,7 @@ use crate::{
     model::column::ColumnType,
     plan::{
         SourceColumn, TimeScale,
-        avro::{AvroFormat, AvroPlace, AvroReader, AvroType, AvroTypeId, AvroTypes},
+        avro::{AvroFormat, AvroPlace, AvroReader, AvroType, AvroTypeId, AvroTypes, OnPath},
     },
 };
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 pub(super) struct Avro {
     format: Arc<AvroFormat>,
     columns: Vec<SourceColumn>,
-    /// A value as JSON.
+    /// A value as JSON, or as a list.
     text: Vec<u8>,
 }
 
@@ -111,18 +112,24 @@ impl Walk<'_> {
         match place {
             AvroPlace::Skip(id) => self.skip(*id, cursor, 0),
             AvroPlace::Column(id, column) => self.column(*id, *column, cursor),
+            AvroPlace::List(id, column) => self.list(*id, *column, cursor),
             AvroPlace::Record(fields) => fields.iter().try_for_each(|field| self.place(field, cursor)),
+            AvroPlace::Array(items, elements) => self.elements(*items, elements, cursor),
             AvroPlace::Union(branches) => {
                 let branch = branch(branches, cursor)?;
                 self.place(branch, cursor)
             }
-            AvroPlace::NotOnPath(id, column) => {
+            AvroPlace::NotOnPath(id, column, on_path) => {
                 let at = cursor.at();
                 let found = self.shown(*id, cursor);
+                let accepted = match on_path {
+                    OnPath::Record => "a record",
+                    OnPath::Array => "an array",
+                };
                 Err(Box::new(RejectedPayload {
                     column: self.columns.get(*column).map(|column| column.field.name.clone()),
                     reason: format!(
-                        "found {found} at byte {at}; accepted is a record or null, since the column's path leads through it"
+                        "found {found} at byte {at}; accepted is {accepted} or null, since the column's path leads through it"
                     ),
                 }))
             }

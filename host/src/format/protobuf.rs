@@ -4,6 +4,7 @@
 //! payload is walked once to find where the fields of columns are, and what was found is read afterwards. Nothing is built in
 //! between; fields that no column reads are passed over by their length.
 
+mod elements;
 mod json;
 mod known;
 mod wire;
@@ -21,7 +22,9 @@ use crate::{
     model::column::ColumnType,
     plan::{
         SourceColumn,
-        protobuf::{Known, ProtoCount, ProtoField, ProtoKind, ProtoPlace, ProtoReads, ProtoTypes, ProtobufFormat},
+        protobuf::{
+            Known, ProtoCount, ProtoField, ProtoKind, ProtoPlace, ProtoReads, ProtoRival, ProtoTypes, ProtobufFormat,
+        },
     },
 };
 use std::sync::Arc;
@@ -33,7 +36,7 @@ pub(super) struct Protobuf {
     format: Arc<ProtobufFormat>,
     columns: Vec<SourceColumn>,
     found: Found,
-    /// A value as JSON.
+    /// A value as JSON, or as a list.
     text: Vec<u8>,
 }
 
@@ -44,8 +47,8 @@ struct Found {
     last: Vec<Option<Slot>>,
     /// The same of columns that may be in several parts.
     all: Vec<Option<Vec<Slot>>>,
-    /// Which places there are.
-    present: Vec<bool>,
+    /// How often each place was met: parts of a message, or elements of a field.
+    met: Vec<usize>,
 }
 
 impl Protobuf {
@@ -53,13 +56,14 @@ impl Protobuf {
         let in_parts = format.columns.iter().zip(columns).map(|(read, column)| {
             let kind = read.as_ref().map(|read| read.field.kind);
             let is_message = matches!(kind, Some(ProtoKind::Message(_)));
-            (is_message || column.field.column_type == ColumnType::Json).then(Vec::new)
+            let is_nested = matches!(column.field.column_type, ColumnType::Json | ColumnType::List(_));
+            (is_message || is_nested).then(Vec::new)
         });
         Self {
             found: Found {
                 last: vec![None; columns.len()],
                 all: in_parts.collect(),
-                present: vec![false; format.places],
+                met: vec![0; format.places],
             },
             format: format.clone(),
             columns: columns.to_vec(),
@@ -80,7 +84,7 @@ impl Protobuf {
         let format = self.format.clone();
         for (index, (read, column)) in format.columns.iter().zip(&self.columns).enumerate() {
             let Some(read) = read else { continue };
-            if self.found.present.get(read.place) != Some(&true) {
+            if self.found.met.get(read.place).is_none_or(|met| *met == 0) {
                 continue;
             }
             let mut values = Values {
@@ -145,13 +149,13 @@ impl Found {
         for parts in self.all.iter_mut().flatten() {
             parts.clear();
         }
-        self.present.fill(false);
+        self.met.fill(0);
     }
 
     /// Finds fields of a message, which ends where its bytes do.
     fn message(&mut self, place: &ProtoPlace, mut cursor: Cursor<'_>) -> Result<(), Rejected> {
-        if let Some(present) = self.present.get_mut(place.number) {
-            *present = true;
+        if let Some(met) = self.met.get_mut(place.number) {
+            *met = met.saturating_add(1);
         }
         // Fields come in the order of their numbers mostly.
         let mut likely = 0;
@@ -172,20 +176,26 @@ impl Found {
                 continue;
             };
             likely = likely.saturating_add(1);
-            for &column in &target.clears {
-                self.clear(column);
+            for rival in &target.clears {
+                self.clear(rival);
             }
             let slot = key.value(&mut cursor)?;
-            match (&target.reads, slot) {
-                (ProtoReads::Column(column), slot) => self.set(*column, slot),
-                (ProtoReads::Fields(inner), Slot::Bytes { start, end }) => {
-                    let mut within = cursor;
-                    within.back_to(start);
-                    self.message(inner, within.within(end.saturating_sub(start))?)?;
-                }
-                (ProtoReads::Fields(_), _) => return Err(key.mismatch("a message")),
-                (ProtoReads::Nothing, _) => {}
+            self.read(&target.reads, key, slot, cursor)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a value, of which the cursor is behind the end.
+    #[inline]
+    fn read(&mut self, reads: &ProtoReads, key: Key, slot: Slot, cursor: Cursor<'_>) -> Result<(), Rejected> {
+        match (reads, slot) {
+            (ProtoReads::Column(column), slot) => self.set(*column, slot),
+            (ProtoReads::Fields(inner), Slot::Bytes { start, end }) => {
+                self.message(inner, part(cursor, start, end)?)?;
             }
+            (ProtoReads::Fields(_), _) => return Err(key.mismatch("a message")),
+            (ProtoReads::Elements(elements), slot) => self.elements(elements, key, slot, cursor)?,
+            (ProtoReads::Nothing, _) => {}
         }
         Ok(())
     }
@@ -201,14 +211,26 @@ impl Found {
         }
     }
 
-    fn clear(&mut self, column: usize) {
-        if let Some(last) = self.last.get_mut(column) {
-            *last = None;
+    /// Forgets a field, and all that is within it.
+    fn clear(&mut self, rival: &ProtoRival) {
+        for &column in &rival.columns {
+            if let Some(last) = self.last.get_mut(column) {
+                *last = None;
+            }
+            if let Some(Some(parts)) = self.all.get_mut(column) {
+                parts.clear();
+            }
         }
-        if let Some(Some(parts)) = self.all.get_mut(column) {
-            parts.clear();
+        if let Some(places) = self.met.get_mut(rival.places.clone()) {
+            places.fill(0);
         }
     }
+}
+
+/// The bytes of a value, of which the cursor is behind the end.
+fn part(mut cursor: Cursor<'_>, start: usize, end: usize) -> Result<Cursor<'_>, Rejected> {
+    cursor.back_to(start);
+    cursor.within(end.saturating_sub(start))
 }
 
 /// Reads what was found.
@@ -257,22 +279,31 @@ impl<'a> Values<'a> {
                 text => Cell::Bytes(text.into()),
             }));
         }
+        if let ColumnType::List(_) = column.field.column_type {
+            self.list_of(field, column, parts)?;
+            return Ok(Some(Cell::Bytes(self.text.as_slice().into())));
+        }
         let ProtoKind::Message(message) = field.kind else {
             return Ok(None);
         };
+        let scalar = self.known(message, parts)?;
+        Ok(scalar.and_then(|scalar| cell(column, scalar)))
+    }
+
+    /// The scalar that a message stands for; nothing where it stands for none.
+    fn known(&self, message: usize, parts: &[Slot]) -> Result<Option<Scalar<'a>>, Rejected> {
         let Some(message) = self.types.messages.get(message) else {
             return Ok(None);
         };
-        let scalar = match (message.known, message.fields.first()) {
-            (Some(Known::Timestamp), _) => self.timestamp(message, parts)?,
-            (Some(Known::Date), _) => self.date(message, parts)?,
+        Ok(match (message.known, message.fields.first()) {
+            (Some(Known::Timestamp), _) => Some(self.timestamp(message, parts)?),
+            (Some(Known::Date), _) => Some(self.date(message, parts)?),
             (Some(Known::Inner), Some(inner)) => {
                 let slot = self.last_of(message, parts, inner.number)?;
-                self.scalar(inner, inner.kind, slot.unwrap_or(Slot::DEFAULT))?
+                Some(self.scalar(inner, inner.kind, slot.unwrap_or(Slot::DEFAULT))?)
             }
-            _ => return Ok(None),
-        };
-        Ok(cell(column, scalar))
+            _ => None,
+        })
     }
 
     /// A value as people read it, for a reason.
@@ -327,18 +358,23 @@ impl<'a> Values<'a> {
             }
             (kind, Slot::Default) => default_of(self.types, kind),
             (_, slot) => {
-                let kind = format!("{kind:?}").to_lowercase();
-                let kind = kind.split('(').next().unwrap_or_default();
                 return Err(broken(format!(
-                    "found {} for field \"{}\" (number {}) at byte {}; accepted is {kind}, as the descriptors have it",
+                    "found {} for field \"{}\" (number {}) at byte {}; accepted is {}, as the descriptors have it",
                     slot.written(),
                     field.name,
                     field.number,
-                    slot.start()
+                    slot.start(),
+                    word(kind)
                 )));
             }
         })
     }
+}
+
+/// A kind in a word.
+fn word(kind: ProtoKind) -> String {
+    let kind = format!("{kind:?}").to_lowercase();
+    kind.split('(').next().unwrap_or_default().to_owned()
 }
 
 /// The value of a field that is not there, of a kind that has one then.

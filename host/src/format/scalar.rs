@@ -51,9 +51,14 @@ impl<'p> Scalar<'p> {
 }
 
 /// What a value is in a column; nothing where it is none of its values.
+#[inline]
 pub(super) fn cell<'p>(column: &SourceColumn, scalar: Scalar<'p>) -> Option<Cell<'p>> {
-    let reading = column.reading.as_ref();
-    Some(match (column.field.column_type, scalar) {
+    cell_of(column.field.column_type, column.reading.as_ref(), scalar)
+}
+
+/// What a value is in a column, or in a list, of this type, which is read so.
+pub(super) fn cell_of<'p>(column_type: ColumnType, reading: Option<&Reading>, scalar: Scalar<'p>) -> Option<Cell<'p>> {
+    Some(match (column_type, scalar) {
         (_, Scalar::Null) => Cell::Null,
         (ColumnType::Int, Scalar::Int(value)) => Cell::Int(value),
         (ColumnType::Int, Scalar::Wide(value)) => Cell::Int(value.try_into().ok()?),
@@ -109,13 +114,21 @@ fn since(reading: &Reading, value: i64) -> Option<Cell<'static>> {
 
 /// What a value of a column may be, for the reason of a dead letter.
 pub(super) fn accepted(column: &SourceColumn) -> String {
-    match (column.field.column_type, &column.reading) {
+    accepted_of(column.field.column_type, column.reading.as_ref())
+}
+
+fn accepted_of(column_type: ColumnType, reading: Option<&Reading>) -> String {
+    match (column_type, reading) {
         (ColumnType::Int, _) => "an integer from -2^63 to 2^63-1, or null".to_owned(),
         (ColumnType::Double, _) => "a number whose nearest double is finite, or null".to_owned(),
         (ColumnType::Boolean, _) => "true, false, or null".to_owned(),
         (ColumnType::Text, _) => "a text in UTF-8, or null".to_owned(),
         (ColumnType::Decimal(of), _) => decimals(of),
-        (ColumnType::Json | ColumnType::List(_), _) => "a value that JSON can hold, or null".to_owned(),
+        (ColumnType::Json, _) => "a value that JSON can hold, or null".to_owned(),
+        (ColumnType::List(of), reading) => {
+            let element = accepted_of(of.column_type(), reading.and_then(Reading::of_elements));
+            format!("a list in which each value is {element}; or null")
+        }
         (ColumnType::Timestamp, None) => "a timestamp of the years 0 to 9999, or null".to_owned(),
         (ColumnType::Date, None) => "a date of the years 0 to 9999, or null".to_owned(),
         (_, Some(reading)) => reading.to_string(),

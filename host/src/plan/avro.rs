@@ -111,10 +111,23 @@ pub enum AvroPlace {
     Skip(AvroTypeId),
     /// This column does.
     Column(AvroTypeId, usize),
+    /// This column does, which is a list.
+    List(AvroTypeId, usize),
     /// Columns read fields of it.
     Record(Vec<AvroPlace>),
-    /// Columns read fields of some of its branches.
+    /// Columns read elements of it, which are of this type: each by its index, in their order.
+    Array(AvroTypeId, Vec<(usize, AvroPlace)>),
+    /// Columns read fields or elements of some of its branches.
     Union(Vec<AvroPlace>),
-    /// A branch that has no fields, where this column reads one.
-    NotOnPath(AvroTypeId, usize),
+    /// A branch that has none, where this column reads one.
+    NotOnPath(AvroTypeId, usize, OnPath),
+}
+
+/// What the path of a column leads through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPath {
+    /// A record, by a name.
+    Record,
+    /// An array, by an index.
+    Array,
 }

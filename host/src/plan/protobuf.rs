@@ -1,5 +1,7 @@
 //! Payloads of Protobuf: the messages of a descriptor set, and where in them the columns are.
 
+use std::ops::Range;
+
 /// What payloads are.
 #[derive(Debug)]
 pub struct ProtobufFormat {
@@ -11,7 +13,7 @@ pub struct ProtobufFormat {
     pub root: ProtoPlace,
     /// What each column is, in the order of the columns; nothing for those that are not in the payload.
     pub columns: Vec<Option<ProtoColumn>>,
-    /// How many places there are, the root among them.
+    /// How many places there are, the root among them: messages of which fields are read, and fields of which elements are.
     pub places: usize,
 }
 
@@ -118,6 +120,13 @@ pub enum ProtoKind {
     Group,
 }
 
+impl ProtoKind {
+    /// Whether many values may stand together, without a key in front of each.
+    pub fn is_packed(self) -> bool {
+        !matches!(self, Self::String | Self::Bytes | Self::Message(_) | Self::Group)
+    }
+}
+
 /// A message, fields of which are read.
 #[derive(Debug)]
 pub struct ProtoPlace {
@@ -134,8 +143,17 @@ pub struct ProtoTarget {
     pub number: u32,
     /// What reads it.
     pub reads: ProtoReads,
-    /// Columns of fields that are not there where this one is.
-    pub clears: Vec<usize>,
+    /// Fields that are not there where this one is.
+    pub clears: Vec<ProtoRival>,
+}
+
+/// A field that columns read, and that is not there where another one is.
+#[derive(Debug)]
+pub struct ProtoRival {
+    /// The columns at it or within it.
+    pub columns: Vec<usize>,
+    /// The numbers of the places within it.
+    pub places: Range<usize>,
 }
 
 /// What reads a field.
@@ -145,8 +163,21 @@ pub enum ProtoReads {
     Column(usize),
     /// Columns read fields of it.
     Fields(ProtoPlace),
+    /// Columns read elements of it, or fields of those.
+    Elements(ProtoElements),
     /// Nothing does.
     Nothing,
+}
+
+/// A repeated field, elements of which are read.
+#[derive(Debug)]
+pub struct ProtoElements {
+    /// Its number among the places.
+    pub number: usize,
+    /// What the elements are.
+    pub kind: ProtoKind,
+    /// What reads an element, by its index, in their order.
+    pub reads: Vec<(usize, ProtoReads)>,
 }
 
 /// A column.

@@ -134,6 +134,14 @@ impl Reading {
         }))
     }
 
+    /// How each element of a list is read, where its type does not say it all.
+    pub fn of_elements(&self) -> Option<&Self> {
+        match self {
+            Self::List { reading, .. } => reading.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether it takes JSON as it was written, whatever it is.
     pub fn is_json(&self) -> bool {
         matches!(self, Self::Json)

@@ -13,7 +13,10 @@ use super::Binder;
 use crate::{
     definition::{ColumnFormat, ColumnPlace, Name, PayloadFormat as Written, SourceColumn, Spanned},
     error::Result,
-    model::{column::ColumnType, path::PathPart},
+    model::{
+        column::{ColumnType, ElementType},
+        path::ValuePath,
+    },
     plan::PayloadFormat,
 };
 
@@ -38,9 +41,6 @@ impl Binder<'_> {
         let Some(format) = format else {
             return Ok(PayloadFormat::Json);
         };
-        if says_itself(Some(format)) {
-            self.check_names(columns)?;
-        }
         match format.get_ref() {
             Written::Json => Ok(PayloadFormat::Json),
             Written::Csv(csv) => self.csv(csv, columns),
@@ -67,43 +67,23 @@ impl Binder<'_> {
             }
         }
     }
-
-    /// Elements of lists are read from JSON alone.
-    fn check_names(&self, columns: &[(Name, SourceColumn)]) -> Result<()> {
-        for (name, column) in columns {
-            let ColumnPlace::Payload(Some(path)) = &column.place else {
-                continue;
-            };
-            if let Some(PathPart::Index(index)) = path.0.iter().find(|part| matches!(part, PathPart::Index(_))) {
-                let text = name.get_ref();
-                return Err(self.at(
-                    name,
-                    format!(
-                        "column \"{text}\": key `path` names element {index} of a list, which goes with payloads in JSON alone; \
-                         read the list as json"
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
-/// The path of a column in the payload, through records alone; nothing where it is read from elsewhere.
-fn path<'a>(name: &'a Name, column: &'a SourceColumn) -> Option<Vec<&'a str>> {
+/// The path of a column in the payload; nothing where it is read from elsewhere.
+fn path(name: &Name, column: &SourceColumn) -> Option<ValuePath> {
     match &column.place {
-        ColumnPlace::Payload(None) => Some(vec![name.get_ref().as_str()]),
-        ColumnPlace::Payload(Some(path)) => {
-            let names = path.0.iter().map(|part| match part {
-                PathPart::Name(name) => name.as_str(),
-                // It was refused.
-                PathPart::Index(_) => "",
-            });
-            Some(names.collect())
-        }
+        ColumnPlace::Payload(None) => Some(ValuePath::of_names([name.get_ref().as_str()])),
+        ColumnPlace::Payload(Some(path)) => Some(path.clone()),
         _ => None,
     }
 }
+
+/// What is wrong with a path that leads by a name into elements.
+const WANTS_INDEX: &str = "has elements and no fields; accepted is an index, such as [\"items\", 0, \"sku\"]";
+
+/// What is wrong with two paths of which one leads on by a name and one by an index.
+const WANTS_BOTH: &str =
+    "its path has an index where that of another column has a name; a value has fields or elements";
 
 /// What a schema says of a value, as far as columns mind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,8 +102,18 @@ enum Kind {
     },
     Timestamp,
     Date,
-    /// A list, or something with fields.
+    /// A list.
+    List,
+    /// Something with fields, or values by name.
     Nested,
+}
+
+/// What holds a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Holder {
+    Column,
+    /// A column that is a list, of which the value is an element.
+    List,
 }
 
 /// Whether a value can be read as a column of this type, written so.
@@ -131,7 +121,21 @@ enum Kind {
 /// # Errors
 /// What is accepted instead.
 fn fits(kind: Kind, column: &SourceColumn) -> Result<(), String> {
-    let (column_type, format) = (column.column_type, column.format.as_ref());
+    fits_type(kind, column.column_type, column.format.as_ref(), Holder::Column)
+}
+
+/// Whether an element of a list can be read as one of a column of lists, written so.
+///
+/// # Errors
+/// As [`fits`].
+fn fits_list(kind: Kind, of: ElementType, column: &SourceColumn) -> Result<(), String> {
+    match kind {
+        Kind::List | Kind::Nested => Err("a list holds scalars; accepted is json".to_owned()),
+        kind => fits_type(kind, of.column_type(), column.format.as_ref(), Holder::List),
+    }
+}
+
+fn fits_type(kind: Kind, column_type: ColumnType, format: Option<&ColumnFormat>, holder: Holder) -> Result<(), String> {
     let is_said = "key `format` says how a value is written, and here the schema does; leave it out";
     match (kind, column_type, format) {
         (_, ColumnType::Json, None) => Ok(()),
@@ -178,35 +182,40 @@ fn fits(kind: Kind, column: &SourceColumn) -> Result<(), String> {
                 of.scale()
             )),
         },
-        (_, _, Some(_)) if fits_type(kind, column_type) => Err(is_said.to_owned()),
-        _ => Err(format!("accepted for it is {}", types_of(kind))),
+        (_, _, Some(_)) if fits_type(kind, column_type, None, holder).is_ok() => Err(is_said.to_owned()),
+        _ => Err(match holder {
+            Holder::Column => format!("accepted for it is {}", types_of(kind)),
+            Holder::List => format!("accepted is a list of {}, or json", scalars_of(kind)),
+        }),
     }
-}
-
-fn fits_type(kind: Kind, column_type: ColumnType) -> bool {
-    let format = None;
-    let column = SourceColumn {
-        column_type,
-        place: ColumnPlace::Payload(None),
-        format,
-        required: false,
-    };
-    fits(kind, &column).is_ok()
 }
 
 /// The types of columns that a value can be read as.
 fn types_of(kind: Kind) -> String {
     match kind {
-        Kind::Boolean => "boolean or json".to_owned(),
         Kind::Integer => "int, double, decimal, json, or timestamp or date with a format".to_owned(),
-        Kind::Double => "double or json".to_owned(),
         Kind::Text => "text, date, json, or with a format int, double, decimal, timestamp or bytes".to_owned(),
-        Kind::Name { has_number: false } => "text or json".to_owned(),
         Kind::Name { has_number: true } => "text, json, or int for its number".to_owned(),
-        Kind::Bytes => "bytes or json".to_owned(),
-        Kind::Decimal { scale } => format!("decimal with a scale of at least {scale}, or json"),
-        Kind::Timestamp => "timestamp or json".to_owned(),
-        Kind::Date => "date or json".to_owned(),
+        Kind::Decimal { .. } => format!("{}, or json", scalars_of(kind)),
+        Kind::List => "json, or list(TYPE) where it holds scalars".to_owned(),
         Kind::Nested => "json".to_owned(),
+        kind => format!("{} or json", scalars_of(kind)),
+    }
+}
+
+/// The types of scalars that a value can be read as.
+fn scalars_of(kind: Kind) -> String {
+    match kind {
+        Kind::Boolean => "boolean".to_owned(),
+        Kind::Integer => "int, double or decimal, or with a format timestamp or date".to_owned(),
+        Kind::Double => "double".to_owned(),
+        Kind::Text => "text or date, or with a format int, double, decimal, timestamp or bytes".to_owned(),
+        Kind::Name { has_number: false } => "text".to_owned(),
+        Kind::Name { has_number: true } => "text, or int for its number".to_owned(),
+        Kind::Bytes => "bytes".to_owned(),
+        Kind::Decimal { scale } => format!("decimal with a scale of at least {scale}"),
+        Kind::Timestamp => "timestamp".to_owned(),
+        Kind::Date => "date".to_owned(),
+        Kind::List | Kind::Nested => "no scalars".to_owned(),
     }
 }

@@ -35,33 +35,15 @@ impl Values<'_> {
     }
 
     fn list(&mut self, field: &ProtoField, slots: &[Slot], depth: usize) -> Result<bool, Rejected> {
-        let is_packed = !matches!(
-            field.kind,
-            ProtoKind::String | ProtoKind::Bytes | ProtoKind::Message(_) | ProtoKind::Group
-        );
-        let mut is_one = true;
+        let (mut is_one, mut is_first) = (true, true);
         self.text.push(b'[');
-        let mut is_first = true;
-        for slot in slots {
-            match *slot {
-                Slot::Bytes { start, end } if is_packed => {
-                    let mut cursor = Cursor::over(self.payload, start, end);
-                    while !cursor.is_at_end() {
-                        if !std::mem::take(&mut is_first) {
-                            self.text.push(b',');
-                        }
-                        let slot = packed(field.kind, &mut cursor)?;
-                        is_one &= self.one(field, &[slot], depth)?;
-                    }
-                }
-                slot => {
-                    if !std::mem::take(&mut is_first) {
-                        self.text.push(b',');
-                    }
-                    is_one &= self.one(field, &[slot], depth)?;
-                }
+        self.each_element(field.kind, slots, |values, slot| {
+            if !std::mem::take(&mut is_first) {
+                values.text.push(b',');
             }
-        }
+            is_one &= values.one(field, &[slot], depth)?;
+            Ok(())
+        })?;
         self.text.push(b']');
         Ok(is_one)
     }
@@ -224,23 +206,4 @@ impl Values<'_> {
 
 fn start_of(slots: &[Slot]) -> usize {
     slots.first().map_or(0, |slot| slot.start())
-}
-
-/// A value among others without a key.
-fn packed(kind: ProtoKind, cursor: &mut Cursor<'_>) -> Result<Slot, Rejected> {
-    let at = cursor.at();
-    Ok(match kind {
-        ProtoKind::Double | ProtoKind::Fixed64 | ProtoKind::Sfixed64 => Slot::Fixed64 {
-            bits: u64::from_le_bytes(cursor.array()?),
-            at,
-        },
-        ProtoKind::Float | ProtoKind::Fixed32 | ProtoKind::Sfixed32 => Slot::Fixed32 {
-            bits: u32::from_le_bytes(cursor.array()?),
-            at,
-        },
-        _ => Slot::Varint {
-            bits: cursor.varint()?,
-            at,
-        },
-    })
 }

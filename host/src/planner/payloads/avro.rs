@@ -1,13 +1,17 @@
 //! Avro: where in the schemas the columns are.
 
-use super::{Binder, Kind, avro_schema::AvroSchema, fits, wanted::Wanted};
+use super::{Binder, Kind, WANTS_BOTH, WANTS_INDEX, avro_schema::AvroSchema, fits, fits_list, wanted::Wanted};
 use crate::{
     definition::{AvroFormat as Written, Name, SourceColumn},
     error::Result,
     limits::SCHEMA_BYTES_MAX,
+    model::{
+        column::{ColumnType, ElementType},
+        path::PathPart,
+    },
     plan::{
         PayloadFormat,
-        avro::{AvroFormat, AvroPlace, AvroReader, AvroType, AvroTypeId, AvroTypes},
+        avro::{AvroFormat, AvroPlace, AvroReader, AvroType, AvroTypeId, AvroTypes, OnPath},
     },
 };
 use std::{collections::BTreeMap, ops::Range};
@@ -72,7 +76,8 @@ impl Binder<'_> {
             AvroFormat::Framed(readers) => readers.values().last().map(|reader| &reader.types),
         };
         if let (Some(((name, column), _)), Some((file, root)), Some(types)) = (missing, last, types) {
-            let reason = missing_field(types, root, &super::path(name, column).unwrap_or_default());
+            let path = super::path(name, column);
+            let reason = missing_field(types, root, &path.map(|path| path.0).unwrap_or_default());
             return Err(self.at(name, format!("column \"{}\": schema {file}: {reason}", name.get_ref())));
         }
         Ok(PayloadFormat::Avro(format.into()))
@@ -99,39 +104,62 @@ impl Bound<'_> {
     ///
     /// # Errors
     /// Which column is not what the schema has, and why.
-    fn place(&mut self, id: AvroTypeId, wanted: &Wanted<'_>) -> std::result::Result<AvroPlace, (usize, String)> {
+    fn place(&mut self, id: AvroTypeId, wanted: &Wanted) -> std::result::Result<AvroPlace, (usize, String)> {
         if let Some(column) = wanted.column {
             self.check(id, column).map_err(|reason| (column, reason))?;
             if let Some(found) = self.found.get_mut(column) {
                 *found = true;
             }
-            return Ok(AvroPlace::Column(id, column));
-        }
-        if wanted.fields.is_empty() {
-            return Ok(AvroPlace::Skip(id));
+            return Ok(match self.columns.get(column).map(|(_, column)| column.column_type) {
+                Some(ColumnType::List(_)) => AvroPlace::List(id, column),
+                _ => AvroPlace::Column(id, column),
+            });
         }
         let column = wanted.first_column();
+        let on_path = match (wanted.fields.is_empty(), wanted.elements.is_empty()) {
+            (true, true) => return Ok(AvroPlace::Skip(id)),
+            (false, _) => OnPath::Record,
+            (true, false) => OnPath::Array,
+        };
+        if let Some(column) = wanted.both() {
+            return Err((column, WANTS_BOTH.to_owned()));
+        }
         match self.types.get(id) {
-            AvroType::Record(record) => {
+            AvroType::Record(record) if on_path == OnPath::Record => {
                 let fields = record.fields.iter().map(|(name, of)| match wanted.field(name) {
                     Some(wanted) => self.place(*of, wanted),
                     None => Ok(AvroPlace::Skip(*of)),
                 });
                 Ok(AvroPlace::Record(fields.collect::<std::result::Result<_, _>>()?))
             }
+            AvroType::Array(items) if on_path == OnPath::Array => {
+                let elements = wanted.elements.iter().map(|(index, wanted)| {
+                    let element = self.place(*items, wanted)?;
+                    Ok((*index, element))
+                });
+                Ok(AvroPlace::Array(
+                    *items,
+                    elements.collect::<std::result::Result<_, _>>()?,
+                ))
+            }
             AvroType::Union(branches) => {
-                let has_fields = |branch: &AvroTypeId| matches!(self.types.get(*branch), AvroType::Record(_));
-                if !branches.iter().any(has_fields) {
-                    return Err((column, not_on_path(self.types, id)));
+                let is_on_path = |branch: &AvroTypeId| match self.types.get(*branch) {
+                    AvroType::Record(_) => on_path == OnPath::Record,
+                    AvroType::Array(_) => on_path == OnPath::Array,
+                    _ => false,
+                };
+                if !branches.iter().any(is_on_path) {
+                    return Err((column, not_on_path(self.types, id, wanted)));
                 }
                 let branches = branches.iter().map(|branch| match self.types.get(*branch) {
-                    AvroType::Record(_) => self.place(*branch, wanted),
                     AvroType::Null => Ok(AvroPlace::Skip(*branch)),
-                    _ => Ok(AvroPlace::NotOnPath(*branch, column)),
+                    AvroType::Record(_) if on_path == OnPath::Record => self.place(*branch, wanted),
+                    AvroType::Array(_) if on_path == OnPath::Array => self.place(*branch, wanted),
+                    _ => Ok(AvroPlace::NotOnPath(*branch, column, on_path)),
                 });
                 Ok(AvroPlace::Union(branches.collect::<std::result::Result<_, _>>()?))
             }
-            _ => Err((column, not_on_path(self.types, id))),
+            _ => Err((column, not_on_path(self.types, id, wanted))),
         }
     }
 
@@ -140,29 +168,58 @@ impl Bound<'_> {
         let Some((_, column)) = self.columns.get(column) else {
             return Ok(());
         };
+        let column_type = column.column_type;
+        let of_branch = |branch: AvroTypeId| {
+            let of = self.types.get(branch);
+            Some(match (of, column_type) {
+                (AvroType::Array(items), ColumnType::List(of)) => self.check_elements(*items, of, column),
+                _ => fits(kind(of)?, column),
+            })
+        };
+        self.any_fits(id, of_branch).map_err(|flaws| {
+            let of_type = describe(self.types, id);
+            match flaws.is_empty() {
+                true => format!("the field is {of_type}, which is always null"),
+                false => format!("the field is {of_type}, and the column {column_type}: {flaws}"),
+            }
+        })
+    }
+
+    /// Whether elements of this type can be those of a column that is a list.
+    fn check_elements(
+        &self,
+        items: AvroTypeId,
+        of: ElementType,
+        column: &SourceColumn,
+    ) -> std::result::Result<(), String> {
+        let of_branch = |branch: AvroTypeId| Some(fits_list(kind(self.types.get(branch))?, of, column));
+        self.any_fits(items, of_branch).map_err(|flaws| {
+            let of_type = describe(self.types, items);
+            match flaws.is_empty() {
+                true => format!("its elements are {of_type}, which is always null; accepted is json"),
+                false => format!("its elements are {of_type}: {flaws}"),
+            }
+        })
+    }
+
+    /// Whether some branch of a type fits, of those that are not null. Values of the others are dead letters.
+    fn any_fits(
+        &self,
+        id: AvroTypeId,
+        fits: impl Fn(AvroTypeId) -> Option<std::result::Result<(), String>>,
+    ) -> std::result::Result<(), String> {
         let branches = match self.types.get(id) {
             AvroType::Union(branches) => branches.as_slice(),
             _ => &[id],
         };
-        let kinds = branches.iter().filter_map(|branch| kind(self.types.get(*branch)));
-        let fitting = kinds.map(|kind| fits(kind, column));
-        // Values of other branches are dead letters.
         let mut flaws = Vec::new();
-        for fits in fitting {
+        for fits in branches.iter().filter_map(|branch| fits(*branch)) {
             match fits {
                 Ok(()) => return Ok(()),
                 Err(flaw) => flaws.push(flaw),
             }
         }
-        let of_type = describe(self.types, id);
-        let column_type = column.column_type;
-        match flaws.is_empty() {
-            true => Err(format!("the field is {of_type}, which is always null")),
-            false => Err(format!(
-                "the field is {of_type}, and the column {column_type}: {}",
-                flaws.join("; or ")
-            )),
-        }
+        Err(flaws.join("; or "))
     }
 }
 
@@ -176,7 +233,8 @@ fn kind(of: &AvroType) -> Option<Kind> {
         AvroType::Bytes | AvroType::Fixed(_) => Kind::Bytes,
         AvroType::Text => Kind::Text,
         AvroType::Enum(_) | AvroType::Uuid => Kind::Name { has_number: false },
-        AvroType::Array(_) | AvroType::Map(_) | AvroType::Record(_) | AvroType::Union(_) => Kind::Nested,
+        AvroType::Array(_) => Kind::List,
+        AvroType::Map(_) | AvroType::Record(_) | AvroType::Union(_) => Kind::Nested,
         AvroType::Decimal { scale, .. } => Kind::Decimal { scale: *scale },
         AvroType::Timestamp(_) => Kind::Timestamp,
         AvroType::Date => Kind::Date,
@@ -210,22 +268,41 @@ fn describe(types: &AvroTypes, id: AvroTypeId) -> String {
     }
 }
 
-fn not_on_path(types: &AvroTypes, id: AvroTypeId) -> String {
-    format!(
-        "the path leads through {}, which has no fields; accepted are records",
-        describe(types, id)
-    )
+fn not_on_path(types: &AvroTypes, id: AvroTypeId, wanted: &Wanted) -> String {
+    let of_type = describe(types, id);
+    if let Some((index, _)) = wanted.elements.first() {
+        return format!("the path has index {index} in {of_type}, which has no elements; accepted are arrays");
+    }
+    let branches = match types.get(id) {
+        AvroType::Union(branches) => branches.as_slice(),
+        _ => &[id],
+    };
+    match branches
+        .iter()
+        .any(|branch| matches!(types.get(*branch), AvroType::Array(_)))
+    {
+        true => format!("the path leads through {of_type}, which {WANTS_INDEX}"),
+        false => format!("the path leads through {of_type}, which has no fields; accepted are records"),
+    }
 }
 
 /// Why no field is at a path.
-fn missing_field(types: &AvroTypes, root: AvroTypeId, path: &[&str]) -> String {
+fn missing_field(types: &AvroTypes, root: AvroTypeId, path: &[PathPart]) -> String {
     let mut records = vec![root];
-    for name in path {
+    for part in path {
         let branches = records.iter().flat_map(|record| match types.get(*record) {
             AvroType::Union(branches) => branches.clone(),
             _ => vec![*record],
         });
         let branches: Vec<AvroTypeId> = branches.collect();
+        let PathPart::Name(name) = part else {
+            let items = branches.iter().filter_map(|branch| match types.get(*branch) {
+                AvroType::Array(items) => Some(*items),
+                _ => None,
+            });
+            records = items.collect();
+            continue;
+        };
         let fields = || {
             branches.iter().flat_map(|branch| match types.get(*branch) {
                 AvroType::Record(record) => record.fields.as_slice(),

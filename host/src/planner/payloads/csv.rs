@@ -4,7 +4,10 @@ use super::{Binder, path};
 use crate::{
     definition::{ColumnFormat, CsvFormat as Written, Name, SourceColumn},
     error::Result,
-    model::column::ColumnType,
+    model::{
+        column::ColumnType,
+        path::{PathPart, ValuePath},
+    },
     plan::{CsvFormat, PayloadFormat},
 };
 
@@ -58,13 +61,13 @@ impl Binder<'_> {
     }
 
     /// The place of a column's field in a record.
-    fn csv_field(&self, name: &Name, column: &SourceColumn, path: &[&str], names: &[&str]) -> Result<usize> {
+    fn csv_field(&self, name: &Name, column: &SourceColumn, path: &ValuePath, names: &[&str]) -> Result<usize> {
         let text = name.get_ref();
         let wrong = |message: String| Err(self.at(name, format!("column \"{text}\": {message}")));
-        let [field] = *path else {
+        let [PathPart::Name(field)] = path.0.as_slice() else {
             return wrong("key `path` is the name of a field, since no value of a record is within another".to_owned());
         };
-        let Some(place) = names.iter().position(|other| *other == field) else {
+        let Some(place) = names.iter().position(|other| other == field) else {
             return wrong(format!(
                 "the records have no field \"{field}\"; key `columns` of the format lists {}",
                 names.join(", ")

@@ -1,15 +1,16 @@
 //! Protobuf: where in the messages of a descriptor set the columns are.
 
-use super::{Binder, Kind, avro::some, fits, wanted::Wanted};
+use super::{Binder, Kind, WANTS_BOTH, WANTS_INDEX, avro::some, fits, fits_list, wanted::Wanted};
 use crate::{
     definition::{Framing, Name, ProtobufFormat as Written, SourceColumn},
     error::Result,
     limits::SCHEMA_BYTES_MAX,
+    model::column::ColumnType,
     plan::{
         PayloadFormat,
         protobuf::{
-            Known, ProtoColumn, ProtoCount, ProtoEnum, ProtoField, ProtoKind, ProtoMessage, ProtoPlace, ProtoReads,
-            ProtoTarget, ProtoTypes, ProtobufFormat,
+            Known, ProtoColumn, ProtoCount, ProtoElements, ProtoEnum, ProtoField, ProtoKind, ProtoMessage, ProtoPlace,
+            ProtoReads, ProtoRival, ProtoTarget, ProtoTypes, ProtobufFormat,
         },
     },
 };
@@ -222,7 +223,7 @@ impl Bound<'_> {
     ///
     /// # Errors
     /// Which column is not what the descriptors have, and why.
-    fn place(&mut self, message: usize, wanted: &Wanted<'_>) -> std::result::Result<ProtoPlace, (usize, String)> {
+    fn place(&mut self, message: usize, wanted: &Wanted) -> std::result::Result<ProtoPlace, (usize, String)> {
         let types = self.types;
         let Some(message) = types.messages.get(message) else {
             return Err((wanted.first_column(), "there is no such message".to_owned()));
@@ -241,18 +242,31 @@ impl Bound<'_> {
             );
             return Err((missing.first_column(), reason));
         }
-        let mut fields = Vec::new();
+        let mut read = Vec::new();
         for field in &message.fields {
-            let rivals = |other: &&ProtoField| {
+            let first = self.places;
+            let reads = match wanted.field(&field.name) {
+                Some(wanted) => Some(self.reads(field, number, wanted)?),
+                None => None,
+            };
+            read.push((reads, first..self.places));
+        }
+        let places: Vec<_> = read.iter().map(|(_, places)| places.clone()).collect();
+        let mut fields = Vec::new();
+        for (field, (reads, _)) in message.fields.iter().zip(read) {
+            let is_rival = |other: &ProtoField| {
                 other.oneof.is_some() && other.oneof == field.oneof && other.number != field.number
             };
-            let rivals = message.fields.iter().filter(rivals);
-            let mut clears = Vec::new();
-            for wanted in rivals.filter_map(|rival| wanted.field(&rival.name)) {
-                wanted.all_columns(&mut clears);
-            }
-            let reads = match wanted.field(&field.name) {
-                Some(wanted) => self.reads(field, number, wanted)?,
+            let rivals = message.fields.iter().zip(&places).filter(|(other, _)| is_rival(other));
+            let clears = rivals.filter_map(|(rival, places)| {
+                let mut columns = Vec::new();
+                wanted.field(&rival.name)?.all_columns(&mut columns);
+                let places = places.clone();
+                Some(ProtoRival { columns, places })
+            });
+            let clears: Vec<ProtoRival> = clears.collect();
+            let reads = match reads {
+                Some(reads) => reads,
                 None if clears.is_empty() => continue,
                 None => ProtoReads::Nothing,
             };
@@ -269,35 +283,49 @@ impl Bound<'_> {
         &mut self,
         field: &ProtoField,
         place: usize,
-        wanted: &Wanted<'_>,
+        wanted: &Wanted,
     ) -> std::result::Result<ProtoReads, (usize, String)> {
-        let of_type = describe(self.types, field);
+        let (name, of_type) = (&field.name, describe(self.types, field));
         let Some(index) = wanted.column else {
-            return match (field.kind, field.count) {
-                (ProtoKind::Message(message), ProtoCount::Optional | ProtoCount::Implicit) => {
-                    Ok(ProtoReads::Fields(self.place(message, wanted)?))
+            if let Some(column) = wanted.both() {
+                return Err((column, WANTS_BOTH.to_owned()));
+            }
+            let reason = match (field.kind, field.count, wanted.elements.first()) {
+                (_, ProtoCount::Repeated, Some(_)) => {
+                    return Ok(ProtoReads::Elements(self.elements(field, place, wanted)?));
                 }
-                _ => {
-                    let reason = format!(
-                        "the path leads through \"{}\", which is {of_type} and has no fields; accepted are messages",
-                        field.name
-                    );
-                    Err((wanted.first_column(), reason))
+                (_, _, Some((index, _))) => {
+                    format!(
+                        "the path has index {index} in \"{name}\", which is {of_type}; accepted are repeated fields"
+                    )
                 }
+                (ProtoKind::Message(message), ProtoCount::Optional | ProtoCount::Implicit, None) => {
+                    return Ok(ProtoReads::Fields(self.place(message, wanted)?));
+                }
+                (_, ProtoCount::Repeated, None) => {
+                    format!("the path leads through \"{name}\", which is {of_type} and {WANTS_INDEX}")
+                }
+                _ => format!(
+                    "the path leads through \"{name}\", which is {of_type} and has no fields; accepted are messages"
+                ),
             };
+            return Err((wanted.first_column(), reason));
         };
         if let Some((_, column)) = self.columns.get(index) {
             let column_type = column.column_type;
-            match kind(self.types, field) {
-                Some(kind) => fits(kind, column),
-                None => Err("groups are passed over, and no column reads one".to_owned()),
-            }
-            .map_err(|flaw| {
-                (
-                    index,
-                    format!("the field is {of_type}, and the column {column_type}: {flaw}"),
-                )
-            })?;
+            let fits = match (kind(self.types, field), column_type) {
+                (Some(Kind::List), ColumnType::List(of)) => {
+                    kind(self.types, &element(field)).map(|kind| fits_list(kind, of, column))
+                }
+                (kind, _) => kind.map(|kind| fits(kind, column)),
+            };
+            fits.unwrap_or_else(|| Err("groups are passed over, and no column reads one".to_owned()))
+                .map_err(|flaw| {
+                    (
+                        index,
+                        format!("the field is {of_type}, and the column {column_type}: {flaw}"),
+                    )
+                })?;
         }
         if let Some(found) = self.fields.get_mut(index) {
             *found = Some(ProtoColumn {
@@ -307,13 +335,43 @@ impl Bound<'_> {
         }
         Ok(ProtoReads::Column(index))
     }
+
+    /// What becomes of the elements of a repeated field.
+    fn elements(
+        &mut self,
+        field: &ProtoField,
+        place: usize,
+        wanted: &Wanted,
+    ) -> std::result::Result<ProtoElements, (usize, String)> {
+        let number = self.places;
+        self.places += 1;
+        let of_element = element(field);
+        let mut reads = Vec::new();
+        for (index, wanted) in &wanted.elements {
+            reads.push((*index, self.reads(&of_element, place, wanted)?));
+        }
+        Ok(ProtoElements {
+            number,
+            kind: field.kind,
+            reads,
+        })
+    }
+}
+
+/// An element of a repeated field, which is there or not.
+fn element(field: &ProtoField) -> ProtoField {
+    ProtoField {
+        count: ProtoCount::Optional,
+        ..field.clone()
+    }
 }
 
 /// What a field is to columns; nothing for what none can be.
 fn kind(types: &ProtoTypes, field: &ProtoField) -> Option<Kind> {
     Some(match (field.kind, field.count) {
         (ProtoKind::Group, _) => return None,
-        (_, ProtoCount::Repeated | ProtoCount::Map) => Kind::Nested,
+        (_, ProtoCount::Map) => Kind::Nested,
+        (_, ProtoCount::Repeated) => Kind::List,
         (ProtoKind::Double | ProtoKind::Float, _) => Kind::Double,
         (
             ProtoKind::Int32
@@ -337,7 +395,10 @@ fn kind(types: &ProtoTypes, field: &ProtoField) -> Option<Kind> {
             match (message.known, message.fields.first()) {
                 (Some(Known::Timestamp), _) => Kind::Timestamp,
                 (Some(Known::Date), _) => Kind::Date,
-                (Some(Known::Inner), Some(inner)) => kind(types, inner)?,
+                (Some(Known::Inner), Some(inner)) => match kind(types, inner)? {
+                    Kind::List => Kind::Nested,
+                    kind => kind,
+                },
                 _ => Kind::Nested,
             }
         }
