@@ -1,6 +1,7 @@
 //! Payloads of other formats: those that other programs wrote, and what is wrong with bytes of strangers.
 
 mod broken;
+mod broken_lists;
 mod compressed;
 
 use serde::Deserialize;
@@ -69,9 +70,11 @@ fn what_other_programs_wrote_comes_in_as_they_meant_it() {
     for (name, rows, dead) in [
         ("avro", 3, 4),
         ("avro-framed", 2, 1),
+        ("avro-lists", 4, 6),
         ("csv", 10, 0),
         ("protobuf", 5, 5),
         ("protobuf-framed", 1, 2),
+        ("protobuf-lists", 14, 5),
     ] {
         let plan = plan(&folder.join(name).join("pipeline.toml"));
         let lines = fs::read_to_string(folder.join(name).join("payloads.jsonl")).expect("there are payloads");

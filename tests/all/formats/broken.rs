@@ -6,7 +6,7 @@ use weir::{definition::File, plan::Plan};
 use weir_tests::replay::host;
 
 /// A pipeline over payloads of this format.
-fn plan(folder: &Path, format: &str, columns: &str) -> Plan {
+pub(super) fn plan(folder: &Path, format: &str, columns: &str) -> Plan {
     let text = format!(
         "name = \"p\"\n[source]\nstream = \"S\"\nsubject = \"s\"\nformat = {format}\ncolumns = {columns}\n[[sink]]\ntable = \"t\"\n"
     );
@@ -16,7 +16,7 @@ fn plan(folder: &Path, format: &str, columns: &str) -> Plan {
 
 /// Checks payloads: `empty`, `row` with its cells, or `dead` with the reason.
 #[track_caller]
-fn check(plan: &Plan, cases: &[(&[u8], &str)]) {
+pub(super) fn check(plan: &Plan, cases: &[(&[u8], &str)]) {
     let payloads: Vec<Vec<u8>> = cases.iter().map(|(payload, _)| payload.to_vec()).collect();
     let outcomes = decode(plan, &payloads);
     for ((payload, expected), outcome) in cases.iter().zip(&outcomes) {
