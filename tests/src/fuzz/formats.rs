@@ -18,6 +18,7 @@ use weir::{
         column::{ColumnType, Value},
         column_type::{DATES, TIMESTAMPS_US},
         ids::InputId,
+        path::PathPart,
     },
     plan::{Place, Plan, SourceColumn},
 };
@@ -90,11 +91,48 @@ fn check(of_type: ColumnType, value: Value<'_>) {
             serde_json::from_slice::<IgnoredAny>(text).expect("JSON is JSON");
             assert_ne!(text, b"null");
         }
+        (ColumnType::List(of), Value::Text(text)) => {
+            let text = std::str::from_utf8(text).expect("a list is UTF-8");
+            for element in elements(of.column_type(), text).iter().flatten() {
+                check_element(of.column_type(), element);
+            }
+        }
         (ColumnType::Bytes, Value::Text(_))
         | (ColumnType::Int, Value::Int(_))
         | (ColumnType::Boolean, Value::Boolean(_)) => {}
         (_, Value::Null) => {}
         (of_type, value) => panic!("{value:?} is in a column of {of_type}"),
+    }
+}
+
+/// The elements of a list as people read them; nothing for null.
+fn elements(of: ColumnType, text: &str) -> Vec<Option<String>> {
+    let json: Vec<Json> = serde_json::from_str(text).expect("a list is JSON");
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    // Decimals have more digits than a number of JSON has here.
+    let as_written = inside.expect("a list is in brackets").split(',');
+    let elements = json.into_iter().zip(as_written).map(|(value, written)| match value {
+        Json::Null => None,
+        Json::String(text) => Some(text),
+        Json::Number(_) if matches!(of, ColumnType::Decimal(_)) => Some(written.to_owned()),
+        other => Some(other.to_string()),
+    });
+    elements.collect()
+}
+
+/// An element of a list is one of its type.
+fn check_element(of: ColumnType, text: &str) {
+    match of {
+        ColumnType::Timestamp | ColumnType::Date => {
+            let value = of.time_of(text).expect("a time is one");
+            assert_eq!(of.text(Value::Int(value)).as_deref(), Some(text));
+        }
+        ColumnType::Decimal(decimal) => assert!(decimal.parse(text.as_bytes()).is_some(), "{text}"),
+        ColumnType::Double => assert!(text.parse::<f64>().expect("a double is one").is_finite()),
+        ColumnType::Int => drop(text.parse::<i64>().expect("an integer is one")),
+        ColumnType::Boolean => drop(text.parse::<bool>().expect("a truth is one")),
+        ColumnType::Bytes => drop(data_encoding::BASE64.decode(text.as_bytes()).expect("bytes are base64")),
+        _ => {}
     }
 }
 
@@ -112,31 +150,40 @@ pub fn csv(bytes: &[u8]) {
 /// # Panics
 /// When what comes of them breaks a promise, or is not what apache-avro has.
 pub fn avro(bytes: &[u8]) {
-    static TARGET: LazyLock<Target> = LazyLock::new(|| Target::of("avro"));
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    static TARGETS: LazyLock<[(Target, Schema); 2]> = LazyLock::new(|| {
         apache_avro::util::max_allocation_bytes(1 << 20);
-        let file = workspace().join("tests/fixtures/formats/avro/payment.avsc");
-        let text = fs::read_to_string(file).expect("the schema can be read");
-        Schema::parse_str(&text).expect("the schema is fine")
+        [("avro", "payment.avsc"), ("avro-lists", "basket.avsc")].map(|(format, schema)| {
+            let file = workspace().join("tests/fixtures/formats").join(format).join(schema);
+            let text = fs::read_to_string(file).expect("the schema can be read");
+            let schema = Schema::parse_str(&text).expect("the schema is fine");
+            (Target::of(format), schema)
+        })
     });
-    let Some(row) = TARGET.row(bytes) else { return };
+    for (target, schema) in &*TARGETS {
+        avro_of(target, schema, bytes);
+    }
+}
+
+fn avro_of(target: &Target, schema: &Schema, bytes: &[u8]) {
+    let Some(row) = target.row(bytes) else { return };
     // It looks at what is passed over as well.
-    let reader = GenericDatumReader::builder(&SCHEMA)
-        .build()
-        .expect("the schema is fine");
+    let reader = GenericDatumReader::builder(schema).build().expect("the schema is fine");
     let Ok(value) = reader.read_value(&mut &*bytes) else {
         return;
     };
-    let input = TARGET.plan.inputs.get(InputId::FIRST).expect("there is an input");
+    let input = target.plan.inputs.get(InputId::FIRST).expect("there is an input");
     for column in &input.columns {
         let mut found = Some(&value);
-        for name in &names(column) {
+        for part in path(column) {
             found = found.map(|value| match value {
                 Avro::Union(_, inner) => &**inner,
                 other => other,
             });
-            found = match found {
-                Some(Avro::Record(fields)) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value),
+            found = match (found, part) {
+                (Some(Avro::Record(fields)), PathPart::Name(name)) => {
+                    fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)
+                }
+                (Some(Avro::Array(items)), PathPart::Index(index)) => items.get(*index),
                 _ => None,
             };
         }
@@ -145,11 +192,11 @@ pub fn avro(bytes: &[u8]) {
     }
 }
 
-/// The way to a column through records.
-fn names(column: &SourceColumn) -> Vec<String> {
+/// The way to a column.
+fn path(column: &SourceColumn) -> &[PathPart] {
     match &column.place {
-        Place::Payload(path) => path.names().expect("a path leads through records"),
-        _ => Vec::new(),
+        Place::Payload(path) => &path.0,
+        _ => &[],
     }
 }
 
@@ -194,23 +241,43 @@ fn of_avro(value: &Avro) -> Json {
 /// # Panics
 /// When what comes of them breaks a promise, or is not what prost has.
 pub fn protobuf(bytes: &[u8]) {
-    static TARGET: LazyLock<Target> = LazyLock::new(|| Target::of("protobuf"));
-    static MESSAGE: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-        let file = workspace().join("tests/fixtures/formats/protobuf/payments.binpb");
-        let pool = DescriptorPool::decode(&*fs::read(file).expect("the descriptors can be read"));
-        let pool = pool.expect("the descriptors are fine");
-        pool.get_message_by_name("acme.Payment").expect("there is a payment")
+    static TARGETS: LazyLock<[(Target, MessageDescriptor); 2]> = LazyLock::new(|| {
+        let targets = [
+            ("protobuf", "payments.binpb", "acme.Payment"),
+            ("protobuf-lists", "baskets.binpb", "acme.Basket"),
+        ];
+        targets.map(|(format, descriptors, message)| {
+            let file = workspace()
+                .join("tests/fixtures/formats")
+                .join(format)
+                .join(descriptors);
+            let pool = DescriptorPool::decode(&*fs::read(file).expect("the descriptors can be read"));
+            let pool = pool.expect("the descriptors are fine");
+            let message = pool.get_message_by_name(message).expect("there is the message");
+            (Target::of(format), message)
+        })
     });
-    let Some(row) = TARGET.row(bytes) else { return };
-    let Ok(message) = DynamicMessage::decode(MESSAGE.clone(), bytes) else {
+    for (target, message) in &*TARGETS {
+        protobuf_of(target, message, bytes);
+    }
+}
+
+fn protobuf_of(target: &Target, message: &MessageDescriptor, bytes: &[u8]) {
+    let Some(row) = target.row(bytes) else { return };
+    let Ok(message) = DynamicMessage::decode(message.clone(), bytes) else {
         return;
     };
-    let input = TARGET.plan.inputs.get(InputId::FIRST).expect("there is an input");
+    let input = target.plan.inputs.get(InputId::FIRST).expect("there is an input");
     for column in &input.columns {
         let mut found = Some(Proto::Message(message.clone()));
-        for name in &names(column) {
-            found = match found {
-                Some(Proto::Message(message)) => {
+        let is_number = |of: ColumnType| of == ColumnType::Int;
+        let of_numbers = match column.field.column_type {
+            ColumnType::List(of) => is_number(of.column_type()),
+            of => is_number(of),
+        };
+        for part in path(column) {
+            found = match (found, part) {
+                (Some(Proto::Message(message)), PathPart::Name(name)) => {
                     let field = message
                         .descriptor()
                         .get_field_by_name(name)
@@ -218,8 +285,12 @@ pub fn protobuf(bytes: &[u8]) {
                     let is_there = !field.supports_presence() || message.has_field(&field);
                     is_there
                         .then(|| message.get_field(&field).into_owned())
-                        .map(|value| named(&field.kind(), value))
+                        .map(|value| match of_numbers {
+                            true => value,
+                            false => named(&field.kind(), value),
+                        })
                 }
+                (Some(Proto::List(items)), PathPart::Index(index)) => items.get(*index).cloned(),
                 _ => None,
             };
         }
@@ -301,6 +372,18 @@ fn of_message(message: &DynamicMessage) -> Json {
 /// Checks a cell against what a second decoder has. A decimal there is its digits alone.
 fn same(name: &str, of_type: ColumnType, row: &Row, expected: &Json) {
     let found = row[name].as_deref();
+    if let (ColumnType::List(of), Some(found), Json::Array(expected)) = (of_type, found, expected) {
+        let elements = elements(of.column_type(), found);
+        assert_eq!(elements.len(), expected.len(), "column {name}");
+        for (found, expected) in elements.iter().zip(expected) {
+            same_cell(name, of.column_type(), found.as_deref(), row, expected);
+        }
+        return;
+    }
+    same_cell(name, of_type, found, row, expected);
+}
+
+fn same_cell(name: &str, of_type: ColumnType, found: Option<&str>, row: &Row, expected: &Json) {
     let is_same = match (of_type, found, expected) {
         (_, None, expected) => expected.is_null(),
         (ColumnType::Json, Some(found), expected) => {
@@ -310,7 +393,7 @@ fn same(name: &str, of_type: ColumnType, row: &Row, expected: &Json) {
         (ColumnType::Double, Some(found), expected) => {
             let (found, expected) = (found.parse().unwrap_or(f64::NAN), expected.as_f64().unwrap_or(f64::NAN));
             // One of 32 bits is as short as it can be here.
-            found == expected || (name == "weight" && found as f32 == expected as f32)
+            found == expected || (name.starts_with("weight") && found as f32 == expected as f32)
         }
         // What is written as text is read by a column's format, which is tested elsewhere.
         (ColumnType::Timestamp | ColumnType::Date, Some(_), Json::String(text))
@@ -326,10 +409,11 @@ fn same(name: &str, of_type: ColumnType, row: &Row, expected: &Json) {
             let digits = |text: &str| text.replace('.', "").trim_start_matches(['-', '0']).to_owned();
             let expected = expected.as_str().map_or_else(|| expected.to_string(), str::to_owned);
             // In a message it is a text, which is read by the column's format.
-            expected.contains('.') || row.contains_key("u64") && name == "amount" || digits(found) == digits(&expected)
+            let is_text = row.contains_key("u64") && name == "amount" || name == "prices";
+            is_text || expected.contains('.') || digits(found) == digits(&expected)
         }
         // A UUID, which the other decoder writes in its own way.
-        (_, Some(found), Json::String(text)) if name == "token" => found.eq_ignore_ascii_case(text),
+        (_, Some(found), Json::String(text)) if name.starts_with("token") => found.eq_ignore_ascii_case(text),
         (_, Some(found), Json::String(text)) => found == text,
         (_, Some(found), expected) => *found == *expected.to_string(),
     };
