@@ -1,6 +1,10 @@
 //! Decimals, timestamps, dates, bytes and JSON: from the payload through the operators into tables, against a plain model, and what
 //! of it does not fit.
 
+mod arrivals;
+mod events;
+mod joins;
+mod kinds;
 mod metadata;
 mod values;
 
