@@ -2,11 +2,14 @@
 //! of it does not fit.
 
 mod arrivals;
+mod changelogs;
 mod events;
 mod joins;
 mod kinds;
 mod metadata;
+mod ranking;
 mod values;
+mod windows;
 
 use proptest::prelude::*;
 use std::{
