@@ -125,3 +125,45 @@ fn a_table_to_start_with_that_is_no_file_is_refused() {
         .ends_with(2)
         .says("start.known.jsonl: it is a pipe; accepted is a file");
 }
+
+/// A double holds neither of these numbers.
+#[test]
+fn decimals_are_compared_in_all_their_digits() {
+    let folder = case();
+    folder.write(
+        "pipeline.toml",
+        "name = 'p'\nsource = { stream = 'S', subject = 's', columns = { id = 'int', amount = 'decimal(30, 2)', doc = 'json' } }\n\
+         [[sink]]\ntable = 't'\n[[sink]]\nfrom = 'source'\nsubject = 'out'\n",
+    );
+    let input = "{\"id\":1,\"amount\":12345678901234567890.12,\"doc\":[0.10000000000000000001]}\n";
+    folder.write("cases/first/input.jsonl", input);
+    folder.write("cases/first/messages.jsonl", "");
+    folder.weir("test --update").ends_with(0);
+    folder.weir("test").ends_with(0);
+    let read = |name: &str| fs::read_to_string(folder.path(&format!("cases/first/{name}"))).expect("the file is there");
+    let messages = read("messages.jsonl");
+    assert_eq!(
+        messages,
+        "{\"subject\":\"out\",\"message\":{\"id\":1,\"amount\":12345678901234567890.12,\"doc\":[0.10000000000000000001]}}\n"
+    );
+    let expected = read("expected.jsonl");
+    assert!(expected.contains("\"12345678901234567890.12\""), "{expected}");
+    // A number, which is the same decimal.
+    folder.write(
+        "cases/first/expected.jsonl",
+        expected.replace("\"12345678901234567890.12\"", "12345678901234567890.120"),
+    );
+    folder.weir("test").ends_with(0);
+    for (name, right, wrong) in [
+        ("messages.jsonl", "7890.12", "7890.13"),
+        ("messages.jsonl", "00001]", "00002]"),
+        ("expected.jsonl", "7890.12", "7890.13"),
+        ("expected.jsonl", "00001]", "00002]"),
+    ] {
+        let text = read(name);
+        folder.write(&format!("cases/first/{name}"), text.replace(right, wrong));
+        let shown = folder.weir("test").ends_with(1).stdout;
+        assert!(shown.contains(right) && shown.contains(wrong), "{name}: {shown}");
+        folder.write(&format!("cases/first/{name}"), &text);
+    }
+}

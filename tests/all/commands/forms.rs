@@ -290,17 +290,17 @@ fn messages_and_cases_have_values_in_their_forms() {
     let read = |name: &str| fs::read_to_string(case.join(name)).expect("it was written");
     expect![[r#"
         {"subject":"out.forms","message":{"id":1,"at":1773547200123,"day":20527,"price":"10.10","wide":999999999999999999,"receipt":"00ff","doc":"{\"a\": [1.50, \"b\"]}"}}
-        {"subject":"out.usual","message":{"id":1,"at":"2026-03-15T04:00:00.123456Z","day":"2026-03-15","price":10.1,"wide":100000000000000.0,"receipt":"AP8=","doc":{"a":[1.5,"b"]}}}
+        {"subject":"out.usual","message":{"id":1,"at":"2026-03-15T04:00:00.123456Z","day":"2026-03-15","price":10.10,"wide":99999999999999.9999,"receipt":"AP8=","doc":{"a": [1.50, "b"]}}}
         {"subject":"out.forms","message":{"id":2,"at":-1,"day":-1,"price":"-0.05","wide":-1,"receipt":"","doc":"\"text\""}}
         {"subject":"out.usual","message":{"id":2,"at":"1969-12-31T23:59:59.999999Z","day":"1969-12-31","price":-0.05,"wide":-0.0001,"receipt":"","doc":"text"}}
         {"subject":"out.forms","message":{"id":3,"at":-62167219200000,"day":2932896,"price":"9999999999.99","wide":10000,"receipt":"00ff","doc":"1.0"}}
-        {"subject":"out.usual","message":{"id":3,"at":"0000-01-01T00:00:00.000000Z","day":"9999-12-31","price":9999999999.99,"wide":1.0,"receipt":"AP8=","doc":1.0}}
+        {"subject":"out.usual","message":{"id":3,"at":"0000-01-01T00:00:00.000000Z","day":"9999-12-31","price":9999999999.99,"wide":1.0000,"receipt":"AP8=","doc":1.0}}
         {"subject":"out.forms","message":{"id":4,"at":null,"day":null,"price":null,"wide":null,"receipt":null,"doc":null}}
         {"subject":"out.usual","message":{"id":4,"at":null,"day":null,"price":null,"wide":null,"receipt":null,"doc":null}}
         {"subject":"out.forms","message":{"id":3,"at":null,"day":null,"price":"10.10","wide":null,"receipt":null,"doc":null}}
-        {"subject":"out.usual","message":{"id":3,"at":null,"day":null,"price":10.1,"wide":null,"receipt":null,"doc":null}}
+        {"subject":"out.usual","message":{"id":3,"at":null,"day":null,"price":10.10,"wide":null,"receipt":null,"doc":null}}
         {"subject":"out.forms","message":{"id":1,"at":null,"day":null,"price":"10.10","wide":null,"receipt":"00ffbf","doc":null}}
-        {"subject":"out.usual","message":{"id":1,"at":null,"day":null,"price":10.1,"wide":null,"receipt":"AP+/","doc":null}}
+        {"subject":"out.usual","message":{"id":1,"at":null,"day":null,"price":10.10,"wide":null,"receipt":"AP+/","doc":null}}
     "#]].assert_eq(&read("messages.jsonl"));
     expect![[r#"
         {"price":null,"receipt":null,"id":4,"at":null,"day":null}

@@ -39,7 +39,7 @@ fn parts_that_differ(whole: &Outcome, outcome: &Outcome) -> Vec<String> {
         outcome
             .messages
             .iter()
-            .map(|message| shown(message))
+            .map(|message| message.line.clone())
             .collect::<Vec<_>>()
     };
     parts.extend(first_difference(

@@ -4,7 +4,7 @@ use super::{
     case::Case,
     mistake,
     outcome::Outcome,
-    rows::{Shape, is_same, read_objects},
+    rows::{Shape, is_same, read_objects, written},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -197,7 +197,14 @@ fn table(
         }
     }
     let mut differences = match shape.key.is_empty() {
-        true => without_key(&expected, found, |row| shape.line(row)),
+        true => {
+            let found: Vec<&[Json]> = found.iter().map(Vec::as_slice).collect();
+            let lines: Vec<String> = found.iter().map(|row| shape.line(row)).collect();
+            let expected = expected
+                .iter()
+                .map(|(line, row)| (*line, row.as_slice(), shape.line(row)));
+            without_key(expected, &found, &lines)
+        }
         false => by_key(shape, &expected, found, file)?,
     };
     differences.extend(lenient);
@@ -254,8 +261,8 @@ fn by_key(
         let mut cells = Vec::new();
         for ((name, expected), found) in shape.columns().into_iter().zip(row).zip(found) {
             if !is_same(expected, found) {
-                cells.push(format!("  - {name}: {expected}"));
-                cells.push(format!("  + {name}: {found}"));
+                cells.push(format!("  - {name}: {}", written(expected)));
+                cells.push(format!("  + {name}: {}", written(found)));
             }
         }
         if !cells.is_empty() {
@@ -274,26 +281,28 @@ fn by_key(
     Ok(differences)
 }
 
-/// The differences of rows that have no key: what is missing, and what nobody expects. Their order means nothing.
-fn without_key(
-    expected: &[(usize, Vec<Json>)],
-    found: &[Vec<Json>],
-    line: impl Fn(&[Json]) -> String,
+/// The differences of rows that have no key: what is missing, and what nobody expects. Their order means nothing. Each is shown by its
+/// line; of those that are expected there is also its number.
+fn without_key<'r>(
+    expected: impl Iterator<Item = (usize, &'r [Json], String)>,
+    found: &[&[Json]],
+    lines: &[String],
 ) -> Vec<Vec<String>> {
+    let text = |row: &[Json]| Json::from(row.to_vec()).to_string();
     let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, row) in found.iter().enumerate().rev() {
-        exact.entry(Json::from(row.clone()).to_string()).or_default().push(at);
+        exact.entry(text(row)).or_default().push(at);
     }
     let mut used = vec![false; found.len()];
     let mut inexact = Vec::new();
-    for (number, row) in expected {
-        match exact.get_mut(&Json::from(row.clone()).to_string()).and_then(Vec::pop) {
+    for (number, row, line) in expected {
+        match exact.get_mut(&text(row)).and_then(Vec::pop) {
             Some(at) => used.iter_mut().skip(at).take(1).for_each(|used| *used = true),
-            None => inexact.push((number, row)),
+            None => inexact.push((number, row, line)),
         }
     }
     let mut differences = Vec::new();
-    for (number, row) in inexact {
+    for (number, row, line) in inexact {
         let alike =
             |found: &[Json]| row.len() == found.len() && row.iter().zip(found).all(|(one, other)| is_same(one, other));
         match found
@@ -302,11 +311,11 @@ fn without_key(
             .find(|(found, used)| !**used && alike(found))
         {
             Some((_, used)) => *used = true,
-            None => differences.push(vec![format!("- {} (line {number})", line(row))]),
+            None => differences.push(vec![format!("- {line} (line {number})")]),
         }
     }
-    let unexpected = found.iter().zip(used).filter(|(_, used)| !used);
-    differences.extend(unexpected.map(|(row, _)| vec![format!("+ {}", line(row))]));
+    let unexpected = lines.iter().zip(used).filter(|(_, used)| !used);
+    differences.extend(unexpected.map(|(line, _)| vec![format!("+ {line}")]));
     differences
 }
 
@@ -328,13 +337,19 @@ fn messages(case: &Case, outcome: &Outcome) -> Result<Comparison> {
                 "accepted are the members \"subject\" and \"message\"",
             ));
         };
-        expected.push((line, vec![subject, message]));
+        expected.push((line, [subject, message]));
     }
-    let line = |row: &[Json]| json!({"subject": row.first(), "message": row.get(1)}).to_string();
+    let found: Vec<&[Json]> = outcome.messages.iter().map(|message| message.row.as_slice()).collect();
+    let lines: Vec<String> = outcome.messages.iter().map(|message| message.line.clone()).collect();
+    let expected = expected.iter().map(|(line_number, row)| {
+        let [subject, message] = row;
+        let line = format!("{{\"subject\":{},\"message\":{}}}", written(subject), written(message));
+        (*line_number, row.as_slice(), line)
+    });
     Ok(Comparison {
         title: "messages".to_owned(),
-        differences: without_key(&expected, &outcome.messages, line),
-        rows: outcome.messages.iter().map(|row| line(row)).collect(),
+        differences: without_key(expected, &found, &lines),
+        rows: lines,
         file,
     })
 }

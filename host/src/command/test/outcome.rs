@@ -1,6 +1,9 @@
 //! What a case leaves: a replay into a database of its own, read back.
 
-use super::{case::Case, rows::Shape};
+use super::{
+    case::Case,
+    rows::{Shape, exact, written},
+};
 use crate::{
     command::{load_plan, table},
     engine::Engine,
@@ -34,9 +37,38 @@ pub(super) struct Outcome {
     /// Each table with its rows.
     pub(super) tables: Vec<(Shape, Vec<Vec<Json>>)>,
     pub(super) dead_letters: Vec<StoredDeadLetter>,
-    /// Subject and message of each, in order.
-    pub(super) messages: Vec<Vec<Json>>,
+    /// What was published, in order.
+    pub(super) messages: Vec<Message>,
     pub(super) counts: Counts,
+}
+
+/// A message that went to a subject.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Subject and payload, as they are compared.
+    pub(super) row: Vec<Json>,
+    /// The line of a file that expects it.
+    pub(super) line: String,
+}
+
+impl Message {
+    fn new(subject: String, payload: &[u8]) -> Self {
+        let payload = String::from_utf8_lossy(payload);
+        let text = |text: &str| Json::from(text).to_string();
+        let (value, message) = match exact(&payload) {
+            // A column of JSON may go over several lines.
+            Ok(value) if payload.contains(['\n', '\r']) => {
+                let line = written(&value);
+                (value, line)
+            }
+            Ok(value) => (value, payload.into_owned()),
+            Err(_) => (Json::from(payload.as_ref()), text(&payload)),
+        };
+        Self {
+            line: format!("{{\"subject\":{},\"message\":{message}}}", text(&subject)),
+            row: vec![Json::String(subject), value],
+        }
+    }
 }
 
 impl Outcome {
@@ -76,11 +108,7 @@ impl Outcome {
         let messages = outbox.oldest(outbox.waiting()? as usize, usize::MAX, &BTreeSet::new())?;
         // Dead letters are compared as such.
         let messages = messages.into_iter().filter(|message| !message.is_letter());
-        let messages = messages.map(|message| {
-            let payload = serde_json::from_slice(&message.payload)
-                .unwrap_or_else(|_| Json::String(String::from_utf8_lossy(&message.payload).into_owned()));
-            vec![Json::String(message.subject), payload]
-        });
+        let messages = messages.map(|message| Message::new(message.subject, &message.payload));
         Ok(Self {
             tables,
             dead_letters,

@@ -12,9 +12,9 @@ use crate::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, Visitor},
 };
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json, value::RawValue};
 use std::{fmt, path::Path};
 
 /// How far a double may be from the one that is expected, as a part of it: so that a sum that somebody worked out by
@@ -95,8 +95,10 @@ impl Shape {
                     false => form.to_string(),
                 };
                 format!(
-                    "column \"{}\" of table {} is {what}, found {cell}",
-                    field.name, self.name
+                    "column \"{}\" of table {} is {what}, found {}",
+                    field.name,
+                    self.name,
+                    written(cell)
                 )
             })
         };
@@ -117,7 +119,7 @@ impl Shape {
     /// A row as a line of a file.
     pub(super) fn line(&self, row: &[Json]) -> String {
         let cells = self.columns().into_iter().map(str::to_owned).zip(row.iter().cloned());
-        Json::Object(cells.collect()).to_string()
+        written(&Json::Object(cells.collect()))
     }
 }
 
@@ -130,7 +132,7 @@ fn cell_of(cell: &Json, form: ColumnForm) -> Option<Json> {
         _ if form.form.is_integer() => cell.as_i64().map(Json::from),
         ColumnType::Int => cell.as_i64().map(Json::from),
         // SQLite has one zero.
-        ColumnType::Double => cell.as_f64().map(|value| Json::from(value + 0.0)),
+        ColumnType::Double => number(cell)?.parse().ok().map(|value: f64| Json::from(value + 0.0)),
         ColumnType::Boolean => match cell.as_i64() {
             Some(0) => Some(Json::from(false)),
             Some(1) => Some(Json::from(true)),
@@ -143,14 +145,14 @@ fn cell_of(cell: &Json, form: ColumnForm) -> Option<Json> {
         ColumnType::Decimal(decimal) => {
             let written = match cell {
                 Json::String(text) => text.clone(),
-                cell => cell.to_string(),
+                cell => number(cell)?,
             };
             let unscaled = decimal.parse(written.as_bytes())?;
             Some(Json::from(decimal.text(unscaled)))
         }
         // As a value: neither the order of members nor spaces tell two apart.
         ColumnType::Json | ColumnType::List(_) => match cell {
-            Json::String(text) => serde_json::from_str(text).ok().or_else(|| Some(cell.clone())),
+            Json::String(text) => exact(text).ok().or_else(|| Some(cell.clone())),
             cell => Some(cell.clone()),
         },
     }
@@ -170,87 +172,180 @@ pub(super) fn is_same(one: &Json, other: &Json) -> bool {
 /// Bytes of a file with what is expected of a case.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// A value whose objects have each member once. Of two the last would be taken, and the first compared with nothing.
-struct Strict(Json);
+/// The name under which a number stands that no double is.
+const NUMBER: &str = "\0number";
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+/// How deep values may be nested.
+const NESTING_MAX: usize = 128;
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Strict;
+/// A value whose objects have each member once: of two the last would be taken, and the first compared with nothing. A number that
+/// would become another as a double stands as it is written, so that two decimals are the same only where all their digits are.
+pub(super) fn exact(text: &str) -> serde_json::Result<Json> {
+    value(serde_json::from_str(text)?, 0)
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-
-            fn visit_unit<E>(self) -> Result<Strict, E> {
-                Ok(Strict(Json::Null))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Strict, A::Error> {
-                let mut list = Vec::new();
-                while let Some(Strict(element)) = elements.next_element()? {
-                    list.push(element);
+fn value(raw: &RawValue, depth: usize) -> serde_json::Result<Json> {
+    let text = raw.get();
+    if depth > NESTING_MAX {
+        return Err(serde_json::Error::custom(format!(
+            "found values within values, more than {NESTING_MAX} deep"
+        )));
+    }
+    Ok(match text.bytes().next() {
+        Some(b'{') => {
+            let mut object = Map::new();
+            for (name, member) in serde_json::from_str::<Members<'_>>(text)?.0 {
+                let member = value(member, depth + 1)?;
+                if object.insert(name.clone(), member).is_some() {
+                    return Err(serde_json::Error::custom(format!(
+                        "the member \"{name}\" is there twice"
+                    )));
                 }
-                Ok(Strict(list.into()))
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Strict, A::Error> {
-                let mut object = Map::new();
-                while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
-                    if object.contains_key(&name) {
-                        return Err(A::Error::custom(format!("the member \"{name}\" is there twice")));
-                    }
-                    object.insert(name, value);
-                }
-                Ok(Strict(object.into()))
+            Json::Object(object)
+        }
+        Some(b'[') => {
+            let elements = serde_json::from_str::<Vec<&RawValue>>(text)?.into_iter();
+            let elements = elements.map(|element| value(element, depth + 1));
+            Json::Array(elements.collect::<serde_json::Result<_>>()?)
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            let number: Json = serde_json::from_str(text)?;
+            match is_written_so(&number, text) {
+                true => number,
+                false => json!({ NUMBER: text }),
             }
         }
+        _ => serde_json::from_str(text)?,
+    })
+}
 
-        deserializer.deserialize_any(Members)
+/// The number that a cell is, as it is written; nothing where it is none.
+fn number(cell: &Json) -> Option<String> {
+    match cell {
+        Json::Number(number) => Some(number.to_string()),
+        Json::Object(object) if object.len() == 1 => Some(object.get(NUMBER)?.as_str()?.to_owned()),
+        _ => None,
     }
 }
 
-/// The objects of a file, each with the number of its line.
+/// A value as it is written, numbers with all their digits.
+pub(super) fn written(value: &Json) -> String {
+    match (number(value), value) {
+        (Some(number), _) => number,
+        (None, Json::Array(elements)) => {
+            let elements: Vec<String> = elements.iter().map(written).collect();
+            format!("[{}]", elements.join(","))
+        }
+        (None, Json::Object(object)) => {
+            let members = object.iter().map(|(name, value)| {
+                let name = Json::from(name.as_str());
+                format!("{name}:{}", written(value))
+            });
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        (None, scalar) => scalar.to_string(),
+    }
+}
+
+/// Whether a number is the one that was written, and not only near it.
+fn is_written_so(number: &Json, text: &str) -> bool {
+    if number.is_i64() || number.is_u64() {
+        return true;
+    }
+    let digits = |text: &str| {
+        let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let all = format!("{whole}{fraction}");
+        let behind = fraction.len() as i64 - (all.len() - all.trim_end_matches('0').len()) as i64;
+        let exponent = exponent.trim_start_matches('+').parse::<i64>().unwrap_or(i64::MAX);
+        let significant = all.trim_start_matches('-').trim_matches('0').to_owned();
+        let place = (!significant.is_empty()).then(|| exponent.saturating_sub(behind));
+        (significant, place)
+    };
+    digits(&number.to_string()) == digits(text)
+}
+
+/// The members of an object, in the order in which they were written.
+struct Members<'t>(Vec<(String, &'t RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    all.push(member);
+                }
+                Ok(Members(all))
+            }
+        }
+
+        deserializer.deserialize_map(Each)
+    }
+}
+
+/// The objects of a file, each with the number of its line. Numbers are as [`exact`] has them.
 pub(super) fn read_objects(file: &Path) -> Result<Vec<(usize, Map<String, Json>)>> {
     let text = input::read_text(file, "", FILE_BYTES_MAX)?;
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
-        .map(
-            |(line, number)| match serde_json::from_str(line).map(|Strict(value)| value) {
-                Ok(Json::Object(object)) => Ok((number, object)),
-                Ok(other) => Err(mistake(
-                    file,
-                    number,
-                    format_args!("found {other}; accepted is one JSON object a line"),
-                )),
-                Err(cause) => Err(mistake(
-                    file,
-                    number,
-                    format_args!("{cause}; accepted is one JSON object a line"),
-                )),
-            },
-        )
+        .map(|(line, number)| match exact(line) {
+            Ok(Json::Object(object)) => Ok((number, object)),
+            Ok(_) => Err(mistake(
+                file,
+                number,
+                format_args!("found {}; accepted is one JSON object a line", line.trim()),
+            )),
+            Err(cause) => Err(mistake(
+                file,
+                number,
+                format_args!("{cause}; accepted is one JSON object a line"),
+            )),
+        })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_the_same_are_and_others_are_not() {
+        let same = |one: &str, other: &str| exact(one).unwrap() == exact(other).unwrap();
+        for (one, other) in [
+            ("12345678901234567890.12", "12345678901234567890.12"),
+            ("0.1", "0.10"),
+            ("-1.5e3", "-1500.0"),
+            ("[1, {\"a\": 0.0}]", "[1,{\"a\":0e5}]"),
+            ("1e+16", "1e16"),
+        ] {
+            assert!(same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("12345678901234567890.12", "12345678901234567890.13"),
+            ("[12345678901234567890.12]", "[12345678901234567890.13]"),
+            ("12345678901234567890.12", "\"12345678901234567890.12\""),
+            ("0.1", "0.1000000000000000055"),
+            ("9007199254740993.0", "9007199254740992.0"),
+            ("1e400", "1e401"),
+        ] {
+            let (one, other) = (exact(one), exact(other));
+            assert!(one.is_err() || one.unwrap() != other.unwrap());
+        }
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(exact(&deep(100)).is_ok() && exact(&deep(100_000)).is_err());
+        assert_eq!(
+            exact("{\"a\": 1, \"a\": 2}").unwrap_err().to_string(),
+            "the member \"a\" is there twice"
+        );
+    }
 }
