@@ -448,14 +448,18 @@ impl Binder<'_> {
                     format!("column \"{name_text}\" has a path of {found} names; accepted are up to {PATH_NAMES_MAX}"),
                 ));
             }
-            for (other_of_envelope, other, other_name) in &paths {
-                if *other_of_envelope == of_envelope && (other.is_on_way_to(&path) || path.is_on_way_to(other)) {
+            for (_, other, other_name) in paths.iter().filter(|(other, ..)| *other == of_envelope) {
+                let text = name.get_ref();
+                if other.is_on_way_to(&path) || path.is_on_way_to(other) {
                     return Err(self.at(
                         name,
-                        format!(
-                            "column \"{}\" is read from {path}, which column \"{other_name}\" reads too; each value is one column",
-                            name.get_ref(),
-                        ),
+                        format!("column \"{text}\" is read from {path}, which column \"{other_name}\" reads too; each value is one column"),
+                    ));
+                }
+                if path.contradicts(other) {
+                    return Err(self.at(
+                        name,
+                        format!("column \"{text}\" is read from {path}, and column \"{other_name}\" from {other}; a value has fields or elements"),
                     ));
                 }
             }

@@ -39,6 +39,13 @@ impl ValuePath {
         other.0.starts_with(&self.0)
     }
 
+    /// Whether some value would have to be an object for one of two paths, and an array for the other.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let mut parts = self.0.iter().zip(&other.0);
+        let parting = parts.find(|(one, other)| one != other);
+        parting.is_some_and(|(one, other)| matches!(one, PathPart::Name(_)) != matches!(other, PathPart::Name(_)))
+    }
+
     /// The names, where it leads through objects alone.
     pub fn names(&self) -> Option<Vec<String>> {
         let names = self.0.iter().map(|part| match part {

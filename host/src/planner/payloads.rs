@@ -81,10 +81,6 @@ fn path(name: &Name, column: &SourceColumn) -> Option<ValuePath> {
 /// What is wrong with a path that leads by a name into elements.
 const WANTS_INDEX: &str = "has elements and no fields; accepted is an index, such as [\"items\", 0, \"sku\"]";
 
-/// What is wrong with two paths of which one leads on by a name and one by an index.
-const WANTS_BOTH: &str =
-    "its path has an index where that of another column has a name; a value has fields or elements";
-
 /// What a schema says of a value, as far as columns mind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {

@@ -1,6 +1,6 @@
 //! Avro: where in the schemas the columns are.
 
-use super::{Binder, Kind, WANTS_BOTH, WANTS_INDEX, avro_schema::AvroSchema, fits, fits_list, wanted::Wanted};
+use super::{Binder, Kind, WANTS_INDEX, avro_schema::AvroSchema, fits, fits_list, wanted::Wanted};
 use crate::{
     definition::{AvroFormat as Written, Name, SourceColumn},
     error::Result,
@@ -121,9 +121,6 @@ impl Bound<'_> {
             (false, _) => OnPath::Record,
             (true, false) => OnPath::Array,
         };
-        if let Some(column) = wanted.both() {
-            return Err((column, WANTS_BOTH.to_owned()));
-        }
         match self.types.get(id) {
             AvroType::Record(record) if on_path == OnPath::Record => {
                 let fields = record.fields.iter().map(|(name, of)| match wanted.field(name) {

@@ -1,6 +1,6 @@
 //! Protobuf: where in the messages of a descriptor set the columns are.
 
-use super::{Binder, Kind, WANTS_BOTH, WANTS_INDEX, avro::some, fits, fits_list, wanted::Wanted};
+use super::{Binder, Kind, WANTS_INDEX, avro::some, fits, fits_list, wanted::Wanted};
 use crate::{
     definition::{Framing, Name, ProtobufFormat as Written, SourceColumn},
     error::Result,
@@ -287,9 +287,6 @@ impl Bound<'_> {
     ) -> std::result::Result<ProtoReads, (usize, String)> {
         let (name, of_type) = (&field.name, describe(self.types, field));
         let Some(index) = wanted.column else {
-            if let Some(column) = wanted.both() {
-                return Err((column, WANTS_BOTH.to_owned()));
-            }
             let reason = match (field.kind, field.count, wanted.elements.first()) {
                 (_, ProtoCount::Repeated, Some(_)) => {
                     return Ok(ProtoReads::Elements(self.elements(field, place, wanted)?));

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The tree of these columns, of whose paths none leads through another's.
+    /// The tree of these columns, of whose paths none leads through another's, or contradicts it.
     pub(super) fn of(columns: &[(Name, SourceColumn)]) -> Self {
         let mut root = Self::default();
         for (index, (name, column)) in columns.iter().enumerate() {
@@ -69,12 +69,6 @@ impl Wanted {
         let field = || self.fields.first().map(|(_, field)| field.first_column());
         let element = || self.elements.first().map(|(_, element)| element.first_column());
         self.column.or_else(field).or_else(element).unwrap_or_default()
-    }
-
-    /// The first column within its elements, where others are within its fields.
-    pub(super) fn both(&self) -> Option<usize> {
-        let (_, element) = self.elements.first()?;
-        (!self.fields.is_empty()).then(|| element.first_column())
     }
 
     /// All columns at or within it.
