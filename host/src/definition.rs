@@ -12,6 +12,7 @@ mod project;
 mod schema;
 mod spanned;
 mod trust;
+mod type_name;
 
 pub use column_source::ColumnSource;
 pub use columns::ColumnMap;

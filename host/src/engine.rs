@@ -49,7 +49,7 @@ use crate::{
     limits::{BATCH_EVENTS_MAX, PART_BYTES_MAX},
     metrics::Metrics,
     model::{
-        column::{Batch, NOTHING},
+        batch::{Batch, NOTHING},
         delivery::{DeadLetter, DecodedBatch, Deliveries, DeliveryTimes, Receipt, RejectedDelivery, Scanned},
         deployment::{VersionChange, Whose},
         ids::{IdVec, InputId, NodeId, SinkId, TableId},

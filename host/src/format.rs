@@ -13,6 +13,8 @@ mod compressed;
 mod csv;
 mod cursor;
 mod debezium;
+mod framing;
+mod input_payloads;
 mod json;
 mod json_text;
 mod list;
@@ -30,7 +32,7 @@ use crate::{
     error::{Result, note_defect},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     model::{
-        column::Batch,
+        batch::Batch,
         delivery::{DecodedBatch, DeliveryTimes, Kept, Message, RejectedDelivery},
         ids::{IdVec, InputId},
         path::PathPart,
@@ -40,8 +42,8 @@ use crate::{
     text::printable,
 };
 use compressed::Compressed;
+use input_payloads::InputPayloads;
 use metadata::Metadata;
-use payloads::InputPayloads;
 use std::ops::Range;
 
 /// The name under which the decoder rejects deliveries.

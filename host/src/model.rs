@@ -1,6 +1,7 @@
 //! What passes between the parts: deliveries, columns, rows, turns, and the names of things. Values, and no behaviour
 //! beyond their own.
 
+pub mod batch;
 pub mod column;
 pub mod column_type;
 pub mod constant;

@@ -33,7 +33,8 @@ use crate::{
     error::{Error, OrDefect, Result, note_defect},
     limits::STATE_LOG_CHUNK_BYTES,
     model::{
-        column::{Batch, Column, Lineage, RowKind, Schema, Value},
+        batch::{Batch, Lineage, RowKind},
+        column::{Column, Schema, Value},
         moved::Moved,
         row::cells,
     },

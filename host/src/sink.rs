@@ -10,7 +10,8 @@ pub use table::TableSink;
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column},
+        batch::Batch,
+        column::Column,
         form::ColumnForm,
         ids::SinkId,
         moved::MovedRows,

@@ -1,6 +1,6 @@
 //! Where a column of a step `columns` comes from: another column by its name, or a constant.
 
-use super::{columns::column_type, schema::TypeName};
+use super::{columns::column_type, type_name::TypeName};
 use crate::model::{column::ColumnType, constant::Constant};
 use schemars::JsonSchema;
 use serde::{

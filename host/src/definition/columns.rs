@@ -1,6 +1,6 @@
 //! How columns are written: by name in the order of the file, each as a type or as a table.
 
-use super::{ColumnFormat, ColumnPlace, Name, SourceColumn, TimeUnit, schema::TypeName};
+use super::{ColumnFormat, ColumnPlace, Name, SourceColumn, TimeUnit, type_name::TypeName};
 use crate::{
     limits::PATH_INDEX_MAX,
     model::{

@@ -5,10 +5,7 @@ use super::{
     PublishFrom, Source, SourceColumn,
     column_source::WrittenConstant,
     columns::{ColumnPath, FORMATS, LongColumn, Part, Pattern},
-};
-use crate::model::{
-    column::ColumnType,
-    column_type::{DECIMAL, LIST},
+    type_name::TypeName,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -39,19 +36,6 @@ shape!(SourceOrName, "SourceOrName", |generator| json_schema!({
         generator.subschema_for::<Source>(),
     ],
 }));
-
-/// The name of a column's type.
-pub(super) struct TypeName;
-
-shape!(TypeName, "ColumnType", |_| {
-    let names: Vec<&str> = ColumnType::names().collect();
-    json_schema!({
-        "anyOf": [
-            { "enum": names },
-            { "type": "string", "pattern": format!("^({DECIMAL}|{LIST})($|\\s*\\()") },
-        ],
-    })
-});
 
 shape!(SourceColumn, "Column", |generator| json_schema!({
     "description": "A column: its type, or a table with more.",

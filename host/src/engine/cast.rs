@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{OrDefect, Result},
     model::{
-        column::{Batch, RowKind},
+        batch::{Batch, RowKind},
         deployment::Deployment,
         guest::GuestFailure,
         ids::NodeId,

@@ -3,7 +3,7 @@
 use super::{DeadRow, Edges, Engine, Outcomes, of};
 use crate::{
     model::{
-        column::Batch,
+        batch::Batch,
         delivery::{DeadLetter, Deliveries, RejectedDelivery},
         ids::NodeId,
     },

@@ -7,7 +7,7 @@
 use super::rules::{all_columns, each_moved};
 use crate::{
     error::note_defect,
-    model::{column::Batch, moved::Moved, row::push_key},
+    model::{batch::Batch, moved::Moved, row::push_key},
     operator::ChangelogBuilder,
     plan::Output,
 };

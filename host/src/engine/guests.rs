@@ -3,7 +3,7 @@
 use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
     error::OrDefect,
-    model::{column::Batch, delivery::RejectedDelivery},
+    model::{batch::Batch, delivery::RejectedDelivery},
     operator::guests::RejectedByGuest,
     plan::Node,
 };

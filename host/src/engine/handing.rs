@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Context, Result},
     limits::{REHEARSED_AHEAD_MAX, REHEARSED_WAITING_MAX, STATE_BUCKETS},
-    model::{column::Batch, ids::NodeId},
+    model::{batch::Batch, ids::NodeId},
     plan::NodeKind,
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};

@@ -3,7 +3,7 @@
 use super::{Cut, Edges, Engine, Outcomes, Part, Step, follow, is_timer_driven, of};
 use crate::{
     error::{Error, OrDefect},
-    model::{column::Batch, ids::NodeId},
+    model::{batch::Batch, ids::NodeId},
     operator::{Inputs, ProcessError, clock::WatermarkProgress},
     plan::Node,
 };

@@ -3,7 +3,8 @@
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column, Field},
+        batch::Batch,
+        column::{Column, Field},
         delivery::RejectedDelivery,
         form::{ColumnForm, Place},
     },

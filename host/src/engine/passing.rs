@@ -9,7 +9,7 @@ use crate::{
     error::{OrDefect, Result},
     fail_point,
     model::{
-        column::Batch,
+        batch::Batch,
         delivery::Deliveries,
         ids::{IdVec, NodeId, SinkId},
         moved::MovedRows,

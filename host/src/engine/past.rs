@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::{column::Batch, ids::NodeId},
+    model::{batch::Batch, ids::NodeId},
     operator::Operator,
 };
 use std::collections::BTreeSet;

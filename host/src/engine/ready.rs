@@ -6,7 +6,7 @@
 
 use crate::{
     model::{
-        column::Batch,
+        batch::Batch,
         moved::{Moved, MovedRows},
     },
     operator::ChangelogBuilder,

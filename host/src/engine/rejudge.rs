@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
-    model::{column::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
+    model::{batch::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
     plan::{NodeKind, OutputPort, Plan},
     text::printable,
 };

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, OrDefect, Result},
     limits::STATE_BUCKETS,
-    model::{column::Batch, ids::NodeId, moved::Moved, row::push_key},
+    model::{batch::Batch, ids::NodeId, moved::Moved, row::push_key},
     operator::guests::NoResult,
     plan::{Change, Node, NodeKind, OutputPort},
     text::printable,

@@ -7,7 +7,8 @@ use super::verdicts::{Known, Verdicts};
 use crate::{
     error::{Error, OrDefect, Result},
     model::{
-        column::{Batch, Column, NOTHING},
+        batch::{Batch, NOTHING},
+        column::Column,
         ids::NodeId,
         moved::Moved,
         row::push_cell,

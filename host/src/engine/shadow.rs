@@ -18,7 +18,8 @@ use crate::{
     limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
     metrics::ModuleVersion,
     model::{
-        column::{Batch, Column, ColumnType, Field, Value},
+        batch::Batch,
+        column::{Column, ColumnType, Field, Value},
         delivery::Deliveries,
         guest::Patience,
         ids::NodeId,

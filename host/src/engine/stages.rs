@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     metrics::ModuleVersion,
     model::{
-        column::Batch,
+        batch::Batch,
         delivery::{Deliveries, RejectedDelivery},
         deployment::{TrialRecord, VersionChange},
         guest::{GuestFailure, Patience},

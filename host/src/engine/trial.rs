@@ -16,7 +16,7 @@ use crate::{
     fail_point,
     limits::TRIAL_BATCH_ROWS,
     model::{
-        column::{Batch, RowKind},
+        batch::{Batch, RowKind},
         delivery::Deliveries,
         deployment::TrialRecord,
         guest::Patience,

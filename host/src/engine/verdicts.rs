@@ -4,7 +4,8 @@ use crate::{
     error::note_defect,
     limits::BATCH_EVENTS_MAX,
     model::{
-        column::{Batch, Column, RowKind},
+        batch::{Batch, RowKind},
+        column::Column,
         delivery::Deliveries,
         guest::{OutputRows, Patience, RejectedRow},
     },

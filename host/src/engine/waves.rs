@@ -3,7 +3,7 @@
 use super::{Cut, Edges, Engine, Outcomes, Step, of, set};
 use crate::{
     error::{Error, OrDefect, Result},
-    model::{column::Batch, delivery::Deliveries, ids::NodeId},
+    model::{batch::Batch, delivery::Deliveries, ids::NodeId},
     operator::lookup,
     plan::{Node, NodeKind},
 };

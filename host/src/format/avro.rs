@@ -9,6 +9,7 @@ mod list;
 use super::{
     columns::{ColumnBuilders, Decoded, RejectedPayload},
     cursor::{Cursor, Rejected, broken, deeper},
+    framing::schema_number,
     payloads::Payloads,
     reading::Cell,
     scalar::{Scalar, cell, end_row, excerpt, full, unfit, wrong},
@@ -83,18 +84,6 @@ impl Payloads for Avro {
     fn decode(&mut self, payload: &[u8], sink: &mut ColumnBuilders) -> Result<Decoded, RejectedPayload> {
         let pushed = self.payload(payload, sink).map_err(|rejected| *rejected);
         end_row(sink, pushed)
-    }
-}
-
-/// The number of the schema that stands in front of a payload: a byte that is zero, and four of the number.
-pub(super) fn schema_number(cursor: &mut Cursor<'_>) -> Result<u32, Rejected> {
-    const ACCEPTED: &str =
-        "accepted is a byte of 0 and the number of a schema in four bytes, as a schema registry has it";
-    match cursor.byte()? {
-        0 => Ok(u32::from_be_bytes(cursor.array()?)),
-        byte => Err(broken(format!(
-            "found the byte {byte} in front of the payload; {ACCEPTED}"
-        ))),
     }
 }
 

@@ -10,9 +10,9 @@ mod known;
 mod wire;
 
 use super::{
-    avro::schema_number,
     columns::{ColumnBuilders, Decoded, RejectedPayload},
     cursor::{Cursor, Rejected, broken},
+    framing::schema_number,
     payloads::Payloads,
     reading::Cell,
     scalar::{Scalar, cell, end_row, excerpt, full, unfit, wrong},

@@ -327,6 +327,24 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// Lists are keys of state by their text, so a double is written in one form for ever.
+    #[test]
+    fn doubles_in_lists_have_the_form_that_they_always_had() {
+        for (value, form) in [
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (-2.5e-7, "-2.5e-7"),
+            (0.00001, "0.00001"),
+            (0.0, "0.0"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+        ] {
+            let mut json = String::new();
+            ColumnType::Double.push_json(&mut json, Value::Double(value));
+            assert_eq!(json, form);
+        }
+    }
+
     #[test]
     fn days_are_those_of_the_library() {
         for days in DATES.step_by(11) {

@@ -3,7 +3,8 @@
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, NOTHING, TextValues},
+        batch::{Batch, NOTHING},
+        column::TextValues,
         ids::{IdVec, InputId},
     },
 };

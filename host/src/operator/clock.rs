@@ -16,7 +16,7 @@
 use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
     model::{
-        column::Batch,
+        batch::Batch,
         delivery::Deliveries,
         ids::{Id, IdVec, InputId},
     },

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     error::{OrDefect, Result},
     model::{
-        column::{Batch, Column, Value},
+        batch::Batch,
+        column::{Column, Value},
         keys::Keys,
         row::{push_key, push_key_cell},
     },

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     limits::FORGOTTEN_AT_ONCE,
-    model::column::Batch,
+    model::batch::Batch,
     state::{KeyedState, StateValue},
 };
 

@@ -19,7 +19,8 @@ use crate::{
     limits::BATCH_EVENTS_MAX,
     metrics::ModuleVersion,
     model::{
-        column::{Batch, Column, Value},
+        batch::Batch,
+        column::{Column, Value},
         deployment::Whose,
         guest::{Accumulate, GuestFailure, RejectedInput},
         row::push_cell,

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        column::{Batch, Column, Schema, Value},
+        batch::Batch,
+        column::{Column, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, take_key_cell},
     },
     plan::Node,

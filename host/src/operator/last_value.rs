@@ -19,7 +19,8 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        column::{Batch, Column, RowKind, Schema, Value},
+        batch::{Batch, RowKind},
+        column::{Column, Schema, Value},
         keys::Keys,
         row::{cells, push_cell, push_key, row_of_key},
     },

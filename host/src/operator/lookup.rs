@@ -10,7 +10,8 @@ use super::{StateMap, Stateful, held_times::HeldTimes};
 use crate::{
     error::note_defect,
     model::{
-        column::{Batch, Column, Field, Value},
+        batch::Batch,
+        column::{Column, Field, Value},
         row::{cells, push_cell, push_key, push_key_cell},
         rows::KeyedRows,
     },

@@ -26,7 +26,8 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        column::{Batch, Column, Value},
+        batch::Batch,
+        column::{Column, Value},
         row::{push_key, push_length, take_bytes, take_length},
     },
     plan::Node,
@@ -347,7 +348,7 @@ impl Stateful for OnCrossing {
 mod tests {
     use super::*;
     use crate::{
-        model::column::{ColumnType, RowKind},
+        model::{batch::RowKind, column::ColumnType},
         operator::testing::Tested,
     };
     use std::sync::Arc;

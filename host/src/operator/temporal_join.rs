@@ -23,7 +23,8 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        column::{Batch, Column, RowKind, Schema, Value},
+        batch::{Batch, RowKind},
+        column::{Column, Schema, Value},
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     },
     plan::Node,

@@ -18,7 +18,8 @@ use crate::{
     definition::File,
     limits::STATE_BUCKETS,
     model::{
-        column::{Batch, Column, ColumnType, RowKind, Schema, Value},
+        batch::{Batch, RowKind},
+        column::{Column, ColumnType, Schema, Value},
         delivery::{Deliveries, DeliveryTimes, Kept, Message},
         deployment::Whose,
         ids::NodeId,

@@ -7,7 +7,8 @@
 
 use crate::{
     model::{
-        column::{Batch, Column, RowKind, Value},
+        batch::{Batch, RowKind},
+        column::{Column, Value},
         row::{push_cell, push_key_cell, push_length, take_bytes, take_length},
     },
     planner::window::TopPlan,

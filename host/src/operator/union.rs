@@ -6,7 +6,7 @@
 //! - Restart: there is no state.
 
 use super::{Applied, Build, Inputs, Operator, Outputs, ProcessError, StateMap, Stateful, guests::Guests};
-use crate::{error::Result, model::column::Batch, plan::Node, planner::union::UnionPlan};
+use crate::{error::Result, model::batch::Batch, plan::Node, planner::union::UnionPlan};
 
 /// The operator.
 #[derive(Debug)]

@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::column::{Batch, Column, Schema, Value},
+    model::{
+        batch::Batch,
+        column::{Column, Schema, Value},
+    },
     plan::Node,
     planner::window::{WindowKind, WindowPlan},
 };

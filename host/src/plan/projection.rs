@@ -1,9 +1,6 @@
 //! Projections: the columns of each row in other places, with constants among them.
 
-use crate::model::{
-    column::{Batch, Column},
-    constant::Constant,
-};
+use crate::model::{batch::Batch, column::Column, constant::Constant};
 use std::sync::Arc;
 
 /// What a step gives that makes one row of each row, and looks at none.
@@ -12,7 +9,7 @@ use std::sync::Arc;
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use weir::{model::{column::{Batch, Column, ColumnType, Value}, constant::Constant}, plan::{Projected, Projection}};
+/// # use weir::{model::{batch::Batch, column::{Column, ColumnType, Value}, constant::Constant}, plan::{Projected, Projection}};
 /// let mut amounts = Column::with_capacity(ColumnType::Int, 2);
 /// amounts.push(Value::Int(7));
 /// amounts.push(Value::Null);

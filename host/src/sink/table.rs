@@ -7,7 +7,7 @@
 
 use crate::{
     model::{
-        column::{Batch, RowKind},
+        batch::{Batch, RowKind},
         keys::Keys,
         moved::{MovedInTable, MovedRows},
         row::{push_cell, push_key},

@@ -6,7 +6,10 @@ use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 use weir::{
     definition::File,
-    model::column::{Batch, Column, Value},
+    model::{
+        batch::Batch,
+        column::{Column, Value},
+    },
     operator::lookup::Table,
     plan::Plan,
 };

@@ -8,10 +8,7 @@ use super::{
     session::{session_key, start_of},
 };
 use crate::{
-    model::{
-        column::{Batch, Column},
-        row::push_key,
-    },
+    model::{batch::Batch, column::Column, row::push_key},
     operator::{
         RowTimes,
         accumulators::Group,

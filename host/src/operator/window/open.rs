@@ -11,7 +11,8 @@ use super::{
 use crate::{
     definition::BoundsUnit,
     model::{
-        column::{Batch, RowKind, Schema, Value},
+        batch::{Batch, RowKind},
+        column::{Schema, Value},
         keys::Keys,
         row::{cells, push_cell, push_key, push_key_cell, push_length, take_bytes, take_key_cell, take_length},
     },

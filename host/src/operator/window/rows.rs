@@ -1,7 +1,7 @@
 //! Rows on their way into windows.
 
 use crate::{
-    model::column::{Batch, Column},
+    model::{batch::Batch, column::Column},
     operator::{
         RowTimes,
         accumulators::{Change, Group, Values, input_value},

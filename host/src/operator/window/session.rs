@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     model::{
-        column::{Batch, Value},
+        batch::Batch,
+        column::Value,
         row::{push_key, push_key_cell},
     },
     operator::{RowTimes, accumulators::Group, clock::WatermarkProgress, guests::Answers},

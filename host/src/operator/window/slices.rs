@@ -11,7 +11,8 @@ use super::cut::{Bounds, Cut};
 use crate::{
     definition::BoundsUnit,
     model::{
-        column::{Batch, Schema, Value},
+        batch::Batch,
+        column::{Schema, Value},
         keys::Keys,
         row::{cells, push_cell, push_key, push_length, take_bytes, take_key_cell, take_length},
     },

@@ -3,7 +3,7 @@
 use super::Windows;
 use crate::{
     model::{
-        column::{Batch, RowKind},
+        batch::{Batch, RowKind},
         row::cells,
     },
     operator::{ChangelogBuilder, top::results},

@@ -2,7 +2,7 @@
 
 use super::{Emitting, Open, Windows};
 use crate::{
-    model::{column::RowKind, row::cells},
+    model::{batch::RowKind, row::cells},
     operator::{accumulators::Values, top::results},
     plan::AggregateSpec,
     planner::window::Emit,
