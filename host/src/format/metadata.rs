@@ -5,7 +5,7 @@ use super::{
     reading::{Cell, read_text},
 };
 use crate::{
-    model::{delivery::Message, headers::Headers},
+    model::{column_type::TIMESTAMPS_US, delivery::Message, headers::Headers},
     plan::{Place, SourceColumn, ms_in_us},
     text::printable,
 };
@@ -80,7 +80,17 @@ impl Metadata {
                 let sequence = message.written_sequence.unwrap_or(message.sequence);
                 return Ok(Cell::Int(i64::try_from(sequence).unwrap_or(i64::MAX)));
             }
-            Place::StoreTime => return Ok(message.store_ms.map_or(Cell::Null, |ms| Cell::Int(ms_in_us(ms)))),
+            Place::StoreTime => {
+                let Some(ms) = message.store_ms else {
+                    return Ok(Cell::Null);
+                };
+                let us = Some(ms_in_us(ms)).filter(|us| TIMESTAMPS_US.contains(us));
+                return us.map(Cell::Int).ok_or_else(|| {
+                    format!(
+                        "found the store time {ms}; accepted are milliseconds since 1970-01-01T00:00:00Z, of the years 0 to 9999"
+                    )
+                });
+            }
             Place::Header(name) => headers.get(name),
             Place::Subject { token } => {
                 let subject = message.subject.or(self.subject.as_deref()).ok_or(

@@ -133,6 +133,16 @@ fn what_does_not_fit_is_a_dead_letter_with_its_place() {
             "column \"stored\": found null, or nothing; accepted is a value, since the column is required",
         ),
         (
+            r#"{"subject": "pay.eu.7", "store_time": 253402300800000, "payload": {}}"#.to_owned(),
+            "column \"stored\": found the store time 253402300800000; accepted are milliseconds since 1970-01-01T00:00:00Z, of the years \
+             0 to 9999",
+        ),
+        (
+            r#"{"subject": "pay.eu.7", "store_time": -62167219200001, "payload": {}}"#.to_owned(),
+            "column \"stored\": found the store time -62167219200001; accepted are milliseconds since 1970-01-01T00:00:00Z, of the years \
+             0 to 9999",
+        ),
+        (
             "{}".to_owned(),
             "column \"subject\": found no subject, which it is read from; accepted is a line {\"subject\": \"…\", \"payload\": …}",
         ),
