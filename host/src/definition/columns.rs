@@ -89,6 +89,9 @@ pub(super) fn column_type<E: de::Error>(
         (None, None, None) => ColumnType::parse(written),
         (Some(precision), scale, None) if written == DECIMAL => decimal(precision, scale.unwrap_or(0)),
         (None, None, Some(of)) if written == LIST => list(ColumnType::parse(of)?),
+        (_, _, Some(_)) if written == LIST => Err(E::custom(format!(
+            "the keys precision and scale go with type = \"{DECIMAL}\"; a list says them with its type, such as of = \"{DECIMAL}(5, 2)\""
+        ))),
         (_, _, Some(_)) => Err(E::custom(format!("the key of goes with type = \"{LIST}\""))),
         _ => Err(E::custom(format!(
             "the keys precision and scale go with type = \"{DECIMAL}\", and a scale with a precision"
@@ -295,7 +298,7 @@ pub(super) struct ColumnPath(ValuePath);
 
 /// A name or an index.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "accepted in a path are names, and indices from 0 on")]
 pub(super) enum Part {
     /// A member of an object.
     Name(String),

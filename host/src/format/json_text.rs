@@ -27,9 +27,10 @@ pub(super) fn append(text: &mut Vec<u8>, scalar: Scalar<'_>) -> bool {
         Scalar::Boolean(value) => write!(text, "{value}"),
         Scalar::Int(value) => write!(text, "{value}"),
         Scalar::Wide(value) => write!(text, "{value}"),
-        Scalar::Double(value) if value.is_finite() => return serde_json::to_writer(text, &value).is_ok(),
+        // Negative zero is zero.
+        Scalar::Double(value) if value.is_finite() => return serde_json::to_writer(text, &(value + 0.0)).is_ok(),
         // As short as it can be, so 0.1 and not what a double makes of it.
-        Scalar::Float(value) if value.is_finite() => return serde_json::to_writer(text, &value).is_ok(),
+        Scalar::Float(value) if value.is_finite() => return serde_json::to_writer(text, &(value + 0.0)).is_ok(),
         Scalar::Uuid(bytes) => {
             append_text(text, &uuid(bytes));
             Ok(())

@@ -13,6 +13,9 @@ use jiff::{civil::Date, fmt::strtime::BrokenDownTime};
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
+/// Digits that may stand behind the point of a number that is a time, in any unit.
+const TIME_PLACES: u8 = 17;
+
 /// A value as a format has it, before it is known what it stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Raw<'p> {
@@ -59,7 +62,9 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
             let value: f64 = utf8().filter(|_| is_decimal(text))?.parse().ok()?;
             Cell::Double(Some(value).filter(|value| value.is_finite())? + 0.0)
         }
-        Reading::Decimal { of, in_quotes: true } => Cell::Decimal(of.parse(text)?),
+        Reading::Decimal { of, in_quotes: true } => {
+            Cell::Decimal(of.parse(Some(text).filter(|text| is_decimal(text))?)?)
+        }
         Reading::Rfc3339 => Cell::Int(rfc3339(text)?),
         Reading::Pattern { pattern, zone } => {
             let parsed = BrokenDownTime::parse(pattern, text).ok()?;
@@ -84,8 +89,11 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
 /// The text is valid UTF-8. Nothing where it is no value of the column.
 pub(super) fn read_text<'p>(column: &SourceColumn, text: &'p [u8]) -> Option<Cell<'p>> {
     match (&column.reading, column.field.column_type) {
-        (Some(Reading::Decimal { of, .. }), _) => Some(Cell::Decimal(of.parse(text)?)),
-        (Some(reading @ (Reading::Since(_) | Reading::Days)), _) => read_number(reading, text),
+        (Some(Reading::Decimal { of, .. }), _) if is_decimal(text) => Some(Cell::Decimal(of.parse(text)?)),
+        (Some(Reading::Decimal { .. }), _) => None,
+        (Some(reading @ (Reading::Since(_) | Reading::Days)), _) => {
+            read_number(reading, Some(text).filter(|text| is_decimal(text))?)
+        }
         (Some(Reading::Json), _) => {
             serde_json::from_slice::<IgnoredAny>(text).ok()?;
             Some(Cell::Bytes(text.into()))
@@ -133,23 +141,24 @@ pub(super) fn push_element(list: &mut String, of: ElementType, cell: &Cell<'_>) 
 }
 
 fn read_number<'p>(reading: &Reading, number: &[u8]) -> Option<Cell<'p>> {
-    // Of a unit of time, so many digits behind the point are microseconds.
-    let in_us = |places| DecimalType::new(DecimalType::PRECISION_MAX, places)?.parse(number);
     Some(match reading {
         Reading::Decimal { of, in_quotes: false } => Cell::Decimal(of.parse(number)?),
         Reading::Since(unit) => {
-            let us = match unit {
-                TimeUnit::Seconds => in_us(6)?,
-                TimeUnit::Milliseconds => in_us(3)?,
-                TimeUnit::Microseconds => in_us(0)?,
-                // What is finer is cut to the microsecond before.
-                TimeUnit::Nanoseconds => in_us(0)?.div_euclid(1000),
+            let places = match unit {
+                TimeUnit::Seconds => 6,
+                TimeUnit::Milliseconds => 3,
+                TimeUnit::Microseconds => 0,
+                TimeUnit::Nanoseconds => -3,
             };
+            // What is finer is cut to the microsecond before.
+            let finest = DecimalType::new(DecimalType::PRECISION_MAX, TIME_PLACES)?.parse(number)?;
+            let us = finest.div_euclid(10i128.pow(u32::from(TIME_PLACES).checked_add_signed(-places)?));
             let us = i64::try_from(us).ok();
             Cell::Int(us.filter(|us| TIMESTAMPS_US.contains(us))?)
         }
         Reading::Days => {
-            let days = i64::try_from(in_us(0)?).ok();
+            let days = DecimalType::new(DecimalType::PRECISION_MAX, 0)?.parse(number)?;
+            let days = i64::try_from(days).ok();
             Cell::Int(days.filter(|days| DATES.contains(days))?)
         }
         _ => return None,
@@ -177,6 +186,8 @@ fn iso_date(text: &[u8]) -> Option<Date> {
 /// Whether a text is a number as JSON writes one, but that zeros may stand in front.
 fn is_decimal(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let mut behind_point = digits.split(|byte| *byte == b'.').skip(1);
     digits.first().is_some_and(u8::is_ascii_digit)
+        && behind_point.all(|digits| digits.first().is_some_and(u8::is_ascii_digit))
         && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte))
 }

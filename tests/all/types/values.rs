@@ -72,6 +72,10 @@ fn a_decimal_has_the_digits_of_its_column_or_is_a_dead_letter() {
         &[
             (&format!("\"-{most}\""), &format!("\"-{most}\"")),
             ("\"1e-38\"", &format!("\"0.{}1\"", "0".repeat(37))),
+            ("\"00.5\"", &format!("\"0.5{}\"", "0".repeat(37))),
+            ("\"+0.5\"", "dead `\"+0.5\"`"),
+            ("\".5\"", "dead `\".5\"`"),
+            ("\"0.\"", "dead `\"0.\"`"),
             ("\"1\"", "dead `\"1\"`"),
             ("0.5", "dead `0.5`"),
             (&more, &format!("dead `{}`", &more[..40])),
@@ -104,6 +108,8 @@ fn numbers_in_quotes_are_numbers_where_the_column_says_so() {
             ("\"-0\"", "0.0"),
             ("\"1e3\"", "1000.0"),
             ("\"1e999\"", "dead `\"1e999\"`"),
+            ("\"1.\"", "dead `\"1.\"`"),
+            ("\".5\"", "dead `\".5\"`"),
             ("\"inf\"", "dead `\"inf\"`"),
             ("\"NaN\"", "dead `\"NaN\"`"),
             ("\" 1\"", "dead `\" 1\"`"),
@@ -122,6 +128,10 @@ fn a_timestamp_is_read_as_its_format_says() {
             ("\"2026-03-15T04:00:00.123456999Z\"", "\"2026-03-15T04:00:00.123456Z\""),
             // Cut to the microsecond before, also in front of 1970.
             ("\"1969-12-31T23:59:59.9999999Z\"", "\"1969-12-31T23:59:59.999999Z\""),
+            (
+                "\"2026-03-15T04:00:00.1234569999999999999Z\"",
+                "\"2026-03-15T04:00:00.123456Z\"",
+            ),
             ("\"2016-12-31T23:59:60Z\"", "\"2016-12-31T23:59:59.000000Z\""),
             ("\"0000-01-01T00:00:00Z\"", "\"0000-01-01T00:00:00.000000Z\""),
             ("\"9999-12-31T23:59:59.999999Z\"", "\"9999-12-31T23:59:59.999999Z\""),
@@ -152,7 +162,15 @@ fn a_timestamp_is_read_as_its_format_says() {
     }
     let column = "{ type = 'timestamp', format = 's' }";
     assert_eq!(outcome(column, "-0.000001"), "\"1969-12-31T23:59:59.999999Z\"");
-    assert!(outcome(column, "0.0000001").contains("to the microsecond"));
+    // As programs that hold times as doubles write them.
+    assert_eq!(outcome(column, "1773547200.1234567"), "\"2026-03-15T04:00:00.123456Z\"");
+    assert_eq!(
+        outcome(column, "-0.00000000000000001"),
+        "\"1969-12-31T23:59:59.999999Z\""
+    );
+    assert!(outcome(column, "0.000000000000000001").contains("to the microsecond"));
+    let in_ms = "{ type = 'timestamp', format = 'ms' }";
+    assert_eq!(outcome(in_ms, "1773547200123.4567"), "\"2026-03-15T04:00:00.123456Z\"");
 }
 
 #[test]
