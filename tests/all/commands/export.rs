@@ -430,6 +430,25 @@ fn a_cell_that_somebody_else_wrote_is_named() {
         .weir("export p.db everything --to t.parquet")
         .ends_with(1)
         .says("column \"at\" of table \"everything\" holds \"yesterday\", which is no timestamp as text: somebody else wrote it");
+    for (column, written, what) in [
+        ("doc", "[1", "json"),
+        ("tags", "[1", "list(decimal(5, 2))"),
+        ("tags", "[1.005]", "list(decimal(5, 2))"),
+        ("tags", "{}", "list(decimal(5, 2))"),
+    ] {
+        sql(
+            &folder.path("p.db"),
+            &format!("UPDATE everything SET {column} = '{written}' WHERE id = 1"),
+        );
+        for file in ["t.parquet", "t.jsonl", "t.csv"] {
+            folder
+                .weir(&format!("export p.db everything --to {file} --columns {column}"))
+                .ends_with(1)
+                .says(&format!(
+                    "column \"{column}\" of table \"everything\" holds \"{written}\", which is no {what}"
+                ));
+        }
+    }
     // Nobody asked for it.
     folder
         .weir("export p.db everything --to t.parquet --columns id,day")
