@@ -59,12 +59,10 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
             Cell::Int(utf8().filter(|_| is_number)?.parse().ok()?)
         }
         Reading::DoubleText => {
-            let value: f64 = utf8().filter(|_| is_decimal(text))?.parse().ok()?;
+            let value: f64 = std::str::from_utf8(as_number(text)?).ok()?.parse().ok()?;
             Cell::Double(Some(value).filter(|value| value.is_finite())? + 0.0)
         }
-        Reading::Decimal { of, in_quotes: true } => {
-            Cell::Decimal(of.parse(Some(text).filter(|text| is_decimal(text))?)?)
-        }
+        Reading::Decimal { of, in_quotes: true } => Cell::Decimal(of.parse(as_number(text)?)?),
         Reading::Rfc3339 => Cell::Int(rfc3339(text)?),
         Reading::Pattern { pattern, zone } => {
             let parsed = BrokenDownTime::parse(pattern, text).ok()?;
@@ -89,11 +87,8 @@ pub(super) fn read<'p>(reading: &Reading, raw: Raw<'p>) -> Option<Cell<'p>> {
 /// The text is valid UTF-8. Nothing where it is no value of the column.
 pub(super) fn read_text<'p>(column: &SourceColumn, text: &'p [u8]) -> Option<Cell<'p>> {
     match (&column.reading, column.field.column_type) {
-        (Some(Reading::Decimal { of, .. }), _) if is_decimal(text) => Some(Cell::Decimal(of.parse(text)?)),
-        (Some(Reading::Decimal { .. }), _) => None,
-        (Some(reading @ (Reading::Since(_) | Reading::Days)), _) => {
-            read_number(reading, Some(text).filter(|text| is_decimal(text))?)
-        }
+        (Some(Reading::Decimal { of, .. }), _) => Some(Cell::Decimal(of.parse(as_number(text)?)?)),
+        (Some(reading @ (Reading::Since(_) | Reading::Days)), _) => read_number(reading, as_number(text)?),
         (Some(Reading::Json), _) => {
             serde_json::from_slice::<IgnoredAny>(text).ok()?;
             Some(Cell::Bytes(text.into()))
@@ -183,11 +178,12 @@ fn iso_date(text: &[u8]) -> Option<Date> {
     Date::new(number(year)?, month.try_into().ok()?, day.try_into().ok()?).ok()
 }
 
-/// Whether a text is a number as JSON writes one, but that zeros may stand in front.
-fn is_decimal(text: &[u8]) -> bool {
+/// A text that is a number as JSON writes one, but that zeros may stand in front; what stands behind an `e` is not looked at.
+fn as_number(text: &[u8]) -> Option<&[u8]> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let mut behind_point = digits.split(|byte| *byte == b'.').skip(1);
-    digits.first().is_some_and(u8::is_ascii_digit)
+    let is_one = digits.first().is_some_and(u8::is_ascii_digit)
         && behind_point.all(|digits| digits.first().is_some_and(u8::is_ascii_digit))
-        && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte))
+        && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
+    is_one.then_some(text)
 }
