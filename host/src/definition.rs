@@ -459,6 +459,8 @@ pub struct StageLimits {
     pub output_mib: Option<Spanned<u64>>,
     /// Time of one call, in milliseconds.
     pub deadline_ms: Option<Spanned<u64>>,
+    /// Rows of one output that may come of one row.
+    pub rows_per_row: Option<Spanned<u64>>,
 }
 
 /// Where rows go: a table, or a subject.

@@ -224,6 +224,15 @@ pub const GUEST_CALLS_MAX: u32 = 100_000;
 /// Bytes that one answer of a guest may hold, unless its step says otherwise (`output_mib`).
 pub const GUEST_OUTPUT_BYTES: usize = 32 << 20;
 
+/// Rows that an example of a shadow shows of one row in one output.
+pub const SHADOW_ROWS_SHOWN_MAX: usize = 5;
+
+/// Rows of one output that may come of one row, unless a step says otherwise (`rows_per_row`).
+pub const ROWS_PER_ROW: usize = 1_000;
+
+/// The most that a step may say.
+pub const ROWS_PER_ROW_MAX: u64 = 65_536;
+
 /// How long one call of a guest may take, unless its step says otherwise (`deadline_ms`).
 pub const GUEST_DEADLINE: Duration = Duration::from_millis(500);
 

@@ -22,7 +22,7 @@ use crate::{
     definition::{Compression, File, PublishFrom, StageLimits},
     error::{Error, Result},
     model::{
-        column::{Field, Schema},
+        column::{ColumnType, Field, Schema},
         deployment::{Deployment, Whose},
         form::{ColumnForm, Form},
         guest::{Module, ParameterValue},
@@ -461,6 +461,8 @@ pub struct StagePlan {
     pub limits: StageLimits,
     /// For each column that the rule reads, the column of the input.
     pub inputs: Vec<usize>,
+    /// The types of those columns.
+    pub input_types: Vec<ColumnType>,
     /// For each output the columns that go on.
     pub outputs: Vec<StageOutput>,
     /// Whether an event that it rejects may already have changed an operator's state, which has to be undone then.
@@ -480,6 +482,7 @@ impl StagePlan {
     pub fn guest(&self, host: &dyn GuestHost, whose: Whose) -> Box<dyn RunningStage> {
         let setting = Setting {
             parameters: &self.parameters,
+            inputs: &self.input_types,
             limits: &self.limits,
             whose,
         };
@@ -514,6 +517,8 @@ pub struct StageOutput {
     pub names: Vec<String>,
     /// For each column of the output where it comes from.
     pub columns: Vec<StageColumn>,
+    /// Whether more than one row can come of one row.
+    pub many: bool,
 }
 
 /// Where a column of a stage's output comes from.

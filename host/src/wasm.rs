@@ -11,6 +11,7 @@
 
 mod aggregate;
 mod answer;
+mod attachment;
 mod bindings;
 mod cache;
 mod call;
@@ -41,6 +42,7 @@ mod settings;
 mod translate;
 pub mod watch;
 mod watched;
+mod worlds;
 
 pub use aggregate::AggregateInstance;
 pub use compilations::Compilation;

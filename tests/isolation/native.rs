@@ -4,8 +4,8 @@ use std::path::Path;
 use weir::{
     definition::StageLimits,
     model::{
-        column::{Column, ColumnType, Field, TextValues, Value, Values},
-        guest::{Accumulate, Answer, OutputRows, ParameterValue, RejectedRow},
+        column::{Column, ColumnType, TextValues, Value, Values},
+        guest::{Accumulate, Answer, InputColumn, InputType, OutputRows, ParameterValue, RejectedRow},
     },
     wasm::{AggregateInstance, Instance},
 };
@@ -106,8 +106,8 @@ fn check_aggregate<Native: Aggregate>(name: &str, parameters: &[(String, Paramet
             let columns: Vec<Column> = description
                 .inputs
                 .iter()
-                .map(|field| match field.column_type {
-                    ColumnType::Int => amounts(random, rows),
+                .map(|field| match field.accepts {
+                    InputType::Is(ColumnType::Int) => amounts(random, rows),
                     _ => column(random, field, rows),
                 })
                 .collect();
@@ -235,7 +235,7 @@ fn check<Native: Stage>(name: &str, parameters: &[(&str, ParameterValue)]) {
             );
             let batch = abi::Batch {
                 row_count: rows as u32,
-                times_ms,
+                times_us: times_ms.iter().map(|ms| ms * 1_000).collect(),
                 columns: columns.iter().map(native_column).collect(),
             };
             let expected = answer(native.process(&batch));
@@ -246,20 +246,23 @@ fn check<Native: Stage>(name: &str, parameters: &[(&str, ParameterValue)]) {
 
 // ---- random columns ---------------------------------------------------------------------------------------------------
 
-fn column(random: &mut Random, field: &Field, rows: usize) -> Column {
-    let mut column = Column::with_capacity(field.column_type, rows);
+fn column(random: &mut Random, field: &InputColumn, rows: usize) -> Column {
+    let mut column = Column::of_layout(field.accepts.layout(), rows);
     let with_nulls = field.nullable && !random.once_in(4);
     for _ in 0..rows {
         if with_nulls && random.once_in(5) {
             column.push_null();
             continue;
         }
-        match field.column_type {
+        let InputType::Is(column_type) = field.accepts else {
+            panic!("no rule here reads decimals")
+        };
+        match column_type {
             ColumnType::Int => column.push(Value::Int(instant(random))),
             ColumnType::Double => column.push(Value::Double(random.number() as i64 as f64 / 1e9)),
             ColumnType::Boolean => column.push(Value::Boolean(random.once_in(2))),
             ColumnType::Text => column.push(Value::Text(random.pick(&TEXTS).as_bytes())),
-            other => panic!("the contract has no {other}"),
+            other => panic!("no rule here reads {other}"),
         }
     }
     column
@@ -296,7 +299,7 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
 
 fn native_column(column: &Column) -> abi::Column {
     let values = match column.values.clone() {
-        Values::Decimal(_) => panic!("the contract has no decimals"),
+        Values::Decimal(_) => panic!("no rule here reads decimals"),
         Values::Int(values) => abi::ColumnValues::Int(values),
         Values::Double(values) => abi::ColumnValues::Double(values),
         Values::Boolean(values) => abi::ColumnValues::Boolean(values),
@@ -314,6 +317,7 @@ fn host_column(column: abi::Column) -> Column {
         abi::ColumnValues::Double(values) => Values::Double(values),
         abi::ColumnValues::Boolean(values) => Values::Boolean(values),
         abi::ColumnValues::Text(abi::TextValues { offsets, data }) => Values::Text(TextValues { offsets, data }),
+        abi::ColumnValues::Decimal(_) => panic!("no rule here computes decimals"),
     };
     Column {
         validity: column.validity,

@@ -4,14 +4,16 @@
 //!
 //! [`Stage`]: crate::Stage
 
-pub use crate::bindings::exports::weir::stage::stage::{
-    Answer, Batch, Column, ColumnType, ColumnValues, ComputedColumn, Description, InputColumn, OutputRows, OutputSpec,
-    Parameter, ParameterSpec, ParameterType, ParameterValue, PassedColumn, RejectedRow, TextValues,
+pub use crate::bindings::exports::weir::stage::stage::{Answer, Batch, Description};
+pub use crate::bindings::weir::stage::types::{
+    Column, ColumnType, ColumnValues, ComputedColumn, DecimalType, DecimalValues, ElementType, InputColumn, OutputRows,
+    OutputSpec, Parameter, ParameterSpec, ParameterType, ParameterValue, PassedColumn, RejectedRow, States, TextValues,
 };
 
 /// The types of an [`Aggregate`](crate::Aggregate), where they are not those of a stage.
 pub mod aggregate {
     pub use crate::bindings::aggregate::exports::weir::stage::aggregate::{
-        Accumulated, Batch, Description, Rejected, ResultColumn, States,
+        Accumulated, Batch, Description, Rejected, ResultColumn,
     };
+    pub use crate::bindings::weir::stage::types::States;
 }

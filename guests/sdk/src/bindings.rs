@@ -13,8 +13,18 @@
 
 include!("bindings/stage.rs");
 
-/// The world of aggregates. Its columns and parameters are those of stages, so that all that is written for the ones
-/// serves the others.
+/// The world of aggregates. All worlds have their columns and parameters from that of stages, so that what is written for the
+/// ones serves the others.
 pub mod aggregate {
     include!("bindings/aggregate.rs");
+}
+
+/// The world of keyed functions.
+pub mod keyed {
+    include!("bindings/keyed.rs");
+}
+
+/// The world of decoders.
+pub mod decoder {
+    include!("bindings/decoder.rs");
 }

@@ -22,14 +22,14 @@ use crate::Parameters;
 pub struct Context<P = ()> {
     /// The rule's parameters, as the pipeline sets them.
     pub parameters: P,
-    now_ms: Cell<i64>,
+    now_us: Cell<i64>,
 }
 
 impl<P> Context<P> {
     pub(crate) fn new(parameters: P) -> Context<P> {
         Context {
             parameters,
-            now_ms: Cell::new(0),
+            now_us: Cell::new(0),
         }
     }
 
@@ -37,7 +37,7 @@ impl<P> Context<P> {
     pub fn for_test(parameters: P, now_ms: i64) -> Context<P> {
         Context {
             parameters,
-            now_ms: Cell::new(now_ms),
+            now_us: Cell::new(now_ms.saturating_mul(1_000)),
         }
     }
 
@@ -45,12 +45,12 @@ impl<P> Context<P> {
     /// says otherwise. It is never the clock on the wall, so that a replay gives the same rows.
     #[inline(always)]
     pub fn now_ms(&self) -> i64 {
-        self.now_ms.get()
+        self.now_us.get().div_euclid(1_000)
     }
 
     #[inline(always)]
-    pub(crate) fn set_now_ms(&self, now_ms: i64) {
-        self.now_ms.set(now_ms);
+    pub(crate) fn set_now_us(&self, now_us: i64) {
+        self.now_us.set(now_us);
     }
 }
 

@@ -194,24 +194,30 @@ fn text_of(data: &[u8]) -> &str {
 #[cold]
 fn wrong_type(reads: ColumnType, values: &ColumnValues) -> ! {
     let sent = match values {
-        ColumnValues::Int(_) => ColumnType::Int,
-        ColumnValues::Double(_) => ColumnType::Double,
-        ColumnValues::Boolean(_) => ColumnType::Boolean,
-        ColumnValues::Text(_) => ColumnType::Text,
+        ColumnValues::Int(_) => "int",
+        ColumnValues::Double(_) => "double",
+        ColumnValues::Boolean(_) => "boolean",
+        ColumnValues::Text(_) => "text",
+        ColumnValues::Decimal(_) => "decimal",
     };
     panic!(
-        "the host sent a column of type {} where the rule reads {}",
-        word(sent),
-        word(reads)
+        "the host sent a column of type {sent} where the rule reads {}",
+        word(&reads)
     );
 }
 
 /// The contract's word for a type.
-fn word(of: ColumnType) -> &'static str {
+fn word(of: &ColumnType) -> &'static str {
     match of {
         ColumnType::Int => "int",
         ColumnType::Double => "double",
         ColumnType::Boolean => "boolean",
         ColumnType::Text => "text",
+        ColumnType::Decimal(_) | ColumnType::AnyDecimal => "decimal",
+        ColumnType::Timestamp => "timestamp",
+        ColumnType::Date => "date",
+        ColumnType::Bytes => "bytes",
+        ColumnType::Json => "json",
+        ColumnType::List(_) => "list",
     }
 }

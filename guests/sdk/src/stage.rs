@@ -29,7 +29,7 @@ use crate::{Context, Input, Outputs, Parameters, Reject, log};
 /// }
 ///
 /// let amounts = Column { validity: None, values: ColumnValues::Int(vec![99, 100, 101]) };
-/// let answer = Rule::configure(vec![])?.process(&Batch { row_count: 3, times_ms: vec![], columns: vec![amounts] });
+/// let answer = Rule::configure(vec![])?.process(&Batch { row_count: 3, times_us: vec![], columns: vec![amounts] });
 ///
 /// assert_eq!(answer.outputs[0].rows, [1, 2]);
 /// # Ok::<(), String>(())
@@ -117,7 +117,7 @@ pub fn process<'a, I: Input<'a>, A: Argument + 'a, V: Verdict>(
 ) -> Answer {
     let rows = batch.row_count as usize;
     let readers = I::readers(&batch.columns, rows);
-    let times_ms = if A::READS_TIME { &batch.times_ms[..rows] } else { &[] };
+    let times_us = if A::READS_TIME { &batch.times_us[..rows] } else { &[] };
     let argument = A::of(context);
     let mut sinks = V::Outputs::sinks(rows);
     let mut rejected = Vec::new();
@@ -127,7 +127,7 @@ pub fn process<'a, I: Input<'a>, A: Argument + 'a, V: Verdict>(
     )]
     for row in 0..rows {
         if A::READS_TIME {
-            context.set_now_ms(times_ms[row]);
+            context.set_now_us(times_us[row]);
         }
         let number = row as u32;
         match rule(I::read(&readers, row), argument).outputs() {

@@ -30,34 +30,46 @@ const STAGE: Bindings = Bindings {
     with: &[],
 };
 
+/// What a world shares with that of stages.
+const SHARED: &[(&str, &str)] = &[
+    ("weir:stage/types@0.2.0", "crate::bindings::weir::stage::types"),
+    ("weir:stage/log@0.2.0", "crate::bindings::weir::stage::log"),
+    ("weir:stage/time-zone@0.2.0", "crate::bindings::weir::stage::time_zone"),
+    (
+        "weir:stage/attachment@0.2.0",
+        "crate::bindings::weir::stage::attachment",
+    ),
+];
+
 const AGGREGATE: Bindings = Bindings {
     file: "aggregate.rs",
     world: "aggregate-component",
     module: "weir_guest::__private::bindings::aggregate",
     export_macro: "export_aggregate_component",
-    with: &[
-        ("weir:stage/log@0.1.0", "crate::bindings::weir::stage::log"),
-        ("weir:stage/time-zone@0.1.0", "crate::bindings::weir::stage::time_zone"),
-        ("weir:stage/aggregate@0.1.0/column", "crate::abi::Column"),
-        ("weir:stage/aggregate@0.1.0/column-type", "crate::abi::ColumnType"),
-        ("weir:stage/aggregate@0.1.0/column-values", "crate::abi::ColumnValues"),
-        ("weir:stage/aggregate@0.1.0/text-values", "crate::abi::TextValues"),
-        ("weir:stage/aggregate@0.1.0/input-column", "crate::abi::InputColumn"),
-        ("weir:stage/aggregate@0.1.0/parameter", "crate::abi::Parameter"),
-        ("weir:stage/aggregate@0.1.0/parameter-spec", "crate::abi::ParameterSpec"),
-        ("weir:stage/aggregate@0.1.0/parameter-type", "crate::abi::ParameterType"),
-        (
-            "weir:stage/aggregate@0.1.0/parameter-value",
-            "crate::abi::ParameterValue",
-        ),
-    ],
+    with: SHARED,
+};
+
+const KEYED: Bindings = Bindings {
+    file: "keyed.rs",
+    world: "keyed-component",
+    module: "weir_guest::__private::bindings::keyed",
+    export_macro: "export_keyed_component",
+    with: SHARED,
+};
+
+const DECODER: Bindings = Bindings {
+    file: "decoder.rs",
+    world: "decoder-component",
+    module: "weir_guest::__private::bindings::decoder",
+    export_macro: "export_decoder_component",
+    with: SHARED,
 };
 
 impl Bindings {
     /// What the file holds.
     fn generate(&self) -> String {
         let mut resolve = Resolve::default();
-        let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/0.2");
         let (package, _) = resolve.push_path(contract).unwrap();
         let world = resolve.select_world(&[package], Some(self.world)).unwrap();
         let with = self.with.iter();
@@ -111,4 +123,14 @@ fn the_bindings_of_stages_are_those_of_the_contract() {
 #[test]
 fn the_bindings_of_aggregates_are_those_of_the_contract() {
     AGGREGATE.check();
+}
+
+#[test]
+fn the_bindings_of_keyed_functions_are_those_of_the_contract() {
+    KEYED.check();
+}
+
+#[test]
+fn the_bindings_of_decoders_are_those_of_the_contract() {
+    DECODER.check();
 }

@@ -29,7 +29,7 @@ fn column<T>(values: &[Option<T>], of: ColumnValues) -> Column {
 fn batch(rows: u32, times_ms: &[i64], columns: Vec<Column>) -> Batch {
     Batch {
         row_count: rows,
-        times_ms: times_ms.to_vec(),
+        times_us: times_ms.iter().map(|ms| ms * 1_000).collect(),
         columns,
     }
 }

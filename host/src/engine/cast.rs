@@ -6,7 +6,7 @@ use super::{
     passing::AllMoved,
     ready::MovedOutput,
     rules::{NewlyRejected, Rules, Verdict, all_columns, judge_rows, key_columns, moved_rows},
-    trial::numbered,
+    verdicts::numbered,
     verdicts::{Known, Verdicts, ask_current},
 };
 use crate::{

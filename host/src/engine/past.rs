@@ -5,7 +5,7 @@ use super::{
     Engine, Step,
     handing::Handing,
     rules::{Rules, path_of},
-    trial::numbered,
+    verdicts::numbered,
 };
 use crate::{
     error::Result,

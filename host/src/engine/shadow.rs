@@ -12,15 +12,16 @@ pub use report::{CurrentExample, CurrentRows, ShadowExample, ShadowReport};
 
 pub(super) use current::Comparison;
 
-use super::verdicts::{Verdicts, ask_at, times};
+use super::verdicts::{Events, Verdicts, ask_at};
 use crate::{
     error::{Context, Error, Result, take_defect},
-    limits::{BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_VALUE_CHARS_MAX},
+    limits::{
+        BATCH_EVENTS_MAX, SHADOW_BATCHES_MAX, SHADOW_EXAMPLES_MAX, SHADOW_ROWS_SHOWN_MAX, SHADOW_VALUE_CHARS_MAX,
+    },
     metrics::ModuleVersion,
     model::{
         batch::Batch,
         column::{Column, ColumnType, Field, Value},
-        delivery::Deliveries,
         guest::Patience,
         ids::NodeId,
     },
@@ -31,6 +32,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
     collections::{BTreeMap, HashSet},
     mem,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -61,7 +63,7 @@ pub struct ShadowFeed {
     shed: Arc<AtomicU64>,
 }
 
-/// A batch as the stage saw it, and what it said.
+/// A batch as the stage saw it, and what it said. All rows go by their numbers in the batch.
 #[derive(Debug)]
 struct Work {
     plan: Arc<Plan>,
@@ -152,23 +154,19 @@ impl ShadowFeed {
         self.measured.as_ref()
     }
 
-    /// Shows a batch to the candidate, unless it is behind.
-    pub(super) fn offer(&self, plan: Arc<Plan>, at: NodeId, input: &Batch, deliveries: &Deliveries, live: Verdicts) {
+    /// Shows a batch, whose rows go by their numbers, to the candidate, unless it is behind.
+    pub(super) fn offer(&self, plan: Arc<Plan>, at: NodeId, input: Batch, events: Events<'_>, live: Verdicts) {
         let rows = input.len() as u64;
         if self.work.is_full() {
             self.shed.fetch_add(rows, Ordering::Relaxed);
             return;
         }
         let candidate = candidate_of(&plan, at).map(|(_, candidate)| candidate);
-        let times_ms = candidate.map(|candidate| times(candidate, input, deliveries));
+        let times_ms = candidate.map(|candidate| events.times(candidate, &input));
         let work = Work {
             times_ms: times_ms.unwrap_or_default(),
-            sequences: input
-                .deliveries
-                .iter()
-                .map(|&delivery| deliveries.sequence(delivery))
-                .collect(),
-            input: input.clone(),
+            sequences: input.deliveries.iter().map(|&row| events.sequence(row)).collect(),
+            input,
             plan,
             at,
             live,
@@ -286,8 +284,8 @@ struct Said<'s> {
 }
 
 struct Given<'s> {
-    /// For each row of the input its row in this output.
-    rows: Vec<Option<u32>>,
+    /// For each row of the input its rows in this output.
+    rows: Vec<Range<usize>>,
     /// By name.
     columns: BTreeMap<&'s str, (ColumnType, &'s Column)>,
 }
@@ -300,12 +298,13 @@ impl<'s> Said<'s> {
                 .index
                 .and_then(|index| guest.module.description.outputs.get(index));
             let Some(described) = described else { continue };
-            let mut rows = vec![None; input.len()];
-            for (row, delivery) in (0..).zip(&batch.deliveries) {
-                // Each row is of a delivery of its own, and they ascend.
-                let at = input.deliveries.binary_search(delivery).ok();
-                if let Some(place) = at.and_then(|at| rows.get_mut(at)) {
-                    *place = Some(row);
+            let mut rows = vec![0..0; input.len()];
+            let mut end = 0;
+            for same in batch.deliveries.chunk_by(|a, b| a == b) {
+                let start = end;
+                end += same.len();
+                if let Some(place) = same.first().and_then(|row| rows.get_mut(*row as usize)) {
+                    *place = start..end;
                 }
             }
             let columns = output.names.iter().map(String::as_str);
@@ -333,23 +332,26 @@ impl<'s> Said<'s> {
                 self.outputs.get(name).unwrap_or(&nothing),
                 other.outputs.get(name).unwrap_or(&nothing),
             );
-            match (given.row(row), others.row(row)) {
-                (None, None) => true,
-                (Some(at), Some(others_at)) => {
+            let (rows, others_rows) = (given.rows(row), others.rows(row));
+            if rows.is_empty() && others_rows.is_empty() {
+                return true;
+            }
+            let mut pairs = rows.clone().zip(others_rows.clone());
+            rows.len() == others_rows.len()
+                && given.columns.len() == others.columns.len()
+                && pairs.all(|(at, others_at)| {
                     let same = |(name, (_, column)): (&&str, &(ColumnType, &Column))| {
                         let others = others.columns.get(name);
                         others.is_some_and(|(_, others)| others.get(others_at) == column.get(at))
                     };
-                    given.columns.len() == others.columns.len() && given.columns.iter().all(same)
-                }
-                _ => false,
-            }
+                    given.columns.iter().all(same)
+                })
         })
     }
 
     /// Whether it lets a row through.
     fn gives(&self, row: usize) -> bool {
-        self.outputs.values().any(|given| given.row(row).is_some())
+        self.outputs.values().any(|given| !given.rows(row).is_empty())
     }
 
     /// What it makes of a row, for people.
@@ -357,16 +359,20 @@ impl<'s> Said<'s> {
         if let Some(reason) = self.rejected.get(&row) {
             return vec![format!("rejected: {}", cut(&printable(reason)))];
         }
-        let lines = self.outputs.iter().filter_map(|(output, given)| {
-            let at = given.row(row)?;
-            let columns: Vec<String> = given
-                .columns
-                .iter()
-                .map(|(name, (column_type, column))| format!("{name} = {}", shown(*column_type, column.get(at))))
-                .collect();
-            Some(format!("{output}: {}", columns.join(", ")))
-        });
-        let lines: Vec<String> = lines.collect();
+        let mut lines = Vec::new();
+        for (output, given) in &self.outputs {
+            let rows = given.rows(row);
+            for at in rows.clone().take(SHADOW_ROWS_SHOWN_MAX) {
+                let columns = given.columns.iter();
+                let columns: Vec<String> = columns
+                    .map(|(name, (column_type, column))| format!("{name} = {}", shown(*column_type, column.get(at))))
+                    .collect();
+                lines.push(format!("{output}: {}", columns.join(", ")));
+            }
+            if rows.len() > SHADOW_ROWS_SHOWN_MAX {
+                lines.push(format!("{output}: {} rows in all", rows.len()));
+            }
+        }
         match lines.is_empty() {
             true => vec!["left out".to_owned()],
             false => lines,
@@ -382,8 +388,8 @@ impl Given<'_> {
         }
     }
 
-    fn row(&self, row: usize) -> Option<usize> {
-        self.rows.get(row).copied().flatten().map(|at| at as usize)
+    fn rows(&self, row: usize) -> Range<usize> {
+        self.rows.get(row).cloned().unwrap_or_default()
     }
 }
 
@@ -402,7 +408,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::verdicts::numbered, *};
     use crate::{
         definition::File,
         format::Decoder,
@@ -432,6 +438,7 @@ mod tests {
             name: "out".to_owned(),
             passed: vec![("n".to_owned(), "n".to_owned())],
             computed: Vec::new(),
+            many: false,
         };
         let input = || Field {
             name: "n".to_owned(),
@@ -471,8 +478,12 @@ mod tests {
         let batch = decoder.take();
         let at = plan.nodes.position(|node| node.name == "pass").unwrap();
         let offer = || {
-            let events = batch.of_input(InputId::FIRST);
-            feed.offer(plan.clone(), at, events, &batch.deliveries, Verdicts::default());
+            let rows = batch.of_input(InputId::FIRST);
+            let events = Events {
+                causes: &rows.deliveries,
+                deliveries: &batch.deliveries,
+            };
+            feed.offer(plan.clone(), at, numbered(rows), events, Verdicts::default());
         };
         offer();
         let why = loop {

@@ -7,8 +7,8 @@ use super::{
     is_timer_driven,
     shadow::ShadowFeed,
     swap::in_force,
-    trial::{Trial, numbered},
-    verdicts::{Known, Verdicts, ask, ask_current, in_parts},
+    trial::Trial,
+    verdicts::{Events, Known, Verdicts, ask, ask_current, in_parts, numbered},
 };
 use crate::{
     error::Error,
@@ -187,7 +187,7 @@ impl Stage {
         (changes, mem::take(&mut self.failed_rows))
     }
 
-    /// Judges all rows of `input`, some at a time: an operator may give more than a batch has events, and the memory of a
+    /// Judges all rows of `input`, which go by their numbers, some at a time: an operator may give more than a batch has events, and the memory of a
     /// guest is bounded.
     fn judge_all(
         &mut self,
@@ -195,9 +195,9 @@ impl Stage {
         plan: &StagePlan,
         input: &Batch,
         past: &Batch,
-        deliveries: &Deliveries,
+        events: Events<'_>,
     ) -> Verdicts {
-        in_parts(plan, input, |part| self.judge(node, plan, (part, past), deliveries))
+        in_parts(plan, input, |part| self.judge(node, plan, (part, past), events))
     }
 
     /// Where it is on trial over a changelog: what became of rows that are past stays, whatever becomes of the trial.
@@ -253,23 +253,19 @@ impl Stage {
         node: &Node,
         plan: &StagePlan,
         (input, past): (&Batch, &Batch),
-        deliveries: &Deliveries,
+        events: Events<'_>,
     ) -> Verdicts {
         let verdicts = match (&mut self.trial, &plan.fallback) {
             (Some(trial), Some(fallback)) if !trial.is_over() => match trial.differences {
-                Some(_) => trial.judge_changes(
-                    &mut *self.guest,
-                    (plan, fallback),
-                    &node.outputs,
-                    (input, past),
-                    deliveries,
-                ),
-                None => trial.judge(&mut *self.guest, plan, fallback, input, deliveries),
+                Some(_) => {
+                    trial.judge_changes(&mut *self.guest, (plan, fallback), &node.outputs, (input, past), events)
+                }
+                None => trial.judge(&mut *self.guest, plan, fallback, input, events),
             },
             (Some(trial), Some(fallback)) if trial.record.taken_back.is_some() => {
-                ask(&mut *trial.fallback, fallback, input, deliveries, Patience::Endless)
+                ask(&mut *trial.fallback, fallback, input, events, Patience::Endless)
             }
-            _ => ask(&mut *self.guest, plan, input, deliveries, Patience::Endless),
+            _ => ask(&mut *self.guest, plan, input, events, Patience::Endless),
         };
         self.failed_rows += verdicts.failed_rows;
         verdicts
@@ -305,7 +301,12 @@ impl Engine {
             stage.leave_past(&past);
             return Ok(vec![Batch::default(); plan.outputs.len()]);
         }
-        let verdicts = stage.judge_all(node, plan, &input, &past, deliveries);
+        let events = Events {
+            causes: &input.deliveries,
+            deliveries,
+        };
+        let rows = numbered(&input);
+        let mut verdicts = stage.judge_all(node, plan, &rows, &past, events);
         stage.leave_past(&past);
         if let Some(step) = self.metrics.steps().get(at) {
             step.step.failed_rows.add(verdicts.failed_rows);
@@ -313,8 +314,10 @@ impl Engine {
         stage.failures.note(&input.deliveries, &verdicts);
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());
-            shadow.offer(plan, at, &input, deliveries, verdicts);
+            shadow.offer(plan, at, rows, events, verdicts);
         }
+        let outputs = mem::take(&mut verdicts.outputs).into_iter();
+        let outputs: Vec<Batch> = outputs.map(|output| events.settle(output)).collect();
         let module = &stage.deciding(plan).module;
         // A row that goes and that the rule does not want was not let through when it came: nothing of it has to be taken back.
         // (The version before may have taken it, which was taken back since.)
@@ -333,7 +336,7 @@ impl Engine {
         if is_timer_driven(&self.plan, node.input) {
             // No event is to blame, and the rows would come again with the next one.
             outcomes.reject_rows(rejected.collect(), self.plan.schema(node.input), &input);
-            return Ok(verdicts.outputs);
+            return Ok(outputs);
         }
         if plan.undoes {
             // Rows ascend, and so do the deliveries that they came from: this is the earliest.
@@ -342,6 +345,6 @@ impl Engine {
             }
         }
         rejected.for_each(|(rejected, _)| outcomes.reject(rejected));
-        Ok(verdicts.outputs)
+        Ok(outputs)
     }
 }

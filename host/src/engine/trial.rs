@@ -10,14 +10,13 @@
 
 use super::{
     differences::Differences,
-    verdicts::{Parts, Verdicts, ask, ask_at},
+    verdicts::{Events, Parts, Verdicts, ask, ask_at, numbered},
 };
 use crate::{
     fail_point,
     limits::TRIAL_BATCH_ROWS,
     model::{
         batch::{Batch, RowKind},
-        delivery::Deliveries,
         deployment::TrialRecord,
         guest::Patience,
     },
@@ -46,14 +45,14 @@ impl Trial {
         self.record.left == 0 || self.record.taken_back.is_some()
     }
 
-    /// Judges rows by the version on trial, and by the one before it where that fails.
+    /// Judges rows, which go by their numbers, by the version on trial, and by the one before it where that fails.
     pub(super) fn judge(
         &mut self,
         live: &mut dyn RunningStage,
         plan: &StagePlan,
         fallback_plan: &StagePlan,
         input: &Batch,
-        deliveries: &Deliveries,
+        events: Events<'_>,
     ) -> Verdicts {
         let mut parts = Parts::new(plan.outputs.len());
         let (mut start, rows) = (0, input.len() as u32);
@@ -61,7 +60,7 @@ impl Trial {
             let left = u32::try_from(self.record.left).unwrap_or(u32::MAX);
             let end = rows.min(start.saturating_add(left.min(TRIAL_BATCH_ROWS)));
             let part = input.gather(&(start..end).collect::<Vec<_>>());
-            let mut given = ask(live, plan, &part, deliveries, Patience::OneFailure);
+            let mut given = ask(live, plan, &part, events, Patience::OneFailure);
 
             // A row that both reject is a dead letter. One that only the new version rejects, the fallback decides.
             let refused: Vec<u32> = given.rejected.iter().map(|rejected| rejected.row).collect();
@@ -70,7 +69,7 @@ impl Trial {
                 &mut *self.fallback,
                 fallback_plan,
                 &refused_rows,
-                deliveries,
+                events,
                 Patience::Endless,
             );
             let mut by_fallback = vec![true; refused.len()];
@@ -86,7 +85,7 @@ impl Trial {
                 .zip(&by_fallback)
                 .filter(|(_, by_fallback)| **by_fallback)
             {
-                let sequence = sequence_of(&part, row, deliveries);
+                let sequence = events.sequence(part.delivery(row as usize));
                 self.record.by_fallback.push(sequence);
                 let ran_too_long = given.timed_out && row + 1 == given.judged_rows;
                 if ran_too_long || self.record.by_fallback.len() as u64 > plan.trial.failures {
@@ -113,7 +112,7 @@ impl Trial {
             parts.reject(given.rejected, start);
             start += kept;
         }
-        self.judge_rest(live, (plan, fallback_plan), (input, start), deliveries, &mut parts);
+        self.judge_rest(live, (plan, fallback_plan), (input, start), events, &mut parts);
         parts.finish()
     }
 
@@ -125,7 +124,7 @@ impl Trial {
         (plan, fallback_plan): (&StagePlan, &StagePlan),
         outputs: &[Output],
         (input, past): (&Batch, &Batch),
-        deliveries: &Deliveries,
+        events: Events<'_>,
     ) -> Verdicts {
         let mut parts = Parts::new(plan.outputs.len());
         let (mut start, rows) = (0, input.len() as u32);
@@ -171,20 +170,20 @@ impl Trial {
             parts.reject(given.rejected, start);
             start += kept;
             if let Some((row, reason)) = failed {
-                let sequence = sequence_of(&part, row, deliveries);
+                let sequence = events.sequence(part.delivery(row as usize));
                 self.record.by_fallback.push(sequence);
                 self.record.taken_back = Some(reason);
                 self.last_sequence = sequence;
                 fail_point::pass("judging-back");
-                let delivery = part.delivery(row as usize);
+                let number = part.delivery(row as usize);
                 let back = self.differences.as_mut().map(|differences| {
-                    differences.leave(&past.of_deliveries(0..delivery));
-                    differences.take_back(outputs, delivery)
+                    differences.leave(&past.of_deliveries(0..events.delivery(number)));
+                    differences.take_back(outputs, number)
                 });
                 parts.push(back.unwrap_or_default());
             }
         }
-        self.judge_rest(live, (plan, fallback_plan), (input, start), deliveries, &mut parts);
+        self.judge_rest(live, (plan, fallback_plan), (input, start), events, &mut parts);
         parts.finish()
     }
 
@@ -194,7 +193,7 @@ impl Trial {
         live: &mut dyn RunningStage,
         (plan, fallback_plan): (&StagePlan, &StagePlan),
         (input, start): (&Batch, u32),
-        deliveries: &Deliveries,
+        events: Events<'_>,
         parts: &mut Parts,
     ) {
         let rows = input.len() as u32;
@@ -203,8 +202,8 @@ impl Trial {
         }
         let rest = input.gather(&(start..rows).collect::<Vec<_>>());
         let mut given = match self.record.taken_back {
-            Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, deliveries, Patience::Endless),
-            None => ask(live, plan, &rest, deliveries, Patience::Endless),
+            Some(_) => ask(&mut *self.fallback, fallback_plan, &rest, events, Patience::Endless),
+            None => ask(live, plan, &rest, events, Patience::Endless),
         };
         parts.push(mem::take(&mut given.outputs));
         parts.add(&given);
@@ -237,15 +236,6 @@ impl Trial {
     }
 }
 
-/// The same rows, with their numbers as their deliveries.
-pub(super) fn numbered(rows: &Batch) -> Batch {
-    Batch {
-        deliveries: (0..rows.len() as u32).collect(),
-        lineage: None,
-        ..rows.clone()
-    }
-}
-
 /// The row that an update begins with, of which `row` is the second half; else that row.
 fn first_of_update(input: &Batch, row: u32) -> u32 {
     match row.checked_sub(1) {
@@ -257,8 +247,4 @@ fn first_of_update(input: &Batch, row: u32) -> u32 {
         }
         _ => row,
     }
-}
-
-fn sequence_of(input: &Batch, row: u32, deliveries: &Deliveries) -> u64 {
-    deliveries.sequence(input.delivery(row as usize))
 }

@@ -70,15 +70,68 @@ impl Parts {
     }
 }
 
-/// Asks one guest.
+/// The events behind rows that go by their numbers. What comes of a row tells its number then, and not only its event, of which
+/// there may be several rows.
+#[derive(Clone, Copy)]
+pub(super) struct Events<'a> {
+    /// The delivery of each row.
+    pub(super) causes: &'a [u32],
+    pub(super) deliveries: &'a Deliveries,
+}
+
+impl Events<'_> {
+    /// The delivery of a row.
+    pub(super) fn delivery(self, number: u32) -> u32 {
+        self.causes.get(number as usize).copied().unwrap_or_else(|| {
+            note_defect(format_args!(
+                "the event of row {number} of {} was asked for",
+                self.causes.len()
+            ));
+            0
+        })
+    }
+
+    /// The sequence of the event of a row.
+    pub(super) fn sequence(self, number: u32) -> u64 {
+        self.deliveries.sequence(self.delivery(number))
+    }
+
+    /// "Now" of each of `rows`, for a rule that reads it; else nothing.
+    pub(super) fn times(self, plan: &StagePlan, rows: &Batch) -> Vec<i64> {
+        let time = |&number: &u32| self.deliveries.time_ms(self.delivery(number));
+        match plan.module.description.reads_time {
+            true => rows.deliveries.iter().map(time).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Rows with their events in the place of their numbers.
+    pub(super) fn settle(self, rows: Batch) -> Batch {
+        Batch {
+            deliveries: rows.deliveries.iter().map(|&number| self.delivery(number)).collect(),
+            ..rows
+        }
+    }
+}
+
+/// Asks one guest of rows that go by their numbers.
 pub(super) fn ask(
     guest: &mut dyn RunningStage,
     plan: &StagePlan,
     input: &Batch,
-    deliveries: &Deliveries,
+    events: Events<'_>,
     patience: Patience,
 ) -> Verdicts {
-    ask_at(guest, plan, input, &times(plan, input, deliveries), patience)
+    ask_at(guest, plan, input, &events.times(plan, input), patience)
+}
+
+/// The same rows, with their numbers as their deliveries.
+pub(super) fn numbered(rows: &Batch) -> Batch {
+    Batch {
+        deliveries: (0..rows.len() as u32).collect(),
+        lineage: None,
+        ..rows.clone()
+    }
 }
 
 /// Asks one guest, which is told these times.
@@ -185,22 +238,11 @@ fn ask_up_to_failure(guest: &mut dyn RunningStage, plan: &StagePlan, rows: &Batc
     parts.finish()
 }
 
-/// "Now" of each row, for a rule that reads it; else nothing.
-pub(super) fn times(plan: &StagePlan, input: &Batch, deliveries: &Deliveries) -> Vec<i64> {
-    match plan.module.description.reads_time {
-        true => input
-            .deliveries
-            .iter()
-            .map(|&delivery| deliveries.time_ms(delivery))
-            .collect(),
-        false => Vec::new(),
-    }
-}
-
 fn rows_out(input: &Batch, answer: OutputRows, output: &StageOutput) -> Batch {
     let OutputRows { rows, computed } = answer;
     let computed: Vec<Arc<Column>> = computed.into_iter().map(Arc::new).collect();
-    let all = rows.len() == input.len();
+    let all =
+        rows.len() == input.len() && (!output.many || rows.iter().enumerate().all(|(at, &row)| at == row as usize));
     let columns = output.columns.iter().filter_map(|column| {
         let found = match *column {
             StageColumn::Passed(index) => input.columns.get(index).map(|column| match all {
@@ -295,6 +337,7 @@ mod tests {
             name: "out".to_owned(),
             passed: vec![("n".to_owned(), "n".to_owned())],
             computed: Vec::new(),
+            many: false,
         };
         let host = Closures::default().with_stage("rule", vec![n()], vec![output], |_, _| Answer::default());
         let text = r#"

@@ -23,6 +23,12 @@ impl DecimalType {
     /// The most digits that a decimal has.
     pub const PRECISION_MAX: u8 = 38;
 
+    /// Those of the most digits, none of them behind the point.
+    pub const WIDEST: Self = Self {
+        precision: Self::PRECISION_MAX,
+        scale: 0,
+    };
+
     /// The most digits for which a double stands: it tells each such decimal from the next.
     pub const DOUBLE_PRECISION_MAX: u8 = 15;
 

@@ -11,6 +11,6 @@ mod parameter;
 
 pub use aggregate::{Accumulate, Accumulated, Merged, RejectedInput, Results};
 pub use answer::{Answer, GuestFailure, Judged, OutputRows, Patience, RejectedRow};
-pub use description::{AggregateDescription, Description, OutputSpec, ResultColumn};
+pub use description::{AggregateDescription, Description, InputColumn, InputType, OutputSpec, ResultColumn};
 pub use module::{AggregateModule, CodeHandle, Module};
 pub use parameter::{ParameterSpec, ParameterType, ParameterValue};

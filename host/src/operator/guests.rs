@@ -70,6 +70,7 @@ impl Guests {
         for (number, plan) in guests_of(aggregates) {
             let setting = Setting {
                 parameters: &plan.parameters,
+                inputs: &plan.input_types,
                 limits: &plan.limits,
                 whose: whose.clone(),
             };

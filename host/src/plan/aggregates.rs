@@ -44,6 +44,8 @@ pub struct AggregateGuest {
     pub limits: StageLimits,
     /// For each column that it reads, the column of the input.
     pub inputs: Vec<usize>,
+    /// The types of those columns.
+    pub input_types: Vec<ColumnType>,
     /// Whether rows are taken back from it.
     pub retracts: bool,
 }

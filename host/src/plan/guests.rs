@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     metrics::ModuleVersion,
     model::{
-        column::Column,
+        column::{Column, ColumnType},
         deployment::Whose,
         guest::{
             Accumulate, Accumulated, AggregateModule, GuestFailure, Judged, Merged, Module, ParameterValue, Patience,
@@ -54,6 +54,8 @@ pub trait GuestHost: fmt::Debug {
 pub struct Setting<'s> {
     /// Every parameter that its description lists, in that order.
     pub parameters: &'s [(String, ParameterValue)],
+    /// The types of the columns that it is called with, in the order of its description. Nothing for one that is not called.
+    pub inputs: &'s [ColumnType],
     /// Bounds on each of its calls.
     pub limits: &'s StageLimits,
     /// The step and the version that it is for.

@@ -55,6 +55,7 @@ impl Binder<'_> {
             .map_err(|(at, message)| at_step(at, message))?;
         let setting = Setting {
             parameters: &parameters,
+            inputs: &[],
             limits: &limits,
             whose: Whose::of_file(step),
         };

@@ -10,8 +10,8 @@ use crate::{
     definition::{self, ColumnFormat, ColumnPlace, Definition, File},
     error::note_defect,
     model::{
-        column::{Field, Schema},
-        guest::OutputSpec,
+        column::{ColumnType, Field, Schema},
+        guest::{InputColumn, OutputSpec},
         ids::{Id, IdVec, InputId, NodeId, SinkId, TableId},
         path::ValuePath,
     },
@@ -178,6 +178,14 @@ impl Physical<'_> {
 
     fn indices<'n>(&self, port: OutputPort, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
         names.into_iter().map(|name| self.index(port, name)).collect()
+    }
+
+    /// The types of the columns of a port that a guest reads.
+    fn types(&self, port: OutputPort, read: &[InputColumn]) -> Vec<ColumnType> {
+        let schema = self.schema(port);
+        let of_column = |input: &InputColumn| schema.iter().find(|field| field.name == input.name);
+        let types = read.iter().filter_map(of_column).map(|field| field.column_type);
+        types.collect()
     }
 
     fn table(&self, table: &BoundTable) -> TablePlan {
@@ -385,6 +393,7 @@ impl Physical<'_> {
             failures: stage.failures,
             trial: stage.trial,
             inputs: self.indices(node.input, description.inputs.iter().map(|field| &field.name)),
+            input_types: self.types(node.input, &description.inputs),
             outputs: self.stage_outputs(at, node, &description.outputs),
             undoes: self.undoes(at),
             fallback: None,
@@ -407,6 +416,7 @@ impl Physical<'_> {
                         index: None,
                         names: Vec::new(),
                         columns: Vec::new(),
+                        many: false,
                     };
                 };
                 let place = |field: &Field| match output.passed.iter().find(|(_, to)| *to == field.name) {
@@ -421,7 +431,12 @@ impl Physical<'_> {
                     .iter()
                     .filter_map(|field| Some((field.name.clone(), place(field)?)))
                     .unzip();
-                StageOutput { index, names, columns }
+                StageOutput {
+                    index,
+                    names,
+                    columns,
+                    many: output.many,
+                }
             })
             .collect()
     }
@@ -516,6 +531,7 @@ impl<'a> Layout<'a> {
                     parameters: guest.parameters.clone(),
                     limits: guest.limits.clone(),
                     inputs: self.own(guest.module.description.inputs.iter().map(|field| &field.name)),
+                    input_types: self.physical.types(self.node.input, &guest.module.description.inputs),
                     retracts: guest.retracts,
                 })
             }),

@@ -6,11 +6,13 @@ use super::{
 use crate::{
     definition::{Failures, Spanned, Stage, StageLimits},
     error::{Error, Result},
-    limits::{FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, TRIAL_FAILURES, TRIAL_ROWS},
+    limits::{
+        FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, ROWS_PER_ROW_MAX, TRIAL_FAILURES, TRIAL_ROWS,
+    },
     model::{
         column::{Field, Schema},
         deployment::{Deployment, Whose},
-        guest::{Module, ParameterSpec, ParameterType, ParameterValue},
+        guest::{InputColumn, Module, ParameterSpec, ParameterValue},
     },
     plan::{FailureBound, GuestHost, Setting, StagePlan, StageVersion, Trial},
 };
@@ -161,6 +163,13 @@ impl Binder<'_> {
 
         let mut outputs = Vec::new();
         for (number, output) in description.outputs.iter().enumerate() {
+            if changelog && output.many {
+                return Err(format!(
+                    "the rule {} may give many rows for one (output \"{}\"), and {whose} sends a changelog; accepted are \
+                     single rows",
+                    description.name, output.name
+                ));
+            }
             let mut fields = Vec::new();
             let mut origins = Vec::new();
             for (from, to) in &output.passed {
@@ -225,6 +234,7 @@ impl Binder<'_> {
             ("memory_mib", &limits.memory_mib, GUEST_MEMORY_MIB_MAX),
             ("output_mib", &limits.output_mib, GUEST_MEMORY_MIB_MAX),
             ("deadline_ms", &limits.deadline_ms, 60_000),
+            ("rows_per_row", &limits.rows_per_row, ROWS_PER_ROW_MAX),
         ];
         for (key, given, most) in bounds {
             if let Some(given) = given
@@ -248,19 +258,19 @@ impl Binder<'_> {
 pub(super) fn check_reads(
     kind: &str,
     name: &str,
-    inputs: &[Field],
+    inputs: &[InputColumn],
     schema: &Schema,
     whose: &str,
 ) -> Result<(), String> {
     for wanted in inputs {
-        let (column, column_type) = (&wanted.name, wanted.column_type);
+        let (column, column_type) = (&wanted.name, wanted.accepts);
         let Some(found) = schema.iter().find(|field| field.name == *column) else {
             return Err(format!(
                 "the {kind} {name} reads column \"{column}\" ({column_type}), which {whose} does not have; there are {}",
                 list(schema)
             ));
         };
-        if found.column_type != column_type {
+        if !column_type.takes(found.column_type) {
             return Err(format!(
                 "the {kind} {name} reads column \"{column}\" as {column_type}, but it is {} in {whose}",
                 found.column_type
@@ -287,6 +297,7 @@ fn configured(
 ) -> Result<BoundGuest> {
     let setting = Setting {
         parameters: &parameters,
+        inputs: &[],
         limits,
         whose,
     };
@@ -380,7 +391,7 @@ pub(super) fn parameters<'v>(
     for spec in specs {
         let accepted = spec.parameter_type.described();
         let value = match (values.remove(spec.name.as_str()), &spec.default) {
-            (Some((value, at)), _) => parameter(value, spec.parameter_type).ok_or_else(|| {
+            (Some((value, at)), _) => spec.parameter_type.value(value).ok_or_else(|| {
                 (
                     at,
                     format!("parameter \"{}\" is {value}; accepted is {accepted}", spec.name),
@@ -400,36 +411,4 @@ pub(super) fn parameters<'v>(
         parameters.push((spec.name.clone(), value));
     }
     Ok(parameters)
-}
-
-/// The value of a parameter as the rule wants it; an integer is also a double.
-fn parameter(value: &toml::Value, wanted: ParameterType) -> Option<ParameterValue> {
-    let double = |value: &toml::Value| match value {
-        toml::Value::Float(value) => Some(*value).filter(|value| value.is_finite()),
-        toml::Value::Integer(value) => Some(*value as f64),
-        _ => None,
-    };
-    Some(match wanted {
-        ParameterType::Int => ParameterValue::Int(value.as_integer()?),
-        ParameterType::Double => ParameterValue::Double(double(value)?),
-        ParameterType::Boolean => ParameterValue::Boolean(value.as_bool()?),
-        ParameterType::Text => ParameterValue::Text(value.as_str()?.to_owned()),
-        ParameterType::IntList => ParameterValue::IntList(
-            value
-                .as_array()?
-                .iter()
-                .map(toml::Value::as_integer)
-                .collect::<Option<_>>()?,
-        ),
-        ParameterType::DoubleList => {
-            ParameterValue::DoubleList(value.as_array()?.iter().map(double).collect::<Option<_>>()?)
-        }
-        ParameterType::TextList => ParameterValue::TextList(
-            value
-                .as_array()?
-                .iter()
-                .map(|text| text.as_str().map(str::to_owned))
-                .collect::<Option<_>>()?,
-        ),
-    })
 }

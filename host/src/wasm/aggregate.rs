@@ -9,4 +9,5 @@ mod description;
 mod instance;
 mod work;
 
+pub(super) use description::checked;
 pub use instance::AggregateInstance;

@@ -1,24 +1,22 @@
 //! One instantiated guest, and calls into it within bounds.
 
 use super::{
-    bindings::{StageComponent, StageComponentPre},
     check::shorten,
     compile::want_of_process,
     context::GuestContext,
-    contract::{Kind, STAGE},
+    contract::{Kind, Version},
     deadline::{Meter, Over},
-    description::description_of,
+    guest::Code,
     host::StageHost,
     limiter::{Full, Room},
     lines::Lines,
     log::Said,
-    translate::of_stage::with_parameters,
 };
 use crate::{
     definition::{Spanned, StageLimits},
     fail_point,
     limits::{GUEST_CALLS_MAX, GUEST_DEADLINE, GUEST_HANDLES_MAX, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES},
-    model::guest::{Description, GuestFailure, ParameterValue},
+    model::guest::{GuestFailure, ParameterValue},
 };
 use std::{sync::Arc, time::Duration};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::InstancePre};
@@ -56,7 +54,8 @@ pub(super) trait World: Sized {
     /// What it exports.
     const KIND: &'static Kind;
 
-    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre>;
+    /// Makes a component ready that was found to be of this world in that version of the contract.
+    fn prepare(pre: InstancePre<GuestContext>, version: Version) -> wasmtime::Result<Self::Pre>;
 
     fn name(description: &Self::Description) -> &str;
 
@@ -73,38 +72,6 @@ pub(super) trait World: Sized {
     ) -> wasmtime::Result<Result<(), String>>;
 }
 
-impl World for StageComponent {
-    type Pre = StageComponentPre<GuestContext>;
-    type Description = Description;
-    const KIND: &'static Kind = &STAGE;
-
-    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre> {
-        StageComponentPre::new(pre)
-    }
-
-    fn name(description: &Description) -> &str {
-        &description.name
-    }
-
-    fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self> {
-        pre.instantiate(store)
-    }
-
-    fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<Description, String>> {
-        Ok(description_of(self.weir_stage_stage().call_describe(store)?))
-    }
-
-    fn configure(
-        &self,
-        store: &mut Store<GuestContext>,
-        parameters: &[(String, ParameterValue)],
-    ) -> wasmtime::Result<Result<(), String>> {
-        with_parameters(parameters, |parameters| {
-            self.weir_stage_stage().call_configure(store, parameters)
-        })
-    }
-}
-
 /// A guest with its store.
 pub(super) struct Live<W> {
     store: Store<GuestContext>,
@@ -119,23 +86,21 @@ pub(super) struct Live<W> {
 }
 
 impl<W: World> Live<W> {
-    /// Instantiates the guest; `host_bytes` are what the host keeps of it, and `name` is what the log calls it.
-    pub(super) fn new(
-        host: &StageHost,
-        pre: &W::Pre,
-        lines: &Arc<Lines>,
-        host_bytes: usize,
-        bounds: Bounds,
-        name: &str,
-    ) -> Result<Self, GuestFailure> {
+    /// Instantiates the guest.
+    pub(super) fn new(host: &StageHost, code: &Code<W>, bounds: Bounds) -> Result<Self, GuestFailure> {
+        let Code {
+            pre, lines, host_bytes, ..
+        } = code;
+        let host_bytes = *host_bytes;
         let context = GuestContext {
             room: Room::new(bounds.memory_bytes, host_bytes),
             meter: Meter::new(host.ticks()),
             last_error: None,
             log: Vec::new(),
             log_dropped: 0,
-            name: name.to_owned(),
+            name: code.name.clone(),
             whose: host.whose.clone(),
+            attachment: code.attachment.clone(),
         };
         let mut store = Store::new(host.engine(), context);
         store.limiter(|context| &mut context.room);

@@ -2,8 +2,17 @@
 
 use crate::{
     limits::REASON_BYTES_MAX,
-    model::column::{Column, ColumnType, Layout, Values},
+    model::{
+        column::{Column, ColumnType, Layout, TextValues, Values},
+        column_type::{DATES, DECIMAL, TIMESTAMPS_US},
+    },
+    text::printable_up_to,
 };
+use serde::de::IgnoredAny;
+use std::ops::RangeInclusive;
+
+/// Bytes of a value that messages show.
+const SHOWN_BYTES: usize = 100;
 
 /// Checks that a column has this type and `rows` rows, and keeps the rules of the contract.
 ///
@@ -43,20 +52,85 @@ pub(super) fn check_column(given: &Column, wanted: ColumnType, nullable: bool, r
         }
         Values::Text(texts) => {
             length(texts.offsets.len().wrapping_sub(1), "texts")?;
-            check_texts(&texts.offsets, &texts.data)?;
+            match wanted {
+                ColumnType::Bytes => check_offsets(&texts.offsets, &texts.data, "bytes")?,
+                _ => check_texts(&texts.offsets, &texts.data)?,
+            }
         }
         Values::Decimal(values) => length(values.len(), "values")?,
     }
     let found = match given.layout() {
-        Layout::Int => ColumnType::Int,
-        Layout::Double => ColumnType::Double,
-        Layout::Boolean => ColumnType::Boolean,
-        Layout::Text => ColumnType::Text,
-        Layout::Decimal => return Err("decimals, which the contract has not".to_owned()),
+        found if found == wanted.layout() => return check_values(given, wanted),
+        Layout::Int => "int",
+        Layout::Double => "double",
+        Layout::Boolean => "boolean",
+        Layout::Text => "text",
+        Layout::Decimal => DECIMAL,
     };
-    match found == wanted {
-        true => Ok(()),
-        false => Err(format!("{found} values, though it is described as {wanted}")),
+    Err(format!("{found} values, though it is described as {wanted}"))
+}
+
+/// Checks that the values of a column are such of its type.
+fn check_values(given: &Column, of: ColumnType) -> Result<(), String> {
+    match (&given.values, of) {
+        (Values::Int(values), ColumnType::Timestamp) => check_range(given, values, &TIMESTAMPS_US, "timestamp"),
+        (Values::Int(values), ColumnType::Date) => check_range(given, values, &DATES, "date"),
+        (Values::Decimal(values), ColumnType::Decimal(decimal)) => {
+            let mut rows = values.iter().enumerate();
+            match rows.find(|&(row, value)| !decimal.holds(*value) && !given.is_null(row)) {
+                Some((_, value)) => Err(format!("{value} without its point, which is no {of}")),
+                None => Ok(()),
+            }
+        }
+        (Values::Text(texts), ColumnType::Json) => check_each(given, texts, |json| {
+            // Null is a null of the column.
+            json.trim_ascii() != b"null" && serde_json::from_slice::<IgnoredAny>(json).is_ok()
+        })
+        .map_err(|text| format!("{text}, which is no JSON value other than null")),
+        (Values::Text(texts), ColumnType::List(elements)) => {
+            let mut again = String::new();
+            check_each(given, texts, |list| {
+                // Lists are equal where they are the same text, so each is written in one way.
+                again.clear();
+                again.push('[');
+                let is_list = elements.each(list, |element| {
+                    if again.len() > 1 {
+                        again.push(',');
+                    }
+                    elements.column_type().push_json(&mut again, element);
+                });
+                again.push(']');
+                is_list && again.as_bytes() == list
+            })
+            .map_err(|text| format!("{text}, which is no {of} as the contract writes them"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_range(given: &Column, values: &[i64], range: &RangeInclusive<i64>, what: &str) -> Result<(), String> {
+    let mut rows = values.iter().enumerate();
+    match rows.find(|&(row, value)| !range.contains(value) && !given.is_null(row)) {
+        Some((_, value)) => {
+            let (first, last) = (range.start(), range.end());
+            Err(format!("{what} {value}; accepted are {first} to {last}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks each value that is not null.
+///
+/// # Errors
+/// What the first is that is not as it should be, for messages.
+fn check_each(given: &Column, texts: &TextValues, mut is_one: impl FnMut(&[u8]) -> bool) -> Result<(), String> {
+    let mut rows = 0..given.len();
+    match rows.find(|&row| !given.is_null(row) && !is_one(texts.get(row))) {
+        Some(row) => {
+            let text = String::from_utf8_lossy(texts.get(row));
+            Err(format!("\"{}\"", printable_up_to(&text, SHOWN_BYTES)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,17 +1,20 @@
-//! What a guest may import: lines for the log, and time zones.
+//! What a guest may import: lines for the log, time zones, and what it carries along.
 
 use super::{
-    bindings::weir::stage as imports,
+    bindings::{v0_1, v0_2},
     deadline::Meter,
     limiter::Room,
     log::{Allowed, Said},
 };
 use crate::{
     limits::{GUEST_LOG_LINE_BYTES, GUEST_LOG_LINES, GUEST_LOG_LINES_PER_MINUTE, GUEST_ZONE_BYTES_MAX},
-    model::{deployment::Whose, time_zone},
+    model::{
+        deployment::Whose,
+        time_zone::{self, ZoneOffset},
+    },
     text::printable,
 };
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 use tracing::Level;
 use wasmtime::Trap;
 
@@ -33,6 +36,8 @@ pub(super) struct GuestContext {
     pub(super) name: String,
     /// Which step and version that is.
     pub(super) whose: Whose,
+    /// What its component carries beside its code.
+    pub(super) attachment: Option<Arc<[u8]>>,
 }
 
 impl GuestContext {
@@ -100,18 +105,14 @@ fn is_read(level: Level) -> bool {
     }
 }
 
-impl imports::log::Host for GuestContext {
-    fn write(&mut self, level: imports::log::Level, mut message: String) -> wasmtime::Result<()> {
+impl GuestContext {
+    /// Takes a line of the guest's.
+    fn write_line(&mut self, level: Level, mut message: String) -> wasmtime::Result<()> {
         self.check_time()?;
         let end = message.floor_char_boundary(GUEST_LOG_LINE_BYTES);
         message.truncate(end);
         message.shrink_to_fit();
-        let (level, word) = match level {
-            imports::log::Level::Debug => (Level::DEBUG, "debug"),
-            imports::log::Level::Info => (Level::INFO, "info"),
-            imports::log::Level::Warn => (Level::WARN, "warn"),
-            imports::log::Level::Error => (Level::ERROR, "error"),
-        };
+        let word = level.as_str().to_ascii_lowercase();
         let line =
             is_read(level).then(|| format!("rule {} says ({word}): {}", printable(&self.name), printable(&message)));
         // A trap names it, whether or not anybody reads the log.
@@ -125,32 +126,65 @@ impl imports::log::Host for GuestContext {
         }
         Ok(())
     }
-}
 
-impl imports::time_zone::Host for GuestContext {
-    fn offset_at(
-        &mut self,
-        zone: String,
-        instant_ms: i64,
-    ) -> wasmtime::Result<Result<imports::time_zone::ZoneOffset, String>> {
+    fn zone_offset(&mut self, zone: &str, instant_ms: i64) -> wasmtime::Result<Result<ZoneOffset, String>> {
         self.check_time()?;
         if zone.len() > GUEST_ZONE_BYTES_MAX {
             let length = zone.len();
             return Ok(Err(format!("there is no time zone with a name of {length} bytes")));
         }
-        Ok(
-            time_zone::offset_at(&zone, instant_ms).map(|found| imports::time_zone::ZoneOffset {
-                offset_s: found.offset_s,
-                valid_from_ms: found.valid_from_ms,
-                valid_until_ms: found.valid_until_ms,
-            }),
-        )
+        Ok(time_zone::offset_at(zone, instant_ms))
+    }
+}
+
+/// Offers the imports of one version of the contract.
+macro_rules! offer {
+    ($version:ident) => {
+        impl $version::weir::stage::log::Host for GuestContext {
+            fn write(&mut self, level: $version::weir::stage::log::Level, message: String) -> wasmtime::Result<()> {
+                use $version::weir::stage::log::Level as Given;
+                let level = match level {
+                    Given::Debug => Level::DEBUG,
+                    Given::Info => Level::INFO,
+                    Given::Warn => Level::WARN,
+                    Given::Error => Level::ERROR,
+                };
+                self.write_line(level, message)
+            }
+        }
+
+        impl $version::weir::stage::time_zone::Host for GuestContext {
+            fn offset_at(
+                &mut self,
+                zone: String,
+                instant_ms: i64,
+            ) -> wasmtime::Result<Result<$version::weir::stage::time_zone::ZoneOffset, String>> {
+                let found = self.zone_offset(&zone, instant_ms)?;
+                Ok(found.map(|found| $version::weir::stage::time_zone::ZoneOffset {
+                    offset_s: found.offset_s,
+                    valid_from_ms: found.valid_from_ms,
+                    valid_until_ms: found.valid_until_ms,
+                }))
+            }
+        }
+    };
+}
+
+offer!(v0_1);
+offer!(v0_2);
+
+impl v0_2::weir::stage::types::Host for GuestContext {}
+
+impl v0_2::weir::stage::attachment::Host for GuestContext {
+    fn read(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.check_time()?;
+        Ok(self.attachment.as_deref().map(<[u8]>::to_vec))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{GuestContext, imports::log::Host as _, imports::log::Level, imports::time_zone::Host as _};
+    use super::{GuestContext, Level};
     use crate::{
         limits::GUEST_ZONE_BYTES_MAX,
         model::deployment::Whose,
@@ -176,6 +210,7 @@ mod tests {
             log_dropped: 0,
             name: "rule".to_owned(),
             whose: Whose::default(),
+            attachment: None,
         };
         context.meter.begin(Duration::ZERO);
         (context, ticks)
@@ -184,8 +219,8 @@ mod tests {
     /// What calls the host directly, without a function of its own in between, notices nothing by itself.
     #[test]
     fn a_call_whose_time_is_over_ends_in_whatever_it_asks_of_the_host() {
-        let say = |context: &mut GuestContext| context.write(Level::Info, "hello".to_owned()).map(drop);
-        let ask = |context: &mut GuestContext| context.offset_at("UTC".to_owned(), 0).map(drop);
+        let say = |context: &mut GuestContext| context.write_line(Level::INFO, "hello".to_owned()).map(drop);
+        let ask = |context: &mut GuestContext| context.zone_offset("UTC", 0).map(drop);
         for call in [&say as &dyn Fn(&mut GuestContext) -> wasmtime::Result<()>, &ask] {
             let (mut context, ticks) = context();
             call(&mut context).unwrap();
@@ -201,7 +236,7 @@ mod tests {
     #[test]
     fn a_time_zone_without_measure_is_not_looked_for() {
         let name = "a".repeat(GUEST_ZONE_BYTES_MAX + 1);
-        let found = context().0.offset_at(name, 0).unwrap();
+        let found = context().0.zone_offset(&name, 0).unwrap();
         assert_eq!(found.unwrap_err(), "there is no time zone with a name of 257 bytes");
     }
 }

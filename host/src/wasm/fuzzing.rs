@@ -1,9 +1,9 @@
 //! For tests alone: the check of a guest's answer, without a guest.
 
-use super::{answer::answer_of, bindings::exports::weir::stage::stage as abi};
+use super::answer::checked;
 use crate::model::{
-    column::{ColumnType, Field},
-    guest::{Answer, Description, OutputSpec},
+    column::{Column, ColumnType, Field, TextValues, Values},
+    guest::{Answer, Description, OutputRows, OutputSpec, RejectedRow},
 };
 
 /// Reads an answer out of `bytes`, as a guest could give it, and checks it as one to `row_count` rows of a rule whose outputs
@@ -33,22 +33,24 @@ pub fn check_answer(bytes: &[u8], row_count: u32, outputs: &[Vec<(ColumnType, bo
                         nullable,
                     })
                     .collect(),
+                many: number % 2 == 1,
             })
             .collect(),
         parameters: Vec::new(),
     };
     let mut given = Given(bytes);
-    let answer = abi::Answer {
-        outputs: given.list(|given| abi::OutputRows {
+    let answer = Answer {
+        outputs: given.list(|given| OutputRows {
             rows: given.list(Given::number),
             computed: given.list(Given::column),
         }),
-        rejected: given.list(|given| abi::RejectedRow {
+        rejected: given.list(|given| RejectedRow {
             row: given.number(),
             reason: String::from_utf8_lossy(&given.list(Given::byte)).into_owned(),
+            failed: false,
         }),
     };
-    answer_of(answer, row_count, &description)
+    checked(answer, row_count, &description, 3)
 }
 
 /// What is left of the input; of its end come zeros.
@@ -75,19 +77,19 @@ impl Given<'_> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn column(&mut self) -> abi::ColumnResult {
+    fn column(&mut self) -> Column {
         let kind = self.byte();
-        abi::ColumnResult {
+        Column {
             validity: (kind & 4 > 0).then(|| self.list(Self::byte)),
             values: match kind & 3 {
-                0 => abi::ColumnValuesResult::Int(self.list(|given| i64::from(given.number()))),
-                1 => abi::ColumnValuesResult::Double(self.list(|given| match given.byte() {
+                0 => Values::Int(self.list(|given| i64::from(given.number()))),
+                1 => Values::Double(self.list(|given| match given.byte() {
                     255 => f64::NAN,
                     254 => f64::INFINITY,
                     byte => f64::from(byte),
                 })),
-                2 => abi::ColumnValuesResult::Boolean(self.list(Self::byte)),
-                _ => abi::ColumnValuesResult::Text(abi::TextValuesResult {
+                2 => Values::Boolean(self.list(Self::byte)),
+                _ => Values::Text(TextValues {
                     offsets: self.list(Self::number),
                     data: self.list(Self::byte),
                 }),

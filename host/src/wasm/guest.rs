@@ -24,10 +24,12 @@ use wasmtime::Store;
 pub(super) struct Code<W: World> {
     pub(super) pre: W::Pre,
     pub(super) lines: Arc<Lines>,
-    /// What the component calls itself.
+    /// What the component calls itself, and the log it.
     pub(super) name: String,
     /// Bytes that the host keeps of each instance.
     pub(super) host_bytes: usize,
+    /// What it carries beside its code.
+    pub(super) attachment: Option<Arc<[u8]>>,
 }
 
 /// A guest that can be called. It is instantiated at the first call, again after each failure, and now and then, so that
@@ -120,8 +122,7 @@ impl<W: World> Guest<W> {
                 let Some(code) = &self.code else {
                     return Err(GuestFailure::new("its module was loaded by another host"));
                 };
-                let (lines, bytes) = (&code.lines, code.host_bytes);
-                let mut live = Live::new(&self.host, &code.pre, lines, bytes, self.bounds, &code.name)?;
+                let mut live = Live::new(&self.host, code, self.bounds)?;
                 live.configure(&self.parameters, self.bounds)?;
                 self.measured.metrics.instances.add(1);
                 live

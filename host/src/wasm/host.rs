@@ -2,7 +2,8 @@
 
 use super::{
     aggregate::AggregateInstance,
-    bindings::{StageComponent, aggregate::AggregateComponent},
+    attachment::{Parted, part},
+    bindings::{v0_1, v0_2},
     cache::CodeCache,
     call::{Bounds, Live, World},
     compilations::{Compilation, Compilations},
@@ -19,6 +20,7 @@ use super::{
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
+    worlds::{aggregate::AggregateWorld, stage::StageWorld},
 };
 use crate::{
     definition::StageLimits,
@@ -103,7 +105,8 @@ impl StageHost {
             .environment(|| "cannot start a thread".to_owned())?;
 
         let mut linker = Linker::new(&engine);
-        StageComponent::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context)
+        v0_1::StageComponent::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context)
+            .and_then(|()| v0_2::All::add_to_linker::<_, HasSelf<GuestContext>>(&mut linker, |context| context))
             .environment(|| "cannot set up the imports of guests".to_owned())?;
         let compilations = Arc::new(Compilations::new(&engine, compiler, cache));
         Ok(Self {
@@ -203,9 +206,8 @@ impl StageHost {
         read(path, |binary| {
             // Held until it is loaded, so that it is compiled once.
             let compilation = self.compile(binary)?;
-            let component_type = self.loaded(&*compilation.wait()?)?.component.component_type();
-            let mut exports = component_type.exports(self.engine());
-            match exports.any(|(name, _)| name == AGGREGATE.export) {
+            let component = self.loaded(&*compilation.wait()?)?.component;
+            match AGGREGATE.is_of(&component, self.engine()) {
                 true => self.load_aggregate_binary(binary, path).map(AnyModule::Aggregate),
                 false => self.load_stage(binary, path).map(AnyModule::Stage),
             }
@@ -236,7 +238,7 @@ impl StageHost {
 
     fn load_stage(&self, binary: &Binary, path: &Path) -> Result<Arc<Module>> {
         once(&self.inner.stages, binary.digest(), || {
-            let (description, code) = self.load_as::<StageComponent>(binary)?;
+            let (description, code) = self.load_as::<StageWorld>(binary)?;
             Ok(Module {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
@@ -249,7 +251,7 @@ impl StageHost {
 
     fn load_aggregate_binary(&self, binary: &Binary, path: &Path) -> Result<Arc<AggregateModule>> {
         once(&self.inner.aggregates, binary.digest(), || {
-            let (description, code) = self.load_as::<AggregateComponent>(binary)?;
+            let (description, code) = self.load_as::<AggregateWorld>(binary)?;
             Ok(AggregateModule {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
@@ -263,10 +265,12 @@ impl StageHost {
     /// Compiles and loads a component of this world, and asks what it is.
     fn load_as<W: World>(&self, binary: &Binary) -> Result<(W::Description, Arc<Code<W>>)> {
         let watch = self.may_load(binary.digest())?;
-        let compiled = self.compile(binary)?.wait()?;
+        check_header(binary.bytes())?;
+        let parted = part(binary)?;
+        let compiled = self.inner.compilations.begin(parted.code.clone())?.wait()?;
         let _noted = watch.begin(Doing::Load);
         let (pre, required) = self.prepare::<W>(self.loaded(&compiled)?)?;
-        self.described(binary.bytes(), pre, required)
+        self.described(parted, pre, required)
     }
 
     /// What notes that a module is loaded, unless this host died of that too often.
@@ -283,7 +287,7 @@ impl StageHost {
     /// Begins to compile what may be a component.
     fn compile(&self, binary: &Binary) -> Result<Compilation> {
         check_header(binary.bytes())?;
-        self.inner.compilations.begin(binary.clone())
+        self.inner.compilations.begin(part(binary)?.code)
     }
 
     /// A component of its code, which was made for this engine: what does not fit is more than an instance may have.
@@ -299,9 +303,10 @@ impl StageHost {
     /// Gives a component, which has to be of this world, its imports.
     fn prepare<W: World>(&self, loaded: Loaded) -> Result<(W::Pre, Required)> {
         let Loaded { component, required } = loaded;
-        check_contract(&component, self.engine(), W::KIND)?;
-        let pre = self.inner.linker.instantiate_pre(&component).and_then(W::prepare);
-        let unfit = |cause| Error::definition(format!("it does not fit {}: {cause:#}", W::KIND.export));
+        let version = check_contract(&component, self.engine(), W::KIND)?;
+        let pre = self.inner.linker.instantiate_pre(&component);
+        let pre = pre.and_then(|pre| W::prepare(pre, version));
+        let unfit = |cause| Error::definition(format!("it does not fit {}: {cause:#}", W::KIND.export_in(version)));
         let pre = pre.map_err(unfit)?;
         Ok((pre, required))
     }
@@ -309,16 +314,21 @@ impl StageHost {
     /// What a component says of itself, and what its instances will share.
     fn described<W: World>(
         &self,
-        bytes: &Arc<[u8]>,
+        parted: Parted,
         pre: W::Pre,
         required: Required,
     ) -> Result<(W::Description, Arc<Code<W>>)> {
         let bounds = Bounds::new(&StageLimits::default());
-        let lines = Arc::new(Lines::read(bytes));
-        let host_bytes = required.host_bytes();
+        let mut code = Code::<W> {
+            pre,
+            lines: Arc::new(Lines::read(parted.code.bytes())),
+            name: "?".to_owned(),
+            host_bytes: required.host_bytes(),
+            attachment: parted.attachment,
+        };
         let place = self.place().map_err(Error::environment)?;
         let describe = || {
-            Live::<W>::new(self, &pre, &lines, host_bytes, bounds, "?")
+            Live::<W>::new(self, &code, bounds)
                 .and_then(|mut live| live.describe(bounds))
                 .map_err(|failure| failure.error(format!("it cannot describe itself: {failure}")))
         };
@@ -326,13 +336,7 @@ impl StageHost {
             "it describes itself differently each time; accepted is a component of which every instance says the same";
         let description = said_twice(describe, Error::definition(differs))?;
         drop(place);
-        let name = W::name(&description).to_owned();
-        let code = Code {
-            pre,
-            lines,
-            name,
-            host_bytes,
-        };
+        code.name = W::name(&description).to_owned();
         Ok((description, Arc::new(code)))
     }
 }
@@ -349,20 +353,24 @@ impl GuestHost for StageHost {
     fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage> {
         let Setting {
             parameters,
+            inputs,
             limits,
             whose,
         } = setting;
         let instance = Instance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        let instance = instance.with_inputs(inputs);
         Box::new(instance)
     }
 
     fn aggregate(&self, module: &Arc<AggregateModule>, setting: Setting<'_>) -> Box<dyn RunningAggregate> {
         let Setting {
             parameters,
+            inputs,
             limits,
             whose,
         } = setting;
         let instance = AggregateInstance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        let instance = instance.with_inputs(inputs);
         Box::new(instance)
     }
 }

@@ -1,19 +1,23 @@
 //! A running guest: calls with bounds, and the search for the rows that make a call fail.
 
 use super::{
-    answer::answer_of,
-    bindings::{StageComponent, exports::weir::stage::stage as abi},
+    answer::checked,
     check::shorten,
     guest::Guest,
     host::StageHost,
-    translate::of_stage::lower,
+    worlds::stage::{Rows, StageWorld},
 };
 use crate::{
     definition::StageLimits,
+    limits::ROWS_PER_ROW,
     metrics::ModuleVersion,
     model::{
-        column::Column,
-        guest::{Answer, GuestFailure, Judged, Module, OutputRows, OutputSpec, ParameterValue, Patience, RejectedRow},
+        column::{Column, ColumnType},
+        decimal::DecimalType,
+        guest::{
+            Answer, GuestFailure, InputColumn, InputType, Judged, Module, OutputRows, OutputSpec, ParameterValue,
+            Patience, RejectedRow,
+        },
     },
     plan::RunningStage,
 };
@@ -28,7 +32,10 @@ use std::{
 /// A stage that can be called. It is instantiated at the first call and again after each failure.
 pub struct Instance {
     module: Arc<Module>,
-    guest: Guest<StageComponent>,
+    guest: Guest<StageWorld>,
+    /// The types of the columns that it is given.
+    types: Vec<ColumnType>,
+    rows_per_row: usize,
     /// Set where nobody wants the answers any more.
     is_over: Arc<AtomicBool>,
 }
@@ -52,9 +59,21 @@ impl Instance {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
             guest: Guest::new(host, module.code.get(), &module.digest, parameters, limits).with_watch(watch),
+            types: declared_types(&module.description.inputs),
+            rows_per_row: limits
+                .rows_per_row
+                .as_ref()
+                .map_or(ROWS_PER_ROW, |rows| *rows.get_ref() as usize),
             module,
             is_over: Arc::default(),
         }
+    }
+
+    /// The same, called with columns of these types.
+    #[must_use]
+    pub fn with_inputs(mut self, types: &[ColumnType]) -> Self {
+        self.types = types.to_vec();
+        self
     }
 
     /// Why the host does not run it any more, where it died of it too often. Every call fails then.
@@ -152,16 +171,17 @@ impl Instance {
     }
 
     fn call(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column]) -> Result<Answer, GuestFailure> {
-        let columns: Vec<abi::ColumnParam<'_>> = columns.iter().map(|column| lower(column)).collect();
-        let batch = abi::Batch {
+        let rows = Rows {
             row_count,
             times_ms,
-            columns: &columns,
+            columns,
+            types: &self.types,
         };
+        let (description, most) = (&self.module.description, self.rows_per_row);
         self.guest.work(
             row_count as usize,
-            |stage, store| stage.weir_stage_stage().call_process(store, batch),
-            |given| answer_of(given, row_count, &self.module.description),
+            |stage, store| stage.process(store, rows, description),
+            |given| given.and_then(|given| checked(given, row_count, description, most)),
         )
     }
 }
@@ -184,12 +204,24 @@ impl RunningStage for Instance {
     }
 
     fn warm_up(&mut self) -> Result<(), GuestFailure> {
-        let inputs = self.module.description.inputs.clone();
-        let columns: Vec<Column> = inputs.iter().map(|f| Column::with_capacity(f.column_type, 0)).collect();
+        let inputs = self.module.description.inputs.iter();
+        let columns: Vec<Column> = inputs
+            .map(|input| Column::of_layout(input.accepts.layout(), 0))
+            .collect();
         self.call(0, &[], &columns.iter().collect::<Vec<_>>()).map(|_| ())
     }
 
     fn judge(&mut self, row_count: u32, times_ms: &[i64], columns: &[&Column], patience: Patience) -> Judged {
         self.judge_until(row_count, times_ms, columns, patience)
     }
+}
+
+/// The types that a guest describes, for one that nobody says the types of its columns to: what copes with any decimal is given
+/// some.
+pub(super) fn declared_types(inputs: &[InputColumn]) -> Vec<ColumnType> {
+    let of_input = |input: &InputColumn| match input.accepts {
+        InputType::Is(column_type) => column_type,
+        InputType::AnyDecimal => ColumnType::Decimal(DecimalType::WIDEST),
+    };
+    inputs.iter().map(of_input).collect()
 }

@@ -5,7 +5,7 @@ use crate::{
         DESCRIPTION_BYTES_MAX, DESCRIPTION_COLUMNS_MAX, DESCRIPTION_DOC_BYTES_MAX, DESCRIPTION_NAME_BYTES_MAX,
         DESCRIPTION_PARAMETERS_MAX, DESCRIPTION_VALUE_BYTES_MAX,
     },
-    model::guest::ParameterValue,
+    model::guest::{InputColumn, ParameterSpec, ParameterValue},
     text::{is_deceptive, printable},
 };
 use std::collections::BTreeSet;
@@ -48,12 +48,39 @@ impl Measured {
         at_most(what, count, DESCRIPTION_COLUMNS_MAX)
     }
 
-    /// The parameters.
+    /// The columns that a guest reads.
     ///
     /// # Errors
-    /// When they are too many.
-    pub(super) fn parameters(&mut self, count: usize) -> Result<(), String> {
-        at_most("parameters", count, DESCRIPTION_PARAMETERS_MAX)
+    /// Which rule of the contract they break.
+    pub(super) fn inputs(&mut self, inputs: &[InputColumn]) -> Result<(), String> {
+        self.columns("input columns", inputs.len())?;
+        for column in inputs {
+            self.name("the name of an input column", &column.name)?;
+        }
+        unique("an input column", inputs.iter().map(|column| column.name.as_str()))
+    }
+
+    /// The parameters that a guest describes.
+    ///
+    /// # Errors
+    /// Which rule of the contract they break.
+    pub(super) fn specs(&mut self, specs: &[ParameterSpec]) -> Result<(), String> {
+        at_most("parameters", specs.len(), DESCRIPTION_PARAMETERS_MAX)?;
+        for spec in specs {
+            let parameter_type = spec.parameter_type;
+            self.name("the name of a parameter", &spec.name)?;
+            self.doc("what a parameter is for", &spec.doc)?;
+            let Some(default) = &spec.default else { continue };
+            self.value(&spec.name, default)?;
+            let found = default.parameter_type();
+            if found != parameter_type {
+                return Err(format!(
+                    "parameter \"{}\" is {parameter_type}, but its default is {found}",
+                    spec.name
+                ));
+            }
+        }
+        unique("a parameter", specs.iter().map(|spec| spec.name.as_str()))
     }
 
     /// The value that a parameter has by default.
@@ -61,22 +88,25 @@ impl Measured {
     /// # Errors
     /// When it is too large, or no value.
     pub(super) fn value(&mut self, parameter: &str, value: &ParameterValue) -> Result<(), String> {
-        let is_finite = match value {
-            ParameterValue::Double(value) => value.is_finite(),
-            ParameterValue::DoubleList(values) => values.iter().all(|value| value.is_finite()),
-            _ => true,
-        };
-        if !is_finite {
+        if let Err(accepted) = value.check() {
             return Err(format!(
-                "the default of parameter \"{parameter}\" is {value}; accepted are finite numbers"
+                "the default of parameter \"{parameter}\" is {value}; accepted are {accepted}"
             ));
         }
         let bytes = match value {
-            ParameterValue::Int(_) | ParameterValue::Double(_) | ParameterValue::Boolean(_) => 8,
-            ParameterValue::Text(text) => text.len(),
-            ParameterValue::IntList(values) => 8 * values.len(),
+            ParameterValue::Int(_)
+            | ParameterValue::Double(_)
+            | ParameterValue::Boolean(_)
+            | ParameterValue::Timestamp(_)
+            | ParameterValue::Date(_) => 8,
+            ParameterValue::Text(text) | ParameterValue::Decimal(text) => text.len(),
+            ParameterValue::IntList(values)
+            | ParameterValue::TimestampList(values)
+            | ParameterValue::DateList(values) => 8 * values.len(),
             ParameterValue::DoubleList(values) => 8 * values.len(),
-            ParameterValue::TextList(texts) => texts.iter().map(|text| 8 + text.len()).sum(),
+            ParameterValue::TextList(texts) | ParameterValue::DecimalList(texts) => {
+                texts.iter().map(|text| 8 + text.len()).sum()
+            }
         };
         let what = || format!("the default of parameter \"{parameter}\"");
         self.add(what, bytes, DESCRIPTION_VALUE_BYTES_MAX)

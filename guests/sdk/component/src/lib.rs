@@ -125,12 +125,17 @@ mod tests {
         assert!(error.starts_with(expected), "{error}");
     }
 
-    const WORLDS: [&str; 2] = ["stage-component", "aggregate-component"];
+    const WORLDS: [&str; 4] = [
+        "stage-component",
+        "aggregate-component",
+        "keyed-component",
+        "decoder-component",
+    ];
 
     /// `core` with a world of the contract in it, as `weir-guest` puts it there.
     fn with_contract(world: &str, core: impl Fn(&Resolve, WorldId) -> Vec<u8>) -> Vec<u8> {
         let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir("../../../wit").unwrap();
+        let (package, _) = resolve.push_dir("../../../wit/0.2").unwrap();
         let world = resolve.select_world(&[package], Some(world)).unwrap();
         let mut core = core(&resolve, world);
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();

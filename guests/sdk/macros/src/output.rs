@@ -54,6 +54,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
                     name: ::std::borrow::ToOwned::to_owned(name),
                     passed: ::std::vec![#(::weir_guest::__private::passed(#inputs, #outputs)),*],
                     computed: ::std::vec![#(#types::spec(#names)),*],
+                    many: false,
                 }
             }
 

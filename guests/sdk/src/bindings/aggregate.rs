@@ -3,17 +3,10 @@
 // Options used:
 //   * runtime_path: "weir_guest::__private::rt"
 //   * additional derives ["PartialEq"]
-//   * with "weir:stage/log@0.1.0" = "crate::bindings::weir::stage::log"
-//   * with "weir:stage/time-zone@0.1.0" = "crate::bindings::weir::stage::time_zone"
-//   * with "weir:stage/aggregate@0.1.0/column" = "crate::abi::Column"
-//   * with "weir:stage/aggregate@0.1.0/column-type" = "crate::abi::ColumnType"
-//   * with "weir:stage/aggregate@0.1.0/column-values" = "crate::abi::ColumnValues"
-//   * with "weir:stage/aggregate@0.1.0/text-values" = "crate::abi::TextValues"
-//   * with "weir:stage/aggregate@0.1.0/input-column" = "crate::abi::InputColumn"
-//   * with "weir:stage/aggregate@0.1.0/parameter" = "crate::abi::Parameter"
-//   * with "weir:stage/aggregate@0.1.0/parameter-spec" = "crate::abi::ParameterSpec"
-//   * with "weir:stage/aggregate@0.1.0/parameter-type" = "crate::abi::ParameterType"
-//   * with "weir:stage/aggregate@0.1.0/parameter-value" = "crate::abi::ParameterValue"
+//   * with "weir:stage/types@0.2.0" = "crate::bindings::weir::stage::types"
+//   * with "weir:stage/log@0.2.0" = "crate::bindings::weir::stage::log"
+//   * with "weir:stage/time-zone@0.2.0" = "crate::bindings::weir::stage::time_zone"
+//   * with "weir:stage/attachment@0.2.0" = "crate::bindings::weir::stage::attachment"
 //   * default-bindings-module: "weir_guest::__private::bindings::aggregate"
 //   * export-macro-name: export_aggregate_component
 //   * pub-export-macro
@@ -21,6 +14,10 @@
 use crate::bindings::weir::stage::log as __with_name0;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::weir::stage::time_zone as __with_name1;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::weir::stage::attachment as __with_name2;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::weir::stage::types as __with_name3;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod exports {
@@ -44,150 +41,18 @@ pub mod exports {
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// ---- columns, as in `stage` ---------------------------------------------------------------------------------------
-                /// The type of a column. Each may also hold nulls.
-                #[repr(u8)]
-                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-                pub enum ColumnType {
-                    /// A signed integer of 64 bits.
-                    Int,
-                    /// A finite IEEE 754 double.
-                    Double,
-                    /// True or false.
-                    Boolean,
-                    /// Text in UTF-8, of any length from 0.
-                    Text,
-                }
-                impl ::core::fmt::Debug for ColumnType {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ColumnType::Int => f.debug_tuple("ColumnType::Int").finish(),
-                            ColumnType::Double => {
-                                f.debug_tuple("ColumnType::Double").finish()
-                            }
-                            ColumnType::Boolean => {
-                                f.debug_tuple("ColumnType::Boolean").finish()
-                            }
-                            ColumnType::Text => {
-                                f.debug_tuple("ColumnType::Text").finish()
-                            }
-                        }
-                    }
-                }
-                impl ColumnType {
-                    #[doc(hidden)]
-                    pub unsafe fn _lift(val: u8) -> ColumnType {
-                        if !cfg!(debug_assertions) {
-                            return unsafe { ::core::mem::transmute(val) };
-                        }
-                        match val {
-                            0 => ColumnType::Int,
-                            1 => ColumnType::Double,
-                            2 => ColumnType::Boolean,
-                            3 => ColumnType::Text,
-                            _ => panic!("invalid enum discriminant"),
-                        }
-                    }
-                }
-                /// The values of a text column, one after the other.
-                #[derive(Clone, PartialEq)]
-                pub struct TextValues {
-                    /// One more entry than there are rows. Row `i` is `data[offsets[i] .. offsets[i + 1]]`; the first is 0, the last is
-                    /// the length of `data`, none is smaller than the one before, each falls between two characters.
-                    pub offsets: _rt::Vec<u32>,
-                    /// The texts without separators, in UTF-8. At most 2^32 - 1 bytes.
-                    pub data: _rt::Vec<u8>,
-                }
-                impl ::core::fmt::Debug for TextValues {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("TextValues")
-                            .field("offsets", &self.offsets)
-                            .field("data", &self.data)
-                            .finish()
-                    }
-                }
-                /// The values of a column, one per row. What stands at a null row is of no meaning (but has to be there).
-                #[derive(Clone, PartialEq)]
-                pub enum ColumnValues {
-                    Int(_rt::Vec<i64>),
-                    /// Finite in every row that is not null.
-                    Double(_rt::Vec<f64>),
-                    /// 0 is false, 1 is true; no other byte is allowed.
-                    Boolean(_rt::Vec<u8>),
-                    Text(crate::abi::TextValues),
-                }
-                impl ::core::fmt::Debug for ColumnValues {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ColumnValues::Int(e) => {
-                                f.debug_tuple("ColumnValues::Int").field(e).finish()
-                            }
-                            ColumnValues::Double(e) => {
-                                f.debug_tuple("ColumnValues::Double").field(e).finish()
-                            }
-                            ColumnValues::Boolean(e) => {
-                                f.debug_tuple("ColumnValues::Boolean").field(e).finish()
-                            }
-                            ColumnValues::Text(e) => {
-                                f.debug_tuple("ColumnValues::Text").field(e).finish()
-                            }
-                        }
-                    }
-                }
-                /// One column.
-                #[derive(Clone, PartialEq)]
-                pub struct Column {
-                    /// One byte per row, 1 for a value and 0 for null; absent when no row is null.
-                    pub validity: Option<_rt::Vec<u8>>,
-                    pub values: crate::abi::ColumnValues,
-                }
-                impl ::core::fmt::Debug for Column {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Column")
-                            .field("validity", &self.validity)
-                            .field("values", &self.values)
-                            .finish()
-                    }
-                }
+                pub type Column = super::super::super::super::__with_name3::Column;
+                pub type ColumnType = super::super::super::super::__with_name3::ColumnType;
+                pub type InputColumn = super::super::super::super::__with_name3::InputColumn;
+                pub type ParameterSpec = super::super::super::super::__with_name3::ParameterSpec;
+                pub type Parameter = super::super::super::super::__with_name3::Parameter;
+                pub type States = super::super::super::super::__with_name3::States;
                 /// ---- describe -----------------------------------------------------------------------------------------------------
-                /// A column that the aggregate reads.
-                #[derive(Clone, PartialEq)]
-                pub struct InputColumn {
-                    pub name: _rt::String,
-                    pub column_type: crate::abi::ColumnType,
-                    /// Whether the aggregate copes with nulls here. The host refuses to wire a column that may hold nulls to one that
-                    /// says `false`.
-                    pub nullable: bool,
-                }
-                impl ::core::fmt::Debug for InputColumn {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("InputColumn")
-                            .field("name", &self.name)
-                            .field("column-type", &self.column_type)
-                            .field("nullable", &self.nullable)
-                            .finish()
-                    }
-                }
                 /// What the aggregate gives for a group: one column, which the pipeline names.
                 #[repr(C)]
                 #[derive(Clone, Copy, PartialEq)]
                 pub struct ResultColumn {
-                    pub column_type: crate::abi::ColumnType,
+                    pub column_type: ColumnType,
                     /// Whether there may be nulls in it. A null where this says `false` is a broken answer.
                     pub nullable: bool,
                 }
@@ -202,132 +67,6 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// The type of a parameter.
-                #[repr(u8)]
-                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-                pub enum ParameterType {
-                    Int,
-                    Double,
-                    Boolean,
-                    Text,
-                    IntList,
-                    DoubleList,
-                    TextList,
-                }
-                impl ::core::fmt::Debug for ParameterType {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ParameterType::Int => {
-                                f.debug_tuple("ParameterType::Int").finish()
-                            }
-                            ParameterType::Double => {
-                                f.debug_tuple("ParameterType::Double").finish()
-                            }
-                            ParameterType::Boolean => {
-                                f.debug_tuple("ParameterType::Boolean").finish()
-                            }
-                            ParameterType::Text => {
-                                f.debug_tuple("ParameterType::Text").finish()
-                            }
-                            ParameterType::IntList => {
-                                f.debug_tuple("ParameterType::IntList").finish()
-                            }
-                            ParameterType::DoubleList => {
-                                f.debug_tuple("ParameterType::DoubleList").finish()
-                            }
-                            ParameterType::TextList => {
-                                f.debug_tuple("ParameterType::TextList").finish()
-                            }
-                        }
-                    }
-                }
-                impl ParameterType {
-                    #[doc(hidden)]
-                    pub unsafe fn _lift(val: u8) -> ParameterType {
-                        if !cfg!(debug_assertions) {
-                            return unsafe { ::core::mem::transmute(val) };
-                        }
-                        match val {
-                            0 => ParameterType::Int,
-                            1 => ParameterType::Double,
-                            2 => ParameterType::Boolean,
-                            3 => ParameterType::Text,
-                            4 => ParameterType::IntList,
-                            5 => ParameterType::DoubleList,
-                            6 => ParameterType::TextList,
-                            _ => panic!("invalid enum discriminant"),
-                        }
-                    }
-                }
-                /// The value of a parameter. Doubles are finite.
-                #[derive(Clone, PartialEq)]
-                pub enum ParameterValue {
-                    Int(i64),
-                    Double(f64),
-                    Boolean(bool),
-                    Text(_rt::String),
-                    IntList(_rt::Vec<i64>),
-                    DoubleList(_rt::Vec<f64>),
-                    TextList(_rt::Vec<_rt::String>),
-                }
-                impl ::core::fmt::Debug for ParameterValue {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ParameterValue::Int(e) => {
-                                f.debug_tuple("ParameterValue::Int").field(e).finish()
-                            }
-                            ParameterValue::Double(e) => {
-                                f.debug_tuple("ParameterValue::Double").field(e).finish()
-                            }
-                            ParameterValue::Boolean(e) => {
-                                f.debug_tuple("ParameterValue::Boolean").field(e).finish()
-                            }
-                            ParameterValue::Text(e) => {
-                                f.debug_tuple("ParameterValue::Text").field(e).finish()
-                            }
-                            ParameterValue::IntList(e) => {
-                                f.debug_tuple("ParameterValue::IntList").field(e).finish()
-                            }
-                            ParameterValue::DoubleList(e) => {
-                                f.debug_tuple("ParameterValue::DoubleList")
-                                    .field(e)
-                                    .finish()
-                            }
-                            ParameterValue::TextList(e) => {
-                                f.debug_tuple("ParameterValue::TextList").field(e).finish()
-                            }
-                        }
-                    }
-                }
-                /// A parameter that a pipeline may, or must, set.
-                #[derive(Clone, PartialEq)]
-                pub struct ParameterSpec {
-                    pub name: _rt::String,
-                    pub parameter_type: crate::abi::ParameterType,
-                    /// What holds when the pipeline says nothing. Absent: the pipeline must say it.
-                    pub default: Option<crate::abi::ParameterValue>,
-                    /// One line for the person who sets it.
-                    pub doc: _rt::String,
-                }
-                impl ::core::fmt::Debug for ParameterSpec {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("ParameterSpec")
-                            .field("name", &self.name)
-                            .field("parameter-type", &self.parameter_type)
-                            .field("default", &self.default)
-                            .field("doc", &self.doc)
-                            .finish()
-                    }
-                }
                 /// All that the host must know of an aggregate before it runs it.
                 #[derive(Clone, PartialEq)]
                 pub struct Description {
@@ -338,8 +77,8 @@ pub mod exports {
                     /// One paragraph on what the aggregate is.
                     pub doc: _rt::String,
                     /// The columns that `accumulate` is given, in this order.
-                    pub inputs: _rt::Vec<crate::abi::InputColumn>,
-                    pub parameters: _rt::Vec<crate::abi::ParameterSpec>,
+                    pub inputs: _rt::Vec<InputColumn>,
+                    pub parameters: _rt::Vec<ParameterSpec>,
                     pub result: ResultColumn,
                     /// Whether a row that was added can be taken back. Where it cannot, the host refuses to wire a changelog to it.
                     pub retracts: bool,
@@ -368,47 +107,7 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// ---- configure ----------------------------------------------------------------------------------------------------
-                /// A parameter with the value that holds.
-                #[derive(Clone, PartialEq)]
-                pub struct Parameter {
-                    pub name: _rt::String,
-                    pub value: crate::abi::ParameterValue,
-                }
-                impl ::core::fmt::Debug for Parameter {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Parameter")
-                            .field("name", &self.name)
-                            .field("value", &self.value)
-                            .finish()
-                    }
-                }
                 /// ---- states -------------------------------------------------------------------------------------------------------
-                /// States of groups, one after the other, in the layout of texts.
-                ///
-                /// A state has at most 65536 bytes, after every row. One of no bytes is that of a group that has no row yet.
-                #[derive(Clone, PartialEq)]
-                pub struct States {
-                    /// One more entry than there are states. State `i` is `data[offsets[i] .. offsets[i + 1]]`; the first is 0, the last
-                    /// is the length of `data`, none is smaller than the one before.
-                    pub offsets: _rt::Vec<u32>,
-                    /// The states without separators. The host sends at most 8 MiB in one call.
-                    pub data: _rt::Vec<u8>,
-                }
-                impl ::core::fmt::Debug for States {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("States")
-                            .field("offsets", &self.offsets)
-                            .field("data", &self.data)
-                            .finish()
-                    }
-                }
                 /// Something that the aggregate cannot take in.
                 #[derive(Clone, PartialEq)]
                 pub struct Rejected {
@@ -451,7 +150,7 @@ pub mod exports {
                     /// description says that nothing can be taken back. What is taken back has come in before.
                     pub retracts: Option<_rt::Vec<u8>>,
                     /// The columns of `describe().inputs`, in that order.
-                    pub columns: _rt::Vec<crate::abi::Column>,
+                    pub columns: _rt::Vec<Column>,
                 }
                 impl ::core::fmt::Debug for Batch {
                     fn fmt(
@@ -472,7 +171,7 @@ pub mod exports {
                     /// The states of the groups, after the last row; as many as were given.
                     pub states: States,
                     /// One for each row: the result of the row's group right after it.
-                    pub results: crate::abi::Column,
+                    pub results: Column,
                 }
                 impl ::core::fmt::Debug for Accumulated {
                     fn fmt(
@@ -529,24 +228,24 @@ pub mod exports {
                         *ptr1
                             .add(4 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>() = ptr5.cast_mut();
-                        let vec8 = inputs2;
-                        let len8 = vec8.len();
-                        let layout8 = _rt::alloc::Layout::from_size_align(
-                                vec8.len() * (3 * ::core::mem::size_of::<*const u8>()),
+                        let vec12 = inputs2;
+                        let len12 = vec12.len();
+                        let layout12 = _rt::alloc::Layout::from_size_align(
+                                vec12.len() * (8 + 2 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result8, _cleanup8) = weir_guest::__private::rt::Cleanup::new(
-                            layout8,
+                        let (result12, _cleanup12) = weir_guest::__private::rt::Cleanup::new(
+                            layout12,
                         );
-                        if let Some(cleanup) = _cleanup8 {
+                        if let Some(cleanup) = _cleanup12 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec8.into_iter().enumerate() {
-                            let base = result8
-                                .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                        for (i, e) in vec12.into_iter().enumerate() {
+                            let base = result12
+                                .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let crate::abi::InputColumn {
+                                let super::super::super::super::__with_name3::InputColumn {
                                     name: name6,
                                     column_type: column_type6,
                                     nullable: nullable6,
@@ -559,11 +258,129 @@ pub mod exports {
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<usize>() = len7;
                                 *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+                                use super::super::super::super::__with_name3::ColumnType as V11;
+                                match column_type6 {
+                                    V11::Int => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                    V11::Double => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                    }
+                                    V11::Boolean => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                    }
+                                    V11::Text => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                    }
+                                    V11::Decimal(e) => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (4i32) as u8;
+                                        let super::super::super::super::__with_name3::DecimalType {
+                                            precision: precision8,
+                                            scale: scale8,
+                                        } = e;
+                                        *base
+                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(precision8)) as u8;
+                                        *base
+                                            .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(scale8)) as u8;
+                                    }
+                                    V11::AnyDecimal => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (5i32) as u8;
+                                    }
+                                    V11::Timestamp => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (6i32) as u8;
+                                    }
+                                    V11::Date => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (7i32) as u8;
+                                    }
+                                    V11::Bytes => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (8i32) as u8;
+                                    }
+                                    V11::Json => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (9i32) as u8;
+                                    }
+                                    V11::List(e) => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (10i32) as u8;
+                                        use super::super::super::super::__with_name3::ElementType as V10;
+                                        match e {
+                                            V10::Int => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (0i32) as u8;
+                                            }
+                                            V10::Double => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (1i32) as u8;
+                                            }
+                                            V10::Boolean => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (2i32) as u8;
+                                            }
+                                            V10::Text => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (3i32) as u8;
+                                            }
+                                            V10::Decimal(e) => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::__with_name3::DecimalType {
+                                                    precision: precision9,
+                                                    scale: scale9,
+                                                } = e;
+                                                *base
+                                                    .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(precision9)) as u8;
+                                                *base
+                                                    .add(3 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(scale9)) as u8;
+                                            }
+                                            V10::Timestamp => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (5i32) as u8;
+                                            }
+                                            V10::Date => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (6i32) as u8;
+                                            }
+                                            V10::Bytes => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (7i32) as u8;
+                                            }
+                                        }
+                                    }
+                                }
                                 *base
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (column_type6.clone() as i32) as u8;
-                                *base
-                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .add(4 + 2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>() = (match nullable6 {
                                     true => 1,
                                     false => 0,
@@ -572,53 +389,53 @@ pub mod exports {
                         }
                         *ptr1
                             .add(7 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len8;
+                            .cast::<usize>() = len12;
                         *ptr1
                             .add(6 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result8;
-                        let vec18 = parameters2;
-                        let len18 = vec18.len();
-                        let layout18 = _rt::alloc::Layout::from_size_align(
-                                vec18.len()
+                            .cast::<*mut u8>() = result12;
+                        let vec27 = parameters2;
+                        let len27 = vec27.len();
+                        let layout27 = _rt::alloc::Layout::from_size_align(
+                                vec27.len()
                                     * (24 + 6 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             )
                             .unwrap();
-                        let (result18, _cleanup18) = weir_guest::__private::rt::Cleanup::new(
-                            layout18,
+                        let (result27, _cleanup27) = weir_guest::__private::rt::Cleanup::new(
+                            layout27,
                         );
-                        if let Some(cleanup) = _cleanup18 {
+                        if let Some(cleanup) = _cleanup27 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec18.into_iter().enumerate() {
-                            let base = result18
+                        for (i, e) in vec27.into_iter().enumerate() {
+                            let base = result27
                                 .add(i * (24 + 6 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let crate::abi::ParameterSpec {
-                                    name: name9,
-                                    parameter_type: parameter_type9,
-                                    default: default9,
-                                    doc: doc9,
+                                let super::super::super::super::__with_name3::ParameterSpec {
+                                    name: name13,
+                                    parameter_type: parameter_type13,
+                                    default: default13,
+                                    doc: doc13,
                                 } = e;
-                                let vec10 = (name9.into_bytes()).into_boxed_slice();
-                                let ptr10 = vec10.as_ptr().cast::<u8>();
-                                let len10 = vec10.len();
-                                ::core::mem::forget(vec10);
+                                let vec14 = (name13.into_bytes()).into_boxed_slice();
+                                let ptr14 = vec14.as_ptr().cast::<u8>();
+                                let len14 = vec14.len();
+                                ::core::mem::forget(vec14);
                                 *base
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len10;
-                                *base.add(0).cast::<*mut u8>() = ptr10.cast_mut();
+                                    .cast::<usize>() = len14;
+                                *base.add(0).cast::<*mut u8>() = ptr14.cast_mut();
                                 *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (parameter_type9.clone() as i32) as u8;
-                                match default9 {
+                                    .cast::<u8>() = (parameter_type13.clone() as i32) as u8;
+                                match default13 {
                                     Some(e) => {
                                         *base
                                             .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        use crate::abi::ParameterValue as V16;
+                                        use super::super::super::super::__with_name3::ParameterValue as V25;
                                         match e {
-                                            V16::Int(e) => {
+                                            V25::Int(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
@@ -626,7 +443,7 @@ pub mod exports {
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            V16::Double(e) => {
+                                            V25::Double(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
@@ -634,7 +451,7 @@ pub mod exports {
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<f64>() = _rt::as_f64(e);
                                             }
-                                            V16::Boolean(e) => {
+                                            V25::Boolean(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (2i32) as u8;
@@ -645,90 +462,191 @@ pub mod exports {
                                                     false => 0,
                                                 }) as u8;
                                             }
-                                            V16::Text(e) => {
+                                            V25::Text(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (3i32) as u8;
-                                                let vec11 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr11 = vec11.as_ptr().cast::<u8>();
-                                                let len11 = vec11.len();
-                                                ::core::mem::forget(vec11);
-                                                *base
-                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len11;
-                                                *base
-                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr11.cast_mut();
-                                            }
-                                            V16::IntList(e) => {
-                                                *base
-                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (4i32) as u8;
-                                                let vec12 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr12 = vec12.as_ptr().cast::<u8>();
-                                                let len12 = vec12.len();
-                                                ::core::mem::forget(vec12);
-                                                *base
-                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len12;
-                                                *base
-                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr12.cast_mut();
-                                            }
-                                            V16::DoubleList(e) => {
-                                                *base
-                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (5i32) as u8;
-                                                let vec13 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr13 = vec13.as_ptr().cast::<u8>();
-                                                let len13 = vec13.len();
-                                                ::core::mem::forget(vec13);
-                                                *base
-                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len13;
-                                                *base
-                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr13.cast_mut();
-                                            }
-                                            V16::TextList(e) => {
-                                                *base
-                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (6i32) as u8;
-                                                let vec15 = e;
+                                                let vec15 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr15 = vec15.as_ptr().cast::<u8>();
                                                 let len15 = vec15.len();
-                                                let layout15 = _rt::alloc::Layout::from_size_align(
-                                                        vec15.len() * (2 * ::core::mem::size_of::<*const u8>()),
-                                                        ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .unwrap();
-                                                let (result15, _cleanup15) = weir_guest::__private::rt::Cleanup::new(
-                                                    layout15,
-                                                );
-                                                if let Some(cleanup) = _cleanup15 {
-                                                    cleanup.forget();
-                                                }
-                                                for (i, e) in vec15.into_iter().enumerate() {
-                                                    let base = result15
-                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                                                    {
-                                                        let vec14 = (e.into_bytes()).into_boxed_slice();
-                                                        let ptr14 = vec14.as_ptr().cast::<u8>();
-                                                        let len14 = vec14.len();
-                                                        ::core::mem::forget(vec14);
-                                                        *base
-                                                            .add(::core::mem::size_of::<*const u8>())
-                                                            .cast::<usize>() = len14;
-                                                        *base.add(0).cast::<*mut u8>() = ptr14.cast_mut();
-                                                    }
-                                                }
+                                                ::core::mem::forget(vec15);
                                                 *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len15;
                                                 *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result15;
+                                                    .cast::<*mut u8>() = ptr15.cast_mut();
+                                            }
+                                            V25::Decimal(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let vec16 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr16 = vec16.as_ptr().cast::<u8>();
+                                                let len16 = vec16.len();
+                                                ::core::mem::forget(vec16);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len16;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr16.cast_mut();
+                                            }
+                                            V25::Timestamp(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (5i32) as u8;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>() = _rt::as_i64(e);
+                                            }
+                                            V25::Date(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (6i32) as u8;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>() = _rt::as_i64(e);
+                                            }
+                                            V25::IntList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (7i32) as u8;
+                                                let vec17 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr17 = vec17.as_ptr().cast::<u8>();
+                                                let len17 = vec17.len();
+                                                ::core::mem::forget(vec17);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len17;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr17.cast_mut();
+                                            }
+                                            V25::DoubleList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (8i32) as u8;
+                                                let vec18 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr18 = vec18.as_ptr().cast::<u8>();
+                                                let len18 = vec18.len();
+                                                ::core::mem::forget(vec18);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len18;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr18.cast_mut();
+                                            }
+                                            V25::TextList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (9i32) as u8;
+                                                let vec20 = e;
+                                                let len20 = vec20.len();
+                                                let layout20 = _rt::alloc::Layout::from_size_align(
+                                                        vec20.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                                        ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .unwrap();
+                                                let (result20, _cleanup20) = weir_guest::__private::rt::Cleanup::new(
+                                                    layout20,
+                                                );
+                                                if let Some(cleanup) = _cleanup20 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec20.into_iter().enumerate() {
+                                                    let base = result20
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    {
+                                                        let vec19 = (e.into_bytes()).into_boxed_slice();
+                                                        let ptr19 = vec19.as_ptr().cast::<u8>();
+                                                        let len19 = vec19.len();
+                                                        ::core::mem::forget(vec19);
+                                                        *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>() = len19;
+                                                        *base.add(0).cast::<*mut u8>() = ptr19.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len20;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result20;
+                                            }
+                                            V25::DecimalList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (10i32) as u8;
+                                                let vec22 = e;
+                                                let len22 = vec22.len();
+                                                let layout22 = _rt::alloc::Layout::from_size_align(
+                                                        vec22.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                                        ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .unwrap();
+                                                let (result22, _cleanup22) = weir_guest::__private::rt::Cleanup::new(
+                                                    layout22,
+                                                );
+                                                if let Some(cleanup) = _cleanup22 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec22.into_iter().enumerate() {
+                                                    let base = result22
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    {
+                                                        let vec21 = (e.into_bytes()).into_boxed_slice();
+                                                        let ptr21 = vec21.as_ptr().cast::<u8>();
+                                                        let len21 = vec21.len();
+                                                        ::core::mem::forget(vec21);
+                                                        *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>() = len21;
+                                                        *base.add(0).cast::<*mut u8>() = ptr21.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len22;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result22;
+                                            }
+                                            V25::TimestampList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (11i32) as u8;
+                                                let vec23 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr23 = vec23.as_ptr().cast::<u8>();
+                                                let len23 = vec23.len();
+                                                ::core::mem::forget(vec23);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len23;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr23.cast_mut();
+                                            }
+                                            V25::DateList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (12i32) as u8;
+                                                let vec24 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr24 = vec24.as_ptr().cast::<u8>();
+                                                let len24 = vec24.len();
+                                                ::core::mem::forget(vec24);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len24;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr24.cast_mut();
                                             }
                                         }
                                     }
@@ -738,59 +656,177 @@ pub mod exports {
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec17 = (doc9.into_bytes()).into_boxed_slice();
-                                let ptr17 = vec17.as_ptr().cast::<u8>();
-                                let len17 = vec17.len();
-                                ::core::mem::forget(vec17);
+                                let vec26 = (doc13.into_bytes()).into_boxed_slice();
+                                let ptr26 = vec26.as_ptr().cast::<u8>();
+                                let len26 = vec26.len();
+                                ::core::mem::forget(vec26);
                                 *base
                                     .add(24 + 5 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len17;
+                                    .cast::<usize>() = len26;
                                 *base
                                     .add(24 + 4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr17.cast_mut();
+                                    .cast::<*mut u8>() = ptr26.cast_mut();
                             }
                         }
                         *ptr1
                             .add(9 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len18;
+                            .cast::<usize>() = len27;
                         *ptr1
                             .add(8 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result18;
+                            .cast::<*mut u8>() = result27;
                         let ResultColumn {
-                            column_type: column_type19,
-                            nullable: nullable19,
+                            column_type: column_type28,
+                            nullable: nullable28,
                         } = result2;
+                        use super::super::super::super::__with_name3::ColumnType as V32;
+                        match column_type28 {
+                            V32::Int => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (0i32) as u8;
+                            }
+                            V32::Double => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (1i32) as u8;
+                            }
+                            V32::Boolean => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (2i32) as u8;
+                            }
+                            V32::Text => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (3i32) as u8;
+                            }
+                            V32::Decimal(e) => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (4i32) as u8;
+                                let super::super::super::super::__with_name3::DecimalType {
+                                    precision: precision29,
+                                    scale: scale29,
+                                } = e;
+                                *ptr1
+                                    .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (_rt::as_i32(precision29)) as u8;
+                                *ptr1
+                                    .add(2 + 10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (_rt::as_i32(scale29)) as u8;
+                            }
+                            V32::AnyDecimal => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (5i32) as u8;
+                            }
+                            V32::Timestamp => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (6i32) as u8;
+                            }
+                            V32::Date => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (7i32) as u8;
+                            }
+                            V32::Bytes => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (8i32) as u8;
+                            }
+                            V32::Json => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (9i32) as u8;
+                            }
+                            V32::List(e) => {
+                                *ptr1
+                                    .add(10 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (10i32) as u8;
+                                use super::super::super::super::__with_name3::ElementType as V31;
+                                match e {
+                                    V31::Int => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                    V31::Double => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                    }
+                                    V31::Boolean => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                    }
+                                    V31::Text => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                    }
+                                    V31::Decimal(e) => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (4i32) as u8;
+                                        let super::super::super::super::__with_name3::DecimalType {
+                                            precision: precision30,
+                                            scale: scale30,
+                                        } = e;
+                                        *ptr1
+                                            .add(2 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(precision30)) as u8;
+                                        *ptr1
+                                            .add(3 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(scale30)) as u8;
+                                    }
+                                    V31::Timestamp => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (5i32) as u8;
+                                    }
+                                    V31::Date => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (6i32) as u8;
+                                    }
+                                    V31::Bytes => {
+                                        *ptr1
+                                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (7i32) as u8;
+                                    }
+                                }
+                            }
+                        }
                         *ptr1
-                            .add(10 * ::core::mem::size_of::<*const u8>())
-                            .cast::<u8>() = (column_type19.clone() as i32) as u8;
-                        *ptr1
-                            .add(1 + 10 * ::core::mem::size_of::<*const u8>())
-                            .cast::<u8>() = (match nullable19 {
+                            .add(4 + 10 * ::core::mem::size_of::<*const u8>())
+                            .cast::<u8>() = (match nullable28 {
                             true => 1,
                             false => 0,
                         }) as u8;
                         *ptr1
-                            .add(2 + 10 * ::core::mem::size_of::<*const u8>())
+                            .add(5 + 10 * ::core::mem::size_of::<*const u8>())
                             .cast::<u8>() = (match retracts2 {
                             true => 1,
                             false => 0,
                         }) as u8;
                         *ptr1
-                            .add(3 + 10 * ::core::mem::size_of::<*const u8>())
+                            .add(6 + 10 * ::core::mem::size_of::<*const u8>())
                             .cast::<u8>() = (match merges2 {
                             true => 1,
                             false => 0,
                         }) as u8;
-                        let vec20 = (state2.into_bytes()).into_boxed_slice();
-                        let ptr20 = vec20.as_ptr().cast::<u8>();
-                        let len20 = vec20.len();
-                        ::core::mem::forget(vec20);
+                        let vec33 = (state2.into_bytes()).into_boxed_slice();
+                        let ptr33 = vec33.as_ptr().cast::<u8>();
+                        let len33 = vec33.len();
+                        ::core::mem::forget(vec33);
                         *ptr1
-                            .add(12 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len20;
+                            .add(8 + 11 * ::core::mem::size_of::<*const u8>())
+                            .cast::<usize>() = len33;
                         *ptr1
-                            .add(11 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = ptr20.cast_mut();
+                            .add(8 + 10 * ::core::mem::size_of::<*const u8>())
+                            .cast::<*mut u8>() = ptr33.cast_mut();
                         ptr1
                     }
                 }
@@ -827,7 +863,7 @@ pub mod exports {
                         let len10 = l7;
                         for i in 0..len10 {
                             let base = base10
-                                .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                                .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l8 = *base.add(0).cast::<*mut u8>();
                                 let l9 = *base
@@ -838,7 +874,7 @@ pub mod exports {
                         }
                         _rt::cabi_dealloc(
                             base10,
-                            len10 * (3 * ::core::mem::size_of::<*const u8>()),
+                            len10 * (8 + 2 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
                         let l11 = *arg0
@@ -847,10 +883,10 @@ pub mod exports {
                         let l12 = *arg0
                             .add(9 * ::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
-                        let base32 = l11;
-                        let len32 = l12;
-                        for i in 0..len32 {
-                            let base = base32
+                        let base45 = l11;
+                        let len45 = l12;
+                        for i in 0..len45 {
+                            let base = base45
                                 .add(i * (24 + 6 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l13 = *base.add(0).cast::<*mut u8>();
@@ -891,71 +927,130 @@ pub mod exports {
                                                 let l20 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base21 = l19;
-                                                let len21 = l20;
-                                                _rt::cabi_dealloc(base21, len21 * 8, 8);
+                                                _rt::cabi_dealloc(l19, l20, 1);
                                             }
-                                            5 => {
+                                            5 => {}
+                                            6 => {}
+                                            7 => {
+                                                let l21 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
                                                 let l22 = *base
-                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l23 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base24 = l22;
-                                                let len24 = l23;
-                                                _rt::cabi_dealloc(base24, len24 * 8, 8);
+                                                let base23 = l21;
+                                                let len23 = l22;
+                                                _rt::cabi_dealloc(base23, len23 * 8, 8);
                                             }
-                                            _ => {
-                                                let l25 = *base
+                                            8 => {
+                                                let l24 = *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l26 = *base
+                                                let l25 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base29 = l25;
-                                                let len29 = l26;
-                                                for i in 0..len29 {
-                                                    let base = base29
+                                                let base26 = l24;
+                                                let len26 = l25;
+                                                _rt::cabi_dealloc(base26, len26 * 8, 8);
+                                            }
+                                            9 => {
+                                                let l27 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l28 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base31 = l27;
+                                                let len31 = l28;
+                                                for i in 0..len31 {
+                                                    let base = base31
                                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                                     {
-                                                        let l27 = *base.add(0).cast::<*mut u8>();
-                                                        let l28 = *base
+                                                        let l29 = *base.add(0).cast::<*mut u8>();
+                                                        let l30 = *base
                                                             .add(::core::mem::size_of::<*const u8>())
                                                             .cast::<usize>();
-                                                        _rt::cabi_dealloc(l27, l28, 1);
+                                                        _rt::cabi_dealloc(l29, l30, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base29,
-                                                    len29 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    base31,
+                                                    len31 * (2 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
+                                            }
+                                            10 => {
+                                                let l32 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l33 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base36 = l32;
+                                                let len36 = l33;
+                                                for i in 0..len36 {
+                                                    let base = base36
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    {
+                                                        let l34 = *base.add(0).cast::<*mut u8>();
+                                                        let l35 = *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        _rt::cabi_dealloc(l34, l35, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base36,
+                                                    len36 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                            }
+                                            11 => {
+                                                let l37 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l38 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base39 = l37;
+                                                let len39 = l38;
+                                                _rt::cabi_dealloc(base39, len39 * 8, 8);
+                                            }
+                                            _ => {
+                                                let l40 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l41 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base42 = l40;
+                                                let len42 = l41;
+                                                _rt::cabi_dealloc(base42, len42 * 8, 8);
                                             }
                                         }
                                     }
                                 }
-                                let l30 = *base
+                                let l43 = *base
                                     .add(24 + 4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l31 = *base
+                                let l44 = *base
                                     .add(24 + 5 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l30, l31, 1);
+                                _rt::cabi_dealloc(l43, l44, 1);
                             }
                         }
                         _rt::cabi_dealloc(
-                            base32,
-                            len32 * (24 + 6 * ::core::mem::size_of::<*const u8>()),
+                            base45,
+                            len45 * (24 + 6 * ::core::mem::size_of::<*const u8>()),
                             8,
                         );
-                        let l33 = *arg0
-                            .add(11 * ::core::mem::size_of::<*const u8>())
+                        let l46 = *arg0
+                            .add(8 + 10 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>();
-                        let l34 = *arg0
-                            .add(12 * ::core::mem::size_of::<*const u8>())
+                        let l47 = *arg0
+                            .add(8 + 11 * ::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
-                        _rt::cabi_dealloc(l33, l34, 1);
+                        _rt::cabi_dealloc(l46, l47, 1);
                     }
                 }
                 #[doc(hidden)]
@@ -966,14 +1061,14 @@ pub mod exports {
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result24 = {
-                            let base23 = arg0;
-                            let len23 = arg1;
-                            let mut result23 = _rt::Vec::with_capacity(len23);
-                            for i in 0..len23 {
-                                let base = base23
+                        let result41 = {
+                            let base40 = arg0;
+                            let len40 = arg1;
+                            let mut result40 = _rt::Vec::with_capacity(len40);
+                            for i in 0..len40 {
+                                let base = base40
                                     .add(i * (8 + 4 * ::core::mem::size_of::<*const u8>()));
-                                let e23 = {
+                                let e40 = {
                                     let l0 = *base.add(0).cast::<*mut u8>();
                                     let l1 = *base
                                         .add(::core::mem::size_of::<*const u8>())
@@ -989,28 +1084,28 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>(),
                                     );
-                                    use crate::abi::ParameterValue as V22;
-                                    let v22 = match l3 {
+                                    use super::super::super::super::__with_name3::ParameterValue as V39;
+                                    let v39 = match l3 {
                                         0 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l4 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>();
                                                 l4
                                             };
-                                            V22::Int(e22)
+                                            V39::Int(e39)
                                         }
                                         1 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l5 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<f64>();
                                                 l5
                                             };
-                                            V22::Double(e22)
+                                            V39::Double(e39)
                                         }
                                         2 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l6 = i32::from(
                                                     *base
                                                         .add(8 + 2 * ::core::mem::size_of::<*const u8>())
@@ -1018,10 +1113,10 @@ pub mod exports {
                                                 );
                                                 _rt::bool_lift(l6 as u8)
                                             };
-                                            V22::Boolean(e22)
+                                            V39::Boolean(e39)
                                         }
                                         3 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l7 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1036,10 +1131,10 @@ pub mod exports {
                                                 );
                                                 _rt::string_lift(bytes9)
                                             };
-                                            V22::Text(e22)
+                                            V39::Text(e39)
                                         }
                                         4 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l10 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1047,101 +1142,205 @@ pub mod exports {
                                                     .add(8 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
                                                 let len12 = l11;
-                                                <_ as From<
-                                                    _rt::Vec<_>,
-                                                >>::from(_rt::Vec::from_raw_parts(l10.cast(), len12, len12))
+                                                let bytes12 = _rt::Vec::from_raw_parts(
+                                                    l10.cast(),
+                                                    len12,
+                                                    len12,
+                                                );
+                                                _rt::string_lift(bytes12)
                                             };
-                                            V22::IntList(e22)
+                                            V39::Decimal(e39)
                                         }
                                         5 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l13 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l14 = *base
-                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                let len15 = l14;
-                                                <_ as From<
-                                                    _rt::Vec<_>,
-                                                >>::from(_rt::Vec::from_raw_parts(l13.cast(), len15, len15))
+                                                    .cast::<i64>();
+                                                l13
                                             };
-                                            V22::DoubleList(e22)
+                                            V39::Timestamp(e39)
                                         }
-                                        n => {
-                                            debug_assert_eq!(n, 6, "invalid enum discriminant");
-                                            let e22 = {
-                                                let l16 = *base
+                                        6 => {
+                                            let e39 = {
+                                                let l14 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l14
+                                            };
+                                            V39::Date(e39)
+                                        }
+                                        7 => {
+                                            let e39 = {
+                                                let l15 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l17 = *base
+                                                let l16 = *base
                                                     .add(8 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base21 = l16;
-                                                let len21 = l17;
-                                                let mut result21 = _rt::Vec::with_capacity(len21);
-                                                for i in 0..len21 {
-                                                    let base = base21
+                                                let len17 = l16;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l15.cast(), len17, len17))
+                                            };
+                                            V39::IntList(e39)
+                                        }
+                                        8 => {
+                                            let e39 = {
+                                                let l18 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l19 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len20 = l19;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l18.cast(), len20, len20))
+                                            };
+                                            V39::DoubleList(e39)
+                                        }
+                                        9 => {
+                                            let e39 = {
+                                                let l21 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l22 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base26 = l21;
+                                                let len26 = l22;
+                                                let mut result26 = _rt::Vec::with_capacity(len26);
+                                                for i in 0..len26 {
+                                                    let base = base26
                                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                                                    let e21 = {
-                                                        let l18 = *base.add(0).cast::<*mut u8>();
-                                                        let l19 = *base
+                                                    let e26 = {
+                                                        let l23 = *base.add(0).cast::<*mut u8>();
+                                                        let l24 = *base
                                                             .add(::core::mem::size_of::<*const u8>())
                                                             .cast::<usize>();
-                                                        let len20 = l19;
-                                                        let bytes20 = _rt::Vec::from_raw_parts(
-                                                            l18.cast(),
-                                                            len20,
-                                                            len20,
+                                                        let len25 = l24;
+                                                        let bytes25 = _rt::Vec::from_raw_parts(
+                                                            l23.cast(),
+                                                            len25,
+                                                            len25,
                                                         );
-                                                        _rt::string_lift(bytes20)
+                                                        _rt::string_lift(bytes25)
                                                     };
-                                                    result21.push(e21);
+                                                    result26.push(e26);
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base21,
-                                                    len21 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    base26,
+                                                    len26 * (2 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                result21
+                                                result26
                                             };
-                                            V22::TextList(e22)
+                                            V39::TextList(e39)
+                                        }
+                                        10 => {
+                                            let e39 = {
+                                                let l27 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l28 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base32 = l27;
+                                                let len32 = l28;
+                                                let mut result32 = _rt::Vec::with_capacity(len32);
+                                                for i in 0..len32 {
+                                                    let base = base32
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    let e32 = {
+                                                        let l29 = *base.add(0).cast::<*mut u8>();
+                                                        let l30 = *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len31 = l30;
+                                                        let bytes31 = _rt::Vec::from_raw_parts(
+                                                            l29.cast(),
+                                                            len31,
+                                                            len31,
+                                                        );
+                                                        _rt::string_lift(bytes31)
+                                                    };
+                                                    result32.push(e32);
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base32,
+                                                    len32 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                result32
+                                            };
+                                            V39::DecimalList(e39)
+                                        }
+                                        11 => {
+                                            let e39 = {
+                                                let l33 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l34 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len35 = l34;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l33.cast(), len35, len35))
+                                            };
+                                            V39::TimestampList(e39)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 12, "invalid enum discriminant");
+                                            let e39 = {
+                                                let l36 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l37 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len38 = l37;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l36.cast(), len38, len38))
+                                            };
+                                            V39::DateList(e39)
                                         }
                                     };
-                                    crate::abi::Parameter {
+                                    super::super::super::super::__with_name3::Parameter {
                                         name: _rt::string_lift(bytes2),
-                                        value: v22,
+                                        value: v39,
                                     }
                                 };
-                                result23.push(e23);
+                                result40.push(e40);
                             }
                             _rt::cabi_dealloc(
-                                base23,
-                                len23 * (8 + 4 * ::core::mem::size_of::<*const u8>()),
+                                base40,
+                                len40 * (8 + 4 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             );
-                            T_::configure(result23)
+                            T_::configure(result40)
                         };
-                        let ptr25 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result24 {
+                        let ptr42 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result41 {
                             Ok(_) => {
-                                *ptr25.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr42.add(0).cast::<u8>() = (0i32) as u8;
                             }
                             Err(e) => {
-                                *ptr25.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec26 = (e.into_bytes()).into_boxed_slice();
-                                let ptr26 = vec26.as_ptr().cast::<u8>();
-                                let len26 = vec26.len();
-                                ::core::mem::forget(vec26);
-                                *ptr25
+                                *ptr42.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec43 = (e.into_bytes()).into_boxed_slice();
+                                let ptr43 = vec43.as_ptr().cast::<u8>();
+                                let len43 = vec43.len();
+                                ::core::mem::forget(vec43);
+                                *ptr42
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len26;
-                                *ptr25
+                                    .cast::<usize>() = len43;
+                                *ptr42
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr26.cast_mut();
+                                    .cast::<*mut u8>() = ptr43.cast_mut();
                             }
                         };
-                        ptr25
+                        ptr42
                     }
                 }
                 #[doc(hidden)]
@@ -1180,27 +1379,27 @@ pub mod exports {
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result26 = {
+                        let result30 = {
                             let len0 = arg1;
                             let len1 = arg3;
                             let len2 = arg5;
-                            let base25 = arg9;
-                            let len25 = arg10;
-                            let mut result25 = _rt::Vec::with_capacity(len25);
-                            for i in 0..len25 {
-                                let base = base25
+                            let base29 = arg9;
+                            let len29 = arg10;
+                            let mut result29 = _rt::Vec::with_capacity(len29);
+                            for i in 0..len29 {
+                                let base = base29
                                     .add(i * (8 * ::core::mem::size_of::<*const u8>()));
-                                let e25 = {
+                                let e29 = {
                                     let l4 = i32::from(*base.add(0).cast::<u8>());
                                     let l8 = i32::from(
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>(),
                                     );
-                                    use crate::abi::ColumnValues as V24;
-                                    let v24 = match l8 {
+                                    use super::super::super::super::__with_name3::ColumnValues as V28;
+                                    let v28 = match l8 {
                                         0 => {
-                                            let e24 = {
+                                            let e28 = {
                                                 let l9 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1212,10 +1411,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l9.cast(), len11, len11))
                                             };
-                                            V24::Int(e24)
+                                            V28::Int(e28)
                                         }
                                         1 => {
-                                            let e24 = {
+                                            let e28 = {
                                                 let l12 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1227,10 +1426,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l12.cast(), len14, len14))
                                             };
-                                            V24::Double(e24)
+                                            V28::Double(e28)
                                         }
                                         2 => {
-                                            let e24 = {
+                                            let e28 = {
                                                 let l15 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1242,11 +1441,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l15.cast(), len17, len17))
                                             };
-                                            V24::Boolean(e24)
+                                            V28::Boolean(e28)
                                         }
-                                        n => {
-                                            debug_assert_eq!(n, 3, "invalid enum discriminant");
-                                            let e24 = {
+                                        3 => {
+                                            let e28 = {
                                                 let l18 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1261,7 +1459,7 @@ pub mod exports {
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
                                                 let len23 = l22;
-                                                crate::abi::TextValues {
+                                                super::super::super::super::__with_name3::TextValues {
                                                     offsets: <_ as From<
                                                         _rt::Vec<_>,
                                                     >>::from(
@@ -1272,10 +1470,34 @@ pub mod exports {
                                                     >>::from(_rt::Vec::from_raw_parts(l21.cast(), len23, len23)),
                                                 }
                                             };
-                                            V24::Text(e24)
+                                            V28::Text(e28)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                            let e28 = {
+                                                let l24 = i32::from(
+                                                    *base
+                                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<u8>(),
+                                                );
+                                                let l25 = *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l26 = *base
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len27 = l26;
+                                                super::super::super::super::__with_name3::DecimalValues {
+                                                    scale: l24 as u8,
+                                                    unscaled: <_ as From<
+                                                        _rt::Vec<_>,
+                                                    >>::from(_rt::Vec::from_raw_parts(l25.cast(), len27, len27)),
+                                                }
+                                            };
+                                            V28::Decimal(e28)
                                         }
                                     };
-                                    crate::abi::Column {
+                                    super::super::super::super::__with_name3::Column {
                                         validity: match l4 {
                                             0 => None,
                                             1 => {
@@ -1295,21 +1517,21 @@ pub mod exports {
                                             }
                                             _ => _rt::invalid_enum_discriminant(),
                                         },
-                                        values: v24,
+                                        values: v28,
                                     }
                                 };
-                                result25.push(e25);
+                                result29.push(e29);
                             }
                             _rt::cabi_dealloc(
-                                base25,
-                                len25 * (8 * ::core::mem::size_of::<*const u8>()),
+                                base29,
+                                len29 * (8 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
                             T_::accumulate(Batch {
                                 groups: <_ as From<
                                     _rt::Vec<_>,
                                 >>::from(_rt::Vec::from_raw_parts(arg0.cast(), len0, len0)),
-                                states: States {
+                                states: super::super::super::super::__with_name3::States {
                                     offsets: <_ as From<
                                         _rt::Vec<_>,
                                     >>::from(_rt::Vec::from_raw_parts(arg2.cast(), len1, len1)),
@@ -1330,166 +1552,192 @@ pub mod exports {
                                     }
                                     _ => _rt::invalid_enum_discriminant(),
                                 },
-                                columns: result25,
+                                columns: result29,
                             })
                         };
-                        let ptr27 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result26 {
+                        let ptr31 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result30 {
                             Ok(e) => {
-                                *ptr27.add(0).cast::<u8>() = (0i32) as u8;
-                                let Accumulated { states: states28, results: results28 } = e;
-                                let States { offsets: offsets29, data: data29 } = states28;
-                                let vec30 = <_ as Into<_rt::Vec<_>>>::into(offsets29)
+                                *ptr31.add(0).cast::<u8>() = (0i32) as u8;
+                                let Accumulated { states: states32, results: results32 } = e;
+                                let super::super::super::super::__with_name3::States {
+                                    offsets: offsets33,
+                                    data: data33,
+                                } = states32;
+                                let vec34 = <_ as Into<_rt::Vec<_>>>::into(offsets33)
                                     .into_boxed_slice();
-                                let ptr30 = vec30.as_ptr().cast::<u8>();
-                                let len30 = vec30.len();
-                                ::core::mem::forget(vec30);
-                                *ptr27
+                                let ptr34 = vec34.as_ptr().cast::<u8>();
+                                let len34 = vec34.len();
+                                ::core::mem::forget(vec34);
+                                *ptr31
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len30;
-                                *ptr27
+                                    .cast::<usize>() = len34;
+                                *ptr31
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr30.cast_mut();
-                                let vec31 = <_ as Into<_rt::Vec<_>>>::into(data29)
+                                    .cast::<*mut u8>() = ptr34.cast_mut();
+                                let vec35 = <_ as Into<_rt::Vec<_>>>::into(data33)
                                     .into_boxed_slice();
-                                let ptr31 = vec31.as_ptr().cast::<u8>();
-                                let len31 = vec31.len();
-                                ::core::mem::forget(vec31);
-                                *ptr27
+                                let ptr35 = vec35.as_ptr().cast::<u8>();
+                                let len35 = vec35.len();
+                                ::core::mem::forget(vec35);
+                                *ptr31
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len31;
-                                *ptr27
+                                    .cast::<usize>() = len35;
+                                *ptr31
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr31.cast_mut();
-                                let crate::abi::Column {
-                                    validity: validity32,
-                                    values: values32,
-                                } = results28;
-                                match validity32 {
+                                    .cast::<*mut u8>() = ptr35.cast_mut();
+                                let super::super::super::super::__with_name3::Column {
+                                    validity: validity36,
+                                    values: values36,
+                                } = results32;
+                                match validity36 {
                                     Some(e) => {
-                                        *ptr27
+                                        *ptr31
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        let vec33 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                        let vec37 = <_ as Into<_rt::Vec<_>>>::into(e)
                                             .into_boxed_slice();
-                                        let ptr33 = vec33.as_ptr().cast::<u8>();
-                                        let len33 = vec33.len();
-                                        ::core::mem::forget(vec33);
-                                        *ptr27
+                                        let ptr37 = vec37.as_ptr().cast::<u8>();
+                                        let len37 = vec37.len();
+                                        ::core::mem::forget(vec37);
+                                        *ptr31
                                             .add(7 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len33;
-                                        *ptr27
+                                            .cast::<usize>() = len37;
+                                        *ptr31
                                             .add(6 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr33.cast_mut();
+                                            .cast::<*mut u8>() = ptr37.cast_mut();
                                     }
                                     None => {
-                                        *ptr27
+                                        *ptr31
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                use crate::abi::ColumnValues as V40;
-                                match values32 {
-                                    V40::Int(e) => {
-                                        *ptr27
+                                use super::super::super::super::__with_name3::ColumnValues as V46;
+                                match values36 {
+                                    V46::Int(e) => {
+                                        *ptr31
                                             .add(8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
-                                        let vec34 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                            .into_boxed_slice();
-                                        let ptr34 = vec34.as_ptr().cast::<u8>();
-                                        let len34 = vec34.len();
-                                        ::core::mem::forget(vec34);
-                                        *ptr27
-                                            .add(10 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len34;
-                                        *ptr27
-                                            .add(9 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr34.cast_mut();
-                                    }
-                                    V40::Double(e) => {
-                                        *ptr27
-                                            .add(8 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (1i32) as u8;
-                                        let vec35 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                            .into_boxed_slice();
-                                        let ptr35 = vec35.as_ptr().cast::<u8>();
-                                        let len35 = vec35.len();
-                                        ::core::mem::forget(vec35);
-                                        *ptr27
-                                            .add(10 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len35;
-                                        *ptr27
-                                            .add(9 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr35.cast_mut();
-                                    }
-                                    V40::Boolean(e) => {
-                                        *ptr27
-                                            .add(8 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (2i32) as u8;
-                                        let vec36 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                            .into_boxed_slice();
-                                        let ptr36 = vec36.as_ptr().cast::<u8>();
-                                        let len36 = vec36.len();
-                                        ::core::mem::forget(vec36);
-                                        *ptr27
-                                            .add(10 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len36;
-                                        *ptr27
-                                            .add(9 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr36.cast_mut();
-                                    }
-                                    V40::Text(e) => {
-                                        *ptr27
-                                            .add(8 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (3i32) as u8;
-                                        let crate::abi::TextValues {
-                                            offsets: offsets37,
-                                            data: data37,
-                                        } = e;
-                                        let vec38 = <_ as Into<_rt::Vec<_>>>::into(offsets37)
+                                        let vec38 = <_ as Into<_rt::Vec<_>>>::into(e)
                                             .into_boxed_slice();
                                         let ptr38 = vec38.as_ptr().cast::<u8>();
                                         let len38 = vec38.len();
                                         ::core::mem::forget(vec38);
-                                        *ptr27
+                                        *ptr31
                                             .add(10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>() = len38;
-                                        *ptr27
+                                        *ptr31
                                             .add(9 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr38.cast_mut();
-                                        let vec39 = <_ as Into<_rt::Vec<_>>>::into(data37)
+                                    }
+                                    V46::Double(e) => {
+                                        *ptr31
+                                            .add(8 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let vec39 = <_ as Into<_rt::Vec<_>>>::into(e)
                                             .into_boxed_slice();
                                         let ptr39 = vec39.as_ptr().cast::<u8>();
                                         let len39 = vec39.len();
                                         ::core::mem::forget(vec39);
-                                        *ptr27
-                                            .add(12 * ::core::mem::size_of::<*const u8>())
+                                        *ptr31
+                                            .add(10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>() = len39;
-                                        *ptr27
-                                            .add(11 * ::core::mem::size_of::<*const u8>())
+                                        *ptr31
+                                            .add(9 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr39.cast_mut();
+                                    }
+                                    V46::Boolean(e) => {
+                                        *ptr31
+                                            .add(8 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                        let vec40 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                            .into_boxed_slice();
+                                        let ptr40 = vec40.as_ptr().cast::<u8>();
+                                        let len40 = vec40.len();
+                                        ::core::mem::forget(vec40);
+                                        *ptr31
+                                            .add(10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len40;
+                                        *ptr31
+                                            .add(9 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr40.cast_mut();
+                                    }
+                                    V46::Text(e) => {
+                                        *ptr31
+                                            .add(8 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                        let super::super::super::super::__with_name3::TextValues {
+                                            offsets: offsets41,
+                                            data: data41,
+                                        } = e;
+                                        let vec42 = <_ as Into<_rt::Vec<_>>>::into(offsets41)
+                                            .into_boxed_slice();
+                                        let ptr42 = vec42.as_ptr().cast::<u8>();
+                                        let len42 = vec42.len();
+                                        ::core::mem::forget(vec42);
+                                        *ptr31
+                                            .add(10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len42;
+                                        *ptr31
+                                            .add(9 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr42.cast_mut();
+                                        let vec43 = <_ as Into<_rt::Vec<_>>>::into(data41)
+                                            .into_boxed_slice();
+                                        let ptr43 = vec43.as_ptr().cast::<u8>();
+                                        let len43 = vec43.len();
+                                        ::core::mem::forget(vec43);
+                                        *ptr31
+                                            .add(12 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len43;
+                                        *ptr31
+                                            .add(11 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr43.cast_mut();
+                                    }
+                                    V46::Decimal(e) => {
+                                        *ptr31
+                                            .add(8 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (4i32) as u8;
+                                        let super::super::super::super::__with_name3::DecimalValues {
+                                            scale: scale44,
+                                            unscaled: unscaled44,
+                                        } = e;
+                                        *ptr31
+                                            .add(9 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(scale44)) as u8;
+                                        let vec45 = <_ as Into<_rt::Vec<_>>>::into(unscaled44)
+                                            .into_boxed_slice();
+                                        let ptr45 = vec45.as_ptr().cast::<u8>();
+                                        let len45 = vec45.len();
+                                        ::core::mem::forget(vec45);
+                                        *ptr31
+                                            .add(11 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len45;
+                                        *ptr31
+                                            .add(10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr45.cast_mut();
                                     }
                                 }
                             }
                             Err(e) => {
-                                *ptr27.add(0).cast::<u8>() = (1i32) as u8;
-                                let Rejected { number: number41, reason: reason41 } = e;
-                                *ptr27
+                                *ptr31.add(0).cast::<u8>() = (1i32) as u8;
+                                let Rejected { number: number47, reason: reason47 } = e;
+                                *ptr31
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<i32>() = _rt::as_i32(number41);
-                                let vec42 = (reason41.into_bytes()).into_boxed_slice();
-                                let ptr42 = vec42.as_ptr().cast::<u8>();
-                                let len42 = vec42.len();
-                                ::core::mem::forget(vec42);
-                                *ptr27
+                                    .cast::<i32>() = _rt::as_i32(number47);
+                                let vec48 = (reason47.into_bytes()).into_boxed_slice();
+                                let ptr48 = vec48.as_ptr().cast::<u8>();
+                                let len48 = vec48.len();
+                                ::core::mem::forget(vec48);
+                                *ptr31
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len42;
-                                *ptr27
+                                    .cast::<usize>() = len48;
+                                *ptr31
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr42.cast_mut();
+                                    .cast::<*mut u8>() = ptr48.cast_mut();
                             }
                         };
-                        ptr27
+                        ptr31
                     }
                 }
                 #[doc(hidden)]
@@ -1575,7 +1823,7 @@ pub mod exports {
                                         let len20 = l19;
                                         _rt::cabi_dealloc(base20, len20 * 1, 1);
                                     }
-                                    _ => {
+                                    3 => {
                                         let l21 = *arg0
                                             .add(9 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
@@ -1595,16 +1843,27 @@ pub mod exports {
                                         let len26 = l25;
                                         _rt::cabi_dealloc(base26, len26 * 1, 1);
                                     }
+                                    _ => {
+                                        let l27 = *arg0
+                                            .add(10 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l28 = *arg0
+                                            .add(11 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base29 = l27;
+                                        let len29 = l28;
+                                        _rt::cabi_dealloc(base29, len29 * 8, 8);
+                                    }
                                 }
                             }
                             _ => {
-                                let l27 = *arg0
+                                let l30 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l28 = *arg0
+                                let l31 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l27, l28, 1);
+                                _rt::cabi_dealloc(l30, l31, 1);
                             }
                         }
                     }
@@ -1629,7 +1888,7 @@ pub mod exports {
                             let len2 = arg5;
                             let len3 = arg7;
                             T_::merge(
-                                States {
+                                super::super::super::super::__with_name3::States {
                                     offsets: <_ as From<
                                         _rt::Vec<_>,
                                     >>::from(_rt::Vec::from_raw_parts(arg0.cast(), len0, len0)),
@@ -1637,7 +1896,7 @@ pub mod exports {
                                         _rt::Vec<_>,
                                     >>::from(_rt::Vec::from_raw_parts(arg2.cast(), len1, len1)),
                                 },
-                                States {
+                                super::super::super::super::__with_name3::States {
                                     offsets: <_ as From<
                                         _rt::Vec<_>,
                                     >>::from(_rt::Vec::from_raw_parts(arg4.cast(), len2, len2)),
@@ -1651,7 +1910,10 @@ pub mod exports {
                         match result4 {
                             Ok(e) => {
                                 *ptr5.add(0).cast::<u8>() = (0i32) as u8;
-                                let States { offsets: offsets6, data: data6 } = e;
+                                let super::super::super::super::__with_name3::States {
+                                    offsets: offsets6,
+                                    data: data6,
+                                } = e;
                                 let vec7 = <_ as Into<_rt::Vec<_>>>::into(offsets6)
                                     .into_boxed_slice();
                                 let ptr7 = vec7.as_ptr().cast::<u8>();
@@ -1747,7 +2009,7 @@ pub mod exports {
                         let result2 = {
                             let len0 = arg1;
                             let len1 = arg3;
-                            T_::results(States {
+                            T_::results(super::super::super::super::__with_name3::States {
                                 offsets: <_ as From<
                                     _rt::Vec<_>,
                                 >>::from(_rt::Vec::from_raw_parts(arg0.cast(), len0, len0)),
@@ -1760,7 +2022,7 @@ pub mod exports {
                         match result2 {
                             Ok(e) => {
                                 *ptr3.add(0).cast::<u8>() = (0i32) as u8;
-                                let crate::abi::Column {
+                                let super::super::super::super::__with_name3::Column {
                                     validity: validity4,
                                     values: values4,
                                 } = e;
@@ -1787,9 +2049,9 @@ pub mod exports {
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                use crate::abi::ColumnValues as V12;
+                                use super::super::super::super::__with_name3::ColumnValues as V14;
                                 match values4 {
-                                    V12::Int(e) => {
+                                    V14::Int(e) => {
                                         *ptr3
                                             .add(4 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
@@ -1805,7 +2067,7 @@ pub mod exports {
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr6.cast_mut();
                                     }
-                                    V12::Double(e) => {
+                                    V14::Double(e) => {
                                         *ptr3
                                             .add(4 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
@@ -1821,7 +2083,7 @@ pub mod exports {
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr7.cast_mut();
                                     }
-                                    V12::Boolean(e) => {
+                                    V14::Boolean(e) => {
                                         *ptr3
                                             .add(4 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (2i32) as u8;
@@ -1837,11 +2099,11 @@ pub mod exports {
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr8.cast_mut();
                                     }
-                                    V12::Text(e) => {
+                                    V14::Text(e) => {
                                         *ptr3
                                             .add(4 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (3i32) as u8;
-                                        let crate::abi::TextValues {
+                                        let super::super::super::super::__with_name3::TextValues {
                                             offsets: offsets9,
                                             data: data9,
                                         } = e;
@@ -1868,24 +2130,47 @@ pub mod exports {
                                             .add(7 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr11.cast_mut();
                                     }
+                                    V14::Decimal(e) => {
+                                        *ptr3
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (4i32) as u8;
+                                        let super::super::super::super::__with_name3::DecimalValues {
+                                            scale: scale12,
+                                            unscaled: unscaled12,
+                                        } = e;
+                                        *ptr3
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(scale12)) as u8;
+                                        let vec13 = <_ as Into<_rt::Vec<_>>>::into(unscaled12)
+                                            .into_boxed_slice();
+                                        let ptr13 = vec13.as_ptr().cast::<u8>();
+                                        let len13 = vec13.len();
+                                        ::core::mem::forget(vec13);
+                                        *ptr3
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len13;
+                                        *ptr3
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr13.cast_mut();
+                                    }
                                 }
                             }
                             Err(e) => {
                                 *ptr3.add(0).cast::<u8>() = (1i32) as u8;
-                                let Rejected { number: number13, reason: reason13 } = e;
+                                let Rejected { number: number15, reason: reason15 } = e;
                                 *ptr3
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<i32>() = _rt::as_i32(number13);
-                                let vec14 = (reason13.into_bytes()).into_boxed_slice();
-                                let ptr14 = vec14.as_ptr().cast::<u8>();
-                                let len14 = vec14.len();
-                                ::core::mem::forget(vec14);
+                                    .cast::<i32>() = _rt::as_i32(number15);
+                                let vec16 = (reason15.into_bytes()).into_boxed_slice();
+                                let ptr16 = vec16.as_ptr().cast::<u8>();
+                                let len16 = vec16.len();
+                                ::core::mem::forget(vec16);
                                 *ptr3
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len14;
+                                    .cast::<usize>() = len16;
                                 *ptr3
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr14.cast_mut();
+                                    .cast::<*mut u8>() = ptr16.cast_mut();
                             }
                         };
                         ptr3
@@ -1954,7 +2239,7 @@ pub mod exports {
                                         let len14 = l13;
                                         _rt::cabi_dealloc(base14, len14 * 1, 1);
                                     }
-                                    _ => {
+                                    3 => {
                                         let l15 = *arg0
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
@@ -1974,16 +2259,27 @@ pub mod exports {
                                         let len20 = l19;
                                         _rt::cabi_dealloc(base20, len20 * 1, 1);
                                     }
+                                    _ => {
+                                        let l21 = *arg0
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l22 = *arg0
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base23 = l21;
+                                        let len23 = l22;
+                                        _rt::cabi_dealloc(base23, len23 * 8, 8);
+                                    }
                                 }
                             }
                             _ => {
-                                let l21 = *arg0
+                                let l24 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l22 = *arg0
+                                let l25 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l21, l22, 1);
+                                _rt::cabi_dealloc(l24, l25, 1);
                             }
                         }
                     }
@@ -1992,13 +2288,14 @@ pub mod exports {
                     /// What this aggregate reads, gives and can be told. Always the same answer for one module.
                     #[allow(async_fn_in_trait)]
                     fn describe() -> Description;
+                    /// ---- configure ----------------------------------------------------------------------------------------------------
                     /// Called once for each instance, before all else but `describe`, with every parameter that `describe` lists, in that
                     /// order and of that type.
                     ///
                     /// The error is a sentence for the person who set the parameter: which one, what was wrong with it, what is accepted.
                     #[allow(async_fn_in_trait)]
                     fn configure(
-                        parameters: _rt::Vec<crate::abi::Parameter>,
+                        parameters: _rt::Vec<Parameter>,
                     ) -> Result<(), _rt::String>;
                     /// Takes rows into the states of their groups, in order.
                     ///
@@ -2018,68 +2315,68 @@ pub mod exports {
                     ///
                     /// States come from the host as a module of the same description gave them, perhaps under other parameters.
                     #[allow(async_fn_in_trait)]
-                    fn results(states: States) -> Result<crate::abi::Column, Rejected>;
+                    fn results(states: States) -> Result<Column, Rejected>;
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_weir_stage_aggregate_0_1_0_cabi {
+                macro_rules! __export_weir_stage_aggregate_0_2_0_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "weir:stage/aggregate@0.1.0#describe")] unsafe extern "C" fn
+                        "weir:stage/aggregate@0.2.0#describe")] unsafe extern "C" fn
                         export_describe() -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_describe_cabi::<$ty > () } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/aggregate@0.1.0#describe")] unsafe extern
+                        "cabi_post_weir:stage/aggregate@0.2.0#describe")] unsafe extern
                         "C" fn _post_return_describe(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_describe::<$ty > (arg0) } }
-                        #[unsafe (export_name = "weir:stage/aggregate@0.1.0#configure")]
+                        #[unsafe (export_name = "weir:stage/aggregate@0.2.0#configure")]
                         unsafe extern "C" fn export_configure(arg0 : * mut u8, arg1 :
                         usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_configure_cabi::<$ty > (arg0, arg1) } } #[unsafe
-                        (export_name = "cabi_post_weir:stage/aggregate@0.1.0#configure")]
+                        (export_name = "cabi_post_weir:stage/aggregate@0.2.0#configure")]
                         unsafe extern "C" fn _post_return_configure(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_configure::<$ty >
                         (arg0) } } #[unsafe (export_name =
-                        "weir:stage/aggregate@0.1.0#accumulate")] unsafe extern "C" fn
+                        "weir:stage/aggregate@0.2.0#accumulate")] unsafe extern "C" fn
                         export_accumulate(arg0 : * mut u8, arg1 : usize, arg2 : * mut u8,
                         arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : i32, arg7 : *
                         mut u8, arg8 : usize, arg9 : * mut u8, arg10 : usize,) -> * mut
                         u8 { unsafe { $($path_to_types)*:: _export_accumulate_cabi::<$ty
                         > (arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9,
                         arg10) } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/aggregate@0.1.0#accumulate")] unsafe extern
+                        "cabi_post_weir:stage/aggregate@0.2.0#accumulate")] unsafe extern
                         "C" fn _post_return_accumulate(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_accumulate::<$ty > (arg0) } }
-                        #[unsafe (export_name = "weir:stage/aggregate@0.1.0#merge")]
+                        #[unsafe (export_name = "weir:stage/aggregate@0.2.0#merge")]
                         unsafe extern "C" fn export_merge(arg0 : * mut u8, arg1 : usize,
                         arg2 : * mut u8, arg3 : usize, arg4 : * mut u8, arg5 : usize,
                         arg6 : * mut u8, arg7 : usize,) -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_merge_cabi::<$ty > (arg0, arg1,
                         arg2, arg3, arg4, arg5, arg6, arg7) } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/aggregate@0.1.0#merge")] unsafe extern "C"
+                        "cabi_post_weir:stage/aggregate@0.2.0#merge")] unsafe extern "C"
                         fn _post_return_merge(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_merge::<$ty > (arg0) } }
-                        #[unsafe (export_name = "weir:stage/aggregate@0.1.0#results")]
+                        #[unsafe (export_name = "weir:stage/aggregate@0.2.0#results")]
                         unsafe extern "C" fn export_results(arg0 : * mut u8, arg1 :
                         usize, arg2 : * mut u8, arg3 : usize,) -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_results_cabi::<$ty > (arg0, arg1,
                         arg2, arg3) } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/aggregate@0.1.0#results")] unsafe extern
+                        "cabi_post_weir:stage/aggregate@0.2.0#results")] unsafe extern
                         "C" fn _post_return_results(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_results::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_weir_stage_aggregate_0_1_0_cabi;
+                pub use __export_weir_stage_aggregate_0_2_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
                     [::core::mem::MaybeUninit<
                         u8,
-                    >; 13 * ::core::mem::size_of::<*const u8>()],
+                    >; 8 + 12 * ::core::mem::size_of::<*const u8>()],
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
-                    [::core::mem::MaybeUninit::uninit(); 13
-                        * ::core::mem::size_of::<*const u8>()],
+                    [::core::mem::MaybeUninit::uninit(); 8
+                        + 12 * ::core::mem::size_of::<*const u8>()],
                 );
             }
         }
@@ -2088,11 +2385,70 @@ pub mod exports {
 #[rustfmt::skip]
 mod _rt {
     #![allow(dead_code, unused_imports, clippy::all)]
-    pub use alloc_crate::vec::Vec;
     pub use alloc_crate::string::String;
+    pub use alloc_crate::vec::Vec;
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         weir_guest::__private::rt::run_ctors_once();
+    }
+    pub fn as_i32<T: AsI32>(t: T) -> i32 {
+        t.as_i32()
+    }
+    pub trait AsI32 {
+        fn as_i32(self) -> i32;
+    }
+    impl<'a, T: Copy + AsI32> AsI32 for &'a T {
+        fn as_i32(self) -> i32 {
+            (*self).as_i32()
+        }
+    }
+    impl AsI32 for i32 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u32 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for i16 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u16 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for i8 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u8 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for char {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for usize {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
     }
     pub use alloc_crate::alloc;
     pub fn as_i64<T: AsI64>(t: T) -> i64 {
@@ -2169,65 +2525,6 @@ mod _rt {
             unsafe { core::hint::unreachable_unchecked() }
         }
     }
-    pub fn as_i32<T: AsI32>(t: T) -> i32 {
-        t.as_i32()
-    }
-    pub trait AsI32 {
-        fn as_i32(self) -> i32;
-    }
-    impl<'a, T: Copy + AsI32> AsI32 for &'a T {
-        fn as_i32(self) -> i32 {
-            (*self).as_i32()
-        }
-    }
-    impl AsI32 for i32 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for u32 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for i16 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for u16 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for i8 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for u8 {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for char {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
-    impl AsI32 for usize {
-        #[inline]
-        fn as_i32(self) -> i32 {
-            self as i32
-        }
-    }
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -2256,44 +2553,65 @@ macro_rules! __export_aggregate_component_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::weir::stage::aggregate::__export_weir_stage_aggregate_0_1_0_cabi!($ty
+        exports::weir::stage::aggregate::__export_weir_stage_aggregate_0_2_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::weir::stage::aggregate); const _
         : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:weir:stage@0.1.0:aggregate-component:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:weir:stage@0.2.0:aggregate-component:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1411] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2332] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf9\x09\x01A\x02\x01\
-A\x06\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x92\x11\x01A\x02\x01\
+A\x10\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x14weir:st\
-age/log@0.1.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
+age/log@0.2.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
 til-msx\x04\0\x0bzone-offset\x03\0\0\x01j\x01\x01\x01s\x01@\x02\x04zones\x0ainst\
-ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.1.0\x05\
-\x01\x01B7\x01m\x04\x03int\x06double\x07boolean\x04text\x04\0\x0bcolumn-type\x03\
-\0\0\x01py\x01p}\x01r\x02\x07offsets\x02\x04data\x03\x04\0\x0btext-values\x03\0\x04\
-\x01px\x01pu\x01q\x04\x03int\x01\x06\0\x06double\x01\x07\0\x07boolean\x01\x03\0\x04\
-text\x01\x05\0\x04\0\x0dcolumn-values\x03\0\x08\x01k\x03\x01r\x02\x08validity\x0a\
-\x06values\x09\x04\0\x06column\x03\0\x0b\x01r\x03\x04names\x0bcolumn-type\x01\x08\
-nullable\x7f\x04\0\x0cinput-column\x03\0\x0d\x01r\x02\x0bcolumn-type\x01\x08null\
-able\x7f\x04\0\x0dresult-column\x03\0\x0f\x01m\x07\x03int\x06double\x07boolean\x04\
-text\x08int-list\x0bdouble-list\x09text-list\x04\0\x0eparameter-type\x03\0\x11\x01\
-ps\x01q\x07\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04text\x01s\0\x08\
-int-list\x01\x06\0\x0bdouble-list\x01\x07\0\x09text-list\x01\x13\0\x04\0\x0fpara\
-meter-value\x03\0\x14\x01k\x15\x01r\x04\x04names\x0eparameter-type\x12\x07defaul\
-t\x16\x03docs\x04\0\x0eparameter-spec\x03\0\x17\x01p\x0e\x01p\x18\x01r\x09\x04na\
-mes\x07versions\x03docs\x06inputs\x19\x0aparameters\x1a\x06result\x10\x08retract\
-s\x7f\x06merges\x7f\x05states\x04\0\x0bdescription\x03\0\x1b\x01r\x02\x04names\x05\
-value\x15\x04\0\x09parameter\x03\0\x1d\x01r\x02\x07offsets\x02\x04data\x03\x04\0\
-\x06states\x03\0\x1f\x01r\x02\x06numbery\x06reasons\x04\0\x08rejected\x03\0!\x01\
-p\x0c\x01r\x04\x06groups\x02\x06states\x20\x08retracts\x0a\x07columns#\x04\0\x05\
-batch\x03\0$\x01r\x02\x06states\x20\x07results\x0c\x04\0\x0baccumulated\x03\0&\x01\
-@\0\0\x1c\x04\0\x08describe\x01(\x01p\x1e\x01j\0\x01s\x01@\x01\x0aparameters)\0*\
-\x04\0\x09configure\x01+\x01j\x01'\x01\"\x01@\x01\x05batch%\0,\x04\0\x0aaccumula\
-te\x01-\x01j\x01\x20\x01\"\x01@\x02\x04into\x20\x04from\x20\0.\x04\0\x05merge\x01\
-/\x01j\x01\x0c\x01\"\x01@\x01\x06states\x20\00\x04\0\x07results\x011\x04\0\x1awe\
-ir:stage/aggregate@0.1.0\x05\x02\x04\0$weir:stage/aggregate-component@0.1.0\x04\0\
-\x0b\x19\x01\0\x13aggregate-component\x03\0\0\0G\x09producers\x01\x0cprocessed-b\
-y\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.2.0\x05\
+\x01\x01B\x04\x01p}\x01k\0\x01@\0\0\x01\x04\0\x04read\x01\x02\x03\0\x1bweir:stag\
+e/attachment@0.2.0\x05\x02\x01B.\x01r\x02\x09precision}\x05scale}\x04\0\x0cdecim\
+al-type\x03\0\0\x01q\x08\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07\
+decimal\x01\x01\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04\0\x0celement-typ\
+e\x03\0\x02\x01q\x0b\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07deci\
+mal\x01\x01\0\x0bany-decimal\0\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04js\
+on\0\0\x04list\x01\x03\0\x04\0\x0bcolumn-type\x03\0\x04\x01py\x01p}\x01r\x02\x07\
+offsets\x06\x04data\x07\x04\0\x0btext-values\x03\0\x08\x01px\x01r\x02\x05scale}\x08\
+unscaled\x0a\x04\0\x0edecimal-values\x03\0\x0b\x01pu\x01q\x05\x03int\x01\x0a\0\x06\
+double\x01\x0d\0\x07boolean\x01\x07\0\x04text\x01\x09\0\x07decimal\x01\x0c\0\x04\
+\0\x0dcolumn-values\x03\0\x0e\x01k\x07\x01r\x02\x08validity\x10\x06values\x0f\x04\
+\0\x06column\x03\0\x11\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\0\
+\x0cinput-column\x03\0\x13\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\
+\0\x0fcomputed-column\x03\0\x15\x01r\x02\x05inputs\x06outputs\x04\0\x0dpassed-co\
+lumn\x03\0\x17\x01p\x18\x01p\x16\x01r\x04\x04names\x06passed\x19\x08computed\x1a\
+\x04many\x7f\x04\0\x0boutput-spec\x03\0\x1b\x01m\x0d\x03int\x06double\x07boolean\
+\x04text\x07decimal\x09timestamp\x04date\x08int-list\x0bdouble-list\x09text-list\
+\x0cdecimal-list\x0etimestamp-list\x09date-list\x04\0\x0eparameter-type\x03\0\x1d\
+\x01ps\x01q\x0d\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04text\x01s\
+\0\x07decimal\x01s\0\x09timestamp\x01x\0\x04date\x01x\0\x08int-list\x01\x0a\0\x0b\
+double-list\x01\x0d\0\x09text-list\x01\x1f\0\x0cdecimal-list\x01\x1f\0\x0etimest\
+amp-list\x01\x0a\0\x09date-list\x01\x0a\0\x04\0\x0fparameter-value\x03\0\x20\x01\
+k!\x01r\x04\x04names\x0eparameter-type\x1e\x07default\"\x03docs\x04\0\x0eparamet\
+er-spec\x03\0#\x01r\x02\x04names\x05value!\x04\0\x09parameter\x03\0%\x01p\x12\x01\
+r\x02\x04rows\x06\x08computed'\x04\0\x0boutput-rows\x03\0(\x01r\x02\x03rowy\x06r\
+easons\x04\0\x0crejected-row\x03\0*\x01r\x02\x07offsets\x06\x04data\x07\x04\0\x06\
+states\x03\0,\x03\0\x16weir:stage/types@0.2.0\x05\x03\x02\x03\0\x03\x06column\x02\
+\x03\0\x03\x0bcolumn-type\x02\x03\0\x03\x0cinput-column\x02\x03\0\x03\x0eparamet\
+er-spec\x02\x03\0\x03\x09parameter\x02\x03\0\x03\x06states\x01B+\x02\x03\x02\x01\
+\x04\x04\0\x06column\x03\0\0\x02\x03\x02\x01\x05\x04\0\x0bcolumn-type\x03\0\x02\x02\
+\x03\x02\x01\x06\x04\0\x0cinput-column\x03\0\x04\x02\x03\x02\x01\x07\x04\0\x0epa\
+rameter-spec\x03\0\x06\x02\x03\x02\x01\x08\x04\0\x09parameter\x03\0\x08\x02\x03\x02\
+\x01\x09\x04\0\x06states\x03\0\x0a\x01r\x02\x0bcolumn-type\x03\x08nullable\x7f\x04\
+\0\x0dresult-column\x03\0\x0c\x01p\x05\x01p\x07\x01r\x09\x04names\x07versions\x03\
+docs\x06inputs\x0e\x0aparameters\x0f\x06result\x0d\x08retracts\x7f\x06merges\x7f\
+\x05states\x04\0\x0bdescription\x03\0\x10\x01r\x02\x06numbery\x06reasons\x04\0\x08\
+rejected\x03\0\x12\x01py\x01p}\x01k\x15\x01p\x01\x01r\x04\x06groups\x14\x06state\
+s\x0b\x08retracts\x16\x07columns\x17\x04\0\x05batch\x03\0\x18\x01r\x02\x06states\
+\x0b\x07results\x01\x04\0\x0baccumulated\x03\0\x1a\x01@\0\0\x11\x04\0\x08describ\
+e\x01\x1c\x01p\x09\x01j\0\x01s\x01@\x01\x0aparameters\x1d\0\x1e\x04\0\x09configu\
+re\x01\x1f\x01j\x01\x1b\x01\x13\x01@\x01\x05batch\x19\0\x20\x04\0\x0aaccumulate\x01\
+!\x01j\x01\x0b\x01\x13\x01@\x02\x04into\x0b\x04from\x0b\0\"\x04\0\x05merge\x01#\x01\
+j\x01\x01\x01\x13\x01@\x01\x06states\x0b\0$\x04\0\x07results\x01%\x04\0\x1aweir:\
+stage/aggregate@0.2.0\x05\x0a\x04\0$weir:stage/aggregate-component@0.2.0\x04\0\x0b\
+\x19\x01\0\x13aggregate-component\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -2302,21 +2620,47 @@ pub use __export_aggregate_component_impl as export_aggregate_component;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:weir:stage@0.1.0:aggregate-component-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:weir:stage@0.2.0:aggregate-component-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 482] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x02\x01A\x02\x01\
-A\x04\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1721] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8f\x0c\x01A\x02\x01\
+A\x08\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x14weir:st\
-age/log@0.1.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
+age/log@0.2.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
 til-msx\x04\0\x0bzone-offset\x03\0\0\x01j\x01\x01\x01s\x01@\x02\x04zones\x0ainst\
-ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.1.0\x05\
-\x01\x04\0Dweir:stage/aggregate-component-with-all-of-its-exports-removed@0.1.0\x04\
-\0\x0b9\x01\03aggregate-component-with-all-of-its-exports-removed\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rus\
-t\x060.60.0";
+ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.2.0\x05\
+\x01\x01B\x04\x01p}\x01k\0\x01@\0\0\x01\x04\0\x04read\x01\x02\x03\0\x1bweir:stag\
+e/attachment@0.2.0\x05\x02\x01B.\x01r\x02\x09precision}\x05scale}\x04\0\x0cdecim\
+al-type\x03\0\0\x01q\x08\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07\
+decimal\x01\x01\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04\0\x0celement-typ\
+e\x03\0\x02\x01q\x0b\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07deci\
+mal\x01\x01\0\x0bany-decimal\0\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04js\
+on\0\0\x04list\x01\x03\0\x04\0\x0bcolumn-type\x03\0\x04\x01py\x01p}\x01r\x02\x07\
+offsets\x06\x04data\x07\x04\0\x0btext-values\x03\0\x08\x01px\x01r\x02\x05scale}\x08\
+unscaled\x0a\x04\0\x0edecimal-values\x03\0\x0b\x01pu\x01q\x05\x03int\x01\x0a\0\x06\
+double\x01\x0d\0\x07boolean\x01\x07\0\x04text\x01\x09\0\x07decimal\x01\x0c\0\x04\
+\0\x0dcolumn-values\x03\0\x0e\x01k\x07\x01r\x02\x08validity\x10\x06values\x0f\x04\
+\0\x06column\x03\0\x11\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\0\
+\x0cinput-column\x03\0\x13\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\
+\0\x0fcomputed-column\x03\0\x15\x01r\x02\x05inputs\x06outputs\x04\0\x0dpassed-co\
+lumn\x03\0\x17\x01p\x18\x01p\x16\x01r\x04\x04names\x06passed\x19\x08computed\x1a\
+\x04many\x7f\x04\0\x0boutput-spec\x03\0\x1b\x01m\x0d\x03int\x06double\x07boolean\
+\x04text\x07decimal\x09timestamp\x04date\x08int-list\x0bdouble-list\x09text-list\
+\x0cdecimal-list\x0etimestamp-list\x09date-list\x04\0\x0eparameter-type\x03\0\x1d\
+\x01ps\x01q\x0d\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04text\x01s\
+\0\x07decimal\x01s\0\x09timestamp\x01x\0\x04date\x01x\0\x08int-list\x01\x0a\0\x0b\
+double-list\x01\x0d\0\x09text-list\x01\x1f\0\x0cdecimal-list\x01\x1f\0\x0etimest\
+amp-list\x01\x0a\0\x09date-list\x01\x0a\0\x04\0\x0fparameter-value\x03\0\x20\x01\
+k!\x01r\x04\x04names\x0eparameter-type\x1e\x07default\"\x03docs\x04\0\x0eparamet\
+er-spec\x03\0#\x01r\x02\x04names\x05value!\x04\0\x09parameter\x03\0%\x01p\x12\x01\
+r\x02\x04rows\x06\x08computed'\x04\0\x0boutput-rows\x03\0(\x01r\x02\x03rowy\x06r\
+easons\x04\0\x0crejected-row\x03\0*\x01r\x02\x07offsets\x06\x04data\x07\x04\0\x06\
+states\x03\0,\x03\0\x16weir:stage/types@0.2.0\x05\x03\x04\0Dweir:stage/aggregate\
+-component-with-all-of-its-exports-removed@0.2.0\x04\0\x0b9\x01\03aggregate-comp\
+onent-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-b\
+y\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

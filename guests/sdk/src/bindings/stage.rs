@@ -57,7 +57,7 @@ pub mod weir {
             #[allow(unused_unsafe, clippy::all)]
             /// Hands one line to the host.
             ///
-            /// `message` is cut after 4096 bytes; lines beyond 100 in one call of `process` are counted and dropped, so that a
+            /// `message` is cut after 4096 bytes; lines beyond 100 in one call are counted and dropped, so that a
             /// chatty rule cannot fill a disk.
             #[allow(async_fn_in_trait)]
             pub fn write(level: Level, message: &str) -> () {
@@ -66,7 +66,7 @@ pub mod weir {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "weir:stage/log@0.1.0")]
+                    #[link(wasm_import_module = "weir:stage/log@0.2.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import1(_: i32, _: *mut u8, _: usize);
@@ -90,7 +90,7 @@ pub mod weir {
             use super::super::super::_rt;
             /// The offset of a zone, with the span of time for which the answer holds.
             ///
-            /// A stage keeps the answer and asks again only for an instant outside of `[valid-from-ms, valid-until-ms)`: one call
+            /// A guest keeps the answer and asks again only for an instant outside of `[valid-from-ms, valid-until-ms)`: one call
             /// per transition of the zone, not one per row.
             #[repr(C)]
             #[derive(Clone, Copy, PartialEq)]
@@ -134,7 +134,7 @@ pub mod weir {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "weir:stage/time-zone@0.1.0")]
+                    #[link(wasm_import_module = "weir:stage/time-zone@0.2.0")]
                     unsafe extern "C" {
                         #[link_name = "offset-at"]
                         fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
@@ -186,6 +186,649 @@ pub mod weir {
                 }
             }
         }
+        /// Bytes that travel with the component: a model, a table, an expression.
+        ///
+        /// They stand in the component's own file, in a custom section that is called `weir:attachment`, so the digest of a module
+        /// covers them. The host compiles a component without them: two components that differ in their attachment alone share their
+        /// code.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod attachment {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[allow(unused_unsafe, clippy::all)]
+            /// The attachment; nothing where the component has none. Always the same for one module.
+            #[allow(async_fn_in_trait)]
+            pub fn read() -> Option<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "weir:stage/attachment@0.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "read"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5))
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+        }
+        /// What all guests have in common: columns, parameters, and how each is described.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod types {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// ---- types --------------------------------------------------------------------------------------------------------
+            /// How many digits a decimal has.
+            #[repr(C)]
+            #[derive(Clone, Copy, PartialEq)]
+            pub struct DecimalType {
+                /// Digits at most, 1 to 38.
+                pub precision: u8,
+                /// How many of them stand behind the point, 0 to `precision`.
+                pub scale: u8,
+            }
+            impl ::core::fmt::Debug for DecimalType {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("DecimalType")
+                        .field("precision", &self.precision)
+                        .field("scale", &self.scale)
+                        .finish()
+                }
+            }
+            /// The type of what is in a list. Each may also be null.
+            #[derive(Clone, Copy, PartialEq)]
+            pub enum ElementType {
+                Int,
+                Double,
+                Boolean,
+                Text,
+                Decimal(DecimalType),
+                Timestamp,
+                Date,
+                Bytes,
+            }
+            impl ::core::fmt::Debug for ElementType {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ElementType::Int => f.debug_tuple("ElementType::Int").finish(),
+                        ElementType::Double => {
+                            f.debug_tuple("ElementType::Double").finish()
+                        }
+                        ElementType::Boolean => {
+                            f.debug_tuple("ElementType::Boolean").finish()
+                        }
+                        ElementType::Text => f.debug_tuple("ElementType::Text").finish(),
+                        ElementType::Decimal(e) => {
+                            f.debug_tuple("ElementType::Decimal").field(e).finish()
+                        }
+                        ElementType::Timestamp => {
+                            f.debug_tuple("ElementType::Timestamp").finish()
+                        }
+                        ElementType::Date => f.debug_tuple("ElementType::Date").finish(),
+                        ElementType::Bytes => {
+                            f.debug_tuple("ElementType::Bytes").finish()
+                        }
+                    }
+                }
+            }
+            /// The type of a column. Each may also hold nulls.
+            #[derive(Clone, Copy, PartialEq)]
+            pub enum ColumnType {
+                /// A signed integer of 64 bits.
+                Int,
+                /// A finite IEEE 754 double.
+                Double,
+                /// True or false.
+                Boolean,
+                /// Text in UTF-8, of any length from 0.
+                Text,
+                /// A number of so many digits, without rounding.
+                ///
+                /// Of a column that a guest reads: its digits at most. The host wires a column whose digits before and behind the
+                /// point are no more than those.
+                Decimal(DecimalType),
+                /// A decimal of however many digits. Only of a column that a guest reads.
+                AnyDecimal,
+                /// A point in time: microseconds since 1970-01-01T00:00:00Z, of the years 0 to 9999, that is within
+                /// -62167219200000000 … 253402300799999999.
+                Timestamp,
+                /// A day: days since 1970-01-01, of the years 0 to 9999, that is within -719528 … 2932896.
+                Date,
+                /// Bytes of any length from 0.
+                Bytes,
+                /// A JSON value other than null, in UTF-8, in any way that JSON allows. It is nested at most 128 deep.
+                Json,
+                /// Values of one type, as a JSON array without spaces: decimals are numbers with all places behind the point,
+                /// timestamps texts such as `"2026-03-15T04:00:00.000000Z"`, dates such as `"2026-03-15"`, bytes texts in base64.
+                List(ElementType),
+            }
+            impl ::core::fmt::Debug for ColumnType {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ColumnType::Int => f.debug_tuple("ColumnType::Int").finish(),
+                        ColumnType::Double => {
+                            f.debug_tuple("ColumnType::Double").finish()
+                        }
+                        ColumnType::Boolean => {
+                            f.debug_tuple("ColumnType::Boolean").finish()
+                        }
+                        ColumnType::Text => f.debug_tuple("ColumnType::Text").finish(),
+                        ColumnType::Decimal(e) => {
+                            f.debug_tuple("ColumnType::Decimal").field(e).finish()
+                        }
+                        ColumnType::AnyDecimal => {
+                            f.debug_tuple("ColumnType::AnyDecimal").finish()
+                        }
+                        ColumnType::Timestamp => {
+                            f.debug_tuple("ColumnType::Timestamp").finish()
+                        }
+                        ColumnType::Date => f.debug_tuple("ColumnType::Date").finish(),
+                        ColumnType::Bytes => f.debug_tuple("ColumnType::Bytes").finish(),
+                        ColumnType::Json => f.debug_tuple("ColumnType::Json").finish(),
+                        ColumnType::List(e) => {
+                            f.debug_tuple("ColumnType::List").field(e).finish()
+                        }
+                    }
+                }
+            }
+            /// ---- columns ------------------------------------------------------------------------------------------------------
+            /// The values of a column of texts, bytes, JSON or lists, one after the other.
+            #[derive(Clone, PartialEq)]
+            pub struct TextValues {
+                /// One more entry than there are rows. Row `i` is `data[offsets[i] .. offsets[i + 1]]`; the first is 0, the last is
+                /// the length of `data`, none is smaller than the one before. In a column that is not one of bytes, each falls between
+                /// two characters.
+                pub offsets: _rt::Vec<u32>,
+                /// The values without separators. At most 2^32 - 1 bytes.
+                pub data: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for TextValues {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("TextValues")
+                        .field("offsets", &self.offsets)
+                        .field("data", &self.data)
+                        .finish()
+                }
+            }
+            /// The values of a column of decimals.
+            #[derive(Clone, PartialEq)]
+            pub struct DecimalValues {
+                /// How many digits of each stand behind the point. In an answer this is the scale that the guest has described.
+                pub scale: u8,
+                /// Two numbers for each row: the lower and the higher half of a signed integer of 128 bits in two's complement, which
+                /// is the decimal without its point. -1.05 with a scale of 2 is -105, and stands here as -105, -1.
+                pub unscaled: _rt::Vec<i64>,
+            }
+            impl ::core::fmt::Debug for DecimalValues {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("DecimalValues")
+                        .field("scale", &self.scale)
+                        .field("unscaled", &self.unscaled)
+                        .finish()
+                }
+            }
+            /// The values of a column, one per row. What stands at a null row is of no meaning (but has to be there).
+            #[derive(Clone, PartialEq)]
+            pub enum ColumnValues {
+                /// Integers, timestamps, dates.
+                Int(_rt::Vec<i64>),
+                /// Finite in every row that is not null.
+                Double(_rt::Vec<f64>),
+                /// 0 is false, 1 is true; no other byte is allowed.
+                Boolean(_rt::Vec<u8>),
+                /// Texts, bytes, JSON, lists.
+                Text(TextValues),
+                Decimal(DecimalValues),
+            }
+            impl ::core::fmt::Debug for ColumnValues {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ColumnValues::Int(e) => {
+                            f.debug_tuple("ColumnValues::Int").field(e).finish()
+                        }
+                        ColumnValues::Double(e) => {
+                            f.debug_tuple("ColumnValues::Double").field(e).finish()
+                        }
+                        ColumnValues::Boolean(e) => {
+                            f.debug_tuple("ColumnValues::Boolean").field(e).finish()
+                        }
+                        ColumnValues::Text(e) => {
+                            f.debug_tuple("ColumnValues::Text").field(e).finish()
+                        }
+                        ColumnValues::Decimal(e) => {
+                            f.debug_tuple("ColumnValues::Decimal").field(e).finish()
+                        }
+                    }
+                }
+            }
+            /// One column.
+            #[derive(Clone, PartialEq)]
+            pub struct Column {
+                /// One byte per row, 1 for a value and 0 for null; absent when no row is null.
+                pub validity: Option<_rt::Vec<u8>>,
+                pub values: ColumnValues,
+            }
+            impl ::core::fmt::Debug for Column {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Column")
+                        .field("validity", &self.validity)
+                        .field("values", &self.values)
+                        .finish()
+                }
+            }
+            /// ---- descriptions -------------------------------------------------------------------------------------------------
+            /// A column that a guest reads.
+            #[derive(Clone, PartialEq)]
+            pub struct InputColumn {
+                pub name: _rt::String,
+                pub column_type: ColumnType,
+                /// Whether the guest copes with nulls here. The host refuses to wire a column that may hold nulls to one that says
+                /// `false`.
+                pub nullable: bool,
+            }
+            impl ::core::fmt::Debug for InputColumn {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("InputColumn")
+                        .field("name", &self.name)
+                        .field("column-type", &self.column_type)
+                        .field("nullable", &self.nullable)
+                        .finish()
+                }
+            }
+            /// A column that a guest computes.
+            #[derive(Clone, PartialEq)]
+            pub struct ComputedColumn {
+                pub name: _rt::String,
+                pub column_type: ColumnType,
+                /// Whether there may be nulls in it. A null where this says `false` is a broken answer.
+                pub nullable: bool,
+            }
+            impl ::core::fmt::Debug for ComputedColumn {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("ComputedColumn")
+                        .field("name", &self.name)
+                        .field("column-type", &self.column_type)
+                        .field("nullable", &self.nullable)
+                        .finish()
+                }
+            }
+            /// A column that goes through an output as it came in: the host copies it, the guest never sees it. Its type is
+            /// whatever the input has.
+            #[derive(Clone, PartialEq)]
+            pub struct PassedColumn {
+                /// The name among the columns that come in.
+                pub input: _rt::String,
+                /// The name among the columns that go out.
+                pub output: _rt::String,
+            }
+            impl ::core::fmt::Debug for PassedColumn {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("PassedColumn")
+                        .field("input", &self.input)
+                        .field("output", &self.output)
+                        .finish()
+                }
+            }
+            /// One of a guest's outputs.
+            #[derive(Clone, PartialEq)]
+            pub struct OutputSpec {
+                /// What pipelines call it; unique among the outputs of the guest. A guest with one output calls it `out`.
+                pub name: _rt::String,
+                /// The columns that go through unchanged, in order. They come before the computed ones.
+                pub passed: _rt::Vec<PassedColumn>,
+                /// The columns that the guest fills, in the order in which it answers with them.
+                pub computed: _rt::Vec<ComputedColumn>,
+                /// Whether more than one row of this output can come of one row.
+                pub many: bool,
+            }
+            impl ::core::fmt::Debug for OutputSpec {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("OutputSpec")
+                        .field("name", &self.name)
+                        .field("passed", &self.passed)
+                        .field("computed", &self.computed)
+                        .field("many", &self.many)
+                        .finish()
+                }
+            }
+            /// The type of a parameter.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum ParameterType {
+                Int,
+                Double,
+                Boolean,
+                Text,
+                Decimal,
+                Timestamp,
+                Date,
+                IntList,
+                DoubleList,
+                TextList,
+                DecimalList,
+                TimestampList,
+                DateList,
+            }
+            impl ::core::fmt::Debug for ParameterType {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ParameterType::Int => {
+                            f.debug_tuple("ParameterType::Int").finish()
+                        }
+                        ParameterType::Double => {
+                            f.debug_tuple("ParameterType::Double").finish()
+                        }
+                        ParameterType::Boolean => {
+                            f.debug_tuple("ParameterType::Boolean").finish()
+                        }
+                        ParameterType::Text => {
+                            f.debug_tuple("ParameterType::Text").finish()
+                        }
+                        ParameterType::Decimal => {
+                            f.debug_tuple("ParameterType::Decimal").finish()
+                        }
+                        ParameterType::Timestamp => {
+                            f.debug_tuple("ParameterType::Timestamp").finish()
+                        }
+                        ParameterType::Date => {
+                            f.debug_tuple("ParameterType::Date").finish()
+                        }
+                        ParameterType::IntList => {
+                            f.debug_tuple("ParameterType::IntList").finish()
+                        }
+                        ParameterType::DoubleList => {
+                            f.debug_tuple("ParameterType::DoubleList").finish()
+                        }
+                        ParameterType::TextList => {
+                            f.debug_tuple("ParameterType::TextList").finish()
+                        }
+                        ParameterType::DecimalList => {
+                            f.debug_tuple("ParameterType::DecimalList").finish()
+                        }
+                        ParameterType::TimestampList => {
+                            f.debug_tuple("ParameterType::TimestampList").finish()
+                        }
+                        ParameterType::DateList => {
+                            f.debug_tuple("ParameterType::DateList").finish()
+                        }
+                    }
+                }
+            }
+            impl ParameterType {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> ParameterType {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => ParameterType::Int,
+                        1 => ParameterType::Double,
+                        2 => ParameterType::Boolean,
+                        3 => ParameterType::Text,
+                        4 => ParameterType::Decimal,
+                        5 => ParameterType::Timestamp,
+                        6 => ParameterType::Date,
+                        7 => ParameterType::IntList,
+                        8 => ParameterType::DoubleList,
+                        9 => ParameterType::TextList,
+                        10 => ParameterType::DecimalList,
+                        11 => ParameterType::TimestampList,
+                        12 => ParameterType::DateList,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// The value of a parameter. Doubles are finite. A decimal is written as in `-12.50`: digits, with or without a sign and a
+            /// point, at most 38 of them. Timestamps and dates count as those of columns do.
+            #[derive(Clone, PartialEq)]
+            pub enum ParameterValue {
+                Int(i64),
+                Double(f64),
+                Boolean(bool),
+                Text(_rt::String),
+                Decimal(_rt::String),
+                Timestamp(i64),
+                Date(i64),
+                IntList(_rt::Vec<i64>),
+                DoubleList(_rt::Vec<f64>),
+                TextList(_rt::Vec<_rt::String>),
+                DecimalList(_rt::Vec<_rt::String>),
+                TimestampList(_rt::Vec<i64>),
+                DateList(_rt::Vec<i64>),
+            }
+            impl ::core::fmt::Debug for ParameterValue {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ParameterValue::Int(e) => {
+                            f.debug_tuple("ParameterValue::Int").field(e).finish()
+                        }
+                        ParameterValue::Double(e) => {
+                            f.debug_tuple("ParameterValue::Double").field(e).finish()
+                        }
+                        ParameterValue::Boolean(e) => {
+                            f.debug_tuple("ParameterValue::Boolean").field(e).finish()
+                        }
+                        ParameterValue::Text(e) => {
+                            f.debug_tuple("ParameterValue::Text").field(e).finish()
+                        }
+                        ParameterValue::Decimal(e) => {
+                            f.debug_tuple("ParameterValue::Decimal").field(e).finish()
+                        }
+                        ParameterValue::Timestamp(e) => {
+                            f.debug_tuple("ParameterValue::Timestamp").field(e).finish()
+                        }
+                        ParameterValue::Date(e) => {
+                            f.debug_tuple("ParameterValue::Date").field(e).finish()
+                        }
+                        ParameterValue::IntList(e) => {
+                            f.debug_tuple("ParameterValue::IntList").field(e).finish()
+                        }
+                        ParameterValue::DoubleList(e) => {
+                            f.debug_tuple("ParameterValue::DoubleList").field(e).finish()
+                        }
+                        ParameterValue::TextList(e) => {
+                            f.debug_tuple("ParameterValue::TextList").field(e).finish()
+                        }
+                        ParameterValue::DecimalList(e) => {
+                            f.debug_tuple("ParameterValue::DecimalList")
+                                .field(e)
+                                .finish()
+                        }
+                        ParameterValue::TimestampList(e) => {
+                            f.debug_tuple("ParameterValue::TimestampList")
+                                .field(e)
+                                .finish()
+                        }
+                        ParameterValue::DateList(e) => {
+                            f.debug_tuple("ParameterValue::DateList").field(e).finish()
+                        }
+                    }
+                }
+            }
+            /// A parameter that a pipeline may, or must, set.
+            #[derive(Clone, PartialEq)]
+            pub struct ParameterSpec {
+                pub name: _rt::String,
+                pub parameter_type: ParameterType,
+                /// What holds when the pipeline says nothing. Absent: the pipeline must say it.
+                pub default: Option<ParameterValue>,
+                /// One line for the person who sets it.
+                pub doc: _rt::String,
+            }
+            impl ::core::fmt::Debug for ParameterSpec {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("ParameterSpec")
+                        .field("name", &self.name)
+                        .field("parameter-type", &self.parameter_type)
+                        .field("default", &self.default)
+                        .field("doc", &self.doc)
+                        .finish()
+                }
+            }
+            /// A parameter with the value that holds.
+            #[derive(Clone, PartialEq)]
+            pub struct Parameter {
+                pub name: _rt::String,
+                pub value: ParameterValue,
+            }
+            impl ::core::fmt::Debug for Parameter {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Parameter")
+                        .field("name", &self.name)
+                        .field("value", &self.value)
+                        .finish()
+                }
+            }
+            /// ---- answers ------------------------------------------------------------------------------------------------------
+            /// What goes to one output.
+            #[derive(Clone, PartialEq)]
+            pub struct OutputRows {
+                /// For each row that goes out here the number of the row that it comes of. None is smaller than the one before; a number
+                /// comes more than once only where the output is described as `many`, and at most as often as the host's bound on rows
+                /// of one row says.
+                pub rows: _rt::Vec<u32>,
+                /// The columns of the output's `computed`, in that order, each with as many rows as `rows`.
+                pub computed: _rt::Vec<Column>,
+            }
+            impl ::core::fmt::Debug for OutputRows {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("OutputRows")
+                        .field("rows", &self.rows)
+                        .field("computed", &self.computed)
+                        .finish()
+                }
+            }
+            /// A row that a guest cannot judge: its event becomes a dead letter.
+            #[derive(Clone, PartialEq)]
+            pub struct RejectedRow {
+                /// Its number.
+                pub row: u32,
+                /// A sentence for the person who looks at the dead letter: which column, what was in it, what is accepted. Cut
+                /// after 1024 bytes.
+                pub reason: _rt::String,
+            }
+            impl ::core::fmt::Debug for RejectedRow {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("RejectedRow")
+                        .field("row", &self.row)
+                        .field("reason", &self.reason)
+                        .finish()
+                }
+            }
+            /// ---- states -------------------------------------------------------------------------------------------------------
+            /// States of groups or keys, one after the other, in the layout of texts.
+            ///
+            /// A state has at most 65536 bytes, after every row. One of no bytes is that of a group or key that has none yet.
+            #[derive(Clone, PartialEq)]
+            pub struct States {
+                /// One more entry than there are states. State `i` is `data[offsets[i] .. offsets[i + 1]]`; the first is 0, the last
+                /// is the length of `data`, none is smaller than the one before.
+                pub offsets: _rt::Vec<u32>,
+                /// The states without separators. The host sends at most 8 MiB in one call.
+                pub data: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for States {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("States")
+                        .field("offsets", &self.offsets)
+                        .field("data", &self.data)
+                        .finish()
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -200,333 +843,13 @@ pub mod exports {
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// ---- columns ------------------------------------------------------------------------------------------------------
-                /// The type of a column. Each may also hold nulls.
-                #[repr(u8)]
-                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-                pub enum ColumnType {
-                    /// A signed integer of 64 bits.
-                    Int,
-                    /// A finite IEEE 754 double.
-                    Double,
-                    /// True or false.
-                    Boolean,
-                    /// Text in UTF-8, of any length from 0.
-                    Text,
-                }
-                impl ::core::fmt::Debug for ColumnType {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ColumnType::Int => f.debug_tuple("ColumnType::Int").finish(),
-                            ColumnType::Double => {
-                                f.debug_tuple("ColumnType::Double").finish()
-                            }
-                            ColumnType::Boolean => {
-                                f.debug_tuple("ColumnType::Boolean").finish()
-                            }
-                            ColumnType::Text => {
-                                f.debug_tuple("ColumnType::Text").finish()
-                            }
-                        }
-                    }
-                }
-                impl ColumnType {
-                    #[doc(hidden)]
-                    pub unsafe fn _lift(val: u8) -> ColumnType {
-                        if !cfg!(debug_assertions) {
-                            return unsafe { ::core::mem::transmute(val) };
-                        }
-                        match val {
-                            0 => ColumnType::Int,
-                            1 => ColumnType::Double,
-                            2 => ColumnType::Boolean,
-                            3 => ColumnType::Text,
-                            _ => panic!("invalid enum discriminant"),
-                        }
-                    }
-                }
-                /// The values of a text column, one after the other.
-                #[derive(Clone, PartialEq)]
-                pub struct TextValues {
-                    /// One more entry than there are rows. Row `i` is `data[offsets[i] .. offsets[i + 1]]`; the first is 0, the last is
-                    /// the length of `data`, none is smaller than the one before, each falls between two characters.
-                    pub offsets: _rt::Vec<u32>,
-                    /// The texts without separators, in UTF-8. At most 2^32 - 1 bytes.
-                    pub data: _rt::Vec<u8>,
-                }
-                impl ::core::fmt::Debug for TextValues {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("TextValues")
-                            .field("offsets", &self.offsets)
-                            .field("data", &self.data)
-                            .finish()
-                    }
-                }
-                /// The values of a column, one per row. What stands at a null row is of no meaning (but has to be there).
-                #[derive(Clone, PartialEq)]
-                pub enum ColumnValues {
-                    Int(_rt::Vec<i64>),
-                    /// Finite in every row that is not null.
-                    Double(_rt::Vec<f64>),
-                    /// 0 is false, 1 is true; no other byte is allowed.
-                    Boolean(_rt::Vec<u8>),
-                    Text(TextValues),
-                }
-                impl ::core::fmt::Debug for ColumnValues {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ColumnValues::Int(e) => {
-                                f.debug_tuple("ColumnValues::Int").field(e).finish()
-                            }
-                            ColumnValues::Double(e) => {
-                                f.debug_tuple("ColumnValues::Double").field(e).finish()
-                            }
-                            ColumnValues::Boolean(e) => {
-                                f.debug_tuple("ColumnValues::Boolean").field(e).finish()
-                            }
-                            ColumnValues::Text(e) => {
-                                f.debug_tuple("ColumnValues::Text").field(e).finish()
-                            }
-                        }
-                    }
-                }
-                /// One column of a batch.
-                #[derive(Clone, PartialEq)]
-                pub struct Column {
-                    /// One byte per row, 1 for a value and 0 for null; absent when no row is null.
-                    pub validity: Option<_rt::Vec<u8>>,
-                    pub values: ColumnValues,
-                }
-                impl ::core::fmt::Debug for Column {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Column")
-                            .field("validity", &self.validity)
-                            .field("values", &self.values)
-                            .finish()
-                    }
-                }
-                /// ---- describe -----------------------------------------------------------------------------------------------------
-                /// A column that the stage reads.
-                #[derive(Clone, PartialEq)]
-                pub struct InputColumn {
-                    pub name: _rt::String,
-                    pub column_type: ColumnType,
-                    /// Whether the stage copes with nulls here. The host refuses to wire a column that may hold nulls to one that says
-                    /// `false`.
-                    pub nullable: bool,
-                }
-                impl ::core::fmt::Debug for InputColumn {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("InputColumn")
-                            .field("name", &self.name)
-                            .field("column-type", &self.column_type)
-                            .field("nullable", &self.nullable)
-                            .finish()
-                    }
-                }
-                /// A column that the stage computes.
-                #[derive(Clone, PartialEq)]
-                pub struct ComputedColumn {
-                    pub name: _rt::String,
-                    pub column_type: ColumnType,
-                    /// Whether there may be nulls in it. A null where this says `false` is a broken answer.
-                    pub nullable: bool,
-                }
-                impl ::core::fmt::Debug for ComputedColumn {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("ComputedColumn")
-                            .field("name", &self.name)
-                            .field("column-type", &self.column_type)
-                            .field("nullable", &self.nullable)
-                            .finish()
-                    }
-                }
-                /// A column that goes through an output as it came in: the host copies it, the stage never sees it. Its type is
-                /// whatever the input has.
-                #[derive(Clone, PartialEq)]
-                pub struct PassedColumn {
-                    /// The name among the columns that come in.
-                    pub input: _rt::String,
-                    /// The name among the columns that go out.
-                    pub output: _rt::String,
-                }
-                impl ::core::fmt::Debug for PassedColumn {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("PassedColumn")
-                            .field("input", &self.input)
-                            .field("output", &self.output)
-                            .finish()
-                    }
-                }
-                /// One of the stage's outputs.
-                #[derive(Clone, PartialEq)]
-                pub struct OutputSpec {
-                    /// What pipelines call it; unique among the outputs of the stage. A stage with one output calls it `out`.
-                    pub name: _rt::String,
-                    /// The columns that go through unchanged, in order. They come before the computed ones.
-                    pub passed: _rt::Vec<PassedColumn>,
-                    /// The columns that `process` fills, in the order in which it answers with them.
-                    pub computed: _rt::Vec<ComputedColumn>,
-                }
-                impl ::core::fmt::Debug for OutputSpec {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("OutputSpec")
-                            .field("name", &self.name)
-                            .field("passed", &self.passed)
-                            .field("computed", &self.computed)
-                            .finish()
-                    }
-                }
-                /// The type of a parameter.
-                #[repr(u8)]
-                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-                pub enum ParameterType {
-                    Int,
-                    Double,
-                    Boolean,
-                    Text,
-                    IntList,
-                    DoubleList,
-                    TextList,
-                }
-                impl ::core::fmt::Debug for ParameterType {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ParameterType::Int => {
-                                f.debug_tuple("ParameterType::Int").finish()
-                            }
-                            ParameterType::Double => {
-                                f.debug_tuple("ParameterType::Double").finish()
-                            }
-                            ParameterType::Boolean => {
-                                f.debug_tuple("ParameterType::Boolean").finish()
-                            }
-                            ParameterType::Text => {
-                                f.debug_tuple("ParameterType::Text").finish()
-                            }
-                            ParameterType::IntList => {
-                                f.debug_tuple("ParameterType::IntList").finish()
-                            }
-                            ParameterType::DoubleList => {
-                                f.debug_tuple("ParameterType::DoubleList").finish()
-                            }
-                            ParameterType::TextList => {
-                                f.debug_tuple("ParameterType::TextList").finish()
-                            }
-                        }
-                    }
-                }
-                impl ParameterType {
-                    #[doc(hidden)]
-                    pub unsafe fn _lift(val: u8) -> ParameterType {
-                        if !cfg!(debug_assertions) {
-                            return unsafe { ::core::mem::transmute(val) };
-                        }
-                        match val {
-                            0 => ParameterType::Int,
-                            1 => ParameterType::Double,
-                            2 => ParameterType::Boolean,
-                            3 => ParameterType::Text,
-                            4 => ParameterType::IntList,
-                            5 => ParameterType::DoubleList,
-                            6 => ParameterType::TextList,
-                            _ => panic!("invalid enum discriminant"),
-                        }
-                    }
-                }
-                /// The value of a parameter. Doubles are finite.
-                #[derive(Clone, PartialEq)]
-                pub enum ParameterValue {
-                    Int(i64),
-                    Double(f64),
-                    Boolean(bool),
-                    Text(_rt::String),
-                    IntList(_rt::Vec<i64>),
-                    DoubleList(_rt::Vec<f64>),
-                    TextList(_rt::Vec<_rt::String>),
-                }
-                impl ::core::fmt::Debug for ParameterValue {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            ParameterValue::Int(e) => {
-                                f.debug_tuple("ParameterValue::Int").field(e).finish()
-                            }
-                            ParameterValue::Double(e) => {
-                                f.debug_tuple("ParameterValue::Double").field(e).finish()
-                            }
-                            ParameterValue::Boolean(e) => {
-                                f.debug_tuple("ParameterValue::Boolean").field(e).finish()
-                            }
-                            ParameterValue::Text(e) => {
-                                f.debug_tuple("ParameterValue::Text").field(e).finish()
-                            }
-                            ParameterValue::IntList(e) => {
-                                f.debug_tuple("ParameterValue::IntList").field(e).finish()
-                            }
-                            ParameterValue::DoubleList(e) => {
-                                f.debug_tuple("ParameterValue::DoubleList")
-                                    .field(e)
-                                    .finish()
-                            }
-                            ParameterValue::TextList(e) => {
-                                f.debug_tuple("ParameterValue::TextList").field(e).finish()
-                            }
-                        }
-                    }
-                }
-                /// A parameter that a pipeline may, or must, set.
-                #[derive(Clone, PartialEq)]
-                pub struct ParameterSpec {
-                    pub name: _rt::String,
-                    pub parameter_type: ParameterType,
-                    /// What holds when the pipeline says nothing. Absent: the pipeline must say it.
-                    pub default: Option<ParameterValue>,
-                    /// One line for the person who sets it.
-                    pub doc: _rt::String,
-                }
-                impl ::core::fmt::Debug for ParameterSpec {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("ParameterSpec")
-                            .field("name", &self.name)
-                            .field("parameter-type", &self.parameter_type)
-                            .field("default", &self.default)
-                            .field("doc", &self.doc)
-                            .finish()
-                    }
-                }
+                pub type Column = super::super::super::super::weir::stage::types::Column;
+                pub type InputColumn = super::super::super::super::weir::stage::types::InputColumn;
+                pub type OutputSpec = super::super::super::super::weir::stage::types::OutputSpec;
+                pub type ParameterSpec = super::super::super::super::weir::stage::types::ParameterSpec;
+                pub type Parameter = super::super::super::super::weir::stage::types::Parameter;
+                pub type OutputRows = super::super::super::super::weir::stage::types::OutputRows;
+                pub type RejectedRow = super::super::super::super::weir::stage::types::RejectedRow;
                 /// All that the host must know of a stage before it runs it.
                 #[derive(Clone, PartialEq)]
                 pub struct Description {
@@ -560,33 +883,14 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// ---- configure ----------------------------------------------------------------------------------------------------
-                /// A parameter with the value that holds.
-                #[derive(Clone, PartialEq)]
-                pub struct Parameter {
-                    pub name: _rt::String,
-                    pub value: ParameterValue,
-                }
-                impl ::core::fmt::Debug for Parameter {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Parameter")
-                            .field("name", &self.name)
-                            .field("value", &self.value)
-                            .finish()
-                    }
-                }
-                /// ---- process ------------------------------------------------------------------------------------------------------
                 /// Rows to be judged.
                 #[derive(Clone, PartialEq)]
                 pub struct Batch {
-                    /// How many rows there are, at least 1. Every column has that many.
+                    /// How many rows there are, at least 1. Every column has that many. (A call without rows only warms the guest up.)
                     pub row_count: u32,
-                    /// For each row "now" in milliseconds since 1970-01-01T00:00:00Z: the store time of the message, unless the pipeline
+                    /// For each row "now" in microseconds since 1970-01-01T00:00:00Z: the store time of the message, unless the pipeline
                     /// says otherwise. Empty when `reads-time` is false.
-                    pub times_ms: _rt::Vec<i64>,
+                    pub times_us: _rt::Vec<i64>,
                     /// The columns of `describe().inputs`, in that order.
                     pub columns: _rt::Vec<Column>,
                 }
@@ -597,46 +901,8 @@ pub mod exports {
                     ) -> ::core::fmt::Result {
                         f.debug_struct("Batch")
                             .field("row-count", &self.row_count)
-                            .field("times-ms", &self.times_ms)
+                            .field("times-us", &self.times_us)
                             .field("columns", &self.columns)
-                            .finish()
-                    }
-                }
-                /// What goes to one output.
-                #[derive(Clone, PartialEq)]
-                pub struct OutputRows {
-                    /// The numbers of the rows that go out here, ascending, each at most once.
-                    pub rows: _rt::Vec<u32>,
-                    /// The columns of the output's `computed`, in that order, each with as many rows as `rows`.
-                    pub computed: _rt::Vec<Column>,
-                }
-                impl ::core::fmt::Debug for OutputRows {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("OutputRows")
-                            .field("rows", &self.rows)
-                            .field("computed", &self.computed)
-                            .finish()
-                    }
-                }
-                /// A row that the rule could not judge: the event becomes a dead letter.
-                #[derive(Clone, PartialEq)]
-                pub struct RejectedRow {
-                    pub row: u32,
-                    /// A sentence for the person who looks at the dead letter: which column, what was in it, what is accepted. Cut
-                    /// after 1024 bytes.
-                    pub reason: _rt::String,
-                }
-                impl ::core::fmt::Debug for RejectedRow {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("RejectedRow")
-                            .field("row", &self.row)
-                            .field("reason", &self.reason)
                             .finish()
                     }
                 }
@@ -704,24 +970,24 @@ pub mod exports {
                         *ptr1
                             .add(4 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>() = ptr5.cast_mut();
-                        let vec8 = inputs2;
-                        let len8 = vec8.len();
-                        let layout8 = _rt::alloc::Layout::from_size_align(
-                                vec8.len() * (3 * ::core::mem::size_of::<*const u8>()),
+                        let vec12 = inputs2;
+                        let len12 = vec12.len();
+                        let layout12 = _rt::alloc::Layout::from_size_align(
+                                vec12.len() * (8 + 2 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result8, _cleanup8) = weir_guest::__private::rt::Cleanup::new(
-                            layout8,
+                        let (result12, _cleanup12) = weir_guest::__private::rt::Cleanup::new(
+                            layout12,
                         );
-                        if let Some(cleanup) = _cleanup8 {
+                        if let Some(cleanup) = _cleanup12 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec8.into_iter().enumerate() {
-                            let base = result8
-                                .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                        for (i, e) in vec12.into_iter().enumerate() {
+                            let base = result12
+                                .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let InputColumn {
+                                let super::super::super::super::weir::stage::types::InputColumn {
                                     name: name6,
                                     column_type: column_type6,
                                     nullable: nullable6,
@@ -734,11 +1000,129 @@ pub mod exports {
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<usize>() = len7;
                                 *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+                                use super::super::super::super::weir::stage::types::ColumnType as V11;
+                                match column_type6 {
+                                    V11::Int => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                    V11::Double => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                    }
+                                    V11::Boolean => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                    }
+                                    V11::Text => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                    }
+                                    V11::Decimal(e) => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (4i32) as u8;
+                                        let super::super::super::super::weir::stage::types::DecimalType {
+                                            precision: precision8,
+                                            scale: scale8,
+                                        } = e;
+                                        *base
+                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(precision8)) as u8;
+                                        *base
+                                            .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (_rt::as_i32(scale8)) as u8;
+                                    }
+                                    V11::AnyDecimal => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (5i32) as u8;
+                                    }
+                                    V11::Timestamp => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (6i32) as u8;
+                                    }
+                                    V11::Date => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (7i32) as u8;
+                                    }
+                                    V11::Bytes => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (8i32) as u8;
+                                    }
+                                    V11::Json => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (9i32) as u8;
+                                    }
+                                    V11::List(e) => {
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (10i32) as u8;
+                                        use super::super::super::super::weir::stage::types::ElementType as V10;
+                                        match e {
+                                            V10::Int => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (0i32) as u8;
+                                            }
+                                            V10::Double => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (1i32) as u8;
+                                            }
+                                            V10::Boolean => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (2i32) as u8;
+                                            }
+                                            V10::Text => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (3i32) as u8;
+                                            }
+                                            V10::Decimal(e) => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::weir::stage::types::DecimalType {
+                                                    precision: precision9,
+                                                    scale: scale9,
+                                                } = e;
+                                                *base
+                                                    .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(precision9)) as u8;
+                                                *base
+                                                    .add(3 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(scale9)) as u8;
+                                            }
+                                            V10::Timestamp => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (5i32) as u8;
+                                            }
+                                            V10::Date => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (6i32) as u8;
+                                            }
+                                            V10::Bytes => {
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (7i32) as u8;
+                                            }
+                                        }
+                                    }
+                                }
                                 *base
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (column_type6.clone() as i32) as u8;
-                                *base
-                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .add(4 + 2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>() = (match nullable6 {
                                     true => 1,
                                     false => 0,
@@ -747,113 +1131,69 @@ pub mod exports {
                         }
                         *ptr1
                             .add(7 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len8;
+                            .cast::<usize>() = len12;
                         *ptr1
                             .add(6 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result8;
+                            .cast::<*mut u8>() = result12;
                         *ptr1
                             .add(8 * ::core::mem::size_of::<*const u8>())
                             .cast::<u8>() = (match reads_time2 {
                             true => 1,
                             false => 0,
                         }) as u8;
-                        let vec18 = outputs2;
-                        let len18 = vec18.len();
-                        let layout18 = _rt::alloc::Layout::from_size_align(
-                                vec18.len() * (6 * ::core::mem::size_of::<*const u8>()),
+                        let vec26 = outputs2;
+                        let len26 = vec26.len();
+                        let layout26 = _rt::alloc::Layout::from_size_align(
+                                vec26.len() * (7 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result18, _cleanup18) = weir_guest::__private::rt::Cleanup::new(
-                            layout18,
+                        let (result26, _cleanup26) = weir_guest::__private::rt::Cleanup::new(
+                            layout26,
                         );
-                        if let Some(cleanup) = _cleanup18 {
+                        if let Some(cleanup) = _cleanup26 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec18.into_iter().enumerate() {
-                            let base = result18
-                                .add(i * (6 * ::core::mem::size_of::<*const u8>()));
+                        for (i, e) in vec26.into_iter().enumerate() {
+                            let base = result26
+                                .add(i * (7 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let OutputSpec {
-                                    name: name9,
-                                    passed: passed9,
-                                    computed: computed9,
+                                let super::super::super::super::weir::stage::types::OutputSpec {
+                                    name: name13,
+                                    passed: passed13,
+                                    computed: computed13,
+                                    many: many13,
                                 } = e;
-                                let vec10 = (name9.into_bytes()).into_boxed_slice();
-                                let ptr10 = vec10.as_ptr().cast::<u8>();
-                                let len10 = vec10.len();
-                                ::core::mem::forget(vec10);
+                                let vec14 = (name13.into_bytes()).into_boxed_slice();
+                                let ptr14 = vec14.as_ptr().cast::<u8>();
+                                let len14 = vec14.len();
+                                ::core::mem::forget(vec14);
                                 *base
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len10;
-                                *base.add(0).cast::<*mut u8>() = ptr10.cast_mut();
-                                let vec14 = passed9;
-                                let len14 = vec14.len();
-                                let layout14 = _rt::alloc::Layout::from_size_align(
-                                        vec14.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<usize>() = len14;
+                                *base.add(0).cast::<*mut u8>() = ptr14.cast_mut();
+                                let vec18 = passed13;
+                                let len18 = vec18.len();
+                                let layout18 = _rt::alloc::Layout::from_size_align(
+                                        vec18.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result14, _cleanup14) = weir_guest::__private::rt::Cleanup::new(
-                                    layout14,
+                                let (result18, _cleanup18) = weir_guest::__private::rt::Cleanup::new(
+                                    layout18,
                                 );
-                                if let Some(cleanup) = _cleanup14 {
+                                if let Some(cleanup) = _cleanup18 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec14.into_iter().enumerate() {
-                                    let base = result14
+                                for (i, e) in vec18.into_iter().enumerate() {
+                                    let base = result18
                                         .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let PassedColumn { input: input11, output: output11 } = e;
-                                        let vec12 = (input11.into_bytes()).into_boxed_slice();
-                                        let ptr12 = vec12.as_ptr().cast::<u8>();
-                                        let len12 = vec12.len();
-                                        ::core::mem::forget(vec12);
-                                        *base
-                                            .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len12;
-                                        *base.add(0).cast::<*mut u8>() = ptr12.cast_mut();
-                                        let vec13 = (output11.into_bytes()).into_boxed_slice();
-                                        let ptr13 = vec13.as_ptr().cast::<u8>();
-                                        let len13 = vec13.len();
-                                        ::core::mem::forget(vec13);
-                                        *base
-                                            .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len13;
-                                        *base
-                                            .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr13.cast_mut();
-                                    }
-                                }
-                                *base
-                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len14;
-                                *base
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result14;
-                                let vec17 = computed9;
-                                let len17 = vec17.len();
-                                let layout17 = _rt::alloc::Layout::from_size_align(
-                                        vec17.len() * (3 * ::core::mem::size_of::<*const u8>()),
-                                        ::core::mem::size_of::<*const u8>(),
-                                    )
-                                    .unwrap();
-                                let (result17, _cleanup17) = weir_guest::__private::rt::Cleanup::new(
-                                    layout17,
-                                );
-                                if let Some(cleanup) = _cleanup17 {
-                                    cleanup.forget();
-                                }
-                                for (i, e) in vec17.into_iter().enumerate() {
-                                    let base = result17
-                                        .add(i * (3 * ::core::mem::size_of::<*const u8>()));
-                                    {
-                                        let ComputedColumn {
-                                            name: name15,
-                                            column_type: column_type15,
-                                            nullable: nullable15,
+                                        let super::super::super::super::weir::stage::types::PassedColumn {
+                                            input: input15,
+                                            output: output15,
                                         } = e;
-                                        let vec16 = (name15.into_bytes()).into_boxed_slice();
+                                        let vec16 = (input15.into_bytes()).into_boxed_slice();
                                         let ptr16 = vec16.as_ptr().cast::<u8>();
                                         let len16 = vec16.len();
                                         ::core::mem::forget(vec16);
@@ -861,12 +1201,178 @@ pub mod exports {
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>() = len16;
                                         *base.add(0).cast::<*mut u8>() = ptr16.cast_mut();
+                                        let vec17 = (output15.into_bytes()).into_boxed_slice();
+                                        let ptr17 = vec17.as_ptr().cast::<u8>();
+                                        let len17 = vec17.len();
+                                        ::core::mem::forget(vec17);
+                                        *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len17;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (column_type15.clone() as i32) as u8;
+                                            .cast::<*mut u8>() = ptr17.cast_mut();
+                                    }
+                                }
+                                *base
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len18;
+                                *base
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result18;
+                                let vec25 = computed13;
+                                let len25 = vec25.len();
+                                let layout25 = _rt::alloc::Layout::from_size_align(
+                                        vec25.len() * (8 + 2 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    )
+                                    .unwrap();
+                                let (result25, _cleanup25) = weir_guest::__private::rt::Cleanup::new(
+                                    layout25,
+                                );
+                                if let Some(cleanup) = _cleanup25 {
+                                    cleanup.forget();
+                                }
+                                for (i, e) in vec25.into_iter().enumerate() {
+                                    let base = result25
+                                        .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let super::super::super::super::weir::stage::types::ComputedColumn {
+                                            name: name19,
+                                            column_type: column_type19,
+                                            nullable: nullable19,
+                                        } = e;
+                                        let vec20 = (name19.into_bytes()).into_boxed_slice();
+                                        let ptr20 = vec20.as_ptr().cast::<u8>();
+                                        let len20 = vec20.len();
+                                        ::core::mem::forget(vec20);
                                         *base
-                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (match nullable15 {
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len20;
+                                        *base.add(0).cast::<*mut u8>() = ptr20.cast_mut();
+                                        use super::super::super::super::weir::stage::types::ColumnType as V24;
+                                        match column_type19 {
+                                            V24::Int => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (0i32) as u8;
+                                            }
+                                            V24::Double => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (1i32) as u8;
+                                            }
+                                            V24::Boolean => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (2i32) as u8;
+                                            }
+                                            V24::Text => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (3i32) as u8;
+                                            }
+                                            V24::Decimal(e) => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::weir::stage::types::DecimalType {
+                                                    precision: precision21,
+                                                    scale: scale21,
+                                                } = e;
+                                                *base
+                                                    .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(precision21)) as u8;
+                                                *base
+                                                    .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(scale21)) as u8;
+                                            }
+                                            V24::AnyDecimal => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (5i32) as u8;
+                                            }
+                                            V24::Timestamp => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (6i32) as u8;
+                                            }
+                                            V24::Date => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (7i32) as u8;
+                                            }
+                                            V24::Bytes => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (8i32) as u8;
+                                            }
+                                            V24::Json => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (9i32) as u8;
+                                            }
+                                            V24::List(e) => {
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (10i32) as u8;
+                                                use super::super::super::super::weir::stage::types::ElementType as V23;
+                                                match e {
+                                                    V23::Int => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (0i32) as u8;
+                                                    }
+                                                    V23::Double => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (1i32) as u8;
+                                                    }
+                                                    V23::Boolean => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (2i32) as u8;
+                                                    }
+                                                    V23::Text => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (3i32) as u8;
+                                                    }
+                                                    V23::Decimal(e) => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (4i32) as u8;
+                                                        let super::super::super::super::weir::stage::types::DecimalType {
+                                                            precision: precision22,
+                                                            scale: scale22,
+                                                        } = e;
+                                                        *base
+                                                            .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (_rt::as_i32(precision22)) as u8;
+                                                        *base
+                                                            .add(3 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (_rt::as_i32(scale22)) as u8;
+                                                    }
+                                                    V23::Timestamp => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (5i32) as u8;
+                                                    }
+                                                    V23::Date => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (6i32) as u8;
+                                                    }
+                                                    V23::Bytes => {
+                                                        *base
+                                                            .add(1 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<u8>() = (7i32) as u8;
+                                                    }
+                                                }
+                                            }
+                                        }
+                                        *base
+                                            .add(4 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (match nullable19 {
                                             true => 1,
                                             false => 0,
                                         }) as u8;
@@ -874,60 +1380,67 @@ pub mod exports {
                                 }
                                 *base
                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len17;
+                                    .cast::<usize>() = len25;
                                 *base
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result17;
+                                    .cast::<*mut u8>() = result25;
+                                *base
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (match many13 {
+                                    true => 1,
+                                    false => 0,
+                                }) as u8;
                             }
                         }
                         *ptr1
                             .add(10 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len18;
+                            .cast::<usize>() = len26;
                         *ptr1
                             .add(9 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result18;
-                        let vec27 = parameters2;
-                        let len27 = vec27.len();
-                        let layout27 = _rt::alloc::Layout::from_size_align(
-                                vec27.len()
+                            .cast::<*mut u8>() = result26;
+                        let vec41 = parameters2;
+                        let len41 = vec41.len();
+                        let layout41 = _rt::alloc::Layout::from_size_align(
+                                vec41.len()
                                     * (24 + 6 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             )
                             .unwrap();
-                        let (result27, _cleanup27) = weir_guest::__private::rt::Cleanup::new(
-                            layout27,
+                        let (result41, _cleanup41) = weir_guest::__private::rt::Cleanup::new(
+                            layout41,
                         );
-                        if let Some(cleanup) = _cleanup27 {
+                        if let Some(cleanup) = _cleanup41 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec27.into_iter().enumerate() {
-                            let base = result27
+                        for (i, e) in vec41.into_iter().enumerate() {
+                            let base = result41
                                 .add(i * (24 + 6 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let ParameterSpec {
-                                    name: name19,
-                                    parameter_type: parameter_type19,
-                                    default: default19,
-                                    doc: doc19,
+                                let super::super::super::super::weir::stage::types::ParameterSpec {
+                                    name: name27,
+                                    parameter_type: parameter_type27,
+                                    default: default27,
+                                    doc: doc27,
                                 } = e;
-                                let vec20 = (name19.into_bytes()).into_boxed_slice();
-                                let ptr20 = vec20.as_ptr().cast::<u8>();
-                                let len20 = vec20.len();
-                                ::core::mem::forget(vec20);
+                                let vec28 = (name27.into_bytes()).into_boxed_slice();
+                                let ptr28 = vec28.as_ptr().cast::<u8>();
+                                let len28 = vec28.len();
+                                ::core::mem::forget(vec28);
                                 *base
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len20;
-                                *base.add(0).cast::<*mut u8>() = ptr20.cast_mut();
+                                    .cast::<usize>() = len28;
+                                *base.add(0).cast::<*mut u8>() = ptr28.cast_mut();
                                 *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (parameter_type19.clone() as i32) as u8;
-                                match default19 {
+                                    .cast::<u8>() = (parameter_type27.clone() as i32) as u8;
+                                match default27 {
                                     Some(e) => {
                                         *base
                                             .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
+                                        use super::super::super::super::weir::stage::types::ParameterValue as V39;
                                         match e {
-                                            ParameterValue::Int(e) => {
+                                            V39::Int(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
@@ -935,7 +1448,7 @@ pub mod exports {
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            ParameterValue::Double(e) => {
+                                            V39::Double(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
@@ -943,7 +1456,7 @@ pub mod exports {
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<f64>() = _rt::as_f64(e);
                                             }
-                                            ParameterValue::Boolean(e) => {
+                                            V39::Boolean(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (2i32) as u8;
@@ -954,90 +1467,191 @@ pub mod exports {
                                                     false => 0,
                                                 }) as u8;
                                             }
-                                            ParameterValue::Text(e) => {
+                                            V39::Text(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (3i32) as u8;
-                                                let vec21 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr21 = vec21.as_ptr().cast::<u8>();
-                                                let len21 = vec21.len();
-                                                ::core::mem::forget(vec21);
+                                                let vec29 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr29 = vec29.as_ptr().cast::<u8>();
+                                                let len29 = vec29.len();
+                                                ::core::mem::forget(vec29);
                                                 *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len21;
+                                                    .cast::<usize>() = len29;
                                                 *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr21.cast_mut();
+                                                    .cast::<*mut u8>() = ptr29.cast_mut();
                                             }
-                                            ParameterValue::IntList(e) => {
+                                            V39::Decimal(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (4i32) as u8;
-                                                let vec22 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr22 = vec22.as_ptr().cast::<u8>();
-                                                let len22 = vec22.len();
-                                                ::core::mem::forget(vec22);
+                                                let vec30 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr30 = vec30.as_ptr().cast::<u8>();
+                                                let len30 = vec30.len();
+                                                ::core::mem::forget(vec30);
                                                 *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len22;
+                                                    .cast::<usize>() = len30;
                                                 *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr22.cast_mut();
+                                                    .cast::<*mut u8>() = ptr30.cast_mut();
                                             }
-                                            ParameterValue::DoubleList(e) => {
+                                            V39::Timestamp(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (5i32) as u8;
-                                                let vec23 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr23 = vec23.as_ptr().cast::<u8>();
-                                                let len23 = vec23.len();
-                                                ::core::mem::forget(vec23);
-                                                *base
-                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len23;
                                                 *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr23.cast_mut();
+                                                    .cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            ParameterValue::TextList(e) => {
+                                            V39::Date(e) => {
                                                 *base
                                                     .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (6i32) as u8;
-                                                let vec25 = e;
-                                                let len25 = vec25.len();
-                                                let layout25 = _rt::alloc::Layout::from_size_align(
-                                                        vec25.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>() = _rt::as_i64(e);
+                                            }
+                                            V39::IntList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (7i32) as u8;
+                                                let vec31 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr31 = vec31.as_ptr().cast::<u8>();
+                                                let len31 = vec31.len();
+                                                ::core::mem::forget(vec31);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len31;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr31.cast_mut();
+                                            }
+                                            V39::DoubleList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (8i32) as u8;
+                                                let vec32 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr32 = vec32.as_ptr().cast::<u8>();
+                                                let len32 = vec32.len();
+                                                ::core::mem::forget(vec32);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len32;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr32.cast_mut();
+                                            }
+                                            V39::TextList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (9i32) as u8;
+                                                let vec34 = e;
+                                                let len34 = vec34.len();
+                                                let layout34 = _rt::alloc::Layout::from_size_align(
+                                                        vec34.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                                         ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .unwrap();
-                                                let (result25, _cleanup25) = weir_guest::__private::rt::Cleanup::new(
-                                                    layout25,
+                                                let (result34, _cleanup34) = weir_guest::__private::rt::Cleanup::new(
+                                                    layout34,
                                                 );
-                                                if let Some(cleanup) = _cleanup25 {
+                                                if let Some(cleanup) = _cleanup34 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec25.into_iter().enumerate() {
-                                                    let base = result25
+                                                for (i, e) in vec34.into_iter().enumerate() {
+                                                    let base = result34
                                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                                     {
-                                                        let vec24 = (e.into_bytes()).into_boxed_slice();
-                                                        let ptr24 = vec24.as_ptr().cast::<u8>();
-                                                        let len24 = vec24.len();
-                                                        ::core::mem::forget(vec24);
+                                                        let vec33 = (e.into_bytes()).into_boxed_slice();
+                                                        let ptr33 = vec33.as_ptr().cast::<u8>();
+                                                        let len33 = vec33.len();
+                                                        ::core::mem::forget(vec33);
                                                         *base
                                                             .add(::core::mem::size_of::<*const u8>())
-                                                            .cast::<usize>() = len24;
-                                                        *base.add(0).cast::<*mut u8>() = ptr24.cast_mut();
+                                                            .cast::<usize>() = len33;
+                                                        *base.add(0).cast::<*mut u8>() = ptr33.cast_mut();
                                                     }
                                                 }
                                                 *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len25;
+                                                    .cast::<usize>() = len34;
                                                 *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result25;
+                                                    .cast::<*mut u8>() = result34;
+                                            }
+                                            V39::DecimalList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (10i32) as u8;
+                                                let vec36 = e;
+                                                let len36 = vec36.len();
+                                                let layout36 = _rt::alloc::Layout::from_size_align(
+                                                        vec36.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                                        ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .unwrap();
+                                                let (result36, _cleanup36) = weir_guest::__private::rt::Cleanup::new(
+                                                    layout36,
+                                                );
+                                                if let Some(cleanup) = _cleanup36 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec36.into_iter().enumerate() {
+                                                    let base = result36
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    {
+                                                        let vec35 = (e.into_bytes()).into_boxed_slice();
+                                                        let ptr35 = vec35.as_ptr().cast::<u8>();
+                                                        let len35 = vec35.len();
+                                                        ::core::mem::forget(vec35);
+                                                        *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>() = len35;
+                                                        *base.add(0).cast::<*mut u8>() = ptr35.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len36;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result36;
+                                            }
+                                            V39::TimestampList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (11i32) as u8;
+                                                let vec37 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr37 = vec37.as_ptr().cast::<u8>();
+                                                let len37 = vec37.len();
+                                                ::core::mem::forget(vec37);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len37;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr37.cast_mut();
+                                            }
+                                            V39::DateList(e) => {
+                                                *base
+                                                    .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (12i32) as u8;
+                                                let vec38 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr38 = vec38.as_ptr().cast::<u8>();
+                                                let len38 = vec38.len();
+                                                ::core::mem::forget(vec38);
+                                                *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len38;
+                                                *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr38.cast_mut();
                                             }
                                         }
                                     }
@@ -1047,24 +1661,24 @@ pub mod exports {
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec26 = (doc19.into_bytes()).into_boxed_slice();
-                                let ptr26 = vec26.as_ptr().cast::<u8>();
-                                let len26 = vec26.len();
-                                ::core::mem::forget(vec26);
+                                let vec40 = (doc27.into_bytes()).into_boxed_slice();
+                                let ptr40 = vec40.as_ptr().cast::<u8>();
+                                let len40 = vec40.len();
+                                ::core::mem::forget(vec40);
                                 *base
                                     .add(24 + 5 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len26;
+                                    .cast::<usize>() = len40;
                                 *base
                                     .add(24 + 4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr26.cast_mut();
+                                    .cast::<*mut u8>() = ptr40.cast_mut();
                             }
                         }
                         *ptr1
                             .add(12 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len27;
+                            .cast::<usize>() = len41;
                         *ptr1
                             .add(11 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result27;
+                            .cast::<*mut u8>() = result41;
                         ptr1
                     }
                 }
@@ -1101,7 +1715,7 @@ pub mod exports {
                         let len10 = l7;
                         for i in 0..len10 {
                             let base = base10
-                                .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                                .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l8 = *base.add(0).cast::<*mut u8>();
                                 let l9 = *base
@@ -1112,7 +1726,7 @@ pub mod exports {
                         }
                         _rt::cabi_dealloc(
                             base10,
-                            len10 * (3 * ::core::mem::size_of::<*const u8>()),
+                            len10 * (8 + 2 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
                         let l11 = *arg0
@@ -1125,7 +1739,7 @@ pub mod exports {
                         let len27 = l12;
                         for i in 0..len27 {
                             let base = base27
-                                .add(i * (6 * ::core::mem::size_of::<*const u8>()));
+                                .add(i * (7 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l13 = *base.add(0).cast::<*mut u8>();
                                 let l14 = *base
@@ -1173,7 +1787,7 @@ pub mod exports {
                                 let len26 = l23;
                                 for i in 0..len26 {
                                     let base = base26
-                                        .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                                        .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l24 = *base.add(0).cast::<*mut u8>();
                                         let l25 = *base
@@ -1184,14 +1798,14 @@ pub mod exports {
                                 }
                                 _rt::cabi_dealloc(
                                     base26,
-                                    len26 * (3 * ::core::mem::size_of::<*const u8>()),
+                                    len26 * (8 + 2 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
                             }
                         }
                         _rt::cabi_dealloc(
                             base27,
-                            len27 * (6 * ::core::mem::size_of::<*const u8>()),
+                            len27 * (7 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
                         let l28 = *arg0
@@ -1200,10 +1814,10 @@ pub mod exports {
                         let l29 = *arg0
                             .add(12 * ::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
-                        let base49 = l28;
-                        let len49 = l29;
-                        for i in 0..len49 {
-                            let base = base49
+                        let base62 = l28;
+                        let len62 = l29;
+                        for i in 0..len62 {
+                            let base = base62
                                 .add(i * (24 + 6 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l30 = *base.add(0).cast::<*mut u8>();
@@ -1244,62 +1858,121 @@ pub mod exports {
                                                 let l37 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base38 = l36;
-                                                let len38 = l37;
-                                                _rt::cabi_dealloc(base38, len38 * 8, 8);
+                                                _rt::cabi_dealloc(l36, l37, 1);
                                             }
-                                            5 => {
+                                            5 => {}
+                                            6 => {}
+                                            7 => {
+                                                let l38 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
                                                 let l39 = *base
-                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l40 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base41 = l39;
-                                                let len41 = l40;
-                                                _rt::cabi_dealloc(base41, len41 * 8, 8);
+                                                let base40 = l38;
+                                                let len40 = l39;
+                                                _rt::cabi_dealloc(base40, len40 * 8, 8);
                                             }
-                                            _ => {
-                                                let l42 = *base
+                                            8 => {
+                                                let l41 = *base
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l43 = *base
+                                                let l42 = *base
                                                     .add(24 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base46 = l42;
-                                                let len46 = l43;
-                                                for i in 0..len46 {
-                                                    let base = base46
+                                                let base43 = l41;
+                                                let len43 = l42;
+                                                _rt::cabi_dealloc(base43, len43 * 8, 8);
+                                            }
+                                            9 => {
+                                                let l44 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l45 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base48 = l44;
+                                                let len48 = l45;
+                                                for i in 0..len48 {
+                                                    let base = base48
                                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                                     {
-                                                        let l44 = *base.add(0).cast::<*mut u8>();
-                                                        let l45 = *base
+                                                        let l46 = *base.add(0).cast::<*mut u8>();
+                                                        let l47 = *base
                                                             .add(::core::mem::size_of::<*const u8>())
                                                             .cast::<usize>();
-                                                        _rt::cabi_dealloc(l44, l45, 1);
+                                                        _rt::cabi_dealloc(l46, l47, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base46,
-                                                    len46 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    base48,
+                                                    len48 * (2 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
+                                            }
+                                            10 => {
+                                                let l49 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l50 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base53 = l49;
+                                                let len53 = l50;
+                                                for i in 0..len53 {
+                                                    let base = base53
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    {
+                                                        let l51 = *base.add(0).cast::<*mut u8>();
+                                                        let l52 = *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        _rt::cabi_dealloc(l51, l52, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base53,
+                                                    len53 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                            }
+                                            11 => {
+                                                let l54 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l55 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base56 = l54;
+                                                let len56 = l55;
+                                                _rt::cabi_dealloc(base56, len56 * 8, 8);
+                                            }
+                                            _ => {
+                                                let l57 = *base
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l58 = *base
+                                                    .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base59 = l57;
+                                                let len59 = l58;
+                                                _rt::cabi_dealloc(base59, len59 * 8, 8);
                                             }
                                         }
                                     }
                                 }
-                                let l47 = *base
+                                let l60 = *base
                                     .add(24 + 4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l48 = *base
+                                let l61 = *base
                                     .add(24 + 5 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l47, l48, 1);
+                                _rt::cabi_dealloc(l60, l61, 1);
                             }
                         }
                         _rt::cabi_dealloc(
-                            base49,
-                            len49 * (24 + 6 * ::core::mem::size_of::<*const u8>()),
+                            base62,
+                            len62 * (24 + 6 * ::core::mem::size_of::<*const u8>()),
                             8,
                         );
                     }
@@ -1312,14 +1985,14 @@ pub mod exports {
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result24 = {
-                            let base23 = arg0;
-                            let len23 = arg1;
-                            let mut result23 = _rt::Vec::with_capacity(len23);
-                            for i in 0..len23 {
-                                let base = base23
+                        let result41 = {
+                            let base40 = arg0;
+                            let len40 = arg1;
+                            let mut result40 = _rt::Vec::with_capacity(len40);
+                            for i in 0..len40 {
+                                let base = base40
                                     .add(i * (8 + 4 * ::core::mem::size_of::<*const u8>()));
-                                let e23 = {
+                                let e40 = {
                                     let l0 = *base.add(0).cast::<*mut u8>();
                                     let l1 = *base
                                         .add(::core::mem::size_of::<*const u8>())
@@ -1335,27 +2008,28 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>(),
                                     );
-                                    let v22 = match l3 {
+                                    use super::super::super::super::weir::stage::types::ParameterValue as V39;
+                                    let v39 = match l3 {
                                         0 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l4 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>();
                                                 l4
                                             };
-                                            ParameterValue::Int(e22)
+                                            V39::Int(e39)
                                         }
                                         1 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l5 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<f64>();
                                                 l5
                                             };
-                                            ParameterValue::Double(e22)
+                                            V39::Double(e39)
                                         }
                                         2 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l6 = i32::from(
                                                     *base
                                                         .add(8 + 2 * ::core::mem::size_of::<*const u8>())
@@ -1363,10 +2037,10 @@ pub mod exports {
                                                 );
                                                 _rt::bool_lift(l6 as u8)
                                             };
-                                            ParameterValue::Boolean(e22)
+                                            V39::Boolean(e39)
                                         }
                                         3 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l7 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1381,10 +2055,10 @@ pub mod exports {
                                                 );
                                                 _rt::string_lift(bytes9)
                                             };
-                                            ParameterValue::Text(e22)
+                                            V39::Text(e39)
                                         }
                                         4 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l10 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1392,101 +2066,205 @@ pub mod exports {
                                                     .add(8 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
                                                 let len12 = l11;
-                                                <_ as From<
-                                                    _rt::Vec<_>,
-                                                >>::from(_rt::Vec::from_raw_parts(l10.cast(), len12, len12))
+                                                let bytes12 = _rt::Vec::from_raw_parts(
+                                                    l10.cast(),
+                                                    len12,
+                                                    len12,
+                                                );
+                                                _rt::string_lift(bytes12)
                                             };
-                                            ParameterValue::IntList(e22)
+                                            V39::Decimal(e39)
                                         }
                                         5 => {
-                                            let e22 = {
+                                            let e39 = {
                                                 let l13 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l14 = *base
-                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                let len15 = l14;
-                                                <_ as From<
-                                                    _rt::Vec<_>,
-                                                >>::from(_rt::Vec::from_raw_parts(l13.cast(), len15, len15))
+                                                    .cast::<i64>();
+                                                l13
                                             };
-                                            ParameterValue::DoubleList(e22)
+                                            V39::Timestamp(e39)
                                         }
-                                        n => {
-                                            debug_assert_eq!(n, 6, "invalid enum discriminant");
-                                            let e22 = {
-                                                let l16 = *base
+                                        6 => {
+                                            let e39 = {
+                                                let l14 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l14
+                                            };
+                                            V39::Date(e39)
+                                        }
+                                        7 => {
+                                            let e39 = {
+                                                let l15 = *base
                                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l17 = *base
+                                                let l16 = *base
                                                     .add(8 + 3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base21 = l16;
-                                                let len21 = l17;
-                                                let mut result21 = _rt::Vec::with_capacity(len21);
-                                                for i in 0..len21 {
-                                                    let base = base21
+                                                let len17 = l16;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l15.cast(), len17, len17))
+                                            };
+                                            V39::IntList(e39)
+                                        }
+                                        8 => {
+                                            let e39 = {
+                                                let l18 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l19 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len20 = l19;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l18.cast(), len20, len20))
+                                            };
+                                            V39::DoubleList(e39)
+                                        }
+                                        9 => {
+                                            let e39 = {
+                                                let l21 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l22 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base26 = l21;
+                                                let len26 = l22;
+                                                let mut result26 = _rt::Vec::with_capacity(len26);
+                                                for i in 0..len26 {
+                                                    let base = base26
                                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                                                    let e21 = {
-                                                        let l18 = *base.add(0).cast::<*mut u8>();
-                                                        let l19 = *base
+                                                    let e26 = {
+                                                        let l23 = *base.add(0).cast::<*mut u8>();
+                                                        let l24 = *base
                                                             .add(::core::mem::size_of::<*const u8>())
                                                             .cast::<usize>();
-                                                        let len20 = l19;
-                                                        let bytes20 = _rt::Vec::from_raw_parts(
-                                                            l18.cast(),
-                                                            len20,
-                                                            len20,
+                                                        let len25 = l24;
+                                                        let bytes25 = _rt::Vec::from_raw_parts(
+                                                            l23.cast(),
+                                                            len25,
+                                                            len25,
                                                         );
-                                                        _rt::string_lift(bytes20)
+                                                        _rt::string_lift(bytes25)
                                                     };
-                                                    result21.push(e21);
+                                                    result26.push(e26);
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base21,
-                                                    len21 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    base26,
+                                                    len26 * (2 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                result21
+                                                result26
                                             };
-                                            ParameterValue::TextList(e22)
+                                            V39::TextList(e39)
+                                        }
+                                        10 => {
+                                            let e39 = {
+                                                let l27 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l28 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base32 = l27;
+                                                let len32 = l28;
+                                                let mut result32 = _rt::Vec::with_capacity(len32);
+                                                for i in 0..len32 {
+                                                    let base = base32
+                                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                    let e32 = {
+                                                        let l29 = *base.add(0).cast::<*mut u8>();
+                                                        let l30 = *base
+                                                            .add(::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len31 = l30;
+                                                        let bytes31 = _rt::Vec::from_raw_parts(
+                                                            l29.cast(),
+                                                            len31,
+                                                            len31,
+                                                        );
+                                                        _rt::string_lift(bytes31)
+                                                    };
+                                                    result32.push(e32);
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base32,
+                                                    len32 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                result32
+                                            };
+                                            V39::DecimalList(e39)
+                                        }
+                                        11 => {
+                                            let e39 = {
+                                                let l33 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l34 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len35 = l34;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l33.cast(), len35, len35))
+                                            };
+                                            V39::TimestampList(e39)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 12, "invalid enum discriminant");
+                                            let e39 = {
+                                                let l36 = *base
+                                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l37 = *base
+                                                    .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len38 = l37;
+                                                <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(l36.cast(), len38, len38))
+                                            };
+                                            V39::DateList(e39)
                                         }
                                     };
-                                    Parameter {
+                                    super::super::super::super::weir::stage::types::Parameter {
                                         name: _rt::string_lift(bytes2),
-                                        value: v22,
+                                        value: v39,
                                     }
                                 };
-                                result23.push(e23);
+                                result40.push(e40);
                             }
                             _rt::cabi_dealloc(
-                                base23,
-                                len23 * (8 + 4 * ::core::mem::size_of::<*const u8>()),
+                                base40,
+                                len40 * (8 + 4 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             );
-                            T_::configure(result23)
+                            T_::configure(result40)
                         };
-                        let ptr25 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result24 {
+                        let ptr42 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result41 {
                             Ok(_) => {
-                                *ptr25.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr42.add(0).cast::<u8>() = (0i32) as u8;
                             }
                             Err(e) => {
-                                *ptr25.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec26 = (e.into_bytes()).into_boxed_slice();
-                                let ptr26 = vec26.as_ptr().cast::<u8>();
-                                let len26 = vec26.len();
-                                ::core::mem::forget(vec26);
-                                *ptr25
+                                *ptr42.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec43 = (e.into_bytes()).into_boxed_slice();
+                                let ptr43 = vec43.as_ptr().cast::<u8>();
+                                let len43 = vec43.len();
+                                ::core::mem::forget(vec43);
+                                *ptr42
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len26;
-                                *ptr25
+                                    .cast::<usize>() = len43;
+                                *ptr42
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr26.cast_mut();
+                                    .cast::<*mut u8>() = ptr43.cast_mut();
                             }
                         };
-                        ptr25
+                        ptr42
                     }
                 }
                 #[doc(hidden)]
@@ -1519,24 +2297,25 @@ pub mod exports {
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result23 = {
+                        let result27 = {
                             let len0 = arg2;
-                            let base22 = arg3;
-                            let len22 = arg4;
-                            let mut result22 = _rt::Vec::with_capacity(len22);
-                            for i in 0..len22 {
-                                let base = base22
+                            let base26 = arg3;
+                            let len26 = arg4;
+                            let mut result26 = _rt::Vec::with_capacity(len26);
+                            for i in 0..len26 {
+                                let base = base26
                                     .add(i * (8 * ::core::mem::size_of::<*const u8>()));
-                                let e22 = {
+                                let e26 = {
                                     let l1 = i32::from(*base.add(0).cast::<u8>());
                                     let l5 = i32::from(
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>(),
                                     );
-                                    let v21 = match l5 {
+                                    use super::super::super::super::weir::stage::types::ColumnValues as V25;
+                                    let v25 = match l5 {
                                         0 => {
-                                            let e21 = {
+                                            let e25 = {
                                                 let l6 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1548,10 +2327,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l6.cast(), len8, len8))
                                             };
-                                            ColumnValues::Int(e21)
+                                            V25::Int(e25)
                                         }
                                         1 => {
-                                            let e21 = {
+                                            let e25 = {
                                                 let l9 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1563,10 +2342,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l9.cast(), len11, len11))
                                             };
-                                            ColumnValues::Double(e21)
+                                            V25::Double(e25)
                                         }
                                         2 => {
-                                            let e21 = {
+                                            let e25 = {
                                                 let l12 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1578,11 +2357,10 @@ pub mod exports {
                                                     _rt::Vec<_>,
                                                 >>::from(_rt::Vec::from_raw_parts(l12.cast(), len14, len14))
                                             };
-                                            ColumnValues::Boolean(e21)
+                                            V25::Boolean(e25)
                                         }
-                                        n => {
-                                            debug_assert_eq!(n, 3, "invalid enum discriminant");
-                                            let e21 = {
+                                        3 => {
+                                            let e25 = {
                                                 let l15 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1597,7 +2375,7 @@ pub mod exports {
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
                                                 let len20 = l19;
-                                                TextValues {
+                                                super::super::super::super::weir::stage::types::TextValues {
                                                     offsets: <_ as From<
                                                         _rt::Vec<_>,
                                                     >>::from(
@@ -1608,10 +2386,34 @@ pub mod exports {
                                                     >>::from(_rt::Vec::from_raw_parts(l18.cast(), len20, len20)),
                                                 }
                                             };
-                                            ColumnValues::Text(e21)
+                                            V25::Text(e25)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                            let e25 = {
+                                                let l21 = i32::from(
+                                                    *base
+                                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<u8>(),
+                                                );
+                                                let l22 = *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l23 = *base
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len24 = l23;
+                                                super::super::super::super::weir::stage::types::DecimalValues {
+                                                    scale: l21 as u8,
+                                                    unscaled: <_ as From<
+                                                        _rt::Vec<_>,
+                                                    >>::from(_rt::Vec::from_raw_parts(l22.cast(), len24, len24)),
+                                                }
+                                            };
+                                            V25::Decimal(e25)
                                         }
                                     };
-                                    Column {
+                                    super::super::super::super::weir::stage::types::Column {
                                         validity: match l1 {
                                             0 => None,
                                             1 => {
@@ -1631,145 +2433,103 @@ pub mod exports {
                                             }
                                             _ => _rt::invalid_enum_discriminant(),
                                         },
-                                        values: v21,
+                                        values: v25,
                                     }
                                 };
-                                result22.push(e22);
+                                result26.push(e26);
                             }
                             _rt::cabi_dealloc(
-                                base22,
-                                len22 * (8 * ::core::mem::size_of::<*const u8>()),
+                                base26,
+                                len26 * (8 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
                             T_::process(Batch {
                                 row_count: arg0 as u32,
-                                times_ms: <_ as From<
+                                times_us: <_ as From<
                                     _rt::Vec<_>,
                                 >>::from(_rt::Vec::from_raw_parts(arg1.cast(), len0, len0)),
-                                columns: result22,
+                                columns: result26,
                             })
                         };
-                        let ptr24 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        let Answer { outputs: outputs25, rejected: rejected25 } = result23;
-                        let vec37 = outputs25;
-                        let len37 = vec37.len();
-                        let layout37 = _rt::alloc::Layout::from_size_align(
-                                vec37.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                        let ptr28 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        let Answer { outputs: outputs29, rejected: rejected29 } = result27;
+                        let vec44 = outputs29;
+                        let len44 = vec44.len();
+                        let layout44 = _rt::alloc::Layout::from_size_align(
+                                vec44.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result37, _cleanup37) = weir_guest::__private::rt::Cleanup::new(
-                            layout37,
+                        let (result44, _cleanup44) = weir_guest::__private::rt::Cleanup::new(
+                            layout44,
                         );
-                        if let Some(cleanup) = _cleanup37 {
+                        if let Some(cleanup) = _cleanup44 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec37.into_iter().enumerate() {
-                            let base = result37
+                        for (i, e) in vec44.into_iter().enumerate() {
+                            let base = result44
                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let OutputRows { rows: rows26, computed: computed26 } = e;
-                                let vec27 = <_ as Into<_rt::Vec<_>>>::into(rows26)
+                                let super::super::super::super::weir::stage::types::OutputRows {
+                                    rows: rows30,
+                                    computed: computed30,
+                                } = e;
+                                let vec31 = <_ as Into<_rt::Vec<_>>>::into(rows30)
                                     .into_boxed_slice();
-                                let ptr27 = vec27.as_ptr().cast::<u8>();
-                                let len27 = vec27.len();
-                                ::core::mem::forget(vec27);
+                                let ptr31 = vec31.as_ptr().cast::<u8>();
+                                let len31 = vec31.len();
+                                ::core::mem::forget(vec31);
                                 *base
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len27;
-                                *base.add(0).cast::<*mut u8>() = ptr27.cast_mut();
-                                let vec36 = computed26;
-                                let len36 = vec36.len();
-                                let layout36 = _rt::alloc::Layout::from_size_align(
-                                        vec36.len() * (8 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<usize>() = len31;
+                                *base.add(0).cast::<*mut u8>() = ptr31.cast_mut();
+                                let vec43 = computed30;
+                                let len43 = vec43.len();
+                                let layout43 = _rt::alloc::Layout::from_size_align(
+                                        vec43.len() * (8 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result36, _cleanup36) = weir_guest::__private::rt::Cleanup::new(
-                                    layout36,
+                                let (result43, _cleanup43) = weir_guest::__private::rt::Cleanup::new(
+                                    layout43,
                                 );
-                                if let Some(cleanup) = _cleanup36 {
+                                if let Some(cleanup) = _cleanup43 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec36.into_iter().enumerate() {
-                                    let base = result36
+                                for (i, e) in vec43.into_iter().enumerate() {
+                                    let base = result43
                                         .add(i * (8 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let Column { validity: validity28, values: values28 } = e;
-                                        match validity28 {
+                                        let super::super::super::super::weir::stage::types::Column {
+                                            validity: validity32,
+                                            values: values32,
+                                        } = e;
+                                        match validity32 {
                                             Some(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
-                                                let vec29 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                let vec33 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
-                                                let ptr29 = vec29.as_ptr().cast::<u8>();
-                                                let len29 = vec29.len();
-                                                ::core::mem::forget(vec29);
+                                                let ptr33 = vec33.as_ptr().cast::<u8>();
+                                                let len33 = vec33.len();
+                                                ::core::mem::forget(vec33);
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len29;
+                                                    .cast::<usize>() = len33;
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr29.cast_mut();
+                                                    .cast::<*mut u8>() = ptr33.cast_mut();
                                             }
                                             None => {
                                                 *base.add(0).cast::<u8>() = (0i32) as u8;
                                             }
                                         };
-                                        match values28 {
-                                            ColumnValues::Int(e) => {
+                                        use super::super::super::super::weir::stage::types::ColumnValues as V42;
+                                        match values32 {
+                                            V42::Int(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
-                                                let vec30 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr30 = vec30.as_ptr().cast::<u8>();
-                                                let len30 = vec30.len();
-                                                ::core::mem::forget(vec30);
-                                                *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len30;
-                                                *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr30.cast_mut();
-                                            }
-                                            ColumnValues::Double(e) => {
-                                                *base
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (1i32) as u8;
-                                                let vec31 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr31 = vec31.as_ptr().cast::<u8>();
-                                                let len31 = vec31.len();
-                                                ::core::mem::forget(vec31);
-                                                *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len31;
-                                                *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr31.cast_mut();
-                                            }
-                                            ColumnValues::Boolean(e) => {
-                                                *base
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (2i32) as u8;
-                                                let vec32 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr32 = vec32.as_ptr().cast::<u8>();
-                                                let len32 = vec32.len();
-                                                ::core::mem::forget(vec32);
-                                                *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len32;
-                                                *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr32.cast_mut();
-                                            }
-                                            ColumnValues::Text(e) => {
-                                                *base
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (3i32) as u8;
-                                                let TextValues { offsets: offsets33, data: data33 } = e;
-                                                let vec34 = <_ as Into<_rt::Vec<_>>>::into(offsets33)
+                                                let vec34 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr34 = vec34.as_ptr().cast::<u8>();
                                                 let len34 = vec34.len();
@@ -1780,71 +2540,149 @@ pub mod exports {
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr34.cast_mut();
-                                                let vec35 = <_ as Into<_rt::Vec<_>>>::into(data33)
+                                            }
+                                            V42::Double(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (1i32) as u8;
+                                                let vec35 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr35 = vec35.as_ptr().cast::<u8>();
                                                 let len35 = vec35.len();
                                                 ::core::mem::forget(vec35);
                                                 *base
-                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len35;
                                                 *base
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr35.cast_mut();
+                                            }
+                                            V42::Boolean(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (2i32) as u8;
+                                                let vec36 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr36 = vec36.as_ptr().cast::<u8>();
+                                                let len36 = vec36.len();
+                                                ::core::mem::forget(vec36);
+                                                *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len36;
+                                                *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr36.cast_mut();
+                                            }
+                                            V42::Text(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (3i32) as u8;
+                                                let super::super::super::super::weir::stage::types::TextValues {
+                                                    offsets: offsets37,
+                                                    data: data37,
+                                                } = e;
+                                                let vec38 = <_ as Into<_rt::Vec<_>>>::into(offsets37)
+                                                    .into_boxed_slice();
+                                                let ptr38 = vec38.as_ptr().cast::<u8>();
+                                                let len38 = vec38.len();
+                                                ::core::mem::forget(vec38);
+                                                *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len38;
+                                                *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr38.cast_mut();
+                                                let vec39 = <_ as Into<_rt::Vec<_>>>::into(data37)
+                                                    .into_boxed_slice();
+                                                let ptr39 = vec39.as_ptr().cast::<u8>();
+                                                let len39 = vec39.len();
+                                                ::core::mem::forget(vec39);
+                                                *base
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len39;
+                                                *base
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr39.cast_mut();
+                                            }
+                                            V42::Decimal(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::weir::stage::types::DecimalValues {
+                                                    scale: scale40,
+                                                    unscaled: unscaled40,
+                                                } = e;
+                                                *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (_rt::as_i32(scale40)) as u8;
+                                                let vec41 = <_ as Into<_rt::Vec<_>>>::into(unscaled40)
+                                                    .into_boxed_slice();
+                                                let ptr41 = vec41.as_ptr().cast::<u8>();
+                                                let len41 = vec41.len();
+                                                ::core::mem::forget(vec41);
+                                                *base
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len41;
+                                                *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr41.cast_mut();
                                             }
                                         }
                                     }
                                 }
                                 *base
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len36;
+                                    .cast::<usize>() = len43;
                                 *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result36;
+                                    .cast::<*mut u8>() = result43;
                             }
                         }
-                        *ptr24
+                        *ptr28
                             .add(::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len37;
-                        *ptr24.add(0).cast::<*mut u8>() = result37;
-                        let vec40 = rejected25;
-                        let len40 = vec40.len();
-                        let layout40 = _rt::alloc::Layout::from_size_align(
-                                vec40.len() * (3 * ::core::mem::size_of::<*const u8>()),
+                            .cast::<usize>() = len44;
+                        *ptr28.add(0).cast::<*mut u8>() = result44;
+                        let vec47 = rejected29;
+                        let len47 = vec47.len();
+                        let layout47 = _rt::alloc::Layout::from_size_align(
+                                vec47.len() * (3 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result40, _cleanup40) = weir_guest::__private::rt::Cleanup::new(
-                            layout40,
+                        let (result47, _cleanup47) = weir_guest::__private::rt::Cleanup::new(
+                            layout47,
                         );
-                        if let Some(cleanup) = _cleanup40 {
+                        if let Some(cleanup) = _cleanup47 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec40.into_iter().enumerate() {
-                            let base = result40
+                        for (i, e) in vec47.into_iter().enumerate() {
+                            let base = result47
                                 .add(i * (3 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let RejectedRow { row: row38, reason: reason38 } = e;
-                                *base.add(0).cast::<i32>() = _rt::as_i32(row38);
-                                let vec39 = (reason38.into_bytes()).into_boxed_slice();
-                                let ptr39 = vec39.as_ptr().cast::<u8>();
-                                let len39 = vec39.len();
-                                ::core::mem::forget(vec39);
+                                let super::super::super::super::weir::stage::types::RejectedRow {
+                                    row: row45,
+                                    reason: reason45,
+                                } = e;
+                                *base.add(0).cast::<i32>() = _rt::as_i32(row45);
+                                let vec46 = (reason45.into_bytes()).into_boxed_slice();
+                                let ptr46 = vec46.as_ptr().cast::<u8>();
+                                let len46 = vec46.len();
+                                ::core::mem::forget(vec46);
                                 *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len39;
+                                    .cast::<usize>() = len46;
                                 *base
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr39.cast_mut();
+                                    .cast::<*mut u8>() = ptr46.cast_mut();
                             }
                         }
-                        *ptr24
+                        *ptr28
                             .add(3 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len40;
-                        *ptr24
+                            .cast::<usize>() = len47;
+                        *ptr28
                             .add(2 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result40;
-                        ptr24
+                            .cast::<*mut u8>() = result47;
+                        ptr28
                     }
                 }
                 #[doc(hidden)]
@@ -1855,10 +2693,10 @@ pub mod exports {
                         let l1 = *arg0
                             .add(::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
-                        let base28 = l0;
-                        let len28 = l1;
-                        for i in 0..len28 {
-                            let base = base28
+                        let base31 = l0;
+                        let len31 = l1;
+                        for i in 0..len31 {
+                            let base = base31
                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l2 = *base.add(0).cast::<*mut u8>();
@@ -1874,10 +2712,10 @@ pub mod exports {
                                 let l6 = *base
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base27 = l5;
-                                let len27 = l6;
-                                for i in 0..len27 {
-                                    let base = base27
+                                let base30 = l5;
+                                let len30 = l6;
+                                for i in 0..len30 {
+                                    let base = base30
                                         .add(i * (8 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l7 = i32::from(*base.add(0).cast::<u8>());
@@ -1934,7 +2772,7 @@ pub mod exports {
                                                 let len20 = l19;
                                                 _rt::cabi_dealloc(base20, len20 * 1, 1);
                                             }
-                                            _ => {
+                                            3 => {
                                                 let l21 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
@@ -1954,45 +2792,56 @@ pub mod exports {
                                                 let len26 = l25;
                                                 _rt::cabi_dealloc(base26, len26 * 1, 1);
                                             }
+                                            _ => {
+                                                let l27 = *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l28 = *base
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base29 = l27;
+                                                let len29 = l28;
+                                                _rt::cabi_dealloc(base29, len29 * 8, 8);
+                                            }
                                         }
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base27,
-                                    len27 * (8 * ::core::mem::size_of::<*const u8>()),
+                                    base30,
+                                    len30 * (8 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
                             }
                         }
                         _rt::cabi_dealloc(
-                            base28,
-                            len28 * (4 * ::core::mem::size_of::<*const u8>()),
+                            base31,
+                            len31 * (4 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
-                        let l29 = *arg0
+                        let l32 = *arg0
                             .add(2 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>();
-                        let l30 = *arg0
+                        let l33 = *arg0
                             .add(3 * ::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
-                        let base33 = l29;
-                        let len33 = l30;
-                        for i in 0..len33 {
-                            let base = base33
+                        let base36 = l32;
+                        let len36 = l33;
+                        for i in 0..len36 {
+                            let base = base36
                                 .add(i * (3 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let l31 = *base
+                                let l34 = *base
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l32 = *base
+                                let l35 = *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l31, l32, 1);
+                                _rt::cabi_dealloc(l34, l35, 1);
                             }
                         }
                         _rt::cabi_dealloc(
-                            base33,
-                            len33 * (3 * ::core::mem::size_of::<*const u8>()),
+                            base36,
+                            len36 * (3 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
                     }
@@ -2021,35 +2870,35 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_weir_stage_stage_0_1_0_cabi {
+                macro_rules! __export_weir_stage_stage_0_2_0_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "weir:stage/stage@0.1.0#describe")] unsafe extern "C" fn
+                        "weir:stage/stage@0.2.0#describe")] unsafe extern "C" fn
                         export_describe() -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_describe_cabi::<$ty > () } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/stage@0.1.0#describe")] unsafe extern "C"
+                        "cabi_post_weir:stage/stage@0.2.0#describe")] unsafe extern "C"
                         fn _post_return_describe(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_describe::<$ty > (arg0) } }
-                        #[unsafe (export_name = "weir:stage/stage@0.1.0#configure")]
+                        #[unsafe (export_name = "weir:stage/stage@0.2.0#configure")]
                         unsafe extern "C" fn export_configure(arg0 : * mut u8, arg1 :
                         usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_configure_cabi::<$ty > (arg0, arg1) } } #[unsafe
-                        (export_name = "cabi_post_weir:stage/stage@0.1.0#configure")]
+                        (export_name = "cabi_post_weir:stage/stage@0.2.0#configure")]
                         unsafe extern "C" fn _post_return_configure(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_configure::<$ty >
                         (arg0) } } #[unsafe (export_name =
-                        "weir:stage/stage@0.1.0#process")] unsafe extern "C" fn
+                        "weir:stage/stage@0.2.0#process")] unsafe extern "C" fn
                         export_process(arg0 : i32, arg1 : * mut u8, arg2 : usize, arg3 :
                         * mut u8, arg4 : usize,) -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_process_cabi::<$ty > (arg0, arg1,
                         arg2, arg3, arg4) } } #[unsafe (export_name =
-                        "cabi_post_weir:stage/stage@0.1.0#process")] unsafe extern "C" fn
+                        "cabi_post_weir:stage/stage@0.2.0#process")] unsafe extern "C" fn
                         _post_return_process(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_process::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_weir_stage_stage_0_1_0_cabi;
+                pub use __export_weir_stage_stage_0_2_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -2111,44 +2960,6 @@ mod _rt {
     pub fn run_ctors_once() {
         weir_guest::__private::rt::run_ctors_once();
     }
-    pub use alloc_crate::alloc;
-    pub fn as_f64<T: AsF64>(t: T) -> f64 {
-        t.as_f64()
-    }
-    pub trait AsF64 {
-        fn as_f64(self) -> f64;
-    }
-    impl<'a, T: Copy + AsF64> AsF64 for &'a T {
-        fn as_f64(self) -> f64 {
-            (*self).as_f64()
-        }
-    }
-    impl AsF64 for f64 {
-        #[inline]
-        fn as_f64(self) -> f64 {
-            self as f64
-        }
-    }
-    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
-        if size == 0 {
-            return;
-        }
-        unsafe {
-            let layout = alloc::Layout::from_size_align_unchecked(size, align);
-            alloc::dealloc(ptr, layout);
-        }
-    }
-    pub unsafe fn bool_lift(val: u8) -> bool {
-        if cfg!(debug_assertions) {
-            match val {
-                0 => false,
-                1 => true,
-                _ => panic!("invalid bool discriminant"),
-            }
-        } else {
-            val != 0
-        }
-    }
     pub fn as_i32<T: AsI32>(t: T) -> i32 {
         t.as_i32()
     }
@@ -2208,6 +3019,44 @@ mod _rt {
             self as i32
         }
     }
+    pub use alloc_crate::alloc;
+    pub fn as_f64<T: AsF64>(t: T) -> f64 {
+        t.as_f64()
+    }
+    pub trait AsF64 {
+        fn as_f64(self) -> f64;
+    }
+    impl<'a, T: Copy + AsF64> AsF64 for &'a T {
+        fn as_f64(self) -> f64 {
+            (*self).as_f64()
+        }
+    }
+    impl AsF64 for f64 {
+        #[inline]
+        fn as_f64(self) -> f64 {
+            self as f64
+        }
+    }
+    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
+        if size == 0 {
+            return;
+        }
+        unsafe {
+            let layout = alloc::Layout::from_size_align_unchecked(size, align);
+            alloc::dealloc(ptr, layout);
+        }
+    }
+    pub unsafe fn bool_lift(val: u8) -> bool {
+        if cfg!(debug_assertions) {
+            match val {
+                0 => false,
+                1 => true,
+                _ => panic!("invalid bool discriminant"),
+            }
+        } else {
+            val != 0
+        }
+    }
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -2236,44 +3085,62 @@ macro_rules! __export_stage_component_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::weir::stage::stage::__export_weir_stage_stage_0_1_0_cabi!($ty
+        exports::weir::stage::stage::__export_weir_stage_stage_0_2_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::weir::stage::stage); const _ :
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:weir:stage@0.1.0:stage-component:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:weir:stage@0.2.0:stage-component:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1417] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2202] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x83\x0a\x01A\x02\x01\
-A\x06\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x94\x10\x01A\x02\x01\
+A\x11\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x14weir:st\
-age/log@0.1.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
+age/log@0.2.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
 til-msx\x04\0\x0bzone-offset\x03\0\0\x01j\x01\x01\x01s\x01@\x02\x04zones\x0ainst\
-ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.1.0\x05\
-\x01\x01B9\x01m\x04\x03int\x06double\x07boolean\x04text\x04\0\x0bcolumn-type\x03\
-\0\0\x01py\x01p}\x01r\x02\x07offsets\x02\x04data\x03\x04\0\x0btext-values\x03\0\x04\
-\x01px\x01pu\x01q\x04\x03int\x01\x06\0\x06double\x01\x07\0\x07boolean\x01\x03\0\x04\
-text\x01\x05\0\x04\0\x0dcolumn-values\x03\0\x08\x01k\x03\x01r\x02\x08validity\x0a\
-\x06values\x09\x04\0\x06column\x03\0\x0b\x01r\x03\x04names\x0bcolumn-type\x01\x08\
-nullable\x7f\x04\0\x0cinput-column\x03\0\x0d\x01r\x03\x04names\x0bcolumn-type\x01\
-\x08nullable\x7f\x04\0\x0fcomputed-column\x03\0\x0f\x01r\x02\x05inputs\x06output\
-s\x04\0\x0dpassed-column\x03\0\x11\x01p\x12\x01p\x10\x01r\x03\x04names\x06passed\
-\x13\x08computed\x14\x04\0\x0boutput-spec\x03\0\x15\x01m\x07\x03int\x06double\x07\
-boolean\x04text\x08int-list\x0bdouble-list\x09text-list\x04\0\x0eparameter-type\x03\
-\0\x17\x01ps\x01q\x07\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04tex\
-t\x01s\0\x08int-list\x01\x06\0\x0bdouble-list\x01\x07\0\x09text-list\x01\x19\0\x04\
-\0\x0fparameter-value\x03\0\x1a\x01k\x1b\x01r\x04\x04names\x0eparameter-type\x18\
-\x07default\x1c\x03docs\x04\0\x0eparameter-spec\x03\0\x1d\x01p\x0e\x01p\x16\x01p\
-\x1e\x01r\x07\x04names\x07versions\x03docs\x06inputs\x1f\x0areads-time\x7f\x07ou\
-tputs\x20\x0aparameters!\x04\0\x0bdescription\x03\0\"\x01r\x02\x04names\x05value\
-\x1b\x04\0\x09parameter\x03\0$\x01p\x0c\x01r\x03\x09row-county\x08times-ms\x06\x07\
-columns&\x04\0\x05batch\x03\0'\x01r\x02\x04rows\x02\x08computed&\x04\0\x0boutput\
--rows\x03\0)\x01r\x02\x03rowy\x06reasons\x04\0\x0crejected-row\x03\0+\x01p*\x01p\
-,\x01r\x02\x07outputs-\x08rejected.\x04\0\x06answer\x03\0/\x01@\0\0#\x04\0\x08de\
-scribe\x011\x01p%\x01j\0\x01s\x01@\x01\x0aparameters2\03\x04\0\x09configure\x014\
-\x01@\x01\x05batch(\00\x04\0\x07process\x015\x04\0\x16weir:stage/stage@0.1.0\x05\
-\x02\x04\0\x20weir:stage/stage-component@0.1.0\x04\0\x0b\x15\x01\0\x0fstage-comp\
-onent\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.\
-2\x10wit-bindgen-rust\x060.60.0";
+ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.2.0\x05\
+\x01\x01B\x04\x01p}\x01k\0\x01@\0\0\x01\x04\0\x04read\x01\x02\x03\0\x1bweir:stag\
+e/attachment@0.2.0\x05\x02\x01B.\x01r\x02\x09precision}\x05scale}\x04\0\x0cdecim\
+al-type\x03\0\0\x01q\x08\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07\
+decimal\x01\x01\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04\0\x0celement-typ\
+e\x03\0\x02\x01q\x0b\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07deci\
+mal\x01\x01\0\x0bany-decimal\0\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04js\
+on\0\0\x04list\x01\x03\0\x04\0\x0bcolumn-type\x03\0\x04\x01py\x01p}\x01r\x02\x07\
+offsets\x06\x04data\x07\x04\0\x0btext-values\x03\0\x08\x01px\x01r\x02\x05scale}\x08\
+unscaled\x0a\x04\0\x0edecimal-values\x03\0\x0b\x01pu\x01q\x05\x03int\x01\x0a\0\x06\
+double\x01\x0d\0\x07boolean\x01\x07\0\x04text\x01\x09\0\x07decimal\x01\x0c\0\x04\
+\0\x0dcolumn-values\x03\0\x0e\x01k\x07\x01r\x02\x08validity\x10\x06values\x0f\x04\
+\0\x06column\x03\0\x11\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\0\
+\x0cinput-column\x03\0\x13\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\
+\0\x0fcomputed-column\x03\0\x15\x01r\x02\x05inputs\x06outputs\x04\0\x0dpassed-co\
+lumn\x03\0\x17\x01p\x18\x01p\x16\x01r\x04\x04names\x06passed\x19\x08computed\x1a\
+\x04many\x7f\x04\0\x0boutput-spec\x03\0\x1b\x01m\x0d\x03int\x06double\x07boolean\
+\x04text\x07decimal\x09timestamp\x04date\x08int-list\x0bdouble-list\x09text-list\
+\x0cdecimal-list\x0etimestamp-list\x09date-list\x04\0\x0eparameter-type\x03\0\x1d\
+\x01ps\x01q\x0d\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04text\x01s\
+\0\x07decimal\x01s\0\x09timestamp\x01x\0\x04date\x01x\0\x08int-list\x01\x0a\0\x0b\
+double-list\x01\x0d\0\x09text-list\x01\x1f\0\x0cdecimal-list\x01\x1f\0\x0etimest\
+amp-list\x01\x0a\0\x09date-list\x01\x0a\0\x04\0\x0fparameter-value\x03\0\x20\x01\
+k!\x01r\x04\x04names\x0eparameter-type\x1e\x07default\"\x03docs\x04\0\x0eparamet\
+er-spec\x03\0#\x01r\x02\x04names\x05value!\x04\0\x09parameter\x03\0%\x01p\x12\x01\
+r\x02\x04rows\x06\x08computed'\x04\0\x0boutput-rows\x03\0(\x01r\x02\x03rowy\x06r\
+easons\x04\0\x0crejected-row\x03\0*\x01r\x02\x07offsets\x06\x04data\x07\x04\0\x06\
+states\x03\0,\x03\0\x16weir:stage/types@0.2.0\x05\x03\x02\x03\0\x03\x06column\x02\
+\x03\0\x03\x0cinput-column\x02\x03\0\x03\x0boutput-spec\x02\x03\0\x03\x0eparamet\
+er-spec\x02\x03\0\x03\x09parameter\x02\x03\0\x03\x0boutput-rows\x02\x03\0\x03\x0c\
+rejected-row\x01B#\x02\x03\x02\x01\x04\x04\0\x06column\x03\0\0\x02\x03\x02\x01\x05\
+\x04\0\x0cinput-column\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0boutput-spec\x03\0\x04\
+\x02\x03\x02\x01\x07\x04\0\x0eparameter-spec\x03\0\x06\x02\x03\x02\x01\x08\x04\0\
+\x09parameter\x03\0\x08\x02\x03\x02\x01\x09\x04\0\x0boutput-rows\x03\0\x0a\x02\x03\
+\x02\x01\x0a\x04\0\x0crejected-row\x03\0\x0c\x01p\x03\x01p\x05\x01p\x07\x01r\x07\
+\x04names\x07versions\x03docs\x06inputs\x0e\x0areads-time\x7f\x07outputs\x0f\x0a\
+parameters\x10\x04\0\x0bdescription\x03\0\x11\x01px\x01p\x01\x01r\x03\x09row-cou\
+nty\x08times-us\x13\x07columns\x14\x04\0\x05batch\x03\0\x15\x01p\x0b\x01p\x0d\x01\
+r\x02\x07outputs\x17\x08rejected\x18\x04\0\x06answer\x03\0\x19\x01@\0\0\x12\x04\0\
+\x08describe\x01\x1b\x01p\x09\x01j\0\x01s\x01@\x01\x0aparameters\x1c\0\x1d\x04\0\
+\x09configure\x01\x1e\x01@\x01\x05batch\x16\0\x1a\x04\0\x07process\x01\x1f\x04\0\
+\x16weir:stage/stage@0.2.0\x05\x0b\x04\0\x20weir:stage/stage-component@0.2.0\x04\
+\0\x0b\x15\x01\0\x0fstage-component\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -2282,21 +3149,47 @@ pub use __export_stage_component_impl as export_stage_component;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:weir:stage@0.1.0:stage-component-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:weir:stage@0.2.0:stage-component-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 474] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb4\x02\x01A\x02\x01\
-A\x04\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1713] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8b\x0c\x01A\x02\x01\
+A\x08\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x14weir:st\
-age/log@0.1.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
+age/log@0.2.0\x05\0\x01B\x05\x01r\x03\x08offset-sz\x0dvalid-from-msx\x0evalid-un\
 til-msx\x04\0\x0bzone-offset\x03\0\0\x01j\x01\x01\x01s\x01@\x02\x04zones\x0ainst\
-ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.1.0\x05\
-\x01\x04\0@weir:stage/stage-component-with-all-of-its-exports-removed@0.1.0\x04\0\
-\x0b5\x01\0/stage-component-with-all-of-its-exports-removed\x03\0\0\0G\x09produc\
-ers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060\
-.60.0";
+ant-msx\0\x02\x04\0\x09offset-at\x01\x03\x03\0\x1aweir:stage/time-zone@0.2.0\x05\
+\x01\x01B\x04\x01p}\x01k\0\x01@\0\0\x01\x04\0\x04read\x01\x02\x03\0\x1bweir:stag\
+e/attachment@0.2.0\x05\x02\x01B.\x01r\x02\x09precision}\x05scale}\x04\0\x0cdecim\
+al-type\x03\0\0\x01q\x08\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07\
+decimal\x01\x01\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04\0\x0celement-typ\
+e\x03\0\x02\x01q\x0b\x03int\0\0\x06double\0\0\x07boolean\0\0\x04text\0\0\x07deci\
+mal\x01\x01\0\x0bany-decimal\0\0\x09timestamp\0\0\x04date\0\0\x05bytes\0\0\x04js\
+on\0\0\x04list\x01\x03\0\x04\0\x0bcolumn-type\x03\0\x04\x01py\x01p}\x01r\x02\x07\
+offsets\x06\x04data\x07\x04\0\x0btext-values\x03\0\x08\x01px\x01r\x02\x05scale}\x08\
+unscaled\x0a\x04\0\x0edecimal-values\x03\0\x0b\x01pu\x01q\x05\x03int\x01\x0a\0\x06\
+double\x01\x0d\0\x07boolean\x01\x07\0\x04text\x01\x09\0\x07decimal\x01\x0c\0\x04\
+\0\x0dcolumn-values\x03\0\x0e\x01k\x07\x01r\x02\x08validity\x10\x06values\x0f\x04\
+\0\x06column\x03\0\x11\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\0\
+\x0cinput-column\x03\0\x13\x01r\x03\x04names\x0bcolumn-type\x05\x08nullable\x7f\x04\
+\0\x0fcomputed-column\x03\0\x15\x01r\x02\x05inputs\x06outputs\x04\0\x0dpassed-co\
+lumn\x03\0\x17\x01p\x18\x01p\x16\x01r\x04\x04names\x06passed\x19\x08computed\x1a\
+\x04many\x7f\x04\0\x0boutput-spec\x03\0\x1b\x01m\x0d\x03int\x06double\x07boolean\
+\x04text\x07decimal\x09timestamp\x04date\x08int-list\x0bdouble-list\x09text-list\
+\x0cdecimal-list\x0etimestamp-list\x09date-list\x04\0\x0eparameter-type\x03\0\x1d\
+\x01ps\x01q\x0d\x03int\x01x\0\x06double\x01u\0\x07boolean\x01\x7f\0\x04text\x01s\
+\0\x07decimal\x01s\0\x09timestamp\x01x\0\x04date\x01x\0\x08int-list\x01\x0a\0\x0b\
+double-list\x01\x0d\0\x09text-list\x01\x1f\0\x0cdecimal-list\x01\x1f\0\x0etimest\
+amp-list\x01\x0a\0\x09date-list\x01\x0a\0\x04\0\x0fparameter-value\x03\0\x20\x01\
+k!\x01r\x04\x04names\x0eparameter-type\x1e\x07default\"\x03docs\x04\0\x0eparamet\
+er-spec\x03\0#\x01r\x02\x04names\x05value!\x04\0\x09parameter\x03\0%\x01p\x12\x01\
+r\x02\x04rows\x06\x08computed'\x04\0\x0boutput-rows\x03\0(\x01r\x02\x03rowy\x06r\
+easons\x04\0\x0crejected-row\x03\0*\x01r\x02\x07offsets\x06\x04data\x07\x04\0\x06\
+states\x03\0,\x03\0\x16weir:stage/types@0.2.0\x05\x03\x04\0@weir:stage/stage-com\
+ponent-with-all-of-its-exports-removed@0.2.0\x04\0\x0b5\x01\0/stage-component-wi\
+th-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

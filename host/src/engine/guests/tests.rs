@@ -91,6 +91,7 @@ fn a_closure_is_a_stage() {
         name: "out".to_owned(),
         passed: vec![("n".to_owned(), "n".to_owned())],
         computed: vec![int("half", false)],
+        many: false,
     };
     let host = Closures::default().with_stage("halves", vec![int("n", true)], vec![output], halves);
     let turn = run(

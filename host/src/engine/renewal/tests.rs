@@ -54,6 +54,7 @@ fn host() -> Closures {
         name: "out".to_owned(),
         passed: vec![("k".to_owned(), "k".to_owned())],
         computed: vec![int("n"), int("level")],
+        many: false,
     };
     host.with_stage("threshold", vec![int("result")], vec![output], |rows, columns| {
         let (mut answer, mut passed) = (Answer::default(), Vec::new());

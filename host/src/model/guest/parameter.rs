@@ -1,5 +1,10 @@
 //! Parameters of guests: what they accept, and their values.
 
+use crate::model::{
+    column::{ColumnType, Value},
+    column_type::{DATES, TIMESTAMPS_US},
+    decimal::DecimalType,
+};
 use std::fmt;
 
 /// One parameter of a stage.
@@ -26,12 +31,24 @@ pub enum ParameterType {
     Boolean,
     /// A text.
     Text,
+    /// A decimal of up to 38 digits.
+    Decimal,
+    /// A point in time.
+    Timestamp,
+    /// A day.
+    Date,
     /// A list of integers.
     IntList,
     /// A list of finite doubles.
     DoubleList,
     /// A list of texts.
     TextList,
+    /// A list of decimals.
+    DecimalList,
+    /// A list of points in time.
+    TimestampList,
+    /// A list of days.
+    DateList,
 }
 
 impl ParameterType {
@@ -42,9 +59,15 @@ impl ParameterType {
             Self::Double => "a finite number",
             Self::Boolean => "true or false",
             Self::Text => "a text",
+            Self::Decimal => "a number of up to 38 digits, such as 12.50",
+            Self::Timestamp => "a time with an offset, such as 2026-03-15T12:00:00+08:00",
+            Self::Date => "a day, such as 2026-03-15",
             Self::IntList => "a list of integers",
             Self::DoubleList => "a list of finite numbers",
             Self::TextList => "a list of texts",
+            Self::DecimalList => "a list of numbers of up to 38 digits",
+            Self::TimestampList => "a list of times with an offset",
+            Self::DateList => "a list of days",
         }
     }
 
@@ -61,9 +84,50 @@ impl ParameterType {
             Self::Double => trimmed.parse::<f64>().ok().filter(|value| value.is_finite())?.into(),
             Self::Boolean => trimmed.parse::<bool>().ok()?.into(),
             Self::Text => quoted(trimmed).unwrap_or_else(|| text.into()),
-            Self::IntList => Self::parse_list(trimmed, Self::Int)?,
-            Self::DoubleList => Self::parse_list(trimmed, Self::Double)?,
-            Self::TextList => Self::parse_list(trimmed, Self::Text)?,
+            Self::Decimal | Self::Timestamp | Self::Date => {
+                let text = quoted(trimmed).unwrap_or_else(|| trimmed.into());
+                self.value(&text).map(|_| text)?
+            }
+            _ => Self::parse_list(trimmed, self.element()?)?,
+        })
+    }
+
+    /// What a list of this type holds.
+    fn element(self) -> Option<Self> {
+        Some(match self {
+            Self::IntList => Self::Int,
+            Self::DoubleList => Self::Double,
+            Self::TextList => Self::Text,
+            Self::DecimalList => Self::Decimal,
+            Self::TimestampList => Self::Timestamp,
+            Self::DateList => Self::Date,
+            Self::Int | Self::Double | Self::Boolean | Self::Text | Self::Decimal | Self::Timestamp | Self::Date => {
+                return None;
+            }
+        })
+    }
+
+    /// The value of a parameter of this type that a pipeline file holds, where it is one: an integer is also a double and a
+    /// decimal, and decimals and times may be written as texts.
+    pub fn value(self, given: &toml::Value) -> Option<ParameterValue> {
+        let all = |element: Self| given.as_array()?.iter().map(|value| element.value(value)).collect();
+        let list: Option<Vec<ParameterValue>> = self.element().and_then(all);
+        Some(match self {
+            Self::Int => ParameterValue::Int(given.as_integer()?),
+            Self::Double => ParameterValue::Double(double(given)?),
+            Self::Boolean => ParameterValue::Boolean(given.as_bool()?),
+            Self::Text => ParameterValue::Text(given.as_str()?.to_owned()),
+            Self::Decimal => ParameterValue::Decimal(decimal(given)?),
+            Self::Timestamp => ParameterValue::Timestamp(time(ColumnType::Timestamp, given)?),
+            Self::Date => ParameterValue::Date(time(ColumnType::Date, given)?),
+            Self::IntList => ParameterValue::IntList(list?.into_iter().filter_map(int_of).collect()),
+            Self::DoubleList => {
+                ParameterValue::DoubleList(given.as_array()?.iter().map(double).collect::<Option<_>>()?)
+            }
+            Self::TextList => ParameterValue::TextList(list?.into_iter().filter_map(text_of).collect()),
+            Self::DecimalList => ParameterValue::DecimalList(list?.into_iter().filter_map(text_of).collect()),
+            Self::TimestampList => ParameterValue::TimestampList(list?.into_iter().filter_map(int_of).collect()),
+            Self::DateList => ParameterValue::DateList(list?.into_iter().filter_map(int_of).collect()),
         })
     }
 
@@ -99,8 +163,60 @@ impl ParameterType {
                 toml::Value::Integer(value) => (*value as f64).into(),
                 _ => value.as_float().filter(|value| value.is_finite())?.into(),
             },
+            Self::Decimal | Self::Timestamp | Self::Date => self.value(value).map(|_| value.clone())?,
             _ => value.as_str()?.into(),
         })
+    }
+}
+
+fn int_of(value: ParameterValue) -> Option<i64> {
+    match value {
+        ParameterValue::Int(value) | ParameterValue::Timestamp(value) | ParameterValue::Date(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn text_of(value: ParameterValue) -> Option<String> {
+    match value {
+        ParameterValue::Text(text) | ParameterValue::Decimal(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn double(given: &toml::Value) -> Option<f64> {
+    match given {
+        toml::Value::Float(value) => Some(*value).filter(|value| value.is_finite()),
+        toml::Value::Integer(value) => Some(*value as f64),
+        _ => None,
+    }
+}
+
+/// A decimal as text: a sign where it is below zero, digits, and a point with digits behind it where there are any.
+fn decimal(given: &toml::Value) -> Option<String> {
+    let text = match given {
+        toml::Value::Integer(value) => value.to_string(),
+        // What it displays has all digits that tell it from its neighbours, and no exponent.
+        toml::Value::Float(value) if value.is_finite() => value.to_string(),
+        toml::Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let (before, behind) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let before = before.trim_start_matches('0');
+    let places = u8::try_from(behind.len()).ok()?;
+    let is_one = is_digits(before) && is_digits(behind) && !digits.starts_with('.') && !digits.ends_with('.');
+    let precision = u8::try_from(before.len()).ok()?.checked_add(places)?.max(1);
+    let decimal = DecimalType::new(precision, places).filter(|_| is_one && !digits.is_empty())?;
+    Some(decimal.text(decimal.parse(text.as_bytes())?))
+}
+
+/// A time of this type that is written as TOML has it, or as a text.
+fn time(of: ColumnType, given: &toml::Value) -> Option<i64> {
+    match given {
+        toml::Value::Datetime(value) => of.time_of(&value.to_string()),
+        toml::Value::String(text) => of.time_of(text),
+        _ => None,
     }
 }
 
@@ -140,9 +256,15 @@ impl fmt::Display for ParameterType {
             Self::Double => "double",
             Self::Boolean => "boolean",
             Self::Text => "text",
+            Self::Decimal => "decimal",
+            Self::Timestamp => "timestamp",
+            Self::Date => "date",
             Self::IntList => "list of int",
             Self::DoubleList => "list of double",
             Self::TextList => "list of text",
+            Self::DecimalList => "list of decimal",
+            Self::TimestampList => "list of timestamp",
+            Self::DateList => "list of date",
         })
     }
 }
@@ -158,12 +280,24 @@ pub enum ParameterValue {
     Boolean(bool),
     /// A text.
     Text(String),
+    /// A decimal, as people write it.
+    Decimal(String),
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i64),
+    /// Days since 1970-01-01.
+    Date(i64),
     /// Integers.
     IntList(Vec<i64>),
     /// Finite doubles.
     DoubleList(Vec<f64>),
     /// Texts.
     TextList(Vec<String>),
+    /// Decimals.
+    DecimalList(Vec<String>),
+    /// Points in time.
+    TimestampList(Vec<i64>),
+    /// Days.
+    DateList(Vec<i64>),
 }
 
 impl ParameterValue {
@@ -174,10 +308,44 @@ impl ParameterValue {
             Self::Double(_) => ParameterType::Double,
             Self::Boolean(_) => ParameterType::Boolean,
             Self::Text(_) => ParameterType::Text,
+            Self::Decimal(_) => ParameterType::Decimal,
+            Self::Timestamp(_) => ParameterType::Timestamp,
+            Self::Date(_) => ParameterType::Date,
+            Self::DecimalList(_) => ParameterType::DecimalList,
+            Self::TimestampList(_) => ParameterType::TimestampList,
+            Self::DateList(_) => ParameterType::DateList,
             Self::IntList(_) => ParameterType::IntList,
             Self::DoubleList(_) => ParameterType::DoubleList,
             Self::TextList(_) => ParameterType::TextList,
         }
+    }
+}
+
+impl ParameterValue {
+    /// Whether it is a value of its type that there can be.
+    ///
+    /// # Errors
+    /// What is accepted.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let is_decimal = |text: &str| decimal(&text.into()).is_some();
+        let (is_one, accepted) = match self {
+            Self::Double(value) => (value.is_finite(), "finite numbers"),
+            Self::DoubleList(values) => (values.iter().all(|value| value.is_finite()), "finite numbers"),
+            Self::Decimal(text) => (is_decimal(text), "numbers of up to 38 digits"),
+            Self::DecimalList(texts) => (texts.iter().all(|text| is_decimal(text)), "numbers of up to 38 digits"),
+            Self::Timestamp(us) => (TIMESTAMPS_US.contains(us), "times of the years 0 to 9999"),
+            Self::TimestampList(all) => (
+                all.iter().all(|us| TIMESTAMPS_US.contains(us)),
+                "times of the years 0 to 9999",
+            ),
+            Self::Date(days) => (DATES.contains(days), "days of the years 0 to 9999"),
+            Self::DateList(all) => (
+                all.iter().all(|days| DATES.contains(days)),
+                "days of the years 0 to 9999",
+            ),
+            Self::Int(_) | Self::Boolean(_) | Self::Text(_) | Self::IntList(_) | Self::TextList(_) => (true, ""),
+        };
+        is_one.then_some(()).ok_or(accepted)
     }
 }
 
@@ -188,11 +356,26 @@ impl fmt::Display for ParameterValue {
             Self::Double(value) => write!(f, "{value}"),
             Self::Boolean(value) => write!(f, "{value}"),
             Self::Text(value) => write!(f, "{value:?}"),
+            Self::Decimal(value) => f.write_str(value),
+            Self::Timestamp(value) => f.write_str(&written(ColumnType::Timestamp, *value)),
+            Self::Date(value) => f.write_str(&written(ColumnType::Date, *value)),
+            Self::DecimalList(values) => write!(f, "[{}]", values.join(", ")),
+            Self::TimestampList(values) => write!(f, "[{}]", all_written(ColumnType::Timestamp, values)),
+            Self::DateList(values) => write!(f, "[{}]", all_written(ColumnType::Date, values)),
             Self::IntList(values) => write!(f, "{values:?}"),
             Self::DoubleList(values) => write!(f, "{values:?}"),
             Self::TextList(values) => write!(f, "{values:?}"),
         }
     }
+}
+
+fn written(of: ColumnType, value: i64) -> String {
+    of.text(Value::Int(value)).unwrap_or_default().into_owned()
+}
+
+fn all_written(of: ColumnType, values: &[i64]) -> String {
+    let values: Vec<String> = values.iter().map(|value| written(of, *value)).collect();
+    values.join(", ")
 }
 
 #[cfg(test)]
@@ -224,6 +407,54 @@ mod tests {
         check(Text, " 'a, b' ", "\"a, b\"");
         check(Text, "a \"b\"", "'a \"b\"'");
         check(Text, "'tis", "\"'tis\"");
+        check(Decimal, " -12.50 ", "\"-12.50\"");
+        check(
+            Decimal,
+            "'12345678901234567890123456789012345678'",
+            "\"12345678901234567890123456789012345678\"",
+        );
+        check(Timestamp, "2026-03-15T12:00:00+08:00", "\"2026-03-15T12:00:00+08:00\"");
+        check(Date, "2026-03-15", "\"2026-03-15\"");
+    }
+
+    #[test]
+    fn decimals_and_times_are_values_of_toml_or_texts() {
+        let value = |wanted: ParameterType, text: &str| {
+            let toml: toml::Table = format!("value = {text}").parse().unwrap();
+            wanted.value(&toml["value"]).map(|value| value.to_string())
+        };
+        for (wanted, text, expected) in [
+            (Decimal, "500.00", Some("500")),
+            (Decimal, "0.1", Some("0.1")),
+            (Decimal, "-7", Some("-7")),
+            (Decimal, "\"+007.50\"", Some("7.50")),
+            (Decimal, "\"0.00\"", Some("0.00")),
+            (Decimal, "\"1e3\"", None),
+            (Decimal, "\".5\"", None),
+            (Decimal, "\"5.\"", None),
+            (Decimal, "\"\"", None),
+            (Decimal, "1e300", None),
+            (
+                Timestamp,
+                "2026-03-15T12:00:00+08:00",
+                Some("2026-03-15T04:00:00.000000Z"),
+            ),
+            (
+                Timestamp,
+                "\"2026-03-15T04:00:00Z\"",
+                Some("2026-03-15T04:00:00.000000Z"),
+            ),
+            (Timestamp, "2026-03-15T12:00:00", None),
+            (Date, "2026-03-15", Some("2026-03-15")),
+            (Date, "\"2026-03-15\"", Some("2026-03-15")),
+            (Date, "\"2026-02-30\"", None),
+            (DecimalList, "[1, 2.5, \"3.00\"]", Some("[1, 2.5, 3.00]")),
+            (DecimalList, "[1, \"x\"]", None),
+            (DateList, "[2026-03-15]", Some("[2026-03-15]")),
+            (IntList, "[1, 2.5]", None),
+        ] {
+            assert_eq!(value(wanted, text).as_deref(), expected, "{text} as {wanted}");
+        }
     }
 
     #[test]

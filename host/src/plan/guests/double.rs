@@ -7,8 +7,8 @@ use crate::{
         column::{Column, ColumnType, Field, Value},
         deployment::Whose,
         guest::{
-            Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description, Judged,
-            Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn, Results,
+            Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description,
+            InputColumn, Judged, Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn, Results,
         },
     },
 };
@@ -51,7 +51,7 @@ impl Closures {
             name: name.to_owned(),
             version: "1".to_owned(),
             doc: String::new(),
-            inputs,
+            inputs: inputs.into_iter().map(InputColumn::from).collect(),
             reads_time: false,
             outputs,
             parameters: Vec::new(),
@@ -78,7 +78,7 @@ impl Closures {
             name: name.to_owned(),
             version: "1".to_owned(),
             doc: String::new(),
-            inputs: vec![input],
+            inputs: vec![input.into()],
             parameters: Vec::new(),
             result: ResultColumn {
                 column_type: ColumnType::Int,

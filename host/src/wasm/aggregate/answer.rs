@@ -7,9 +7,8 @@ use crate::{
         guest::ResultColumn,
     },
     wasm::{
-        bindings::aggregate::exports::weir::stage::aggregate as abi,
         check::{check_column, check_offsets, shorten},
-        translate::of_aggregate::column_of,
+        worlds::aggregate::RejectedNumber as Given,
     },
 };
 
@@ -29,10 +28,10 @@ pub(super) type Checked<T> = Result<Result<T, RejectedNumber>, String>;
 ///
 /// # Errors
 /// Which promise of the contract it breaks.
-pub(super) fn checked<Given, T>(
-    given: Result<Given, abi::Rejected>,
+pub(super) fn checked<Unchecked, T>(
+    given: Result<Unchecked, Given>,
     count: usize,
-    check: impl FnOnce(Given) -> Result<T, String>,
+    check: impl FnOnce(Unchecked) -> Result<T, String>,
 ) -> Checked<T> {
     match given {
         Ok(given) => check(given).map(Ok),
@@ -48,22 +47,18 @@ pub(super) fn checked<Given, T>(
 ///
 /// # Errors
 /// Which promise of the contract they break.
-pub(super) fn states(given: abi::StatesResult, count: usize) -> Result<TextValues, String> {
+pub(super) fn states(given: TextValues, count: usize) -> Result<TextValues, String> {
     let found = given.offsets.len().wrapping_sub(1);
     if found != count {
         return Err(format!("it answered with {found} states instead of {count}"));
     }
     check_offsets(&given.offsets, &given.data, "states")?;
-    let states = TextValues {
-        offsets: given.offsets,
-        data: given.data,
-    };
-    let too_large = (0..count).find(|&state| states.get(state).len() > GUEST_STATE_BYTES_MAX);
-    match too_large.map(|state| states.get(state).len()) {
+    let too_large = (0..count).find(|&state| given.get(state).len() > GUEST_STATE_BYTES_MAX);
+    match too_large.map(|state| given.get(state).len()) {
         Some(bytes) => Err(format!(
             "a state of {bytes} bytes; accepted are up to {GUEST_STATE_BYTES_MAX}"
         )),
-        None => Ok(states),
+        None => Ok(given),
     }
 }
 
@@ -71,21 +66,20 @@ pub(super) fn states(given: abi::StatesResult, count: usize) -> Result<TextValue
 ///
 /// # Errors
 /// Which promise of the contract they break.
-pub(super) fn results(given: abi::ColumnResult, wanted: ResultColumn, count: usize) -> Result<Column, String> {
-    let column = column_of(given);
-    check_column(&column, wanted.column_type, wanted.nullable, count)
+pub(super) fn results(given: Column, wanted: ResultColumn, count: usize) -> Result<Column, String> {
+    check_column(&given, wanted.column_type, wanted.nullable, count)
         .map_err(|what| format!("in the results: {what}"))?;
-    Ok(column)
+    Ok(given)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::ColumnType;
+    use crate::model::column::{ColumnType, Values};
 
     #[track_caller]
     fn check_states(offsets: &[u32], bytes: usize, expected: Result<(), &str>) {
-        let given = abi::StatesResult {
+        let given = TextValues {
             offsets: offsets.to_vec(),
             data: vec![0xff; bytes],
         };
@@ -119,7 +113,7 @@ mod tests {
     #[test]
     fn only_what_was_given_can_be_rejected() {
         let reject = |number| {
-            let rejected = abi::Rejected {
+            let rejected = Given {
                 number,
                 reason: "x".repeat(2000),
             };
@@ -132,9 +126,9 @@ mod tests {
 
     #[test]
     fn results_are_of_the_type_that_was_described() {
-        let given = || abi::ColumnResult {
+        let given = || Column {
             validity: Some(vec![1, 0]),
-            values: abi::ColumnValuesResult::Double(vec![1.0, f64::NAN]),
+            values: Values::Double(vec![1.0, f64::NAN]),
         };
         let wanted = |column_type, nullable| ResultColumn { column_type, nullable };
         assert!(results(given(), wanted(ColumnType::Double, true), 2).is_ok());

@@ -1,61 +1,53 @@
 //! What an aggregate says of itself, checked.
 
-use crate::{
-    limits::GUEST_STATE_LAYOUT_BYTES_MAX,
-    model::guest::{AggregateDescription, ResultColumn},
-    wasm::{
-        bindings::aggregate::exports::weir::stage::aggregate as abi,
-        measured::Measured,
-        translate::of_aggregate::{column_type, inputs_of, parameters_of},
-    },
-};
+use crate::{limits::GUEST_STATE_LAYOUT_BYTES_MAX, model::guest::AggregateDescription, wasm::measured::Measured};
 
-/// Takes a description from a guest, if it keeps the rules of the contract.
+/// A description that keeps the rules of the contract.
 ///
 /// # Errors
 /// Which of them it breaks.
-pub(super) fn description_of(given: abi::Description) -> Result<AggregateDescription, String> {
+pub(in crate::wasm) fn checked(given: AggregateDescription) -> Result<AggregateDescription, String> {
     let mut measured = Measured::default();
     measured.name("its name", &given.name)?;
     measured.name("its version", &given.version)?;
     measured.doc("what it says that it is", &given.doc)?;
-    let inputs = inputs_of(given.inputs, &mut measured)?;
-    let layout = given.state.len();
-    if layout == 0 || layout > GUEST_STATE_LAYOUT_BYTES_MAX {
-        return Err(format!(
-            "it says in {layout} bytes what its states look like; accepted are 1 to {GUEST_STATE_LAYOUT_BYTES_MAX}"
-        ));
+    measured.inputs(&given.inputs)?;
+    check_layout(&given.state)?;
+    measured.specs(&given.parameters)?;
+    Ok(given)
+}
+
+/// What a guest says that its states look like.
+///
+/// # Errors
+/// It says nothing, or too much.
+fn check_layout(state: &str) -> Result<(), String> {
+    let bytes = state.len();
+    match bytes == 0 || bytes > GUEST_STATE_LAYOUT_BYTES_MAX {
+        true => Err(format!(
+            "it says in {bytes} bytes what its states look like; accepted are 1 to {GUEST_STATE_LAYOUT_BYTES_MAX}"
+        )),
+        false => Ok(()),
     }
-    Ok(AggregateDescription {
-        name: given.name,
-        version: given.version,
-        doc: given.doc,
-        inputs,
-        parameters: parameters_of(given.parameters, &mut measured)?,
-        result: ResultColumn {
-            column_type: column_type(given.result.column_type),
-            nullable: given.result.nullable,
-        },
-        retracts: given.retracts,
-        merges: given.merges,
-        state: given.state,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::column::ColumnType;
+    use crate::model::{
+        column::{ColumnType, Field},
+        guest::{InputColumn, ParameterSpec, ParameterType, ParameterValue, ResultColumn},
+    };
 
-    fn description() -> abi::Description {
-        abi::Description {
+    fn description() -> AggregateDescription {
+        AggregateDescription {
             name: "test".into(),
             version: "1".into(),
             doc: String::new(),
             inputs: vec![],
             parameters: vec![],
-            result: abi::ResultColumn {
-                column_type: abi::ColumnType::Double,
+            result: ResultColumn {
+                column_type: ColumnType::Double,
                 nullable: true,
             },
             retracts: true,
@@ -65,14 +57,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_refused(given: abi::Description, expected: &str) {
-        let found = description_of(given).unwrap_err();
+    fn check_refused(given: AggregateDescription, expected: &str) {
+        let found = checked(given).unwrap_err();
         assert!(found.contains(expected), "{found}");
     }
 
     #[test]
     fn a_right_description_is_taken_as_it_is() {
-        let taken = description_of(description()).unwrap();
+        let taken = checked(description()).unwrap();
         assert_eq!(taken.result.column_type, ColumnType::Double);
         assert_eq!(
             (taken.result.nullable, taken.retracts, taken.merges),
@@ -83,41 +75,43 @@ mod tests {
 
     #[test]
     fn descriptions_that_break_the_contract_are_named() {
-        let input = |name: &str| abi::InputColumn {
-            name: name.into(),
-            column_type: abi::ColumnType::Int,
-            nullable: false,
+        let input = |name: &str| {
+            InputColumn::from(Field {
+                name: name.into(),
+                column_type: ColumnType::Int,
+                nullable: false,
+            })
         };
-        let parameter = |name: &str, default| abi::ParameterSpec {
+        let parameter = |name: &str, default| ParameterSpec {
             name: name.into(),
-            parameter_type: abi::ParameterType::Int,
+            parameter_type: ParameterType::Int,
             default,
             doc: String::new(),
         };
-        let text = abi::ParameterValueResult::Text("1".into());
+        let text = ParameterValue::Text("1".into());
         check_refused(
-            abi::Description {
+            AggregateDescription {
                 inputs: vec![input("a"), input("a")],
                 ..description()
             },
             "an input column is named \"a\" twice",
         );
         check_refused(
-            abi::Description {
+            AggregateDescription {
                 inputs: vec![input("")],
                 ..description()
             },
             "an input column has no name",
         );
         check_refused(
-            abi::Description {
+            AggregateDescription {
                 parameters: vec![parameter("p", None), parameter("p", None)],
                 ..description()
             },
             "a parameter is named \"p\" twice",
         );
         check_refused(
-            abi::Description {
+            AggregateDescription {
                 parameters: vec![parameter("p", Some(text))],
                 ..description()
             },
@@ -125,7 +119,7 @@ mod tests {
         );
         for (state, bytes) in [(String::new(), 0), ("x".repeat(4097), 4097)] {
             check_refused(
-                abi::Description { state, ..description() },
+                AggregateDescription { state, ..description() },
                 &format!("it says in {bytes} bytes what its states look like; accepted are 1 to 4096"),
             );
         }

@@ -1,39 +1,29 @@
 //! A running aggregate: calls with bounds, and the search for what makes a call fail.
 
-use super::{
-    description::description_of,
-    work::{Pairs, Rows, States, Stopped, Work},
-};
+use super::work::{Pairs, Rows, States, Stopped, Work};
 use crate::{
     definition::StageLimits,
     limits::GUEST_CALL_STATE_BYTES_MAX,
     metrics::ModuleVersion,
     model::{
-        column::Column,
+        column::{Column, ColumnType},
         guest::{
-            Accumulate, Accumulated, AggregateDescription, AggregateModule, GuestFailure, Merged, ParameterValue,
-            RejectedInput, Results,
+            Accumulate, Accumulated, AggregateModule, GuestFailure, Merged, ParameterValue, RejectedInput, Results,
         },
     },
     plan::RunningAggregate,
     wasm::{
-        bindings::aggregate::{AggregateComponent, AggregateComponentPre},
-        call::World,
-        check::shorten,
-        context::GuestContext,
-        contract::{AGGREGATE, Kind},
-        guest::Guest,
-        host::StageHost,
-        translate::of_aggregate::with_parameters,
+        check::shorten, guest::Guest, host::StageHost, instance::declared_types, worlds::aggregate::AggregateWorld,
     },
 };
 use std::{fmt, ops::Range, sync::Arc};
-use wasmtime::{Store, component::InstancePre};
 
 /// An aggregate that can be called. It is instantiated at the first call and again after each failure.
 pub struct AggregateInstance {
     module: Arc<AggregateModule>,
-    guest: Guest<AggregateComponent>,
+    guest: Guest<AggregateWorld>,
+    /// The types of the columns that it is given.
+    types: Vec<ColumnType>,
 }
 
 impl fmt::Debug for AggregateInstance {
@@ -55,8 +45,16 @@ impl AggregateInstance {
         let watch = host.guest_watch(&module.digest, Some(&parameters));
         Self {
             guest: Guest::new(host, module.code.get(), &module.digest, parameters, limits).with_watch(watch),
+            types: declared_types(&module.description.inputs),
             module,
         }
+    }
+
+    /// The same, called with columns of these types.
+    #[must_use]
+    pub fn with_inputs(mut self, types: &[ColumnType]) -> Self {
+        self.types = types.to_vec();
+        self
     }
 
     /// The component that runs here.
@@ -81,7 +79,8 @@ impl AggregateInstance {
             asked.retracts.is_none() || self.module.description.retracts,
             "a plan takes nothing back from an aggregate that cannot"
         );
-        let mut rows = Rows::new(asked, &self.module.description);
+        let types = self.types.clone();
+        let mut rows = Rows::new(asked, &types, &self.module.description);
         let refused = self.run(&mut rows, 0..asked.groups.len(), Trust::Whole);
         rows.finish(refused)
     }
@@ -187,36 +186,4 @@ enum Trust {
     Whole,
     /// Nobody, since the guest broke its word: halving finds it, in bounded time.
     Halves,
-}
-
-impl World for AggregateComponent {
-    type Pre = AggregateComponentPre<GuestContext>;
-    type Description = AggregateDescription;
-    const KIND: &'static Kind = &AGGREGATE;
-
-    fn prepare(pre: InstancePre<GuestContext>) -> wasmtime::Result<Self::Pre> {
-        AggregateComponentPre::new(pre)
-    }
-
-    fn name(description: &AggregateDescription) -> &str {
-        &description.name
-    }
-
-    fn instantiate(pre: &Self::Pre, store: &mut Store<GuestContext>) -> wasmtime::Result<Self> {
-        pre.instantiate(store)
-    }
-
-    fn describe(&self, store: &mut Store<GuestContext>) -> wasmtime::Result<Result<AggregateDescription, String>> {
-        Ok(description_of(self.weir_stage_aggregate().call_describe(store)?))
-    }
-
-    fn configure(
-        &self,
-        store: &mut Store<GuestContext>,
-        parameters: &[(String, ParameterValue)],
-    ) -> wasmtime::Result<Result<(), String>> {
-        with_parameters(parameters, |parameters| {
-            self.weir_stage_aggregate().call_configure(store, parameters)
-        })
-    }
 }

@@ -4,14 +4,13 @@ use super::answer::{self, Checked, checked};
 use crate::{
     limits::GUEST_CALL_STATE_BYTES_MAX,
     model::{
-        column::{Column, TextValues},
+        column::{Column, ColumnType, TextValues},
         guest::{Accumulate, Accumulated, AggregateDescription, GuestFailure, RejectedInput},
     },
     wasm::{
-        bindings::aggregate::{AggregateComponent, exports::weir::stage::aggregate as abi},
         context::GuestContext,
         guest::Guest,
-        translate::of_aggregate::lower,
+        worlds::aggregate::{self, AggregateWorld},
     },
 };
 use std::{borrow::Cow, ops::Range};
@@ -33,19 +32,19 @@ pub(super) trait Work {
     /// Has a part done, and keeps what came of it.
     fn call(
         &mut self,
-        guest: &mut Guest<AggregateComponent>,
+        guest: &mut Guest<AggregateWorld>,
         description: &AggregateDescription,
         part: Range<usize>,
     ) -> Result<(), Stopped>;
 }
 
 fn ask<Given, T>(
-    guest: &mut Guest<AggregateComponent>,
+    guest: &mut Guest<AggregateWorld>,
     rows: usize,
-    call: impl FnOnce(&AggregateComponent, &mut Store<GuestContext>) -> wasmtime::Result<Given>,
-    check: impl FnOnce(Given) -> Checked<T>,
+    call: impl FnOnce(&AggregateWorld, &mut Store<GuestContext>) -> aggregate::Given<Given>,
+    check: impl FnOnce(Result<Given, aggregate::RejectedNumber>) -> Checked<T>,
 ) -> Result<T, Stopped> {
-    match guest.work(rows, call, check) {
+    match guest.work(rows, call, |given| given.and_then(check)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(rejected)) => Err(Stopped::Rejected(rejected)),
         Err(failure) => Err(Stopped::Failed(failure)),
@@ -67,18 +66,13 @@ fn concatenated<'a>(states: impl Iterator<Item = &'a [u8]>) -> Result<TextValues
     Ok(all)
 }
 
-fn param(states: &TextValues) -> abi::StatesParam<'_> {
-    abi::StatesParam {
-        offsets: &states.offsets,
-        data: &states.data,
-    }
-}
-
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
 /// [`Accumulate`], and how far it is.
 pub(super) struct Rows<'a> {
     asked: Accumulate<'a>,
+    /// The types of its columns.
+    types: &'a [ColumnType],
     states: Vec<Cow<'a, [u8]>>,
     results: Column,
     /// For each group its number within a call, while that call is made.
@@ -86,9 +80,10 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(asked: Accumulate<'a>, description: &AggregateDescription) -> Self {
+    pub(super) fn new(asked: Accumulate<'a>, types: &'a [ColumnType], description: &AggregateDescription) -> Self {
         Self {
             asked,
+            types,
             states: asked.states.iter().map(|state| Cow::Borrowed(*state)).collect(),
             results: Column::with_capacity(description.result.column_type, 0),
             numbers: vec![None; asked.states.len()],
@@ -130,7 +125,7 @@ impl<'a> Rows<'a> {
 impl Work for Rows<'_> {
     fn call(
         &mut self,
-        guest: &mut Guest<AggregateComponent>,
+        guest: &mut Guest<AggregateWorld>,
         description: &AggregateDescription,
         part: Range<usize>,
     ) -> Result<(), Stopped> {
@@ -146,25 +141,24 @@ impl Work for Rows<'_> {
             true => Vec::new(),
             false => asked.columns.iter().map(|column| column.gather(&taken)).collect(),
         };
-        let columns: Vec<abi::ColumnParam<'_>> = match whole {
-            true => asked.columns.iter().map(|column| lower(column)).collect(),
-            false => parts.iter().map(lower).collect(),
-        };
-        let batch = abi::Batch {
+        let parts: Vec<&Column> = parts.iter().collect();
+        let batch = aggregate::Rows {
             groups: &groups,
-            states: param(&states),
+            states: &states,
             retracts: asked.retracts.map(|retracts| retracts.get(part).unwrap_or_default()),
-            columns: &columns,
+            columns: if whole { asked.columns } else { &parts },
+            types: self.types,
         };
+        let result = description.result;
         let (states, results) = ask(
             guest,
             rows,
-            |aggregate, store| aggregate.weir_stage_aggregate().call_accumulate(store, batch),
+            |aggregate, store| aggregate.accumulate(store, batch, result),
             |given| {
-                checked(given, rows, |given| {
+                checked(given, rows, |(states, results)| {
                     Ok((
-                        answer::states(given.states, members.len())?,
-                        answer::results(given.results, description.result, rows)?,
+                        answer::states(states, members.len())?,
+                        answer::results(results, result, rows)?,
                     ))
                 })
             },
@@ -195,7 +189,7 @@ pub(super) struct Pairs<'a> {
 impl Work for Pairs<'_> {
     fn call(
         &mut self,
-        guest: &mut Guest<AggregateComponent>,
+        guest: &mut Guest<AggregateWorld>,
         _: &AggregateDescription,
         part: Range<usize>,
     ) -> Result<(), Stopped> {
@@ -205,11 +199,10 @@ impl Work for Pairs<'_> {
         if pairs > 1 && into.data.len() + from.data.len() > GUEST_CALL_STATE_BYTES_MAX {
             return Err(Stopped::TooMuch);
         }
-        let (into, from) = (param(&into), param(&from));
         let merged = ask(
             guest,
             0,
-            |aggregate, store| aggregate.weir_stage_aggregate().call_merge(store, into, from),
+            |aggregate, store| aggregate.merge(store, &into, &from),
             |given| checked(given, pairs, |given| answer::states(given, pairs)),
         )?;
         self.merged.extend((0..pairs).map(|pair| merged.get(pair).into()));
@@ -228,17 +221,16 @@ pub(super) struct States<'a> {
 impl Work for States<'_> {
     fn call(
         &mut self,
-        guest: &mut Guest<AggregateComponent>,
+        guest: &mut Guest<AggregateWorld>,
         description: &AggregateDescription,
         part: Range<usize>,
     ) -> Result<(), Stopped> {
         let count = part.len();
         let states = concatenated(self.states.get(part).unwrap_or_default().iter().copied())?;
-        let states = param(&states);
         let results = ask(
             guest,
             0,
-            |aggregate, store| aggregate.weir_stage_aggregate().call_results(store, states),
+            |aggregate, store| aggregate.results(store, &states, description.result),
             |given| checked(given, count, |given| answer::results(given, description.result, count)),
         )?;
         self.results.extend(&results);

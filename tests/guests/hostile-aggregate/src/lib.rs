@@ -13,7 +13,7 @@ use bindings::{
 use std::hint::black_box;
 
 mod bindings {
-    wit_bindgen_rust_macro::generate!({ path: "../../../wit", world: "aggregate-component" });
+    wit_bindgen_rust_macro::generate!({ path: "../../../wit/0.1", world: "aggregate-component" });
 }
 
 /// Bytes of the result of "huge".

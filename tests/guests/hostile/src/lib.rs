@@ -12,7 +12,7 @@ use bindings::{
 use std::hint::black_box;
 
 mod bindings {
-    wit_bindgen_rust_macro::generate!({ path: "../../../wit", world: "stage-component" });
+    wit_bindgen_rust_macro::generate!({ path: "../../../wit/0.1", world: "stage-component" });
 }
 
 /// Bytes of the answer to "huge".

@@ -5,7 +5,7 @@ use bindings::exports::weir::stage::aggregate::{
 };
 
 mod bindings {
-    wit_bindgen_rust_macro::generate!({ path: "../../../wit", world: "aggregate-component" });
+    wit_bindgen_rust_macro::generate!({ path: "../../../wit/0.1", world: "aggregate-component" });
 }
 
 struct Undescribed;

@@ -7,7 +7,7 @@ use bindings::{
 
 mod bindings {
     wit_bindgen_rust_macro::generate!({
-        path: "../../../wit",
+        path: "../../../wit/0.1",
         inline: "
             package test:wasi-user;
 

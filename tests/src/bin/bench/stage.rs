@@ -91,7 +91,7 @@ fn measure_batch(host: &StageHost, stage: &StagePlan, batch: usize, columns: &[&
     let native = Rule::configure(stage.parameters.iter().map(native_parameter).collect())?;
     let native_batch = abi::Batch {
         row_count: rows,
-        times_ms: times_ms.clone(),
+        times_us: times_ms.iter().map(|ms| ms * 1_000).collect(),
         columns: columns.iter().map(|c| native_column(c)).collect(),
     };
 
@@ -143,6 +143,7 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
         ParameterValue::IntList(values) => abi::ParameterValue::IntList(values),
         ParameterValue::DoubleList(values) => abi::ParameterValue::DoubleList(values),
         ParameterValue::TextList(values) => abi::ParameterValue::TextList(values),
+        other => panic!("the rule has no parameter like {other}"),
     };
     abi::Parameter {
         name: name.clone(),
@@ -152,7 +153,7 @@ fn native_parameter((name, value): &(String, ParameterValue)) -> abi::Parameter 
 
 fn native_column(column: &Column) -> abi::Column {
     let values = match column.values.clone() {
-        Values::Decimal(_) => panic!("the contract has no decimals"),
+        Values::Decimal(_) => panic!("the rule reads no decimals"),
         Values::Int(values) => abi::ColumnValues::Int(values),
         Values::Double(values) => abi::ColumnValues::Double(values),
         Values::Boolean(values) => abi::ColumnValues::Boolean(values),

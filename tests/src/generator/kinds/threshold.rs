@@ -368,6 +368,7 @@ impl Step for Threshold {
                 field(format!("up{number}"), Boolean, false),
                 field(format!("near{number}"), Boolean, false),
             ],
+            many: false,
         };
         let low = OutputSpec {
             name: "low".to_owned(),
@@ -383,7 +384,7 @@ impl Step for Threshold {
                 name,
                 version: "1".to_owned(),
                 doc: String::new(),
-                inputs: vec![field(judged.clone(), *column_type, true)],
+                inputs: vec![field(judged.clone(), *column_type, true).into()],
                 reads_time: false,
                 outputs: [own, low].into_iter().take(outputs).collect(),
                 parameters: Rule::specs(),

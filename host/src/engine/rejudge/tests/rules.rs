@@ -144,6 +144,7 @@ pub(super) fn host() -> Closures {
                     field("raise", ColumnType::Boolean, false),
                     field("hold", ColumnType::Boolean, false),
                 ],
+                many: false,
             };
             let input = field("n", ColumnType::Int, true);
             host.with_stage(&rule.name(), vec![input], vec![output], move |rows, columns| {

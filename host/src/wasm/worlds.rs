@@ -1,0 +1,4 @@
+//! The worlds of the contract, each in every version that has it.
+
+pub(super) mod aggregate;
+pub(super) mod stage;
