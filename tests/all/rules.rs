@@ -308,8 +308,8 @@ fn an_aggregate_is_built_like_a_rule_and_does_not_stand_in_for_one() {
         built.stdout
     );
     run(folder.path(), "check bounces/pipeline.toml").ends_with(2).says(
-        "it is an aggregate (it exports weir:stage/aggregate@0.1.0), and here belongs a stage, which exports \
-         weir:stage/stage@0.1.0",
+        "it is an aggregate (it exports weir:stage/aggregate@0.2.0), and here belongs a stage, which exports \
+         weir:stage/stage@0.2.0",
     );
 }
 

@@ -281,16 +281,16 @@ fn a_component_of_the_other_world_is_told_which_it_is() {
     let error = host().load(&guest("claims-severity")).expect_err("it is no stage");
     assert!(
         error.to_string().ends_with(
-            "claims-severity.wasm: it is an aggregate (it exports weir:stage/aggregate@0.1.0), and here belongs a stage, \
-             which exports weir:stage/stage@0.1.0"
+            "claims-severity.wasm: it is an aggregate (it exports weir:stage/aggregate@0.2.0), and here belongs a stage, \
+             which exports weir:stage/stage@0.2.0"
         ),
         "{error}"
     );
     let error = host().load_aggregate(&guest("last-page")).expect_err("it is a stage");
     assert!(
         error.to_string().ends_with(
-            "last-page.wasm: it is a stage (it exports weir:stage/stage@0.1.0), and here belongs an aggregate, which \
-             exports weir:stage/aggregate@0.1.0"
+            "last-page.wasm: it is a stage (it exports weir:stage/stage@0.2.0), and here belongs an aggregate, which \
+             exports weir:stage/aggregate@0.2.0"
         ),
         "{error}"
     );
@@ -298,7 +298,7 @@ fn a_component_of_the_other_world_is_told_which_it_is() {
         .load_aggregate(&guest("other-version"))
         .expect_err("it is neither");
     assert!(
-        error.to_string().contains("it is built for weir:stage@0.2.0"),
+        error.to_string().contains("it is built for weir:stage@0.3.0"),
         "{error}"
     );
 }

@@ -57,15 +57,15 @@ fn an_import_that_there_is_not_is_named() {
 fn another_version_of_the_contract_is_named_with_the_one_of_the_host() {
     check_module(
         &guest("other-version"),
-        &["it is built for weir:stage@0.2.0; this host speaks weir:stage@0.1.0"],
+        &["it is built for weir:stage@0.3.0; this host speaks weir:stage@0.2.0 and weir:stage@0.1.0"],
     );
-    for other in ["0.0.9", "0.1.1", "1.0.0", "0.1.0-draft"] {
+    for other in ["0.0.9", "0.1.1", "0.2.1", "1.0.0", "0.2.0-draft"] {
         let component =
             format!(r#"(component (instance $stage) (export "weir:stage/stage@{other}" (instance $stage)))"#);
         check_bytes(
             &wat::parse_str(component).expect("that is a component"),
             &[&format!(
-                "it is built for weir:stage@{other}; this host speaks weir:stage@0.1.0"
+                "it is built for weir:stage@{other}; this host speaks weir:stage@0.2.0 and weir:stage@0.1.0"
             )],
         );
     }
@@ -91,7 +91,7 @@ fn a_file_that_is_no_component_is_told_what_it_is() {
 fn a_component_of_something_else_is_told_what_is_missing() {
     check_bytes(
         &wat::parse_str("(component)").expect("that is a component"),
-        &["it does not export weir:stage/stage@0.1.0"],
+        &["it does not export weir:stage/stage@0.2.0"],
     );
     let hollow = r#"(component (instance $stage) (export "weir:stage/stage@0.1.0" (instance $stage)))"#;
     check_bytes(

@@ -235,7 +235,7 @@ fn check<Native: Stage>(name: &str, parameters: &[(&str, ParameterValue)]) {
             );
             let batch = abi::Batch {
                 row_count: rows as u32,
-                times_us: times_ms.iter().map(|ms| ms * 1_000).collect(),
+                times_us: times_ms.iter().map(|ms| ms.saturating_mul(1_000)).collect(),
                 columns: columns.iter().map(native_column).collect(),
             };
             let expected = answer(native.process(&batch));

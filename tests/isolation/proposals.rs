@@ -72,7 +72,7 @@ fn the_list_is_what_the_engine_does() {
             .find(|(used, _, _)| *used == name)
             .unwrap_or_else(|| panic!("the parser knows {name}, which is not tried"));
         let said = said(component);
-        let is_let_in = said.contains("it does not export weir:stage/stage@0.1.0");
+        let is_let_in = said.contains("it does not export weir:stage/stage@0.2.0");
         assert_eq!(is_let_in, reason.is_some(), "{name}: {said}");
         if !is_let_in {
             assert!(said.contains("this is no component that can be run"), "{name}: {said}");

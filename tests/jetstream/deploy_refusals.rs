@@ -66,7 +66,7 @@ fn the_command_refuses_what_does_not_fit_and_nothing_is_deployed() {
     check(
         "deploy swapped.toml versions {other-version}",
         expect![[r#"
-        weir: module other-version.wasm: it is built for weir:stage@0.2.0; this host speaks weir:stage@0.1.0: build it with the SDK of this host
+        weir: module other-version.wasm: it is built for weir:stage@0.3.0; this host speaks weir:stage@0.2.0 and weir:stage@0.1.0: build it with the SDK of this host
     "#]],
     );
     check(
@@ -261,7 +261,7 @@ fn a_host_refuses_what_does_not_fit_and_goes_on() {
         (
             "other-version",
             expect![
-                "module DIGEST of other-version: it is built for weir:stage@0.2.0; this host speaks weir:stage@0.1.0: build it with the SDK of this host"
+                "module DIGEST of other-version: it is built for weir:stage@0.3.0; this host speaks weir:stage@0.2.0 and weir:stage@0.1.0: build it with the SDK of this host"
             ],
         ),
     ] {

@@ -81,7 +81,7 @@ pub fn stage_with(says: &Says, more: &str, first: &str) -> Vec<u8> {
 pub fn core_module(text: &str) -> Vec<u8> {
     let mut core = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let mut resolve = Resolve::default();
-    let wit = workspace().join("wit");
+    let wit = workspace().join("wit/0.1");
     let (package, _) = resolve.push_dir(wit).expect("the contract can be read");
     let world = resolve
         .select_world(&[package], Some("stage-component"))
