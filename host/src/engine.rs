@@ -218,7 +218,7 @@ impl Engine {
             NodeKind::Stage(stage) => stage.undoes,
             // A stage that fails too often may do so in a later wave.
             NodeKind::Lookup(lookup) => lookup.waves.as_ref().is_some_and(|path| !path.is_empty()),
-            kind => kind.guests().next().is_some(),
+            kind => kind.guests().next().is_some() || kind.keyed().is_some(),
         });
         let clock = plan
             .event_time
@@ -272,7 +272,7 @@ impl Engine {
             }
             NodeKind::Lookup(_) => Step::Lookup,
             NodeKind::Operator(plan) => {
-                let guests = Guests::prepare(plan.aggregates(), host, &Whose::of_file(&node.name))
+                let guests = Guests::prepare(plan.as_ref(), host, &Whose::of_file(&node.name))
                     .map_err(|failure| failure.error(format!("step \"{}\": {failure}", node.name)))?;
                 guests.measured().for_each(|module| metrics.add_module(module));
                 Step::Operator(operator::build(node, guests, seed)?)

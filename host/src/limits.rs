@@ -227,6 +227,10 @@ pub const GUEST_OUTPUT_BYTES: usize = 32 << 20;
 /// Rows that an example of a shadow shows of one row in one output.
 pub const SHADOW_ROWS_SHOWN_MAX: usize = 5;
 
+/// How often the timer of a key may come behind one event: one that sets itself again and again, a microsecond later each time,
+/// would never end where event time makes a leap.
+pub const TIMERS_AT_ONCE_MAX: u32 = 10_000;
+
 /// Rows of one output that may come of one row, unless a step says otherwise (`rows_per_row`).
 pub const ROWS_PER_ROW: usize = 1_000;
 

@@ -16,6 +16,7 @@ mod expiry;
 pub mod guests;
 pub mod held_times;
 pub mod interval_join;
+pub mod keyed;
 pub mod lag;
 pub mod last_value;
 pub mod lookup;
@@ -71,6 +72,7 @@ const OPERATORS: &[Entry] = &[
     Entry::of::<Union>(),
     Entry::of::<lag::Lag>(),
     Entry::of::<columns::Columns>(),
+    Entry::of::<keyed::Keyed>(),
 ];
 
 /// An operator in the table.
@@ -200,6 +202,30 @@ pub struct Outputs {
     /// For each input which deliveries had an effect. What comes because time went on is not the doing of the event that
     /// moved it.
     pub applied: Vec<Applied>,
+    /// Times that came, of which a guest could make nothing.
+    pub dead: DeadTimers,
+}
+
+impl Outputs {
+    /// Of an operator that keeps nothing as a dead letter.
+    fn new(rows: Vec<Batch>, applied: Vec<Applied>) -> Self {
+        Self {
+            rows,
+            applied,
+            dead: DeadTimers::default(),
+        }
+    }
+}
+
+/// Keys whose time came, and of which a guest could make nothing.
+#[derive(Debug, Default)]
+pub struct DeadTimers {
+    /// Their columns: those of the key, and the time.
+    pub schema: Schema,
+    /// A row for each, with the event that moved the watermark there.
+    pub rows: Batch,
+    /// For each why.
+    pub why: Vec<RejectedByGuest>,
 }
 
 /// Which deliveries of an input had an effect: those count as applied, and not as filtered.

@@ -10,6 +10,7 @@ mod aggregates;
 pub mod avro;
 mod guest_counts;
 mod guests;
+mod keyed;
 mod operator;
 mod payload;
 mod projection;
@@ -42,7 +43,8 @@ pub use aggregates::{AggregateGuest, AggregateSpec, Function};
 pub use guest_counts::GuestCounts;
 #[cfg(test)]
 pub(crate) use guests::double;
-pub use guests::{GuestHost, RunningAggregate, RunningStage, Setting};
+pub use guests::{GuestHost, RunningAggregate, RunningKeyed, RunningStage, Setting};
+pub use keyed::KeyedGuest;
 pub(crate) use operator::typed;
 pub use operator::{At, OperatorPlan, StateForm};
 pub use payload::{CsvFormat, DebeziumFormat, PayloadFormat};
@@ -102,6 +104,7 @@ impl Plan {
             stages: stages().count(),
             over_changelogs: stages().filter(|node| self.is_changelog(node.input)).count(),
             aggregates: kinds().map(|kind| kind.guests().count()).sum(),
+            keyed: kinds().filter(|kind| kind.keyed().is_some()).count(),
         }
     }
 
@@ -391,6 +394,11 @@ impl NodeKind {
     /// What it computes of groups of rows, if it does.
     pub fn aggregates(&self) -> &[AggregateSpec] {
         self.operator().map(OperatorPlan::aggregates).unwrap_or_default()
+    }
+
+    /// The keyed function that it calls, if it does.
+    pub fn keyed(&self) -> Option<&KeyedGuest> {
+        self.operator().and_then(OperatorPlan::keyed)
     }
 
     /// Those of its aggregates that are guests.

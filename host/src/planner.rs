@@ -9,6 +9,7 @@ pub mod deduplicate;
 mod describe;
 mod guest;
 pub mod interval_join;
+pub mod keyed;
 mod kinds;
 pub mod lag;
 pub mod last_value;
@@ -83,6 +84,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<TemporalJoin>("temporal_join"),
     Kind::of::<lag::Lag>("lag"),
     Kind::of::<columns::Columns>("columns"),
+    Kind::of::<keyed::Keyed>("keyed"),
 ];
 
 /// A kind of step.

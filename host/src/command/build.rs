@@ -109,6 +109,10 @@ fn say_built(component: &Path) -> Result<()> {
             let described = &module.description;
             ("aggregate", (described.name.clone(), described.version.clone()))
         }
+        AnyModule::Keyed(module) => {
+            let described = &module.description;
+            ("keyed function", (described.name.clone(), described.version.clone()))
+        }
     };
     let (kind, (name, version)) = described;
     if terminal::is_json() {

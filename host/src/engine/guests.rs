@@ -2,9 +2,9 @@
 
 use super::{Cut, Engine, Outcomes, Part, is_timer_driven};
 use crate::{
-    error::OrDefect,
+    error::{OrDefect, Result},
     model::{batch::Batch, delivery::RejectedDelivery},
-    operator::guests::RejectedByGuest,
+    operator::{DeadTimers, guests::RejectedByGuest},
     plan::Node,
 };
 
@@ -49,6 +49,25 @@ impl Engine {
         outcomes.reject_rows(vec![(rejected, refusal.row)], schema, input);
         let others = (0..input.len() as u32).filter(|&row| row != refusal.row);
         Ok(input.gather(&others.collect::<Vec<_>>()))
+    }
+}
+
+impl Engine {
+    /// Keeps as dead letters the times of which the guest of the operator `node` could make nothing. No event is to blame.
+    pub(super) fn note_dead_timers(&mut self, node: &Node, dead: &DeadTimers, outcomes: &mut Outcomes) -> Result<()> {
+        let mut rejected = Vec::with_capacity(dead.why.len());
+        for (row, why) in dead.why.iter().enumerate() {
+            self.failed_rows += u64::from(why.failed);
+            let rejection = RejectedDelivery {
+                delivery: dead.rows.delivery(row),
+                step: node.name.clone(),
+                module: Some(why.module.clone()),
+                reason: why.reason.clone(),
+            };
+            rejected.push((rejection, row as u32));
+        }
+        outcomes.reject_rows(rejected, &dead.schema, &dead.rows);
+        Ok(())
     }
 }
 

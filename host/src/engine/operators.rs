@@ -42,6 +42,7 @@ impl Engine {
                 }
             }
         };
+        self.note_dead_timers(node, &outputs.dead, outcomes)?;
         if (outputs.rows.len(), outputs.applied.len()) != (node.outputs.len(), batches.len()) {
             return Err(Error::defect(format!(
                 "step \"{}\" has {} inputs and {} outputs, and its operator {} and {}",

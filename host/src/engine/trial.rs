@@ -175,7 +175,8 @@ impl Trial {
                 self.record.taken_back = Some(reason);
                 self.last_sequence = sequence;
                 fail_point::pass("judging-back");
-                let number = part.delivery(row as usize);
+                // In front of all that the fallback makes of the update.
+                let number = part.delivery(kept as usize);
                 let back = self.differences.as_mut().map(|differences| {
                     differences.leave(&past.of_deliveries(0..events.delivery(number)));
                     differences.take_back(outputs, number)

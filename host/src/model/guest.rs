@@ -6,11 +6,15 @@
 mod aggregate;
 mod answer;
 mod description;
+mod keyed;
 mod module;
 mod parameter;
 
 pub use aggregate::{Accumulate, Accumulated, Merged, RejectedInput, Results};
 pub use answer::{Answer, GuestFailure, Judged, OutputRows, Patience, RejectedRow};
-pub use description::{AggregateDescription, Description, InputColumn, InputType, OutputSpec, ResultColumn};
-pub use module::{AggregateModule, CodeHandle, Module};
+pub use description::{
+    AggregateDescription, Description, InputColumn, InputType, KeyedDescription, OutputSpec, ResultColumn,
+};
+pub use keyed::{DueKeys, KeyedFired, KeyedProcessed, NO_TIMER, RowsOfKeys};
+pub use module::{AggregateModule, CodeHandle, KeyedModule, Module};
 pub use parameter::{ParameterSpec, ParameterType, ParameterValue};

@@ -282,7 +282,7 @@ impl Operator for Aggregate {
     fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
         let rows = vec![self.update(inputs.one()?, inputs.progress)?];
         let applied = vec![Applied::All];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

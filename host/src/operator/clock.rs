@@ -273,6 +273,11 @@ impl WatermarkProgress<'_> {
         self.deliveries.event_time_us(delivery)
     }
 
+    /// "Now" of a delivery.
+    pub fn now_ms(&self, delivery: u32) -> i64 {
+        self.deliveries.time_ms(delivery)
+    }
+
     /// The stream sequence of a delivery.
     pub fn sequence(&self, delivery: u32) -> u64 {
         self.deliveries.sequence(delivery)
@@ -283,12 +288,46 @@ impl WatermarkProgress<'_> {
         self.before_us
     }
 
+    /// The watermark behind the last of the deliveries.
+    pub fn after_us(&self) -> i64 {
+        self.moves
+            .last()
+            .map_or(self.before_us, |&(_, watermark_us)| watermark_us)
+    }
+
+    /// The first delivery that moved the watermark.
+    pub fn first(&self) -> Option<u32> {
+        self.moves.first().map(|&(mover, _)| mover)
+    }
+
+    /// The delivery that moved the watermark to `time_us` or beyond, and where it stood before all of them where that is so far.
+    pub fn reached(&self, time_us: i64) -> Reached {
+        if time_us <= self.before_us {
+            return Reached::Before;
+        }
+        let at = self.moves.partition_point(|&(_, watermark_us)| watermark_us < time_us);
+        self.moves
+            .get(at)
+            .map_or(Reached::Later, |&(mover, _)| Reached::By(mover))
+    }
+
     /// The moves, from the first on.
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor {
             moves: self.moves.as_slice(),
         }
     }
+}
+
+/// When the watermark passes a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Before the first of the deliveries.
+    Before,
+    /// By this delivery.
+    By(u32),
+    /// Behind all of them.
+    Later,
 }
 
 /// The moves of a watermark that are still to come.

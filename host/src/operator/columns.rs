@@ -28,7 +28,7 @@ impl Operator for Columns {
     fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
         let rows = vec![self.0.of(inputs.one()?)];
         let applied = vec![Applied::None];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

@@ -99,7 +99,7 @@ impl Operator for Deduplicate {
         let passed = rows.first().map(|passed| passed.deliveries.clone());
         let passed = passed.or_defect(|| "a step that drops twins has no output".to_owned())?;
         let applied = vec![Applied::Only(passed)];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

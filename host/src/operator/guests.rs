@@ -1,4 +1,4 @@
-//! Aggregates that are guests, within an operator.
+//! Guests within an operator: its aggregates, or its keyed function.
 //!
 //! A guest is asked about all rows of a batch before the operator takes in the first: the operator goes through its rows
 //! and notes what of them goes into which group (`Asked`), the guests answer in as few calls as there can be
@@ -16,6 +16,7 @@ pub use anew::NoResult;
 
 use super::accumulators::Group;
 use crate::{
+    error::{OrDefect, Result},
     limits::BATCH_EVENTS_MAX,
     metrics::ModuleVersion,
     model::{
@@ -25,7 +26,7 @@ use crate::{
         guest::{Accumulate, GuestFailure, RejectedInput},
         row::push_cell,
     },
-    plan::{AggregateGuest, AggregateSpec, GuestHost, RunningAggregate, Setting},
+    plan::{AggregateGuest, AggregateSpec, GuestHost, OperatorPlan, RunningAggregate, RunningKeyed, Setting},
 };
 use hashbrown::HashMap;
 use std::{mem, sync::Arc};
@@ -34,6 +35,7 @@ use std::{mem, sync::Arc};
 #[derive(Debug, Default)]
 pub struct Guests {
     guests: Vec<Guest>,
+    keyed: Option<Box<dyn RunningKeyed>>,
 }
 
 #[derive(Debug)]
@@ -61,11 +63,25 @@ pub struct RejectedByGuest {
 }
 
 impl Guests {
-    /// The guests among `aggregates`, configured.
+    /// The guests that an operator calls, configured.
     ///
     /// # Errors
     /// What a guest says against its parameters, or how it failed.
-    pub fn prepare(aggregates: &[AggregateSpec], host: &dyn GuestHost, whose: &Whose) -> Result<Self, GuestFailure> {
+    pub fn prepare(plan: &dyn OperatorPlan, host: &dyn GuestHost, whose: &Whose) -> Result<Self, GuestFailure> {
+        let keyed = plan.keyed().map(|keyed| {
+            let mut running = keyed.running(host, whose.clone());
+            running.configure().map(|()| running)
+        });
+        let guests = Self::of_aggregates(plan.aggregates(), host, whose)?;
+        let keyed = keyed.transpose()?;
+        Ok(Self { keyed, ..guests })
+    }
+
+    /// The guests among `aggregates`, configured.
+    ///
+    /// # Errors
+    /// As [`Guests::prepare`].
+    fn of_aggregates(aggregates: &[AggregateSpec], host: &dyn GuestHost, whose: &Whose) -> Result<Self, GuestFailure> {
         let mut guests = Vec::new();
         for (number, plan) in guests_of(aggregates) {
             let setting = Setting {
@@ -83,12 +99,20 @@ impl Guests {
                 running,
             });
         }
-        Ok(Self { guests })
+        Ok(Self { guests, keyed: None })
+    }
+
+    /// The keyed function, for the operator that calls it.
+    pub(super) fn take_keyed(&mut self) -> Result<Box<dyn RunningKeyed>> {
+        let keyed = self.keyed.take();
+        keyed.or_defect(|| "a step that calls a keyed function has none".to_owned())
     }
 
     /// What the calls of each come to.
     pub(crate) fn measured(&self) -> impl Iterator<Item = &Arc<ModuleVersion>> {
-        self.guests.iter().filter_map(|guest| guest.running.measured())
+        let keyed = self.keyed.as_ref().and_then(|keyed| keyed.measured());
+        let aggregates = self.guests.iter().filter_map(|guest| guest.running.measured());
+        aggregates.chain(keyed)
     }
 
     /// Goes on under another plan, whose columns may lie elsewhere.

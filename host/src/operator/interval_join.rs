@@ -143,7 +143,7 @@ impl Operator for IntervalJoin {
         let (own, with) = inputs.two()?;
         let rows = self.update(own, with, inputs.followed()?);
         let applied = vec![Applied::but(rows.get(1)), Applied::but(rows.get(2))];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

@@ -93,7 +93,7 @@ impl Operator for Lag {
         }
         let rows = vec![out.finish_inserts()];
         let applied = vec![Applied::All];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

@@ -290,7 +290,7 @@ impl Operator for OnCrossing {
     fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
         let rows = self.update(inputs.one()?, inputs.progress);
         let applied = vec![Applied::All];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

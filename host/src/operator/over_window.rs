@@ -358,7 +358,7 @@ impl Operator for OverWindow {
         };
         let applied = vec![Applied::but(late.as_ref())];
         let rows = [out.finish_inserts()].into_iter().chain(late).collect();
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

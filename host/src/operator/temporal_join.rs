@@ -99,15 +99,13 @@ impl TemporalJoin {
         while let Some((mover, moved_us)) = cursor.next_move() {
             self.advance(mover, moved_us, &mut out);
         }
-        Outputs {
-            rows: vec![
-                out.finish(),
-                rows.rows_of(&late, &plan.late),
-                versions.rows_of(&late_versions, &plan.late_versions),
-            ],
-            // What waits and what is kept has an effect, whether a row finds a version or not.
-            applied: vec![Applied::Only(waits), Applied::Only(kept)],
-        }
+        let rows = vec![
+            out.finish(),
+            rows.rows_of(&late, &plan.late),
+            versions.rows_of(&late_versions, &plan.late_versions),
+        ];
+        // What waits and what is kept has an effect, whether a row finds a version or not.
+        Outputs::new(rows, vec![Applied::Only(waits), Applied::Only(kept)])
     }
 
     /// The watermark moved: gives the rows that it is past, and forgets versions.

@@ -320,8 +320,10 @@ fn cells(rows: &Batch, columns: &[usize], row: usize) -> String {
 
 /// The operator of a step, without state.
 fn operator(host: &Closures, node: &Node) -> Box<dyn Operator> {
-    let aggregates = node.kind.operator().map_or(&[][..], |operator| operator.aggregates());
-    let guests = Guests::prepare(aggregates, host, &Whose::default()).unwrap();
+    let guests = match node.kind.operator() {
+        Some(plan) => Guests::prepare(plan, host, &Whose::default()).unwrap(),
+        None => Guests::default(),
+    };
     build(node, guests, SEED).unwrap()
 }
 

@@ -45,7 +45,7 @@ impl Operator for Union {
             false => Applied::None,
         };
         let applied = inputs.batches.iter().map(applied).collect();
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

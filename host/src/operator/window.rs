@@ -90,7 +90,7 @@ impl Operator for Window {
     fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError> {
         let rows = self.update(inputs.one()?, inputs.followed()?)?;
         let applied = vec![Applied::but(rows.get(1))];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

@@ -16,17 +16,30 @@ pub struct GuestCounts {
     pub over_changelogs: usize,
     /// Aggregates that are guests.
     pub aggregates: usize,
+    /// Steps that call a keyed function.
+    pub keyed: usize,
 }
 
 impl GuestCounts {
     /// How many guests there are at once at most.
     pub fn places(self) -> usize {
-        match self.stages + self.aggregates {
+        match self.stages + self.aggregates + self.keyed {
             0 => 0,
             _ => {
                 let stages = self.stages * GUESTS_OF_STAGE + self.over_changelogs * GUESTS_OVER_CHANGELOG;
-                GUESTS_OF_PIPELINE + stages + self.aggregates * GUESTS_OF_AGGREGATE
+                GUESTS_OF_PIPELINE + stages + (self.aggregates + self.keyed) * GUESTS_OF_AGGREGATE
             }
+        }
+    }
+
+    /// The guests that are no stages, in words.
+    fn others(self) -> String {
+        match self.keyed {
+            0 => format!("{} aggregates that are guests", self.aggregates),
+            keyed => format!(
+                "{} aggregates and {keyed} keyed functions that are guests",
+                self.aggregates
+            ),
         }
     }
 
@@ -36,16 +49,17 @@ impl GuestCounts {
         let Self {
             stages,
             over_changelogs,
-            aggregates,
+            ..
         } = self;
+        let others = self.others();
         let of_changelogs = match over_changelogs {
             0 => String::new(),
             stages => format!(" {GUESTS_OVER_CHANGELOG} more for each of the {stages} that read a changelog,"),
         };
         format!(
-            "its {stages} stages and {aggregates} aggregates that are guests need {places} places ({GUESTS_OF_STAGE} a stage, \
+            "its {stages} stages and {others} need {places} places ({GUESTS_OF_STAGE} a stage, \
              since versions, candidates and their successors live beside it,{of_changelogs} {GUESTS_OF_AGGREGATE} an \
-             aggregate, and {GUESTS_OF_PIPELINE} to check what is deployed)"
+             aggregate or keyed function, and {GUESTS_OF_PIPELINE} to check what is deployed)"
         )
     }
 
@@ -61,12 +75,11 @@ impl GuestCounts {
             )))
         };
         // In a replay nothing is swapped.
-        let at_once = self.stages + self.aggregates + GUESTS_OF_PIPELINE;
+        let at_once = self.stages + self.aggregates + self.keyed + GUESTS_OF_PIPELINE;
         match self.places() <= GUESTS_SHARED {
             false => refuse(self.described(), GUESTS_SHARED),
             true if at_once > GUESTS_LOOSE => {
-                let Self { stages, aggregates, .. } = self;
-                let guests = format!("its {stages} stages and {aggregates} aggregates that are guests");
+                let guests = format!("its {} stages and {}", self.stages, self.others());
                 refuse(format!("{guests} need {at_once} places in a replay"), GUESTS_LOOSE)
             }
             true => Ok(()),
@@ -80,11 +93,10 @@ mod tests {
 
     const MOST: usize = (GUESTS_SHARED - GUESTS_OF_PIPELINE) / GUESTS_OF_STAGE;
 
-    const fn stages(stages: usize) -> GuestCounts {
+    fn stages(stages: usize) -> GuestCounts {
         GuestCounts {
             stages,
-            over_changelogs: 0,
-            aggregates: 0,
+            ..GuestCounts::default()
         }
     }
 

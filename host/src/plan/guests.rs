@@ -15,8 +15,8 @@ use crate::{
         column::{Column, ColumnType},
         deployment::Whose,
         guest::{
-            Accumulate, Accumulated, AggregateModule, GuestFailure, Judged, Merged, Module, ParameterValue, Patience,
-            Results,
+            Accumulate, Accumulated, AggregateModule, DueKeys, GuestFailure, Judged, KeyedFired, KeyedModule,
+            KeyedProcessed, Merged, Module, ParameterValue, Patience, Results, RowsOfKeys,
         },
     },
 };
@@ -42,11 +42,20 @@ pub trait GuestHost: fmt::Debug {
     /// As [`GuestHost::load_stage`].
     fn load_aggregate(&self, path: &Path, whose: Whose) -> Result<Arc<AggregateModule>>;
 
+    /// Loads the keyed function at `path`, and has it describe itself.
+    ///
+    /// # Errors
+    /// As [`GuestHost::load_stage`].
+    fn load_keyed(&self, path: &Path, whose: Whose) -> Result<Arc<KeyedModule>>;
+
     /// A stage that runs `module` under `setting`. It is set up at its first call, if not before.
     fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage>;
 
     /// An aggregate that runs `module` under `setting`, likewise.
     fn aggregate(&self, module: &Arc<AggregateModule>, setting: Setting<'_>) -> Box<dyn RunningAggregate>;
+
+    /// A keyed function that runs `module` under `setting`, likewise.
+    fn keyed(&self, module: &Arc<KeyedModule>, setting: Setting<'_>) -> Box<dyn RunningKeyed>;
 }
 
 /// What a guest is set up with.
@@ -129,4 +138,28 @@ pub trait RunningAggregate: fmt::Debug + Send {
 
     /// The results of states, up to the first that has none. A module of the same description may have made them.
     fn results(&mut self, states: &[&[u8]]) -> Results;
+}
+
+/// A keyed function that can be called. It keeps nothing: its states and timers are the caller's.
+pub trait RunningKeyed: fmt::Debug + Send {
+    /// What its calls come to, where the host measures them.
+    fn measured(&self) -> Option<&Arc<ModuleVersion>> {
+        None
+    }
+
+    /// Gives the guest its parameters now, and not with its first call.
+    ///
+    /// # Errors
+    /// What the guest says against them, or how it failed.
+    fn configure(&mut self) -> Result<(), GuestFailure> {
+        Ok(())
+    }
+
+    /// Takes rows into the states of their keys, up to the first that cannot be taken in. No timer of a key comes due in between.
+    ///
+    /// What comes of a row does not depend on where the rows of a call end, nor on the rows of other keys.
+    fn process(&mut self, asked: RowsOfKeys<'_>) -> KeyedProcessed;
+
+    /// Takes note of times that have come, up to the first key that cannot do so.
+    fn on_timers(&mut self, asked: DueKeys<'_>) -> KeyedFired;
 }

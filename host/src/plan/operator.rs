@@ -1,6 +1,6 @@
 //! What the planner says of an operator, as data: each kind of step has a struct of its own that answers these questions.
 
-use super::{AggregateSpec, Node, Output, OutputPort, Plan, Projection};
+use super::{AggregateSpec, KeyedGuest, Node, Output, OutputPort, Plan, Projection};
 use crate::{
     error::{OrDefect, Result, note_defect},
     model::column::Field,
@@ -45,6 +45,11 @@ pub trait OperatorPlan: Any + fmt::Debug + Send + Sync {
     /// What it computes of groups of rows, if it does.
     fn aggregates(&self) -> &[AggregateSpec] {
         &[]
+    }
+
+    /// The keyed function that it calls, if it does.
+    fn keyed(&self) -> Option<&KeyedGuest> {
+        None
     }
 
     /// The columns and settings that its state depends on. Databases hold these texts: one that is not the same to the byte is a

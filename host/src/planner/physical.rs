@@ -488,6 +488,11 @@ impl<'a> Layout<'a> {
         self.physical.indices(port, names)
     }
 
+    /// The types of the columns of the step's own input that a guest reads.
+    pub(super) fn types(&self, read: &[InputColumn]) -> Vec<ColumnType> {
+        self.physical.types(self.node.input, read)
+    }
+
     /// Where columns of the step's own input lie.
     pub(super) fn own<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
         self.indices(self.node.input, names)

@@ -9,5 +9,5 @@ mod description;
 mod instance;
 mod work;
 
-pub(super) use description::checked;
+pub(super) use description::{check_layout, checked};
 pub use instance::AggregateInstance;

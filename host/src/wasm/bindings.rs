@@ -38,6 +38,7 @@ pub(super) mod v0_2 {
             world all {
                 include weir:stage/stage-component@0.2.0;
                 include weir:stage/aggregate-component@0.2.0;
+                include weir:stage/keyed-component@0.2.0;
             }
         ",
         imports: { default: trappable },

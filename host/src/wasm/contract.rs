@@ -64,7 +64,13 @@ pub(super) const AGGREGATE: Kind = Kind {
     since: Version::V0_1,
 };
 
-const KINDS: [&Kind; 2] = [&STAGE, &AGGREGATE];
+pub(super) const KEYED: Kind = Kind {
+    what: "a keyed function",
+    interface: "keyed",
+    since: Version::V0_2,
+};
+
+const KINDS: [&Kind; 3] = [&STAGE, &AGGREGATE, &KEYED];
 
 impl Kind {
     /// The versions of the contract that have it.

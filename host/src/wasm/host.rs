@@ -10,9 +10,10 @@ use super::{
     compile::{Compiler, unfit, want_of_process},
     compiled::{Compiled, Loaded},
     context::GuestContext,
-    contract::{AGGREGATE, check_contract},
+    contract::{AGGREGATE, KEYED, Kind, check_contract},
     guest::Code,
     instance::Instance,
+    keyed::KeyedInstance,
     lines::Lines,
     measured::said_twice,
     module::AnyModule,
@@ -20,7 +21,7 @@ use super::{
     read::{Binary, check_header, read},
     required::Required,
     settings::settings,
-    worlds::{aggregate::AggregateWorld, stage::StageWorld},
+    worlds::{aggregate::AggregateWorld, keyed::KeyedWorld, stage::StageWorld},
 };
 use crate::{
     definition::StageLimits,
@@ -28,10 +29,10 @@ use crate::{
     limits::{EPOCH_TICK, REFUSAL_BYTES_MAX},
     model::{
         deployment::Whose,
-        guest::{AggregateModule, CodeHandle, Module},
+        guest::{AggregateModule, CodeHandle, KeyedModule, Module},
         harm::Doing,
     },
-    plan::{GuestCounts, GuestHost, RunningAggregate, RunningStage, Setting},
+    plan::{GuestCounts, GuestHost, RunningAggregate, RunningKeyed, RunningStage, Setting},
     wasm::watch::{GuestWatch, PipelineWatch},
 };
 use std::{
@@ -70,6 +71,7 @@ struct Inner {
     /// Modules by digest, so that steps with one module share its code. One that no plan has any more is gone.
     stages: Mutex<HashMap<String, Weak<Module>>>,
     aggregates: Mutex<HashMap<String, Weak<AggregateModule>>>,
+    keyed: Mutex<HashMap<String, Weak<KeyedModule>>>,
 }
 
 impl fmt::Debug for StageHost {
@@ -118,6 +120,7 @@ impl StageHost {
                 compilations,
                 stages: Mutex::default(),
                 aggregates: Mutex::default(),
+                keyed: Mutex::default(),
             }),
             share: None,
             watch: None,
@@ -198,6 +201,14 @@ impl StageHost {
         read(path, |binary| self.load_aggregate_binary(binary, path))
     }
 
+    /// Loads the keyed function at `path`.
+    ///
+    /// # Errors
+    /// As [`StageHost::load`], the other way round.
+    pub fn load_keyed(&self, path: &Path) -> Result<Arc<KeyedModule>> {
+        read(path, |binary| self.load_keyed_binary(binary, path))
+    }
+
     /// Loads the component at `path`, whichever it is.
     ///
     /// # Errors
@@ -207,9 +218,13 @@ impl StageHost {
             // Held until it is loaded, so that it is compiled once.
             let compilation = self.compile(binary)?;
             let component = self.loaded(&*compilation.wait()?)?.component;
-            match AGGREGATE.is_of(&component, self.engine()) {
-                true => self.load_aggregate_binary(binary, path).map(AnyModule::Aggregate),
-                false => self.load_stage(binary, path).map(AnyModule::Stage),
+            let is = |kind: &Kind| kind.is_of(&component, self.engine());
+            if is(&AGGREGATE) {
+                self.load_aggregate_binary(binary, path).map(AnyModule::Aggregate)
+            } else if is(&KEYED) {
+                self.load_keyed_binary(binary, path).map(AnyModule::Keyed)
+            } else {
+                self.load_stage(binary, path).map(AnyModule::Stage)
             }
         })
     }
@@ -253,6 +268,19 @@ impl StageHost {
         once(&self.inner.aggregates, binary.digest(), || {
             let (description, code) = self.load_as::<AggregateWorld>(binary)?;
             Ok(AggregateModule {
+                digest: binary.digest().to_owned(),
+                path: path.to_owned(),
+                bytes: binary.bytes().clone(),
+                description,
+                code: CodeHandle::new(code),
+            })
+        })
+    }
+
+    fn load_keyed_binary(&self, binary: &Binary, path: &Path) -> Result<Arc<KeyedModule>> {
+        once(&self.inner.keyed, binary.digest(), || {
+            let (description, code) = self.load_as::<KeyedWorld>(binary)?;
+            Ok(KeyedModule {
                 digest: binary.digest().to_owned(),
                 path: path.to_owned(),
                 bytes: binary.bytes().clone(),
@@ -350,6 +378,10 @@ impl GuestHost for StageHost {
         StageHost::load_aggregate(&self.at(whose), path)
     }
 
+    fn load_keyed(&self, path: &Path, whose: Whose) -> Result<Arc<KeyedModule>> {
+        StageHost::load_keyed(&self.at(whose), path)
+    }
+
     fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage> {
         let Setting {
             parameters,
@@ -372,6 +404,17 @@ impl GuestHost for StageHost {
         let instance = AggregateInstance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
         let instance = instance.with_inputs(inputs);
         Box::new(instance)
+    }
+
+    fn keyed(&self, module: &Arc<KeyedModule>, setting: Setting<'_>) -> Box<dyn RunningKeyed> {
+        let Setting {
+            parameters,
+            inputs,
+            limits,
+            whose,
+        } = setting;
+        let instance = KeyedInstance::new(&self.at(whose), module.clone(), parameters.to_vec(), limits);
+        Box::new(instance.with_inputs(inputs))
     }
 }
 

@@ -131,6 +131,7 @@ mod tests {
             stages,
             over_changelogs: 0,
             aggregates: 0,
+            keyed: 0,
         }
     }
 

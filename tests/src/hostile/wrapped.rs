@@ -4,10 +4,10 @@ use crate::made::section;
 use std::fmt::Write;
 
 /// Where the component takes its work from its own module.
-const PROCESS: &str = "(alias core export $main \"weir:stage/stage@0.1.0#process\" (core func ";
+const PROCESS: &str = "(alias core export $main \"weir:stage/stage@0.2.0#process\" (core func ";
 
 /// What it calls that.
-const PROCESS_NAME: &str = "$weir:stage/stage@0.1.0#process";
+const PROCESS_NAME: &str = "$weir:stage/stage@0.2.0#process";
 
 /// The arguments of that.
 const ARGUMENTS: &str = "(local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)";

@@ -125,6 +125,31 @@ pub struct AggregateDescription {
     pub state: String,
 }
 
+/// What a keyed function reads, gives, and can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedDescription {
+    /// The function's name.
+    pub name: String,
+    /// The function's version.
+    pub version: String,
+    /// What it does.
+    pub doc: String,
+    /// The columns that it reads.
+    pub inputs: Vec<InputColumn>,
+    /// Whether it reads "now" of each row.
+    pub reads_time: bool,
+    /// Whether it reads the event time of each row.
+    pub reads_event_time: bool,
+    /// Whether it sets timers.
+    pub timers: bool,
+    /// Its outputs, at least one. The columns of the key come first in each, and are not among these.
+    pub outputs: Vec<OutputSpec>,
+    /// Its parameters.
+    pub parameters: Vec<ParameterSpec>,
+    /// What a state looks like. A module goes on with the states of another only where both say the same.
+    pub state: String,
+}
+
 /// The column of an aggregate's results, which the pipeline names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultColumn {

@@ -1,6 +1,6 @@
 //! Components that were found to be guests.
 
-use super::{AggregateDescription, Description};
+use super::{AggregateDescription, Description, KeyedDescription};
 use std::{any::Any, fmt, path::PathBuf, sync::Arc};
 
 /// A stage's component, compiled.
@@ -27,6 +27,20 @@ pub struct AggregateModule {
     pub bytes: Arc<[u8]>,
     /// What it says of itself.
     pub description: AggregateDescription,
+    /// What the host that loaded it runs.
+    pub code: CodeHandle,
+}
+
+/// A keyed function's component, compiled.
+pub struct KeyedModule {
+    /// SHA-256 of the component's bytes, in hexadecimal: the module version.
+    pub digest: String,
+    /// Where it was loaded from; its digest when it came from a database or a registry.
+    pub path: PathBuf,
+    /// The component itself.
+    pub bytes: Arc<[u8]>,
+    /// What it says of itself.
+    pub description: KeyedDescription,
     /// What the host that loaded it runs.
     pub code: CodeHandle,
 }
@@ -72,6 +86,15 @@ impl fmt::Debug for AggregateModule {
     }
 }
 
+impl fmt::Debug for KeyedModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedModule")
+            .field("digest", &self.digest)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Module {
     /// The first twelve digits of the digest, as lists and messages show it.
     pub fn short_digest(&self) -> &str {
@@ -80,6 +103,13 @@ impl Module {
 }
 
 impl AggregateModule {
+    /// The first twelve digits of the digest, as lists and messages show it.
+    pub fn short_digest(&self) -> &str {
+        short(&self.digest)
+    }
+}
+
+impl KeyedModule {
     /// The first twelve digits of the digest, as lists and messages show it.
     pub fn short_digest(&self) -> &str {
         short(&self.digest)

@@ -1,14 +1,15 @@
 //! Guests for unit tests: closures in the place of components.
 
-use super::{GuestHost, RunningAggregate, RunningStage, Setting};
+use super::{GuestHost, RunningAggregate, RunningKeyed, RunningStage, Setting};
 use crate::{
     error::{Error, Result},
     model::{
         column::{Column, ColumnType, Field, Value},
         deployment::Whose,
         guest::{
-            Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description,
-            InputColumn, Judged, Merged, Module, OutputSpec, Patience, RejectedInput, ResultColumn, Results,
+            Accumulate, Accumulated, AggregateDescription, AggregateModule, Answer, CodeHandle, Description, DueKeys,
+            InputColumn, Judged, KeyedDescription, KeyedFired, KeyedModule, KeyedProcessed, Merged, Module, OutputRows,
+            OutputSpec, Patience, RejectedInput, ResultColumn, Results, RowsOfKeys,
         },
     },
 };
@@ -19,7 +20,23 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 pub(crate) struct Closures {
     stages: BTreeMap<String, Arc<Module>>,
     aggregates: BTreeMap<String, Arc<AggregateModule>>,
+    keyed: BTreeMap<String, Arc<KeyedModule>>,
 }
+
+/// What happens to a key of a keyed function whose states are numbers.
+pub(crate) enum Happens {
+    /// A row comes, with that number, and happened then.
+    Row(i64, i64),
+    /// The time comes for which it waits.
+    Time(i64),
+}
+
+/// What a keyed function makes of a key's number and the time for which it waits, and what it gives.
+pub(crate) type Turned = Result<(i64, i64, Vec<i64>), String>;
+
+struct Turn(Box<TurnKey>);
+
+type TurnKey = dyn Fn(i64, i64, Happens) -> Turned + Send + Sync;
 
 /// What a stage answers to so many rows of its columns.
 struct Judge(Box<JudgeRows>);
@@ -102,6 +119,46 @@ impl Closures {
         self
     }
 
+    /// With a keyed function that reads the number `input`, has the number 0 of a new key, and gives numbers `n`.
+    pub(crate) fn with_keyed(
+        mut self,
+        name: &str,
+        input: &str,
+        turn: impl Fn(i64, i64, Happens) -> Turned + Send + Sync + 'static,
+    ) -> Self {
+        let number = |name: &str| Field {
+            name: name.to_owned(),
+            column_type: ColumnType::Int,
+            nullable: true,
+        };
+        let description = KeyedDescription {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            doc: String::new(),
+            inputs: vec![number(input).into()],
+            reads_time: false,
+            reads_event_time: true,
+            timers: true,
+            outputs: vec![OutputSpec {
+                name: "out".to_owned(),
+                passed: Vec::new(),
+                computed: vec![number("n")],
+                many: true,
+            }],
+            parameters: Vec::new(),
+            state: "int".to_owned(),
+        };
+        let module = KeyedModule {
+            digest: name.to_owned(),
+            path: name.into(),
+            bytes: Arc::default(),
+            description,
+            code: CodeHandle::new(Arc::new(Turn(Box::new(turn)))),
+        };
+        self.keyed.insert(name.to_owned(), Arc::new(module));
+        self
+    }
+
     /// With another module, at `path`, of the aggregate at `of`: it describes itself as that one does, its states are the same,
     /// and it gives these results of them. `state` is how it describes them, where that is otherwise.
     pub(crate) fn with_module_of(
@@ -146,6 +203,14 @@ impl GuestHost for Closures {
         found(&self.aggregates, path)
     }
 
+    fn load_keyed(&self, path: &Path, _: Whose) -> Result<Arc<KeyedModule>> {
+        found(&self.keyed, path)
+    }
+
+    fn keyed(&self, module: &Arc<KeyedModule>, _: Setting<'_>) -> Box<dyn RunningKeyed> {
+        Box::new(module.code.get::<Turn>().expect("this host loaded it"))
+    }
+
     fn stage(&self, module: &Arc<Module>, _: Setting<'_>) -> Box<dyn RunningStage> {
         Box::new(module.code.get::<Judge>().expect("this host loaded it"))
     }
@@ -169,6 +234,85 @@ impl RunningStage for Arc<Judge> {
             judged_rows: row_count,
             timed_out: false,
             answer,
+        }
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").finish_non_exhaustive()
+    }
+}
+
+/// Zero has no bytes.
+fn state(number: i64) -> Box<[u8]> {
+    match number {
+        0 => Box::default(),
+        number => Box::from(number.to_le_bytes()),
+    }
+}
+
+/// Numbers that came of rows or keys, by the numbers of these.
+fn numbers(given: &[(u32, i64)]) -> Vec<OutputRows> {
+    let mut column = Column::with_capacity(ColumnType::Int, given.len());
+    given.iter().for_each(|(_, n)| column.push(Value::Int(*n)));
+    vec![OutputRows {
+        rows: given.iter().map(|(row, _)| *row).collect(),
+        computed: vec![column],
+    }]
+}
+
+impl RunningKeyed for Arc<Turn> {
+    fn process(&mut self, asked: RowsOfKeys<'_>) -> KeyedProcessed {
+        let mut states: Vec<i64> = asked.states.iter().map(|state| number(state)).collect();
+        let mut waiting = asked.timers.to_vec();
+        let (mut timers, mut given, mut first) = (Vec::new(), Vec::new(), None);
+        for (row, &key) in asked.keys.iter().enumerate() {
+            let Value::Int(n) = asked.columns[0].get(row) else {
+                panic!("the number is there")
+            };
+            let key = key as usize;
+            match self.0(states[key], waiting[key], Happens::Row(n, asked.event_times_us[row])) {
+                Ok((state, timer, gives)) => {
+                    (states[key], waiting[key]) = (state, timer);
+                    timers.push(timer);
+                    given.extend(gives.into_iter().map(|n| (row as u32, n)));
+                }
+                Err(reason) => {
+                    first = Some(refused(reason));
+                    break;
+                }
+            }
+        }
+        KeyedProcessed {
+            applied: timers.len() as u32,
+            states: states.into_iter().map(state).collect(),
+            timers,
+            outputs: numbers(&given),
+            refused: first,
+        }
+    }
+
+    fn on_timers(&mut self, asked: DueKeys<'_>) -> KeyedFired {
+        let (mut states, mut timers, mut given, mut first) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for (key, (held, &came)) in asked.states.iter().zip(asked.timers).enumerate() {
+            match self.0(number(held), came, Happens::Time(came)) {
+                Ok((after, timer, gives)) => {
+                    states.push(state(after));
+                    timers.push(timer);
+                    given.extend(gives.into_iter().map(|n| (key as u32, n)));
+                }
+                Err(reason) => {
+                    first = Some(refused(reason));
+                    break;
+                }
+            }
+        }
+        KeyedFired {
+            states,
+            timers,
+            outputs: numbers(&given),
+            refused: first,
         }
     }
 }

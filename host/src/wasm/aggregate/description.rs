@@ -21,7 +21,7 @@ pub(in crate::wasm) fn checked(given: AggregateDescription) -> Result<AggregateD
 ///
 /// # Errors
 /// It says nothing, or too much.
-fn check_layout(state: &str) -> Result<(), String> {
+pub(in crate::wasm) fn check_layout(state: &str) -> Result<(), String> {
     let bytes = state.len();
     match bytes == 0 || bytes > GUEST_STATE_LAYOUT_BYTES_MAX {
         true => Err(format!(

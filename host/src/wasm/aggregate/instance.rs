@@ -1,9 +1,8 @@
 //! A running aggregate: calls with bounds, and the search for what makes a call fail.
 
-use super::work::{Pairs, Rows, States, Stopped, Work};
+use super::work::{Pairs, Rows, States};
 use crate::{
     definition::StageLimits,
-    limits::GUEST_CALL_STATE_BYTES_MAX,
     metrics::ModuleVersion,
     model::{
         column::{Column, ColumnType},
@@ -13,10 +12,14 @@ use crate::{
     },
     plan::RunningAggregate,
     wasm::{
-        check::shorten, guest::Guest, host::StageHost, instance::declared_types, worlds::aggregate::AggregateWorld,
+        guest::Guest,
+        halving::{self, Work},
+        host::StageHost,
+        instance::declared_types,
+        worlds::aggregate::AggregateWorld,
     },
 };
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// An aggregate that can be called. It is instantiated at the first call and again after each failure.
 pub struct AggregateInstance {
@@ -81,7 +84,7 @@ impl AggregateInstance {
         );
         let types = self.types.clone();
         let mut rows = Rows::new(asked, &types, &self.module.description);
-        let refused = self.run(&mut rows, 0..asked.groups.len(), Trust::Whole);
+        let refused = self.run(&mut rows, asked.groups.len());
         rows.finish(refused)
     }
 
@@ -92,7 +95,7 @@ impl AggregateInstance {
             from,
             merged: Vec::with_capacity(into.len()),
         };
-        let refused = self.run(&mut pairs, 0..into.len().min(from.len()), Trust::Whole);
+        let refused = self.run(&mut pairs, into.len().min(from.len()));
         Merged {
             states: pairs.merged,
             refused,
@@ -105,55 +108,15 @@ impl AggregateInstance {
             states,
             results: Column::with_capacity(self.module.description.result.column_type, states.len()),
         };
-        let refused = self.run(&mut work, 0..states.len(), Trust::Whole);
+        let refused = self.run(&mut work, states.len());
         Results {
             column: work.results,
             refused,
         }
     }
 
-    /// Does a part of the work, or what of it stands before the first that is refused.
-    ///
-    /// A part that fails is halved; so the search takes about two calls for each time that its length can be halved, and
-    /// one more where what failed alone did so in an instance that had been called.
-    fn run(&mut self, work: &mut impl Work, part: Range<usize>, trust: Trust) -> Option<RejectedInput> {
-        if part.is_empty() {
-            return None;
-        }
-        let stopped = match work.call(&mut self.guest, &self.module.description, part.clone()) {
-            Ok(()) => return None,
-            Err(stopped) => stopped,
-        };
-        let is_alone = part.len() == 1;
-        match stopped {
-            Stopped::Rejected(rejected) if is_alone || trust == Trust::Whole => {
-                // The guest promised to take in what stands before.
-                let before = part.start..part.start + rejected.number as usize;
-                let rejected = RejectedInput {
-                    reason: rejected.reason,
-                    failed: false,
-                    timed_out: false,
-                };
-                self.run(work, before, Trust::Halves).or(Some(rejected))
-            }
-            // What other rows left in the instance must not cost this one: a new one is asked.
-            Stopped::Failed(failure) if is_alone && failure.used => self.run(work, part, trust),
-            Stopped::Failed(failure) if is_alone => Some(RejectedInput {
-                reason: shorten(failure.reason),
-                failed: true,
-                timed_out: failure.timed_out,
-            }),
-            Stopped::TooMuch if is_alone => Some(RejectedInput {
-                reason: format!("its states have more than {GUEST_CALL_STATE_BYTES_MAX} bytes"),
-                failed: true,
-                timed_out: false,
-            }),
-            _ => {
-                let middle = part.start + part.len() / 2;
-                self.run(work, part.start..middle, trust)
-                    .or_else(|| self.run(work, middle..part.end, trust))
-            }
-        }
+    fn run(&mut self, work: &mut impl Work<AggregateWorld>, pieces: usize) -> Option<RejectedInput> {
+        halving::run(&mut self.guest, &self.module.description, work, pieces)
     }
 }
 
@@ -177,13 +140,4 @@ impl RunningAggregate for AggregateInstance {
     fn results(&mut self, states: &[&[u8]]) -> Results {
         AggregateInstance::results(self, states)
     }
-}
-
-/// Whom to believe when the guest names what it rejects.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// The guest.
-    Whole,
-    /// Nobody, since the guest broke its word: halving finds it, in bounded time.
-    Halves,
 }

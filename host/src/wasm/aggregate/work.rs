@@ -1,70 +1,20 @@
 //! What is asked of an aggregate, in parts that can be cut anywhere.
 
-use super::answer::{self, Checked, checked};
+use super::answer;
 use crate::{
     limits::GUEST_CALL_STATE_BYTES_MAX,
     model::{
-        column::{Column, ColumnType, TextValues},
-        guest::{Accumulate, Accumulated, AggregateDescription, GuestFailure, RejectedInput},
+        column::{Column, ColumnType},
+        guest::{Accumulate, Accumulated, AggregateDescription, RejectedInput},
     },
     wasm::{
-        context::GuestContext,
         guest::Guest,
+        halving::{Stopped, Work, ask, concatenated},
+        states::{self, checked},
         worlds::aggregate::{self, AggregateWorld},
     },
 };
 use std::{borrow::Cow, ops::Range};
-use wasmtime::Store;
-
-/// Why a part was not done.
-#[derive(Debug)]
-pub(super) enum Stopped {
-    /// Its states are too much for one call.
-    TooMuch,
-    /// The call failed.
-    Failed(GuestFailure),
-    /// The guest rejects something.
-    Rejected(answer::RejectedNumber),
-}
-
-/// Work of which a part can be done, as long as those before it are.
-pub(super) trait Work {
-    /// Has a part done, and keeps what came of it.
-    fn call(
-        &mut self,
-        guest: &mut Guest<AggregateWorld>,
-        description: &AggregateDescription,
-        part: Range<usize>,
-    ) -> Result<(), Stopped>;
-}
-
-fn ask<Given, T>(
-    guest: &mut Guest<AggregateWorld>,
-    rows: usize,
-    call: impl FnOnce(&AggregateWorld, &mut Store<GuestContext>) -> aggregate::Given<Given>,
-    check: impl FnOnce(Result<Given, aggregate::RejectedNumber>) -> Checked<T>,
-) -> Result<T, Stopped> {
-    match guest.work(rows, call, |given| given.and_then(check)) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(rejected)) => Err(Stopped::Rejected(rejected)),
-        Err(failure) => Err(Stopped::Failed(failure)),
-    }
-}
-
-/// States as one call takes them.
-///
-/// # Errors
-/// They are too much for one call.
-fn concatenated<'a>(states: impl Iterator<Item = &'a [u8]>) -> Result<TextValues, Stopped> {
-    let mut all = TextValues::default();
-    for state in states {
-        if all.data.len() + state.len() > GUEST_CALL_STATE_BYTES_MAX {
-            return Err(Stopped::TooMuch);
-        }
-        all.push(state);
-    }
-    Ok(all)
-}
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +72,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Work for Rows<'_> {
+impl Work<AggregateWorld> for Rows<'_> {
     fn call(
         &mut self,
         guest: &mut Guest<AggregateWorld>,
@@ -155,9 +105,9 @@ impl Work for Rows<'_> {
             rows,
             |aggregate, store| aggregate.accumulate(store, batch, result),
             |given| {
-                checked(given, rows, |(states, results)| {
+                checked(given, rows, |(given, results)| {
                     Ok((
-                        answer::states(states, members.len())?,
+                        states::states(given, members.len())?,
                         answer::results(results, result, rows)?,
                     ))
                 })
@@ -186,7 +136,7 @@ pub(super) struct Pairs<'a> {
     pub(super) merged: Vec<Box<[u8]>>,
 }
 
-impl Work for Pairs<'_> {
+impl Work<AggregateWorld> for Pairs<'_> {
     fn call(
         &mut self,
         guest: &mut Guest<AggregateWorld>,
@@ -203,7 +153,7 @@ impl Work for Pairs<'_> {
             guest,
             0,
             |aggregate, store| aggregate.merge(store, &into, &from),
-            |given| checked(given, pairs, |given| answer::states(given, pairs)),
+            |given| checked(given, pairs, |given| states::states(given, pairs)),
         )?;
         self.merged.extend((0..pairs).map(|pair| merged.get(pair).into()));
         Ok(())
@@ -218,7 +168,7 @@ pub(super) struct States<'a> {
     pub(super) results: Column,
 }
 
-impl Work for States<'_> {
+impl Work<AggregateWorld> for States<'_> {
     fn call(
         &mut self,
         guest: &mut Guest<AggregateWorld>,

@@ -6,12 +6,12 @@ use crate::{
         column::{Column, ColumnType, ElementType, Field, TextValues, Values},
         decimal::DecimalType,
         guest::{
-            AggregateDescription, Answer, Description, InputColumn, InputType, OutputRows, OutputSpec, ParameterSpec,
-            ParameterType, ParameterValue, RejectedRow, ResultColumn,
+            AggregateDescription, Answer, Description, InputColumn, InputType, KeyedDescription, OutputRows,
+            OutputSpec, ParameterSpec, ParameterType, ParameterValue, RejectedRow, ResultColumn,
         },
     },
     wasm::bindings::v0_2::{
-        exports::weir::stage::{aggregate, stage},
+        exports::weir::stage::{aggregate, keyed, stage},
         weir::stage::types,
     },
 };
@@ -297,13 +297,23 @@ pub(in crate::wasm) fn description(given: stage::Description) -> Result<Descript
 /// # Errors
 /// Which of them break the contract.
 pub(in crate::wasm) fn answer(given: stage::Answer, description: &Description) -> Result<Answer, String> {
-    let mut described = description.outputs.iter();
-    let outputs = given.outputs.into_iter();
-    let outputs: Result<_, String> = outputs.map(|output| output_rows(output, described.next())).collect();
     Ok(Answer {
-        outputs: outputs?,
+        outputs: outputs_of(given.outputs, &description.outputs)?,
         rejected: given.rejected.into_iter().map(rejected).collect(),
     })
+}
+
+/// What goes to outputs that are described like this, not checked but for decimals.
+///
+/// # Errors
+/// Which of them break the contract.
+pub(in crate::wasm) fn outputs_of(
+    given: Vec<types::OutputRows>,
+    described: &[OutputSpec],
+) -> Result<Vec<OutputRows>, String> {
+    let mut described = described.iter();
+    let outputs = given.into_iter();
+    outputs.map(|output| output_rows(output, described.next())).collect()
 }
 
 fn output_rows(given: types::OutputRows, described: Option<&OutputSpec>) -> Result<OutputRows, String> {
@@ -332,6 +342,18 @@ fn rejected(given: types::RejectedRow) -> RejectedRow {
     }
 }
 
+// ---- states ---------------------------------------------------------------------------------------------------------
+
+/// States as the guest gave them, not checked.
+pub(in crate::wasm) fn states_of(types::StatesResult { offsets, data }: types::StatesResult) -> TextValues {
+    TextValues { offsets, data }
+}
+
+/// States on their way to the guest.
+pub(in crate::wasm) fn states(TextValues { offsets, data }: &TextValues) -> types::StatesParam<'_> {
+    types::StatesParam { offsets, data }
+}
+
 // ---- aggregates -----------------------------------------------------------------------------------------------------
 
 /// What an aggregate says of itself, not checked but for its types.
@@ -352,6 +374,25 @@ pub(in crate::wasm) fn aggregate_description(given: aggregate::Description) -> R
         },
         retracts: given.retracts,
         merges: given.merges,
+        state: given.state,
+    })
+}
+
+/// What a keyed function says of itself, not checked but for its types.
+///
+/// # Errors
+/// Which types there are not.
+pub(in crate::wasm) fn keyed_description(given: keyed::Description) -> Result<KeyedDescription, String> {
+    Ok(KeyedDescription {
+        name: given.name,
+        version: given.version,
+        doc: given.doc,
+        inputs: inputs(given.inputs)?,
+        reads_time: given.reads_time,
+        reads_event_time: given.reads_event_time,
+        timers: given.timers,
+        outputs: outputs(given.outputs)?,
+        parameters: parameters(given.parameters),
         state: given.state,
     })
 }

@@ -9,11 +9,12 @@ use crate::{
         aggregate::checked,
         bindings::{
             v0_1::{self, aggregate::exports::weir::stage::aggregate as abi_v0_1},
-            v0_2::{exports::weir::stage::aggregate as abi_v0_2, weir::stage::types},
+            v0_2::exports::weir::stage::aggregate as abi_v0_2,
         },
         call::World,
         context::GuestContext,
         contract::{AGGREGATE, Kind, Version},
+        states::{Given, RejectedNumber},
         translate::{v0_1::of_aggregate, v0_2 as to_v0_2},
     },
 };
@@ -42,12 +43,6 @@ pub(in crate::wasm) struct Rows<'a> {
     pub(in crate::wasm) types: &'a [ColumnType],
 }
 
-/// What a guest rejects, by its number.
-pub(in crate::wasm) struct RejectedNumber {
-    pub(in crate::wasm) number: u32,
-    pub(in crate::wasm) reason: String,
-}
-
 impl From<abi_v0_1::Rejected> for RejectedNumber {
     fn from(abi_v0_1::Rejected { number, reason }: abi_v0_1::Rejected) -> Self {
         Self { number, reason }
@@ -60,24 +55,12 @@ impl From<abi_v0_2::Rejected> for RejectedNumber {
     }
 }
 
-/// What a guest answers; nothing of it is checked. The innermost error is the guest's own, the one around it says which promise
-/// of the contract the answer breaks.
-pub(in crate::wasm) type Given<T> = wasmtime::Result<Result<Result<T, RejectedNumber>, String>>;
-
 fn states_of(abi_v0_1::StatesResult { offsets, data }: abi_v0_1::StatesResult) -> TextValues {
-    TextValues { offsets, data }
-}
-
-fn new_states_of(types::StatesResult { offsets, data }: types::StatesResult) -> TextValues {
     TextValues { offsets, data }
 }
 
 fn states(TextValues { offsets, data }: &TextValues) -> abi_v0_1::StatesParam<'_> {
     abi_v0_1::StatesParam { offsets, data }
-}
-
-fn new_states(TextValues { offsets, data }: &TextValues) -> types::StatesParam<'_> {
-    types::StatesParam { offsets, data }
 }
 
 impl AggregateWorld {
@@ -111,14 +94,14 @@ impl AggregateWorld {
                 let columns: Vec<_> = typed.map(|(column, of)| to_v0_2::lower(column, *of)).collect();
                 let batch = abi_v0_2::Batch {
                     groups,
-                    states: new_states(rows.states),
+                    states: to_v0_2::states(rows.states),
                     retracts,
                     columns: &columns,
                 };
                 let given = aggregate.call_accumulate(store, batch)?;
                 Ok(match given {
                     Ok(given) => to_v0_2::results(given.results, result)
-                        .map(|results| Ok((new_states_of(given.states), results))),
+                        .map(|results| Ok((to_v0_2::states_of(given.states), results))),
                     Err(rejected) => Ok(Err(rejected.into())),
                 })
             }
@@ -138,8 +121,8 @@ impl AggregateWorld {
                 given.map(states_of).map_err(RejectedNumber::from)
             }
             Self::V0_2(aggregate) => {
-                let given = aggregate.call_merge(store, new_states(into), new_states(from))?;
-                given.map(new_states_of).map_err(RejectedNumber::from)
+                let given = aggregate.call_merge(store, to_v0_2::states(into), to_v0_2::states(from))?;
+                given.map(to_v0_2::states_of).map_err(RejectedNumber::from)
             }
         }))
     }
@@ -156,7 +139,7 @@ impl AggregateWorld {
                 Ok(Ok(given.map(of_aggregate::column_of).map_err(RejectedNumber::from)))
             }
             Self::V0_2(aggregate) => {
-                let given = aggregate.call_results(store, new_states(of))?;
+                let given = aggregate.call_results(store, to_v0_2::states(of))?;
                 Ok(match given {
                     Ok(given) => to_v0_2::results(given, result).map(Ok),
                     Err(rejected) => Ok(Err(rejected.into())),
