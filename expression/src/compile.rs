@@ -106,7 +106,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Says whether a time zone is known, or why not.
-pub type KnowsZone<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+pub type KnowsZone<'a> = &'a (dyn Fn(&str) -> Result<(), String> + Sync);
 
 /// A rule whose texts are parsed.
 #[derive(Default)]
@@ -155,6 +155,10 @@ impl Texts<'_> {
 ///
 /// Everything that is wrong with it.
 pub fn compile(rule: &Rule, scope: &[Input], knows_zone: KnowsZone<'_>) -> Result<Program, Vec<Error>> {
+    with_room(|| compile_here(rule, scope, knows_zone))
+}
+
+fn compile_here(rule: &Rule, scope: &[Input], knows_zone: KnowsZone<'_>) -> Result<Program, Vec<Error>> {
     let (mut parsed, mut errors) = (Parsed::default(), Vec::new());
     let mut parse = |place: Place, text: &str| {
         syntax::expression(text)
@@ -205,7 +209,7 @@ pub fn compile_sql(
         parameters: parameters.to_vec(),
         ..Rule::default()
     };
-    match syntax::statement(sql) {
+    with_room(|| match syntax::statement(sql) {
         Ok(parsed) => build(
             &parsed,
             &Texts {
@@ -224,7 +228,7 @@ pub fn compile_sql(
                 message,
             })
             .collect()),
-    }
+    })
 }
 
 /// Compiles one expression, as if it were the only column: the output is called as it is written.
@@ -245,6 +249,30 @@ pub fn compile_expression(text: &str, scope: &[Input], knows_zone: KnowsZone<'_>
         scope,
         knows_zone,
     )
+}
+
+/// The stack on which texts are parsed and typed. The parser's tree is as deep as a chain of operators is long, and everything that walks
+/// it goes as deep: what is refused for its depth has been walked before.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Runs something where there is room for the deepest tree that a text makes.
+fn with_room(run: impl FnOnce() -> Result<Program, Vec<Error>> + Send) -> Result<Program, Vec<Error>> {
+    let failed = |message: String| {
+        Err(vec![Error {
+            place: Place::Rule,
+            span: 0..0,
+            message,
+        }])
+    };
+    std::thread::scope(|scope| {
+        match std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, run)
+        {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => failed(format!("cannot start a thread to compile the rule: {error}")),
+        }
+    })
 }
 
 fn build(

@@ -149,6 +149,7 @@ impl Resolver<'_> {
             .find(|(alias, _)| *alias == name)
             .map_or(name, |(_, name)| *name);
         match (name, arguments.len()) {
+            ("coalesce", 1..) | ("nullif", 2) if arguments.iter().all(Typed::is_null) => return Ok(Typed::null()),
             ("coalesce", 1..) => {
                 let all = self.of_one_type(expression, arguments, "the arguments")?;
                 let of = all.first().map_or(Type::Text, |first| first.of);

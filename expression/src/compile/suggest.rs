@@ -5,7 +5,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     let lower = name.to_lowercase();
     let near = known.map(|known| (distance(&lower, &known.to_lowercase()), known));
     let (distance, nearest) = near.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + name.len() / 4).then_some(nearest)
+    (distance <= name.len().div_ceil(3).min(1 + name.len() / 4) && distance < name.len()).then_some(nearest)
 }
 
 /// `: did you mean "…"?`, or nothing.

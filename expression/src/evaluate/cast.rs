@@ -15,7 +15,7 @@ pub(super) fn cast<'a>(data: &[Datum<'_>], from: Type, to: Type, tries: bool, n:
         return Datum::nulls(to.layout(), n);
     };
     let mut cast = one(a, data, from, to, n);
-    if let (true, Some(errors)) = (tries, cast.errors.take()) {
+    if let Some(errors) = cast.errors.take_if(|_| tries) {
         // What was an error before stays one: it is the cast that is tried.
         let before = errors_of(data, n);
         let mut validity = cast

@@ -117,7 +117,7 @@ pub static FUNCTIONS: &[Signature] = rows! {
         "trunc" Truncate(Double; Int) -> Gives::First, "", "trunc(2.7e0)", "2.0";
         "power" Power(Double, Double) -> is(T::Double), "The first to the power of the second. Also `pow`.", "power(2, 10)", "1024.0";
         "sqrt" Sqrt(Double) -> is(T::Double), "The square root.", "sqrt(2)", "1.4142135623730951";
-        "exp" Exp(Double) -> is(T::Double), "e to this power.", "exp(1)", "2.718281828459045";
+        "exp" Exp(Double) -> is(T::Double), "e to this power.", "exp(0)", "1.0";
         "ln" Ln(Double) -> is(T::Double), "The natural logarithm.", "ln(10)", "2.302585092994046";
         "log10" Log10(Double) -> is(T::Double), "The logarithm to base 10.", "log10(1000)", "3.0";
         "log2" Log2(Double) -> is(T::Double), "The logarithm to base 2.", "log2(8)", "3.0";
