@@ -118,7 +118,7 @@ struct Parsed {
 
 enum ParsedSelected {
     All,
-    Column(String, Expr),
+    Column(String, Box<Expr>),
 }
 
 /// Where the texts of a rule stand, for errors.
@@ -184,7 +184,9 @@ fn compile_here(rule: &Rule, scope: &[Input], knows_zone: KnowsZone<'_>) -> Resu
                     Selected::All => parsed.select.push(ParsedSelected::All),
                     Selected::Column { name, text } => {
                         if let Some(expression) = parse(Place::Select(name.clone()), text) {
-                            parsed.select.push(ParsedSelected::Column(name.clone(), expression));
+                            parsed
+                                .select
+                                .push(ParsedSelected::Column(name.clone(), Box::new(expression)));
                         }
                     }
                 }

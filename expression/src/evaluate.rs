@@ -340,10 +340,8 @@ impl<'a> Run<'a> {
             .flat_map(|node| self.of.reads.get(*node as usize).into_iter().flatten())
         {
             let at = *input as usize;
-            if let (Some(place), Some(Some(column))) = (gathered.get_mut(at), frame.inputs.get(at)) {
-                if place.is_none() {
-                    *place = Some(column.gather(rows));
-                }
+            if let (Some(place @ None), Some(Some(column))) = (gathered.get_mut(at), frame.inputs.get(at)) {
+                *place = Some(column.gather(rows));
             }
         }
         gathered

@@ -191,7 +191,7 @@ impl Resolver<'_> {
             None => rows.iter().find_map(|row| Some((**row, fitted(row, &arguments)?))),
         };
         let Some((row, arguments)) = fitted else {
-            let signatures: Vec<String> = rows.iter().map(|row| row.to_string()).collect();
+            let signatures: Vec<String> = rows.iter().map(ToString::to_string).collect();
             return Err(fault(
                 expression,
                 format!(

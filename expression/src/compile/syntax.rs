@@ -88,11 +88,11 @@ pub(super) fn statement(text: &str) -> Result<Parsed, Vec<Fault>> {
             }
             SelectItem::ExprWithAlias { expr, alias } => parsed
                 .select
-                .push(ParsedSelected::Column(alias.value.clone(), expr.clone())),
+                .push(ParsedSelected::Column(alias.value.clone(), Box::new(expr.clone()))),
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
                 parsed.select.push(ParsedSelected::Column(
                     name.value.clone(),
-                    Expr::Identifier(name.clone()),
+                    Box::new(Expr::Identifier(name.clone())),
                 ));
             }
             SelectItem::UnnamedExpr(expression) => {

@@ -111,12 +111,10 @@ impl Typed {
                 ..self
             });
         }
-        let casts = match (self.of, to) {
-            (Type::Int, Type::Decimal { .. } | Type::Double) | (Type::Decimal { .. }, Type::Double) => true,
-            (Type::Decimal { .. }, Type::Decimal { .. }) => true,
-            (Type::Date, Type::Timestamp) => true,
-            _ => false,
-        };
+        let casts = matches!(
+            (self.of, to),
+            (Type::Int | Type::Decimal { .. }, Type::Decimal { .. } | Type::Double) | (Type::Date, Type::Timestamp)
+        );
         if !casts {
             return Err(self);
         }

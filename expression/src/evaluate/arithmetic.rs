@@ -46,38 +46,70 @@ fn finished<'a>(
     }
 }
 
-fn ints<'a>(function: Function, a: &Datum<'_>, b: &Datum<'_>, data: &[Datum<'_>], n: usize) -> Datum<'a> {
-    let pair = ((a.ints(), a.constant), (b.ints(), b.constant));
-    // Negative where a sum has the sign of neither; anything where a product may be beyond.
-    let mut flag = 0i64;
-    let half = 1i64 << 31;
-    let values = match function {
-        Function::Add => mapped(pair.0, pair.1, n, |a, b| {
-            let sum = a.wrapping_add(b);
-            flag |= (a ^ sum) & (b ^ sum);
-            sum
-        }),
-        Function::Subtract => mapped(pair.0, pair.1, n, |a, b| {
-            let difference = a.wrapping_sub(b);
-            flag |= (a ^ b) & (a ^ difference);
-            difference
-        }),
-        Function::Multiply => {
-            let mut wide = 0u64;
-            let values = mapped(pair.0, pair.1, n, |a, b| {
-                wide |= (a.wrapping_add(half) | b.wrapping_add(half)) as u64 >> 32;
-                a.wrapping_mul(b)
-            });
-            flag = if wide != 0 { -1 } else { 0 };
-            values
+/// A function of two, which gives a flag beside each value: the values, and all flags at once.
+#[inline(always)]
+fn flagged<T: Copy + Default>(
+    (a, one_a): (&[T], bool),
+    (b, one_b): (&[T], bool),
+    n: usize,
+    f: impl Fn(T, T) -> (T, i64),
+) -> (Vec<T>, i64) {
+    let mut values = vec![T::default(); n];
+    let mut flags = 0;
+    match (one_a, one_b, a, b) {
+        (false, true, a, [b, ..]) => {
+            for (value, a) in values.iter_mut().zip(a) {
+                let (made, flag) = f(*a, *b);
+                *value = made;
+                flags |= flag;
+            }
         }
-        Function::Divide => mapped(pair.0, pair.1, n, |a, b| {
-            flag |= if b == 0 || b == -1 { -1 } else { 0 };
-            if b == 0 { 0 } else { a.wrapping_div(b) }
+        (true, false, [a, ..], b) => {
+            for (value, b) in values.iter_mut().zip(b) {
+                let (made, flag) = f(*a, *b);
+                *value = made;
+                flags |= flag;
+            }
+        }
+        _ => {
+            for ((value, a), b) in values.iter_mut().zip(a).zip(b) {
+                let (made, flag) = f(*a, *b);
+                *value = made;
+                flags |= flag;
+            }
+        }
+    }
+    (values, flags)
+}
+
+fn ints<'a>(function: Function, a: &Datum<'_>, b: &Datum<'_>, data: &[Datum<'_>], n: usize) -> Datum<'a> {
+    let (left, right) = ((a.ints(), a.constant), (b.ints(), b.constant));
+    let half = 1i64 << 31;
+    let (values, flag) = match function {
+        // The flag is negative where a sum has the sign of neither.
+        Function::Add => flagged(left, right, n, |a, b| {
+            let sum = a.wrapping_add(b);
+            (sum, (a ^ sum) & (b ^ sum))
         }),
-        _ => mapped(pair.0, pair.1, n, |a, b| {
-            flag |= if b == 0 { -1 } else { 0 };
-            if b == 0 { 0 } else { a.wrapping_rem(b) }
+        Function::Subtract => flagged(left, right, n, |a, b| {
+            let difference = a.wrapping_sub(b);
+            (difference, (a ^ b) & (a ^ difference))
+        }),
+        // Not zero where one of them is no int of 32 bits: the product may be beyond.
+        Function::Multiply => {
+            let (values, wide) = flagged(left, right, n, |a, b| {
+                let wide = (a.wrapping_add(half) | b.wrapping_add(half)) as u64 >> 32;
+                (a.wrapping_mul(b), wide as i64)
+            });
+            (values, if wide != 0 { -1 } else { 0 })
+        }
+        Function::Divide => flagged(left, right, n, |a, b| match b {
+            0 => (0, -1),
+            b => (a.wrapping_div(b), if b == -1 { -1 } else { 0 }),
+        }),
+        _ => flagged(left, right, n, |a, b| match b {
+            0 => (0, -1),
+            b => (a.wrapping_rem(b), 0),
         }),
     };
     finished(Held::Int(values.into()), data, n, flag < 0, |row| {
@@ -96,19 +128,15 @@ fn ints<'a>(function: Function, a: &Datum<'_>, b: &Datum<'_>, data: &[Datum<'_>]
 
 fn doubles<'a>(function: Function, a: &Datum<'_>, b: &Datum<'_>, data: &[Datum<'_>], n: usize) -> Datum<'a> {
     let (left, right) = ((a.doubles(), a.constant), (b.doubles(), b.constant));
-    let mut finite = true;
     // There is one zero: `+ 0.0` makes it of the other.
-    let mut one = |value: f64| {
-        finite &= value.is_finite();
-        value + 0.0
-    };
     let values = match function {
-        Function::Add => mapped(left, right, n, |a, b| one(a + b)),
-        Function::Subtract => mapped(left, right, n, |a, b| one(a - b)),
-        Function::Multiply => mapped(left, right, n, |a, b| one(a * b)),
-        Function::Divide => mapped(left, right, n, |a, b| one(a / b)),
-        _ => mapped(left, right, n, |a, b| one(libm::fmod(a, b))),
+        Function::Add => mapped(left, right, n, |a, b| a + b + 0.0),
+        Function::Subtract => mapped(left, right, n, |a, b| a - b + 0.0),
+        Function::Multiply => mapped(left, right, n, |a, b| a * b + 0.0),
+        Function::Divide => mapped(left, right, n, |a, b| a / b + 0.0),
+        _ => mapped(left, right, n, |a, b| libm::fmod(a, b) + 0.0),
     };
+    let finite = crate::column::all_finite(&values);
     let is_finite: Vec<bool> = if finite {
         Vec::new()
     } else {
@@ -137,11 +165,10 @@ fn decimals<'a>(
     let (left, right) = ((a.decimals(), a.constant), (b.decimals(), b.constant));
     let [sa, sb, scale] = types.map(Type::scale);
     let bound = decimal::ten(precision.into()).unwrap_or(i128::MAX);
-    let mut good = true;
-    let mut one = |value: Option<i128>| {
-        let value = value.filter(|value| *value > -bound && *value < bound);
-        good &= value.is_some();
-        value.unwrap_or(0)
+    // The flag is not zero where there is no value.
+    let one = |value: Option<i128>| match value.filter(|value| *value > -bound && *value < bound) {
+        Some(value) => (value, 0),
+        None => (0, -1),
     };
     let apply = |a: i128, b: i128| -> Option<i128> {
         match function {
@@ -166,15 +193,15 @@ fn decimals<'a>(
     };
     let is_aligned = sa == scale && sb == scale;
     let is_narrow = u32::from(types[0].precision()) + u32::from(types[1].precision()) <= 38;
-    let values = match function {
-        Function::Add if is_aligned => mapped(left, right, n, |a, b| one(a.checked_add(b))),
-        Function::Subtract if is_aligned => mapped(left, right, n, |a, b| one(a.checked_sub(b))),
+    let (values, flag) = match function {
+        Function::Add if is_aligned => flagged(left, right, n, |a, b| one(a.checked_add(b))),
+        Function::Subtract if is_aligned => flagged(left, right, n, |a, b| one(a.checked_sub(b))),
         Function::Multiply if is_narrow && sa + sb == scale => {
-            mapped(left, right, n, |a, b| one(Some(a.wrapping_mul(b))))
+            flagged(left, right, n, |a, b| one(Some(a.wrapping_mul(b))))
         }
-        _ => mapped(left, right, n, |a, b| one(apply(a, b))),
+        _ => flagged(left, right, n, |a, b| one(apply(a, b))),
     };
-    finished(Held::Decimal(values.into()), data, n, !good, |row| {
+    finished(Held::Decimal(values.into()), data, n, flag != 0, |row| {
         let (a, b) = (a.decimal(row), b.decimal(row));
         let is_division = matches!(function, Function::Divide | Function::Remainder);
         match apply(a, b).filter(|value| *value > -bound && *value < bound) {

@@ -58,6 +58,7 @@ pub(super) fn is_in<'a>(data: &[Datum<'_>], scales: &[u8], set: Option<&Set>, n:
             Set::Ints(set) => (0..n)
                 .map(|row| u8::from(set.binary_search(&first.int(row)).is_ok()))
                 .collect(),
+            Set::Short(keys) => short_texts(first, keys, n),
             Set::Texts(set) => (0..n).map(|row| u8::from(is_among(set, first.text(row)))).collect(),
         };
         let validity = validity_of(std::slice::from_ref(first), n).map(Into::into);
@@ -91,6 +92,36 @@ pub(super) fn is_in<'a>(data: &[Datum<'_>], scales: &[u8], set: Option<&Set>, n:
         all = Some(folded);
     }
     all.unwrap_or_else(|| Datum::nulls(Layout::Boolean, n))
+}
+
+/// A text of at most eight bytes as a number and its length.
+pub(super) fn short_key(text: &[u8]) -> Option<(u64, usize)> {
+    let mut bytes = [0; 8];
+    bytes.get_mut(..text.len())?.copy_from_slice(text);
+    Some((u64::from_le_bytes(bytes), text.len()))
+}
+
+/// Whether each text is one of a few short ones, which are compared as numbers.
+fn short_texts(of: &Datum<'_>, keys: &[(u64, usize)], n: usize) -> Vec<u8> {
+    let Held::Text(offsets, data) = &of.values else {
+        return vec![0; n];
+    };
+    let is_one = |pair: &[u32]| {
+        let (start, len) = (pair[0] as usize, (pair[1] - pair[0]) as usize);
+        if len > 8 {
+            return 0;
+        }
+        let key = match data.get(start..).and_then(|left| left.first_chunk::<8>()) {
+            Some(bytes) if len == 8 => u64::from_le_bytes(*bytes),
+            Some(bytes) => u64::from_le_bytes(*bytes) & ((1 << (8 * len)) - 1),
+            None => short_key(&data[start..start + len]).map_or(0, |(key, _)| key),
+        };
+        keys.iter()
+            .fold(0, |any, other| any | u8::from(key == other.0 && len == other.1))
+    };
+    let mut values: Vec<u8> = offsets.windows(2).map(is_one).collect();
+    values.resize(if of.constant { 1 } else { n }, 0);
+    values
 }
 
 fn is_among(set: &[Vec<u8>], text: &[u8]) -> bool {
@@ -178,6 +209,9 @@ pub(super) fn order(a: i128, sa: u8, b: i128, sb: u8) -> Ordering {
 fn texts(test: Test, a: &Datum<'_>, b: &Datum<'_>, n: usize) -> Vec<u8> {
     if let (Test::Equal, false, true, Held::Text(offsets, data)) = (test, a.constant, b.constant, &a.values) {
         let other = b.text(0);
+        if let Some(key) = short_key(other) {
+            return short_texts(a, &[key], n);
+        }
         let is_equal = |pair: &[u32]| {
             let (start, end) = (pair[0] as usize, pair[1] as usize);
             u8::from(end - start == other.len() && &data[start..end] == other)

@@ -264,6 +264,9 @@ pub(crate) fn is_asked(validity: Option<&[u8]>, errors: Option<&[u8]>, row: usiz
     validity.is_none_or(|validity| validity[row] != 0) && errors.is_none_or(|errors| errors[row] == 0)
 }
 
+/// Appends the text of a row and says whether it is one, or null.
+pub(crate) type MakesText<'f> = &'f mut dyn FnMut(usize, &mut Vec<u8>) -> Result<bool, Fault>;
+
 /// Nulls and errors of a result that is made row by row.
 pub(crate) struct Rows {
     pub(crate) n: usize,
@@ -355,7 +358,7 @@ impl Rows {
     }
 
     /// Texts: `f` appends one to the buffer and says whether it is a value. One that is too long is an error.
-    pub(crate) fn texts<'a>(mut self, f: &mut dyn FnMut(usize, &mut Vec<u8>) -> Result<bool, Fault>) -> Datum<'a> {
+    pub(crate) fn texts<'a>(mut self, f: MakesText<'_>) -> Datum<'a> {
         let mut offsets = Vec::with_capacity(self.n + 1);
         let mut data = Vec::new();
         offsets.push(0);

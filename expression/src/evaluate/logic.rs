@@ -311,7 +311,7 @@ impl<'f> Blend<'f> {
     /// The open rows in which a condition is true. Where it is an error, the row is one, and closed.
     fn taken(&mut self, condition: &Part<'_>) -> Vec<u8> {
         if condition.datum.errors.is_some() {
-            let failed = self.mask(condition, |datum, row| datum.is_error(row));
+            let failed = self.mask(condition, |datum, row| datum.errors.is_some() && datum.is_error(row));
             let errors = self.errors.get_or_insert_with(|| vec![0; self.n]);
             for row in 0..self.n {
                 errors[row] |= failed[row];

@@ -1,6 +1,6 @@
 //! What is made once for a program and its parameters: constants as columns, patterns, formats, sets.
 
-use super::{formats::Format, like::Like, time::Unit};
+use super::{compare::short_key, formats::Format, like::Like, time::Unit};
 use crate::{
     column::{Column, Values},
     function::{Arg, FUNCTIONS, Function},
@@ -33,6 +33,8 @@ pub(super) enum Prepared {
 pub(super) enum Set {
     Ints(Vec<i64>),
     Texts(Vec<Vec<u8>>),
+    /// Texts of at most eight bytes, as numbers with their lengths.
+    Short(Vec<(u64, usize)>),
 }
 
 /// How many ints are compared one after the other rather than looked for.
@@ -201,6 +203,10 @@ fn set<'v>(items: &[u32], of: Option<Type>, value: impl Fn(u32) -> Option<&'v Sc
                 })
                 .collect();
             let mut texts = texts?;
+            let short: Option<Vec<(u64, usize)>> = texts.iter().map(|text| short_key(text)).collect();
+            if let Some(short) = short.filter(|short| short.len() <= INTS_COMPARED_MAX) {
+                return Some(Set::Short(short));
+            }
             texts.sort_unstable();
             Some(Set::Texts(texts))
         }
