@@ -318,7 +318,7 @@ fn rows_come_to_what_an_interpreter_says_however_the_batch_is_cut() {
             };
             kept += u32::from(matches!(fate, Some(Ok(_))));
             rejected += u32::from(matches!(fate, Some(Err(_))));
-            let expected = expected.map(|expected| expected.ok());
+            let expected = expected.map(Result::ok);
             assert!(
                 is_right,
                 "seed {seed}, round {round}: {row:?}\nwhere {}\nselect {}\ngives {fate:?}\nnot   {expected:?}",

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     calendar::{self, Civil, DATES, DAY_US, SECOND_US, TIMESTAMPS_US},
     function::Function as F,
-    types::Type,
+    types::{Layout, Type},
 };
 
 /// A unit or a part of time.
@@ -156,6 +156,16 @@ impl<'a> Run<'a> {
         };
         let second = data.get(1);
         let int = |datum: Option<&Datum<'_>>, row: usize| datum.map_or(0, |datum| datum.int(row));
+        // The years that there are leave room for every offset; beyond, sums could overflow.
+        let range = match types.get(time) {
+            Some(Type::Timestamp) => TIMESTAMPS_US,
+            Some(Type::Date) => DATES,
+            _ => i64::MIN..=i64::MAX,
+        };
+        let check = |of: &Datum<'_>, row: usize| match of.layout() != Layout::Int || range.contains(&of.int(row)) {
+            true => Ok(()),
+            false => Err(BEYOND_TIME),
+        };
         let mut reader: Option<ZoneReader<'_>> = None;
         let rows = Rows::strict(data, n);
         if function == F::FormatTime {
@@ -164,6 +174,7 @@ impl<'a> Run<'a> {
                 let Some(Prepared::Format(format)) = prepared else {
                     return Ok(false);
                 };
+                check(of, row)?;
                 let us = if of_dates {
                     of.int(row).saturating_mul(DAY_US)
                 } else {
@@ -176,6 +187,10 @@ impl<'a> Run<'a> {
         }
         rows.ints(&mut |row| {
             let zone = self.read_zone(&mut reader, zone, row)?;
+            check(of, row)?;
+            if function == F::DateDiff {
+                data.get(2).map_or(Ok(()), |to| check(to, row))?;
+            }
             match function {
                 F::DateTrunc if of_dates => date(truncated_days(of.int(row), unit)),
                 F::DateTrunc => truncated(of.int(row), unit, zone).and_then(timestamp),
