@@ -18,12 +18,15 @@ pub mod function;
 pub mod json;
 pub mod program;
 
+pub mod attached;
+
 #[cfg(feature = "compile")]
 pub mod compile;
 pub mod evaluate;
 #[cfg(feature = "compile")]
 pub mod reference;
 
+pub use attached::Attached;
 pub use column::{Column, ColumnRef, Values, ValuesRef};
 pub use evaluate::{Answer, Evaluator, NoZones, Zones};
 pub use program::{Program, Scalar};

@@ -2,6 +2,7 @@
 
 mod bytes;
 
+pub(crate) use bytes::broken;
 pub use bytes::{BYTES_MAX, BrokenProgram, DEPTH_MAX, NODES_MAX};
 
 use crate::{

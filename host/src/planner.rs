@@ -19,6 +19,7 @@ pub mod over_window;
 mod payloads;
 mod physical;
 mod readers;
+mod rule;
 pub mod schema;
 mod sinks;
 mod source;
@@ -85,6 +86,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<lag::Lag>("lag"),
     Kind::of::<columns::Columns>("columns"),
     Kind::of::<keyed::Keyed>("keyed"),
+    Kind::of::<rule::Rule>("rule"),
 ];
 
 /// A kind of step.

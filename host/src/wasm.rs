@@ -23,6 +23,7 @@ mod context;
 mod contract;
 mod deadline;
 mod description;
+mod expression;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guest;

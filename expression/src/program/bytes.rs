@@ -34,7 +34,7 @@ impl fmt::Display for BrokenProgram {
 
 impl std::error::Error for BrokenProgram {}
 
-fn broken(what: impl Into<String>) -> BrokenProgram {
+pub(crate) fn broken(what: impl Into<String>) -> BrokenProgram {
     BrokenProgram(what.into())
 }
 

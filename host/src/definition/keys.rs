@@ -53,9 +53,11 @@ fn kinds(table: DeTable<'_>) -> Vec<(Name, Keys<'_>)> {
 }
 
 impl Step<'_> {
-    /// Whether it is a stage.
+    /// Whether it is a stage: a module, or a rule that is written in the file.
     pub fn is_stage(&self) -> bool {
-        self.kinds.iter().any(|(key, _)| key.get_ref() == "stage")
+        self.kinds
+            .iter()
+            .any(|(key, _)| matches!(key.get_ref().as_str(), "stage" | "rule"))
     }
 
     /// What it says as a stage, if it is one.

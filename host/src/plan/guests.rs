@@ -42,6 +42,12 @@ pub trait GuestHost: fmt::Debug {
     /// As [`GuestHost::load_stage`].
     fn load_aggregate(&self, path: &Path, whose: Whose) -> Result<Arc<AggregateModule>>;
 
+    /// Loads the stage that evaluates an expression: `attached` is the program, with its name.
+    ///
+    /// # Errors
+    /// As [`GuestHost::load_stage`].
+    fn load_expression(&self, attached: &[u8], whose: Whose) -> Result<Arc<Module>>;
+
     /// Loads the keyed function at `path`, and has it describe itself.
     ///
     /// # Errors

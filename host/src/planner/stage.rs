@@ -4,7 +4,7 @@ use super::{
     Binder, BoundChange, BoundGuest, BoundKind, BoundNode, BoundOutput, BoundStage, OutputPort, StepAt, StepKeys, list,
 };
 use crate::{
-    definition::{Failures, Spanned, Stage, StageLimits},
+    definition::{self, Failures, Spanned, Stage, StageLimits},
     error::{Error, Result},
     limits::{
         FAILURES_MOST, FAILURES_OF, FAILURES_OF_MAX, GUEST_MEMORY_MIB_MAX, ROWS_PER_ROW_MAX, TRIAL_FAILURES, TRIAL_ROWS,
@@ -19,8 +19,8 @@ use crate::{
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
 /// On how many rows it may fail; a block has a row at least.
-fn failure_bound(stage: &Stage) -> FailureBound {
-    match stage.failures.as_ref().map(Spanned::get_ref) {
+fn failure_bound(failures: Option<&Spanned<Failures>>) -> FailureBound {
+    match failures.map(Spanned::get_ref) {
         Some(given) => FailureBound {
             most: given.most,
             of: given.of.max(1),
@@ -35,34 +35,60 @@ fn failure_bound(stage: &Stage) -> FailureBound {
 impl StepKeys for Stage {
     fn bind(&self, step: &StepAt<'_>, binder: &Binder<'_>) -> Result<BoundNode> {
         let input = step.input(binder)?;
-        binder.stage(step.name(), input, self, step.span(), step.host)
+        let load = || {
+            let folder = binder.file.path.parent().unwrap_or(Path::new(""));
+            let module = step
+                .host
+                .load_stage(&folder.join(self.module.get_ref()), Whose::of_file(step.name()));
+            module.map_err(|cause| {
+                let message = format!("step \"{}\": key `module`: {cause}", step.name());
+                binder.error(self.module.span(), message).like(&cause)
+            })
+        };
+        let module = ModuleOfStage {
+            load: &load,
+            span: self.module.span(),
+            parameters: &self.parameters,
+            limits: &self.limits,
+            failures: self.failures.as_ref(),
+            trial: &self.trial,
+        };
+        binder.stage(step.name(), input, &module, step.span(), step.host)
     }
 }
 
+/// What the file says of a stage: the module that runs where no other was deployed, and what is asked of all of them.
+pub(super) struct ModuleOfStage<'a> {
+    /// Loads it, where it is to run.
+    pub(super) load: &'a dyn Fn() -> Result<Arc<Module>>,
+    /// Where it stands in the file.
+    pub(super) span: Range<usize>,
+    pub(super) parameters: &'a BTreeMap<String, Spanned<toml::Value>>,
+    pub(super) limits: &'a StageLimits,
+    pub(super) failures: Option<&'a Spanned<Failures>>,
+    pub(super) trial: &'a definition::Trial,
+}
+
 impl Binder<'_> {
-    fn stage(
+    pub(super) fn stage(
         &self,
         name: &str,
         input: OutputPort,
-        stage: &Stage,
+        stage: &ModuleOfStage<'_>,
         span: Range<usize>,
         host: &dyn GuestHost,
     ) -> Result<BoundNode> {
-        self.check_limits(&stage.limits)?;
-        self.check_failures(stage)?;
+        self.check_limits(stage.limits)?;
+        self.check_failures(stage.failures)?;
         let versions = self.versions.get(name).cloned().unwrap_or_default();
         let (live, outputs) = match &versions.live {
             Some(version) => {
                 let whose = version.deployment.whose(name);
-                self.version(input, version, &stage.limits, host, whose)?
+                self.version(input, version, stage.limits, host, whose)?
             }
             None => {
-                let at_module =
-                    |message: String| self.error(stage.module.span(), format!("step \"{name}\": {message}"));
-                let folder = self.file.path.parent().unwrap_or(Path::new(""));
-                let module = host
-                    .load_stage(&folder.join(stage.module.get_ref()), Whose::of_file(name))
-                    .map_err(|cause| at_module(format!("key `module`: {cause}")).like(&cause))?;
+                let at_module = |message: String| self.error(stage.span.clone(), format!("step \"{name}\": {message}"));
+                let module = (stage.load)()?;
                 let outputs = self.outputs(input, &module).map_err(at_module)?;
                 let given = stage
                     .parameters
@@ -80,7 +106,7 @@ impl Binder<'_> {
                     ..Default::default()
                 };
                 let whose = deployment.whose(name);
-                let guest = configured(host, module, deployment, parameters, &stage.limits, whose)
+                let guest = configured(host, module, deployment, parameters, stage.limits, whose)
                     .map_err(|cause| at_step(None, cause.to_string()).like(&cause))?;
                 (guest, outputs)
             }
@@ -88,7 +114,7 @@ impl Binder<'_> {
         let beside = |version: &Option<StageVersion>, whose: fn(Whose) -> Whose| {
             let bound = version.as_ref().map(|version| {
                 let whose = whose(version.deployment.whose(name));
-                self.version(input, version, &stage.limits, host, whose)
+                self.version(input, version, stage.limits, host, whose)
             });
             Ok(bound.transpose()?.map(|(guest, _)| guest))
         };
@@ -102,7 +128,7 @@ impl Binder<'_> {
                 fallback,
                 shadow,
                 limits: stage.limits.clone(),
-                failures: failure_bound(stage),
+                failures: failure_bound(stage.failures),
                 trial: Trial {
                     rows: stage.trial.rows.unwrap_or(TRIAL_ROWS),
                     failures: stage.trial.failures.unwrap_or(TRIAL_FAILURES),
@@ -215,8 +241,8 @@ impl Binder<'_> {
         Ok(outputs)
     }
 
-    fn check_failures(&self, stage: &Stage) -> Result<()> {
-        let Some(given) = &stage.failures else { return Ok(()) };
+    fn check_failures(&self, failures: Option<&Spanned<Failures>>) -> Result<()> {
+        let Some(given) = failures else { return Ok(()) };
         let Failures { most, of } = *given.get_ref();
         if (1..=FAILURES_OF_MAX).contains(&of) && most <= of {
             return Ok(());

@@ -11,6 +11,7 @@ use super::{
     compiled::{Compiled, Loaded},
     context::GuestContext,
     contract::{AGGREGATE, KEYED, Kind, check_contract},
+    expression,
     guest::Code,
     instance::Instance,
     keyed::KeyedInstance,
@@ -376,6 +377,11 @@ impl GuestHost for StageHost {
 
     fn load_aggregate(&self, path: &Path, whose: Whose) -> Result<Arc<AggregateModule>> {
         StageHost::load_aggregate(&self.at(whose), path)
+    }
+
+    fn load_expression(&self, attached: &[u8], whose: Whose) -> Result<Arc<Module>> {
+        let binary = expression::component(attached);
+        self.at(whose).load_stage(&binary, Path::new(binary.digest()))
     }
 
     fn load_keyed(&self, path: &Path, whose: Whose) -> Result<Arc<KeyedModule>> {

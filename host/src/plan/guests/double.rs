@@ -203,6 +203,10 @@ impl GuestHost for Closures {
         found(&self.aggregates, path)
     }
 
+    fn load_expression(&self, _: &[u8], _: Whose) -> Result<Arc<Module>> {
+        Err(Error::definition("this host evaluates no expressions"))
+    }
+
     fn load_keyed(&self, path: &Path, _: Whose) -> Result<Arc<KeyedModule>> {
         found(&self.keyed, path)
     }
