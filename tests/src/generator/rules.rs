@@ -17,9 +17,9 @@ use weir::{
             Value,
         },
         deployment::Whose,
-        guest::{AggregateModule, Answer, Judged, Module, OutputRows, Patience, RejectedRow},
+        guest::{AggregateModule, Answer, Judged, KeyedModule, Module, OutputRows, Patience, RejectedRow},
     },
-    plan::{GuestHost, RunningAggregate, RunningStage, Setting},
+    plan::{GuestHost, RunningAggregate, RunningKeyed, RunningStage, Setting},
 };
 
 /// A host that knows the rules of one pipeline.
@@ -61,6 +61,17 @@ impl GuestHost for Rules {
         Err(Error::definition(format!("there is no aggregate {}", path.display())))
     }
 
+    fn load_expression(&self, _: &[u8], _: Whose) -> Result<Arc<Module>> {
+        Err(Error::definition("this host evaluates no expressions"))
+    }
+
+    fn load_keyed(&self, path: &Path, _: Whose) -> Result<Arc<KeyedModule>> {
+        Err(Error::definition(format!(
+            "there is no keyed function {}",
+            path.display()
+        )))
+    }
+
     fn stage(&self, module: &Arc<Module>, setting: Setting<'_>) -> Box<dyn RunningStage> {
         let judge = module.code.get::<Judge>().expect("this host loaded it");
         Box::new(Guest {
@@ -70,6 +81,10 @@ impl GuestHost for Rules {
     }
 
     fn aggregate(&self, module: &Arc<AggregateModule>, _: Setting<'_>) -> Box<dyn RunningAggregate> {
+        panic!("this host loaded no {}", module.path.display())
+    }
+
+    fn keyed(&self, module: &Arc<KeyedModule>, _: Setting<'_>) -> Box<dyn RunningKeyed> {
         panic!("this host loaded no {}", module.path.display())
     }
 }
