@@ -2,7 +2,7 @@
 
 use crate::abi::aggregate::{Accumulated, Batch, Description, Rejected, ResultColumn, States};
 use crate::abi::{Column, ColumnValues, Parameter};
-use crate::output::OutputField;
+use crate::computed::OutputField;
 use crate::{Input, Parameters, Reject, State, log};
 
 /// An aggregate as the host sees it: columns and states in, states and a column out.
@@ -139,6 +139,9 @@ pub trait Methods {
     }
 }
 
+/// In place of a column's name: what an aggregate comes to has none of its own.
+const RESULT: &str = "result";
+
 /// Bytes of a state, as the contract says.
 const STATE_BYTES_MAX: usize = 65536;
 
@@ -185,7 +188,7 @@ pub fn accumulate<'a, M: Methods, I: Input<'a>>(
     let rows = batch.groups.len();
     let readers = I::readers(&batch.columns, rows);
     let mut states: Vec<M::State> = decode(&batch.states);
-    let mut results = M::Result::column(rows);
+    let mut results = M::Result::column(RESULT, rows);
     let mut stopped = Ok(());
     for (row, &group) in batch.groups.iter().enumerate() {
         let state = &mut states[group as usize];
@@ -198,7 +201,7 @@ pub fn accumulate<'a, M: Methods, I: Input<'a>>(
             stopped = Err(rejected(row, reject));
             break;
         }
-        M::result(state, settings).push(&mut results);
+        M::result(state, settings).push_to(&mut results);
     }
     // A row before the one that stopped it may have come to no number.
     let results = check_results(M::Result::finish(results))?;
@@ -221,14 +224,14 @@ pub fn merge<M: Methods>(into: &States, from: &States, settings: &M::Parameters)
     let mut states: Vec<M::State> = decode(into);
     let from: Vec<M::State> = decode(from);
     assert_eq!(states.len(), from.len(), "the host sent as many states of both kinds");
-    let mut results = M::Result::column(states.len());
+    let mut results = M::Result::column(RESULT, states.len());
     let mut stopped = Ok(());
     for (pair, (into, from)) in states.iter_mut().zip(from).enumerate() {
         if let Err(reject) = M::merge(into, from, settings).and_then(|()| check_size(into)) {
             stopped = Err(rejected(pair, reject));
             break;
         }
-        M::result(into, settings).push(&mut results);
+        M::result(into, settings).push_to(&mut results);
     }
     check_results(M::Result::finish(results))?;
     stopped?;
@@ -239,9 +242,9 @@ pub fn merge<M: Methods>(into: &States, from: &States, settings: &M::Parameters)
 #[doc(hidden)]
 pub fn results<M: Methods>(states: &States, settings: &M::Parameters) -> Result<Column, Rejected> {
     let states: Vec<M::State> = decode(states);
-    let mut results = M::Result::column(states.len());
+    let mut results = M::Result::column(RESULT, states.len());
     for state in &states {
-        M::result(state, settings).push(&mut results);
+        M::result(state, settings).push_to(&mut results);
     }
     check_results(M::Result::finish(results))
 }

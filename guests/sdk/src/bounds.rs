@@ -1,8 +1,12 @@
 //! What the derives ask of types. Compilers name these traits when a type does not fit; nobody else has to.
 
 pub use crate::aggregate::Applied;
+pub use crate::computed::{ColumnBuilder, OutputField};
 pub use crate::context::Argument;
+pub use crate::decimal::DecimalField;
 pub use crate::input::{InputField, InputValue};
-pub use crate::output::{ColumnBuilder, MaybeRow, OutputField};
+#[cfg(feature = "json")]
+pub use crate::json::ListElement;
+pub use crate::output::Rows;
 pub use crate::parameters::WireValue;
 pub use crate::stage::Verdict;

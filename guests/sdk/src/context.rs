@@ -48,6 +48,22 @@ impl<P> Context<P> {
         self.now_us.get().div_euclid(1_000)
     }
 
+    /// The same to the microsecond.
+    #[inline(always)]
+    pub fn now_us(&self) -> i64 {
+        self.now_us.get()
+    }
+
+    /// The same as [`now_ms`](Context::now_ms), to the microsecond, as a type of `jiff`. With the feature `jiff`.
+    ///
+    /// # Panics
+    ///
+    /// `jiff` has no such time: "now" is past 9999-12-30T22:00:00Z.
+    #[cfg(feature = "jiff")]
+    pub fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.now_us.get()).expect("\"now\" is no time that jiff has")
+    }
+
     #[inline(always)]
     pub(crate) fn set_now_us(&self, now_us: i64) {
         self.now_us.set(now_us);

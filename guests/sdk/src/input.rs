@@ -4,9 +4,24 @@ use crate::abi::{Column, ColumnType, ColumnValues, InputColumn};
 
 /// What a rule reads of an event, one field for each column. Derived.
 ///
-/// The column has the field's name, unless `#[column("name")]` says another. A field is an `i64`, an `f64`, a `bool` or
-/// a `&'a str`; as an `Option` it takes nulls too. The host refuses to run a pipeline whose column may be null where the
-/// field is not an `Option`.
+/// The column has the field's name, unless `#[column("name")]` says another. As an `Option` a field takes nulls too. The
+/// host refuses to run a pipeline whose column may be null where the field is not an `Option`.
+///
+/// | a field of type | reads a column of type | with the feature |
+/// | --- | --- | --- |
+/// | `i64` | `int` | |
+/// | `f64` | `double` | |
+/// | `bool` | `boolean` | |
+/// | `&'a str` | `text` | |
+/// | `&'a [u8]` | `bytes` | |
+/// | `rust_decimal::Decimal` | `decimal` of any digits; a value has at most 28 | `decimal` |
+/// | `jiff::Timestamp` | `timestamp` | `jiff` |
+/// | `jiff::civil::Date` | `date` | `jiff` |
+/// | `serde_json::Value`, [`Json<T>`](crate::Json) | `json` | `json` |
+/// | `Vec` of `i64`, `f64`, `bool` or `String`, or of an `Option` of one of them | `list` of that | `json` |
+///
+/// A value that the type cannot hold makes a dead letter of its event: a decimal of more digits, a null in a
+/// `Vec<i64>`, JSON of another form.
 ///
 /// ```
 /// use weir_guest::Input;
@@ -38,7 +53,8 @@ pub trait Input<'a>: Sized {
 #[diagnostic::on_unimplemented(
     message = "a rule cannot read a column as `{Self}`",
     label = "not the type of a column",
-    note = "a field of an input is an `i64`, `f64`, `bool` or `&'a str`, or an `Option` of one of them"
+    note = "a field of an input is an `i64`, `f64`, `bool`, `&'a str` or `&'a [u8]`, or an `Option` of one of them",
+    note = "with a feature of `weir-guest` it may be more: a `Decimal` (`decimal`), a `Timestamp` or `Date` of jiff (`jiff`), a `Value`, `Json` or `Vec` (`json`)"
 )]
 pub trait InputField<'a>: Sized {
     #[doc(hidden)]
@@ -51,7 +67,7 @@ pub trait InputField<'a>: Sized {
     const NULLABLE: bool;
 
     #[doc(hidden)]
-    fn reader(column: &'a Column, rows: usize) -> Self::Reader;
+    fn reader(name: &'static str, column: &'a Column, rows: usize) -> Self::Reader;
 
     #[doc(hidden)]
     fn read(reader: &Self::Reader, row: usize) -> Self;
@@ -65,8 +81,9 @@ pub trait InputValue<'a>: Sized {
     #[doc(hidden)]
     const TYPE: ColumnType;
 
+    /// `name` is the column's, for what is said of a value that cannot be read.
     #[doc(hidden)]
-    fn reader(values: &'a ColumnValues, rows: usize) -> Self::Reader;
+    fn reader(name: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader;
 
     #[doc(hidden)]
     fn read(reader: &Self::Reader, row: usize) -> Self;
@@ -77,12 +94,12 @@ impl<'a, T: InputValue<'a>> InputField<'a> for T {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = false;
 
-    fn reader(column: &'a Column, rows: usize) -> Self::Reader {
+    fn reader(name: &'static str, column: &'a Column, rows: usize) -> Self::Reader {
         assert!(
             column.validity.is_none(),
             "the host sent nulls for a column that takes none"
         );
-        T::reader(&column.values, rows)
+        T::reader(name, &column.values, rows)
     }
 
     #[inline(always)]
@@ -96,9 +113,9 @@ impl<'a, T: InputValue<'a>> InputField<'a> for Option<T> {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;
 
-    fn reader(column: &'a Column, rows: usize) -> Self::Reader {
+    fn reader(name: &'static str, column: &'a Column, rows: usize) -> Self::Reader {
         let validity = column.validity.as_deref().map(|validity| &validity[..rows]);
-        (validity, T::reader(&column.values, rows))
+        (validity, T::reader(name, &column.values, rows))
     }
 
     #[inline(always)]
@@ -114,7 +131,7 @@ impl<'a> InputValue<'a> for i64 {
     type Reader = &'a [i64];
     const TYPE: ColumnType = ColumnType::Int;
 
-    fn reader(values: &'a ColumnValues, rows: usize) -> Self::Reader {
+    fn reader(_: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader {
         match values {
             ColumnValues::Int(values) => &values[..rows],
             other => wrong_type(ColumnType::Int, other),
@@ -131,7 +148,7 @@ impl<'a> InputValue<'a> for f64 {
     type Reader = &'a [f64];
     const TYPE: ColumnType = ColumnType::Double;
 
-    fn reader(values: &'a ColumnValues, rows: usize) -> Self::Reader {
+    fn reader(_: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader {
         match values {
             ColumnValues::Double(values) => &values[..rows],
             other => wrong_type(ColumnType::Double, other),
@@ -148,7 +165,7 @@ impl<'a> InputValue<'a> for bool {
     type Reader = &'a [u8];
     const TYPE: ColumnType = ColumnType::Boolean;
 
-    fn reader(values: &'a ColumnValues, rows: usize) -> Self::Reader {
+    fn reader(_: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader {
         match values {
             ColumnValues::Boolean(values) => &values[..rows],
             other => wrong_type(ColumnType::Boolean, other),
@@ -165,7 +182,7 @@ impl<'a> InputValue<'a> for &'a str {
     type Reader = (&'a [u32], &'a str);
     const TYPE: ColumnType = ColumnType::Text;
 
-    fn reader(values: &'a ColumnValues, rows: usize) -> Self::Reader {
+    fn reader(_: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader {
         match values {
             ColumnValues::Text(texts) => (&texts.offsets[..=rows], text_of(&texts.data)),
             other => wrong_type(ColumnType::Text, other),
@@ -178,10 +195,27 @@ impl<'a> InputValue<'a> for &'a str {
     }
 }
 
+impl<'a> InputValue<'a> for &'a [u8] {
+    type Reader = (&'a [u32], &'a [u8]);
+    const TYPE: ColumnType = ColumnType::Bytes;
+
+    fn reader(_: &'static str, values: &'a ColumnValues, rows: usize) -> Self::Reader {
+        match values {
+            ColumnValues::Text(bytes) => (&bytes.offsets[..=rows], &bytes.data),
+            other => wrong_type(ColumnType::Bytes, other),
+        }
+    }
+
+    #[inline(always)]
+    fn read((offsets, data): &Self::Reader, row: usize) -> Self {
+        &data[offsets[row] as usize..offsets[row + 1] as usize]
+    }
+}
+
 /// The host's text, which the contract promises to be UTF-8.
 ///
 /// Natively anyone can call with anything, so there it is checked.
-fn text_of(data: &[u8]) -> &str {
+pub(crate) fn text_of(data: &[u8]) -> &str {
     if cfg!(target_family = "wasm") {
         // SAFETY: the contract promises UTF-8, and the host, which wrote these bytes, can do as it likes with this memory
         // anyway. Checking costs more than all else that a rule does with a text.
@@ -192,7 +226,7 @@ fn text_of(data: &[u8]) -> &str {
 }
 
 #[cold]
-fn wrong_type(reads: ColumnType, values: &ColumnValues) -> ! {
+pub(crate) fn wrong_type(reads: ColumnType, values: &ColumnValues) -> ! {
     let sent = match values {
         ColumnValues::Int(_) => "int",
         ColumnValues::Double(_) => "double",

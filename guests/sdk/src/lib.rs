@@ -59,11 +59,17 @@
 pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, stage};
 
 pub use aggregate::Aggregate;
+#[cfg(feature = "jiff")]
+pub use calendar::{DateColumn, TimestampColumn};
 pub use collections::{FixedState, HashMap, HashSet};
+pub use computed::{BooleanColumn, BytesColumn, Computed, DoubleColumn, IntColumn, TextColumn};
 pub use context::Context;
+pub use decimal::DecimalColumn;
 pub use input::Input;
+#[cfg(feature = "json")]
+pub use json::{Json, JsonColumn, ListColumn};
 pub use local_hour::LocalHour;
-pub use output::{BooleanColumn, Computed, DoubleColumn, IntColumn, Output, Outputs, TextColumn};
+pub use output::{Output, Outputs};
 pub use parameters::{ParameterField, Parameters};
 pub use reject::Reject;
 pub use stage::Stage;
@@ -73,6 +79,13 @@ pub use time_zone::TimeZone;
 // In reading order; the blank lines keep it.
 mod input;
 mod output;
+
+#[cfg(feature = "jiff")]
+mod calendar;
+mod computed;
+mod decimal;
+#[cfg(feature = "json")]
+mod json;
 
 mod context;
 mod parameters;
@@ -95,6 +108,14 @@ pub mod bounds;
 #[doc(hidden)]
 pub mod bindings;
 
+// The crates whose types a rule may have in its own, so that it need not name them, nor their versions.
+#[cfg(feature = "jiff")]
+pub use jiff;
+#[cfg(feature = "decimal")]
+pub use rust_decimal;
+#[cfg(feature = "json")]
+pub use serde_json;
+
 // Generated code names this crate from outside and from inside.
 extern crate self as weir_guest;
 
@@ -102,7 +123,7 @@ extern crate self as weir_guest;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings;
-    pub use crate::output::{Sink, passed};
+    pub use crate::output::{Many, Sink, passed, spec as output};
     pub use crate::parameters::{DefaultOf, spec, take};
     pub use crate::stage::{configure, describe, process};
     pub use crate::state::bytes_max;

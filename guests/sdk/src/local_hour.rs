@@ -66,7 +66,7 @@ impl LocalHour {
 /// The calendar repeats every 400 years, which are 146 097 days. Years are counted from March, so that the day that comes
 /// and goes is a year's last: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>. The crates that
 /// know calendars end with the year 9999.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     const DAYS_TO_1970: i64 = 719_468; // from 0000-03-01
     let days = days + DAYS_TO_1970;
     let era = days.div_euclid(146_097);

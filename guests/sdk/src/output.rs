@@ -1,6 +1,6 @@
 //! Columns out: what a rule gives for an event.
 
-use crate::abi::{Column, ColumnType, ColumnValues, ComputedColumn, OutputRows, OutputSpec, PassedColumn, TextValues};
+use crate::abi::{Column, OutputRows, OutputSpec, PassedColumn};
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -8,8 +8,8 @@ use crate::abi::{Column, ColumnType, ColumnValues, ComputedColumn, OutputRows, O
 ///
 /// `#[pass(id, premium as raw_premium)]` names the columns that go through as they came in: the host copies them, the
 /// rule never sees them. They come first. Each field is a column that the rule computes, under the field's name unless
-/// `#[column("name")]` says another: an `i64`, an `f64` (finite), a `bool`, a `&str`, a `String`, any other type that is
-/// [`Computed`], or an `Option` of one of them.
+/// `#[column("name")]` says another: a type that is [`Computed`](crate::Computed), which says what there is, or an
+/// `Option` of one. A `Decimal` needs its digits: `#[decimal(18, 2)]` on the field.
 ///
 /// ```
 /// use weir_guest::Output;
@@ -33,7 +33,11 @@ pub trait Output: Sized {
     #[doc(hidden)]
     type Columns;
 
-    /// The columns of this output, under the output's name in its stage.
+    /// Whether any column goes through.
+    #[doc(hidden)]
+    const PASSES: bool;
+
+    /// The columns of this output, under the output's name in its stage; of one row for each event.
     fn spec(name: &str) -> OutputSpec;
 
     #[doc(hidden)]
@@ -49,13 +53,16 @@ pub trait Output: Sized {
 /// Where one event goes: what a rule's function returns.
 ///
 /// A struct that is an [`Output`] is one row of the stage's only output, which pipelines call `out`. An `Option` of it is
-/// a filter: `None` drops the event. For more outputs, derive it:
+/// a filter: `None` drops the event. A `Vec` or an array of it is many rows of one event, in their order; so is an
+/// `impl Iterator<Item = Row>`, as the return type of a function or in the `Option` or `Result` there. For more outputs,
+/// derive it:
 ///
 /// - An enum sends each event to one of several outputs. An output has the variant's name in snake case.
 /// - A struct sends each event to any of several outputs: each field is one, under the field's name, and an `Option`
 ///   leaves it out.
 ///
-/// `#[output("name")]` on a variant or a field names its output differently.
+/// What a variant or a field holds may also be a `Vec` or an array of rows. `#[output("name")]` names its output
+/// differently.
 ///
 /// ```
 /// use weir_guest::{Output, Outputs};
@@ -83,15 +90,50 @@ pub trait Output: Sized {
 ///     Other(Dimension),
 /// }
 /// ```
+///
+/// Many rows of one event:
+///
+/// ```
+/// use weir_guest::{Input, Output, stage};
+///
+/// #[derive(Input)]
+/// struct Order<'a> {
+///     skus: &'a str,
+/// }
+///
+/// #[derive(Output)]
+/// #[pass(order_no)]
+/// struct Item<'a> {
+///     place: i64,
+///     sku: &'a str,
+/// }
+///
+/// /// The items of an order, one row for each.
+/// #[stage]
+/// fn items<'a>(order: Order<'a>) -> impl Iterator<Item = Item<'a>> {
+///     order.skus.split(' ').zip(1..).map(|(sku, place)| Item { place, sku })
+/// }
+///
+/// let given: Vec<_> = items(Order { skus: "P-1 P-7" }).map(|item| (item.place, item.sku)).collect();
+/// assert_eq!(given, [(1, "P-1"), (2, "P-7")]);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what a rule can return",
     label = "not an output of a rule",
-    note = "a rule returns a struct that derives `Output`, an `Option` of it, a type that derives `Outputs`, or a `Result` of any of these with `Reject`"
+    note = "a rule returns a struct that derives `Output`, an `Option`, `Vec` or array of it, a type that derives `Outputs`, or a `Result` of any of these with `Reject`"
 )]
 pub trait Outputs: Sized {
+    /// Which outputs these are: the type without what says how many rows go there.
+    #[doc(hidden)]
+    type Set;
+
     /// The rows of each output.
     #[doc(hidden)]
     type Sinks;
+
+    /// Whether there is an output that takes rows which come of no row, since no column goes through there.
+    #[doc(hidden)]
+    const COMPUTES: bool;
 
     /// The outputs, in the order of the variants or fields.
     fn specs() -> Vec<OutputSpec>;
@@ -106,29 +148,43 @@ pub trait Outputs: Sized {
     fn finish(sinks: Self::Sinks) -> Vec<OutputRows>;
 }
 
-impl<T: Output> Outputs for T {
-    type Sinks = Sink<T>;
+/// One output, which pipelines call `out`.
+macro_rules! one_output {
+    (($($generics:tt)*) $rows:ty, $row:ty) => {
+        impl<$($generics)*> Outputs for $rows {
+            type Set = $row;
+            type Sinks = Sink<$row>;
+            const COMPUTES: bool = !<$row as Output>::PASSES;
 
-    fn specs() -> Vec<OutputSpec> {
-        vec![T::spec("out")]
-    }
+            fn specs() -> Vec<OutputSpec> {
+                vec![spec::<$rows>("out")]
+            }
 
-    fn sinks(rows: usize) -> Self::Sinks {
-        Sink::new(rows)
-    }
+            fn sinks(rows: usize) -> Self::Sinks {
+                Sink::new(rows)
+            }
 
-    #[inline(always)]
-    fn give(self, row: u32, sinks: &mut Self::Sinks) {
-        sinks.push(row, self);
-    }
+            #[inline(always)]
+            fn give(self, row: u32, sinks: &mut Self::Sinks) {
+                self.push_to(row, sinks);
+            }
 
-    fn finish(sinks: Self::Sinks) -> Vec<OutputRows> {
-        vec![sinks.finish()]
-    }
+            fn finish(sinks: Self::Sinks) -> Vec<OutputRows> {
+                vec![sinks.finish()]
+            }
+        }
+    };
 }
 
+one_output!((T: Output) T, T);
+one_output!((T: Output) Vec<T>, T);
+one_output!((T: Output, const N: usize) [T; N], T);
+one_output!((I: Iterator<Item: Output>) Many<I>, I::Item);
+
 impl<T: Outputs> Outputs for Option<T> {
+    type Set = T::Set;
     type Sinks = T::Sinks;
+    const COMPUTES: bool = T::COMPUTES;
 
     fn specs() -> Vec<OutputSpec> {
         T::specs()
@@ -150,35 +206,80 @@ impl<T: Outputs> Outputs for Option<T> {
     }
 }
 
-/// What one field of an [`Outputs`] struct gives: an [`Output`], or an `Option` of one.
+/// What one output gets of one event: an [`Output`], or an `Option`, `Vec` or array of one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an output",
     label = "not an output",
-    note = "a field is a struct that derives `Output`, or an `Option` of one"
+    note = "what goes to an output is a struct that derives `Output`, or an `Option`, `Vec` or array of one"
 )]
-pub trait MaybeRow {
+pub trait Rows {
     #[doc(hidden)]
     type Row: Output;
 
+    /// Whether there may be more than one.
     #[doc(hidden)]
-    fn row(self) -> Option<Self::Row>;
+    const MANY: bool;
+
+    #[doc(hidden)]
+    fn push_to(self, row: u32, sink: &mut Sink<Self::Row>);
 }
 
-impl<T: Output> MaybeRow for T {
+impl<T: Output> Rows for T {
     type Row = T;
+    const MANY: bool = false;
 
     #[inline(always)]
-    fn row(self) -> Option<T> {
-        Some(self)
+    fn push_to(self, row: u32, sink: &mut Sink<T>) {
+        sink.push(row, self);
     }
 }
 
-impl<T: Output> MaybeRow for Option<T> {
-    type Row = T;
+impl<T: Rows> Rows for Option<T> {
+    type Row = T::Row;
+    const MANY: bool = T::MANY;
 
     #[inline(always)]
-    fn row(self) -> Option<T> {
-        self
+    fn push_to(self, row: u32, sink: &mut Sink<T::Row>) {
+        if let Some(given) = self {
+            given.push_to(row, sink);
+        }
+    }
+}
+
+impl<T: Output> Rows for Vec<T> {
+    type Row = T;
+    const MANY: bool = true;
+
+    #[inline(always)]
+    fn push_to(self, row: u32, sink: &mut Sink<T>) {
+        Many(self.into_iter()).push_to(row, sink);
+    }
+}
+
+impl<T: Output, const N: usize> Rows for [T; N] {
+    type Row = T;
+    const MANY: bool = N > 1;
+
+    #[inline(always)]
+    fn push_to(self, row: u32, sink: &mut Sink<T>) {
+        Many(self.into_iter()).push_to(row, sink);
+    }
+}
+
+/// For the attributes: what an `impl Iterator<Item = Row>` becomes. A type that is an iterator may also be an [`Output`],
+/// so the function's own type says nothing of which it is.
+#[doc(hidden)]
+pub struct Many<I>(pub I);
+
+impl<I: Iterator<Item: Output>> Rows for Many<I> {
+    type Row = I::Item;
+    const MANY: bool = true;
+
+    #[inline(always)]
+    fn push_to(self, row: u32, sink: &mut Sink<I::Item>) {
+        for given in self.0 {
+            sink.push(row, given);
+        }
     }
 }
 
@@ -191,10 +292,6 @@ pub struct Sink<T: Output> {
 
 #[doc(hidden)]
 impl<T: Output> Sink<T> {
-    pub fn spec(name: &str) -> OutputSpec {
-        T::spec(name)
-    }
-
     pub fn new(rows: usize) -> Self {
         Sink {
             rows: Vec::with_capacity(rows),
@@ -216,319 +313,12 @@ impl<T: Output> Sink<T> {
     }
 }
 
-// ---- values ---------------------------------------------------------------------------------------------------------
-
-/// A type that an output's column can be computed as.
-///
-/// Implement it for a type of your own, so that a rule can speak in its own words:
-///
-/// ```
-/// use weir_guest::{Computed, IntColumn, Output};
-///
-/// /// An amount in cents.
-/// struct Cents(i64);
-///
-/// impl Computed for Cents {
-///     type Column = IntColumn;
-///
-///     fn append_to(&self, column: &mut IntColumn) {
-///         column.push(self.0);
-///     }
-/// }
-///
-/// #[derive(Output)]
-/// #[pass(id)]
-/// struct Priced {
-///     price: Option<Cents>,
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "a rule cannot compute a column as `{Self}`",
-    label = "not the type of a column",
-    note = "a field of an output is an `i64`, `f64`, `bool`, `&str`, `String` or another `Computed` type, or an `Option` of one of them"
-)]
-pub trait Computed {
-    /// The column that holds such values.
-    type Column: ColumnBuilder;
-
-    /// Appends exactly one value to the column.
-    fn append_to(&self, column: &mut Self::Column);
-}
-
-/// A column that is being filled: [`IntColumn`], [`DoubleColumn`], [`BooleanColumn`] or [`TextColumn`].
-pub trait ColumnBuilder {
-    #[doc(hidden)]
-    const TYPE: ColumnType;
-
-    #[doc(hidden)]
-    fn with_capacity(rows: usize) -> Self;
-
-    #[doc(hidden)]
-    fn rows(&self) -> usize;
-
-    /// Something to stand at a null row.
-    #[doc(hidden)]
-    fn push_filler(&mut self);
-
-    #[doc(hidden)]
-    fn finish(self) -> ColumnValues;
-}
-
-macro_rules! plain_column {
-    ($(#[$doc:meta])* $name:ident, $type:ident, $value:ty, $stored:ty, $filler:expr) => {
-        $(#[$doc])*
-        pub struct $name(Vec<$stored>);
-
-        impl $name {
-            /// Appends a value.
-            #[inline(always)]
-            pub fn push(&mut self, value: $value) {
-                self.0.push(value.into());
-            }
-        }
-
-        impl ColumnBuilder for $name {
-            const TYPE: ColumnType = ColumnType::$type;
-
-            fn with_capacity(rows: usize) -> Self {
-                $name(Vec::with_capacity(rows))
-            }
-
-            fn rows(&self) -> usize {
-                self.0.len()
-            }
-
-            #[inline(always)]
-            fn push_filler(&mut self) {
-                self.0.push($filler);
-            }
-
-            fn finish(self) -> ColumnValues {
-                ColumnValues::$type(self.0)
-            }
-        }
-
-        impl Computed for $value {
-            type Column = $name;
-
-            #[inline(always)]
-            fn append_to(&self, column: &mut $name) {
-                column.push(*self);
-            }
-        }
-    };
-}
-
-plain_column!(
-    /// A column of integers.
-    IntColumn, Int, i64, i64, 0
-);
-plain_column!(
-    /// A column of doubles. They have to be finite: the host makes a dead letter of an event with another.
-    DoubleColumn, Double, f64, f64, 0.0
-);
-plain_column!(
-    /// A column of truth values.
-    BooleanColumn, Boolean, bool, u8, 0
-);
-
-/// A column of texts.
-pub struct TextColumn {
-    offsets: Vec<u32>,
-    data: Vec<u8>,
-}
-
-/// Bytes that a text column has room for at first, per row. More is had as it is needed.
-const TEXT_BYTES_PER_ROW: usize = 16;
-
-impl TextColumn {
-    /// Appends a text.
-    #[inline]
-    pub fn push(&mut self, text: &str) {
-        self.data.extend_from_slice(text.as_bytes());
-        self.end_text();
-    }
-
-    /// Appends the first `len` of `bytes`, which are ASCII. Cheaper than [`TextColumn::push`]: the length of the copy is
-    /// known when it is compiled.
-    #[inline(always)]
-    pub(crate) fn push_short<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
-        let start = self.data.len();
-        self.data.extend_from_slice(bytes);
-        self.data.truncate(start + len);
-        self.end_text();
-    }
-
-    #[inline(always)]
-    fn end_text(&mut self) {
-        self.offsets
-            .push(u32::try_from(self.data.len()).expect("a text column holds at most 2^32 - 1 bytes"));
-    }
-}
-
-impl ColumnBuilder for TextColumn {
-    const TYPE: ColumnType = ColumnType::Text;
-
-    fn with_capacity(rows: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        TextColumn {
-            offsets,
-            data: Vec::with_capacity(rows * TEXT_BYTES_PER_ROW),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    #[inline(always)]
-    fn push_filler(&mut self) {
-        self.end_text();
-    }
-
-    fn finish(self) -> ColumnValues {
-        ColumnValues::Text(TextValues {
-            offsets: self.offsets,
-            data: self.data,
-        })
-    }
-}
-
-impl Computed for &str {
-    type Column = TextColumn;
-
-    #[inline(always)]
-    fn append_to(&self, column: &mut TextColumn) {
-        column.push(self);
-    }
-}
-
-impl Computed for String {
-    type Column = TextColumn;
-
-    #[inline(always)]
-    fn append_to(&self, column: &mut TextColumn) {
-        column.push(self);
-    }
-}
-
-// ---- fields ---------------------------------------------------------------------------------------------------------
-
-/// A type that a field of an [`Output`] may have: [`Computed`], or an `Option` of that.
-#[diagnostic::on_unimplemented(
-    message = "a rule cannot compute a column as `{Self}`",
-    label = "not the type of a column",
-    note = "a field of an output is an `i64`, `f64`, `bool`, `&str`, `String` or another `Computed` type, or an `Option` of one of them"
-)]
-pub trait OutputField {
-    #[doc(hidden)]
-    type Column;
-
-    #[doc(hidden)]
-    fn spec(name: &str) -> ComputedColumn;
-
-    #[doc(hidden)]
-    fn column(rows: usize) -> Self::Column;
-
-    #[doc(hidden)]
-    fn push(&self, column: &mut Self::Column);
-
-    #[doc(hidden)]
-    fn finish(column: Self::Column) -> Column;
-}
-
-impl<T: Computed> OutputField for T {
-    type Column = T::Column;
-
-    fn spec(name: &str) -> ComputedColumn {
-        ComputedColumn {
-            name: name.to_owned(),
-            column_type: T::Column::TYPE,
-            nullable: false,
-        }
-    }
-
-    fn column(rows: usize) -> Self::Column {
-        T::Column::with_capacity(rows)
-    }
-
-    #[inline(always)]
-    fn push(&self, column: &mut Self::Column) {
-        self.append_to(column);
-    }
-
-    fn finish(column: Self::Column) -> Column {
-        Column {
-            validity: None,
-            values: column.finish(),
-        }
-    }
-}
-
-impl<T: Computed> OutputField for Option<T> {
-    type Column = Nullable<T::Column>;
-
-    fn spec(name: &str) -> ComputedColumn {
-        ComputedColumn {
-            name: name.to_owned(),
-            column_type: T::Column::TYPE,
-            nullable: true,
-        }
-    }
-
-    fn column(rows: usize) -> Self::Column {
-        Nullable {
-            validity: Vec::new(),
-            rows,
-            column: T::Column::with_capacity(rows),
-        }
-    }
-
-    #[inline(always)]
-    fn push(&self, column: &mut Self::Column) {
-        match self {
-            Some(value) => {
-                value.append_to(&mut column.column);
-                if !column.validity.is_empty() {
-                    column.validity.push(1);
-                }
-            }
-            None => column.push_null(),
-        }
-    }
-
-    fn finish(column: Self::Column) -> Column {
-        let validity = if column.validity.is_empty() {
-            None
-        } else {
-            Some(column.validity)
-        };
-        Column {
-            validity,
-            values: column.column.finish(),
-        }
-    }
-}
-
-/// A column with the marks of its nulls, which take no room before the first null.
+/// For the derive: the output of this name.
 #[doc(hidden)]
-pub struct Nullable<C> {
-    /// Empty while there is no null.
-    validity: Vec<u8>,
-    /// As many as there will be at most.
-    rows: usize,
-    column: C,
-}
-
-impl<C: ColumnBuilder> Nullable<C> {
-    fn push_null(&mut self) {
-        if self.validity.is_empty() {
-            self.validity.reserve_exact(self.rows);
-            self.validity.resize(self.column.rows(), 1);
-        }
-        self.validity.push(0);
-        self.column.push_filler();
+pub fn spec<R: Rows>(name: &str) -> OutputSpec {
+    OutputSpec {
+        many: R::MANY,
+        ..R::Row::spec(name)
     }
 }
 

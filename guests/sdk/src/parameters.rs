@@ -5,8 +5,20 @@ use crate::abi::{Parameter, ParameterSpec, ParameterType, ParameterValue};
 /// The parameters of a rule, one field each. Derived.
 ///
 /// The field's doc comment is what the person reads who sets the parameter. `#[default(…)]` is what holds when the
-/// pipeline says nothing; without it the pipeline has to say something. A field is an `i64`, an `f64` (finite), a `bool`,
-/// a `String`, a `Vec` of `i64`, `f64` or `String`, a [`TimeZone`](crate::TimeZone), or another [`ParameterField`].
+/// pipeline says nothing; without it the pipeline has to say something.
+///
+/// | a field of type | its default | with the feature |
+/// | --- | --- | --- |
+/// | `i64` | `#[default(10)]` | |
+/// | `f64`, finite | `#[default(0.85)]` | |
+/// | `bool` | `#[default(true)]` | |
+/// | `String` | `#[default("text")]` | |
+/// | [`TimeZone`](crate::TimeZone) | `#[default("Asia/Shanghai")]` | |
+/// | `rust_decimal::Decimal`, of up to 28 digits | `#[default("12.50")]` | `decimal` |
+/// | `jiff::Timestamp` | `#[default("2026-03-15T00:00:00Z")]` | `jiff` |
+/// | `jiff::civil::Date` | `#[default("2026-03-15")]` | `jiff` |
+/// | `Vec` of `i64`, `f64`, `String`, `Decimal`, `Timestamp` or `Date` | `#[default([1, 2])]` | as above |
+/// | another [`ParameterField`] | that of its `Wire` | |
 ///
 /// ```
 /// use weir_guest::Parameters;
@@ -83,10 +95,12 @@ impl Parameters for () {
 #[diagnostic::on_unimplemented(
     message = "a parameter cannot be a `{Self}`",
     label = "not the type of a parameter",
-    note = "a field of parameters is an `i64`, `f64`, `bool`, `String`, `Vec<i64>`, `Vec<f64>`, `Vec<String>`, `TimeZone` or another `ParameterField`"
+    note = "a field of parameters is an `i64`, `f64`, `bool`, `String`, `Vec<i64>`, `Vec<f64>`, `Vec<String>`, `TimeZone` or another `ParameterField`",
+    note = "with a feature of `weir-guest` it may be more: a `Decimal` (`decimal`), a `Timestamp` or `Date` of jiff (`jiff`), or a `Vec` of one of them"
 )]
 pub trait ParameterField: Sized {
-    /// What the host sends: an `i64`, an `f64`, a `bool`, a `String`, or a `Vec` of numbers or `String`s.
+    /// What the host sends: an `i64`, an `f64`, a `bool`, a `String`, a `Decimal`, `Timestamp` or `Date`, or a `Vec` of one
+    /// of them but `bool`.
     type Wire: WireValue;
 
     /// Takes what the host sent.
@@ -110,8 +124,9 @@ pub trait WireValue: Sized {
     #[doc(hidden)]
     const WORD: &str;
 
+    /// Nothing where the host sent another type; an error where the type has no such value.
     #[doc(hidden)]
-    fn from_value(value: ParameterValue) -> Option<Self>;
+    fn from_value(value: ParameterValue) -> Option<Result<Self, String>>;
 
     #[doc(hidden)]
     fn value_of(literal: Self::Literal) -> ParameterValue;
@@ -124,9 +139,9 @@ macro_rules! wire_values {
             const TYPE: ParameterType = ParameterType::$case;
             const WORD: &str = $word;
 
-            fn from_value(value: ParameterValue) -> Option<Self> {
+            fn from_value(value: ParameterValue) -> Option<Result<Self, String>> {
                 match value {
-                    ParameterValue::$case(value) => Some(value),
+                    ParameterValue::$case(value) => Some(Ok(value)),
                     _ => None,
                 }
             }
@@ -180,5 +195,6 @@ pub fn take<T: ParameterField>(name: &str, values: &mut impl Iterator<Item = Par
         .filter(|parameter| parameter.name == name)
         .and_then(|parameter| T::Wire::from_value(parameter.value))
         .ok_or_else(|| format!("parameter `{name}`: expected a value of type {}", T::Wire::WORD))?;
-    T::from_wire(wire).map_err(|error| format!("parameter `{name}`: {error}"))
+    wire.and_then(T::from_wire)
+        .map_err(|error| format!("parameter `{name}`: {error}"))
 }

@@ -58,7 +58,7 @@ pub trait Stage: Sized {
 #[diagnostic::on_unimplemented(
     message = "a rule cannot return `{Self}`",
     label = "not an output of a rule",
-    note = "a rule returns a struct that derives `Output`, an `Option` of it, a type that derives `Outputs`, or a `Result` of any of these with `Reject`"
+    note = "a rule returns a struct that derives `Output`, an `Option`, `Vec` or array of it, a type that derives `Outputs`, or a `Result` of any of these with `Reject`"
 )]
 pub trait Verdict {
     #[doc(hidden)]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 /// What an aggregate remembers of a group; also each field of that. Derived.
 ///
 /// A field is an `i64`, a `u64`, an `f64`, a `bool`, a `String`, a `Vec`, an `Option` or a `BTreeMap` of those, or
-/// another struct that derives `State`. The host keeps the bytes, so a state has to say all that the aggregate knows of
-/// a group, in at most 65536 of them.
+/// another struct that derives `State`; with the features of these names also a `Decimal` (`decimal`), and a `Timestamp`
+/// or `Date` of jiff (`jiff`). The host keeps the bytes, so a state has to say all that the aggregate knows of a group, in
+/// at most 65536 of them.
 ///
 /// ```
 /// use weir_guest::State;
@@ -33,7 +34,8 @@ use std::collections::BTreeMap;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a state can hold",
     label = "not a state",
-    note = "a state is a struct that derives `State`; a field is an `i64`, `u64`, `f64`, `bool`, `String`, a `Vec`, `Option` or `BTreeMap` of those, or another struct that derives `State`"
+    note = "a state is a struct that derives `State`; a field is an `i64`, `u64`, `f64`, `bool`, `String`, a `Vec`, `Option` or `BTreeMap` of those, or another struct that derives `State`",
+    note = "with a feature of `weir-guest` it may be more: a `Decimal` (`decimal`), a `Timestamp` or `Date` of jiff (`jiff`)"
 )]
 pub trait State: Sized {
     /// The doc comment of the type, which is the description of the aggregate.
@@ -56,7 +58,7 @@ pub trait State: Sized {
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
 }
 
-fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Option<&'b [u8]> {
+pub(crate) fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Option<&'b [u8]> {
     let (taken, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
     Some(taken)

@@ -3,9 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReceiverKind, Result, ReturnType, Signature, Type};
+use syn::{Attribute, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReceiverKind, Result, ReturnType, Signature, Type};
 
 use crate::columns::only_lifetimes;
+use crate::decimal::{self, Computed};
 use crate::stage::without_lifetimes;
 
 pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenStream> {
@@ -43,6 +44,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
     if quote!(#returned).to_string().contains(['&', '\'']) || matches!(**returned, Type::ImplTrait(_)) {
         return Err(Error::new_spanned(returned, RETURNED));
     }
+    let column = Computed::of(returned, &result.attributes)?;
     let all = [Some(&add), retract.as_ref(), merge.as_ref(), Some(&result)];
     let settings = all.into_iter().flatten().find_map(|method| method.settings);
     let settings = settings.map_or(quote!(()), without_lifetimes);
@@ -53,11 +55,12 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
     let rule = quote_spanned!(state.span()=> Rule);
     // With their own spans, types that do not fit are reported where they stand.
     let state_type = quote_spanned!(state.span()=> #state);
-    let returned = quote_spanned!(returned.span()=> #returned);
-    let result = match result.settings {
+    let call = match result.settings {
         Some(_) => quote!(<#state>::result(state, settings)),
         None => quote!(<#state>::result(state)),
     };
+    let result = column.owned(&call);
+    let returned = column.ty;
     let merge = merge.map(|merge| {
         let call = merge.call(state);
         quote! {
@@ -79,6 +82,13 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
         Some(retract) => closure(retract),
         None => quote!(#private::no_retract::<#state, #row, #settings>),
     };
+
+    let mut item = item.clone();
+    for item in &mut item.items {
+        if let ImplItem::Fn(method) = item {
+            method.attrs.retain(|attribute| !decimal::is_attribute(attribute));
+        }
+    }
 
     Ok(quote! {
         #[allow(clippy::needless_pass_by_value, reason = "a row is made for the aggregate, which may take it apart")]
@@ -172,6 +182,7 @@ impl Shape {
 
 /// A method of an aggregate.
 struct Method<'a> {
+    attributes: &'a [Attribute],
     signature: &'a Signature,
     /// What it takes besides: a row, or the other state. `result` takes neither.
     taken: Option<&'a Type>,
@@ -229,6 +240,7 @@ impl<'a> Method<'a> {
             return Err(wrong(more));
         }
         Ok(Method {
+            attributes: &method.attrs,
             signature,
             taken,
             settings,

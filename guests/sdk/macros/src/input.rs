@@ -26,7 +26,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
         .map(|field| Name::of_field(field, "column"))
         .collect::<Result<Vec<_>>>()?;
     unique(&names, "column")?;
-    let texts = names.iter().map(|name| &name.text);
+    let texts: Vec<_> = names.iter().map(|name| &name.text).collect();
 
     let this = &item.ident;
     let (_, type_generics, where_clause) = item.generics.split_for_impl();
@@ -59,7 +59,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
 
             fn readers(columns: &#batch [::weir_guest::abi::Column], rows: usize) -> Self::Readers {
                 let columns: &[_; #columns] = columns.try_into().expect(#wrong);
-                (#(#types::reader(&columns[#places], rows),)*)
+                (#(#types::reader(#texts, &columns[#places], rows),)*)
             }
 
             #[inline(always)]

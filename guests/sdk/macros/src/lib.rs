@@ -2,10 +2,12 @@
 
 mod aggregate;
 mod columns;
+mod decimal;
 mod input;
 mod output;
 mod outputs;
 mod parameters;
+mod returned;
 mod stage;
 mod state;
 
@@ -22,7 +24,7 @@ pub fn derive_input(item: TokenStream) -> TokenStream {
 }
 
 /// Derives [`Output`](../weir_guest/trait.Output.html): a row of an output.
-#[proc_macro_derive(Output, attributes(column, pass))]
+#[proc_macro_derive(Output, attributes(column, decimal, pass))]
 pub fn derive_output(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
     output::derive(&item)

@@ -8,6 +8,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Ident, LitStr, Result, Token};
 
 use crate::columns::{Name, ident, named_fields, unique};
+use crate::decimal::Computed;
 
 pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
     let fields = named_fields(item, "Output")?;
@@ -31,14 +32,23 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
     let (impl_generics, type_generics, where_clause) = item.generics.split_for_impl();
     let inputs = passed.iter().map(|column| &column.input.text);
     let outputs = passed.iter().map(|column| &column.output.text);
-    let names = computed.iter().map(|name| &name.text);
-    let idents = fields.iter().map(|field| ident(field));
+    let names: Vec<_> = computed.iter().map(|name| &name.text).collect();
+    let passes = !passed.is_empty();
     let places: Vec<_> = (0..fields.len()).map(syn::Index::from).collect();
+    let columns = fields
+        .iter()
+        .map(|field| Computed::of(&field.ty, &field.attrs))
+        .collect::<Result<Vec<_>>>()?;
+    let values = fields.iter().zip(&columns).map(|(field, column)| {
+        let ident = ident(field);
+        column.value(&quote!(&self.#ident))
+    });
     // With the span of the field's type, a type that is no column's is reported there.
     let types: Vec<_> = fields
         .iter()
-        .map(|field| {
-            let ty = &field.ty;
+        .zip(&columns)
+        .map(|(field, column)| {
+            let ty = &column.ty;
             quote_spanned!(field.ty.span()=> <#ty as ::weir_guest::bounds::OutputField>)
         })
         .collect();
@@ -48,6 +58,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
         #[allow(clippy::unused_unit, reason = "there may be no columns")]
         impl #impl_generics ::weir_guest::Output for #this #type_generics #where_clause {
             type Columns = (#(#types::Column,)*);
+            const PASSES: bool = #passes;
 
             fn spec(name: &str) -> ::weir_guest::abi::OutputSpec {
                 ::weir_guest::abi::OutputSpec {
@@ -59,12 +70,12 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
             }
 
             fn columns(rows: usize) -> Self::Columns {
-                (#(#types::column(rows),)*)
+                (#(#types::column(#names, rows),)*)
             }
 
             #[inline(always)]
             fn push(self, columns: &mut Self::Columns) {
-                #(::weir_guest::bounds::OutputField::push(&self.#idents, &mut columns.#places);)*
+                #(::weir_guest::bounds::OutputField::push_to(#values, &mut columns.#places);)*
             }
 
             fn finish(columns: Self::Columns) -> ::std::vec::Vec<::weir_guest::abi::Column> {

@@ -1,7 +1,7 @@
 //! `#[derive(Outputs)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DataEnum, DeriveInput, Error, Fields, Result, Type};
 
@@ -43,11 +43,14 @@ fn one_of(item: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             }
         }
     }
-    let sinks: Vec<_> = rows.iter().map(|row| sink(row, &row.into_token_stream())).collect();
     let idents = data.variants.iter().map(|variant| &variant.ident);
-    let places: Vec<_> = (0..sinks.len()).map(syn::Index::from).collect();
-    let give = quote!(match self { #(Self::#idents(given) => sinks.#places.push(row, given),)* });
-    implement(item, &names, &sinks, &give)
+    let places = (0..rows.len()).map(syn::Index::from);
+    let give = quote! {
+        match self {
+            #(Self::#idents(given) => ::weir_guest::bounds::Rows::push_to(given, row, &mut sinks.#places),)*
+        }
+    };
+    implement(item, &names, &rows, &give)
 }
 
 /// A struct: one output for each field.
@@ -57,31 +60,15 @@ fn any_of(item: &DeriveInput) -> Result<TokenStream> {
         .iter()
         .map(|field| Name::of_field(field, "output"))
         .collect::<Result<Vec<_>>>()?;
-    let sinks: Vec<_> = fields
-        .iter()
-        .map(|field| {
-            let ty = &field.ty;
-            sink(
-                &field.ty,
-                &quote_spanned!(field.ty.span()=> <#ty as ::weir_guest::bounds::MaybeRow>::Row),
-            )
-        })
-        .collect();
+    let rows: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     let idents = fields.iter().map(|field| ident(field));
-    let places = (0..sinks.len()).map(syn::Index::from);
-    let give = quote! {
-        #(if let ::std::option::Option::Some(given) = ::weir_guest::bounds::MaybeRow::row(self.#idents) {
-            sinks.#places.push(row, given);
-        })*
-    };
-    implement(item, &names, &sinks, &give)
+    let places = (0..rows.len()).map(syn::Index::from);
+    let give = quote!(#(::weir_guest::bounds::Rows::push_to(self.#idents, row, &mut sinks.#places);)*);
+    implement(item, &names, &rows, &give)
 }
 
-fn sink(at: &Type, row: &TokenStream) -> TokenStream {
-    quote_spanned!(at.span()=> ::weir_guest::__private::Sink::<#row>)
-}
-
-fn implement(item: &DeriveInput, names: &[Name], sinks: &[TokenStream], give: &TokenStream) -> Result<TokenStream> {
+/// `rows` are the types of what goes to each output.
+fn implement(item: &DeriveInput, names: &[Name], rows: &[&Type], give: &TokenStream) -> Result<TokenStream> {
     unique(names, "output")?;
     if names.is_empty() || names.len() > OUTPUTS_MAX {
         return Err(Error::new_spanned(
@@ -92,14 +79,29 @@ fn implement(item: &DeriveInput, names: &[Name], sinks: &[TokenStream], give: &T
     let this = &item.ident;
     let (impl_generics, type_generics, where_clause) = item.generics.split_for_impl();
     let texts = names.iter().map(|name| &name.text);
-    let places = (0..sinks.len()).map(syn::Index::from);
+    let places = (0..rows.len()).map(syn::Index::from);
+    // With their own spans, types that do not fit are reported where they stand.
+    let row_types: Vec<_> = rows
+        .iter()
+        .map(|rows| quote_spanned!(rows.span()=> <#rows as ::weir_guest::bounds::Rows>::Row))
+        .collect();
+    let sinks: Vec<_> = row_types
+        .iter()
+        .zip(rows)
+        .map(|(row, rows)| quote_spanned!(rows.span()=> ::weir_guest::__private::Sink::<#row>))
+        .collect();
+    let specs = rows
+        .iter()
+        .map(|rows| quote_spanned!(rows.span()=> ::weir_guest::__private::output::<#rows>));
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics ::weir_guest::Outputs for #this #type_generics #where_clause {
+            type Set = Self;
             type Sinks = (#(#sinks,)*);
+            const COMPUTES: bool = false #(|| !<#row_types as ::weir_guest::Output>::PASSES)*;
 
             fn specs() -> ::std::vec::Vec<::weir_guest::abi::OutputSpec> {
-                ::std::vec![#(#sinks::spec(#texts)),*]
+                ::std::vec![#(#specs(#texts)),*]
             }
 
             fn sinks(rows: usize) -> Self::Sinks {

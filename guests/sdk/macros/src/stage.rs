@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, Result, ReturnType, Type};
 
 use crate::columns::{doc, only_lifetimes};
+use crate::returned::Returned;
 
 pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStream> {
     if !arguments.is_empty() {
@@ -37,9 +38,9 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
         [] => return Err(Error::new_spanned(&signature.ident, SHAPE)),
     };
     let (argument, call) = match second {
-        None => (quote!(()), quote!(|input, _: &()| rule(input))),
+        None => (quote!(()), quote!(rule(input))),
         Some(Type::Reference(reference)) if reference.mutability.is_none() => {
-            (without_lifetimes(&reference.elem), quote!(rule))
+            (without_lifetimes(&reference.elem), quote!(rule(input, argument)))
         }
         Some(other) => {
             return Err(Error::new_spanned(
@@ -49,8 +50,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
         }
     };
     let returned = match &signature.output {
-        ReturnType::Type(_, returned) if !matches!(**returned, Type::ImplTrait(_)) => returned,
-        ReturnType::Type(_, returned) => return Err(Error::new_spanned(returned, RETURNED)),
+        ReturnType::Type(_, returned) => Returned::of(returned, RETURNED)?,
         ReturnType::Default => return Err(Error::new_spanned(&signature.ident, RETURNED)),
     };
 
@@ -59,7 +59,13 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
     let title = format!("`{function}` as a stage. {text}");
     let rule = quote_spanned!(function.span()=> Rule);
     let input = without_lifetimes(input);
-    let verdict = without_lifetimes(returned);
+    let verdict = without_lifetimes(&returned.named);
+    let call = returned.outputs(&call);
+    let given = if returned.is_named() {
+        verdict.clone()
+    } else {
+        quote!(_)
+    };
     // With the span of the argument's type, a type that is no context is reported there.
     let parameters = quote_spanned!(argument.span()=> <#argument as ::weir_guest::bounds::Argument>::Parameters);
 
@@ -88,7 +94,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
 
             fn process(&self, batch: &::weir_guest::abi::Batch) -> ::weir_guest::abi::Answer {
                 let rule = #function;
-                ::weir_guest::__private::process::<#input, #argument, #verdict>(batch, &self.0, #call)
+                ::weir_guest::__private::process::<#input, #argument, #given>(batch, &self.0, |input, argument| #call)
             }
         }
 
@@ -122,5 +128,6 @@ pub(crate) fn without_lifetimes(tokens: impl ToTokens) -> TokenStream {
 const SHAPE: &str = "a rule takes what it reads of an event and, if it needs them, a `&Context` or its parameters: \
                      `fn rule(order: Order, cx: &Context<Settings>) -> Option<Kept>`";
 
-const RETURNED: &str = "a rule returns a struct that derives `Output`, an `Option` of it, a type that derives \
-                        `Outputs`, or a `Result` of any of these with `Reject`";
+const RETURNED: &str = "a rule returns a struct that derives `Output`, an `Option`, `Vec` or array of it, an \
+                        `impl Iterator<Item = Row>` of it, a type that derives `Outputs`, or a `Result` of any of these \
+                        with `Reject`";
