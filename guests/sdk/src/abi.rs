@@ -17,3 +17,10 @@ pub mod aggregate {
     };
     pub use crate::bindings::weir::stage::types::States;
 }
+
+/// The types of a [`Keyed`](crate::Keyed), where they are not those of a stage.
+pub mod keyed {
+    pub use crate::bindings::keyed::exports::weir::stage::keyed::{
+        Batch, Description, Due, Fired, Processed, Rejected,
+    };
+}

@@ -3,6 +3,7 @@
 use crate::abi::aggregate::{Accumulated, Batch, Description, Rejected, ResultColumn, States};
 use crate::abi::{Column, ColumnValues, Parameter};
 use crate::computed::OutputField;
+use crate::states::{check_size, decode, encode};
 use crate::{Input, Parameters, Reject, State, log};
 
 /// An aggregate as the host sees it: columns and states in, states and a column out.
@@ -142,8 +143,8 @@ pub trait Methods {
 /// In place of a column's name: what an aggregate comes to has none of its own.
 const RESULT: &str = "result";
 
-/// Bytes of a state, as the contract says.
-const STATE_BYTES_MAX: usize = 65536;
+/// Whose the states are.
+const GROUP: &str = "group";
 
 /// For the attribute: the description of an aggregate.
 #[doc(hidden)]
@@ -197,7 +198,7 @@ pub fn accumulate<'a, M: Methods, I: Input<'a>>(
             false => add(state, input, settings),
             true => retract(state, input, settings),
         };
-        if let Err(reject) = applied.and_then(|()| check_size(state)) {
+        if let Err(reject) = applied.and_then(|()| check_size(state, GROUP)) {
             stopped = Err(rejected(row, reject));
             break;
         }
@@ -227,7 +228,7 @@ pub fn merge<M: Methods>(into: &States, from: &States, settings: &M::Parameters)
     let mut results = M::Result::column(RESULT, states.len());
     let mut stopped = Ok(());
     for (pair, (into, from)) in states.iter_mut().zip(from).enumerate() {
-        if let Err(reject) = M::merge(into, from, settings).and_then(|()| check_size(into)) {
+        if let Err(reject) = M::merge(into, from, settings).and_then(|()| check_size(into, GROUP)) {
             stopped = Err(rejected(pair, reject));
             break;
         }
@@ -247,44 +248,6 @@ pub fn results<M: Methods>(states: &States, settings: &M::Parameters) -> Result<
         M::result(state, settings).push_to(&mut results);
     }
     check_results(M::Result::finish(results))
-}
-
-/// States as they came. One of no bytes is new.
-fn decode<S: State + Default>(states: &States) -> Vec<S> {
-    let decode = |ends: &[u32]| match &states.data[ends[0] as usize..ends[1] as usize] {
-        [] => S::default(),
-        mut bytes => S::decode(&mut bytes)
-            .filter(|_| bytes.is_empty())
-            .expect("the host sent a state that is none of this aggregate"),
-    };
-    states.offsets.windows(2).map(decode).collect()
-}
-
-fn encode<S: State>(states: &[S]) -> States {
-    let mut offsets = Vec::with_capacity(states.len() + 1);
-    offsets.push(0);
-    let mut data = Vec::with_capacity(states.len() * S::BYTES_MAX.unwrap_or(STATE_BYTES_ASSUMED));
-    for state in states {
-        state.encode(&mut data);
-        offsets.push(u32::try_from(data.len()).expect("states have at most 2^32 - 1 bytes"));
-    }
-    States { offsets, data }
-}
-
-/// Bytes that there is room for at first for a state without a bound.
-const STATE_BYTES_ASSUMED: usize = 64;
-
-#[inline(always)]
-fn check_size<S: State>(state: &S) -> Result<(), Reject> {
-    if S::BYTES_MAX.is_some_and(|bytes| bytes <= STATE_BYTES_MAX) {
-        return Ok(());
-    }
-    match state.encoded_bytes() {
-        ..=STATE_BYTES_MAX => Ok(()),
-        bytes => Err(Reject::new(format!(
-            "the state of the group would have {bytes} bytes; accepted are up to {STATE_BYTES_MAX}"
-        ))),
-    }
 }
 
 /// Rejects the first result that the contract does not allow.

@@ -49,14 +49,22 @@
 //! - [`HashMap`] and [`HashSet`]: with keys that never change, so that they iterate in the same order in every batch.
 //! - [`log`]: lines for the host's log.
 //!
-//! What is to be remembered over many events, group by group, is an *aggregate* instead: a [`State`] with methods under
-//! [`#[aggregate]`](macro@aggregate), see [`Aggregate`].
+//! A rule under [`#[stage]`](macro@stage) judges each event by itself. There are others:
 //!
-//! A rule is a pure function: it has no clock, no randomness, no files and no memory of earlier events, so the same
-//! events always give the same rows. The crate of a rule is a `cdylib` (the component) and an `rlib` (for tests), and
-//! holds one [`#[stage]`](macro@stage) or one [`#[aggregate]`](macro@aggregate).
+//! - [`#[aggregate]`](macro@aggregate): what a group of rows comes to. A [`State`] with methods, see [`Aggregate`].
+//! - [`#[keyed]`](macro@keyed): what becomes of a row depends on what came before for its key, or on that nothing came
+//!   for a while. A [`State`] with methods too, which can set [`Timers`]; see [`Keyed`], and
+//!   [`testing`] for its tests.
+//!
+//! A rule is a pure function: it has no clock, no randomness, no files and no memory but the state that it is given, so
+//! the same events always give the same rows. The crate of a rule is a `cdylib` (the component) and an `rlib` (for tests),
+//! and holds one of these attributes, once.
+//!
+//! Decimals, times and JSON are types of other crates, behind the features `decimal`, `jiff` and `json`; the crates
+//! themselves are `weir_guest::rust_decimal`, `weir_guest::jiff` and `weir_guest::serde_json` then. [`Input`],
+//! [`Computed`], [`Parameters`] and [`State`] say which types there are.
 
-pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, stage};
+pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, keyed, stage};
 
 pub use aggregate::Aggregate;
 #[cfg(feature = "jiff")]
@@ -65,9 +73,11 @@ pub use collections::{FixedState, HashMap, HashSet};
 pub use computed::{BooleanColumn, BytesColumn, Computed, DoubleColumn, IntColumn, TextColumn};
 pub use context::Context;
 pub use decimal::DecimalColumn;
+pub use event_time::EventTime;
 pub use input::Input;
 #[cfg(feature = "json")]
 pub use json::{Json, JsonColumn, ListColumn};
+pub use keyed::Keyed;
 pub use local_hour::LocalHour;
 pub use output::{Output, Outputs};
 pub use parameters::{ParameterField, Parameters};
@@ -75,6 +85,7 @@ pub use reject::Reject;
 pub use stage::Stage;
 pub use state::State;
 pub use time_zone::TimeZone;
+pub use timers::Timers;
 
 // In reading order; the blank lines keep it.
 mod input;
@@ -95,12 +106,18 @@ mod stage;
 
 mod aggregate;
 mod state;
+mod states;
+
+mod event_time;
+mod keyed;
+mod timers;
 
 mod collections;
 mod local_hour;
 mod time_zone;
 
 pub mod log;
+pub mod testing;
 
 pub mod abi;
 pub mod bounds;
@@ -131,5 +148,9 @@ pub mod __private {
 
     pub mod aggregate {
         pub use crate::aggregate::{Methods, accumulate, configure, describe, merge, no_retract, results};
+    }
+
+    pub mod keyed {
+        pub use crate::keyed::{Methods, describe, on_timers, process, same_outputs};
     }
 }

@@ -66,6 +66,9 @@ pub trait Verdict {
 
     #[doc(hidden)]
     fn outputs(self) -> Result<Self::Outputs, Reject>;
+
+    #[doc(hidden)]
+    fn is_rejected(&self) -> bool;
 }
 
 impl<T: Outputs> Verdict for T {
@@ -75,6 +78,10 @@ impl<T: Outputs> Verdict for T {
     fn outputs(self) -> Result<T, Reject> {
         Ok(self)
     }
+
+    fn is_rejected(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Outputs> Verdict for Result<T, Reject> {
@@ -83,6 +90,10 @@ impl<T: Outputs> Verdict for Result<T, Reject> {
     #[inline(always)]
     fn outputs(self) -> Result<T, Reject> {
         self
+    }
+
+    fn is_rejected(&self) -> bool {
+        self.is_err()
     }
 }
 

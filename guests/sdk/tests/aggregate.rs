@@ -148,7 +148,7 @@ fn a_parameter_that_is_none_is_told() {
 }
 
 #[test]
-#[should_panic(expected = "a state that is none of this aggregate")]
+#[should_panic(expected = "a state that is none of this module")]
 fn a_state_of_another_aggregate_is_not_taken() {
     let rule = guide::Rule::configure(vec![guide_limit(10)]).unwrap();
     let _ = take(&rule, &[1, 2, 3], &[1]);

@@ -4,6 +4,7 @@ mod aggregate;
 mod columns;
 mod decimal;
 mod input;
+mod keyed;
 mod output;
 mod outputs;
 mod parameters;
@@ -56,7 +57,7 @@ pub fn derive_parameters(item: TokenStream) -> TokenStream {
 /// The function takes what it reads of an event, and if it needs them a reference to a
 /// [`Context`](../weir_guest/struct.Context.html) or to its parameters. It returns where the event goes: see
 /// [`Outputs`](../weir_guest/trait.Outputs.html). Its doc comment is the stage's, and the stage has the crate's name and
-/// version. A crate holds one stage or one aggregate.
+/// version.
 #[proc_macro_attribute]
 pub fn stage(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemFn);
@@ -65,7 +66,7 @@ pub fn stage(arguments: TokenStream, item: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Derives [`State`](../weir_guest/trait.State.html): what an aggregate remembers of a group.
+/// Derives [`State`](../weir_guest/trait.State.html): what is remembered of a group or key.
 #[proc_macro_derive(State)]
 pub fn derive_state(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
@@ -78,8 +79,8 @@ pub fn derive_state(item: TokenStream) -> TokenStream {
 /// [`Aggregate`](../weir_guest/trait.Aggregate.html), and in a component the exports of the contract.
 ///
 /// The type is a [`State`](../weir_guest/trait.State.html) with a `Default`, which is what holds of a group without rows.
-/// Its doc comment is the aggregate's, and the aggregate has the crate's name and version. A crate holds one stage or one
-/// aggregate. The methods, each of which may ask for the parameters with a further argument `settings: &Settings`:
+/// Its doc comment is the aggregate's, and the aggregate has the crate's name and version. The methods, each of which may
+/// ask for the parameters with a further argument `settings: &Settings`:
 ///
 /// - `fn add(&mut self, row: Row)` takes in a row, which is an [`Input`](../weir_guest/trait.Input.html);
 /// - `fn result(&self) -> T` says what the group comes to: a value that a column can hold, or an `Option` of one;
@@ -88,11 +89,40 @@ pub fn derive_state(item: TokenStream) -> TokenStream {
 /// - `fn merge(&mut self, other: Self)`, if there is one, takes in all that another group has seen, so that the aggregate
 ///   can be used over windows that grow together.
 ///
-/// All but `result` may return a `Result<(), Reject>`. What a method has done to the state before it rejects is undone.
+/// A `result` of decimals has its digits above it: `#[decimal(18, 2)]`. All but `result` may return a `Result<(), Reject>`. What a method has done to the state before it rejects is undone.
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemImpl);
     aggregate::expand(&arguments.into(), &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a keyed function of the methods of a state: beside them a `pub struct Rule` that is a
+/// [`Keyed`](../weir_guest/trait.Keyed.html), and in a component the exports of the contract.
+///
+/// The type is a [`State`](../weir_guest/trait.State.html) with a `Default`, which is what holds of a key without rows; a
+/// key whose state is that again, and that waits for no time, is forgotten. Its doc comment is the function's, and the
+/// function has the crate's name and version. The methods:
+///
+/// - `fn on_row(&mut self, row: Row) -> Option<Given>` takes in a row, which is an
+///   [`Input`](../weir_guest/trait.Input.html). It may ask for more, each of which costs the host something or asks
+///   something of the pipeline, and has it behind the row: `at: EventTime` is the row's event time, `cx: &Context<Settings>`
+///   has "now" and the parameters, `settings: &Settings` the parameters alone, and `timers: &mut Timers` is the key's
+///   [timer](../weir_guest/struct.Timers.html).
+/// - `fn on_timer(&mut self) -> Option<Given>`, where `on_row` takes timers, takes note that the time has come for which
+///   the key waits. It may ask for `at: EventTime`, which is that time, `settings: &Settings`, and `timers: &mut Timers`
+///   to wait for another.
+///
+/// Both return where rows go, as a stage does: see [`Outputs`](../weir_guest/trait.Outputs.html). They give into the same
+/// outputs, whose columns go behind those of the key. What `on_timer` gives comes of no row: an output with `#[pass(…)]`
+/// gets none from it. What a method has done to state and timer before it rejects is undone.
+///
+/// In tests `Rule::driver(settings)` makes a [`Driver`](../weir_guest/testing/struct.Driver.html).
+#[proc_macro_attribute]
+pub fn keyed(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemImpl);
+    keyed::expand(&arguments.into(), &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -1,13 +1,12 @@
 //! What a function returns, where that may be an `impl Iterator<Item = Row>`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
-use syn::spanned::Spanned;
+use quote::{ToTokens, quote};
 use syn::{AngleBracketedGenericArguments, Error, GenericArgument, PathArguments, Result, Type, TypeParamBound};
 
 /// The type that a function returns.
 pub(crate) struct Returned {
-    /// A type of the same outputs that can be named: without `impl`.
+    /// A type of the same outputs that has a name: without `impl`.
     pub(crate) named: TokenStream,
     /// Where the iterator stands.
     place: Place,
@@ -22,18 +21,16 @@ enum Place {
 }
 
 impl Returned {
-    /// `expected` says what may be returned.
-    pub(crate) fn of(ty: &Type, expected: &str) -> Result<Returned> {
+    /// `named` makes the type that stands for an iterator of rows, and `expected` says what may be returned.
+    pub(crate) fn of(ty: &Type, named: fn(&Type) -> TokenStream, expected: &str) -> Result<Returned> {
         let wrong = |at: &dyn ToTokens| Error::new_spanned(at.to_token_stream(), expected);
         match ty {
             // What a macro by example makes of `$returned:ty`.
-            Type::Group(group) => Returned::of(&group.elem, expected),
+            Type::Group(group) => Returned::of(&group.elem, named, expected),
             Type::ImplTrait(opaque) => {
                 let item = opaque.bounds.iter().find_map(item).ok_or_else(|| wrong(ty))?;
                 Ok(Returned {
-                    named: quote_spanned! {ty.span()=>
-                        ::weir_guest::__private::Many<::std::iter::Empty<#item>>
-                    },
+                    named: named(item),
                     place: Place::Here,
                 })
             }
@@ -50,7 +47,7 @@ impl Returned {
                 let (Some(GenericArgument::Type(first)), true) = (args.first_mut(), within) else {
                     return Err(wrong(ty));
                 };
-                let of = Returned::of(first, expected)?;
+                let of = Returned::of(first, named, expected)?;
                 *first = Type::Verbatim(of.named);
                 Ok(Returned {
                     named: path.into_token_stream(),
@@ -72,12 +69,8 @@ impl Returned {
         self.place == Place::Nowhere
     }
 
-    /// A call of the function, with its iterator as what the outputs take.
-    pub(crate) fn outputs(&self, call: &TokenStream) -> TokenStream {
-        self.mapped(call, &quote!(::weir_guest::__private::Many))
-    }
-
-    fn mapped(&self, call: &TokenStream, map: &TokenStream) -> TokenStream {
+    /// A call of the function, where `map` makes of its iterator what stands for it.
+    pub(crate) fn mapped(&self, call: &TokenStream, map: &TokenStream) -> TokenStream {
         match self.place {
             Place::Nowhere => call.clone(),
             Place::Here => quote!(#map(#call)),

@@ -50,7 +50,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
         }
     };
     let returned = match &signature.output {
-        ReturnType::Type(_, returned) => Returned::of(returned, RETURNED)?,
+        ReturnType::Type(_, returned) => Returned::of(returned, of_iterator, RETURNED)?,
         ReturnType::Default => return Err(Error::new_spanned(&signature.ident, RETURNED)),
     };
 
@@ -60,7 +60,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
     let rule = quote_spanned!(function.span()=> Rule);
     let input = without_lifetimes(input);
     let verdict = without_lifetimes(&returned.named);
-    let call = returned.outputs(&call);
+    let call = returned.mapped(&call, &quote!(::weir_guest::__private::Many));
     let given = if returned.is_named() {
         verdict.clone()
     } else {
@@ -103,24 +103,38 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
     })
 }
 
+/// What stands for an `impl Iterator<Item = Row>` where a type has to have a name.
+pub(crate) fn of_iterator(row: &Type) -> TokenStream {
+    quote!(::weir_guest::__private::Many<::std::iter::Empty<#row>>)
+}
+
 /// The tokens of a type with `'_` for every lifetime, since the function's own are not known outside of it.
 pub(crate) fn without_lifetimes(tokens: impl ToTokens) -> TokenStream {
+    with_lifetimes(tokens, &quote!('_))
+}
+
+/// The tokens of a type with this one for every lifetime.
+pub(crate) fn with_lifetimes(tokens: impl ToTokens, lifetime: &TokenStream) -> TokenStream {
+    let name = lifetime.clone().into_iter().find_map(|token| match token {
+        TokenTree::Ident(name) => Some(name),
+        _ => None,
+    });
     let mut after_tick = false;
-    let replace = |token| match token {
-        TokenTree::Ident(name) if after_tick => {
+    let replace = |token| match (token, &name) {
+        (TokenTree::Ident(given), Some(name)) if after_tick => {
             after_tick = false;
-            TokenTree::Ident(Ident::new("_", name.span()))
+            TokenTree::Ident(Ident::new(&name.to_string(), given.span()))
         }
-        TokenTree::Punct(punct) => {
+        (TokenTree::Punct(punct), _) => {
             after_tick = punct.as_char() == '\'';
             TokenTree::Punct(punct)
         }
-        TokenTree::Group(group) => {
-            let mut replaced = Group::new(group.delimiter(), without_lifetimes(group.stream()));
+        (TokenTree::Group(group), _) => {
+            let mut replaced = Group::new(group.delimiter(), with_lifetimes(group.stream(), lifetime));
             replaced.set_span(group.span());
             TokenTree::Group(replaced)
         }
-        other => other,
+        (other, _) => other,
     };
     tokens.into_token_stream().into_iter().map(replace).collect()
 }
