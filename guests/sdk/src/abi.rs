@@ -24,3 +24,8 @@ pub mod keyed {
         Batch, Description, Due, Fired, Processed, Rejected,
     };
 }
+
+/// The types of a [`Decoder`](crate::Decoder), where they are not those of a stage.
+pub mod decoder {
+    pub use crate::bindings::decoder::exports::weir::stage::decoder::{Answer, Batch, Description, Header};
+}

@@ -4,6 +4,7 @@ pub use crate::aggregate::Applied;
 pub use crate::computed::{ColumnBuilder, OutputField};
 pub use crate::context::Argument;
 pub use crate::decimal::DecimalField;
+pub use crate::decoder::{DecodedRow, OfMessage};
 pub use crate::event_time::Time;
 pub use crate::input::{InputField, InputValue};
 #[cfg(feature = "json")]

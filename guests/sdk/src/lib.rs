@@ -55,6 +55,8 @@
 //! - [`#[keyed]`](macro@keyed): what becomes of a row depends on what came before for its key, or on that nothing came
 //!   for a while. A [`State`] with methods too, which can set [`Timers`]; see [`Keyed`], and
 //!   [`testing`] for its tests.
+//! - [`#[decoder]`](macro@decoder): payloads of a format that the host does not know. A function from a payload, or a
+//!   [`Message`], to rows; see [`Decoder`].
 //!
 //! A rule is a pure function: it has no clock, no randomness, no files and no memory but the state that it is given, so
 //! the same events always give the same rows. The crate of a rule is a `cdylib` (the component) and an `rlib` (for tests),
@@ -64,7 +66,7 @@
 //! themselves are `weir_guest::rust_decimal`, `weir_guest::jiff` and `weir_guest::serde_json` then. [`Input`],
 //! [`Computed`], [`Parameters`] and [`State`] say which types there are.
 
-pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, keyed, stage};
+pub use weir_guest_macros::{Input, Output, Outputs, Parameters, State, aggregate, decoder, keyed, stage};
 
 pub use aggregate::Aggregate;
 #[cfg(feature = "jiff")]
@@ -73,6 +75,7 @@ pub use collections::{FixedState, HashMap, HashSet};
 pub use computed::{BooleanColumn, BytesColumn, Computed, DoubleColumn, IntColumn, TextColumn};
 pub use context::Context;
 pub use decimal::DecimalColumn;
+pub use decoder::{Decoder, Header, Message};
 pub use event_time::EventTime;
 pub use input::Input;
 #[cfg(feature = "json")]
@@ -112,6 +115,8 @@ mod event_time;
 mod keyed;
 mod timers;
 
+mod decoder;
+
 mod collections;
 mod local_hour;
 mod time_zone;
@@ -148,6 +153,10 @@ pub mod __private {
 
     pub mod aggregate {
         pub use crate::aggregate::{Methods, accumulate, configure, describe, merge, no_retract, results};
+    }
+
+    pub mod decoder {
+        pub use crate::decoder::{configure, decode, describe};
     }
 
     pub mod keyed {

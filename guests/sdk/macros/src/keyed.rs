@@ -7,7 +7,7 @@ use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReceiverKind, Result, Re
 
 use crate::columns::only_lifetimes;
 use crate::returned::Returned;
-use crate::stage::{with_lifetimes, without_lifetimes};
+use crate::stage::{is_context, with_lifetimes, without_lifetimes};
 
 pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenStream> {
     if !arguments.is_empty() {
@@ -296,12 +296,6 @@ impl<'a> Method<'a> {
         let call = quote!(<#state>::#name(state, #(#passed),*));
         self.returned.mapped(&call, &quote!(::std::iter::Iterator::collect))
     }
-}
-
-/// Whether it is a `Context`, by its name.
-fn is_context(ty: &Type) -> bool {
-    let Type::Path(path) = ty else { return false };
-    path.path.segments.last().is_some_and(|last| last.ident == "Context")
 }
 
 /// A `'_`, or a `&` without a lifetime.

@@ -3,6 +3,7 @@
 mod aggregate;
 mod columns;
 mod decimal;
+mod decoder;
 mod input;
 mod keyed;
 mod output;
@@ -123,6 +124,23 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn keyed(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemImpl);
     keyed::expand(&arguments.into(), &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a decoder of a function: beside it a `pub struct Rule` that is a
+/// [`Decoder`](../weir_guest/trait.Decoder.html), and in a component the exports of the contract.
+///
+/// The function takes the payload of a message as a `&[u8]` or a `&str` (a payload that is no UTF-8 is rejected then), or
+/// with its subject and headers as a [`Message`](../weir_guest/struct.Message.html), and if it needs them a reference to its
+/// parameters. It returns what it reads: a struct that derives [`Output`](../weir_guest/trait.Output.html), without columns
+/// that go through; an `Option`, `Vec` or array of it, or an `impl Iterator` over it; or a `Result` of any of these with
+/// [`Reject`](../weir_guest/struct.Reject.html). Its doc comment is the decoder's, and the decoder has the crate's name and
+/// version.
+#[proc_macro_attribute]
+pub fn decoder(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemFn);
+    decoder::expand(&arguments.into(), &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -139,6 +139,12 @@ pub(crate) fn with_lifetimes(tokens: impl ToTokens, lifetime: &TokenStream) -> T
     tokens.into_token_stream().into_iter().map(replace).collect()
 }
 
+/// Whether it is a `Context`, by its name.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path.segments.last().is_some_and(|last| last.ident == "Context")
+}
+
 const SHAPE: &str = "a rule takes what it reads of an event and, if it needs them, a `&Context` or its parameters: \
                      `fn rule(order: Order, cx: &Context<Settings>) -> Option<Kept>`";
 
