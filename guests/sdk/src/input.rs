@@ -34,6 +34,11 @@ use crate::abi::{Column, ColumnType, ColumnValues, InputColumn};
 ///     payable: Option<f64>,
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a rule cannot read a row as `{Self}`",
+    label = "not an input",
+    note = "what a rule reads is a struct that derives `Input`, with a field for each column"
+)]
 pub trait Input<'a>: Sized {
     /// A reader for each column.
     #[doc(hidden)]

@@ -38,6 +38,11 @@ use crate::abi::{Parameter, ParameterSpec, ParameterType, ParameterValue};
 /// assert!(settings.events.is_empty());
 /// # Ok::<(), String>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a pipeline can set",
+    label = "not parameters",
+    note = "parameters are a struct that derives `Parameters`, with a field for each"
+)]
 pub trait Parameters: Sized {
     /// The parameters, in the order of the fields.
     fn specs() -> Vec<ParameterSpec>;
