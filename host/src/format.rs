@@ -13,6 +13,7 @@ mod compressed;
 mod csv;
 mod cursor;
 mod debezium;
+mod elements;
 mod framing;
 mod input_payloads;
 mod json;
@@ -26,6 +27,7 @@ mod reading;
 mod scalar;
 
 pub use columns::{ColumnBuilders, Decoded, RejectedPayload};
+pub use elements::ElementReader;
 pub use json::{Line, LineScanner, ObjectKind, Scanner};
 
 use crate::{

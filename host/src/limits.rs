@@ -122,6 +122,18 @@ pub const REHEARSED_WAITING_MAX: u64 = 1024;
 /// Batches that wait for a rehearsal before it is handed more current rows.
 pub const REHEARSED_AHEAD_MAX: u64 = 2;
 
+/// Rows that `unnest` makes of one row: the elements of its array. Who orders ten thousand things sends them in parts; beyond that it is
+/// an array of something else, and each of its rows has all other columns of the event.
+pub const UNNEST_ROWS_MAX: usize = 10_000;
+
+/// Bytes that the rows take that `unnest` makes of one row, with all columns that go on: a payload of a megabyte can hold a text of half
+/// of it, and an array of ten thousand numbers. A part of a batch ends in front of the event whose rows would take it beyond that.
+pub const UNNEST_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that the rows take that `unnest` makes of all rows of one event: an operator before it may have brought in many of them. It is
+/// far below the 4 GiB that a text column can hold.
+pub const UNNEST_EVENT_BYTES_MAX: usize = 1 << 30;
+
 /// Columns of a table: what SQLite takes, as it is built in.
 pub const TABLE_COLUMNS_MAX: usize = 2000;
 

@@ -9,7 +9,7 @@ use weir_tests::{
 };
 
 /// Changed copies of a corpus, for each target.
-const COPIES: [(&str, usize); 9] = [
+const COPIES: [(&str, usize); 10] = [
     ("decode", 60_000),
     ("changes", 60_000),
     ("answer", 200_000),
@@ -19,6 +19,7 @@ const COPIES: [(&str, usize); 9] = [
     ("csv", 30_000),
     ("avro", 30_000),
     ("protobuf", 30_000),
+    ("elements", 30_000),
 ];
 
 /// Pieces that mean something to one target or the other.

@@ -5,6 +5,7 @@
 
 mod changes;
 mod decode;
+mod elements;
 mod formats;
 mod lines;
 mod state;
@@ -12,6 +13,7 @@ mod types;
 
 pub use changes::changes;
 pub use decode::decode;
+pub use elements::elements;
 pub use formats::{avro, csv, protobuf};
 pub use lines::{lines, tables};
 pub use state::{inputs, state};
@@ -28,7 +30,7 @@ use weir::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("decode", decode),
     ("changes", changes),
     ("answer", answer),
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 9] = [
     ("csv", csv),
     ("avro", avro),
     ("protobuf", protobuf),
+    ("elements", elements),
 ];
 
 /// The answer of a guest: one that passes the check keeps every promise of the contract.

@@ -14,8 +14,8 @@ use crate::say::say;
 use crate::workspace;
 
 /// The targets of `fuzz/`.
-const TARGETS: [&str; 9] = [
-    "decode", "changes", "answer", "pipeline", "state", "lines", "csv", "avro", "protobuf",
+const TARGETS: [&str; 10] = [
+    "decode", "changes", "answer", "pipeline", "state", "lines", "csv", "avro", "protobuf", "elements",
 ];
 
 /// Counters on every edge, and every comparison, for libFuzzer to read.

@@ -267,6 +267,19 @@ impl ColumnBuilders {
         room
     }
 
+    /// Ends a row of the only column, with this value. False if it is a text column and full.
+    #[must_use]
+    pub(super) fn push_only(&mut self, cell: Cell<'_>) -> bool {
+        self.rows += 1;
+        self.columns.first_mut().is_none_or(|column| column.push(cell))
+    }
+
+    /// Drops all rows but the first.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.roll_back();
+    }
+
     /// Drops the last complete row.
     pub(super) fn drop_row(&mut self) {
         self.rows = self.rows.saturating_sub(1);

@@ -8,6 +8,7 @@
 //! UTF-8 is checked text by text, and only in texts that go beyond ASCII: anywhere else such a byte is no JSON.
 
 mod declared;
+mod elements;
 mod envelope;
 mod fault;
 mod line;
@@ -19,8 +20,11 @@ mod text;
 mod value;
 mod window;
 
+pub(super) use elements::ElementCheck;
 pub(super) use envelope::EnvelopeScanner;
+pub(super) use fault::excerpt;
 pub use line::{Line, LineScanner, ObjectKind};
+pub(super) use scalars::scalar;
 pub(super) use value::JsonCheck;
 
 use super::{

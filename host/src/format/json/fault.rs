@@ -9,7 +9,7 @@ use crate::{
 
 /// What is wrong, small enough to be returned by value; [`Fault::reject`] puts it in words.
 #[derive(Clone, Copy)]
-pub(super) struct Fault {
+pub(in crate::format) struct Fault {
     found: Found,
     at: usize,
     column: usize,
@@ -57,7 +57,7 @@ impl Fault {
 
     /// In words, of the columns of the scanner that met it.
     #[cold]
-    pub(super) fn reject(self, payload: &[u8], columns: &[SourceColumn]) -> RejectedPayload {
+    pub(in crate::format) fn reject(self, payload: &[u8], columns: &[SourceColumn]) -> RejectedPayload {
         let fault = self;
         let column = columns.get(fault.column);
         let accepted = match (fault.found, column) {
@@ -98,7 +98,7 @@ impl Fault {
 }
 
 /// What is written at `at`, short enough for a reason.
-fn excerpt(payload: &[u8], at: usize) -> String {
+pub(in crate::format) fn excerpt(payload: &[u8], at: usize) -> String {
     const BYTES_MAX: usize = 40;
     let rest = payload.get(at..).unwrap_or_default();
     let end = rest

@@ -68,6 +68,12 @@ pub(super) fn raw<'r>(
     })
 }
 
+/// The scalar that a text is, which is one value of JSON.
+pub(in crate::format) fn scalar<'r>(text: &'r [u8], unescaped: &'r mut Vec<u8>) -> Option<Raw<'r>> {
+    let (raw, _) = raw(text, 0, unescaped, &mut Nesting::default()).ok()?;
+    Some(raw)
+}
+
 /// Reads a text column's value; returns where it ends.
 #[inline(always)]
 pub(super) fn text_value(payload: &[u8], at: usize, builder: Option<&mut Builder>) -> Result<usize, Fault> {
