@@ -22,6 +22,7 @@ pub use payload_format::{AvroFormat, Compression, CsvFormat, DebeziumFormat, Fra
 pub use project::{Named, PROJECT_FILE, ProjectFile};
 pub use spanned::Spanned;
 pub use trust::{NamedKey, Trust, TrustedKey};
+pub use type_name::NamedType;
 
 use crate::{
     model::{column::ColumnType, path::ValuePath},
@@ -29,7 +30,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 /// Text with its place in the file.
 pub type Name = Spanned<String>;
@@ -380,6 +381,21 @@ pub enum ColumnFormat {
     Base64,
     /// Bytes in hexadecimal.
     Hex,
+}
+
+impl fmt::Display for ColumnFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Strftime { pattern, zone } => match zone {
+                None => f.write_str(pattern),
+                Some(zone) => write!(f, "{pattern} in {zone}"),
+            },
+            named => {
+                let name = columns::FORMATS.iter().find(|(_, format)| format == named);
+                f.write_str(name.map_or("", |(name, _)| name))
+            }
+        }
+    }
 }
 
 /// A lookup table.

@@ -32,6 +32,7 @@ mod swap;
 mod takeover;
 mod trial;
 mod turns;
+mod unfolded;
 mod unswappable;
 mod verdicts;
 mod waves;
@@ -62,7 +63,7 @@ use crate::{
         held_times::HeldTimes,
         lookup,
     },
-    plan::{GuestHost, Node, NodeKind, OutputPort, Plan},
+    plan::{GuestHost, Node, NodeKind, OperatorPlan, OutputPort, Plan},
     sink::Sink,
 };
 use compaction::LogCompaction;
@@ -78,6 +79,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
+use unfolded::HeldRows;
 
 /// A plan that runs.
 #[derive(Debug)]
@@ -131,6 +133,8 @@ pub struct Engine {
     rehearsal: Option<Rehearsal>,
     /// The current rows that were none any more without a word in the last pass, by operator.
     past: BTreeMap<NodeId, Batch>,
+    /// During a swap.
+    held_rows: HeldRows,
     /// What candidates would make of current rows, by step.
     comparisons: BTreeMap<NodeId, Comparison>,
     last_events: LastEvents,
@@ -189,6 +193,8 @@ enum Cut {
     Undo(RejectedDelivery),
     /// A guest failed too often at this delivery.
     Stop(u32, Box<Stopped>),
+    /// An operator gives too much at once, unless the part ends in front of this delivery.
+    TooMuch(u32),
     /// A fault of Weir.
     Defect(Error),
 }
@@ -218,7 +224,10 @@ impl Engine {
             NodeKind::Stage(stage) => stage.undoes,
             // A stage that fails too often may do so in a later wave.
             NodeKind::Lookup(lookup) => lookup.waves.as_ref().is_some_and(|path| !path.is_empty()),
-            kind => kind.guests().next().is_some() || kind.keyed().is_some(),
+            kind => {
+                let undoes = kind.operator().is_some_and(OperatorPlan::undoes);
+                undoes || kind.guests().next().is_some() || kind.keyed().is_some()
+            }
         });
         let clock = plan
             .event_time
@@ -255,6 +264,7 @@ impl Engine {
             renewed: Vec::new(),
             rehearsal: None,
             past: BTreeMap::new(),
+            held_rows: HeldRows::new(),
             comparisons: BTreeMap::new(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -410,7 +420,9 @@ impl Engine {
                     (start, step) = (stop, step.saturating_mul(2).min(part_max));
                 }
                 // The events in front of it are known to be good; they are done on their own.
-                Err(Cut::Undo(RejectedDelivery { delivery, .. }) | Cut::Stop(delivery, _)) if delivery > start => {
+                Err(Cut::Undo(RejectedDelivery { delivery, .. }) | Cut::Stop(delivery, _) | Cut::TooMuch(delivery))
+                    if delivery > start =>
+                {
                     self.rollback();
                     outcomes.back_to(mark);
                     step = delivery - start;
@@ -429,6 +441,7 @@ impl Engine {
                     outcomes.reject(rejected);
                     (start, step) = (start + 1, 1);
                 }
+                Err(Cut::TooMuch(_)) => return Err(Error::defect("one event is too much at once")),
                 Err(Cut::Defect(defect)) => {
                     self.defect = Some(defect.clone());
                     return Err(defect);
@@ -506,7 +519,7 @@ impl Engine {
                 NodeKind::Stage(_) => return Err(Error::defect("a stage does not go by rows").into()),
                 NodeKind::Operator(_) => {
                     let output = self.operator(at, node, &edges, &mut progress, part, outcomes)?;
-                    self.note_past(at);
+                    self.note_past(at)?;
                     match &swap {
                         None => output,
                         Some(swap) => swap.with_differing(at, output)?,

@@ -28,6 +28,7 @@ mod testing;
 mod timers;
 mod top;
 pub mod union;
+pub mod unnest;
 pub mod window;
 
 use crate::{
@@ -73,6 +74,7 @@ const OPERATORS: &[Entry] = &[
     Entry::of::<lag::Lag>(),
     Entry::of::<columns::Columns>(),
     Entry::of::<keyed::Keyed>(),
+    Entry::of::<unnest::Unnest>(),
 ];
 
 /// An operator in the table.
@@ -117,7 +119,8 @@ pub trait Operator: Stateful + fmt::Debug + Send {
     /// Takes in rows of each input, while the watermark moves, and gives rows of each output.
     ///
     /// # Errors
-    /// Where a guest refuses a row of the first input. Nothing has changed then.
+    /// Where a guest refuses a row of the first input, or the operator itself does, or it would give too much at once. Nothing has
+    /// changed then.
     fn process(&mut self, inputs: Inputs<'_>) -> Result<Outputs, ProcessError>;
 
     /// Another plan of the same step takes over, whose columns may lie elsewhere. The state stays.
@@ -135,6 +138,15 @@ pub trait Operator: Stateful + fmt::Debug + Send {
     /// with its place in the batch as its delivery. Nothing where its first output is no changelog.
     fn current_rows(&self, _bucket: usize) -> Option<Batch> {
         None
+    }
+
+    /// Where it [unfolds](OperatorPlan::unfolds) rows: what it makes of each of these by itself, of the same kind and delivery. Of
+    /// such a row that it would reject there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`](crate::error::ErrorKind::Defect).
+    fn unfold(&mut self, _rows: &Batch) -> Result<Option<Batch>> {
+        Ok(None)
     }
 
     /// From now on, or no longer, keeps the current rows that are none any more without a word: see [`Operator::take_past`].
@@ -256,8 +268,31 @@ impl Applied {
 pub enum ProcessError {
     /// A guest among its aggregates refuses a row.
     Rejected(RejectedByGuest),
+    /// It can make nothing of some rows of the first input, which are in their order: at least one.
+    Unfit(Vec<UnfitRow>),
+    /// It would give too much at once: it can be asked of the rows in front of this delivery, and of those from there on.
+    TooMuch(u32),
     /// A fault of Weir.
     Defect(Error),
+}
+
+/// A row that an operator rejects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitRow {
+    /// The row of the operator's input.
+    pub row: u32,
+    /// A sentence for a person.
+    pub reason: String,
+}
+
+impl ProcessError {
+    /// Of an operator that was asked for what it makes of rows that fit.
+    fn into_defect(self) -> Error {
+        match self {
+            Self::Defect(defect) => defect,
+            other => Error::defect(format!("rows that were taken in are not taken in any more: {other:?}")),
+        }
+    }
 }
 
 impl From<RejectedByGuest> for ProcessError {

@@ -382,6 +382,11 @@ impl NodeKind {
         matches!(self, Self::Stage(_)) || self.projection().is_some()
     }
 
+    /// Whether it makes rows of each row alone, and is no rule: see [`OperatorPlan::unfolds`].
+    pub fn unfolds(&self) -> bool {
+        self.operator().is_some_and(OperatorPlan::unfolds)
+    }
+
     /// Whether the step keeps something of the rows that it has seen, or sets a table.
     pub fn keeps_state(&self) -> bool {
         match self {

@@ -31,6 +31,7 @@ mod time_column;
 mod top;
 mod trust;
 pub mod union;
+pub mod unnest;
 pub mod window;
 mod window_keys;
 
@@ -87,6 +88,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<columns::Columns>("columns"),
     Kind::of::<keyed::Keyed>("keyed"),
     Kind::of::<rule::Rule>("rule"),
+    Kind::of::<unnest::Unnest>("unnest"),
 ];
 
 /// A kind of step.

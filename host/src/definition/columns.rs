@@ -44,7 +44,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ColumnMap<T> {
 }
 
 impl ColumnType {
-    fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
+    pub(super) fn parse<E: de::Error>(name: &str) -> Result<Self, E> {
         if let Some(digits) = name.strip_prefix(DECIMAL) {
             let inside = digits
                 .trim()

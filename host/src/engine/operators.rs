@@ -3,9 +3,9 @@
 use super::{Cut, Edges, Engine, Outcomes, Part, Step, follow, is_timer_driven, of};
 use crate::{
     error::{Error, OrDefect},
-    model::{batch::Batch, ids::NodeId},
-    operator::{Inputs, ProcessError, clock::WatermarkProgress},
-    plan::Node,
+    model::{batch::Batch, delivery::RejectedDelivery, ids::NodeId},
+    operator::{Inputs, ProcessError, UnfitRow, clock::WatermarkProgress},
+    plan::{Node, OperatorPlan},
 };
 
 impl Engine {
@@ -40,6 +40,12 @@ impl Engine {
                     let input = first.or_defect(|| format!("step \"{}\" refuses a row and reads none", node.name))?;
                     *input = self.without_refused(node, input, refusal, part, outcomes)?;
                 }
+                Err(ProcessError::Unfit(unfit)) => {
+                    let first = batches.first_mut();
+                    let input = first.or_defect(|| format!("step \"{}\" rejects a row and reads none", node.name))?;
+                    *input = self.without_unfit(node, input, unfit, outcomes)?;
+                }
+                Err(ProcessError::TooMuch(delivery)) => return Err(Cut::TooMuch(delivery)),
             }
         };
         self.note_dead_timers(node, &outputs.dead, outcomes)?;
@@ -61,5 +67,43 @@ impl Engine {
             }
         }
         Ok(outputs.rows)
+    }
+
+    /// The rows of `input` without those that the operator `node` can make nothing of. Where they are no event's doing, they are kept as
+    /// dead letters of their own; else their events become dead letters.
+    ///
+    /// # Errors
+    /// Where such an event has to be undone.
+    fn without_unfit(
+        &self,
+        node: &Node,
+        input: &Batch,
+        unfit: Vec<UnfitRow>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Batch, Cut> {
+        let mut rejected = unfit.into_iter().map(|UnfitRow { row, reason }| {
+            let rejected = RejectedDelivery {
+                delivery: input.delivery(row as usize),
+                step: node.name.clone(),
+                module: None,
+                reason,
+            };
+            (rejected, row)
+        });
+        if is_timer_driven(&self.plan, node.input) {
+            let rejected: Vec<_> = rejected.collect();
+            let is_unfit = |row: &u32| rejected.binary_search_by_key(row, |(_, row)| *row).is_ok();
+            let others: Vec<u32> = (0..input.len() as u32).filter(|row| !is_unfit(row)).collect();
+            outcomes.reject_rows(rejected, self.plan.schema(node.input), input);
+            return Ok(input.gather(&others));
+        }
+        if node.kind.operator().is_some_and(OperatorPlan::undoes) {
+            // Rows ascend, and so do the deliveries that they came from: this is the earliest.
+            if let Some((first, _)) = rejected.next() {
+                return Err(Cut::Undo(first));
+            }
+        }
+        rejected.for_each(|(rejected, _)| outcomes.reject(rejected));
+        Ok(outcomes.living(input))
     }
 }

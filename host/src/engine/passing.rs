@@ -6,7 +6,7 @@ use super::{
     set,
 };
 use crate::{
-    error::{OrDefect, Result},
+    error::{Error, OrDefect, Result},
     fail_point,
     model::{
         batch::Batch,
@@ -143,6 +143,7 @@ impl Engine {
         let edges = passed.map_err(|cut| match cut {
             Cut::Undo(rejected) => rejects(&rejected.step, &rejected.reason),
             Cut::Stop(_, stopped) => rejects(&stopped.step, &stopped.reason),
+            Cut::TooMuch(_) => Refused::Defect(Error::defect("the rows of a swap are those of one event")),
             Cut::Defect(defect) => Refused::Defect(defect),
         })?;
         let of_rows = outcomes.dead_rows.iter().map(|row| &row.rejected);

@@ -4,7 +4,8 @@
 use super::{
     Engine, Step,
     handing::Handing,
-    rules::{Rules, path_of},
+    rules::path_of,
+    unfolded::holder_of,
     verdicts::numbered,
 };
 use crate::{
@@ -27,6 +28,8 @@ impl Engine {
                 wanted.insert(first.input.node);
             }
         }
+        // What unfolds rows asks whoever holds them.
+        wanted = wanted.into_iter().map(|at| holder_of(&plan, at)).collect();
         for (at, step) in self.steps.iter_mut_enumerated() {
             if let Some(operator) = step.operator() {
                 operator.keep_past(wanted.contains(&at));
@@ -43,13 +46,17 @@ impl Engine {
     }
 
     /// Notes which rows of the operator `at` are past since the step ran before.
-    pub(super) fn note_past(&mut self, at: NodeId) {
+    pub(super) fn note_past(&mut self, at: NodeId) -> Result<()> {
         let past = self.steps.get_mut(at).and_then(Step::operator);
-        let past = past.map(Operator::take_past).unwrap_or_default();
+        let mut past = past.map(Operator::take_past).unwrap_or_default();
+        if past.is_empty() {
+            past = self.past_unfolded(at)?;
+        }
         match past.is_empty() {
             true => drop(self.past.remove(&at)),
             false => drop(self.past.insert(at, past)),
         }
+        Ok(())
     }
 
     /// What the stage `at` reads of rows that are past, where it is on trial: each as a row that goes, with the delivery behind
@@ -60,30 +67,14 @@ impl Engine {
             return Ok(Batch::default());
         }
         let plan = self.plan.clone();
-        let first = path_of(&plan, at).and_then(|path| Some((plan.nodes.get(*path.first()?)?.input, path)));
-        let Some((changelog, mut path)) = first else {
+        let path = path_of(&plan, at);
+        let first = path.and_then(|path| Some(plan.nodes.get(*path.first()?)?.input.node));
+        let (Some(past), Some(node)) = (
+            first.and_then(|first| self.past.get(&first).cloned()),
+            plan.nodes.get(at),
+        ) else {
             return Ok(Batch::default());
         };
-        let Some(past) = self.past.get(&changelog.node).cloned() else {
-            return Ok(Batch::default());
-        };
-        path.retain(|before| *before != at);
-        let rules = Rules {
-            changelog,
-            asked: path,
-            affected: BTreeSet::new(),
-        };
-        let rows = numbered(&past);
-        let verdict = self.judge_current(&rules, &rows, None)?;
-        let node = plan.nodes.get(at);
-        let input = match node {
-            Some(node) if node.input != changelog => verdict.input_of(&node.name, node.input)?,
-            _ => &rows,
-        };
-        let deliveries = input.deliveries.iter().map(|&row| past.delivery(row as usize));
-        Ok(Batch {
-            deliveries: deliveries.collect(),
-            ..input.clone()
-        })
+        self.past_through_rules(&plan, node.input, &past)
     }
 }

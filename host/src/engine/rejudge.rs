@@ -15,10 +15,10 @@ use super::{
     rules::{NewlyRejected, Refused, Rules, Verdict, judge_rows, key_columns, moved_rows, path_of},
 };
 use crate::{
-    error::{Error, OrDefect, Result},
+    error::{Error, Result},
     limits::STATE_BUCKETS,
     model::{batch::Batch, delivery::Deliveries, ids::NodeId, row::push_key},
-    plan::{NodeKind, OutputPort, Plan},
+    plan::{NodeKind, Plan},
     text::printable,
 };
 use std::{collections::BTreeSet, mem};
@@ -44,13 +44,6 @@ impl Engine {
         });
         let verdicts = verdicts.collect::<Result<_>>()?;
         Ok(Before { rules, verdicts })
-    }
-
-    /// The current rows of an operator in one bucket.
-    pub(super) fn current_rows(&mut self, changelog: OutputPort, bucket: usize) -> Result<Batch> {
-        let operator = self.steps.get_mut(changelog.node).and_then(Step::operator);
-        let rows = operator.and_then(|operator| operator.current_rows(bucket));
-        rows.or_defect(|| format!("step {} does not say what its changelog comes to", changelog.node))
     }
 
     /// Asks the rules of some current rows, each the guest that decides; after others were asked `before`, up to a failure.

@@ -130,6 +130,7 @@ impl Engine {
         self.begin_to_keep_differences()?;
         let changed: BTreeSet<NodeId> = stages.iter().map(|(at, _)| *at).collect();
         let rehearsed = self.end_rehearsal(&plan);
+        self.hold_unfolded(&changed)?;
         let before = match rehearsed {
             None => self.judged_before(&changed)?,
             Some(_) => Before::default(),
@@ -150,6 +151,7 @@ impl Engine {
                 Ok(None)
             }
         };
+        self.held_rows.clear();
         let (refused, passed) = match judged {
             Ok(mut passed) => {
                 self.each_state(|state| state.release());

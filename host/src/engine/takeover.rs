@@ -44,14 +44,14 @@ struct Reads {
     through: Vec<Judge>,
 }
 
-/// A rule that lets rows of a changelog through, and takes them back; or a step that gives other columns.
+/// A rule that lets rows of a changelog through, and takes them back; or a step that gives other columns, or unfolds rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Judge {
     step: String,
     output: String,
     /// SHA-256; empty where it is no rule.
     module: String,
-    /// All of them, also those that nobody set; the columns where it is no rule.
+    /// All of them, also those that nobody set; what it does where it is no rule.
     parameters: String,
 }
 
@@ -164,7 +164,7 @@ impl Reads {
         {
             reads.through.push(match &node.kind {
                 NodeKind::Stage(stage) => Judge::of(plan, node, port, deciding(port.node, stage)),
-                kind if kind.projection().is_some() => Judge::of_columns(plan, node),
+                kind if kind.projection().is_some() || kind.unfolds() => Judge::of_columns(plan, node),
                 _ => {
                     reads.changelog_of = Some(node.name.clone());
                     break;
@@ -242,7 +242,7 @@ impl Judge {
         }
     }
 
-    /// Whether it is a step that gives other columns.
+    /// Whether it is a step that gives other columns, or unfolds rows.
     fn is_of_columns(&self) -> bool {
         self.module.is_empty()
     }

@@ -42,6 +42,17 @@ pub trait OperatorPlan: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it makes rows of each row alone, and keeps nothing: what its changelog comes to follows from what that of its input
+    /// comes to.
+    fn unfolds(&self) -> bool {
+        false
+    }
+
+    /// Whether it may reject an event that an operator's state or a table has taken in before.
+    fn undoes(&self) -> bool {
+        false
+    }
+
     /// What it computes of groups of rows, if it does.
     fn aggregates(&self) -> &[AggregateSpec] {
         &[]

@@ -126,7 +126,7 @@ pub(super) fn physical_plan(file: &File, definition: &Definition<'_>, bound: Bou
 }
 
 /// A column of a payload; `materialised` where somebody reads it.
-fn source_column(field: &Field, column: &definition::SourceColumn, materialised: bool) -> SourceColumn {
+pub(super) fn source_column(field: &Field, column: &definition::SourceColumn, materialised: bool) -> SourceColumn {
     SourceColumn {
         field: field.clone(),
         place: match &column.place {
@@ -542,6 +542,11 @@ impl<'a> Layout<'a> {
             }),
         })
         .collect()
+    }
+
+    /// Whether an operator's state or a table may have taken in an event before the step sees it.
+    pub(super) fn undoes(&self) -> bool {
+        self.physical.undoes(self.at)
     }
 
     /// A lookup table.
