@@ -10,6 +10,7 @@ mod temporal_join;
 mod timed;
 mod ttl;
 mod union;
+mod unnest;
 
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::Arc};

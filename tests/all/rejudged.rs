@@ -2,7 +2,7 @@
 //! places, several at once and back again, refused ones and ones that are taken back; at every batch size, with rehearsals and
 //! without, and with stops.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use weir_tests::{
     generator::{
         Flow, From, Knobs, Slot,
@@ -30,6 +30,7 @@ const BEHIND: &[&str] = &[
     "on_crossing",
     "threshold",
     "columns",
+    "unnest",
     "tumbling",
     "hopping",
 ];
@@ -66,16 +67,46 @@ const TIMED_KNOBS: Knobs<'static> = Knobs {
     ],
 };
 
+/// Elements of the rows that a rule takes, with rules behind.
+const UNNESTED_KNOBS: Knobs<'static> = Knobs {
+    timed: false,
+    every_sink: false,
+    slots: &[
+        slot(&["last_value"], ALWAYS, From::Source),
+        slot(&["threshold"], (1, 2), From::Last),
+        slot(&["unnest"], ALWAYS, From::Last),
+        slot(&["threshold"], ALWAYS, From::Last),
+        slot(BEHIND, (3, 4), From::Last),
+        slot(BEHIND, (1, 2), From::Any),
+    ],
+};
+
+/// The same of windows, whose rows may be past.
+const TIMED_UNNESTED_KNOBS: Knobs<'static> = Knobs {
+    timed: true,
+    every_sink: false,
+    slots: &[
+        slot(&["tumbling", "last_value", "hopping", "session"], ALWAYS, From::Source),
+        slot(&["threshold"], (1, 2), From::Last),
+        slot(&["unnest"], ALWAYS, From::Last),
+        slot(&["threshold"], ALWAYS, From::Last),
+        slot(BEHIND, (3, 4), From::Last),
+        slot(BEHIND, (1, 2), From::Any),
+    ],
+};
+
 /// Payloads that are none besides.
 const FLOW: Flow = Flow {
     broken: 20,
     ..Flow::RANDOM
 };
 
-/// Tries so many, and says what happened.
+/// Tries so many, and says what happened. Some of them have a step `unnest`, where that is wanted.
 fn check(cases_tried: u32, knobs: Knobs<'static>, flow: Flow) {
     let all = RefCell::new(Happened::default());
+    let unnested = Cell::new(0);
     check_property(cases_tried, &cases(knobs, flow, 0..60), |case| {
+        unnested.set(unnested.get() + usize::from(case.pipeline.kinds().any(|kind| kind == "unnest")));
         let happened = case.check();
         let mut all = all.borrow_mut();
         all.swapped += happened.swapped;
@@ -84,8 +115,10 @@ fn check(cases_tried: u32, knobs: Knobs<'static>, flow: Flow) {
         all.traced += happened.traced;
     });
     let all = all.into_inner();
-    println!("{all:?}");
+    println!("{all:?}, and {} with unnest", unnested.get());
     let least = cases_tried as usize / 10;
+    let wants_unnested = knobs.slots.iter().any(|slot| slot.kinds == ["unnest"]);
+    assert!(!wants_unnested || unnested.get() > 2 * least, "hardly any has unnest");
     assert!(
         all.swapped > 10 * least && all.refused > least / 4 && all.taken_back > 0 && all.traced > 10 * least,
         "hardly any of what is to happen did: {all:?}"
@@ -100,4 +133,14 @@ fn what_is_behind_is_as_the_plain_model_says() {
 #[test]
 fn what_is_behind_windows_is_too() {
     check(TIMED_CASES, TIMED_KNOBS, FLOW);
+}
+
+#[test]
+fn what_is_behind_elements_is_too() {
+    check(2 * CASES, UNNESTED_KNOBS, Flow::RANDOM);
+}
+
+#[test]
+fn what_is_behind_elements_of_windows_is_too() {
+    check(TIMED_CASES, TIMED_UNNESTED_KNOBS, FLOW);
 }

@@ -12,6 +12,7 @@ pub mod last_value;
 pub mod on_crossing;
 pub mod threshold;
 pub mod unmodelled;
+pub mod unnest;
 pub mod versions;
 pub mod window;
 
@@ -48,6 +49,7 @@ pub const KINDS: &[Kind] = &[
     modelled("deduplicate", deduplicate::draw),
     modelled("columns", columns::draw),
     modelled("judge", versions::draw),
+    modelled("unnest", unnest::draw),
     without_model("ttl", unmodelled::ttl),
     without_model("sketches", unmodelled::sketches),
     without_model("top", unmodelled::top),
