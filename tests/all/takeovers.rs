@@ -175,6 +175,77 @@ fn the_rule_of_two_that_changed_is_named() {
     expect![[r#"database FOLDER/changes.db: step "second" reads the changelog of step "latest" through module DIGEST with label = 7, fails = "", every = 1, malformed = 0 so far, and would read it through module DIGEST with label = 8, fails = "", every = 1, malformed = 0: rows that its rule let through so far would stay if another rule took over; run the pipeline into a new database instead, or stay with the former"#]].assert_eq(&said);
 }
 
+#[test]
+fn two_rules_around_the_elements_of_rows_change_at_once() {
+    const PIPELINE: &str = "name = 'changes'
+        source = { stream = 'S', subject = 's', columns = { n = 'int', k = 'list(int)' } }
+        step = [
+            { name = 'latest', last_value = { key = ['n'] } },
+            { name = 'rows', stage = { module = 'MODULE', parameters = { FIRST } } },
+            { name = 'elements', unnest = { column = 'k', as = 'element', ordinal = 'place' } },
+            { name = 'named', columns = { k = 'n', n = 'element', place = 'place' } },
+            { name = 'judged', stage = { module = 'MODULE', parameters = { SECOND } } },
+            { name = 'sums', aggregate = { group_by = ['k', 'label'], columns = { rows = { count = '*' }, sum = { sum = 'n' } } } },
+        ]
+        sink = [{ table = 'sums', primary_key = ['k', 'label'] }]";
+    const EVENTS: &str = "{\"n\": 10, \"k\": [5, 60]}\n{\"n\": 70, \"k\": [80]}\n{\"n\": 10, \"k\": [7, 61, 62]}\n{\"n\": 90, \"k\": []}\n";
+    let module = guest("thresholds").display().to_string();
+    let folder = scratch();
+    let path = |name: &str| folder.path().join(name);
+    let replay = |database: &str, [first, second]: [&str; 2]| {
+        let text = PIPELINE
+            .replace("MODULE", &module)
+            .replace("FIRST", first)
+            .replace("SECOND", second);
+        fs::write(path("changes.toml"), text).expect("the pipeline file can be written");
+        fs::write(path("events.jsonl"), EVENTS).expect("the input can be written");
+        let line = format!("replay changes.toml --input events.jsonl --database {database} --now 2026-03-15T12:00:00Z");
+        weir().run_in(folder.path(), line.split_whitespace()).ends_with(0);
+        let rows = "SELECT k || ' ' || label || ' ' || rows || ' ' || sum FROM sums ORDER BY k, label";
+        query(&path(database), rows)
+    };
+    let all = [
+        ["threshold = 50", "threshold = 50, label = 1"],
+        ["threshold = 0", "threshold = 10, label = 2"],
+        ["threshold = 80", "threshold = 0, label = 3"],
+        ["threshold = 0", "threshold = 61, label = 2"],
+        ["threshold = 5", "threshold = 61, label = 2"],
+    ];
+    let mut seen = Vec::new();
+    for (number, parameters) in all.into_iter().enumerate() {
+        let went_on = replay("changes.db", parameters);
+        let anew = replay(&format!("{number}.db"), parameters);
+        assert_eq!(went_on, anew, "{parameters:?}");
+        seen.push(went_on);
+    }
+    assert_eq!(seen[..2], [vec!["70 1 1 80"], vec!["10 2 2 123", "70 2 1 80"]]);
+    weir().run_in(folder.path(), ["verify", "changes.db"]).ends_with(0);
+}
+
+#[test]
+fn other_elements_of_a_changelog_do_not_go_on_with_what_the_former_left() {
+    let pipeline = |keys: &str| {
+        plan(format!(
+            "name = 'changes'
+             source = {{ stream = 'S', subject = 's', columns = {{ n = 'int', k = 'list(text)' }} }}
+             step = [
+                 {{ name = 'latest', last_value = {{ key = ['n'] }} }},
+                 {{ name = 'tags', unnest = {{ column = 'k', as = 'tag', ordinal = 'place'{keys} }} }},
+                 {{ name = 'counts', aggregate = {{ group_by = ['tag'], columns = {{ rows = {{ count = '*' }} }} }} }},
+             ]
+             sink = [{{ table = 'counts', primary_key = ['tag'] }}]"
+        ))
+    };
+    let folder = scratch();
+    let events = "{\"n\": 1, \"k\": [\"a\", \"b\"]}\n{\"n\": 2, \"k\": []}\n";
+    run(&pipeline(""), folder.path(), events).expect("the run ends well");
+    let said = refused(run(&pipeline(", keep_empty = true"), folder.path(), events));
+    let said = said.replace(&folder.path().display().to_string(), "FOLDER");
+    expect![[r#"database FOLDER/changes.db: step "counts" has read the changelog of step "latest" through tags (unnest k (list(text)) as tag (text) with place place) so far, and would now read the changelog of step "latest" through tags (unnest k (list(text)) as tag (text) with place place, empty ones too): rows that came the one way would not be taken back the other; run the pipeline into a new database instead, or put the steps back as they were"#]].assert_eq(&said);
+    let more = format!("{events}{{\"n\": 1, \"k\": [\"b\"]}}\n");
+    run(&pipeline(", keep_empty = false"), folder.path(), &more).expect("the same in other words is no change");
+}
+
 /// The pipeline file without its rule, before what stands behind it.
 fn without_judge(with: &str, behind: &str) -> String {
     let judge = with.find("[[step]]\nname = 'judge'").expect("it is there");

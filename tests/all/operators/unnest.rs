@@ -1,5 +1,6 @@
 //! `unnest` over events and over changelogs, and whatever reads it, against the plain model; in batches of each size, with stops.
 
+use super::{Cuts, run};
 use std::cell::Cell;
 use weir_tests::{
     generator::{
@@ -8,6 +9,7 @@ use weir_tests::{
         kinds::ANY,
     },
     seed::check_property,
+    table,
 };
 
 /// How many pipelines are tried.
@@ -99,4 +101,49 @@ fn rows_of_elements_are_what_the_plain_model_says() {
 #[test]
 fn rows_of_elements_with_times_are_too() {
     check(CASES / 2, TIMED_KNOBS, Flow::RANDOM);
+}
+
+/// Three events of which each makes rows of forty megabytes: a batch of them is cut.
+#[test]
+fn rows_that_are_too_large_for_one_part_of_a_batch_are_made_in_several() {
+    const PIPELINE: &str = r#"
+name = "p"
+source = { stream = "S", subject = "s", columns = { id = "int", text = "text", items = "json" } }
+[[step]]
+name = "longest"
+last_value = { key = ["id"] }
+[[step]]
+name = "items"
+from = "FROM"
+unnest = { column = "items", as = "item", type = "int", ordinal = "place" }
+[[step]]
+name = "by-item"
+aggregate = { group_by = ["item"], columns = { rows = { count = "*" }, least = { min = "text" } } }
+[[sink]]
+table = "rows"
+primary_key = ["item"]
+[[sink]]
+from = "longest"
+table = "ids"
+primary_key = ["id"]
+columns = ["id"]
+"#;
+    let text = "x".repeat(400_000);
+    let items = vec!["7"; 100].join(",");
+    let line = |id: u32, items: &str| format!("{{\"id\": {id}, \"text\": \"{text}\", \"items\": [{items}]}}\n");
+    let too_many = vec!["7"; 200].join(",");
+    let lines = [line(1, &items), line(2, &items), line(3, &too_many), line(4, &items)].concat();
+    for from in ["source", "longest"] {
+        let pipeline = PIPELINE.replace("FROM", from);
+        let all: Vec<_> = [1, 4096]
+            .map(|batch| run(&pipeline, &lines, &Cuts::from((vec![batch], Vec::new()))))
+            .into();
+        assert_eq!(all[0], all[1], "from {from}");
+        assert_eq!(all[0].counts.dead_letters, 1, "the rows of one event are too large");
+        assert_eq!(
+            all[0].tables["rows"].rows[0][..2],
+            [table::Cell::Int(7), table::Cell::Int(300)]
+        );
+        assert_eq!(all[0].tables["ids"].rows.len(), 3, "it has no effect at all");
+    }
 }
