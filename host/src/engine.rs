@@ -4,6 +4,7 @@
 //! those around it have theirs. Where such a stage comes after steps that keep state, the batch is undone and done again
 //! without the event. Another plan can take the place of the one that runs, between two batches: see [`Successor`].
 
+mod again;
 mod cast;
 mod compaction;
 mod computed;
@@ -37,6 +38,7 @@ mod unswappable;
 mod verdicts;
 mod waves;
 
+pub use again::{Ambiguous, JudgedRows};
 pub use failures::Stopped;
 pub use rehearsal::Prepared;
 pub use shadow::{
@@ -138,6 +140,8 @@ pub struct Engine {
     /// What candidates would make of current rows, by step.
     comparisons: BTreeMap<NodeId, Comparison>,
     last_events: LastEvents,
+    /// Who wants to know what rules judge.
+    judged: Option<Arc<JudgedRows>>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
 }
@@ -266,6 +270,7 @@ impl Engine {
             past: BTreeMap::new(),
             held_rows: HeldRows::new(),
             comparisons: BTreeMap::new(),
+            judged: None,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
         })

@@ -140,6 +140,15 @@ pub const TABLE_COLUMNS_MAX: usize = 2000;
 /// Columns of a table's key: rows are found by a condition with a part for each, and SQLite takes conditions 1000 deep.
 pub const KEY_COLUMNS_MAX: usize = 999;
 
+/// Rows of each rule that `weir test` asks it of again. They are judged four times more in each case, where its events pass three times.
+pub const JUDGED_AGAIN_MAX: usize = 1000;
+
+/// Those that it asks it of in an instance of its own each. An instance costs some 40 µs and a place in memory.
+pub const JUDGED_AGAIN_ALONE_MAX: u32 = 64;
+
+/// Bytes of what the rule reads of these rows.
+pub const JUDGED_AGAIN_BYTES_MAX: usize = 16 << 20;
+
 /// Windows that one row may fall into. Each has an entry of state per group.
 pub const WINDOWS_PER_ROW_MAX: i64 = 1000;
 

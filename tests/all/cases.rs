@@ -2,7 +2,7 @@
 
 use super::weir;
 use std::{fs, path::PathBuf};
-use weir_tests::{command::Outcome, scratch, workspace};
+use weir_tests::{command::Outcome, guest, scratch, workspace};
 
 /// A pipeline without guests, with every sort of sink: the latest row of each id by key, as they came, as messages; and
 /// those whose id is in a lookup table.
@@ -311,4 +311,117 @@ fn a_case_that_is_none_is_told_with_file_and_line() {
         let outcome = folder.test("").ends_with(2).says(said);
         assert_eq!(outcome.stdout, "", "{file}: {text}");
     }
+}
+
+/// A folder with a case of a rule that remembers earlier calls where rows ask for it.
+fn moody(rows: &[&str], expected: &str) -> Folder {
+    let folder = Folder(scratch());
+    fs::create_dir_all(folder.path("")).unwrap();
+    let module = guest("moody");
+    let pipeline = format!(
+        "name = \"moods\"
+         source = {{ stream = \"S\", subject = \"s\", columns = {{ id = \"int\", what = \"text\", n = \"int\" }} }}
+         step = [{{ name = \"mood\", stage = {{ module = '{}' }} }}]
+         sink = [{{ table = \"moods\" }}]",
+        module.display()
+    );
+    fs::write(folder.0.path().join("pipeline.toml"), pipeline).unwrap();
+    let row = |(at, what): (usize, &&str)| format!("{{\"id\": {at}, \"what\": \"{what}\", \"n\": {}}}\n", at * 10);
+    fs::write(
+        folder.path("input.jsonl"),
+        rows.iter().enumerate().map(row).collect::<String>(),
+    )
+    .unwrap();
+    fs::write(folder.path("expected.jsonl"), expected).unwrap();
+    folder
+}
+
+#[test]
+fn a_row_of_which_a_rule_makes_something_else_in_another_call_is_named() {
+    // One instance judges all three, however they are cut.
+    let said = "{\"id\": 0, \"said\": 0}\n{\"id\": 1, \"said\": 1}\n{\"id\": 2, \"said\": 20}\n";
+    let folder = moody(&["calm", "counts", "calm"], said);
+    let failed = folder.test("").ends_with(1);
+    let advice = "    a rule gave another answer to the same row: see that it iterates over no HashMap or HashSet with random keys, keeps \
+                  nothing in a static, and takes nothing of the rows beside a row or of their order";
+    assert_eq!(
+        failed.stdout,
+        format!(
+            "FAIL     c  3 events, 0 dead letters\n  \
+             step \"mood\": the row of line 2 comes out in two ways: id = 1, what = counts, n = 10\n    \
+             with all others in one call  out: id = 1, said = 1\n    \
+             with the second half of the rows first  out: id = 1, said = 0\n    \
+             (1 of 3 rows come out in several ways)\n{advice}\n\
+             1 case: 0 passed, 1 failed; `--update` takes over what came out, if that is right\n"
+        )
+    );
+    let passed = folder.test("--judge-once").ends_with(0);
+    assert_eq!(
+        passed.stdout,
+        "ok       c  3 events, 0 dead letters\n1 case: 1 passed\n"
+    );
+    let expected = folder.path("expected.jsonl");
+    fs::write(&expected, "").unwrap();
+    folder.test("--update").ends_with(1);
+    assert_eq!(
+        fs::read_to_string(&expected).unwrap(),
+        "",
+        "what differs is nothing to expect"
+    );
+    let json = folder.test("--json").ends_with(1).stdout;
+    assert!(
+        json.contains("\"step \\\"mood\\\": the row of line 2 comes out"),
+        "{json}"
+    );
+}
+
+#[test]
+fn each_sort_of_answer_is_held_to_the_other_calls() {
+    let cases: [(&[&str], usize, [&str; 2]); 4] = [
+        (
+            &["calm", "calm", "row before"],
+            3,
+            ["out: id = 2, said = 10", "in the reverse order  out: id = 2, said = 0"],
+        ),
+        (
+            &["every other", "every other"],
+            1,
+            ["out: id = 0, said = 0", "in the reverse order  left out"],
+        ),
+        (
+            &["calm", "rejects the second"],
+            2,
+            [
+                "rejected: it is the second",
+                "in the reverse order  out: id = 1, said = 10",
+            ],
+        ),
+        (
+            &["calm", "counts", "counts", "calm"],
+            2,
+            ["out: id = 1, said = 1", "in the reverse order  out: id = 1, said = 2"],
+        ),
+    ];
+    for (rows, line, ways) in cases {
+        let folder = moody(rows, "");
+        let failed = folder.test("").ends_with(1).stdout;
+        let named = format!("the row of line {line} comes out in two ways");
+        for said in [named.as_str()].into_iter().chain(ways) {
+            assert!(failed.contains(said), "{rows:?}, {said}: {failed}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_is_a_function_of_its_row_comes_out_the_same() {
+    // Also where it rejects, and where it makes the guest fail.
+    let folder = moody(&["calm", "rejects", "traps", "calm", "traps at the second"], "");
+    let letters = "{\"sequence\": 2, \"reason\": \"it is 10\"}\n{\"sequence\": 3}\n";
+    fs::write(folder.path("dead_letters.jsonl"), letters).unwrap();
+    folder.test("--update").ends_with(0);
+    let passed = folder.test("").ends_with(0);
+    assert_eq!(
+        passed.stdout,
+        "ok       c  5 events, 2 dead letters\n1 case: 1 passed\n"
+    );
 }

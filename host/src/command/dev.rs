@@ -11,7 +11,7 @@ use super::{
     load_plan, show, signals,
     signing::{Signing, SigningArguments},
     stage_host,
-    test::Cases,
+    test::{Cases, How},
 };
 use crate::{
     command::terminal::{answer, say},
@@ -255,7 +255,9 @@ impl Session {
             true => Some(Cases::find(&self.written.pipeline)?),
             false => None,
         };
-        let failed = cases.as_ref().map_or(Ok(0), |cases| cases.run(&self.host, false))?;
+        let failed = cases
+            .as_ref()
+            .map_or(Ok(0), |cases| cases.run(&self.host, How::default()))?;
         let tested = begun.elapsed();
         if self.stop.is_set() {
             return Ok(failed == 0);

@@ -1,5 +1,6 @@
 //! `weir test`: the cases of a folder through its pipeline, without a server.
 
+mod again;
 mod batches;
 mod case;
 mod compare;
@@ -32,6 +33,10 @@ use std::{
     time::SystemTime,
 };
 
+/// What a person is to do where a rule is no function of its row.
+const ADVICE: &str = "  a rule gave another answer to the same row: see that it iterates over no HashMap or HashSet with random \
+                      keys, keeps nothing in a static, and takes nothing of the rows beside a row or of their order";
+
 /// Runs cases through a pipeline, and compares tables, messages and dead letters with what is expected.
 ///
 /// A case is a folder cases/NAME beside pipeline.toml; in a project cases/PIPELINE/NAME. It holds input.jsonl, one payload a
@@ -39,7 +44,9 @@ use std::{
 /// line; dead_letters.jsonl, where there are any; messages.jsonl, where messages count. start.TABLE.jsonl holds the rows of a
 /// lookup table before the first event, and case.toml says what "now" is. docs/RULES.md has the details.
 ///
-/// Each case runs three times, in batches of 1 event, of 7, and of all: what comes out is to be the same.
+/// Each case runs three times, in batches of 1 event, of 7, and of all: what comes out is to be the same. And each rule is asked
+/// again of the first 1,000 rows that it judged: in other cuts, another order, and new instances. A row of which it makes something
+/// else then fails the case. Rules are so asked of these rows five times; --judge-once leaves that out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:
@@ -68,6 +75,18 @@ pub(super) struct Test {
     /// Run `cargo test` first: the rule's own tests, on this machine.
     #[arg(long)]
     native: bool,
+    /// Do not ask rules again of the rows that they judged.
+    #[arg(long)]
+    judge_once: bool,
+}
+
+/// How cases are run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct How {
+    /// Whether what came out is written as what is expected.
+    pub(super) update: bool,
+    /// Whether rules are not asked again of the rows that they judged.
+    pub(super) judge_once: bool,
 }
 
 impl Test {
@@ -91,7 +110,11 @@ impl Test {
                 }
             }
         }
-        let failed = run_all(suites, &stage_host()?, self.update)?;
+        let how = How {
+            update: self.update,
+            judge_once: self.judge_once,
+        };
+        let failed = run_all(suites, &stage_host()?, how)?;
         if !native_passed {
             say!(Error, "weir: the rule's own tests failed; cargo's words stand above");
         }
@@ -101,13 +124,13 @@ impl Test {
 
 /// Runs the cases of several pipelines, and says what came of them; how many failed. A pipeline that has to be changed leaves
 /// the others alone.
-fn run_all(suites: Vec<Suite>, host: &StageHost, update: bool) -> Result<usize> {
+fn run_all(suites: Vec<Suite>, host: &StageHost, how: How) -> Result<usize> {
     let suites: Vec<Cases> = suites.into_iter().map(Cases).collect();
     let several = suites.len() > 1;
     let width = suites.iter().map(Cases::width).max().unwrap_or(0);
     let (mut tally, mut mistakes) = (Tally::default(), Vec::<Error>::new());
     for suite in &suites {
-        match suite.run_cases(host, update, width) {
+        match suite.run_cases(host, how, width) {
             Ok(ran) => tally.add(&ran),
             Err(error) if several => {
                 say!(Error, "weir: {error}");
@@ -205,8 +228,8 @@ impl Cases {
     }
 
     /// Runs them and says what came of each, and of all; how many failed.
-    pub(super) fn run(&self, host: &StageHost, update: bool) -> Result<usize> {
-        let tally = self.run_cases(host, update, self.width())?;
+    pub(super) fn run(&self, host: &StageHost, how: How) -> Result<usize> {
+        let tally = self.run_cases(host, how, self.width())?;
         tally.say()?;
         Ok(tally.failed)
     }
@@ -226,7 +249,7 @@ impl Cases {
     }
 
     /// Runs them and says what came of each.
-    fn run_cases(&self, host: &StageHost, update: bool, width: usize) -> Result<Tally> {
+    fn run_cases(&self, host: &StageHost, how: How, width: usize) -> Result<Tally> {
         let Suite {
             pipeline,
             of_project,
@@ -246,13 +269,19 @@ impl Cases {
             if number == 0 {
                 warn_of_stale_modules(folder, of_project.is_some(), &outcome.plan)?;
             }
-            let by_batch = batches::differences(case, pipeline, host, &outcome)?;
-            let mut report = match update && !by_batch.is_empty() {
-                // What differs from batch to batch is nothing to expect.
+            let mut by_call = batches::differences(case, pipeline, host, &outcome)?;
+            if !how.judge_once {
+                by_call.extend(again::differences(host, &outcome)?);
+            }
+            let mut report = match how.update && !by_call.is_empty() {
+                // What differs from batch to batch, or from call to call, is nothing to expect.
                 true => compare::Report::default(),
-                false => compare::compare(case, &outcome, update)?,
+                false => compare::compare(case, &outcome, how.update)?,
             };
-            report.differences.extend(by_batch);
+            if !by_call.is_empty() {
+                by_call.push(ADVICE.to_owned());
+            }
+            report.differences.extend(by_call);
             let (verdict, word) = match (report.differences.is_empty(), report.updated.is_empty()) {
                 (false, _) => {
                     failed += 1;

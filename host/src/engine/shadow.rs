@@ -231,7 +231,7 @@ fn run(guest: &mut dyn RunningStage, todo: &Receiver<Work>, report: &Mutex<Shado
             if found.examples.len() < SHADOW_EXAMPLES_MAX {
                 found.examples.push(ShadowExample {
                     sequence: work.sequences.get(row).copied().unwrap_or(0),
-                    input: input_of(&work, stage, row),
+                    input: input_of(schema, &work.input, stage, row),
                     live: live.lines(row),
                     candidate: other.lines(row),
                 });
@@ -247,9 +247,9 @@ fn schema_of(work: &Work) -> &[Field] {
 }
 
 /// The columns of a row that tell it apart, as far as that is known (the first ones), and those that the rule reads.
-fn input_of(work: &Work, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
+pub(super) fn input_of(schema: &[Field], input: &Batch, stage: &StagePlan, row: usize) -> Vec<(String, String)> {
     const FIRST: usize = 2;
-    let columns = schema_of(work).iter().zip(&work.input.columns).enumerate();
+    let columns = schema.iter().zip(&input.columns).enumerate();
     columns
         .filter(|(at, _)| *at < FIRST || stage.inputs.contains(at))
         .map(|(_, (field, column))| (field.name.clone(), shown(field.column_type, column.get(row))))
@@ -277,7 +277,7 @@ impl Seen {
 }
 
 /// What a guest made of each row of a batch.
-struct Said<'s> {
+pub(super) struct Said<'s> {
     /// By the name of the output.
     outputs: BTreeMap<&'s str, Given<'s>>,
     rejected: BTreeMap<usize, &'s str>,
@@ -291,7 +291,7 @@ struct Given<'s> {
 }
 
 impl<'s> Said<'s> {
-    fn new(input: &Batch, schema: &[Field], verdicts: &'s Verdicts, guest: &'s StagePlan) -> Self {
+    pub(super) fn new(input: &Batch, schema: &[Field], verdicts: &'s Verdicts, guest: &'s StagePlan) -> Self {
         let mut outputs = BTreeMap::new();
         for (batch, output) in verdicts.outputs.iter().zip(&guest.outputs) {
             let described = output
@@ -326,13 +326,18 @@ impl<'s> Said<'s> {
 
     /// Whether both make the same of a row that neither rejects.
     fn same(&self, other: &Self, row: usize) -> bool {
+        self.same_as(row, other, row)
+    }
+
+    /// Whether the same was made of a row as of that row in another batch, where neither was rejected.
+    pub(super) fn same_as(&self, row: usize, other: &Self, other_row: usize) -> bool {
         let nothing = Given::nothing();
         self.outputs.keys().chain(other.outputs.keys()).all(|name| {
             let (given, others) = (
                 self.outputs.get(name).unwrap_or(&nothing),
                 other.outputs.get(name).unwrap_or(&nothing),
             );
-            let (rows, others_rows) = (given.rows(row), others.rows(row));
+            let (rows, others_rows) = (given.rows(row), others.rows(other_row));
             if rows.is_empty() && others_rows.is_empty() {
                 return true;
             }
@@ -355,7 +360,7 @@ impl<'s> Said<'s> {
     }
 
     /// What it makes of a row, for people.
-    fn lines(&self, row: usize) -> Vec<String> {
+    pub(super) fn lines(&self, row: usize) -> Vec<String> {
         if let Some(reason) = self.rejected.get(&row) {
             return vec![format!("rejected: {}", cut(&printable(reason)))];
         }

@@ -312,6 +312,9 @@ impl Engine {
             step.step.failed_rows.add(verdicts.failed_rows);
         }
         stage.failures.note(&input.deliveries, &verdicts);
+        if let Some(judged) = &self.judged {
+            judged.note(at, stage.deciding(plan), &input, deliveries);
+        }
         if let Some(shadow) = &stage.shadow {
             let (plan, verdicts) = (self.plan.clone(), verdicts.clone());
             shadow.offer(plan, at, rows, events, verdicts);

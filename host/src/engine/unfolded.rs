@@ -4,7 +4,7 @@
 use super::{
     Engine, Step,
     rules::{Rules, path_of},
-    trial::numbered,
+    verdicts::numbered,
 };
 use crate::{
     error::{OrDefect, Result},

@@ -64,7 +64,7 @@ impl Operator for Unnest {
         let rows = vec![unfolded.batch(rows)];
         // What becomes of the rows says it.
         let applied = vec![Applied::None];
-        Ok(Outputs { rows, applied })
+        Ok(Outputs::new(rows, applied))
     }
 
     fn replan(&mut self, node: &Node) -> Result<()> {

@@ -8,10 +8,6 @@ use std::path::Path;
 /// Batches in which each case is run again, beside those of as many events as there may be.
 const BATCHES: [usize; 2] = [1, 7];
 
-/// What a person is to do about it.
-const ADVICE: &str = "  a rule gave another answer to the same row: see that it iterates over no HashMap or HashSet with random \
-                      keys, and keeps nothing in a static";
-
 /// How what a case leaves in small batches differs from `whole`; nothing, as a rule.
 pub(super) fn differences(case: &Case, pipeline: &Path, host: &StageHost, whole: &Outcome) -> Result<Vec<String>> {
     let mut lines = Vec::new();
@@ -22,9 +18,6 @@ pub(super) fn differences(case: &Case, pipeline: &Path, host: &StageHost, whole:
         for part in parts_that_differ(whole, &outcome) {
             lines.push(format!("in batches of {of}, {part}"));
         }
-    }
-    if !lines.is_empty() {
-        lines.push(ADVICE.to_owned());
     }
     Ok(lines)
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     command::{load_plan, table},
-    engine::Engine,
+    engine::{Engine, JudgedRows},
     error::{Error, Result},
     files::{input, private_file},
     format::Decoder,
@@ -40,6 +40,8 @@ pub(super) struct Outcome {
     /// What was published, in order.
     pub(super) messages: Vec<Message>,
     pub(super) counts: Counts,
+    /// What its rules judged first.
+    pub(super) judged: Arc<JudgedRows>,
 }
 
 /// A message that went to a subject.
@@ -90,7 +92,8 @@ impl Outcome {
         let plan = Arc::new(plan);
         let folder = private_file::temporary_folder("weir-test-")?;
         let location = Location::in_folder(folder.path(), "case");
-        let counts = replay(case, &plan, host, &location, (batch, times))?;
+        let judged = Arc::<JudgedRows>::default();
+        let counts = replay(case, &plan, host, &location, (batch, times), &judged)?;
         let database = location.inspect();
 
         let mut tables = Vec::new();
@@ -115,6 +118,7 @@ impl Outcome {
             messages: messages.collect(),
             counts,
             plan,
+            judged,
         })
     }
 }
@@ -132,6 +136,7 @@ fn replay(
     host: &StageHost,
     location: &Location,
     (batch, times): (usize, Times),
+    judged: &Arc<JudgedRows>,
 ) -> Result<Counts> {
     let mut storage = location.hold()?.open(plan.clone(), Messages::Outbox)?;
     case.load_start(plan, &mut *storage)?;
@@ -139,6 +144,9 @@ fn replay(
     let stored = storage.stored().clone();
     let mut engine = Engine::new(plan.clone(), host, stored.seed)?;
     storage.load(&mut engine)?;
+    if times == Times::First {
+        engine.note_judged_rows(judged.clone());
+    }
     let decoder = Decoder::of(plan, batch)?;
     input::check_file(&case.input(), "", INPUT_BYTES_MAX)?;
     let source = FileSource::open(&case.input(), decoder, 0, stored.content_hash, Stop::default())?;
