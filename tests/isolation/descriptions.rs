@@ -14,7 +14,7 @@ fn load(component: &[u8]) -> Result<Module, String> {
     fs::write(&path, component).expect("it can be written");
     match host().load_any(&path) {
         Ok(AnyModule::Stage(module)) => Ok(std::sync::Arc::into_inner(module).expect("nobody else has it")),
-        Ok(AnyModule::Aggregate(_)) => panic!("it is a stage"),
+        Ok(AnyModule::Aggregate(_) | AnyModule::Keyed(_)) => panic!("it is a stage"),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -1,13 +1,7 @@
 //! Rows that are past: a window that takes no rows in any more leaves what it gave as it was judged, without a word in its
 //! changelog. Whoever keeps something of current rows has to hear of it: a rehearsal, a candidate, a trial.
 
-use super::{
-    Engine, Step,
-    handing::Handing,
-    rules::path_of,
-    unfolded::holder_of,
-    verdicts::numbered,
-};
+use super::{Engine, Step, handing::Handing, rules::path_of, unfolded::holder_of};
 use crate::{
     error::Result,
     model::{batch::Batch, ids::NodeId},

@@ -4,7 +4,6 @@ use crate::{
     model::{
         batch::{Batch, Lineage},
         column::{Column, ColumnType, Value},
-        deployment::Whose,
     },
     operator::{Inputs, Operator, ProcessError, build, guests::Guests, testing::Tested},
     plan::{Plan, double::Closures},
@@ -185,7 +184,7 @@ fn over_json(keys: &str) -> Box<dyn Operator> {
     let host = Closures::default();
     let plan = Plan::build(&File::from_text("p.toml", text), &host).unwrap_or_else(|error| panic!("{error}"));
     let node = plan.nodes.iter().find(|node| node.name == "items").unwrap();
-    build(node, Guests::prepare(&[], &host, &Whose::default()).unwrap(), 0).unwrap()
+    build(node, Guests::default(), 0).unwrap()
 }
 
 fn rows(rows: &[(u32, &str, &str)]) -> Batch {
