@@ -1,4 +1,4 @@
-//! The contract's own types, as `wit-bindgen` makes them of `wit/`.
+//! The contract's own types, as `wit-bindgen` makes them of `wit/0.2/`.
 //!
 //! A rule's author needs none of them. A native test or bench that runs a rule over columns does: see [`Stage`].
 //!

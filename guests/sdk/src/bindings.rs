@@ -1,4 +1,4 @@
-//! What `wit-bindgen` generates of the contract in `wit/`. [`crate::abi`] is the part that others may name.
+//! What `wit-bindgen` generates of the contract in `wit/0.2/`. [`crate::abi`] is the part that others may name.
 //!
 //! The files in `bindings/` are in the repository: compiling the macro `wit_bindgen::generate!` would take several times as
 //! long as compiling a rule. `tests/bindings.rs` writes them, and fails when the contract changed and they did not.

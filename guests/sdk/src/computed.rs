@@ -16,7 +16,7 @@ use crate::abi::{Column, ColumnType, ColumnValues, ComputedColumn, TextValues};
 /// | `rust_decimal::Decimal` with `#[decimal(18, 2)]` | `decimal(18, 2)` | `decimal` |
 /// | `jiff::Timestamp` | `timestamp`; what is finer than a microsecond is cut | `jiff` |
 /// | `jiff::civil::Date` | `date` | `jiff` |
-/// | `serde_json::Value`, [`Json<T>`](crate::Json); not JSON's null | `json` | `json` |
+/// | `serde_json::Value`, `Json<T>`; not JSON's null | `json` | `json` |
 /// | `Vec` or slice of `i64`, `f64`, `bool` or `String`, or of an `Option` of one of them | `list` of that | `json` |
 ///
 /// Implement it for a type of your own, so that a rule can speak in its own words:

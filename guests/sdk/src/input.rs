@@ -17,7 +17,7 @@ use crate::abi::{Column, ColumnType, ColumnValues, InputColumn};
 /// | `rust_decimal::Decimal` | `decimal` of any digits; a value has at most 28 | `decimal` |
 /// | `jiff::Timestamp` | `timestamp` | `jiff` |
 /// | `jiff::civil::Date` | `date` | `jiff` |
-/// | `serde_json::Value`, [`Json<T>`](crate::Json) | `json` | `json` |
+/// | `serde_json::Value`, `Json<T>` | `json` | `json` |
 /// | `Vec` of `i64`, `f64`, `bool` or `String`, or of an `Option` of one of them | `list` of that | `json` |
 ///
 /// A value that the type cannot hold makes a dead letter of its event: a decimal of more digits, a null in a

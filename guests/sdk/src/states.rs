@@ -25,7 +25,7 @@ pub(crate) fn decode_one<S: State + Default>(mut bytes: &[u8]) -> S {
 }
 
 pub(crate) fn encode<S: State>(states: &[S]) -> States {
-    encode_each(states, |state, data| state.encode(data))
+    encode_each(states, S::encode)
 }
 
 /// As [`encode`], but a state that is as it was when it was new has no bytes.

@@ -1,6 +1,6 @@
 //! The bindings in `src/bindings/` are what `wit-bindgen` generates of the contract.
 //!
-//! `WEIR_WRITE_BINDINGS=1 cargo test -p weir-guest --test bindings` writes them, after a change of `wit/` or of the version of
+//! `WEIR_WRITE_BINDINGS=1 cargo test -p weir-guest --test bindings` writes them, after a change of `wit/0.2/` or of the version of
 //! `wit-bindgen`. A new version goes to the dev-dependencies first, and to the dependency once the files are written: they have to
 //! compile before they can be.
 
@@ -108,7 +108,7 @@ impl Bindings {
         let same = lines.by_ref().take_while(|(kept, generated)| kept == generated).count();
         assert!(
             kept == generated,
-            "{} is not what wit-bindgen generates of wit/, from line {} on; `{WRITE}` writes it",
+            "{} is not what wit-bindgen generates of wit/0.2/, from line {} on; `{WRITE}` writes it",
             path.display(),
             same + 1
         );

@@ -177,7 +177,7 @@ fn a_decoder_asks_for_no_more_than_it_takes() {
     assert!(!lengths::Rule::describe().reads_subjects);
     let answer = lengths::Rule::configure(vec![])
         .unwrap()
-        .decode(&payloads(&[&"ä".as_bytes()[..], b"a\xff"]));
+        .decode(&payloads(&["ä".as_bytes(), b"a\xff"]));
     assert_eq!(answer.rows.computed, [all(ColumnValues::Int(vec![1]))]);
     assert_eq!(answer.rejected, [rejected(1, "the payload is no UTF-8 from byte 1 on")]);
 }

@@ -3,6 +3,16 @@
 use weir_guest::Stage;
 use weir_guest::abi::*;
 
+/// The example of docs/RULES.md, which is this file to the letter.
+#[path = "guide/many.rs"]
+mod guide;
+
+#[test]
+fn the_guide_shows_what_is_tested() {
+    let shown = include_str!("../../../docs/RULES.md");
+    assert!(shown.contains(&format!("```rust\n{}```\n", include_str!("guide/many.rs"))));
+}
+
 /// The rows of one output: the events that they are of, and the numbers in their only column.
 type Given = (Vec<u32>, Vec<i64>);
 
@@ -201,7 +211,7 @@ mod several {
         All {
             first: below(number).next(),
             every: below(number).collect(),
-            pair: (number > 2).then(|| [Below { below: 7 }, Below { below: 8 }]),
+            pair: (number > 2).then_some([Below { below: 7 }, Below { below: 8 }]),
         }
     }
 

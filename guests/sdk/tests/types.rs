@@ -5,6 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use weir_guest::abi::*;
 use weir_guest::{Stage, State};
 
+/// The example of docs/RULES.md, which is this file to the letter.
+#[path = "guide/types.rs"]
+mod guide;
+
+#[test]
+fn the_guide_shows_what_is_tested() {
+    let shown = include_str!("../../../docs/RULES.md");
+    assert!(shown.contains(&format!("```rust\n{}```\n", include_str!("guide/types.rs"))));
+}
+
 /// Every type, read and given back.
 mod same {
     use weir_guest::jiff::{Timestamp, civil::Date};

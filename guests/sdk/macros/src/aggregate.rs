@@ -44,7 +44,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
     if quote!(#returned).to_string().contains(['&', '\'']) || matches!(**returned, Type::ImplTrait(_)) {
         return Err(Error::new_spanned(returned, RETURNED));
     }
-    let column = Computed::of(returned, &result.attributes)?;
+    let column = Computed::of(returned, result.attributes)?;
     let all = [Some(&add), retract.as_ref(), merge.as_ref(), Some(&result)];
     let settings = all.into_iter().flatten().find_map(|method| method.settings);
     let settings = settings.map_or(quote!(()), without_lifetimes);
