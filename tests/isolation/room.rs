@@ -195,7 +195,6 @@ fn as_many_guests_with_as_much_as_they_may_have_fit_into_a_process_as_it_says() 
             over_changelogs: 0,
             aggregates: 0,
             keyed: 0,
-            keyed: 0,
         })
         .expect("there is room");
     let mappings = || {
