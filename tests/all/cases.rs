@@ -80,6 +80,7 @@ fn the_cases_of_the_scenarios_pass() {
         ("last-page", "3 cases: 3 passed\n"),
         ("payments", "3 cases: 3 passed\n"),
         ("premium-drop", "3 cases: 3 passed\n"),
+        ("two-countries", "1 case: 1 passed\n"),
     ] {
         let outcome = weir()
             .run_in(&workspace().join("guests"), ["test", scenario])
