@@ -8,6 +8,7 @@ mod cases;
 mod commands;
 mod contract;
 mod debezium;
+mod expressions;
 mod formats;
 mod fuzz;
 mod golden;

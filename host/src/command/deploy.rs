@@ -97,6 +97,7 @@ impl std::str::FromStr for Patience {
                   3  with --wait-trial: a host took it back\n\n\
                   Example:\n  weir deploy guests/premium-drop/pipeline.toml premium-drop target/guests/premium-drop.wasm \\\n      \
                   --param ratio=0.9 --note 'alarm from 10 %'\n  \
+                  weir deploy pipeline.toml large --note 'from 750 on'   # as the file says by now\n  \
                   weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm --wait-trial=600\n  \
                   weir deploy large-orders/pipeline.toml large-orders target/large-orders.wasm \\\n      \
                   --sign-with ann.nk --valid-for 30d"
@@ -106,8 +107,8 @@ pub(super) struct Deploy {
     pipeline: OnePipeline,
     /// The step whose rule it becomes.
     step: String,
-    /// The component.
-    module: PathBuf,
+    /// The component; without one, what the pipeline file says of the step: after a change of an expression, say.
+    module: Option<PathBuf>,
     /// A parameter, typed as the rule says.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     parameters: Vec<String>,
@@ -169,7 +170,10 @@ impl Deploy {
         let host = stage_host()?;
         let base = load_plan(&self.pipeline.file()?, &host, None)?;
         base.stage(&self.step)?;
-        let module = host.load(&self.module)?;
+        let module = match &self.module {
+            Some(path) => host.load(path)?,
+            None => base.stage(&self.step)?.module.clone(),
+        };
         let target = Target::new(&host, base, self.step, &self.saying.registry, &self.nats)?.signing(signing);
         let deployed = target.deploy_module(&self.saying, &module, |before| {
             merge(&target, &module, before, &self.parameters)

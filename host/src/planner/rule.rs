@@ -119,7 +119,7 @@ impl Rule {
             (sql, file) => sql.as_ref().or(file.as_ref()),
         };
         let Some(whole) = whole else {
-            let rule = self.parts(&at, parameters)?;
+            let rule = self.parts(&at, step.span(), parameters)?;
             return compile(&rule, &scope, &knows_zone).map_err(|errors| self.error(errors, step, binder));
         };
         if self.filter.is_some() || self.select.is_some() || self.reject.is_some() {
@@ -144,11 +144,16 @@ impl Rule {
     }
 
     /// The rule in parts, as the file has it.
-    fn parts(&self, at: &dyn Fn(Range<usize>, String) -> Error, parameters: Vec<Parameter>) -> Result<compile::Rule> {
+    fn parts(
+        &self,
+        at: &dyn Fn(Range<usize>, String) -> Error,
+        span: Range<usize>,
+        parameters: Vec<Parameter>,
+    ) -> Result<compile::Rule> {
         if self.filter.is_none() && self.select.is_none() && self.reject.is_none() {
             let message =
                 "it says nothing of the rule; accepted are `where`, `select`, `reject`, or one of `sql` and `file`";
-            return Err(at(0..0, message.to_owned()));
+            return Err(at(span, message.to_owned()));
         }
         let select =
             self.select.as_ref().map(|select| {
