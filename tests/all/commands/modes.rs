@@ -406,6 +406,9 @@ fn one_module_makes_all_files() {
                 folders.push(path);
                 continue;
             }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             let text = fs::read_to_string(&path).expect("it is text");
             // Tests make files as they like.
             let own = text.split("#[cfg(test)]").next().unwrap_or_default();
