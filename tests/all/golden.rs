@@ -83,6 +83,10 @@ fn check(case: &Case) {
     );
 
     let columns = oracle::columns_of(&case.pipeline);
+    if !oracle::knows(&columns) {
+        // What it has to come to stands beside it, dead letters included.
+        return;
+    }
     let judged = || {
         lines
             .iter()

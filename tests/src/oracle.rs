@@ -31,6 +31,14 @@ pub enum Outcome {
     Row(Vec<Cell>),
 }
 
+/// Whether it knows the types of all columns.
+pub fn knows(columns: &[Column]) -> bool {
+    use ColumnType::{Boolean, Double, Int, Text};
+    columns
+        .iter()
+        .all(|column| matches!(column.column_type, Int | Double | Boolean | Text))
+}
+
 /// Decodes a payload as `SEMANTICS.md` says.
 pub fn decode(payload: &[u8], columns: &[Column]) -> Outcome {
     if payload.iter().all(|byte| b" \n\r\t".contains(byte)) {
