@@ -192,9 +192,10 @@ impl BoundKind {
         self.operator().is_some_and(BoundOperator::follows_time)
     }
 
-    /// Whether rows of its first output may come because time went on.
-    fn is_timer_driven(&self) -> bool {
-        self.operator().is_some_and(BoundOperator::is_timer_driven)
+    /// Whether rows of an output may come because time went on.
+    fn is_timer_driven_output(&self, output: usize) -> bool {
+        self.operator()
+            .is_some_and(|operator| operator.is_timer_driven_output(output))
     }
 }
 
@@ -540,7 +541,7 @@ fn timer_driven(nodes: &IdVec<NodeId, BoundNode>) -> IdVec<NodeId, Vec<bool>> {
         let is_input = matches!(node.kind, BoundKind::Source);
         let input_is = !is_input && node.inputs().any(|port| flag_of(&timer_driven, port));
         let outputs = 0..node.outputs.len();
-        let outputs = outputs.map(|output| input_is || node.kind.is_timer_driven() && output == 0);
+        let outputs = outputs.map(|output| input_is || node.kind.is_timer_driven_output(output));
         timer_driven.push(outputs.collect());
     }
     timer_driven

@@ -22,7 +22,8 @@ pub(super) fn get<'a>(function: F, data: &[Datum<'_>], by: Type, n: usize) -> Da
             _ => json::member(a.text(row), key.text(row)),
         };
         match found {
-            None => Ok(false),
+            // JSON's null is null here, as it is in columns that are read.
+            None | Some(b"null") => Ok(false),
             Some(value) if function == F::JsonText => text_of_json(value, out),
             Some(value) => {
                 out.extend_from_slice(value);

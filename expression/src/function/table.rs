@@ -149,7 +149,7 @@ pub static FUNCTIONS: &[Signature] = rows! {
         "make_date" MakeDate(Int, Int, Int) -> is(T::Date), "The date of a year, month and day.", "make_date(2026, 3, 15)", "2026-03-15";
     }
     "JSON" {
-        "json_get" JsonGet(Json, Text) -> is(T::Json), "The value of a name in an object, or of an index in an array, counted from 0 and from the end where it is negative; null where there is none. Also `j -> 'a'`.", "json_get('{\"a\": [1, 2]}', 'a')", "[1, 2]";
+        "json_get" JsonGet(Json, Text) -> is(T::Json), "The value of a name in an object, or of an index in an array, counted from 0 and from the end where it is negative; null where there is none, or it is null. Also `j -> 'a'`.", "json_get('{\"a\": [1, 2]}', 'a')", "[1, 2]";
         "json_get" JsonGet(Json, Int) -> is(T::Json), "", "json_get('[1, 2]', -1)", "2";
         "json_get_text" JsonText(Json, Text) -> is(T::Text), "The same as text: a string without its quotes, null for JSON's null. Also `j ->> 'a'`.", "json_get_text('{\"a\": \"x\"}', 'a')", "x";
         "json_get_text" JsonText(Json, Int) -> is(T::Text), "", "json_get_text('[1.50]', 0)", "1.50";

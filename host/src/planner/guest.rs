@@ -120,7 +120,7 @@ impl Binder<'_> {
             return String::new();
         };
         let name = &node.name;
-        if port.output > 0 || !node.kind.is_timer_driven() {
+        if !node.kind.is_timer_driven_output(port.output) {
             let from = node.inputs().find(|&input| is_timer_driven(&self.nodes, input));
             return from.map_or_else(String::new, |from| self.without_time(from));
         }

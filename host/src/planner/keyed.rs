@@ -3,7 +3,7 @@
 
 use super::{
     Binder, BoundChange, BoundNode, BoundOperator, BoundOutput, Layout, Origin, Provenance, Reads, StepAt, StepKeys,
-    list,
+    is_timer_driven, list,
     stage::{check_reads, parameters},
     texts,
 };
@@ -49,6 +49,16 @@ impl StepKeys for Keyed {
         let first = binder.first(step, "key", &self.key)?;
         binder.append_only(input, step, first)?;
         binder.distinct(&self.key, "key")?;
+        // What it refuses of these would be a dead letter at once, and whether it refuses a row is known only in its turn.
+        if is_timer_driven(&binder.nodes, input) {
+            let message = format!(
+                "step \"{}\": a keyed function reads rows of events, but {} sends rows that come because time went on; let \
+                 it read what stands in front of that",
+                step.name(),
+                binder.port_name(input),
+            );
+            return Err(binder.at(first, message));
+        }
         binder.check_limits(&self.limits)?;
         let whose = binder.port_name(input);
         let source = binder.output(input)?;
@@ -207,7 +217,14 @@ impl BoundOperator for BoundKeyed {
     }
 
     fn is_timer_driven(&self) -> bool {
-        self.module.description.timers
+        self.is_timer_driven_output(0)
+    }
+
+    fn is_timer_driven_output(&self, output: usize) -> bool {
+        let description = &self.module.description;
+        // An output that passes columns of events on has no rows without events.
+        let output = description.outputs.get(output);
+        description.timers && output.is_some_and(|output| output.passed.is_empty())
     }
 
     fn provenance(&self, node: &BoundNode, column: &str) -> Provenance {
@@ -282,9 +299,11 @@ impl OperatorPlan for KeyedPlan {
     }
 
     fn fingerprint(&self, at: At<'_>, _: StateForm) -> String {
-        let KeyedDescription { name, state, .. } = &self.guest.module.description;
+        let description = &self.guest.module.description;
+        let KeyedDescription { name, state, .. } = description;
         let key = at.typed(at.node.input, &self.key);
-        format!("{name} with states {state} by {key}")
+        let timers = if description.timers { " and timers" } else { "" };
+        format!("{name} with states {state}{timers} by {key}")
     }
 
     fn describe(&self, at: At<'_>) -> String {

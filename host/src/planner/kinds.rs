@@ -44,6 +44,11 @@ pub(super) trait BoundOperator {
         false
     }
 
+    /// The same, of rows of any output. Those of the others are late ones, mostly, and come with their events.
+    fn is_timer_driven_output(&self, output: usize) -> bool {
+        output == 0 && self.is_timer_driven()
+    }
+
     /// If they do, what to change in the file so that they do not.
     fn without_time(&self, _node: &BoundNode) -> Option<String> {
         None
