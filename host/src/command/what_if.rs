@@ -1,10 +1,10 @@
 //! What a replay changes in a pipeline: other modules and parameters than its file says.
 
 use crate::{
-    definition::{File, Stage},
+    definition::{File, Spanned, Stage},
     error::{Error, Result},
     model::deployment::Deployment,
-    plan::{StageVersion, StepVersions, Versions},
+    plan::{Plan, StageVersion, StepVersions, Versions},
     wasm::StageHost,
 };
 use std::path::{Path, PathBuf};
@@ -75,11 +75,10 @@ impl WhatIf {
             return Ok(changes);
         }
         let definition = file.parse()?;
-        let mut stages: Vec<(&str, Stage)> = Vec::new();
-        for step in &definition.steps {
-            let step = step.get_ref();
-            if let Some(stage) = step.stage(file)? {
-                stages.push((step.name.get_ref(), stage));
+        let mut stages: Vec<(&str, Option<Stage>)> = Vec::new();
+        for step in definition.steps.iter().map(Spanned::get_ref) {
+            if step.is_stage() {
+                stages.push((step.name.get_ref(), step.stage(file)?));
             }
         }
         for named in self.steps() {
@@ -98,7 +97,7 @@ impl WhatIf {
         }
         for (step, stage) in stages {
             if self.steps().any(|named| named == step) {
-                let version = self.version(file, host, step, &stage, &mut changes.said)?;
+                let version = self.version(file, host, step, stage.as_ref(), &mut changes.said)?;
                 let step_versions = StepVersions {
                     live: Some(version),
                     ..Default::default()
@@ -120,7 +119,7 @@ impl WhatIf {
         file: &File,
         host: &StageHost,
         step: &str,
-        stage: &Stage,
+        stage: Option<&Stage>,
         said: &mut Vec<String>,
     ) -> Result<StageVersion> {
         let mut given = self.modules.iter().filter(|(named, _)| named == step);
@@ -129,10 +128,17 @@ impl WhatIf {
             return Err(Error::definition(format!("--with names step {step} twice")));
         }
         let folder = file.path.parent().unwrap_or(Path::new(""));
-        let path = other.map_or_else(|| folder.join(stage.module.get_ref()), Clone::clone);
-        let module = host
-            .load(&path)
-            .map_err(|error| error.context(format!("step \"{step}\"")))?;
+        let path = match (other, stage) {
+            (Some(other), _) => Some(other.clone()),
+            (None, stage) => stage.map(|stage| folder.join(stage.module.get_ref())),
+        };
+        let module = match path {
+            Some(path) => host
+                .load(&path)
+                .map_err(|error| error.context(format!("step \"{step}\"")))?,
+            // A rule that is written in the file.
+            None => Plan::build(file, host)?.stage(step)?.module.clone(),
+        };
         let mut deployment = Deployment {
             digest: other.map(|_| module.digest.clone()),
             ..Default::default()
@@ -140,7 +146,7 @@ impl WhatIf {
         if other.is_some() {
             said.push(format!("{step} = {}", module.short_digest()));
         }
-        for (name, value) in &stage.parameters {
+        for (name, value) in stage.into_iter().flat_map(|stage| &stage.parameters) {
             deployment.parameters.insert(name.clone(), value.get_ref().clone());
         }
         let mut set: Vec<&str> = Vec::new();

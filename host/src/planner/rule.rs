@@ -5,6 +5,7 @@ use super::{Binder, BoundNode, StepAt, StepKeys, stage::ModuleOfStage};
 use crate::{
     definition::{ColumnMap, Failures, Name, Spanned, StageLimits, Trial},
     error::{Error, OrDefect, Result},
+    limits::DESCRIPTION_DOC_BYTES_MAX,
     model::{
         column::{ColumnType, Schema},
         deployment::Whose,
@@ -67,7 +68,7 @@ impl StepKeys for Rule {
             let attached = Attached {
                 name: step.name().to_owned(),
                 version: VERSION.to_owned(),
-                doc: self.text(step, binder)?,
+                doc: cut(self.text(step, binder)?),
                 program,
             };
             let at_step = |message: String| binder.error(step.span(), format!("step \"{}\": {message}", step.name()));
@@ -240,6 +241,16 @@ impl Rule {
         }
         Ok(parts.join("; "))
     }
+}
+
+/// A text that is no longer than what a module may say of itself.
+fn cut(mut text: String) -> String {
+    if text.len() > DESCRIPTION_DOC_BYTES_MAX {
+        let most = DESCRIPTION_DOC_BYTES_MAX - "…".len();
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
 }
 
 /// A type as expressions know it: they write each as the host does.
