@@ -70,7 +70,14 @@ pub(super) const KEYED: Kind = Kind {
     since: Version::V0_2,
 };
 
-const KINDS: [&Kind; 3] = [&STAGE, &AGGREGATE, &KEYED];
+/// No step runs one yet.
+const DECODER: Kind = Kind {
+    what: "a decoder",
+    interface: "decoder",
+    since: Version::V0_2,
+};
+
+const KINDS: [&Kind; 4] = [&STAGE, &AGGREGATE, &KEYED, &DECODER];
 
 impl Kind {
     /// The versions of the contract that have it.
