@@ -221,6 +221,15 @@ impl<V: StateValue> KeyedState<V> {
         }
     }
 
+    /// The next of the keys that were looked ahead, and its value.
+    #[inline]
+    pub fn get_next<'k>(&self, keys: &'k mut Keys) -> Option<(&'k [u8], Option<&V>)> {
+        let (place, key) = keys.take_next()?;
+        let bucket = self.buckets.get(place.bucket())?;
+        let entry = bucket.find(place.in_bucket(), |entry| entry.is(place, key));
+        Some((key, entry.and_then(|entry| entry.value.as_ref())))
+    }
+
     /// Brings entries into the cache.
     fn warm(&self, places: &[Place]) {
         for place in places {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    limits::TIMERS_AT_ONCE_MAX,
+    limits::{BATCH_EVENTS_MAX, TIMERS_AT_ONCE_MAX},
     model::{
         batch::Batch,
         column::{Column, ColumnType, Field, Value},
@@ -155,10 +155,9 @@ impl Keyed {
             .next_rows(&mut ahead, input.len(), |key, row| push_key(key, &columns, row))
         {
             for row in rows {
-                self.keys.modify_next(&mut ahead, |key, held| {
-                    lanes.add_row(row as u32, key, || held.clone());
-                    false
-                });
+                if let Some((key, held)) = self.keys.get_next(&mut ahead) {
+                    lanes.add_row(row as u32, key, || held.cloned());
+                }
             }
         }
         while let Some((time_us, keys)) = self.timers.take_due(progress.after_us()) {
@@ -173,10 +172,13 @@ impl Keyed {
         let mut collected = Collected::new(self.plan.outputs.len());
         let mut open: Vec<usize> = (0..lanes.len()).collect();
         loop {
-            let due: Vec<(usize, u32)> = open.iter().filter_map(|&lane| Some((lane, lanes.due(lane)?))).collect();
-            if !due.is_empty() {
-                self.fire(lanes, &due, &mut collected);
-                continue;
+            let of_lane = |lanes: &Lanes<'_>, lane: usize| Some((lane, lanes.due(lane)?));
+            let mut due: Vec<(usize, u32)> = open.iter().filter_map(|&lane| of_lane(lanes, lane)).collect();
+            while !due.is_empty() {
+                for due in due.chunks(BATCH_EVENTS_MAX) {
+                    self.fire(lanes, due, &mut collected);
+                }
+                due = due.iter().filter_map(|&(lane, _)| of_lane(lanes, lane)).collect();
             }
             open.retain(|&lane| lanes.has_rows(lane));
             if open.is_empty() {
@@ -238,6 +240,7 @@ impl Keyed {
             return Ok(());
         }
         // A row has set a time that comes before the next row of its key, which was taken in too early: up to there once more.
+        lanes.slow_down(&cut);
         let again = rows.into_iter();
         let again = again.filter(|(row, lane)| cut.get(lane).is_some_and(|last| row <= last));
         let again: Vec<RowOfLane> = again.collect();

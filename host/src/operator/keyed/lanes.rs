@@ -2,7 +2,7 @@
 
 use super::Remembered;
 use crate::{
-    limits::TIMERS_AT_ONCE_MAX,
+    limits::{BATCH_EVENTS_MAX, TIMERS_AT_ONCE_MAX},
     model::{batch::Batch, guest::NO_TIMER},
     operator::{
         clock::{Reached, WatermarkProgress},
@@ -34,6 +34,8 @@ pub(super) struct Lane {
     /// Its rows, and how many of them were taken in.
     rows: Vec<u32>,
     done: usize,
+    /// How many of them to take in at once: few, where its times come between them.
+    at_a_time: usize,
     /// The delivery behind which something happened to it last.
     position: Option<u32>,
     /// How many times came behind that delivery.
@@ -84,6 +86,7 @@ impl<'a> Lanes<'a> {
                     is_changed: false,
                     rows: Vec::new(),
                     done: 0,
+                    at_a_time: usize::MAX,
                     position: None,
                     at_once: 0,
                 });
@@ -150,7 +153,8 @@ impl<'a> Lanes<'a> {
         self.lanes.get(lane).is_some_and(|lane| lane.done < lane.rows.len())
     }
 
-    /// The next rows of these lanes, in the order of the batch: of each those in front of the time for which it waits.
+    /// The next rows of these lanes, in the order of the batch, as many as one call takes: of each those in front of the time for
+    /// which it waits.
     pub(super) fn next_rows(&self, open: &[usize]) -> Vec<RowOfLane> {
         let mut rows = Vec::with_capacity(self.input.len());
         for &number in open {
@@ -158,9 +162,11 @@ impl<'a> Lanes<'a> {
             let comes = self.comes_behind(lane.remembered.timer_us, lane.position);
             let left = lane.rows.get(lane.done..).unwrap_or_default().iter();
             let before = left.take_while(|&&row| comes.is_none_or(|comes| self.input.delivery(row as usize) <= comes));
+            let before = before.take(lane.at_a_time);
             rows.extend(before.map(|&row| (row, number)));
         }
         rows.sort_unstable();
+        rows.truncate(BATCH_EVENTS_MAX);
         rows
     }
 
@@ -184,6 +190,16 @@ impl<'a> Lanes<'a> {
         cut
     }
 
+    /// Takes the rows of these lanes in one by one from here on, and more of them as long as that goes well: what is asked too early
+    /// is asked again.
+    pub(super) fn slow_down(&mut self, cut: &HashMap<usize, u32>) {
+        for &lane in cut.keys() {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.at_a_time = 1;
+            }
+        }
+    }
+
     /// Rows were taken in: each of `rows` whose lane is to be kept. `lanes` has those of `states`.
     pub(super) fn taken(
         &mut self,
@@ -205,6 +221,9 @@ impl<'a> Lanes<'a> {
             lane.remembered.timer_us = timer_us;
         }
         for (number, state) in states {
+            if let Some(lane) = self.lanes.get_mut(number).filter(|_| is_kept(number)) {
+                lane.at_a_time = lane.at_a_time.saturating_mul(2);
+            }
             if let Some(lane) = self.lanes.get_mut(number).filter(|_| is_kept(number)) {
                 lane.set_state(state);
             }

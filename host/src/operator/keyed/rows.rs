@@ -62,9 +62,9 @@ impl Collected {
         lanes: &Lanes<'_>,
         is_kept: impl Fn(usize) -> bool,
     ) {
-        for (pieces, output) in self.outputs.iter_mut().zip(outputs) {
-            let start = pieces.len;
-            for (at, &number) in output.rows.iter().enumerate() {
+        for (pieces, mut output) in self.outputs.iter_mut().zip(outputs) {
+            let (mut at, mut kept) = (pieces.len, Vec::with_capacity(output.rows.len()));
+            for (place, &number) in (0..).zip(&output.rows) {
                 let Some(&(row, lane)) = rows.get(number as usize) else {
                     note_defect(format_args!("a row came of row {number} of {}", rows.len()));
                     continue;
@@ -74,9 +74,18 @@ impl Collected {
                         delivery: lanes.input.delivery(row as usize),
                         cause: Cause::Row(row),
                         lane,
-                        at: start + at as u32,
+                        at,
                     });
+                    kept.push(place);
+                    at += 1;
                 }
+            }
+            if kept.len() < output.rows.len() {
+                output
+                    .computed
+                    .iter_mut()
+                    .for_each(|column| *column = column.gather(&kept));
+                output.rows = kept;
             }
             pieces.extend(output);
         }
