@@ -7,8 +7,13 @@ use crate::model::guest::{Answer, Description, OutputRows, OutputSpec};
 ///
 /// # Errors
 /// Which promise of the contract it breaks.
-pub(super) fn checked(given: Answer, row_count: u32, description: &Description, most: usize) -> Result<Answer, String> {
-    check_outputs(&given.outputs, row_count, &description.outputs, most)?;
+pub(super) fn checked(
+    mut given: Answer,
+    row_count: u32,
+    description: &Description,
+    most: usize,
+) -> Result<Answer, String> {
+    check_outputs(&mut given.outputs, row_count, &description.outputs, most)?;
     let rejected = given.rejected.iter().map(|rejected| rejected.row);
     check_rows(rejected, row_count, 1).map_err(|what| format!("among the rejected rows: {what}"))?;
     if !given.rejected.is_empty() {
@@ -30,12 +35,12 @@ pub(super) fn checked(given: Answer, row_count: u32, description: &Description, 
     Ok(Answer { outputs, rejected })
 }
 
-/// Checks what goes to the outputs that a guest described.
+/// Checks what goes to the outputs that a guest described, and brings lists into their form.
 ///
 /// # Errors
 /// Which promise of the contract it breaks.
 pub(super) fn check_outputs(
-    given: &[OutputRows],
+    given: &mut [OutputRows],
     row_count: u32,
     described: &[OutputSpec],
     most: usize,
@@ -44,16 +49,16 @@ pub(super) fn check_outputs(
         let (found, said) = (given.len(), described.len());
         return Err(format!("it answered with {found} outputs instead of {said}"));
     }
-    for (output, spec) in given.iter().zip(described) {
+    for (output, spec) in given.iter_mut().zip(described) {
         let broken = |what: String| format!("in output \"{}\": {what}", spec.name);
-        let most = if spec.many { most } else { 1 };
+        let (most, rows) = (if spec.many { most } else { 1 }, output.rows.len());
         check_rows(output.rows.iter().copied(), row_count, most).map_err(broken)?;
         if output.computed.len() != spec.computed.len() {
             let (found, said) = (output.computed.len(), spec.computed.len());
             return Err(broken(format!("it answered with {found} columns instead of {said}")));
         }
-        for (column, field) in output.computed.iter().zip(&spec.computed) {
-            check_column(column, field.column_type, field.nullable, output.rows.len())
+        for (column, field) in output.computed.iter_mut().zip(&spec.computed) {
+            check_column(column, field.column_type, field.nullable, rows)
                 .map_err(|what| broken(format!("column \"{}\": {what}", field.name)))?;
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     limits::REASON_BYTES_MAX,
     model::{
-        column::{Column, ColumnType, Layout, TextValues, Values},
+        column::{Column, ColumnType, ElementType, Layout, TextValues, Value, Values},
         column_type::{DATES, DECIMAL, TIMESTAMPS_US},
     },
     text::printable_up_to,
@@ -14,11 +14,12 @@ use std::ops::RangeInclusive;
 /// Bytes of a value that messages show.
 const SHOWN_BYTES: usize = 100;
 
-/// Checks that a column has this type and `rows` rows, and keeps the rules of the contract.
+/// Checks that a column has this type and `rows` rows, and keeps the rules of the contract. Lists are written anew, so that equal
+/// ones are the same text.
 ///
 /// # Errors
 /// Which of them it breaks.
-pub(super) fn check_column(given: &Column, wanted: ColumnType, nullable: bool, rows: usize) -> Result<(), String> {
+pub(super) fn check_column(given: &mut Column, wanted: ColumnType, nullable: bool, rows: usize) -> Result<(), String> {
     let length = |found: usize, what: &str| match found == rows {
         true => Ok(()),
         false => Err(format!("{found} {what} for {rows} rows")),
@@ -60,7 +61,13 @@ pub(super) fn check_column(given: &Column, wanted: ColumnType, nullable: bool, r
         Values::Decimal(values) => length(values.len(), "values")?,
     }
     let found = match given.layout() {
-        found if found == wanted.layout() => return check_values(given, wanted),
+        found if found == wanted.layout() => {
+            check_values(given, wanted)?;
+            return match wanted {
+                ColumnType::List(elements) => write_lists(given, elements),
+                _ => Ok(()),
+            };
+        }
         Layout::Int => "int",
         Layout::Double => "double",
         Layout::Boolean => "boolean",
@@ -87,25 +94,47 @@ fn check_values(given: &Column, of: ColumnType) -> Result<(), String> {
             json.trim_ascii() != b"null" && serde_json::from_slice::<IgnoredAny>(json).is_ok()
         })
         .map_err(|text| format!("{text}, which is no JSON value other than null")),
-        (Values::Text(texts), ColumnType::List(elements)) => {
-            let mut again = String::new();
-            check_each(given, texts, |list| {
-                // Lists are equal where they are the same text, so each is written in one way.
-                again.clear();
-                again.push('[');
-                let is_list = elements.each(list, |element| {
-                    if again.len() > 1 {
-                        again.push(',');
-                    }
-                    elements.column_type().push_json(&mut again, element);
-                });
-                again.push(']');
-                is_list && again.as_bytes() == list
-            })
-            .map_err(|text| format!("{text}, which is no {of} as the contract writes them"))
-        }
         _ => Ok(()),
     }
+}
+
+/// Writes the lists of a column in the one form in which equal lists are equal texts.
+///
+/// # Errors
+/// Which is none.
+fn write_lists(given: &mut Column, of: ElementType) -> Result<(), String> {
+    let rows = given.len();
+    let is_null: Vec<bool> = (0..rows).map(|row| given.is_null(row)).collect();
+    let Values::Text(texts) = &mut given.values else {
+        return Ok(());
+    };
+    let (mut written, mut list) = (TextValues::default(), String::new());
+    for (row, is_null) in is_null.into_iter().enumerate() {
+        list.clear();
+        if !is_null {
+            list.push('[');
+            let is_list = of.each(texts.get(row), |element| {
+                if list.len() > 1 {
+                    list.push(',');
+                }
+                // Negative zero is zero.
+                let element = match element {
+                    Value::Double(value) => Value::Double(value + 0.0),
+                    other => other,
+                };
+                of.column_type().push_json(&mut list, element);
+            });
+            list.push(']');
+            if !is_list {
+                let text = String::from_utf8_lossy(texts.get(row));
+                let (text, of) = (printable_up_to(&text, SHOWN_BYTES), ColumnType::List(of));
+                return Err(format!("\"{text}\", which is no {of}"));
+            }
+        }
+        written.push(list.as_bytes());
+    }
+    *texts = written;
+    Ok(())
 }
 
 fn check_range(given: &Column, values: &[i64], range: &RangeInclusive<i64>, what: &str) -> Result<(), String> {
@@ -167,4 +196,33 @@ pub(super) fn check_offsets(offsets: &[u32], data: &[u8], what: &str) -> Result<
 pub(super) fn shorten(mut reason: String) -> String {
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(texts: &[&str]) -> Column {
+        let mut values = TextValues::default();
+        texts.iter().for_each(|text| values.push(text.as_bytes()));
+        Column {
+            validity: None,
+            values: Values::Text(values),
+        }
+    }
+
+    #[test]
+    fn lists_are_brought_into_one_form() {
+        let of_doubles = ColumnType::List(ElementType::of(ColumnType::Double).unwrap());
+        let mut given = lists(&["[1, -0.0, 1e16,null]", "[]", "[ 0.10 ]"]);
+        check_column(&mut given, of_doubles, false, 3).unwrap();
+        assert_eq!(given, lists(&["[1.0,0.0,1e+16,null]", "[]", "[0.1]"]));
+        let of_texts = ColumnType::List(ElementType::of(ColumnType::Text).unwrap());
+        let mut given = lists(&["[\"\\u00e4\"]"]);
+        check_column(&mut given, of_texts, false, 1).unwrap();
+        assert_eq!(given, lists(&["[\"ä\"]"]));
+        let refused = check_column(&mut lists(&["[1]", "[1"]), of_doubles, false, 2);
+        assert_eq!(refused, Err("\"[1\", which is no list(double)".to_owned()));
+        assert!(check_column(&mut lists(&["{}"]), of_doubles, false, 1).is_err());
+    }
 }

@@ -2727,7 +2727,9 @@ pub mod exports {
                     ) -> Result<(), _rt::String>;
                     /// Takes rows into the states of their keys, in order.
                     ///
-                    /// No timer comes due within a call: the host sees to that. A row can be rejected, and then it is as if it had never come.
+                    /// No timer that was set before the call comes due within it: the host sees to that. Where a row sets one that comes due before
+                    /// the next row of its key in the same call, the host throws away what the call made of that key, and asks again up to there. A
+                    /// row can be rejected, and then it is as if it had never come.
                     /// The answer names the first such row and nothing else: the host calls again with those before it. A row is also to be
                     /// rejected when the state of its key would be beyond the limit *right after it*.
                     #[allow(async_fn_in_trait)]

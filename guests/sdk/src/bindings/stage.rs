@@ -341,10 +341,11 @@ pub mod weir {
                 Date,
                 /// Bytes of any length from 0.
                 Bytes,
-                /// A JSON value other than null, in UTF-8, in any way that JSON allows. It is nested at most 128 deep.
+                /// A JSON value other than null, in UTF-8, in any way that JSON allows, however deep it is nested.
                 Json,
                 /// Values of one type, as a JSON array without spaces: decimals are numbers with all places behind the point,
-                /// timestamps texts such as `"2026-03-15T04:00:00.000000Z"`, dates such as `"2026-03-15"`, bytes texts in base64.
+                /// timestamps texts such as `"2026-03-15T04:00:00.000000Z"`, dates such as `"2026-03-15"`, bytes texts in base64. The host
+                /// writes equal lists as equal texts, and brings the lists that a guest gives into that form.
                 List(ElementType),
             }
             impl ::core::fmt::Debug for ColumnType {
@@ -547,7 +548,7 @@ pub mod weir {
                 pub passed: _rt::Vec<PassedColumn>,
                 /// The columns that the guest fills, in the order in which it answers with them.
                 pub computed: _rt::Vec<ComputedColumn>,
-                /// Whether more than one row of this output can come of one row.
+                /// Whether more than one row of this output can come of one row, or of one timer.
                 pub many: bool,
             }
             impl ::core::fmt::Debug for OutputSpec {
@@ -886,7 +887,7 @@ pub mod exports {
                 /// Rows to be judged.
                 #[derive(Clone, PartialEq)]
                 pub struct Batch {
-                    /// How many rows there are, at least 1. Every column has that many. (A call without rows only warms the guest up.)
+                    /// How many rows there are. Every column has that many. There may be none, to warm the guest up: the answer is empty then.
                     pub row_count: u32,
                     /// For each row "now" in microseconds since 1970-01-01T00:00:00Z: the store time of the message, unless the pipeline
                     /// says otherwise. Empty when `reads-time` is false.

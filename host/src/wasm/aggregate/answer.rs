@@ -9,8 +9,8 @@ use crate::{
 ///
 /// # Errors
 /// Which promise of the contract they break.
-pub(super) fn results(given: Column, wanted: ResultColumn, count: usize) -> Result<Column, String> {
-    check_column(&given, wanted.column_type, wanted.nullable, count)
+pub(super) fn results(mut given: Column, wanted: ResultColumn, count: usize) -> Result<Column, String> {
+    check_column(&mut given, wanted.column_type, wanted.nullable, count)
         .map_err(|what| format!("in the results: {what}"))?;
     Ok(given)
 }

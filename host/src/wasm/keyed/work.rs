@@ -151,10 +151,10 @@ impl Work<KeyedWorld> for Rows<'_> {
             rows,
             |function, store| function.process(store, batch, description),
             |given| {
-                checked(given, rows, |(given, timers, outputs)| {
+                checked(given, rows, |(given, timers, mut outputs)| {
                     let states = states::states(given, members.len())?;
                     check_timers(&timers, if description.timers { rows } else { 0 }, |_| None)?;
-                    check_outputs(&outputs, rows as u32, &description.outputs, most)?;
+                    check_outputs(&mut outputs, rows as u32, &description.outputs, most)?;
                     Ok((states, timers, outputs))
                 })
             },
@@ -244,10 +244,10 @@ impl Work<KeyedWorld> for Due<'_> {
             0,
             |function, store| function.on_timers(store, &states, came, description),
             |given| {
-                checked(given, keys, |(given, timers, outputs)| {
+                checked(given, keys, |(given, timers, mut outputs)| {
                     let states = states::states(given, keys)?;
                     check_timers(&timers, keys, |key| came.get(key).copied())?;
-                    check_outputs(&outputs, keys as u32, &description.outputs, most)?;
+                    check_outputs(&mut outputs, keys as u32, &description.outputs, most)?;
                     let with_passed = outputs.iter().zip(&description.outputs);
                     let mut with_passed =
                         with_passed.filter(|(rows, output)| !output.passed.is_empty() && !rows.rows.is_empty());
